@@ -1,0 +1,1 @@
+"""Data, training runs, sweeps, reproductions of papers, and the ``neurofa`` command."""

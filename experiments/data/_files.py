@@ -1,0 +1,135 @@
+"""Data files: where they lie, how they are downloaded, and how each is known to be the right one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hwmodels.errors import NeurofaError
+
+VARIABLE = "NEUROFA_DATA"
+"""Environment variable that names the user's data folder."""
+
+
+def cache_folder() -> Path:
+    """The user's cache folder, where downloads go."""
+    import pooch
+
+    return Path(pooch.os_cache("neurofa"))
+
+
+def data_folders() -> list[Path]:
+    """Folders that may hold data files, in the order in which they are searched.
+
+    Raises:
+        NeurofaError: the environment names a folder that does not exist.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is None:
+        return [cache_folder()]
+    if not Path(named).is_dir():
+        raise NeurofaError(f"got {VARIABLE}='{named}'; expected an existing folder; create it or unset {VARIABLE}")
+    return [Path(named), cache_folder()]
+
+
+def find(relative: str) -> Path | None:
+    """The first data folder's file of that relative path, or ``None``."""
+    return next((folder / relative for folder in data_folders() if (folder / relative).is_file()), None)
+
+
+def sha256(blob: bytes) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    return hashlib.sha256(blob).hexdigest()
+
+
+def read(path: Path) -> bytes:
+    """A file's whole content.
+
+    Raises:
+        NeurofaError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NeurofaError(f"got {path} ({error.strerror}); expected a readable file; check its permissions") from None
+
+
+def download(urls: Sequence[str], known_hash: str, target: Path) -> Path:
+    """Download a file, whole and verified or not at all; a progress bar goes to stderr.
+
+    Args:
+        urls: addresses of the same file, tried in order.
+        known_hash: ``"sha256:..."`` or ``"md5:..."``.
+        target: where the file goes.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        NeurofaError: no address gave the file with that checksum.
+    """
+    import pooch
+    import requests
+
+    # a progress bar is shown instead of the log line of pooch
+    pooch.get_logger().setLevel("WARNING")
+    reasons = []
+    for url in urls:
+        bar = _Bar(target.name)
+        try:
+            pooch.retrieve(
+                url,
+                known_hash,
+                fname=target.name,
+                path=target.parent,
+                downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16),
+            )
+        except requests.RequestException as error:
+            reasons.append(f"{url}: {type(error).__name__}")
+        except ValueError as error:
+            reasons.append(f"{url}: wrong checksum ({' '.join(str(error).split())})")
+        except OSError as error:
+            raise NeurofaError(
+                f"got {target.parent} ({error.strerror}); expected a writable folder; check its permissions and space"
+            ) from None
+        else:
+            return target
+        finally:
+            bar.close()
+    raise NeurofaError(
+        f"got no {target.name} ({'; '.join(reasons)}); expected a download; check the network, or put the file "
+        f"under a folder and name that folder in {VARIABLE}"
+    )
+
+
+class _Bar:
+    """A rich progress bar with the four methods that pooch asks of one."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        self.total = 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(title, total=None)
+
+    def update(self, size: int) -> None:
+        """Advance by ``size`` bytes; the bar appears with the first of them."""
+        self._bar.start()
+        self._bar.update(self._task, total=self.total or None, advance=size)
+
+    def reset(self) -> None:
+        """Back to zero bytes."""
+        self._bar.reset(self._task)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.stop()

@@ -1,0 +1,120 @@
+"""The idx files of MNIST and its relatives: four gzip files, each known by its checksum.
+
+Format: big-endian magic number 0x0000080D (unsigned bytes, D dimensions), D sizes of 4 bytes, then the bytes.
+Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments.data import _files
+from experiments.data._images import image_dataset
+from experiments.data.base import Dataset
+from hwmodels.errors import NeurofaError
+
+NAMES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxSource:
+    """Where a family of four idx files comes from."""
+
+    name: str
+    folder: str
+    """Folder of the files, relative to the data folder."""
+    addresses: Sequence[str]
+    """Web folders that hold the files, tried in order."""
+    checksums: Mapping[str, str]
+    """File name to the SHA-256 of the official file."""
+    classes: int = 10
+
+
+def idx_dataset(source: IdxSource, *, validation: int, subset: int | None) -> Dataset:
+    """Read the four files, downloading what is missing, into a data set.
+
+    Raises:
+        NeurofaError: a file is damaged, is not the official one, or cannot be had.
+    """
+    provenance: dict[str, str] = {}
+    splits = {}
+    for where, (image_name, label_name) in NAMES.items():
+        images, labels = (_load(source, name, provenance) for name in (image_name, label_name))
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+            raise NeurofaError(
+                f"got {image_name} of shape {tuple(images.shape)} with {label_name} of {tuple(labels.shape)}; "
+                "expected (N, H, W) with (N,); delete both files to download them again"
+            )
+        splits[where] = images[:, None], labels
+    return image_dataset(
+        source.name,
+        splits["train"],
+        splits["test"],
+        classes=source.classes,
+        validation=validation,
+        subset=subset,
+        provenance=provenance,
+    )
+
+
+def _load(source: IdxSource, name: str, provenance: dict[str, str]) -> Tensor:
+    relative = f"{source.folder}/{name}"
+    wanted = source.checksums[name]
+    path = _files.find(relative) or _files.download(
+        [f"{address}{name}" for address in source.addresses], f"sha256:{wanted}", _files.cache_folder() / relative
+    )
+    blob = _files.read(path)
+    values = read_idx(blob, path)
+    got = _files.sha256(blob)
+    if got != wanted:
+        raise NeurofaError(f"got sha256 {got} for {path}; expected {wanted}; delete the file to download it again")
+    provenance[name] = f"sha256:{got}"
+    return values
+
+
+def read_idx(blob: bytes, path: Path) -> Tensor:
+    """Unpack one gzip-compressed idx file of unsigned bytes.
+
+    Args:
+        blob: the file's content.
+        path: its name, for messages.
+
+    Returns:
+        uint8 tensor of the sizes that the header states.
+
+    Raises:
+        NeurofaError: not gzip, wrong magic number, or fewer or more bytes than the header states.
+    """
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        data = unpack.decompress(blob) + unpack.flush()
+    except zlib.error as error:
+        raise NeurofaError(
+            f"got {path} ({error}); expected a gzip file; delete the file to download it again"
+        ) from None
+    ndim = data[3] if len(data) > 3 else 0
+    if data[:3] != b"\x00\x00\x08" or not 1 <= ndim <= 3:
+        raise NeurofaError(
+            f"got {path} with magic number 0x{data[:4].hex()}; expected 0x00000801 to 0x00000803 (idx); "
+            "delete the file to download it again"
+        )
+    start = 4 + 4 * ndim
+    shape = struct.unpack(f">{ndim}I", data[4:start]) if len(data) >= start else ()
+    wanted = start + math.prod(shape)
+    if len(data) != wanted or not shape or not unpack.eof:
+        raise NeurofaError(
+            f"got {path} with {len(data)} bytes unpacked; expected {wanted} (header says {list(shape)}) and the end of "
+            "the file; it is damaged: delete the file to download it again"
+        )
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)[start:].reshape(shape)

@@ -1,0 +1,96 @@
+"""Synthetic data of a random teacher network, of any size and difficulty."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from experiments.data.base import Dataset, Split
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import recipe
+
+
+@recipe("data", "teacher", source="Gardner, Derrida, J. Phys. A 22 (1989) 1983: the teacher-student set-up")
+def teacher(
+    *,
+    n_in: int = 100,
+    hidden: tuple[int, ...] = (100,),
+    classes: int = 10,
+    samples: int = 10000,
+    validation: int = 1000,
+    test: int = 2000,
+    noise: float = 0.0,
+    task: Literal["classification", "regression"] = "classification",
+    seed: int = 0,
+) -> Dataset:
+    r"""Gaussian inputs, answered by a random tanh network: z = W_L tanh(... tanh(W_1 x)) / s, with noise.
+
+    Weights are drawn from N(0, 1/n) with n the layer's inputs, and s is the deviation of each output over the train
+    split, so that noise is measured in deviations of the clean answer.
+
+    Args:
+        n_in: inputs.
+        hidden: widths of the teacher's hidden layers; an empty list makes it linear.
+        classes: classes, or targets of a regression.
+        samples: for training.
+        validation: samples more, held out.
+        test: samples more, for the test.
+        noise: deviation of Gaussian noise on the answers, in deviations of the clean answer.
+        task: ``classification``: the label is the largest answer; ``regression``: the answers are the targets.
+        seed: of the teacher and the data.
+
+    Returns:
+        Inputs of shape (n_in,).
+
+    Raises:
+        NeurofaError: a size below 1 or negative noise.
+    """
+    _check(n_in=n_in, hidden=hidden, classes=classes, samples=samples, validation=validation, test=test, noise=noise)
+    if task == "classification" and classes < 2:
+        raise NeurofaError(f"got teacher(classes={classes}); expected 2 or more; use task=regression for one target")
+    gen = torch.Generator().manual_seed(seed)
+    x = torch.randn(samples + validation + test, n_in, generator=gen)
+    z = answers(x, [n_in, *hidden, classes], gen)
+    z = z / z[:samples].std(dim=0, correction=0).clamp_min(torch.finfo(z.dtype).tiny)
+    z = z + noise * torch.randn(z.shape, generator=gen)
+    y = z.argmax(1) if task == "classification" else z
+    held = samples + validation
+    return Dataset(
+        name="teacher",
+        train=Split(x[:samples], y[:samples]),
+        validation=Split(x[samples:held], y[samples:held]),
+        test=Split(x[held:], y[held:]),
+        classes=classes,
+        input_shape=(n_in,),
+        provenance={"origin": "synthetic", "seed": str(seed)},
+    )
+
+
+def answers(x: Tensor, widths: list[int], gen: torch.Generator) -> Tensor:
+    """The clean answers of a random tanh network.
+
+    Args:
+        x: (N, n_in) inputs.
+        widths: of all layers, inputs and outputs included.
+        gen: draws the weights.
+
+    Returns:
+        (N, o) outputs of the linear readout.
+    """
+    last = len(widths) - 2
+    for depth, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        x = x @ (torch.randn(fan_in, fan_out, generator=gen) / fan_in**0.5)
+        x = x if depth == last else x.tanh()
+    return x
+
+
+def _check(*, hidden: tuple[int, ...], validation: int, noise: float, **sizes: int) -> None:
+    for name, value in [*sizes.items(), *(("hidden", width) for width in hidden)]:
+        if value < 1:
+            raise NeurofaError(f"got teacher({name}={value}); expected 1 or more; raise {name}")
+    for name, amount in (("validation", validation), ("noise", noise)):
+        if amount < 0:
+            raise NeurofaError(f"got teacher({name}={amount}); expected 0 or more; raise {name}")

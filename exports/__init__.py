@@ -1,0 +1,1 @@
+"""Networks and feedback pathways written to files that other tools and chips read."""

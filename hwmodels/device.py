@@ -1,0 +1,74 @@
+"""The physics of one stored weight.
+
+A device holds no tensors: it is a frozen set of constants and five pure functions over *cells*, the state of the
+physical elements that stand for a weight matrix. ``Synapses`` (package ``neurofa``) owns the cells.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hwmodels.registry import Registered, kind_of_parts
+
+Cells = dict[str, Tensor]
+"""State of the physical elements of one weight tensor, by name; each entry is a tensor."""
+
+kind_of_parts("device", "hwmodels.devices")
+
+
+class Device(Registered, ABC, kind="device"):
+    """A model of the memory element that stores one weight.
+
+    Subclasses are frozen, keyword-only dataclasses whose fields are constants with a unit. All functions are pure:
+    they return new cells and draw randomness from the generator that they are given.
+    """
+
+    exact: ClassVar[bool] = False
+    """True when the cells are the optimizer's own numbers: no ``commit`` is needed and updates may be written in place."""
+
+    @abstractmethod
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Write-verify a target, as before training.
+
+        Args:
+            target: the wanted weights, any shape, dimensionless.
+            gen: source of randomness.
+
+        Returns:
+            Cells whose :meth:`value` is as near to ``target`` as the device comes.
+        """
+
+    @abstractmethod
+    def value(self, cells: Cells) -> Tensor:
+        """The noise-free weights that the cells stand for (same shape as the programmed target)."""
+
+    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+        """The weights that one pass sees; default: :meth:`value`, without read noise."""
+        return self.value(cells)
+
+    @abstractmethod
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Realise a requested change of the weights as far as the device can.
+
+        Args:
+            cells: the present cells.
+            change: requested addition to the weights, same shape, dimensionless.
+            gen: source of randomness.
+
+        Returns:
+            The cells afterwards.
+        """
+
+    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+        """Let time pass (retention, drift); default: nothing changes.
+
+        Args:
+            cells: the present cells.
+            seconds: time that passes, s.
+            gen: source of randomness.
+        """
+        return cells

@@ -1,0 +1,93 @@
+"""Spec strings: names with options that read like calls and are never evaluated.
+
+``"dfa(feedback=dense(gain=0.5), error=ternary)"`` is parsed into a :class:`Spec`: registered names, nested specs and
+literals (numbers, strings, booleans, ``None``, lists). A bare word is a name without options. Anything else (an
+operator, an attribute, an index, a positional argument) is refused.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hwmodels.errors import NeurofaError
+
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name and its options, e.g. ``fixed(bits=4, rounding=stochastic)``."""
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Canonical text; parsing it gives an equal spec."""
+        if not self.options:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={render(v)}' for k, v in self.options.items())})"
+
+
+def render(value: object) -> str:
+    """Canonical text of an option's value."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(render(v) for v in value)}]"
+    if isinstance(value, str):
+        plain = value.isidentifier() and value not in ("None", "True", "False")
+        return value if plain else repr(value)
+    return str(value)
+
+
+def parse(text: str) -> Spec:
+    """Parse a spec string.
+
+    Args:
+        text: such as ``"mlp(hidden=[800, 800], activation=tanh)"``.
+
+    Raises:
+        NeurofaError: the text is not a name with literal options.
+
+    >>> str(parse("fixed( bits = 4 )"))
+    'fixed(bits=4)'
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = getattr(error, "msg", None) or type(error).__name__
+        raise NeurofaError(
+            f"got spec {text!r} ({reason}); expected name(option=value, ...); close the brackets and quotes"
+        ) from None
+    value = _value(tree, text)
+    if isinstance(value, str) and isinstance(tree, ast.Name):
+        return Spec(value)
+    if isinstance(value, Spec):
+        return value
+    raise NeurofaError(f"got spec {text!r}; expected name(option=value, ...); begin with a registered name")
+
+
+def _value(node: ast.expr, text: str) -> object:
+    match node:
+        case ast.Constant(value=value) if value is None or isinstance(value, bool | int | float | str):
+            return value
+        case ast.Name(id=name):
+            return name
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=ast.Constant(value=number)) if isinstance(
+            number, int | float
+        ) and not isinstance(number, bool):
+            return -number if isinstance(sign, ast.USub) else number
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_value(item, text) for item in items]
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if all(k.arg for k in keywords):
+            names = [str(k.arg) for k in keywords]
+            if len(set(names)) < len(names):
+                raise NeurofaError(f"got spec {text!r} with an option given twice; expected each once; remove one")
+            return Spec(name, {str(k.arg): _value(k.value, text) for k in keywords})
+        case ast.Call(func=ast.Name(id=name), args=[_, *_]):
+            raise NeurofaError(
+                f"got a value without a name in {name}(...) of spec {text!r}; expected option=value; name the option"
+            )
+    part = ast.get_source_segment(text.strip(), node) or text
+    raise NeurofaError(
+        f"got {part!r} in spec {text!r}; expected names and literals only; specs are read, never evaluated"
+    )

@@ -1,0 +1,172 @@
+"""What dense and convolutional layers share: affine map, normalisation, activation, dropout as one unit of credit."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+from neurofa.activations import Activation
+from neurofa.layer import Direction, Directions, Layer, LocalView, Params, State
+from neurofa.norms import Norm
+
+DIGITAL = "digital"
+
+
+class Affine(Layer):
+    """h = dropout(f(norm(W x + b))), with closed forms for every local derivative.
+
+    The delivered error arrives at h; :meth:`localise` brings it to the affine output as ``delta``, and every direction
+    is the product of ``delta`` and the input. Weights W and b are drawn uniformly from +-1/sqrt(fan_in), as torch does.
+    """
+
+    def __init__(
+        self, *, fan_in: int, channels: int, weight_shape: tuple[int, ...], bias: bool,
+        activation: str | Activation, norm: str | Norm | None, dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if min(weight_shape) < 1:
+            raise NeurofaError(f"got weight shape {weight_shape}; expected sizes of at least 1; check the widths")
+        if not 0 <= dropout < 1:
+            raise NeurofaError(f"got dropout={dropout}; expected at least 0 and below 1; 0 switches it off")
+        self.fan_in, self.channels, self.weight_shape, self.bias = fan_in, channels, weight_shape, bias
+        self.activation: Activation = build("activation", activation)
+        self.norm: Norm | None = None if norm is None else build("norm", norm)
+        self.dropout = dropout
+        if self.norm is not None:
+            self.norm.size(channels)
+
+    @abstractmethod
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The affine map alone: (B, *in_shape) to (B, channels, ...)."""
+
+    @abstractmethod
+    def outer(self, delta: Tensor, x: Tensor) -> Direction:
+        """Direction of W for ``delta`` at the affine output."""
+
+    @abstractmethod
+    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """``delta`` sent back through ``weight``: error at the input, shaped as ``x``."""
+
+    @abstractmethod
+    def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
+        """Shape of the output for one (batched) input shape."""
+
+    def initialise(self, device: Device, gen: torch.Generator) -> None:
+        bound = self.fan_in**-0.5
+        weight = torch.empty(self.weight_shape).uniform_(-bound, bound, generator=gen)
+        self.add_synapses("weight", weight, device, gen)
+        exact = build("device", DIGITAL)
+        if self.bias:
+            self.add_synapses("bias", torch.empty(self.channels).uniform_(-bound, bound, generator=gen), exact, gen)
+        if self.norm is not None and self.norm.affine:
+            self.add_synapses("gain", torch.ones(self.channels), exact, gen)
+            self.add_synapses("shift", torch.zeros(self.channels), exact, gen)
+
+    @property
+    def returning(self) -> tuple[str, ...]:
+        return ("weight", "gain") if self.norm is not None and self.norm.affine else ("weight",)
+
+    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
+        if not (self.training and self.dropout):
+            return {}
+        shape = self.out_shape(x.shape)
+        mask = torch.rand(shape, generator=gen, device=x.device, dtype=x.dtype)
+        return {"keep": mask.ge_(self.dropout).div_(1 - self.dropout)}
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        a = self.linear(x, params["weight"], params.get("bias"))
+        if self.norm is not None:
+            a, after = self.norm(a, params.get("gain"), params.get("shift"))
+        if self.activation.needs_input:
+            after["a"] = a
+        h = self.activation.forward(a)
+        if "keep" in state:
+            after["h"] = h
+            h = h * state["keep"]
+        return h, after
+
+    def record(
+        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool  # noqa: ARG002
+    ) -> tuple[Tensor, State, None]:
+        return *self.compute(params, x, state), None
+
+    def absorb(self, after: State) -> None:
+        if self.norm is not None:
+            self.norm.absorb(after)
+
+    def preactivation(self, view: LocalView) -> Tensor:
+        """a = norm(W x + b), what the activation saw: (B, *out_shape); computed anew where it was not kept."""
+        if "a" in view.after:
+            return view.after["a"]
+        a = self.linear(view.x, view.params["weight"], view.params.get("bias"))
+        return a if self.norm is None else self.norm(a, view.params.get("gain"), view.params.get("shift"))[0]
+
+    def localise(self, view: LocalView) -> LocalView:
+        assert view.error is not None
+        error = view.error * view.before["keep"] if "keep" in view.before else view.error
+        kept = view.after["a"] if self.activation.needs_input else view.after.get("h", view.y)
+        return self.enter(view, self.activation.backward(error, kept))
+
+    def enter(self, view: LocalView, error: Tensor) -> LocalView:
+        """Take an error from behind the activation to the affine output, through the normalisation.
+
+        Args:
+            view: the own view.
+            error: (B, *out_shape) error at the activation's input.
+        """
+        if self.norm is None:
+            return replace(view, delta=error)
+        delta, gain, shift = self.norm.backward(error, view.params.get("gain"), view.after)
+        partial: Directions = {} if gain is None or shift is None else {"gain": gain, "shift": shift}
+        # Kept for the return path, which has a gain of its own.
+        return replace(view, delta=delta, partial=partial, below=error if partial else None)
+
+    def pullback(self, view: LocalView) -> Directions:
+        if view.delta is None:
+            view = self.localise(view)
+        assert view.delta is not None
+        directions: Directions = {"weight": self.outer(view.delta, view.x)}
+        if self.bias:
+            directions["bias"] = view.delta.flatten(2).sum((0, 2)) if view.delta.dim() > 2 else view.delta.sum(0)
+        return directions | view.partial
+
+    def transpose(self, view: LocalView, weights: Params) -> Tensor:
+        if view.delta is None:
+            view = self.localise(view)
+        delta = view.delta
+        if view.below is not None and weights.get("gain") is not view.params.get("gain"):
+            assert self.norm is not None
+            delta = self.norm.backward(view.below, weights.get("gain"), view.after)[0]
+        assert delta is not None
+        return self.carry(delta, view.x, weights["weight"])
+
+    @abstractmethod
+    def correlate(self, y: Tensor, noise: Tensor) -> Direction:
+        """Mean over samples and positions of y xi^T, shaped as W."""
+
+    def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
+        """Correlation of W xi with noise xi of the input's shape (weight mirror)."""
+        noise = torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype).mul_(amplitude)
+        return {"weight": self.correlate(self.linear(noise, params["weight"], None), noise)}
+
+    def tail(self) -> list[nn.Module]:
+        """Plain torch modules of everything behind the affine map."""
+        modules: list[nn.Module] = []
+        if self.norm is not None:
+            plain = self.norm.module(self.channels, len(self.weight_shape) > 2)
+            if self.norm.affine:
+                plain.weight.data.copy_(self.synapse("gain").weight)  # type: ignore[operator,union-attr]
+                plain.bias.data.copy_(self.synapse("shift").weight)  # type: ignore[operator,union-attr]
+            modules.append(plain)
+        if self.activation.name != "identity":
+            modules.append(self.activation.module())
+        if self.dropout:
+            modules.append(nn.Dropout(self.dropout))
+        return modules

@@ -1,0 +1,126 @@
+"""Where directions go: straight into the weights, or into ``.grad`` for the optimizer and from there to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from neurofa.layer import Direction, Directions, Layer, Outer
+from neurofa.network import Network
+from neurofa.rule import Rule
+from neurofa.synapses import Synapses
+
+
+class Depositor:
+    """Turns directions into changed weights.
+
+    Args:
+        network: its weights must all be in the optimizer.
+        rule: its plastic pathway weights are added to the optimizer.
+        optimizer: the user's.
+        gen: source of the devices' write noise.
+        clip: largest total norm, or None.
+        accumulate: batches per update.
+    """
+
+    def __init__(
+        self, network: Network, rule: Rule, optimizer: torch.optim.Optimizer, gen: torch.Generator,
+        clip: float | None, accumulate: int,
+    ) -> None:  # fmt: skip
+        self.optimizer, self.gen, self.clip, self.accumulate = optimizer, gen, clip, accumulate
+        self.decay = rule.decay
+        self._groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        for name, layer in network.items():
+            for key in layer.synapses:
+                if id(layer.synapse(key).weight) not in self._groups:
+                    raise NeurofaError(
+                        f"got an optimizer without '{key}' of layer '{name}'; expected all of network.parameters();"
+                        " make the optimizer from the network that it trains"
+                    )
+        everything = [s for _, layer in network.items() for s in layer.synapses.values()]
+        for name, layer in network.items():
+            for key, (synapses, _) in rule.plastic(name).items():
+                beside = key if key in layer.synapses else next(iter(layer.synapses))
+                self._join(synapses, layer.synapse(beside))
+                everything.append(synapses)
+        self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer) and all(s.exact for s in everything)  # type: ignore[union-attr]
+        self._filled: dict[tuple[int, int], Synapses] = {}
+        self._waiting = 0
+
+    def _join(self, synapses: Synapses, beside: Synapses) -> None:
+        """Put a pathway weight into the parameter group of the weight beside it."""
+        if id(synapses.weight) not in self._groups:
+            group = self._groups[id(beside.weight)]
+            group["params"].append(synapses.weight)
+            self._groups[id(synapses.weight)] = group
+
+    def layer(self, layer: Layer, directions: Directions, batch: int) -> None:
+        """Take the directions of one layer, summed over a batch."""
+        for key, direction in directions.items():
+            self._put(layer.synapse(key), None, direction, batch, self.decay if key in layer.returning else 0.0)
+
+    def pathway(self, targets: dict[str, tuple[Synapses, slice | None]], directions: Directions, batch: int) -> None:
+        """Take the directions of plastic pathway weights."""
+        for key, direction in directions.items():
+            synapses, columns = targets[key]
+            self._put(synapses, columns, direction, batch, self.decay)
+
+    def _put(
+        self, synapses: Synapses, columns: slice | None, direction: Direction, batch: int, decay: float
+    ) -> None:
+        weight = synapses.weight
+        if self.direct:
+            group = self._groups[id(weight)]
+            lr = group["lr"]
+            target = weight.data if columns is None else weight.data[:, columns]
+            _add(target, direction, alpha=-lr / batch, beta=1.0 - lr * (decay + group["weight_decay"]))
+            return
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        grad = weight.grad if columns is None else weight.grad[:, columns]
+        part = (id(synapses), 0 if columns is None else columns.start)
+        fresh = part not in self._filled
+        self._filled[part] = synapses
+        _add(grad, direction, alpha=1.0 / (batch * self.accumulate), beta=0.0 if fresh else 1.0)
+        if decay and fresh:
+            grad.add_(weight.detach() if columns is None else weight.detach()[:, columns], alpha=decay)
+
+    def finish(self) -> None:
+        """End one batch: after ``accumulate`` of them, let the optimizer ask and the devices answer."""
+        if self.direct:
+            self.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
+            return
+        self._waiting += 1
+        if self._waiting < self.accumulate:
+            return
+        self._waiting = 0
+        touched = {id(s): s for s in self._filled.values()}.values()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_([s.weight for s in touched], self.clip)
+        self.optimizer.step()
+        for synapses in touched:
+            synapses.commit(self.gen)
+        self._filled.clear()
+
+
+def _add(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> None:
+    """target <- beta target + alpha direction, in place and without a copy of the direction."""
+    if isinstance(direction, Outer):
+        torch.addmm(target, direction.left.t(), direction.right, beta=beta, alpha=alpha, out=target)
+    elif beta == 0.0:
+        torch.mul(direction, alpha, out=target)
+    else:
+        if beta != 1.0:
+            target.mul_(beta)
+        target.add_(direction, alpha=alpha)
+
+
+def _plain_sgd(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the optimizer is w <- w - lr (g + decay w) in every group."""
+    def plain(groups: Iterable[dict[str, object]]) -> bool:
+        return all(not (g["momentum"] or g["nesterov"] or g["maximize"]) for g in groups)
+
+    return type(optimizer) is torch.optim.SGD and plain(optimizer.param_groups)

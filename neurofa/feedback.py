@@ -1,0 +1,126 @@
+"""Feedback pathways: from the output error to a teaching signal at every hidden layer."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from hwmodels.registry import Registered, build, kind_of_parts
+from neurofa.network import Site
+from neurofa.synapses import Synapses
+
+kind_of_parts("feedback", "neurofa.feedbacks")
+
+
+class Feedback(nn.Module, Registered, ABC, kind="feedback"):
+    """A pathway from error to teaching signal.
+
+    Direct rules project the (B, o) output error onto all hidden layers at once. Chained rules draw the weights of
+    their return path from :meth:`draw`; a pathway that is one physical projection cannot serve them.
+    """
+
+    def open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        """Create the pathway to these layers.
+
+        Args:
+            sites: hidden layers, from input to readout.
+            outputs: length o of the error.
+            gen: source of randomness for the matrices.
+        """
+        self.slices: dict[str, slice] = {}
+        self.shapes = {site.name: site.out_shape for site in sites}
+        self._open(sites, outputs, gen)
+
+    @abstractmethod
+    def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        """Create the matrices and fill ``slices``."""
+
+    @abstractmethod
+    def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Send one batch of errors through the pathway: (B, o) to (B, m), sliced by ``slices``."""
+
+    def forward(self, error: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Teaching signals by layer, each (B, *out_shape)."""
+        projected = self.project(error, gen)
+        return {
+            name: projected[:, part].reshape(-1, *self.shapes[name]) if len(self.shapes[name]) > 1 else projected[:, part]
+            for name, part in self.slices.items()
+        }
+
+    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:  # noqa: ARG002
+        """Return weights of one affine map, oriented as its forward weights (chained rules).
+
+        Raises:
+            NeurofaError: the pathway is one projection, not a set of matrices.
+        """
+        raise NeurofaError(
+            f"got feedback '{self.name}' for a chained rule; expected one that has a matrix per layer (dense, sparse);"
+            " or use it with a direct rule such as dfa"
+        )
+
+    def matrix(self) -> Synapses | None:
+        """The one matrix (o, m) of a pathway that can learn, or None."""
+        return None
+
+
+class RandomMatrices(Feedback, ABC):
+    """Fixed random matrices with a declared gain, number format and device.
+
+    Entries are uniform in +-gain sqrt(3) s, where s is the standard deviation 1/sqrt(3 o) for direct pathways and
+    1/sqrt(3 fan_in) for return weights: with gain 1 the direct B is U(-1, 1)/sqrt(o) and a return weight is drawn as
+    the forward weights are. A coarse format keeps that standard deviation.
+    """
+
+    def __init__(self, *, gain: float, distribution: str, values: Format | str, device: Device | str) -> None:
+        super().__init__()
+        if gain <= 0 or not math.isfinite(gain):
+            raise NeurofaError(f"got {self.name}(gain={gain}); expected a positive number; 1 is the default")
+        if distribution not in ("uniform", "normal"):
+            raise NeurofaError(f"got {self.name}(distribution={distribution}); expected uniform or normal; choose one")
+        self.gain, self.distribution = gain, distribution
+        self.values: Format = build("format", values)
+        self.device: Device = build("device", device)
+
+    def entries(self, shape: tuple[int, ...], fan: int, gen: torch.Generator) -> Tensor:
+        """Draw one matrix; ``fan`` sets the standard deviation gain/sqrt(3 fan)."""
+        std = self.gain / math.sqrt(3 * fan)
+        if self.distribution == "normal":
+            b = torch.randn(shape, generator=gen).mul_(std)
+        else:
+            b = torch.rand(shape, generator=gen).mul_(2).sub_(1).mul_(std * math.sqrt(3))
+        if self.values.name != "raw":
+            coarse = self.values.quantize(b / std, gen)
+            b = coarse * (std / coarse.square().mean().sqrt().clamp_min(1e-12))
+        return self.thin(b, gen)
+
+    def thin(self, b: Tensor, gen: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Hook for pathways that drop entries; default: none."""
+        return b
+
+    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
+        return Synapses(self.entries(shape, math.prod(shape[1:]), gen), self.device, gen)
+
+
+class MatrixFeedback(RandomMatrices, ABC):
+    """Random matrices side by side in one (o, m) matrix, so that all layers are served by one product."""
+
+    b: Synapses
+
+    def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        at = 0
+        for site in sites:
+            self.slices[site.name] = slice(at, at + site.width)
+            at += site.width
+        self.b = Synapses(self.entries((outputs, at), outputs, gen), self.device, gen)
+
+    def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        return error @ self.b.read(gen)
+
+    def matrix(self) -> Synapses | None:
+        return self.b

@@ -1,0 +1,1 @@
+"""Feedback pathways, one file each; the folder registers itself."""

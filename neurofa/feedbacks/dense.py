@@ -1,0 +1,26 @@
+"""An independent random matrix for every layer."""
+
+from __future__ import annotations
+
+from hwmodels.device import Device
+from hwmodels.quantize import Format
+from neurofa.feedback import MatrixFeedback
+
+
+class Dense(MatrixFeedback, name="dense"):
+    """B_l random and independent for every layer; all in one product.
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        distribution: ``uniform`` or ``normal``.
+        values: number format of the entries (``sign``, ``ternary``, ``uniform(bits=4)``); default: as drawn.
+        device: device on which B lives (read noise, drift).
+    """
+
+    source = "Nokland 2016, arXiv 1609.01596"
+
+    def __init__(
+        self, *, gain: float = 1.0, distribution: str = "uniform", values: Format | str = "raw",
+        device: Device | str = "digital",
+    ) -> None:  # fmt: skip
+        super().__init__(gain=gain, distribution=distribution, values=values, device=device)

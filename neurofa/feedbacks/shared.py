@@ -1,0 +1,44 @@
+"""One random matrix for all layers, each taking a slice."""
+
+from __future__ import annotations
+
+import torch
+
+from hwmodels.device import Device
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback, MatrixFeedback
+from neurofa.network import Site
+from neurofa.synapses import Synapses
+
+
+class Shared(MatrixFeedback, name="shared"):
+    """One (o, largest width) matrix; a layer of width n takes its first n columns.
+
+    The trick of optical processors: one projection serves the whole network.
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 o).
+        distribution: ``uniform`` or ``normal``.
+        values: number format of the entries; default: as drawn.
+        device: device on which B lives.
+    """
+
+    source = "Launay et al. 2020, arXiv 2006.12878 (sliced global feedback)"
+
+    def __init__(
+        self, *, gain: float = 1.0, distribution: str = "uniform", values: Format | str = "raw",
+        device: Device | str = "digital",
+    ) -> None:  # fmt: skip
+        super().__init__(gain=gain, distribution=distribution, values=values, device=device)
+
+    def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        self.slices |= {site.name: slice(0, site.width) for site in sites}
+        widest = max((site.width for site in sites), default=0)
+        self.b = Synapses(self.entries((outputs, widest), outputs, gen), self.device, gen)
+
+    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
+        return Feedback.draw(self, shape, gen)
+
+    def matrix(self) -> Synapses | None:
+        """Shared columns cannot follow each layer: the pathway stays fixed."""
+        return None

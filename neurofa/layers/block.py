@@ -1,0 +1,173 @@
+"""Any torch module as one local unit: transformer blocks, residual blocks, the user's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+from neurofa.asymmetric import Seeded, noise_mode, returning_mode
+from neurofa.layer import Direction, Graph, Layer, Params, State
+from neurofa.randomness import fork_seed
+
+SEED = "seed"
+AFFINE = (nn.Linear, nn.Conv2d)
+SCALING = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class Block(Layer, name="block"):
+    """One unit of credit around any ``nn.Module``: (B, *in_shape) to (B, *out_shape).
+
+    The module's weights move into synapses and the module is called functionally, so that the learner, the devices
+    and the audit treat it like every layer. Weights of linear and convolutional maps live on the network's device,
+    all other parameters (biases, gains, embeddings) are digital. Under a direct rule the pullback is the exact
+    vector-Jacobian product inside the block; under a chained rule every affine map and every gain in it returns its
+    error through the rule's feedback.
+
+    Args:
+        wrapped: the module; its present weights are the initial ones. It is not changed.
+    """
+
+    def __init__(self, wrapped: nn.Module | None = None) -> None:
+        super().__init__()
+        if wrapped is None:
+            wrapped = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3))
+        if not isinstance(wrapped, nn.Module):
+            raise NeurofaError(f"got a block of {type(wrapped).__name__}; expected an nn.Module; pass the module")
+        # In a list, so that its parameters are not registered a second time.
+        self._skeleton = [copy.deepcopy(wrapped)]
+        self._affine = _weights(wrapped, AFFINE)
+        self._scaling = _weights(wrapped, SCALING)
+        self._initial = {k: p.detach().clone() for k, p in wrapped.named_parameters()}
+        for key, buffer in wrapped.named_buffers():
+            self.register_buffer(_buffer(key), buffer.detach().clone())
+        self._buffers_of = [key for key, _ in wrapped.named_buffers()]
+
+    @property
+    def skeleton(self) -> nn.Module:
+        """The wrapped module's structure; its own tensors are not used."""
+        return self._skeleton[0]
+
+    @property
+    def couples_samples(self) -> bool:
+        """Whether a batch normalisation inside mixes the samples of a batch."""
+        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.skeleton.modules())
+
+    def initialise(self, device: Device, gen: torch.Generator) -> None:
+        exact = build("device", "digital")
+        for key, target in self._initial.items():
+            self.add_synapses(key, target, device if key in self._affine else exact, gen)
+        self._initial = {}
+
+    @property
+    def returning(self) -> tuple[str, ...]:
+        return tuple(k for k in self._names() if k in self._affine or k in self._scaling)
+
+    def _names(self) -> list[str]:
+        return [k for k, _ in self.skeleton.named_parameters()]
+
+    def train(self, mode: bool = True) -> Block:
+        super().train(mode)
+        self.skeleton.train(mode)
+        return self
+
+    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
+        drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.skeleton.modules())
+        if not (self.training and drops):
+            return {}
+        return {SEED: torch.tensor(fork_seed(gen))}
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        # Clones: running statistics are updated in place inside, and only `absorb` may keep them.
+        buffers = {key: self.get_buffer(_buffer(key)).clone() for key in self._buffers_of}
+        with self._seeded(x, state):
+            y = functional_call(self.skeleton, {**params, **buffers}, (x,))
+        return y, buffers if self.training else {}
+
+    @contextmanager
+    def _seeded(self, x: Tensor, state: State) -> Iterator[None]:
+        if SEED not in state:
+            yield
+            return
+        with Seeded(torch.Generator(x.device).manual_seed(int(state[SEED]))):
+            yield
+
+    def record(
+        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
+    ) -> tuple[Tensor, State, Graph | None]:
+        if not torch.is_grad_enabled() and not below and not self.training:
+            return *self.compute(params, x, state), None
+        return self._record(params, x, state, returns, below)
+
+    def _record(
+        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
+    ) -> tuple[Tensor, State, Graph | None]:
+        leaf = x.detach().requires_grad_(below)
+        leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
+        with torch.enable_grad(), ExitStack() as stack:
+            if returns is not None and any(returns[k] is not params.get(k) for k in returns):
+                stack.enter_context(returning_mode(leaves, returns))
+            y, after = self.compute(leaves, leaf, state)
+        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves)
+
+    def absorb(self, after: State) -> None:
+        for key, value in after.items():
+            self.get_buffer(_buffer(key)).copy_(value)
+
+    def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
+        """Correlations of every affine map's output with noise at its input (weight mirror)."""
+        found: dict[str, Direction] = {}
+        with noise_mode(params, [k for k in self.returning if k in self._affine], amplitude, gen, found):
+            self.compute(params, x, {})
+        return found
+
+    @torch.no_grad()
+    def unreturned(self, x: Tensor) -> list[str]:
+        """Names of weights that an error would cross without a return weight of its own.
+
+        Found by poisoning: the block runs on ``x`` with return weights everywhere, every forward weight is then
+        overwritten with NaN, and the error at the input must stay finite.
+
+        Args:
+            x: (B, *in_shape) probe.
+        """
+        params = {k: v.clone() for k, v in self.read().items()}
+        wanted: list[str] = []
+        for name in (n for n in self._names()):
+            trial = {k: v.clone() for k, v in params.items()}
+            returns = {k: trial[k].clone() for k in self.returning}
+            graph = self._record(trial, x, {}, returns, True)[2]
+            assert graph is not None
+            graph.params[name].data.fill_(float("nan"))
+            (below,) = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
+            if below is not None and not bool(below.isfinite().all()):
+                wanted.append(name)
+        return wanted
+
+    def module(self) -> nn.Module:
+        plain = copy.deepcopy(self.skeleton)
+        state = {k: v.clone() for k, v in self.read().items()}
+        plain.load_state_dict(state | {k: self.get_buffer(_buffer(k)) for k in self._buffers_of}, strict=False)
+        return plain
+
+
+def _weights(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[str]:
+    found = set()
+    for path, part in module.named_modules():
+        weight = getattr(part, "weight", None)
+        if isinstance(part, kinds) and weight is not None:
+            found.add(f"{path}.weight" if path else "weight")
+    return found
+
+
+def _buffer(key: str) -> str:
+    return "buffer_" + key.replace(".", "/")
+
+

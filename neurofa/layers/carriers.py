@@ -1,0 +1,128 @@
+"""Layers without weights: pooling, flattening, dropout. An error passes them by their own transpose."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from neurofa.layer import Carrier, LocalView, Params, State
+
+aten = torch.ops.aten
+
+
+class MaxPool2d(Carrier, name="max_pool2d"):
+    """Largest value of each window: (B, C, H, W) to (B, C, H', W').
+
+    Args:
+        size: side of the window, pixels.
+        stride: step between windows, pixels; None: ``size``.
+    """
+
+    def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
+        super().__init__()
+        self.size, self.stride = _window(size, stride)
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+        y, index = nn.functional.max_pool2d_with_indices(x, self.size, self.stride)
+        return y, {"index": index}
+
+    def record(
+        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool  # noqa: ARG002
+    ) -> tuple[Tensor, State, None]:
+        return *self.compute(params, x, state), None
+
+    def localise(self, view: LocalView) -> LocalView:
+        return view
+
+    def transpose(self, view: LocalView, weights: Params) -> Tensor:  # noqa: ARG002
+        return aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
+            view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], [1, 1], False, view.after["index"]
+        )
+
+    def module(self) -> nn.Module:
+        return nn.MaxPool2d(self.size, self.stride)
+
+
+class AvgPool2d(Carrier, name="avg_pool2d"):
+    """Mean of each window: (B, C, H, W) to (B, C, H', W').
+
+    Args:
+        size: side of the window, pixels.
+        stride: step between windows, pixels; None: ``size``.
+    """
+
+    def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
+        super().__init__()
+        self.size, self.stride = _window(size, stride)
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+        return nn.functional.avg_pool2d(x, self.size, self.stride), {}
+
+    def module(self) -> nn.Module:
+        return nn.AvgPool2d(self.size, self.stride)
+
+
+class GlobalAvgPool2d(Carrier, name="global_avg_pool2d"):
+    """Mean over all positions: (B, C, H, W) to (B, C)."""
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+        return x.mean((2, 3)), {}
+
+    def module(self) -> nn.Module:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class Flatten(Carrier, name="flatten"):
+    """All axes but the first in one: (B, ...) to (B, n)."""
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+        return x.flatten(1), {}
+
+    def record(
+        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool  # noqa: ARG002
+    ) -> tuple[Tensor, State, None]:
+        return *self.compute(params, x, state), None
+
+    def localise(self, view: LocalView) -> LocalView:
+        return view
+
+    def transpose(self, view: LocalView, weights: Params) -> Tensor:  # noqa: ARG002
+        assert view.error is not None
+        return view.error.reshape(view.x.shape)
+
+    def module(self) -> nn.Module:
+        return nn.Flatten()
+
+
+class Dropout(Carrier, name="dropout"):
+    """Drop each value with probability ``p`` in training and scale the rest by 1/(1-p); any shape.
+
+    Args:
+        p: probability of dropping.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise NeurofaError(f"got dropout(p={p}); expected at least 0 and below 1; 0 switches it off")
+        self.p = p
+
+    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
+        if not (self.training and self.p):
+            return {}
+        mask = torch.rand(x.shape, generator=gen, device=x.device, dtype=x.dtype)
+        return {"keep": mask.ge_(self.p).div_(1 - self.p)}
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+        return (x * state["keep"] if "keep" in state else x), {}
+
+    def module(self) -> nn.Module:
+        return nn.Dropout(self.p)
+
+
+def _window(size: int, stride: int | None) -> tuple[int, int]:
+    step = size if stride is None else stride
+    if size < 1 or step < 1:
+        raise NeurofaError(f"got size={size}, stride={step}; expected at least 1 pixel each; change it")
+    return size, step

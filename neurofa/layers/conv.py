@@ -1,0 +1,87 @@
+"""Two-dimensional convolution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from neurofa.activations import Activation
+from neurofa.affine import Affine
+from neurofa.asymmetric import correlation_conv2d
+from neurofa.layer import Direction
+from neurofa.norms import Norm
+
+aten = torch.ops.aten
+
+
+class Conv2d(Affine, name="conv2d"):
+    """h = f(norm(W * x + b)) on images: (B, C_in, H, W) to (B, C_out, H', W').
+
+    Args:
+        c_in: input channels.
+        c_out: output channels.
+        kernel: side of the kernel, pixels.
+        stride: step between positions, pixels.
+        padding: zeros added on every side, pixels.
+        groups: groups of channels that do not mix.
+        activation: name of f.
+        norm: normalisation between the convolution and f, or None.
+        dropout: probability that an output is dropped in training.
+        bias: whether there is a b.
+    """
+
+    def __init__(
+        self, c_in: int = 2, c_out: int = 4, kernel: int = 3, *, stride: int = 1, padding: int = 0, groups: int = 1,
+        activation: str | Activation = "identity", norm: str | Norm | None = None, dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:  # fmt: skip
+        if groups < 1 or c_in % groups or c_out % groups:
+            raise NeurofaError(
+                f"got groups={groups} for {c_in} to {c_out} channels; expected a divisor of both; change groups"
+            )
+        if stride < 1 or padding < 0:
+            raise NeurofaError(f"got stride={stride}, padding={padding}; expected stride >= 1, padding >= 0; change it")
+        super().__init__(
+            fan_in=c_in // groups * kernel**2, channels=c_out,
+            weight_shape=(c_out, c_in // groups, kernel, kernel), bias=bias,
+            activation=activation, norm=norm, dropout=dropout,
+        )  # fmt: skip
+        self.c_in, self.kernel, self.stride, self.padding, self.groups = c_in, kernel, stride, padding, groups
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.functional.conv2d(x, weight, bias, self.stride, self.padding, 1, self.groups)
+
+    def outer(self, delta: Tensor, x: Tensor) -> Direction:
+        weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
+        return self._backward(delta, x, weight, (False, True))[1]
+
+    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        return self._backward(delta, x, weight, (True, False))[0]
+
+    def correlate(self, y: Tensor, noise: Tensor) -> Direction:
+        weight = noise.new_empty(1).expand(self.weight_shape)
+        return correlation_conv2d(y, noise, weight, [self.stride] * 2, [self.padding] * 2, [1, 1], self.groups)
+
+    def _backward(self, delta: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+        found = aten.convolution_backward(
+            delta, x, weight, None, [self.stride] * 2, [self.padding] * 2, [1, 1], False, [0, 0], self.groups,
+            [*wanted, False],
+        )  # fmt: skip
+        return found[0], found[1]
+
+    def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
+        side = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in in_shape[2:]]
+        return (in_shape[0], self.channels, *side)
+
+    def module(self) -> nn.Module:
+        plain = nn.utils.skip_init(
+            nn.Conv2d, self.c_in, self.channels, self.kernel, stride=self.stride, padding=self.padding,
+            groups=self.groups, bias=self.bias,
+        )  # fmt: skip
+        plain.weight.data.copy_(self.synapse("weight").weight)
+        if self.bias:
+            assert plain.bias is not None
+            plain.bias.data.copy_(self.synapse("bias").weight)
+        tail = self.tail()
+        return nn.Sequential(plain, *tail) if tail else plain

@@ -1,0 +1,63 @@
+"""Fully connected layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from neurofa.activations import Activation
+from neurofa.affine import Affine
+from neurofa.asymmetric import correlation_linear
+from neurofa.layer import Direction, Outer
+from neurofa.norms import Norm
+
+
+class Dense(Affine, name="dense"):
+    """h = f(norm(W x + b)) on vectors: (B, n_in) to (B, n_out).
+
+    Args:
+        n_in: inputs.
+        n_out: outputs.
+        activation: name of f.
+        norm: ``"batch"``, ``"layer"``, with options (``"batch(affine=False)"``), or None.
+        dropout: probability that an output is dropped in training.
+        bias: whether there is a b.
+    """
+
+    def __init__(
+        self, n_in: int = 4, n_out: int = 3, *, activation: str | Activation = "identity",
+        norm: str | Norm | None = None, dropout: float = 0.0, bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            fan_in=n_in, channels=n_out, weight_shape=(n_out, n_in), bias=bias,
+            activation=activation, norm=norm, dropout=dropout,
+        )  # fmt: skip
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.dim() != 2:
+            raise NeurofaError(
+                f"got input of shape {tuple(x.shape[1:])} at a dense layer; expected a vector; flatten it, or put an"
+                " nn.Linear in a Block to map tokens"
+            )
+        return nn.functional.linear(x, weight, bias)
+
+    def outer(self, delta: Tensor, x: Tensor) -> Direction:
+        return Outer(delta, x)
+
+    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG002
+        return delta @ weight
+
+    def correlate(self, y: Tensor, noise: Tensor) -> Direction:
+        return correlation_linear(y, noise)
+
+    def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
+        return (in_shape[0], self.channels)
+
+    def module(self) -> nn.Module:
+        plain = nn.utils.skip_init(nn.Linear, self.fan_in, self.channels, bias=self.bias)
+        plain.weight.data.copy_(self.synapse("weight").weight)
+        if self.bias:
+            plain.bias.data.copy_(self.synapse("bias").weight)
+        tail = self.tail()
+        return nn.Sequential(plain, *tail) if tail else plain

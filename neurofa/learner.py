@@ -1,0 +1,154 @@
+"""The only training step in the package."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+from neurofa.credit import assign
+from neurofa.deposit import Depositor
+from neurofa.layer import Directions, Layer, LocalView
+from neurofa.loss import Loss
+from neurofa.network import Network, ReturnsOf
+from neurofa.randomness import generator
+from neurofa.rule import NoisePass, Rule, Teaching
+
+
+class StepResult(NamedTuple):
+    """What one step leaves to look at; tensors on the compute device, nothing has been waited for."""
+
+    loss: Tensor
+    """Mean loss of the batch before the update, 0-dim."""
+    y: Tensor
+    """(B, o): outputs before the update."""
+
+
+class Learner:
+    """Trains a network by a rule, without ``loss.backward()``.
+
+    Args:
+        network: the chain of layers.
+        rule: a rule or its spec, bound to the network here.
+        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``. Plastic feedback joins the parameter
+            group of the weights beside it, so that both see one learning rate and one decay.
+        loss: ``"cross_entropy"``, ``"mse"``, or a :class:`~neurofa.loss.Loss`.
+        seed: of feedback, dropout, device noise and rounding.
+        accumulate: batches whose directions are averaged into one update.
+        clip: largest norm of all directions together, or None.
+
+    Plain SGD on exact devices (no momentum, no clipping, no accumulation) writes each direction straight into its
+    weight, one fused product; every other case goes through ``.grad`` and ``optimizer.step()``.
+
+    Raises:
+        NeurofaError: the rule cannot serve a layer, or an option is out of range.
+    """
+
+    def __init__(
+        self, network: Network, rule: Rule | str, *, optimizer: torch.optim.Optimizer, loss: Loss | str = "cross_entropy",
+        seed: int = 0, accumulate: int = 1, clip: float | None = None,
+    ) -> None:  # fmt: skip
+        if accumulate < 1 or (clip is not None and clip <= 0):
+            raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
+        self.network, self.optimizer, self.accumulate, self.clip = network, optimizer, accumulate, clip
+        self.rule: Rule = build("rule", rule)
+        self.loss: Loss = build("loss", loss)
+        where = next(network.parameters()).device
+        self.gen = generator(seed, "learner", device=where)
+        self.rule.bind(network.plan(), generator(seed, "feedback"))
+        self._deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
+        self._returns: ReturnsOf | None = self._ask_returns if self.rule.chained else None
+        self.steps = 0
+
+    def _ask_returns(self, name: str, params: Any) -> Any:
+        return self.rule.returns(name, params, self.gen)
+
+    @torch.no_grad()
+    def step(self, x: Tensor, target: Tensor) -> StepResult:
+        """Learn from one batch.
+
+        Args:
+            x: (B, *input_shape).
+            target: (B,) labels or (B, o) values.
+
+        Returns:
+            Loss and outputs before the update.
+
+        Raises:
+            NeurofaError: wrong shapes or labels; NaN (the layer is named), before any weight is touched. On an
+                accelerator NaN is looked for by :meth:`check_finite` only, since looking waits for the device.
+        """
+        network, rule = self.network, self.rule
+        if rule.noise is not None and self.steps % rule.noise.every == 0:
+            self._mirror(rule.noise, x)
+        tick = network.step(x, gen=self.gen, returns=self._returns, below=rule.chained)
+        outcome = self.loss.outcome(tick.y, target)
+        if x.device.type == "cpu":
+            self.check_finite(outcome.value, x)
+        assign(network, rule, tick, Teaching(outcome.error, outcome.target), self._emit(len(x)), self.gen)
+        if network.training:
+            network.absorb(tick)
+        self._deposit.finish()
+        self.steps += 1
+        return StepResult(outcome.value, tick.y)
+
+    def _emit(self, batch: int) -> Any:
+        rule, deposit = self.rule, self._deposit
+
+        def emit(name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
+            plastic = rule.adapt(name, view, directions)
+            deposit.layer(layer, directions, batch)
+            if plastic:
+                deposit.pathway(rule.plastic(name), plastic, batch)
+
+        return emit
+
+    def _mirror(self, noise: NoisePass, x: Tensor) -> None:
+        for name, layer in self.network.items():
+            params = layer.read(self.gen)
+            if layer.returning:
+                self.rule.mirror(name, layer.mirror(params, x, noise.amplitude, self.gen), self.gen)
+            x = layer.compute(params, x, layer.start(x, self.gen))[0]
+
+    def check_finite(self, loss: Tensor, x: Tensor) -> None:
+        """Refuse to go on from a loss that is not a number.
+
+        Args:
+            loss: 0-dim.
+            x: the batch, to find the layer.
+
+        Raises:
+            NeurofaError: naming the first layer whose input or output is not finite.
+        """
+        if bool(loss.isfinite()):
+            return
+        if not bool(x.isfinite().all()):
+            raise NeurofaError(
+                f"got NaN or infinity in the input of layer '{self.network.names[0]}'; expected finite numbers;"
+                " clean the data"
+            )
+        for name, layer in self.network.items():
+            x = layer.compute(layer.read(self.gen), x, layer.start(x, self.gen))[0]
+            if not bool(x.isfinite().all()):
+                raise NeurofaError(
+                    f"got NaN or infinity in the output of layer '{name}' at step {self.steps}; expected finite numbers;"
+                    " lower the learning rate or the feedback gain"
+                )
+        raise NeurofaError(
+            f"got a loss of {float(loss)} at step {self.steps} from finite outputs; expected a finite loss; check the"
+            " targets"
+        )
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Outputs in evaluation mode: (B, *input_shape) to (B, o); the training mode is restored."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            y: Tensor = self.network(x, self.gen)
+        finally:
+            self.network.train(training)
+        return y

@@ -1,0 +1,247 @@
+"""A chain of layers: the only thing that knows who comes after whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+from neurofa.layer import Carrier, Layer, LocalView, Params, State
+from neurofa.randomness import generator
+
+ReturnsOf = Callable[[str, Params], Params]
+"""Asked once a layer and pass: the weights of the return path beside that layer."""
+
+
+class Tick(NamedTuple):
+    """One pass through the network: its output and what every layer may remember of it."""
+
+    y: Tensor
+    views: dict[str, LocalView]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a rule may know of a layer: its name and shapes, never its weights."""
+
+    name: str
+    out_shape: tuple[int, ...]
+    returning: dict[str, tuple[int, ...]]
+    """Shapes of the weights that an error crosses on its way through the layer."""
+    elementwise: bool
+    """Whether the layer is one affine map behind an elementwise activation."""
+    unreturned: tuple[str, ...] = ()
+    """Weights that an error would cross without a return weight."""
+
+    @property
+    def width(self) -> int:
+        """Number of outputs of the layer."""
+        return math.prod(self.out_shape)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rule is built for: the layers with weights, from input to readout, and the number of outputs."""
+
+    sites: tuple[Site, ...]
+    outputs: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def hidden(self) -> tuple[Site, ...]:
+        """All sites but the readout."""
+        return self.sites[:-1]
+
+    @property
+    def readout(self) -> Site:
+        """The last layer with weights: it receives the error itself."""
+        return self.sites[-1]
+
+
+class Network(nn.Module):
+    """A chain of layers, each a unit of credit.
+
+    Args:
+        layers: from input to readout; the last one must have weights.
+        input_shape: shape of one sample.
+        seed: of the initial weights.
+        device: spec of the device on which the affine weights live.
+        spec: the recipe that made this network, kept for files.
+
+    Raises:
+        NeurofaError: the layers do not fit each other (the layer is named), or the readout has no weights.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], input_shape: Sequence[int], *, seed: int = 0,
+        device: Device | str = "digital", spec: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not layers or isinstance(layers[-1], Carrier):
+            raise NeurofaError("got a network without a readout; expected a layer with weights at the end; append one")
+        self.input_shape, self.spec, self.seed = tuple(input_shape), spec, seed
+        self.device_spec = device if isinstance(device, str) else ""
+        physics: Device = build("device", device)
+        gen = generator(seed, "weights")
+        self.layers = nn.ModuleDict()
+        for index, layer in enumerate(layers):
+            layer.initialise(physics, gen)
+            self.layers[f"{layer.name}{index}"] = layer
+        self.shapes = self._shapes()
+        self.readout = self.names[-1]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all layers, from input to readout."""
+        return list(self.layers)
+
+    def items(self) -> Iterator[tuple[str, Layer]]:
+        """Names and layers, from input to readout."""
+        return iter(self.layers.items())  # type: ignore[arg-type]
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name.
+
+        Raises:
+            NeurofaError: there is none.
+        """
+        if name not in self.layers:
+            raise NeurofaError(f"got layer '{name}'; expected one of {', '.join(self.names)}; check the name")
+        found = self.layers[name]
+        assert isinstance(found, Layer)
+        return found
+
+    @property
+    def outputs(self) -> int:
+        """Number of network outputs."""
+        return math.prod(self.shapes[self.readout])
+
+    @torch.no_grad()
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        training = self.training
+        self.eval()
+        x = torch.zeros(2, *self.input_shape)
+        shapes = {}
+        for name, layer in self.items():
+            try:
+                x = layer.compute(layer.read(), x, layer.start(x, None))[0]
+            except (RuntimeError, IndexError, ValueError) as error:
+                raise NeurofaError(
+                    f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({str(error).splitlines()[0]});"
+                    " expected what that layer takes; change the layer or the one before"
+                ) from None
+            shapes[name] = tuple(x.shape[1:])
+        self.train(training)
+        if x.dim() != 2:
+            raise NeurofaError(
+                f"got outputs of shape {tuple(x.shape[1:])}; expected a vector; flatten or pool before the readout"
+            )
+        return shapes
+
+    def plan(self) -> Plan:
+        """What a rule may know of this network."""
+        from neurofa.affine import Affine
+
+        some = next(self.parameters())
+        sites = []
+        probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(some)
+        for name, layer in self.items():
+            if not isinstance(layer, Carrier) and len(layer.synapses):
+                shapes = {k: tuple(layer.synapse(k).weight.shape) for k in layer.returning}
+                elementwise = isinstance(layer, Affine)
+                sites.append(Site(name, self.shapes[name], shapes, elementwise, tuple(layer.unreturned(probe))))
+            with torch.no_grad():
+                probe = layer.compute(layer.read(), probe, {})[0]
+        return Plan(tuple(sites), self.outputs, some.dtype, some.device)
+
+    def check(self, x: Tensor) -> None:
+        """Refuse a batch that is not one.
+
+        Raises:
+            NeurofaError: wrong shape or dtype.
+        """
+        if tuple(x.shape[1:]) != self.input_shape or x.dim() < 2:
+            raise NeurofaError(
+                f"got a batch of shape {tuple(x.shape)}; expected (B, {', '.join(map(str, self.input_shape))});"
+                " reshape the batch or the network"
+            )
+        if not x.is_floating_point():
+            raise NeurofaError(f"got a batch of {x.dtype}; expected floating point; convert it with x.float()")
+
+    @torch.no_grad()
+    def step(
+        self, x: Tensor, *, gen: torch.Generator | None = None, returns: ReturnsOf | None = None,
+        states: dict[str, State] | None = None, below: bool = True,
+    ) -> Tick:  # fmt: skip
+        """One tick, remembering what every layer may see when it learns.
+
+        Args:
+            x: (B, *input_shape).
+            gen: source of dropout masks and read noise.
+            returns: for chained rules, the return weights beside each layer.
+            states: states before the tick (a second pass with the same dropout masks); None: fresh ones.
+            below: whether errors will be sent from layer to layer.
+
+        Returns:
+            Output and views, without errors.
+        """
+        self.check(x)
+        views: dict[str, LocalView] = {}
+        for name, layer in self.items():
+            params = layer.read(gen)
+            state = layer.start(x, gen) if states is None else states[name]
+            back = returns(name, params) if returns is not None and params else None
+            y, after, graph = layer.record(params, x, state, back, below and bool(views))
+            views[name] = LocalView(x, y, params, state, after, back, None, graph)
+            x = y
+        return Tick(x, views)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Output alone: (B, *input_shape) to (B, o)."""
+        self.check(x)
+        for _, layer in self.items():
+            x = layer.compute(layer.read(gen), x, layer.start(x, gen))[0]
+        return x
+
+    def absorb(self, tick: Tick) -> None:
+        """Let every layer take what outlives the tick (running statistics)."""
+        for name, layer in self.items():
+            if tick.views[name].after:
+                layer.absorb(tick.views[name].after)
+
+    def module(self) -> nn.Module:
+        """A plain ``nn.Sequential`` with copies of the present weights, for inference and export."""
+        return nn.Sequential(*[layer.module() for _, layer in self.items()]).train(self.training)
+
+    @classmethod
+    def from_sequential(
+        cls, model: nn.Sequential, input_shape: Sequence[int], *, device: Device | str = "digital"
+    ) -> Network:
+        """Cut an ``nn.Sequential`` into layers; weights are taken over.
+
+        A linear or convolutional module forms one layer with the normalisation, activation and dropout behind it;
+        pooling, flattening and lone activations carry; every other module becomes a block.
+
+        Args:
+            model: the modules in order.
+            input_shape: shape of one sample.
+            device: spec of the device for the affine weights.
+
+        Raises:
+            NeurofaError: the model is no ``nn.Sequential``, or its end is no readout.
+        """
+        from neurofa.convert import layers_of, take_weights
+
+        layers, sources = layers_of(model)
+        network = cls(layers, input_shape, device=device)
+        take_weights(network, sources)
+        return network

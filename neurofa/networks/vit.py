@@ -1,0 +1,97 @@
+"""Vision transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from neurofa.layers.block import Block
+from neurofa.network import Network
+from neurofa.randomness import generator
+from neurofa.recipes import draw_weights, image, network, positive
+
+
+class PatchEmbedding(nn.Module):
+    """Patches as tokens, plus a learned position: (B, C, H, W) to (B, S, d)."""
+
+    def __init__(self, channels: int, patch: int, tokens: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, width, patch, patch)
+        self.position = nn.Parameter(torch.zeros(tokens, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, S, d)."""
+        y: Tensor = self.project(x).flatten(2).transpose(1, 2) + self.position
+        return y
+
+
+class TransformerBlock(nn.Module):
+    """x + Attention(LN(x)), then x + MLP(LN(x)): (B, S, d) to (B, S, d)."""
+
+    def __init__(self, width: int, heads: int, ratio: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S, d) to (B, S, d)."""
+        b, s, d = x.shape
+        # (B, S, 3 d) -> three of (B, heads, S, d / heads)
+        q, k, v = self.qkv(self.norm1(x)).view(b, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, s, d)
+        x = x + self.drop(self.merge(mixed))
+        y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
+        return y
+
+
+class Head(nn.Module):
+    """Readout of the mean token: (B, S, d) to (B, o)."""
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S, d) to (B, o)."""
+        y: Tensor = self.read(self.norm(x).mean(1))
+        return y
+
+
+@network("vit", source="after Dosovitskiy et al. 2021, arXiv 2010.11929")
+def vit(
+    *, input_shape: tuple[int, ...], outputs: int, seed: int = 0, device: str = "digital", patch: int = 4, width: int = 64,
+    depth: int = 4, heads: int = 4, ratio: int = 2, dropout: float = 0.0,
+) -> Network:  # fmt: skip
+    """Patch embedding, transformer blocks (each one unit of credit), and a readout of the mean token.
+
+    Args:
+        input_shape: (C, H, W), sides divisible by ``patch``.
+        outputs: width of the readout.
+        seed: of the weights.
+        device: spec of the device for the affine weights.
+        patch: side of a patch, pixels.
+        width: d, width of a token.
+        depth: number of transformer blocks.
+        heads: attention heads; they divide ``width``.
+        ratio: hidden width of the MLP in units of d.
+        dropout: probability of dropping, on both residual branches.
+    """
+    c, h, w = image(input_shape)
+    positive(patch=patch, width=width, depth=depth, heads=heads, ratio=ratio)
+    if h % patch or w % patch or width % heads or not 0 <= dropout < 1:
+        raise NeurofaError(
+            f"got vit(patch={patch}, width={width}, heads={heads}, dropout={dropout}) for images of {h}x{w}; expected a"
+            " patch that divides the sides, heads that divide the width, 0 <= dropout < 1; change them"
+        )
+    gen = generator(seed, "vit")
+    embedding = PatchEmbedding(c, patch, h // patch * (w // patch), width)
+    with torch.no_grad():
+        embedding.position.normal_(0, 0.02, generator=gen)
+    modules = [
+        embedding, *[TransformerBlock(width, heads, ratio, dropout) for _ in range(depth)], Head(width, outputs),
+    ]  # fmt: skip
+    return Network([Block(draw_weights(m, gen)) for m in modules], input_shape, seed=seed, device=device)

@@ -1,0 +1,187 @@
+"""Learning rules: which signal reaches each layer, what the layer makes of it, how the feedback learns.
+
+A rule knows shapes (a :class:`~neurofa.network.Plan`), never layers. The learner asks it, layer by layer, from the
+readout down: :meth:`Rule.deliver` an error, :meth:`Rule.update` the weights, :meth:`Rule.adapt` the pathway.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from hwmodels.registry import Registered, build, kind_of_parts
+from neurofa.feedback import Feedback
+from neurofa.layer import Directions, Layer, LocalView, Params
+from neurofa.network import Plan
+from neurofa.synapses import Synapses
+
+kind_of_parts("rule", "neurofa.rules")
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What the learner offers a rule for one layer."""
+
+    error: Tensor
+    """(B, o): error at the network's output, per sample."""
+    target: Tensor
+    """(B, o): the target itself."""
+    above: Tensor | None = None
+    """(B, *out_shape): error that the layer above returned (chained rules only)."""
+
+
+@dataclass(frozen=True)
+class NoisePass:
+    """A pass that the learner makes for a rule, in which every affine map sees noise."""
+
+    amplitude: float
+    """Standard deviation of the noise."""
+    every: int
+    """Learning steps between two passes."""
+
+
+class Rule(nn.Module, Registered, ABC, kind="rule"):
+    """A learning rule.
+
+    Args:
+        feedback: the pathway, a spec or a module.
+        error: number format of the output error before it enters the pathway (the readout receives the error itself).
+    """
+
+    local: ClassVar[bool] = True
+    """Declared: an update needs no other layer's weights. The audit tests it."""
+    transports: ClassVar[str] = "nothing"
+    """Declared: what the pathway copies from the forward weights beside it: ``nothing``, ``signs`` or ``weights``."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the learner must provide beyond the error: ``target``, ``above``, ``noise_pass``."""
+    noise: NoisePass | None = None
+    """The noise pass of a rule that needs one."""
+    decay: float = 0.0
+    """Weight decay that belongs to the rule, applied to weights and return weights alike."""
+
+    def __init__(self, *, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
+        super().__init__()
+        self.feedback: Feedback = build("feedback", feedback)
+        self.encoder: Format = build("format", error)
+        self.gen: torch.Generator | None = None
+
+    @property
+    def chained(self) -> bool:
+        """Whether errors go from layer to layer."""
+        return "above" in self.needs
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        """Create the pathway for a network.
+
+        Args:
+            plan: names and shapes of the layers.
+            gen: source of randomness for the pathway, kept by the rule; on the CPU.
+
+        Raises:
+            NeurofaError: the rule cannot serve one of the layers.
+        """
+        self.plan, self.gen = plan, gen
+        self._bind(plan, gen)
+        self.to(plan.device, plan.dtype)
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        """Create what the rule itself needs; default: nothing."""
+
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:  # noqa: ARG002
+        """Weights of the return path beside one layer in this pass; ``params`` are that layer's own weights."""
+        return None
+
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:  # noqa: B027
+        """Take the output error of one step, before any layer is served."""
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
+        """Error for one hidden layer, (B, *out_shape); None leaves the layer as it is."""
+        raise NotImplementedError
+
+    def localise(self, layer: Layer, view: LocalView) -> LocalView:
+        """Work the delivered error into the layer; default: through the layer's own derivative."""
+        return layer.localise(view)
+
+    def update(self, layer: Layer, view: LocalView) -> Directions:
+        """Directions of one layer's weights, summed over the batch; default: the layer's own pullback."""
+        return layer.pullback(view)
+
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:  # noqa: ARG002
+        """Directions of the plastic pathway weights beside one layer, named as in :meth:`plastic`."""
+        return {}
+
+    def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
+        """Take one noise pass beside one layer (rules that need ``noise_pass``).
+
+        Args:
+            name: the layer.
+            correlations: means over samples and positions of y xi^T by weight, shaped as the weights.
+            gen: source of the device's write noise.
+        """
+        raise NotImplementedError
+
+    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:  # noqa: ARG002
+        """Pathway weights beside one layer that learn with it: synapses, and their columns that belong to it."""
+        return {}
+
+
+class Direct(Rule, ABC):
+    """The output error goes to every hidden layer at once: h_l receives B_l^T e."""
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        self.feedback.open(plan.hidden, plan.outputs, gen)
+
+    def signal(self, teaching: Teaching) -> Tensor:
+        """What is projected, (B, o); default: the error."""
+        return teaching.error
+
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
+        self._signal = self.encoder.quantize(self.signal(teaching), gen)
+        self._delivered: dict[str, Tensor] = self.feedback(self._signal, gen)
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:  # noqa: ARG002
+        return self._delivered[name]
+
+
+class Chained(Rule, ABC):
+    """Each layer returns its error to the one below through weights of the return path."""
+
+    needs = frozenset({"above"})
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        self.paths = nn.ModuleDict()
+        for site in plan.sites:
+            if site.unreturned:
+                raise NeurofaError(
+                    f"got rule '{self.name}' on layer '{site.name}', where an error crosses '{site.unreturned[0]}'"
+                    " without a return weight; expected every such weight in an nn.Linear, nn.Conv2d or normalisation;"
+                    " use a direct rule such as dfa"
+                )
+            beside = nn.ModuleDict()
+            for key, shape in site.returning.items():
+                beside[key.replace(".", "/")] = self.path(shape, gen)
+            self.paths[site.name] = beside
+
+    def path(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
+        """Return weights of one map; a normalisation's gain (one axis) returns its error unchanged at first."""
+        if len(shape) < 2:
+            return Synapses(torch.ones(shape), build("device", "digital"), gen)
+        return self.feedback.draw(shape, gen)
+
+    def beside(self, name: str) -> dict[str, Synapses]:
+        """Return weights beside one layer, by the name of the forward weight."""
+        found = self.paths[name]
+        assert isinstance(found, nn.ModuleDict)
+        return {key.replace("/", "."): s for key, s in found.items() if isinstance(s, Synapses)}
+
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:  # noqa: ARG002
+        return {key: synapses.read(gen) for key, synapses in self.beside(name).items()}
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:  # noqa: ARG002
+        return teaching.above

@@ -1,0 +1,51 @@
+"""Augmented direct feedback alignment."""
+
+from __future__ import annotations
+
+import torch
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from hwmodels.registry import build
+from neurofa.activations import Nonlinearity
+from neurofa.affine import Affine
+from neurofa.feedback import Feedback
+from neurofa.layer import Layer, LocalView
+from neurofa.network import Plan
+from neurofa.rule import Direct
+
+
+class AugmentedDFA(Direct, name="adfa"):
+    """Augmented DFA: delta_l = (B_l^T e) * g(a_l) with any nonlinearity g in place of f'.
+
+    So a physical layer can be trained whose derivative nobody knows.
+
+    Args:
+        g: name of the nonlinearity (see ``neurofa list nonlinearity``), or a function of a tensor.
+        feedback: the pathway.
+        error: number format of e before it enters the pathway.
+    """
+
+    source = "Nakajima et al. 2022, arXiv 2204.13991"
+
+    def __init__(
+        self, *, g: str | Nonlinearity = "bell", feedback: Feedback | str = "dense", error: Format | str = "raw"
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        self.g: Nonlinearity = build("nonlinearity", g)
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        for site in plan.hidden:
+            if not site.elementwise:
+                raise NeurofaError(
+                    f"got rule 'adfa' on layer '{site.name}', which has no single elementwise activation; expected"
+                    " dense or convolutional layers; use dfa for blocks"
+                )
+        super()._bind(plan, gen)
+
+    def localise(self, layer: Layer, view: LocalView) -> LocalView:
+        assert view.error is not None
+        if not isinstance(layer, Affine):
+            return layer.localise(view)
+        error = view.error * view.before["keep"] if "keep" in view.before else view.error
+        return layer.enter(view, error * self.g(layer.preactivation(view)))

@@ -1,0 +1,53 @@
+"""Direct Kolen-Pollack learning of the feedback."""
+
+from __future__ import annotations
+
+import torch
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.layer import Directions, LocalView, Outer
+from neurofa.network import Plan
+from neurofa.rule import Direct
+from neurofa.synapses import Synapses
+
+
+class DKP(Direct, name="dkp"):
+    """Direct Kolen-Pollack: B_l learns as if it were the readout of layer l, dB_l = e h_l^T, with matching decay.
+
+    Args:
+        decay: decay of weights and feedback that belongs to the rule.
+        rate: learning rate of B in units of the layer's own.
+        feedback: the pathway at the start; it must have a matrix per layer.
+        error: number format of e before it enters the pathway.
+    """
+
+    source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
+
+    def __init__(
+        self, *, decay: float = 1e-4, rate: float = 0.1, feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+    ) -> None:  # fmt: skip
+        super().__init__(feedback=feedback, error=error)
+        if decay < 0 or rate <= 0:
+            raise NeurofaError(f"got dkp(decay={decay}, rate={rate}); expected decay >= 0 and rate > 0; change it")
+        self.decay, self.rate = decay, rate
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        if self.feedback.matrix() is None:
+            raise NeurofaError(
+                f"got feedback '{self.feedback.name}' for dkp; expected a matrix per layer that can learn; use dense"
+            )
+
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:  # noqa: ARG002
+        if name not in self.feedback.slices:
+            return {}
+        return {"b": Outer(self._signal * self.rate, view.y.flatten(1))}
+
+    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
+        matrix = self.feedback.matrix()
+        if matrix is None or name not in self.feedback.slices:
+            return {}
+        return {"b": (matrix, self.feedback.slices[name])}

@@ -1,0 +1,24 @@
+"""Direct random target projection."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neurofa.rule import Direct, Teaching
+
+
+class DRTP(Direct, name="drtp"):
+    """Direct random target projection: delta_l = (B_l^T y*) * f'(a_l), from the target alone.
+
+    No error is awaited: hidden layers may learn while the forward pass goes on. The sign of B carries no meaning.
+
+    Args:
+        feedback: the pathway.
+        error: number format of y* before it enters the pathway.
+    """
+
+    source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
+    needs = frozenset({"target"})
+
+    def signal(self, teaching: Teaching) -> Tensor:
+        return teaching.target

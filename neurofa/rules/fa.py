@@ -1,0 +1,16 @@
+"""Feedback alignment."""
+
+from __future__ import annotations
+
+from neurofa.rule import Chained
+
+
+class FA(Chained, name="fa"):
+    """Feedback alignment: delta_l = (B_{l+1}^T delta_{l+1}) * f'(a_l) with fixed random B.
+
+    Args:
+        feedback: distribution of the return weights (``dense`` or ``sparse``, with options).
+        error: number format of the output error before it is returned.
+    """
+
+    source = "Lillicrap et al. 2016, Nat. Commun. 7:13276"

@@ -1,0 +1,39 @@
+"""Kolen-Pollack learning of the return weights."""
+
+from __future__ import annotations
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.layer import Directions, LocalView
+from neurofa.rule import Chained
+from neurofa.synapses import Synapses
+
+
+class KolenPollack(Chained, name="kp"):
+    """Kolen-Pollack: W and B get the same change and the same decay, so that W - B shrinks by (1 - lr decay) a step.
+
+    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T (B oriented as W). The common change is made
+    of the layer's own delta and input, seen from both ends. Decay set in the optimizer counts as well.
+
+    Args:
+        decay: d, decay of weights and return weights that belongs to the rule.
+        feedback: distribution of the return weights at the start.
+        error: number format of the output error before it is returned.
+    """
+
+    source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
+
+    def __init__(
+        self, *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw"
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        if decay < 0:
+            raise NeurofaError(f"got kp(decay={decay}); expected 0 or more; 0.001 is the default")
+        self.decay = decay
+
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:  # noqa: ARG002
+        return {key: directions[key] for key in self.beside(name) if key in directions}
+
+    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
+        return {key: (synapses, None) for key, synapses in self.beside(name).items()}

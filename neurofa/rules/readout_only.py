@@ -1,0 +1,19 @@
+"""Random features: the control that every rule has to beat."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neurofa.rule import Rule, Teaching
+
+
+class ReadoutOnly(Rule, name="readout_only"):
+    """Only the readout learns; hidden layers stay as they were drawn. A rule that stays below has learnt nothing."""
+
+    source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:  # noqa: ARG002
+        return None

@@ -1,0 +1,89 @@
+"""Sign-symmetric feedback: return weights that know the signs of the forward weights, not their sizes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from neurofa.layer import Params
+from neurofa.network import Plan
+from neurofa.rule import Chained
+from neurofa.synapses import Synapses
+
+
+class SignSymmetric(Chained, ABC):
+    """B = M * sign(W), elementwise, refreshed before every pass from the layer's own weights.
+
+    One bit per weight is transported, beside the same layer; the update itself needs no other layer's weights.
+    """
+
+    transports = "signs"
+
+    @abstractmethod
+    def magnitude(self, drawn: Tensor) -> Tensor:
+        """M >= 0 for this pass, shaped as the return weights; ``drawn`` are the fixed draws of this map."""
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        for site in plan.sites:
+            for key, synapses in self.beside(site.name).items():
+                self.register_buffer(_buffer(site.name, key), synapses.weight.detach().abs())
+
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
+        beside: dict[str, Synapses] = self.beside(name)
+        for key, synapses in beside.items():
+            if synapses.weight.dim() > 1:
+                size = self.magnitude(self.get_buffer(_buffer(name, key)))
+                synapses.program(params[key].sign() * size, gen)
+            else:
+                synapses.program(params[key].sign(), gen)
+        return {key: synapses.read(gen) for key, synapses in beside.items()}
+
+
+def _buffer(name: str, key: str) -> str:
+    return f"drawn_{name}/{key.replace('.', '/')}"
+
+
+class USF(SignSymmetric, name="usf"):
+    """Uniform sign-concordant feedback: B = s sign(W), s the root mean square of the return weights as drawn.
+
+    Args:
+        feedback: sets s by its gain; with gain 1, s = 1/sqrt(3 fan_in).
+        error: number format of the output error before it is returned.
+    """
+
+    source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067; Moskovitz et al. 2018, arXiv 1812.06488"
+
+    def magnitude(self, drawn: Tensor) -> Tensor:
+        return drawn.square().mean().sqrt().expand_as(drawn)
+
+
+class BrSF(SignSymmetric, name="brsf"):
+    """Batchwise random-magnitude sign-concordant feedback: B = M * sign(W), M drawn anew for every pass.
+
+    Args:
+        feedback: distribution whose absolute values M takes.
+        error: number format of the output error before it is returned.
+    """
+
+    source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067"
+
+    def magnitude(self, drawn: Tensor) -> Tensor:
+        assert self.gen is not None
+        return self.feedback.draw(tuple(drawn.shape), self.gen).weight.detach().abs().to(drawn)
+
+
+class FrSF(SignSymmetric, name="frsf"):
+    """Fixed random-magnitude sign-concordant feedback: B = M * sign(W), M drawn once.
+
+    Args:
+        feedback: distribution whose absolute values M takes.
+        error: number format of the output error before it is returned.
+    """
+
+    source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067"
+
+    def magnitude(self, drawn: Tensor) -> Tensor:
+        return drawn

@@ -1,0 +1,50 @@
+"""Weight mirror: return weights learn from noise that is sent through the forward weights."""
+
+from __future__ import annotations
+
+import torch
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.layer import Directions, Outer
+from neurofa.rule import Chained, NoisePass
+
+
+class WeightMirror(Chained, name="weight_mirror"):
+    """Weight mirror: B <- (1 - d) B + eta E[y xi^T] from passes in which every affine map sees noise xi.
+
+    With y = W xi and white noise of amplitude s, the mean change is eta s^2 W, so that B turns to W; the fixed point
+    is (eta s^2 / d) W and the defaults make it W itself. Mirror passes are made by the learner, without error.
+
+    Args:
+        rate: eta.
+        decay: d, decay of B per mirror pass; None: rate * amplitude^2, which makes W the fixed point.
+        amplitude: s, standard deviation of the noise.
+        every: steps of learning between two mirror passes.
+        feedback: distribution of the return weights at the start.
+        error: number format of the output error before it is returned.
+    """
+
+    source = "Akrout et al. 2019, arXiv 1904.05391, eq. 7 (there y is taken behind the nonlinearity)"
+    needs = frozenset({"above", "noise_pass"})
+
+    def __init__(
+        self, *, rate: float = 0.02, decay: float | None = None, amplitude: float = 1.0, every: int = 1,
+        feedback: Feedback | str = "dense", error: Format | str = "raw",
+    ) -> None:  # fmt: skip
+        super().__init__(feedback=feedback, error=error)
+        if rate <= 0 or amplitude <= 0 or every < 1 or (decay is not None and decay < 0):
+            raise NeurofaError(
+                f"got weight_mirror(rate={rate}, decay={decay}, amplitude={amplitude}, every={every}); expected positive"
+                " numbers; change the one that is not"
+            )
+        self.rate, self.noise = rate, NoisePass(amplitude, every)
+        self.leak = rate * amplitude**2 if decay is None else decay
+
+    def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
+        beside = self.beside(name)
+        for key, found in correlations.items():
+            mean = found.dense() if isinstance(found, Outer) else found
+            beside[key].weight.data.mul_(1 - self.leak).add_(mean, alpha=self.rate)
+            beside[key].commit(gen)

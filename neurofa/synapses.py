@@ -1,0 +1,92 @@
+"""The only container of weights: what the optimizer asks for, realised by a device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import Cells, Device
+from hwmodels.errors import NeurofaError
+
+
+class Synapses(nn.Module):
+    """One weight tensor that lives on a device.
+
+    ``weight`` is an ordinary parameter: any ``torch.optim`` optimizer steps it, ``state_dict``, ``.to()`` and
+    ``deepcopy`` work as usual. :meth:`commit` then hands the change that the optimizer asked for to the device, and
+    ``weight`` becomes what the device made of it.
+
+    Args:
+        target: the weights to program, any shape.
+        device: physics of one stored weight.
+        gen: source of randomness for programming.
+    """
+
+    weight: nn.Parameter
+
+    def __init__(self, target: Tensor, device: Device, gen: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.device = device
+        cells = device.program(target.detach(), gen)
+        self.weight = nn.Parameter(device.value(cells).clone())
+        self._noisy = type(device).read is not Device.read
+        self._cells = () if device.exact else tuple(cells)
+        for key in self._cells:
+            self.register_buffer(f"cell_{key}", cells[key])
+
+    @property
+    def exact(self) -> bool:
+        """True when the optimizer's numbers are the stored numbers (no device in between)."""
+        return self.device.exact
+
+    @property
+    def cells(self) -> Cells:
+        """State of the physical elements, by name."""
+        if self.exact:
+            return {"weight": self.weight.detach()}
+        return {key: self.get_buffer(f"cell_{key}") for key in self._cells}
+
+    def read(self, gen: torch.Generator | None = None) -> Tensor:
+        """The weights that this pass sees: detached, with the device's read noise."""
+        return self.device.read(self.cells, gen) if self._noisy else self.weight.detach()
+
+    @torch.no_grad()
+    def commit(self, gen: torch.Generator | None = None) -> None:
+        """Let the device realise the change of ``weight`` since the last commit; a no-op for an exact device."""
+        if self.exact:
+            return
+        cells = self.cells
+        change = self.weight.detach() - self.device.value(cells)
+        self._store(self.device.write(cells, change, gen))
+
+    @torch.no_grad()
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
+        """Write-verify new weights (loading a trained model, a measured matrix).
+
+        Raises:
+            NeurofaError: the target has another shape.
+        """
+        if target.shape != self.weight.shape:
+            raise NeurofaError(
+                f"got weights of shape {tuple(target.shape)}; expected {tuple(self.weight.shape)}; check the source"
+            )
+        target = target.to(self.weight)
+        if self.exact:
+            self.weight.copy_(target)
+        else:
+            self._store(self.device.program(target, gen))
+
+    @torch.no_grad()
+    def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
+        """Let ``seconds`` (s) pass on the device: retention and drift."""
+        if not self.exact:
+            self._store(self.device.relax(self.cells, seconds, gen))
+
+    def _store(self, cells: Cells) -> None:
+        for key in self._cells:
+            self.get_buffer(f"cell_{key}").copy_(cells[key])
+        self.weight.copy_(self.device.value(self.cells))
+
+    def extra_repr(self) -> str:
+        """Shape and device, for ``print(network)``."""
+        return f"{tuple(self.weight.shape)}, device={self.device}"
