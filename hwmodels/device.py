@@ -28,7 +28,7 @@ class Device(Registered, ABC, kind="device"):
     """
 
     exact: ClassVar[bool] = False
-    """True when the cells are the optimizer's own numbers: no ``commit`` is needed and updates may be written in place."""
+    """True when the cells are the optimizer's own numbers: no ``commit`` is needed, updates may be written in place."""
 
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:

@@ -89,11 +89,15 @@ def parts(kind: str) -> dict[str, Callable[..., Any]]:
     if kind not in _PARTS:
         raise NeurofaError(f"got kind '{kind}'; expected one of {', '.join(kinds())}{did_you_mean(kind, kinds())}")
     if kind not in _LOADED:
-        _LOADED.add(kind)
-        if kind in _HOMES:
-            import_modules(_HOMES[kind])
-        for point in entry_points(group=f"neurofa.{kind}"):
-            point.load()
+        _LOADED.add(kind)  # first, because a part's module may ask for the parts of its own kind
+        try:
+            if kind in _HOMES:
+                import_modules(_HOMES[kind])
+            for point in entry_points(group=f"neurofa.{kind}"):
+                point.load()
+        except BaseException:
+            _LOADED.discard(kind)
+            raise
     return dict(sorted(_PARTS[kind].items()))
 
 
@@ -155,7 +159,7 @@ def build(kind: str, spec: object, **context: Any) -> Any:
 
 
 def _hints(part: Callable[..., Any]) -> dict[str, Any]:
-    target = part.__init__ if isinstance(part, type) else part
+    target = part.__init__ if isinstance(part, type) else part  # type: ignore[misc]
     try:
         return typing.get_type_hints(target)
     except (NameError, TypeError):  # a third party's annotation that only a type checker can resolve

@@ -8,11 +8,12 @@ operator, an attribute, an index, a positional argument) is refused.
 from __future__ import annotations
 
 import ast
+import keyword
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hwmodels.errors import NeurofaError
-
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ def render(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(render(v) for v in value)}]"
     if isinstance(value, str):
-        plain = value.isidentifier() and value not in ("None", "True", "False")
+        plain = value.isascii() and value.isidentifier() and not keyword.iskeyword(value)
         return value if plain else repr(value)
+    if isinstance(value, float) and math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"  # the only literals that read back as infinity
     return str(value)
 
 
@@ -59,7 +62,7 @@ def parse(text: str) -> Spec:
             f"got spec {text!r} ({reason}); expected name(option=value, ...); close the brackets and quotes"
         ) from None
     value = _value(tree, text)
-    if isinstance(value, str) and isinstance(tree, ast.Name):
+    if isinstance(value, str) and isinstance(tree, ast.Name | ast.Call):
         return Spec(value)
     if isinstance(value, Spec):
         return value
@@ -82,7 +85,8 @@ def _value(node: ast.expr, text: str) -> object:
             names = [str(k.arg) for k in keywords]
             if len(set(names)) < len(names):
                 raise NeurofaError(f"got spec {text!r} with an option given twice; expected each once; remove one")
-            return Spec(name, {str(k.arg): _value(k.value, text) for k in keywords})
+            # a name without options is the same part with and without brackets
+            return Spec(name, {str(k.arg): _value(k.value, text) for k in keywords}) if keywords else name
         case ast.Call(func=ast.Name(id=name), args=[_, *_]):
             raise NeurofaError(
                 f"got a value without a name in {name}(...) of spec {text!r}; expected option=value; name the option"

@@ -24,11 +24,11 @@ class Activation(Registered, ABC, kind="activation"):
 
     @abstractmethod
     def forward(self, a: Tensor) -> Tensor:
-        """h = f(a), any shape; in place on a freshly computed ``a`` unless ``needs_input``."""
+        """H = f(a), any shape; in place on a freshly computed ``a`` unless ``needs_input``."""
 
     @abstractmethod
     def backward(self, error: Tensor, kept: Tensor) -> Tensor:
-        """error * f'(a); ``kept`` is h, or a when ``needs_input``."""
+        """Error * f'(a); ``kept`` is h, or a when ``needs_input``."""
 
     @abstractmethod
     def module(self) -> nn.Module:
@@ -41,7 +41,7 @@ class Identity(Activation, name="identity"):
     def forward(self, a: Tensor) -> Tensor:
         return a
 
-    def backward(self, error: Tensor, kept: Tensor) -> Tensor:  # noqa: ARG002
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
         return error
 
     def module(self) -> nn.Module:
@@ -137,7 +137,9 @@ def from_module(module: nn.Module) -> Activation | None:
     for part in parts("activation").values():
         candidate: Activation = part()
         plain = candidate.module()
-        if type(plain) is type(module) and repr(plain) == repr(module).replace("inplace=True", "").replace("(, )", "()"):
+        if type(plain) is type(module) and repr(plain) == repr(module).replace("inplace=True", "").replace(
+            "(, )", "()"
+        ):
             return candidate
     return None
 
@@ -148,35 +150,35 @@ Nonlinearity = Callable[[Tensor], Tensor]
 
 @recipe("nonlinearity", "one")
 def one() -> Nonlinearity:
-    """g(a) = 1: the error passes as it is."""
+    """Constant one: the error passes as it is."""
     return torch.ones_like
 
 
 @recipe("nonlinearity", "tanh")
 def tanh() -> Nonlinearity:
-    """g(a) = tanh(a)."""
+    """Hyperbolic tangent."""
     return torch.tanh
 
 
 @recipe("nonlinearity", "sin")
 def sin() -> Nonlinearity:
-    """g(a) = sin(a), as in optoelectronic delay systems."""
+    """Sine, as in optoelectronic delay systems."""
     return torch.sin
 
 
 @recipe("nonlinearity", "cos")
 def cos() -> Nonlinearity:
-    """g(a) = cos(a)."""
+    """Cosine."""
     return torch.cos
 
 
 @recipe("nonlinearity", "step")
 def step() -> Nonlinearity:
-    """g(a) = 1 for a > 0, else 0."""
+    """Unit step at zero."""
     return lambda a: (a > 0).to(a.dtype)
 
 
 @recipe("nonlinearity", "bell")
 def bell() -> Nonlinearity:
-    """g(a) = exp(-a^2): wide of f' but of its sign."""
+    """Gaussian exp(-a^2): of the sign of f', of another shape."""
     return lambda a: torch.exp(-(a**2))

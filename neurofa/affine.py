@@ -26,9 +26,16 @@ class Affine(Layer):
     """
 
     def __init__(
-        self, *, fan_in: int, channels: int, weight_shape: tuple[int, ...], bias: bool,
-        activation: str | Activation, norm: str | Norm | None, dropout: float,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        fan_in: int,
+        channels: int,
+        weight_shape: tuple[int, ...],
+        bias: bool,
+        activation: str | Activation,
+        norm: str | Norm | None,
+        dropout: float,
+    ) -> None:
         super().__init__()
         if min(weight_shape) < 1:
             raise NeurofaError(f"got weight shape {weight_shape}; expected sizes of at least 1; check the widths")
@@ -93,7 +100,12 @@ class Affine(Layer):
         return h, after
 
     def record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool  # noqa: ARG002
+        self,
+        params: Params,
+        x: Tensor,
+        state: State,
+        returns: Params | None,
+        below: bool,
     ) -> tuple[Tensor, State, None]:
         return *self.compute(params, x, state), None
 
@@ -102,7 +114,7 @@ class Affine(Layer):
             self.norm.absorb(after)
 
     def preactivation(self, view: LocalView) -> Tensor:
-        """a = norm(W x + b), what the activation saw: (B, *out_shape); computed anew where it was not kept."""
+        """A = norm(W x + b), what the activation saw: (B, *out_shape); computed anew where it was not kept."""
         if "a" in view.after:
             return view.after["a"]
         a = self.linear(view.x, view.params["weight"], view.params.get("bias"))
@@ -160,10 +172,10 @@ class Affine(Layer):
         """Plain torch modules of everything behind the affine map."""
         modules: list[nn.Module] = []
         if self.norm is not None:
-            plain = self.norm.module(self.channels, len(self.weight_shape) > 2)
+            plain = self.norm.module(self.channels, len(self.weight_shape) > 2, self.synapse("weight").weight)
             if self.norm.affine:
-                plain.weight.data.copy_(self.synapse("gain").weight)  # type: ignore[operator,union-attr]
-                plain.bias.data.copy_(self.synapse("shift").weight)  # type: ignore[operator,union-attr]
+                plain.weight.data.copy_(self.synapse("gain").weight)  # type: ignore[operator]
+                plain.bias.data.copy_(self.synapse("shift").weight)  # type: ignore[operator]
             modules.append(plain)
         if self.activation.name != "identity":
             modules.append(self.activation.module())

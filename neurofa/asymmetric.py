@@ -56,9 +56,18 @@ class _Conv2d(torch.autograd.Function):
         x, back = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.how
         d_x, d_w, d_b = aten.convolution_backward(
-            deltas[0], x, back, [back.shape[0]], stride, padding, dilation, False, [0, 0], groups,
+            deltas[0],
+            x,
+            back,
+            [back.shape[0]],
+            stride,
+            padding,
+            dilation,
+            False,
+            [0, 0],
+            groups,
             list(ctx.needs_input_grad[:3]),
-        )  # fmt: skip
+        )
         return d_x, d_w, d_b, None, None
 
 
@@ -89,13 +98,20 @@ def asymmetric_linear(x: Tensor, weight: Tensor, bias: Tensor | None, back: Tens
     Returns:
         (..., n_out).
     """
-    return _Linear.apply(x, weight, bias, back)  # type: ignore[no-any-return]
+    y: Tensor = _Linear.apply(x, weight, bias, back)  # type: ignore[no-untyped-call]
+    return y
 
 
 def asymmetric_conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor,
-    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
-) -> Tensor:  # fmt: skip
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    back: Tensor,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """Convolve with ``weight``, return through ``back`` (both (C_out, C_in / groups, k, k)).
 
     Raises:
@@ -104,7 +120,8 @@ def asymmetric_conv2d(
     if isinstance(padding, str):
         raise NeurofaError(f"got a convolution with padding='{padding}'; expected pixels; give a number")
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    return _Conv2d.apply(x, weight, bias, back, (stride, padding, dilation, groups))  # type: ignore[no-any-return]
+    y: Tensor = _Conv2d.apply(x, weight, bias, back, (stride, padding, dilation, groups))  # type: ignore[no-untyped-call]
+    return y
 
 
 def _pair(n: Any) -> list[int]:
@@ -122,7 +139,7 @@ class Seeded(TorchFunctionMode):
         super().__init__()
         self.gen = gen
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = _bound("input p training inplace", args, kwargs or {})
         if func is functional.dropout:
             x, p = given["input"], given.get("p", 0.5)
@@ -151,7 +168,7 @@ class Affines(TorchFunctionMode):
         self.names = {id(weight): name for name, weight in watched.items()}
         self.visit = visit
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is functional.linear:
             given = _bound("input weight bias", args, kwargs)
@@ -168,9 +185,7 @@ class Affines(TorchFunctionMode):
                 bias = given.pop("bias", None)
                 plain = func(**(given | {"weight": None}))
                 shape = (-1, *[1] * (plain.dim() - 2)) if func is not functional.layer_norm else weight.shape
-                y = self.visit(
-                    self.names[id(weight)], "scale", {"input": plain, "weight": weight, "shape": shape}
-                )
+                y = self.visit(self.names[id(weight)], "scale", {"input": plain, "weight": weight, "shape": shape})
                 return y if bias is None else y + bias.reshape(shape)
         return func(*args, **kwargs)
 
@@ -192,7 +207,8 @@ def returning_mode(params: Mapping[str, Tensor], returns: Mapping[str, Tensor]) 
         if op == "conv2d":
             rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
             return asymmetric_conv2d(x, weight, given.get("bias"), back, **rest)
-        scaled: Tensor = _Scale.apply(x, weight.reshape(given["shape"]), back.reshape(given["shape"]))
+        gain, back = weight.reshape(given["shape"]), back.reshape(given["shape"])
+        scaled: Tensor = _Scale.apply(x, gain, back)  # type: ignore[no-untyped-call]
         return scaled
 
     return Affines({name: params[name] for name in returns}, visit)
@@ -215,24 +231,30 @@ def correlation_conv2d(
 
 
 def noise_mode(
-    params: Mapping[str, Tensor], names: Iterable[str], amplitude: float, gen: torch.Generator | None,
+    params: Mapping[str, Tensor],
+    names: Iterable[str],
+    amplitude: float,
+    gen: torch.Generator | None,
     found: dict[str, Direction],
-) -> Affines:  # fmt: skip
+) -> Affines:
     """A mode under which every affine op sees Gaussian noise and notes the correlation of its output with it.
 
-    ``found[name]`` becomes the mean over samples and positions of y xi^T with y = W xi, so ``amplitude``^2 W in the mean.
+    ``found[name]`` becomes the mean over samples and positions of y xi^T with y = W xi: ``amplitude``^2 W in the mean.
     """
 
     def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
         x, weight = given["input"], given["weight"]
         if op == "scale":
-            return x * weight.reshape(given["shape"])
+            scaled: Tensor = x * weight.reshape(given["shape"])
+            return scaled
         noise = torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype).mul_(amplitude)
         if op == "linear":
             y = functional.linear(noise, weight)
             found[name] = correlation_linear(y, noise)
             return y
-        stride, padding, dilation = (_pair(given.get(k, d)) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1)))
+        stride, padding, dilation = (
+            _pair(given.get(k, d)) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
+        )
         groups = int(given.get("groups", 1))
         y = torch.conv2d(noise, weight, None, stride, padding, dilation, groups)
         found[name] = correlation_conv2d(y, noise, weight, stride, padding, dilation, groups)

@@ -23,9 +23,13 @@ FORMAT = "1"
 def save_network(network: Network, path: Path | str) -> None:
     """Write a network: weights, device cells and running statistics, with the recipe to build it again."""
     about = {
-        "kind": "network", "spec": network.spec, "input_shape": network.input_shape, "outputs": network.outputs,
-        "device": network.device_spec, "seed": network.seed,
-    }  # fmt: skip
+        "kind": "network",
+        "spec": network.spec,
+        "input_shape": network.input_shape,
+        "outputs": network.outputs,
+        "device": network.device_spec,
+        "seed": network.seed,
+    }
     _write(Path(path), network.state_dict(), about)
 
 
@@ -46,9 +50,13 @@ def load_network(path: Path | str, network: Network | None = None) -> Network:
                 f"got '{path}', whose network no recipe made; expected one to fill; pass network= of its structure"
             )
         network = build(
-            "network", about["spec"], input_shape=tuple(about["input_shape"]), outputs=about["outputs"],
-            seed=about["seed"], device=about["device"] or "digital",
-        )  # fmt: skip
+            "network",
+            about["spec"],
+            input_shape=tuple(about["input_shape"]),
+            outputs=about["outputs"],
+            seed=about["seed"],
+            device=about["device"] or "digital",
+        )
     assert network is not None
     _fill(network, tensors, Path(path))
     return network
@@ -115,7 +123,8 @@ def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise NeurofaError(
-            f"got '{path}' of another structure ({reason}); expected the same network and rule; use the spec that wrote it"
+            f"got '{path}' of another structure ({reason}); expected the same network and rule; use the spec that"
+            " wrote it"
         ) from None
 
 
@@ -124,7 +133,7 @@ def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> Non
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(whole, part, metadata={"neurofa": FORMAT, "about": json.dumps(about)})
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -139,11 +148,12 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         about = json.loads(meta.get("about", "{}"))
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise NeurofaError(
-            f"got '{path}', which cannot be read ({str(error).splitlines()[0]}); expected a whole {kind} file; make it anew"
+            f"got '{path}', which cannot be read ({str(error).splitlines()[0]}); expected a whole {kind} file; make"
+            " it anew"
         ) from None
     if meta.get("neurofa") != FORMAT or about.get("kind") != kind:
         raise NeurofaError(
-            f"got '{path}' of kind '{about.get('kind', 'unknown')}', format {meta.get('neurofa', 'unknown')}; expected a"
-            f" {kind} of format {FORMAT}; use the version that wrote it"
+            f"got '{path}' of kind '{about.get('kind', 'unknown')}', format {meta.get('neurofa', 'unknown')}; expected"
+            f" a {kind} of format {FORMAT}; use the version that wrote it"
         )
     return about, tensors

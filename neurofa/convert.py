@@ -74,7 +74,7 @@ def _flat(model: nn.Sequential) -> list[nn.Module]:
 
 def _affine(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d):
-        square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride) if isinstance(pair, tuple))
+        square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
         padding = module.padding
         plain = module.padding_mode == "zeros" and isinstance(padding, tuple) and len(set(padding)) == 1
         return square and plain and module.dilation == (1, 1)
@@ -97,14 +97,26 @@ def _unit(head: nn.Module, norm: Norm | None, activation: Activation | None, dro
     f = activation or "identity"
     if isinstance(head, nn.Linear):
         return Dense(
-            head.in_features, head.out_features,
-            activation=f, norm=norm, dropout=dropout, bias=head.bias is not None,
-        )  # fmt: skip
+            head.in_features,
+            head.out_features,
+            activation=f,
+            norm=norm,
+            dropout=dropout,
+            bias=head.bias is not None,
+        )
     assert isinstance(head, nn.Conv2d) and isinstance(head.padding, tuple)
     return Conv2d(
-        head.in_channels, head.out_channels, head.kernel_size[0], stride=head.stride[0], padding=head.padding[0],
-        groups=head.groups, activation=f, norm=norm, dropout=dropout, bias=head.bias is not None,
-    )  # fmt: skip
+        head.in_channels,
+        head.out_channels,
+        head.kernel_size[0],
+        stride=head.stride[0],
+        padding=head.padding[0],
+        groups=head.groups,
+        activation=f,
+        norm=norm,
+        dropout=dropout,
+        bias=head.bias is not None,
+    )
 
 
 def _carrier(module: nn.Module) -> Layer | None:

@@ -27,9 +27,14 @@ class Depositor:
     """
 
     def __init__(
-        self, network: Network, rule: Rule, optimizer: torch.optim.Optimizer, gen: torch.Generator,
-        clip: float | None, accumulate: int,
-    ) -> None:  # fmt: skip
+        self,
+        network: Network,
+        rule: Rule,
+        optimizer: torch.optim.Optimizer,
+        gen: torch.Generator,
+        clip: float | None,
+        accumulate: int,
+    ) -> None:
         self.optimizer, self.gen, self.clip, self.accumulate = optimizer, gen, clip, accumulate
         self.decay = rule.decay
         self._groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
@@ -46,7 +51,7 @@ class Depositor:
                 beside = key if key in layer.synapses else next(iter(layer.synapses))
                 self._join(synapses, layer.synapse(beside))
                 everything.append(synapses)
-        self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer) and all(s.exact for s in everything)  # type: ignore[union-attr]
+        self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer) and all(s.exact for s in everything)
         self._filled: dict[tuple[int, int], Synapses] = {}
         self._waiting = 0
 
@@ -68,9 +73,7 @@ class Depositor:
             synapses, columns = targets[key]
             self._put(synapses, columns, direction, batch, self.decay)
 
-    def _put(
-        self, synapses: Synapses, columns: slice | None, direction: Direction, batch: int, decay: float
-    ) -> None:
+    def _put(self, synapses: Synapses, columns: slice | None, direction: Direction, batch: int, decay: float) -> None:
         weight = synapses.weight
         if self.direct:
             group = self._groups[id(weight)]
@@ -107,7 +110,7 @@ class Depositor:
 
 
 def _add(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> None:
-    """target <- beta target + alpha direction, in place and without a copy of the direction."""
+    """Target <- beta target + alpha direction, in place and without a copy of the direction."""
     if isinstance(direction, Outer):
         torch.addmm(target, direction.left.t(), direction.right, beta=beta, alpha=alpha, out=target)
     elif beta == 0.0:
@@ -120,6 +123,7 @@ def _add(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> 
 
 def _plain_sgd(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the optimizer is w <- w - lr (g + decay w) in every group."""
+
     def plain(groups: Iterable[dict[str, object]]) -> bool:
         return all(not (g["momentum"] or g["nesterov"] or g["maximize"]) for g in groups)
 

@@ -49,11 +49,13 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         """Teaching signals by layer, each (B, *out_shape)."""
         projected = self.project(error, gen)
         return {
-            name: projected[:, part].reshape(-1, *self.shapes[name]) if len(self.shapes[name]) > 1 else projected[:, part]
+            name: projected[:, part].reshape(-1, *self.shapes[name])
+            if len(self.shapes[name]) > 1
+            else projected[:, part]
             for name, part in self.slices.items()
         }
 
-    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:  # noqa: ARG002
+    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
         """Return weights of one affine map, oriented as its forward weights (chained rules).
 
         Raises:
@@ -99,7 +101,7 @@ class RandomMatrices(Feedback, ABC):
             b = coarse * (std / coarse.square().mean().sqrt().clamp_min(1e-12))
         return self.thin(b, gen)
 
-    def thin(self, b: Tensor, gen: torch.Generator) -> Tensor:  # noqa: ARG002
+    def thin(self, b: Tensor, gen: torch.Generator) -> Tensor:
         """Hook for pathways that drop entries; default: none."""
         return b
 

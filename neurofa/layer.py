@@ -112,11 +112,11 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         """Draw the own weights and program them into synapses; default: the layer has none."""
 
-    def start(self, x: Tensor, gen: torch.Generator | None) -> State:  # noqa: ARG002
+    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
         """State before the first tick (dropout masks, empty membranes); default: none."""
         return {}
 
-    def absorb(self, after: State) -> None:  # noqa: B027
+    def absorb(self, after: State) -> None:
         """Take what outlives the tick (running statistics) into the own buffers; once a training step."""
 
     @property
@@ -153,7 +153,12 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return self._record(params, x, state, returns, below)
 
     def _record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool  # noqa: ARG002
+        self,
+        params: Params,
+        x: Tensor,
+        state: State,
+        returns: Params | None,
+        below: bool,
     ) -> tuple[Tensor, State, Graph | None]:
         leaf = x.detach().requires_grad_(below and x.is_floating_point())
         leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
@@ -194,9 +199,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         assert again.below is not None
         return again.below
 
-    def mirror(  # noqa: ARG002
-        self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None
-    ) -> dict[str, Direction]:
+    def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
         """Mean correlation of each affine map's output with noise at its input (weight mirror); default: no maps.
 
         Args:
@@ -207,7 +210,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """
         return {}
 
-    def unreturned(self, x: Tensor) -> list[str]:  # noqa: ARG002
+    def unreturned(self, x: Tensor) -> list[str]:
         """Names of weights that an error would cross without a return weight of its own; default: none."""
         return []
 
@@ -235,7 +238,9 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
     Returns:
         Directions by name, and (B, *in_shape) error at the input through the layer's own weights.
     """
-    found = Layer.localise(layer, replace(view, graph=Layer._record(layer, view.params, view.x, view.before, None, True)[2]))
+    found = Layer.localise(
+        layer, replace(view, graph=Layer._record(layer, view.params, view.x, view.before, None, True)[2])
+    )
     assert found.below is not None
     return {k: d.dense() if isinstance(d, Outer) else d for k, d in found.partial.items()}, found.below
 

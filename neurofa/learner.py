@@ -48,9 +48,16 @@ class Learner:
     """
 
     def __init__(
-        self, network: Network, rule: Rule | str, *, optimizer: torch.optim.Optimizer, loss: Loss | str = "cross_entropy",
-        seed: int = 0, accumulate: int = 1, clip: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        network: Network,
+        rule: Rule | str,
+        *,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss | str = "cross_entropy",
+        seed: int = 0,
+        accumulate: int = 1,
+        clip: float | None = None,
+    ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
         self.network, self.optimizer, self.accumulate, self.clip = network, optimizer, accumulate, clip
@@ -58,7 +65,7 @@ class Learner:
         self.loss: Loss = build("loss", loss)
         where = next(network.parameters()).device
         self.gen = generator(seed, "learner", device=where)
-        self.rule.bind(network.plan(), generator(seed, "feedback"))
+        self.rule.bind(network.plan(chained=self.rule.chained), generator(seed, "feedback"))
         self._deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
         self._returns: ReturnsOf | None = self._ask_returns if self.rule.chained else None
         self.steps = 0
@@ -134,8 +141,8 @@ class Learner:
             x = layer.compute(layer.read(self.gen), x, layer.start(x, self.gen))[0]
             if not bool(x.isfinite().all()):
                 raise NeurofaError(
-                    f"got NaN or infinity in the output of layer '{name}' at step {self.steps}; expected finite numbers;"
-                    " lower the learning rate or the feedback gain"
+                    f"got NaN or infinity in the output of layer '{name}' at step {self.steps}; expected finite"
+                    " numbers; lower the learning rate or the feedback gain"
                 )
         raise NeurofaError(
             f"got a loss of {float(loss)} at step {self.steps} from finite outputs; expected a finite loss; check the"

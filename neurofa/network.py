@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.affine import Affine
 from neurofa.layer import Carrier, Layer, LocalView, Params, State
 from neurofa.randomness import generator
 
-ReturnsOf = Callable[[str, Params], Params]
+ReturnsOf = Callable[[str, Params], Params | None]
 """Asked once a layer and pass: the weights of the return path beside that layer."""
 
 
@@ -81,9 +83,14 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, layers: Sequence[Layer], input_shape: Sequence[int], *, seed: int = 0,
-        device: Device | str = "digital", spec: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        layers: Sequence[Layer],
+        input_shape: Sequence[int],
+        *,
+        seed: int = 0,
+        device: Device | str = "digital",
+        spec: str = "",
+    ) -> None:
         super().__init__()
         if not layers or isinstance(layers[-1], Carrier):
             raise NeurofaError("got a network without a readout; expected a layer with weights at the end; append one")
@@ -146,10 +153,13 @@ class Network(nn.Module):
             )
         return shapes
 
-    def plan(self) -> Plan:
-        """What a rule may know of this network."""
-        from neurofa.affine import Affine
+    def plan(self, *, chained: bool = True) -> Plan:
+        """What a rule may know of this network.
 
+        Args:
+            chained: look for weights that an error would cross without a return weight (a forward and a backward pass
+                per weight of a block); direct rules need not know.
+        """
         some = next(self.parameters())
         sites = []
         probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(some)
@@ -157,7 +167,11 @@ class Network(nn.Module):
             if not isinstance(layer, Carrier) and len(layer.synapses):
                 shapes = {k: tuple(layer.synapse(k).weight.shape) for k in layer.returning}
                 elementwise = isinstance(layer, Affine)
-                sites.append(Site(name, self.shapes[name], shapes, elementwise, tuple(layer.unreturned(probe))))
+                sites.append(
+                    Site(
+                        name, self.shapes[name], shapes, elementwise, tuple(layer.unreturned(probe)) if chained else ()
+                    )
+                )
             with torch.no_grad():
                 probe = layer.compute(layer.read(), probe, {})[0]
         return Plan(tuple(sites), self.outputs, some.dtype, some.device)
@@ -178,9 +192,14 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def step(
-        self, x: Tensor, *, gen: torch.Generator | None = None, returns: ReturnsOf | None = None,
-        states: dict[str, State] | None = None, below: bool = True,
-    ) -> Tick:  # fmt: skip
+        self,
+        x: Tensor,
+        *,
+        gen: torch.Generator | None = None,
+        returns: ReturnsOf | None = None,
+        states: dict[str, State] | None = None,
+        below: bool = True,
+    ) -> Tick:
         """One tick, remembering what every layer may see when it learns.
 
         Args:
@@ -208,7 +227,8 @@ class Network(nn.Module):
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """Output alone: (B, *input_shape) to (B, o)."""
         self.check(x)
-        for _, layer in self.items():
+        for name in self.names:
+            layer = self.layer(name)
             x = layer.compute(layer.read(gen), x, layer.start(x, gen))[0]
         return x
 
@@ -221,6 +241,19 @@ class Network(nn.Module):
     def module(self) -> nn.Module:
         """A plain ``nn.Sequential`` with copies of the present weights, for inference and export."""
         return nn.Sequential(*[layer.module() for _, layer in self.items()]).train(self.training)
+
+    def save(self, path: Path | str) -> None:
+        """Write weights, device cells, running statistics and recipe to one file; see :mod:`neurofa.checkpoint`."""
+        from neurofa.checkpoint import save_network
+
+        save_network(self, path)
+
+    @classmethod
+    def load(cls, path: Path | str, network: Network | None = None) -> Network:
+        """Read what :meth:`save` wrote; a network that no recipe made is filled into ``network``."""
+        from neurofa.checkpoint import load_network
+
+        return load_network(path, network)
 
     @classmethod
     def from_sequential(

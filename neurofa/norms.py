@@ -30,7 +30,7 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
             raise NeurofaError(f"got {self.name}(eps={eps}); expected a positive number; 1e-5 is usual")
         self.affine, self.eps = affine, eps
 
-    def size(self, channels: int) -> None:  # noqa: B027
+    def size(self, channels: int) -> None:
         """Create what depends on the number of channels; default: nothing."""
 
     @abstractmethod
@@ -50,12 +50,12 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Error at ``a``, and the directions of gain and shift (None when not affine)."""
 
-    def absorb(self, kept: State) -> None:  # noqa: B027
+    def absorb(self, kept: State) -> None:
         """Update running statistics; default: none."""
 
     @abstractmethod
-    def module(self, channels: int, spatial: bool) -> nn.Module:
-        """The torch module of the same map, without its affine weights filled in."""
+    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
+        """The torch module of the same map, cast and placed as ``like``; its affine weights are not filled in."""
 
 
 class BatchNorm(Norm, name="batch"):
@@ -89,10 +89,17 @@ class BatchNorm(Norm, name="batch"):
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
         trained = "mean" in kept
         d, d_gain, d_shift = aten.native_batch_norm_backward(
-            error.contiguous(), kept["pre"], gain,
-            None if trained else self.running_mean, None if trained else self.running_var,
-            kept.get("mean"), kept.get("invstd"), trained, self.eps, [True, self.affine, self.affine],
-        )  # fmt: skip
+            error.contiguous(),
+            kept["pre"],
+            gain,
+            None if trained else self.running_mean,
+            None if trained else self.running_var,
+            kept.get("mean"),
+            kept.get("invstd"),
+            trained,
+            self.eps,
+            [True, self.affine, self.affine],
+        )
         return d, d_gain, d_shift
 
     def absorb(self, kept: State) -> None:
@@ -105,9 +112,9 @@ class BatchNorm(Norm, name="batch"):
         self.running_mean.lerp_(kept["mean"].to(self.running_mean), self.momentum)
         self.running_var.lerp_(variance.to(self.running_var), self.momentum)
 
-    def module(self, channels: int, spatial: bool) -> nn.Module:
+    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
         kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-        plain = kind(channels, eps=self.eps, momentum=self.momentum, affine=self.affine)
+        plain = kind(channels, eps=self.eps, momentum=self.momentum, affine=self.affine).to(like)
         assert plain.running_mean is not None and plain.running_var is not None
         plain.running_mean.copy_(self.running_mean)
         plain.running_var.copy_(self.running_var)
@@ -129,10 +136,18 @@ class LayerNorm(Norm, name="layer"):
         a = kept["pre"]
         n, c = a.shape[:2]
         d, d_gain, d_shift = aten.native_group_norm_backward(
-            error.contiguous(), a, kept["mean"], kept["invstd"], gain, n, c, a[0, 0].numel(), 1,
+            error.contiguous(),
+            a,
+            kept["mean"],
+            kept["invstd"],
+            gain,
+            n,
+            c,
+            a[0, 0].numel(),
+            1,
             [True, self.affine, self.affine],
-        )  # fmt: skip
+        )
         return d, d_gain, d_shift
 
-    def module(self, channels: int, spatial: bool) -> nn.Module:  # noqa: ARG002
-        return nn.GroupNorm(1, channels, eps=self.eps, affine=self.affine)
+    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
+        return nn.GroupNorm(1, channels, eps=self.eps, affine=self.affine).to(like)

@@ -36,7 +36,9 @@ def network(name: str, source: str = "") -> Callable[[Recipe], Recipe]:
                     f"got input shape {tuple(input_shape)} and {outputs} outputs; expected sizes of at least 1;"
                     " take them from the data set"
                 )
-            made = function(input_shape=input_shape, outputs=outputs, seed=seed, device=device, **options)
+            # Torch modules draw their first weights from the global generator; the user's must not notice.
+            with torch.random.fork_rng(devices=[]):
+                made = function(input_shape=input_shape, outputs=outputs, seed=seed, device=device, **options)
             made.spec = str(Spec(name, options))
             return made
 

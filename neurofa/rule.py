@@ -93,11 +93,11 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         """Create what the rule itself needs; default: nothing."""
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:  # noqa: ARG002
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
         """Weights of the return path beside one layer in this pass; ``params`` are that layer's own weights."""
         return None
 
-    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:  # noqa: B027
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         """Take the output error of one step, before any layer is served."""
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
@@ -112,7 +112,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Directions of one layer's weights, summed over the batch; default: the layer's own pullback."""
         return layer.pullback(view)
 
-    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:  # noqa: ARG002
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         """Directions of the plastic pathway weights beside one layer, named as in :meth:`plastic`."""
         return {}
 
@@ -126,7 +126,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """
         raise NotImplementedError
 
-    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:  # noqa: ARG002
+    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
         """Pathway weights beside one layer that learn with it: synapses, and their columns that belong to it."""
         return {}
 
@@ -145,7 +145,7 @@ class Direct(Rule, ABC):
         self._signal = self.encoder.quantize(self.signal(teaching), gen)
         self._delivered: dict[str, Tensor] = self.feedback(self._signal, gen)
 
-    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:  # noqa: ARG002
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return self._delivered[name]
 
 
@@ -175,13 +175,13 @@ class Chained(Rule, ABC):
         return self.feedback.draw(shape, gen)
 
     def beside(self, name: str) -> dict[str, Synapses]:
-        """Return weights beside one layer, by the name of the forward weight."""
-        found = self.paths[name]
+        """Return weights beside one layer, by the name of the forward weight; none beside a layer without weights."""
+        found = self.paths[name] if name in self.paths else nn.ModuleDict()
         assert isinstance(found, nn.ModuleDict)
         return {key.replace("/", "."): s for key, s in found.items() if isinstance(s, Synapses)}
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:  # noqa: ARG002
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
         return {key: synapses.read(gen) for key, synapses in self.beside(name).items()}
 
-    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:  # noqa: ARG002
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return teaching.above

@@ -5,6 +5,7 @@ environment variable ``NEUROFA_DATA`` names, then in the user's cache folder, an
 """
 
 from experiments.data.augment import Augment
-from experiments.data.base import Dataset, Split, batches
+from experiments.data.base import Dataset
+from experiments.data.split import Split, batches
 
 __all__ = ["Augment", "Dataset", "Split", "batches"]

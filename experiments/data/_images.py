@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from experiments.data.augment import Augment
-from experiments.data.base import Dataset, Split
+from experiments.data.base import Dataset
+from experiments.data.split import Split
 from hwmodels.errors import NeurofaError
 
 SPLIT_SEED = 0

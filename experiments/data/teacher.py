@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from experiments.data.base import Dataset, Split
+from experiments.data.base import Dataset
+from experiments.data.split import Split
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import recipe
 

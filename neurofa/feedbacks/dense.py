@@ -20,7 +20,11 @@ class Dense(MatrixFeedback, name="dense"):
     source = "Nokland 2016, arXiv 1609.01596"
 
     def __init__(
-        self, *, gain: float = 1.0, distribution: str = "uniform", values: Format | str = "raw",
+        self,
+        *,
+        gain: float = 1.0,
+        distribution: str = "uniform",
+        values: Format | str = "raw",
         device: Device | str = "digital",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(gain=gain, distribution=distribution, values=values, device=device)

@@ -26,9 +26,13 @@ class Shared(MatrixFeedback, name="shared"):
     source = "Launay et al. 2020, arXiv 2006.12878 (sliced global feedback)"
 
     def __init__(
-        self, *, gain: float = 1.0, distribution: str = "uniform", values: Format | str = "raw",
+        self,
+        *,
+        gain: float = 1.0,
+        distribution: str = "uniform",
+        values: Format | str = "raw",
         device: Device | str = "digital",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(gain=gain, distribution=distribution, values=values, device=device)
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:

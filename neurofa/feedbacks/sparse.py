@@ -29,9 +29,14 @@ class Sparse(MatrixFeedback, name="sparse"):
     source = "Crafton et al. 2019, arXiv 1903.02083"
 
     def __init__(
-        self, *, density: float = 0.1, gain: float = 1.0, distribution: str = "uniform",
-        values: Format | str = "raw", device: Device | str = "digital",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        density: float = 0.1,
+        gain: float = 1.0,
+        distribution: str = "uniform",
+        values: Format | str = "raw",
+        device: Device | str = "digital",
+    ) -> None:
         super().__init__(gain=gain, distribution=distribution, values=values, device=device)
         if not 0 < density <= 1:
             raise NeurofaError(f"got sparse(density={density}); expected above 0 and at most 1; 0.1 is the default")

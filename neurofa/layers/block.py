@@ -140,20 +140,23 @@ class Block(Layer, name="block"):
         """
         params = {k: v.clone() for k, v in self.read().items()}
         wanted: list[str] = []
-        for name in (n for n in self._names()):
+        for name in self._names():
             trial = {k: v.clone() for k, v in params.items()}
             returns = {k: trial[k].clone() for k in self.returning}
             graph = self._record(trial, x, {}, returns, True)[2]
             assert graph is not None
             graph.params[name].data.fill_(float("nan"))
-            (below,) = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
-            if below is not None and not bool(below.isfinite().all()):
+            seen: tuple[Tensor | None, ...]
+            seen = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
+            if seen[0] is not None and not bool(seen[0].isfinite().all()):
                 wanted.append(name)
         return wanted
 
     def module(self) -> nn.Module:
-        plain = copy.deepcopy(self.skeleton)
         state = {k: v.clone() for k, v in self.read().items()}
+        plain = copy.deepcopy(self.skeleton)
+        if state:
+            plain.to(next(iter(state.values())))
         plain.load_state_dict(state | {k: self.get_buffer(_buffer(k)) for k in self._buffers_of}, strict=False)
         return plain
 
@@ -162,12 +165,10 @@ def _weights(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[str]:
     found = set()
     for path, part in module.named_modules():
         weight = getattr(part, "weight", None)
-        if isinstance(part, kinds) and weight is not None:
+        if isinstance(part, kinds) and isinstance(weight, Tensor):
             found.add(f"{path}.weight" if path else "weight")
     return found
 
 
 def _buffer(key: str) -> str:
     return "buffer_" + key.replace(".", "/")
-
-

@@ -23,19 +23,24 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         super().__init__()
         self.size, self.stride = _window(size, stride)
 
-    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
-        y, index = nn.functional.max_pool2d_with_indices(x, self.size, self.stride)
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, index = nn.functional.max_pool2d_with_indices(x, [self.size] * 2, [self.stride] * 2)
         return y, {"index": index}
 
     def record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool  # noqa: ARG002
+        self,
+        params: Params,
+        x: Tensor,
+        state: State,
+        returns: Params | None,
+        below: bool,
     ) -> tuple[Tensor, State, None]:
         return *self.compute(params, x, state), None
 
     def localise(self, view: LocalView) -> LocalView:
         return view
 
-    def transpose(self, view: LocalView, weights: Params) -> Tensor:  # noqa: ARG002
+    def transpose(self, view: LocalView, weights: Params) -> Tensor:
         return aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
             view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], [1, 1], False, view.after["index"]
         )
@@ -56,7 +61,7 @@ class AvgPool2d(Carrier, name="avg_pool2d"):
         super().__init__()
         self.size, self.stride = _window(size, stride)
 
-    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return nn.functional.avg_pool2d(x, self.size, self.stride), {}
 
     def module(self) -> nn.Module:
@@ -66,7 +71,7 @@ class AvgPool2d(Carrier, name="avg_pool2d"):
 class GlobalAvgPool2d(Carrier, name="global_avg_pool2d"):
     """Mean over all positions: (B, C, H, W) to (B, C)."""
 
-    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x.mean((2, 3)), {}
 
     def module(self) -> nn.Module:
@@ -76,18 +81,23 @@ class GlobalAvgPool2d(Carrier, name="global_avg_pool2d"):
 class Flatten(Carrier, name="flatten"):
     """All axes but the first in one: (B, ...) to (B, n)."""
 
-    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x.flatten(1), {}
 
     def record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool  # noqa: ARG002
+        self,
+        params: Params,
+        x: Tensor,
+        state: State,
+        returns: Params | None,
+        below: bool,
     ) -> tuple[Tensor, State, None]:
         return *self.compute(params, x, state), None
 
     def localise(self, view: LocalView) -> LocalView:
         return view
 
-    def transpose(self, view: LocalView, weights: Params) -> Tensor:  # noqa: ARG002
+    def transpose(self, view: LocalView, weights: Params) -> Tensor:
         assert view.error is not None
         return view.error.reshape(view.x.shape)
 
@@ -114,7 +124,7 @@ class Dropout(Carrier, name="dropout"):
         mask = torch.rand(x.shape, generator=gen, device=x.device, dtype=x.dtype)
         return {"keep": mask.ge_(self.p).div_(1 - self.p)}
 
-    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return (x * state["keep"] if "keep" in state else x), {}
 
     def module(self) -> nn.Module:

@@ -32,10 +32,19 @@ class Conv2d(Affine, name="conv2d"):
     """
 
     def __init__(
-        self, c_in: int = 2, c_out: int = 4, kernel: int = 3, *, stride: int = 1, padding: int = 0, groups: int = 1,
-        activation: str | Activation = "identity", norm: str | Norm | None = None, dropout: float = 0.0,
+        self,
+        c_in: int = 2,
+        c_out: int = 4,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        activation: str | Activation = "identity",
+        norm: str | Norm | None = None,
+        dropout: float = 0.0,
         bias: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if groups < 1 or c_in % groups or c_out % groups:
             raise NeurofaError(
                 f"got groups={groups} for {c_in} to {c_out} channels; expected a divisor of both; change groups"
@@ -43,10 +52,14 @@ class Conv2d(Affine, name="conv2d"):
         if stride < 1 or padding < 0:
             raise NeurofaError(f"got stride={stride}, padding={padding}; expected stride >= 1, padding >= 0; change it")
         super().__init__(
-            fan_in=c_in // groups * kernel**2, channels=c_out,
-            weight_shape=(c_out, c_in // groups, kernel, kernel), bias=bias,
-            activation=activation, norm=norm, dropout=dropout,
-        )  # fmt: skip
+            fan_in=c_in // groups * kernel**2,
+            channels=c_out,
+            weight_shape=(c_out, c_in // groups, kernel, kernel),
+            bias=bias,
+            activation=activation,
+            norm=norm,
+            dropout=dropout,
+        )
         self.c_in, self.kernel, self.stride, self.padding, self.groups = c_in, kernel, stride, padding, groups
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -65,9 +78,18 @@ class Conv2d(Affine, name="conv2d"):
 
     def _backward(self, delta: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
         found = aten.convolution_backward(
-            delta, x, weight, None, [self.stride] * 2, [self.padding] * 2, [1, 1], False, [0, 0], self.groups,
+            delta,
+            x,
+            weight,
+            None,
+            [self.stride] * 2,
+            [self.padding] * 2,
+            [1, 1],
+            False,
+            [0, 0],
+            self.groups,
             [*wanted, False],
-        )  # fmt: skip
+        )
         return found[0], found[1]
 
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
@@ -75,11 +97,20 @@ class Conv2d(Affine, name="conv2d"):
         return (in_shape[0], self.channels, *side)
 
     def module(self) -> nn.Module:
-        plain = nn.utils.skip_init(
-            nn.Conv2d, self.c_in, self.channels, self.kernel, stride=self.stride, padding=self.padding,
-            groups=self.groups, bias=self.bias,
-        )  # fmt: skip
-        plain.weight.data.copy_(self.synapse("weight").weight)
+        weight = self.synapse("weight").weight.detach()
+        plain: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            nn.Conv2d,
+            self.c_in,
+            self.channels,
+            self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            groups=self.groups,
+            bias=self.bias,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        plain.weight.data.copy_(weight)
         if self.bias:
             assert plain.bias is not None
             plain.bias.data.copy_(self.synapse("bias").weight)

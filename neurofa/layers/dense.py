@@ -26,13 +26,24 @@ class Dense(Affine, name="dense"):
     """
 
     def __init__(
-        self, n_in: int = 4, n_out: int = 3, *, activation: str | Activation = "identity",
-        norm: str | Norm | None = None, dropout: float = 0.0, bias: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        n_in: int = 4,
+        n_out: int = 3,
+        *,
+        activation: str | Activation = "identity",
+        norm: str | Norm | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
         super().__init__(
-            fan_in=n_in, channels=n_out, weight_shape=(n_out, n_in), bias=bias,
-            activation=activation, norm=norm, dropout=dropout,
-        )  # fmt: skip
+            fan_in=n_in,
+            channels=n_out,
+            weight_shape=(n_out, n_in),
+            bias=bias,
+            activation=activation,
+            norm=norm,
+            dropout=dropout,
+        )
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if x.dim() != 2:
@@ -45,7 +56,7 @@ class Dense(Affine, name="dense"):
     def outer(self, delta: Tensor, x: Tensor) -> Direction:
         return Outer(delta, x)
 
-    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG002
+    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return delta @ weight
 
     def correlate(self, y: Tensor, noise: Tensor) -> Direction:
@@ -55,8 +66,11 @@ class Dense(Affine, name="dense"):
         return (in_shape[0], self.channels)
 
     def module(self) -> nn.Module:
-        plain = nn.utils.skip_init(nn.Linear, self.fan_in, self.channels, bias=self.bias)
-        plain.weight.data.copy_(self.synapse("weight").weight)
+        weight = self.synapse("weight").weight.detach()
+        plain: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            nn.Linear, self.fan_in, self.channels, bias=self.bias, device=weight.device, dtype=weight.dtype
+        )
+        plain.weight.data.copy_(weight)
         if self.bias:
             plain.bias.data.copy_(self.synapse("bias").weight)
         tail = self.tail()

@@ -12,9 +12,18 @@ from neurofa.recipes import image, network, positive
 
 @network("cnn", source="after LeCun et al. 1998 (LeNet-5)")
 def cnn(
-    *, input_shape: tuple[int, ...], outputs: int, seed: int = 0, device: str = "digital", channels: list[int] | None = None,
-    hidden: int = 128, kernel: int = 5, activation: str = "relu", norm: str | None = None, dropout: float = 0.0,
-) -> Network:  # fmt: skip
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    seed: int = 0,
+    device: str = "digital",
+    channels: list[int] | None = None,
+    hidden: int = 128,
+    kernel: int = 5,
+    activation: str = "relu",
+    norm: str | None = None,
+    dropout: float = 0.0,
+) -> Network:
     """Convolutions (default 16 and 32 channels), each followed by pooling, then one hidden layer and a readout.
 
     Args:

@@ -13,9 +13,17 @@ from neurofa.recipes import network, positive
 
 @network("mlp")
 def mlp(
-    *, input_shape: tuple[int, ...], outputs: int, seed: int = 0, device: str = "digital", hidden: list[int] | None = None,
-    activation: str = "tanh", norm: str | None = None, dropout: float = 0.0, bias: bool = True,
-) -> Network:  # fmt: skip
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    seed: int = 0,
+    device: str = "digital",
+    hidden: list[int] | None = None,
+    activation: str = "tanh",
+    norm: str | None = None,
+    dropout: float = 0.0,
+    bias: bool = True,
+) -> Network:
     """Fully connected layers of any widths (default 256, 256), then a linear readout.
 
     Args:

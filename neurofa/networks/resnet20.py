@@ -22,9 +22,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(),
-            nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False), nn.BatchNorm2d(c_out),
-        )  # fmt: skip
+            nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+            nn.ReLU(),
+            nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+        )
         self.short: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
             self.short = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
@@ -36,8 +39,14 @@ class ResidualBlock(nn.Module):
 
 @network("resnet20", source="He et al. 2016, arXiv 1512.03385, section 4.2")
 def resnet20(
-    *, input_shape: tuple[int, ...], outputs: int, seed: int = 0, device: str = "digital", width: int = 16, blocks: int = 3,
-) -> Network:  # fmt: skip
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    seed: int = 0,
+    device: str = "digital",
+    width: int = 16,
+    blocks: int = 3,
+) -> Network:
     """Three stages of residual blocks (3 each gives 20 layers), each block one unit of credit.
 
     Args:

@@ -13,9 +13,17 @@ from neurofa.recipes import image, network, positive
 
 @network("vgg", source="after Simonyan and Zisserman 2015, arXiv 1409.1556")
 def vgg(
-    *, input_shape: tuple[int, ...], outputs: int, seed: int = 0, device: str = "digital", plan: list[int | str] | None = None,
-    hidden: list[int] | None = None, activation: str = "relu", norm: str | None = "batch", dropout: float = 0.0,
-) -> Network:  # fmt: skip
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    seed: int = 0,
+    device: str = "digital",
+    plan: list[int | str] | None = None,
+    hidden: list[int] | None = None,
+    activation: str = "relu",
+    norm: str | None = "batch",
+    dropout: float = 0.0,
+) -> Network:
     """3x3 convolutions by a plan of widths with M for a pooling, then fully connected layers and a readout.
 
     Args:

@@ -63,9 +63,18 @@ class Head(nn.Module):
 
 @network("vit", source="after Dosovitskiy et al. 2021, arXiv 2010.11929")
 def vit(
-    *, input_shape: tuple[int, ...], outputs: int, seed: int = 0, device: str = "digital", patch: int = 4, width: int = 64,
-    depth: int = 4, heads: int = 4, ratio: int = 2, dropout: float = 0.0,
-) -> Network:  # fmt: skip
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    seed: int = 0,
+    device: str = "digital",
+    patch: int = 4,
+    width: int = 64,
+    depth: int = 4,
+    heads: int = 4,
+    ratio: int = 2,
+    dropout: float = 0.0,
+) -> Network:
     """Patch embedding, transformer blocks (each one unit of credit), and a readout of the mean token.
 
     Args:
@@ -92,6 +101,8 @@ def vit(
     with torch.no_grad():
         embedding.position.normal_(0, 0.02, generator=gen)
     modules = [
-        embedding, *[TransformerBlock(width, heads, ratio, dropout) for _ in range(depth)], Head(width, outputs),
-    ]  # fmt: skip
+        embedding,
+        *[TransformerBlock(width, heads, ratio, dropout) for _ in range(depth)],
+        Head(width, outputs),
+    ]
     return Network([Block(draw_weights(m, gen)) for m in modules], input_shape, seed=seed, device=device)

@@ -22,5 +22,5 @@ class BP(Chained, name="bp"):
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         """Nothing to create: the pathway is the network itself."""
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:  # noqa: ARG002
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
         return params

@@ -26,9 +26,13 @@ class DKP(Direct, name="dkp"):
     source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
 
     def __init__(
-        self, *, decay: float = 1e-4, rate: float = 0.1, feedback: Feedback | str = "dense",
+        self,
+        *,
+        decay: float = 1e-4,
+        rate: float = 0.1,
+        feedback: Feedback | str = "dense",
         error: Format | str = "raw",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(feedback=feedback, error=error)
         if decay < 0 or rate <= 0:
             raise NeurofaError(f"got dkp(decay={decay}, rate={rate}); expected decay >= 0 and rate > 0; change it")
@@ -41,7 +45,7 @@ class DKP(Direct, name="dkp"):
                 f"got feedback '{self.feedback.name}' for dkp; expected a matrix per layer that can learn; use dense"
             )
 
-    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:  # noqa: ARG002
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         if name not in self.feedback.slices:
             return {}
         return {"b": Outer(self._signal * self.rate, view.y.flatten(1))}

@@ -24,15 +24,13 @@ class KolenPollack(Chained, name="kp"):
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
 
-    def __init__(
-        self, *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw"
-    ) -> None:
+    def __init__(self, *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
         super().__init__(feedback=feedback, error=error)
         if decay < 0:
             raise NeurofaError(f"got kp(decay={decay}); expected 0 or more; 0.001 is the default")
         self.decay = decay
 
-    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:  # noqa: ARG002
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         return {key: directions[key] for key in self.beside(name) if key in directions}
 
     def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:

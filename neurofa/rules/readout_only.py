@@ -15,5 +15,5 @@ class ReadoutOnly(Rule, name="readout_only"):
     def __init__(self) -> None:
         super().__init__()
 
-    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:  # noqa: ARG002
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None

@@ -30,14 +30,20 @@ class WeightMirror(Chained, name="weight_mirror"):
     needs = frozenset({"above", "noise_pass"})
 
     def __init__(
-        self, *, rate: float = 0.02, decay: float | None = None, amplitude: float = 1.0, every: int = 1,
-        feedback: Feedback | str = "dense", error: Format | str = "raw",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        rate: float = 0.02,
+        decay: float | None = None,
+        amplitude: float = 1.0,
+        every: int = 1,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+    ) -> None:
         super().__init__(feedback=feedback, error=error)
         if rate <= 0 or amplitude <= 0 or every < 1 or (decay is not None and decay < 0):
             raise NeurofaError(
-                f"got weight_mirror(rate={rate}, decay={decay}, amplitude={amplitude}, every={every}); expected positive"
-                " numbers; change the one that is not"
+                f"got weight_mirror(rate={rate}, decay={decay}, amplitude={amplitude}, every={every}); expected"
+                " positive numbers; change the one that is not"
             )
         self.rate, self.noise = rate, NoisePass(amplitude, every)
         self.leak = rate * amplitude**2 if decay is None else decay

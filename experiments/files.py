@@ -1,0 +1,98 @@
+"""Files that are written whole or not at all, and what to say when they cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hwmodels.errors import NeurofaError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write into one line.
+
+    Args:
+        path: what is being written, for the message.
+
+    Raises:
+        NeurofaError: the folder cannot be written or the disk is full.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        raise NeurofaError(
+            f"got '{path}' ({error.strerror or error}); expected a place that can be written; choose another folder"
+        ) from None
+    except SafetensorError as error:
+        reason = str(error).splitlines()[0]
+        raise NeurofaError(
+            f"got '{path}' ({reason}); expected a place that can be written; choose another folder"
+        ) from None
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents where it is missing, and prove that files can be made in it.
+
+    Raises:
+        NeurofaError: it cannot be created or written.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}.part"
+        probe.write_bytes(b"")
+        probe.unlink()
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole: into a file beside it, which then takes its name.
+
+    Raises:
+        NeurofaError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file whole, as UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole; numbers that are not finite are a programming error."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a file of one JSON object a line, whole."""
+    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        NeurofaError: no such file, or no JSON object in it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NeurofaError(f"got '{path}' ({error.strerror}); expected a JSON file; check the path") from None
+    except ValueError:
+        raise NeurofaError(f"got '{path}', which is no JSON; expected a whole file; make it anew") from None
+    if not isinstance(content, dict):
+        raise NeurofaError(f"got '{path}' without a JSON object; expected one; make it anew")
+    return content

@@ -1,0 +1,155 @@
+"""Many runs: a row a run, keyed by the hash of its spec, picked up again after any interruption."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from experiments.files import make_folder, read_json, write_json
+from experiments.parts import load_kinds
+from experiments.run import train_run
+from experiments.spec import PARTS, RunSpec
+from experiments.watch import Unwatched, Watch
+from experiments.workers import map_processes
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build, find
+from hwmodels.spec import parse
+
+Record = dict[str, object]
+"""One run as a flat line: key, status, spec, measures, error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is known of one run."""
+
+    key: str
+    """Hash of the spec."""
+    spec: Mapping[str, object]
+    result: Mapping[str, object] | None
+    """What the run measured; None when it failed."""
+    error: str | None = None
+    """One line: why it failed."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the run came to its end."""
+        return self.result is not None
+
+    def flat(self) -> Record:
+        """One line for a table."""
+        measured = {} if self.result is None else {k: v for k, v in self.result.items() if k != "spec"}
+        status = "done" if self.done else "failed"
+        return {"key": self.key, "status": status, **self.spec, **measured, "error": self.error}
+
+
+def grid(axes: Mapping[str, Sequence[object]]) -> list[RunSpec]:
+    """Every combination of the values of all axes.
+
+    Args:
+        axes: values by the name of a field of :class:`~experiments.spec.RunSpec`; the last axis turns fastest.
+
+    Raises:
+        NeurofaError: a value that no run can have.
+    """
+    load_kinds()
+    specs = [RunSpec.from_json(dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+    for kind in PARTS:
+        for text in dict.fromkeys(str(getattr(spec, kind)) for spec in specs):
+            # the others need their data, and tell when they run
+            if kind in ("data", "network"):
+                find(kind, parse(text).name)
+            else:
+                build(kind, text)
+    return specs
+
+
+def load_rows(folder: Path) -> dict[str, Row]:
+    """The rows of a folder by key; empty when there are none.
+
+    Raises:
+        NeurofaError: a file that is no row.
+    """
+    rows = {}
+    for path in sorted((folder / "rows").glob("*.json")):
+        row = _read(path)
+        rows[row.key] = row
+    return rows
+
+
+def _read(path: Path) -> Row:
+    found = read_json(path)
+    if found.keys() != {"key", "spec", "result", "error"}:
+        raise NeurofaError(f"got '{path}', which is no row of a sweep; expected one; delete it and start again")
+    return Row(**found)
+
+
+def sweep(
+    specs: Sequence[RunSpec], folder: Path, *, workers: int = 2, threads: int = 1,
+    watch: Watch | None = None, what: str = "sweep",
+) -> list[Row]:  # fmt: skip
+    """Do every run once, in worker processes.
+
+    Runs whose row is there are not done again; failed ones are. A row is written whole when its run ends, so that a
+    sweep that is killed at any time goes on where it was.
+
+    Args:
+        specs: the runs; a spec that is given twice is done once.
+        folder: ``rows/<key>.json`` are written into it; several sweeps may share it.
+        workers: processes.
+        threads: of torch in each.
+        watch: told of every row, those that were there first.
+        what: name of this sweep for ``watch``.
+
+    Returns:
+        The rows of these specs, in their order.
+
+    Raises:
+        NeurofaError: the folder cannot be written, a row in it cannot be read, or workers or threads are below 1.
+    """
+    wanted = {spec.key: spec for spec in specs}
+    make_folder(folder / "rows")
+    rows = {key: row for key, row in load_rows(folder).items() if key in wanted and row.done}
+    watch = watch or Unwatched()
+    watch.expect(len(wanted), what)
+    for row in rows.values():
+        watch.see(row)
+
+    def open_runs() -> Iterator[RunSpec]:
+        for key, spec in wanted.items():
+            if key in rows:
+                continue
+            path = _path(folder, key)
+            # another sweep into the same folder may have done it by now
+            row = _read(path) if path.exists() else None
+            if row is not None and row.done:
+                rows[key] = row
+                watch.see(row)
+            else:
+                yield spec
+
+    for spec, answer in map_processes(_work, open_runs(), workers=workers, threads=threads):
+        if isinstance(answer, Exception):
+            row = Row(key=spec.key, spec=spec.to_json(), result=None, error=_one_line(answer))
+        else:
+            row = Row(key=spec.key, spec=spec.to_json(), result=answer)
+        rows[spec.key] = row
+        write_json(_path(folder, row.key), asdict(row))
+        watch.see(row)
+    return [rows[key] for key in wanted]
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / "rows" / f"{key}.json"
+
+
+def _work(spec: RunSpec) -> Record:
+    """Do one run; called in a worker."""
+    return train_run(spec, None).to_json()
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or repr(error)
+    return text if isinstance(error, NeurofaError) else f"{type(error).__name__}: {text}"

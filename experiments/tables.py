@@ -1,0 +1,132 @@
+"""Tables over many runs: means and spreads over seeds, on the terminal and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Record = dict[str, object]
+"""One line of a table, by column."""
+
+MEASURES = ("test_accuracy", "validation_accuracy", "train_accuracy", "loss", "seconds")
+
+
+def numbers(records: Sequence[Mapping[str, object]], column: str) -> list[float]:
+    """The numbers in a column; lines without one are left out."""
+    found = [record.get(column) for record in records]
+    return [float(x) for x in found if isinstance(x, int | float) and not isinstance(x, bool)]
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Arithmetic mean; None of nothing."""
+    return math.fsum(values) / len(values) if values else None
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation of a sample, sqrt(sum (x - mean)^2 / (n - 1)); None below two values."""
+    centre = mean(values)
+    if centre is None or len(values) < 2:
+        return None
+    return math.sqrt(math.fsum((x - centre) ** 2 for x in values) / (len(values) - 1))
+
+
+def summarise(records: Sequence[Mapping[str, object]], by: Sequence[str]) -> list[Record]:
+    """One line for each combination of the columns ``by``, in order of appearance.
+
+    Args:
+        records: one line a run, with ``status`` and the measures.
+        by: columns that tell the cells apart.
+
+    Returns:
+        Lines with the columns ``by``, ``n`` (finished runs), ``failed``, and mean and ``_std`` of every measure.
+    """
+    cells: dict[tuple[str, ...], list[Mapping[str, object]]] = {}
+    for record in records:
+        cells.setdefault(tuple(str(record.get(column)) for column in by), []).append(record)
+    lines = []
+    for runs in cells.values():
+        done = [run for run in runs if run.get("status") == "done"]
+        line: Record = {column: runs[0].get(column) for column in by}
+        line |= {"n": len(done), "failed": len(runs) - len(done)}
+        for measure in MEASURES:
+            values = numbers(done, measure)
+            line |= {measure: mean(values), f"{measure}_std": spread(values)}
+        lines.append(line)
+    return lines
+
+
+def varying(records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> list[str]:
+    """Those columns that hold more than one value."""
+    return [column for column in columns if len({str(record.get(column)) for record in records}) > 1]
+
+
+def csv_text(records: Sequence[Mapping[str, object]]) -> str:
+    """The records as CSV with a header; columns in order of appearance, missing values empty."""
+    columns = list(dict.fromkeys(column for record in records for column in record))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
+
+
+def percent(value: object, spread: object = None) -> str:
+    """A share as a percentage with its spread: ``97.80 ± 0.12``; a dash where there is none."""
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{100 * value:.2f}" + (f" ± {100 * spread:.2f}" if isinstance(spread, int | float) else "")
+
+
+def plain(value: object) -> str:
+    """Any value as a cell: numbers short, nothing as a dash."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
+
+
+def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:
+    """A table for the terminal.
+
+    Args:
+        title: above it.
+        headers: of the columns.
+        rows: cells as text.
+        left: columns that are text; those behind them are numbers, set to the right.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    made = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
+    for index, header in enumerate(headers):
+        made.add_column(escape(header), justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*[escape(cell) for cell in row])
+    return made
+
+
+def summary_table(title: str, records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Table:
+    """Mean and spread over seeds of every cell of a sweep.
+
+    Args:
+        title: above it.
+        records: one line a run.
+        columns: that describe a run; those which vary tell the cells apart, the seed never does.
+    """
+    by = varying(records, [c for c in columns if c != "seed"]) or ["rule"]
+    lines = summarise(records, by)
+    classifies = any(line["test_accuracy"] is not None for line in lines)
+    headers = [*by, *(["test %", "validation %"] if classifies else []), "loss", "seconds", "n", "failed"]
+    rows = []
+    for line in lines:
+        cells = [plain(line[column]) for column in by]
+        if classifies:
+            cells += [percent(line[m], line[f"{m}_std"]) for m in ("test_accuracy", "validation_accuracy")]
+        rows.append([*cells, plain(line["loss"]), plain(line["seconds"]), str(line["n"]), str(line["failed"])])
+    return table(title, headers, rows, left=len(by))

@@ -1,0 +1,1 @@
+"""Memory devices, one a file; ``hwmodels.parts("device")`` imports and lists them."""

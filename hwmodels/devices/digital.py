@@ -1,0 +1,33 @@
+"""The ideal memory: a float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Cells, Device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digital(Device, name="digital"):
+    """A floating-point word per weight: stores what the optimizer asks for, w' = w + change.
+
+    Cells: ``weight``, shaped as the weights, dimensionless.
+    """
+
+    exact = True
+    source = "IEEE 754 floating-point memory"
+
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+        """Store a copy of the target."""
+        return {"weight": target.clone()}
+
+    def value(self, cells: Cells) -> Tensor:
+        """The stored numbers themselves, not a copy."""
+        return cells["weight"]
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+        """Add the change, exactly but for floating-point rounding."""
+        return {"weight": cells["weight"] + change}

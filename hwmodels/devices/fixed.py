@@ -1,0 +1,104 @@
+"""Weights of a few bits, without a shadow copy in floating point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Cells, Device
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import check_bits, check_generator, check_rounding, work_dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(Device, name="fixed"):
+    """A digital word of ``bits`` bits per weight: w = s q, q a whole number in +-(2^(bits-1) - 1).
+
+    The full scale is ``range`` or, when None, headroom / sqrt(fan_in), fan_in being the product of all axes but the
+    first; s = full scale / (2^(bits-1) - 1). Writing gives q' = clamp(q + round(change / s)). Rounded to the nearest, a
+    change below s / 2 is lost and learning stalls; stochastic rounding keeps every change in the mean.
+
+    Cells: ``code`` (q, whole numbers in the dtype and shape of the weights) and ``scale`` (s, 0-dim); dimensionless.
+
+    Args:
+        bits: width of one weight, 2 to 24.
+        range: full scale, > 0, in the unit of the weights; None derives it from the fan-in.
+        headroom: full scale times sqrt(fan_in) when ``range`` is None, > 0; a uniform draw with bounds 1/sqrt(fan_in)
+            then fills a third of it by default.
+        rounding: of a write: ``nearest`` or ``stochastic``. Programming always rounds to the nearest.
+    """
+
+    source = "Gupta et al. 2015, arXiv 1502.02551, sections 2 and 3 (fixed point, stochastic rounding)"
+
+    bits: int = 8
+    range: float | None = None
+    headroom: float = 3.0
+    rounding: Literal["nearest", "stochastic"] = "stochastic"
+
+    def __post_init__(self) -> None:
+        check_bits("fixed", self.bits, one="use fixed(bits=2) for the values -1, 0 and +1 times the full scale")
+        check_rounding("fixed", self.rounding)
+        if self.range is not None and not 0 < self.range < math.inf:
+            raise NeurofaError(f"got fixed(range={self.range}); expected a positive number or None; change the value")
+        if not 0 < self.headroom < math.inf:
+            raise NeurofaError(f"got fixed(headroom={self.headroom}); expected a positive number; 3 is the default")
+
+    @property
+    def top(self) -> int:
+        """The largest code, 2^(bits-1) - 1."""
+        return (1 << (self.bits - 1)) - 1
+
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+        """Round the target to the nearest codes.
+
+        Args:
+            target: the wanted weights, any shape, dimensionless.
+            gen: not used.
+
+        Returns:
+            ``code`` shaped as ``target`` and 0-dim ``scale``; targets beyond the full scale are clipped.
+
+        Raises:
+            NeurofaError: the dtype cannot hold the codes exactly.
+        """
+        if self.top > 2 / torch.finfo(target.dtype).eps:
+            raise NeurofaError(
+                f"got weights of {target.dtype} for fixed(bits={self.bits}); expected a dtype that holds the codes"
+                " exactly; use float32"
+            )
+        full = self.range if self.range is not None else self.headroom / math.sqrt(math.prod(target.shape[1:]))
+        scale = target.new_full((), full / self.top)
+        return {"code": (target / scale).round_().clamp_(-self.top, self.top), "scale": scale}
+
+    def value(self, cells: Cells) -> Tensor:
+        """The weights s q."""
+        return cells["code"] * cells["scale"]
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Move every code by the rounded number of steps.
+
+        Args:
+            cells: the present cells.
+            change: requested addition to the weights, same shape, dimensionless.
+            gen: source of the rounding, on the cells' device.
+
+        Returns:
+            The cells afterwards; the scale never changes.
+
+        Raises:
+            NeurofaError: stochastic rounding without a generator.
+        """
+        code, scale = cells["code"], cells["scale"]
+        if self.rounding == "nearest":
+            steps = (change / scale).round_()
+        else:
+            check_generator(gen)
+            # floor(U + change / s) in the memory of U: drawing U is what a write costs, and one buffer is enough.
+            # The code is added afterwards, so that a small change is not rounded away beside a large code.
+            u = torch.rand(change.shape, generator=gen, dtype=work_dtype(change.dtype), device=change.device)
+            steps = u.addcdiv_(change, scale).floor_()
+        return {"code": steps.add_(code).clamp_(-self.top, self.top).to(code.dtype), "scale": scale}

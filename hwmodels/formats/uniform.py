@@ -1,0 +1,94 @@
+"""Whole-number codes times a scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format, check_bits, check_generator, check_rounding, round_stochastically, work_dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(Format, name="uniform"):
+    """Evenly spaced values: Q(x) = s clamp(round(x / s), q_min, q_max).
+
+    Symmetric (b bits): q in +-(2^(b-1) - 1), s = full scale / (2^(b-1) - 1). Asymmetric: 2^b levels between min and
+    max, both moved out to include 0, s = (max - min) / (2^b - 1); q = clamp(round(x / s) + z, 0, 2^b - 1) with the zero
+    point z = round(-min / s), so that zero is exact. Nearest rounding goes to the even code at a half, as ONNX does.
+
+    Args:
+        bits: b, width of one code, 2 to 24.
+        range: full scale in the unit of x, > 0: the grid covers [-range, range] and clips beyond; None takes max |x|
+            (or min and max) of the tensor each time.
+        symmetric: the same number of codes on both sides of zero.
+        per: one scale for the ``tensor``, or one for each index of the first axis (``channel``).
+        rounding: to the ``nearest`` code, or ``stochastic``: up with a probability equal to the fraction, unbiased,
+            with a variance of at most s^2 / 4.
+    """
+
+    source = "ONNX QuantizeLinear; Jacob et al. 2018, arXiv 1712.05877, eq. 1 (affine); Gupta et al. 2015 (stochastic)"
+
+    bits: int = 8
+    range: float | None = None
+    symmetric: bool = True
+    per: Literal["tensor", "channel"] = "tensor"
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+
+    def __post_init__(self) -> None:
+        check_bits("uniform", self.bits, one="use sign for one bit")
+        check_rounding("uniform", self.rounding)
+        if self.range is not None and not 0 < self.range < math.inf:
+            raise NeurofaError(f"got uniform(range={self.range}); expected a positive number or None; change the value")
+        if self.per not in ("tensor", "channel"):
+            raise NeurofaError(f"got uniform(per={self.per}); expected tensor or channel; choose one")
+
+    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Map every entry onto the grid, as in :meth:`Format.quantize`.
+
+        Raises:
+            NeurofaError: stochastic rounding without a generator, or a channel scale for fewer than two axes.
+        """
+        if self.per == "channel" and x.ndim < 2:
+            raise NeurofaError(
+                f"got a tensor of shape {tuple(x.shape)} for uniform(per=channel); expected two axes or more;"
+                " use per=tensor"
+            )
+        if self.rounding == "stochastic":
+            check_generator(gen)
+        x32 = x.detach().to(work_dtype(x.dtype))
+        low, high = self._ends(x32)
+        tiny = torch.finfo(x32.dtype).tiny  # an all-zero tensor divides zero by this
+        if self.symmetric:
+            top = 2 ** (self.bits - 1) - 1
+            scale = (torch.maximum(high, -low) / top).clamp_min_(tiny)
+            codes = self._round(x32 / scale, gen).clamp_(-top, top)
+        else:
+            levels = 2**self.bits - 1
+            scale = ((high - low) / levels).clamp_min_(tiny)
+            zero = (-low / scale).round_()
+            codes = torch.minimum(torch.maximum(self._round(x32 / scale, gen), -zero), levels - zero)
+        return codes.mul_(scale).to(x.dtype)
+
+    def _round(self, q: Tensor, gen: torch.Generator | None) -> Tensor:
+        return q.round_() if self.rounding == "nearest" else round_stochastically(q, gen)
+
+    def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest number to represent, with 0 between them; 0-dim, or one per channel (n, 1, ...)."""
+        if self.range is not None:
+            full = x.new_full((), self.range)
+            return -full, full
+        if self.per == "tensor":
+            low, high = x.aminmax()
+        else:
+            shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+            low, high = (end.view(shape) for end in x.flatten(1).aminmax(dim=1))
+        return low.clamp_max(0), high.clamp_min(0)
+
+    def inside(self, x: Tensor) -> Tensor | None:
+        """|x| <= range, boolean, shaped as ``x``; None when the full scale follows the tensor."""
+        return None if self.range is None else x.abs() <= self.range

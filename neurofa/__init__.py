@@ -1,0 +1,61 @@
+"""neurofa: learning without backpropagation, on simulated analog hardware.
+
+>>> import torch
+>>> from neurofa import Learner, build
+>>> network = build("network", "mlp(hidden=[32])", input_shape=(8,), outputs=3, seed=0)
+>>> learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+>>> result = learner.step(torch.zeros(4, 8), torch.tensor([0, 1, 2, 0]))
+>>> result.y.shape
+torch.Size([4, 3])
+"""
+
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build, parts
+from neurofa import recipes as _recipes  # declares the networks
+from neurofa.checkpoint import load_network, save_network
+from neurofa.feedback import Feedback
+from neurofa.layer import Layer, LocalView, Outer
+from neurofa.layers.block import Block
+from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, GlobalAvgPool2d, MaxPool2d
+from neurofa.layers.conv import Conv2d
+from neurofa.layers.dense import Dense
+from neurofa.learner import Learner, StepResult
+from neurofa.loss import Loss
+from neurofa.network import Network, Plan, Site
+from neurofa.rule import Chained, Direct, Rule, Teaching
+from neurofa.synapses import Synapses
+
+__version__ = "0.1.0"
+
+del _recipes
+
+__all__ = [
+    "AvgPool2d",
+    "Block",
+    "Chained",
+    "Conv2d",
+    "Dense",
+    "Direct",
+    "Dropout",
+    "Feedback",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Layer",
+    "Learner",
+    "LocalView",
+    "Loss",
+    "MaxPool2d",
+    "Network",
+    "NeurofaError",
+    "Outer",
+    "Plan",
+    "Rule",
+    "Site",
+    "StepResult",
+    "Synapses",
+    "Teaching",
+    "build",
+    "load_network",
+    "parts",
+    "save_network",
+]
