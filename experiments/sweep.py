@@ -11,14 +11,12 @@ from experiments.files import make_folder, read_json, write_json
 from experiments.parts import load_kinds
 from experiments.run import train_run
 from experiments.spec import PARTS, RunSpec
+from experiments.tables import Record
 from experiments.watch import Unwatched, Watch
 from experiments.workers import map_processes
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, find
 from hwmodels.spec import parse
-
-Record = dict[str, object]
-"""One run as a flat line: key, status, spec, measures, error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,7 @@ class Row:
     """Hash of the spec."""
     spec: Mapping[str, object]
     result: Mapping[str, object] | None
-    """What the run measured; None when it failed."""
+    """What the run measured, with its epochs as ``metrics``; None when it failed."""
     error: str | None = None
     """One line: why it failed."""
 
@@ -40,7 +38,7 @@ class Row:
 
     def flat(self) -> Record:
         """One line for a table."""
-        measured = {} if self.result is None else {k: v for k, v in self.result.items() if k != "spec"}
+        measured = {} if self.result is None else {k: v for k, v in self.result.items() if k not in ("spec", "metrics")}
         status = "done" if self.done else "failed"
         return {"key": self.key, "status": status, **self.spec, **measured, "error": self.error}
 
@@ -147,7 +145,8 @@ def _path(folder: Path, key: str) -> Path:
 
 def _work(spec: RunSpec) -> Record:
     """Do one run; called in a worker."""
-    return train_run(spec, None).to_json()
+    result = train_run(spec)
+    return {**result.to_dict(), "metrics": list(result.rows)}
 
 
 def _one_line(error: Exception) -> str:

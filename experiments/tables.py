@@ -6,18 +6,18 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Record = dict[str, object]
+Record = dict[str, Any]
 """One line of a table, by column."""
 
 MEASURES = ("test_accuracy", "validation_accuracy", "train_accuracy", "loss", "seconds")
 
 
-def numbers(records: Sequence[Mapping[str, object]], column: str) -> list[float]:
+def numbers(records: Sequence[Mapping[str, Any]], column: str) -> list[float]:
     """The numbers in a column; lines without one are left out."""
     found = [record.get(column) for record in records]
     return [float(x) for x in found if isinstance(x, int | float) and not isinstance(x, bool)]
@@ -36,7 +36,7 @@ def spread(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((x - centre) ** 2 for x in values) / (len(values) - 1))
 
 
-def summarise(records: Sequence[Mapping[str, object]], by: Sequence[str]) -> list[Record]:
+def summarise(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[Record]:
     """One line for each combination of the columns ``by``, in order of appearance.
 
     Args:
@@ -46,7 +46,7 @@ def summarise(records: Sequence[Mapping[str, object]], by: Sequence[str]) -> lis
     Returns:
         Lines with the columns ``by``, ``n`` (finished runs), ``failed``, and mean and ``_std`` of every measure.
     """
-    cells: dict[tuple[str, ...], list[Mapping[str, object]]] = {}
+    cells: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for record in records:
         cells.setdefault(tuple(str(record.get(column)) for column in by), []).append(record)
     lines = []
@@ -61,12 +61,12 @@ def summarise(records: Sequence[Mapping[str, object]], by: Sequence[str]) -> lis
     return lines
 
 
-def varying(records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> list[str]:
+def varying(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """Those columns that hold more than one value."""
     return [column for column in columns if len({str(record.get(column)) for record in records}) > 1]
 
 
-def csv_text(records: Sequence[Mapping[str, object]]) -> str:
+def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     """The records as CSV with a header; columns in order of appearance, missing values empty."""
     columns = list(dict.fromkeys(column for record in records for column in record))
     out = io.StringIO()
@@ -111,7 +111,7 @@ def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, 
     return made
 
 
-def summary_table(title: str, records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Table:
+def summary_table(title: str, records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
     """Mean and spread over seeds of every cell of a sweep.
 
     Args:

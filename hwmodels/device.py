@@ -46,7 +46,7 @@ class Device(Registered, ABC, kind="device"):
     def value(self, cells: Cells) -> Tensor:
         """The noise-free weights that the cells stand for (same shape as the programmed target)."""
 
-    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
         """The weights that one pass sees; default: :meth:`value`, without read noise."""
         return self.value(cells)
 
@@ -63,7 +63,7 @@ class Device(Registered, ABC, kind="device"):
             The cells afterwards.
         """
 
-    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
         """Let time pass (retention, drift); default: nothing changes.
 
         Args:

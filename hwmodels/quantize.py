@@ -41,7 +41,7 @@ class Format(Registered, ABC, kind="format"):
             Numbers of the grid in the shape, dtype, device and unit of ``x``, which is left as it was.
         """
 
-    def inside(self, x: Tensor) -> Tensor | None:  # noqa: ARG002
+    def inside(self, x: Tensor) -> Tensor | None:
         """Where the format does not clip: a boolean tensor shaped as ``x``, or None when it never clips (default)."""
         return None
 

@@ -133,7 +133,7 @@ def _bound(names: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict
 
 
 class Seeded(TorchFunctionMode):
-    """Dropout inside a module draws from an explicit generator instead of the global one."""
+    """Dropout inside a module draws from an explicit generator instead of the global one; without one it is off."""
 
     def __init__(self, gen: torch.Generator | None) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Seeded(TorchFunctionMode):
         given = _bound("input p training inplace", args, kwargs or {})
         if func is functional.dropout:
             x, p = given["input"], given.get("p", 0.5)
-            if not given.get("training", True) or p == 0:
+            if self.gen is None or not given.get("training", True) or p == 0:
                 return x
             keep = torch.rand(x.shape, generator=self.gen, device=x.device, dtype=x.dtype).ge_(p).div_(1 - p)
             return x * keep

@@ -111,16 +111,20 @@ class _Audit:
 
     def __init__(self, rule: Rule, network: Network, x: Tensor, target: Tensor, seed: int) -> None:
         self.rule, self.network, self.x, self.seed = rule, network, x, seed
-        self.pathway = [(t, t.detach().clone()) for t in (*rule.parameters(), *rule.buffers())]
+        # A network that the rule holds as a submodule is no pathway: putting it back would undo the poison.
+        held = {t.data_ptr() for t in (*network.parameters(), *network.buffers())}
+        own = [t for t in (*rule.parameters(), *rule.buffers()) if t.data_ptr() not in held]
+        self.pathway = [(t, t.detach().clone()) for t in own]
         self.tick = self._record(x)
         loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
         outcome = loss.outcome(self.tick.y, target)
         self.teaching = Teaching(outcome.error, outcome.target)
+        self._replay()  # what the rule remembers from step to step settles
         self.clean = self._replay()
         if not _equal(self.clean, self._replay()):
             raise NeurofaError(
-                f"got two different updates of rule '{rule.name}' from the same tick and seed; expected randomness from"
-                " the given generators only; draw from the rule's gen"
+                f"got two different updates of rule '{rule.name}' from the same tick and seed; expected finite updates"
+                " and randomness from the given generators only; draw from the rule's gen and keep state in buffers"
             )
         self.learning = list(self.clean[0].directions)
 
@@ -266,7 +270,7 @@ class _Audit:
 def _first_kept(teaching: Teaching) -> Teaching:
     """The same teaching for the first sample, another one for the rest."""
     error, target = teaching.error.clone(), teaching.target.clone()
-    error[1:], target[1:] = error[1:].flip(-1) * 0.5, target[1:].flip(-1)
+    error[1:], target[1:] = error[1:].flip(-1) * 3, target[1:].flip(-1)
     return Teaching(error, target)
 
 

@@ -96,7 +96,9 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads in each worker.")] = 1,
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, and nothing else, on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")
+    ] = False,
 ) -> None:
     """Do the runs and show them."""
     from experiments.sweep import grid
@@ -123,15 +125,16 @@ def sweep(
 def results(
     folder: Annotated[Path, typer.Argument(help="Folder of a sweep.")],
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, and nothing else, on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")
+    ] = False,
 ) -> None:
     """Show the rows of a folder."""
     from experiments.sweep import load_rows
 
     if not (folder / "rows").is_dir():
         raise NeurofaError(
-            f"got '{folder}' without a folder 'rows'; expected the folder of a sweep; make one with: neurofa sweep --out"
-            f" {folder}"
+            f"got '{folder}' without a folder 'rows'; expected the folder of a sweep; make one with neurofa sweep --out"
         )
     _show(list(load_rows(folder).values()), f"all runs in {folder}", csv, as_json)
 

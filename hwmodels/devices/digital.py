@@ -20,7 +20,7 @@ class Digital(Device, name="digital"):
     exact = True
     source = "IEEE 754 floating-point memory"
 
-    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Store a copy of the target."""
         return {"weight": target.clone()}
 
@@ -28,6 +28,6 @@ class Digital(Device, name="digital"):
         """The stored numbers themselves, not a copy."""
         return cells["weight"]
 
-    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Add the change, exactly but for floating-point rounding."""
         return {"weight": cells["weight"] + change}

@@ -28,7 +28,7 @@ class Fixed(Device, name="fixed"):
         bits: width of one weight, 2 to 24.
         range: full scale, > 0, in the unit of the weights; None derives it from the fan-in.
         headroom: full scale times sqrt(fan_in) when ``range`` is None, > 0; a uniform draw with bounds 1/sqrt(fan_in)
-            then fills a third of it by default.
+            then fills a third of it by default (with 2 bits all of it rounds to zero: take headroom=1 there).
         rounding: of a write: ``nearest`` or ``stochastic``. Programming always rounds to the nearest.
     """
 
@@ -52,7 +52,7 @@ class Fixed(Device, name="fixed"):
         """The largest code, 2^(bits-1) - 1."""
         return (1 << (self.bits - 1)) - 1
 
-    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:  # noqa: ARG002
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Round the target to the nearest codes.
 
         Args:

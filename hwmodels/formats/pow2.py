@@ -37,7 +37,7 @@ class Pow2(Format, name="pow2"):
         if self.range is not None and not 0 < self.range < math.inf:
             raise NeurofaError(f"got pow2(range={self.range}); expected a positive number or None; change the value")
 
-    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """A signed power of two, or zero, for every entry; no randomness."""
         size = x.detach().to(work_dtype(x.dtype)).abs()
         tiny = torch.finfo(size.dtype).tiny
@@ -46,9 +46,9 @@ class Pow2(Format, name="pow2"):
         bottom = (top - (2 ** (self.bits - 1) - 2)).clamp_min(math.log2(tiny))
         exponent = torch.minimum(torch.maximum(size.clamp_min(tiny).log2().round_(), bottom), top)
         zero = size < bottom.exp2() / 2 if self.flush else size == 0
-        # ldexp multiplies by an exactly computed power
-        y = torch.ldexp(x.sign().to(size.dtype), exponent).masked_fill_(zero, 0)
-        return torch.where(x.isnan(), x, y.to(x.dtype))
+        y = exponent.exp2_().masked_fill_(zero, 0).to(x.dtype)
+        # sign(NaN) is 0, which would read as "no error": NaN has to stay visible
+        return torch.where(x.isnan(), x, y.mul_(x.sign()))
 
     def inside(self, x: Tensor) -> Tensor | None:
         """|x| <= range, boolean, shaped as ``x``; None when the full scale follows the tensor."""

@@ -22,6 +22,6 @@ class Raw(Format, name="raw"):
         """Infinite: the format sets no limit, the tensor's dtype does."""
         return math.inf
 
-    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """``x`` itself."""
         return x

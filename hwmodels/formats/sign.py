@@ -24,7 +24,7 @@ class Sign(Format, name="sign"):
         """One bit; exact zeros, which floats from a network hardly ever are, are not counted."""
         return 1.0
 
-    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """-1, 0 or +1 for every entry; no randomness."""
         # sign(NaN) is 0, which would read as "no error": NaN has to stay visible
         return torch.where(x.isnan(), x, x.sign())

@@ -40,7 +40,7 @@ class Ternary(Format, name="ternary"):
         """The information of three values, log2 3 = 1.58 bit."""
         return math.log2(3)
 
-    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """-1, 0 or +1 for every entry; no randomness."""
         size = x.abs()
         theta = size.mean() * self.threshold if self.relative else self.threshold

@@ -43,6 +43,7 @@ class Block(Layer, name="block"):
             raise NeurofaError(f"got a block of {type(wrapped).__name__}; expected an nn.Module; pass the module")
         # In a list, so that its parameters are not registered a second time.
         self._skeleton = [copy.deepcopy(wrapped)]
+        self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in wrapped.modules())
         self._affine = _weights(wrapped, AFFINE)
         self._scaling = _weights(wrapped, SCALING)
         self._initial = {k: p.detach().clone() for k, p in wrapped.named_parameters()}
@@ -79,8 +80,7 @@ class Block(Layer, name="block"):
         return self
 
     def start(self, x: Tensor, gen: torch.Generator | None) -> State:
-        drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.skeleton.modules())
-        if not (self.training and drops):
+        if not (self.training and self._drops):
             return {}
         return {SEED: torch.tensor(fork_seed(gen))}
 
@@ -93,10 +93,10 @@ class Block(Layer, name="block"):
 
     @contextmanager
     def _seeded(self, x: Tensor, state: State) -> Iterator[None]:
-        if SEED not in state:
+        if not (self.training and self._drops):
             yield
             return
-        with Seeded(torch.Generator(x.device).manual_seed(int(state[SEED]))):
+        with Seeded(torch.Generator(x.device).manual_seed(int(state[SEED])) if SEED in state else None):
             yield
 
     def record(

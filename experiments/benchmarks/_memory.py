@@ -1,0 +1,90 @@
+"""The memory that a method needs, measured in a process that does nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from hwmodels.errors import NeurofaError
+
+STEPS = 4
+"""Steps whose peak is taken: the second one reuses what the first allocated, optimizer state included."""
+
+
+def peak_of_method(suite: str, case: str, method: str, device: torch.device, threads: int) -> int:
+    """Peak memory of one method in a fresh process, bytes.
+
+    Raises:
+        NeurofaError: the process ended without an answer.
+    """
+    words = [sys.executable, "-m", __name__, suite, case, method, str(device), str(threads)]
+    # the interpreter's own search path, so that an uninstalled checkout is found too
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise NeurofaError(
+            f"got no memory peak of '{method}' in case '{case}' ({reason}); expected an answer; measure times alone"
+            " with --no-memory"
+        )
+    return int(json.loads(done.stdout)["peak_bytes"])
+
+
+def peak_of(build: Callable[[torch.device], Callable[[], object]], device: torch.device) -> int:
+    """Highest memory of the steps over what the process held before ``build``, bytes.
+
+    Weights, feedback, batches, gradients and activations count; copies that only the building makes do not (on a
+    system without Linux's ``/proc`` they do, since there the high-water mark cannot be lowered). On an accelerator
+    torch's own allocator is asked.
+    """
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        step = build(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        for _ in range(STEPS):
+            step()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    before = _lowered_mark()
+    step = build(device)
+    _lowered_mark()
+    for _ in range(STEPS):
+        step()
+    return _mark() - before
+
+
+def _lowered_mark() -> int:
+    """Bring the high-water mark of resident memory down to what is resident now, and return it."""
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5", encoding="ascii")
+    return _mark()
+
+
+def _mark() -> int:
+    """High-water mark of resident memory, bytes."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main(words: list[str]) -> None:
+    """Answer for one method: suite, case, method, device, threads."""
+    from experiments.bench import select
+    from hwmodels.registry import build
+
+    suite, case, method, device, threads = words
+    torch.set_num_threads(int(threads))
+    methods = {m.name: m for m in select(build("bench", suite), [case])[0].methods}
+    sys.stdout.write(json.dumps({"peak_bytes": peak_of(methods[method].build, torch.device(device))}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

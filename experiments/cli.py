@@ -1,0 +1,99 @@
+"""The ``neurofa`` command: one line an error, exit code 2 for wrong input, 130 for Ctrl-C."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import experiments.commands
+from hwmodels.errors import NeurofaError
+
+WRONG_INPUT, STOPPED = 2, 130
+
+# Errors of the command line itself. Their class has moved between versions of typer; this base has not.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+
+EPILOG = (
+    "Parts are written as specs that read like calls: dfa, 'mlp(hidden=[800, 800], activation=tanh)',"
+    " 'fixed(bits=4, rounding=stochastic)'. Quote them. 'neurofa list' shows every part and its options."
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from neurofa import __version__
+
+        typer.echo(f"neurofa {__version__}")
+        raise typer.Exit
+
+
+def application() -> typer.Typer:
+    """The application with every command of ``experiments.commands``."""
+    app = typer.Typer(
+        name="neurofa", no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
+        pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG,
+    )  # fmt: skip
+
+    @app.callback()
+    def neurofa(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        """Learning without backpropagation, on simulated analog hardware.
+
+        Begin with: [bold]neurofa train[/bold]
+        """
+
+    for module in pkgutil.iter_modules(experiments.commands.__path__):
+        importlib.import_module(f"{experiments.commands.__name__}.{module.name}").register(app)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: those after the name of the command.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = application()(list(arguments), standalone_mode=False, prog_name="neurofa")
+    except NeurofaError as error:
+        return _refuse(str(error))
+    except _CommandLineError as error:
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _refuse(f"{said} (see: neurofa {' '.join([*arguments[:1], '--help'])})") if said else WRONG_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("neurofa: stopped", err=True)
+        return STOPPED
+    except BrokenPipeError:
+        # the reader of stdout (head, less) has left; nothing can be told to it, at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        place = f"'{error.filename}'" if error.filename else "a file"
+        return _refuse(f"got {place} ({error.strerror or error}); expected a place that can be used; choose another")
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str) -> int:
+    typer.echo(f"neurofa: {' '.join(message.split())}", err=True)
+    return WRONG_INPUT
+
+
+def main() -> None:
+    """Entry point of the ``neurofa`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

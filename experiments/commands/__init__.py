@@ -1,0 +1,1 @@
+"""Commands, one module each; a module's ``register(app)`` adds its commands to the application."""

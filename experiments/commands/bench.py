@@ -1,0 +1,101 @@
+"""The command ``neurofa bench``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwmodels.errors import NeurofaError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from experiments.bench import Row
+
+HELP = """Measure speed against a baseline that runs beside it in the same process.
+
+Methods take turns (A B C A B C), garbage collection is off while they are timed, and the table shows medians with the
+interquartile range. 'ratio' is the baseline's time over the method's: above 1 is faster. 'of floor' is the time of the
+bare matrix products over the method's: 100 % cannot be beaten. 'peak' is the memory that the method needs, measured in
+a process of its own. Other work on the machine spoils the times: look at the load average.
+
+Examples:
+
+  neurofa bench step --case mlp-1024
+
+  neurofa bench step --threads 1 --seconds 10 --json > step.json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("bench", help=HELP)(bench)
+
+
+def bench(
+    suite: Annotated[str, typer.Argument(help="What to measure; 'neurofa list bench' shows the suites.")],
+    case: Annotated[list[str] | None, typer.Option(help="Cases of the suite, default all; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds of measuring for each method of a case.")] = 3.0,
+    threads: Annotated[int, typer.Option(help="Threads of torch on the CPU.")] = 2,
+    compute: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    memory: Annotated[bool, typer.Option(help="Also measure peaks of memory, one process a method.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, and nothing else, on stdout.")] = False,
+) -> None:
+    """Measure and show."""
+    from rich.console import Console
+
+    from experiments import bench as benchmark
+    from hwmodels.registry import build
+
+    device = _device(compute)
+    cases = benchmark.select(build("bench", suite), case or [])
+    rows: list[Row] = []
+    console, progress = Console(), Console(stderr=True)
+    for number, one in enumerate(cases, 1):
+        with progress.status(f"{suite} {one.name} ({number} of {len(cases)}): {len(one.methods)} methods"):
+            found = benchmark.run_case(
+                suite, one, device=device, threads=threads, seconds=seconds, memory=memory
+            )
+        rows += found
+        if not as_json:
+            if number == 1:
+                console.print(_describe(found[0].machine), highlight=False)
+            console.print(table(found))
+    if as_json:
+        sys.stdout.write(json.dumps([row.flat() for row in rows], indent=1) + "\n")
+
+
+def _device(compute: str) -> object:
+    import torch
+
+    if compute not in ("cpu", "cuda"):
+        raise NeurofaError(f"got compute '{compute}'; expected cpu or cuda; choose one")
+    if compute == "cuda" and not torch.cuda.is_available():
+        raise NeurofaError("got compute 'cuda' on a machine without a GPU that torch can use; expected one; use cpu")
+    return torch.device(compute)
+
+
+def _describe(machine: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in machine.items())
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """One case as a table for the terminal."""
+    from experiments.tables import table as make
+
+    load = "" if rows[0].load is None else f", load average {rows[0].load:.1f}"
+    lines = [
+        [
+            row.method, f"{1e3 * row.median_s:.3f}", f"{1e3 * row.spread_s:.3f}", f"{row.ratio:.2f}",
+            "-" if row.floor_fraction is None else f"{100 * row.floor_fraction:.0f} %",
+            "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.1f}",
+            f"{row.samples} x {row.steps_per_sample}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    headers = ["method", "median ms", "spread ms", "ratio", "of floor", "peak MiB", "samples"]
+    return make(f"{rows[0].suite} {rows[0].case} (baseline {rows[0].baseline}{load})", headers, lines)

@@ -1,0 +1,105 @@
+"""The command ``neurofa experiment``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from experiments.commands.sweep import Spreading
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HELP = """Answer a question with runs: print the table and the checks, and leave result.json and pictures in OUT.
+
+The same command goes on where an interrupted experiment was. 'neurofa list experiment' shows what there is; options
+of an experiment are written in its spec.
+
+Examples:
+
+  neurofa experiment fixed_feedback --part mnist
+
+  neurofa experiment "fixed_feedback(digits=digits, epochs=3)" --part mnist bits --seeds 2
+
+  neurofa experiment fixed_feedback --full --compute cuda --out runs/full
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("experiment", cls=Spreading, help=HELP)(experiment)
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(help="Name or spec of the experiment.")],
+    part: Annotated[list[str] | None, typer.Option(help="Only these parts; default: all.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Large sizes, instead of those that take minutes.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: runs/experiments/<spec>[-full].")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs that count, for each method.")] = 3,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads in each worker.")] = 1,
+    compute: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json, and nothing else, on stdout.")] = False,
+) -> None:
+    """Do the experiment and show it."""
+    from rich.console import Console
+
+    from experiments.experiment import Experiment, conduct
+    from experiments.parts import load_kinds
+    from experiments.spec import canonical
+    from experiments.study import Setup
+    from experiments.watch import run_bar
+    from hwmodels.registry import build
+
+    load_kinds()
+    made: Experiment = build("experiment", name)
+    folder = out if out is not None else Path("runs", "experiments", canonical(name) + ("-full" if full else ""))
+    console = Console(stderr=True)
+    if not as_json:
+        console.print(f"{made.name}: {made.question}", markup=False)
+    with run_bar() as bar:
+        setup = Setup(
+            folder=folder, seeds=seeds, workers=workers, threads=threads, compute=compute, full=full, watch=bar
+        )
+        result = conduct(made, setup, parts=part or [])
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        _show(result, Console(), folder)
+
+
+def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
+    from experiments import tables
+
+    for part in result["parts"]:
+        console.print(_rows([row for row in result["rows"] if row["part"] == part], part))
+    if result["reference"]:
+        lines = [[f["name"], f"{f['value']:g}", f"{f['source']} ({f['certainty']})"] for f in result["reference"]]
+        console.print(tables.table("figures of others", ["figure", "value", "source"], lines, left=3))
+    marks = {True: "yes", False: "NO"}
+    lines = [[c["name"], tables.plain(c["value"]), c["target"], marks[c["holds"]]] for c in result["checks"]]
+    console.print(tables.table("checks", ["what", "value", "target", "holds"], lines))
+    for picture in result["pictures"]:
+        console.print(f"picture: {folder / picture}", markup=False)
+    console.print(f"result: {folder / 'result.json'}", markup=False)
+
+
+def _rows(rows: Sequence[Mapping[str, Any]], part: str) -> object:
+    from experiments import tables
+
+    settings = [c for c in ("rule", "network", "device", "optimizer") if any(c in row for row in rows)]
+    headers = ["method", *settings, "epochs", "n", "test %", "margin, points", "validation %", "train %"]
+    shares = ("test_accuracy", "margin", "validation_accuracy", "train_accuracy")
+    lines = [
+        [
+            row["method"], *[tables.plain(row.get(c)) for c in settings], str(row["epochs"]), str(row["n"]),
+            *[tables.percent(row[m], row[f"{m}_std"]) for m in shares],
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return tables.table(part, headers, lines, left=1 + len(settings))

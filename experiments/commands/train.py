@@ -1,0 +1,166 @@
+"""``neurofa train``: one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from experiments.run import Result, RunSpec
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(train)
+
+
+def train(  # noqa: PLR0913
+    data: Annotated[str | None, typer.Option(help="Data set, see 'neurofa list data'.", show_default="digits")] = None,
+    network: Annotated[str | None, typer.Option(help="Network.", show_default="mlp")] = None,
+    rule: Annotated[str | None, typer.Option(help="Learning rule.", show_default="dfa")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device that stores the weights.", show_default="digital")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.", show_default="10")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a step.", show_default="32")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Optimizer.", show_default="sgd(lr=0.1)")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Learning rate's course.", show_default="constant")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Loss; mse for regression.", show_default="cross_entropy")
+    ] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches averaged into an update.", show_default="1")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of an update's direction.", show_default="none")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="0")] = None,
+    select: Annotated[
+        str | None, typer.Option(help="Epoch to report: last, or best by validation.", show_default="last")
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Measured each epoch: none or alignment.", show_default="none")
+    ] = None,
+    compute: Annotated[
+        str | None, typer.Option(help="Where to compute: cpu, cuda or auto.", show_default="cpu")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's choice")] = None,
+    control: Annotated[
+        bool | None,
+        typer.Option("--control/--no-control", help="Also train the readout-only control.", show_default="control"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATA-NETWORK-RULE-SEED-HASH")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder, from its last finished epoch.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print result.json on stdout, and nothing else there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+) -> None:
+    """Train a network by a learning rule, beside a control in which only the readout learns.
+
+    [bold]Examples[/bold]
+
+      neurofa train
+
+      neurofa train --rule bp --seed 1
+
+      neurofa train --data mnist --network "mlp(hidden=[800, 800])" --device "fixed(bits=4, rounding=stochastic)"
+
+      neurofa train --rule "dfa(error=ternary)" --optimizer "adam(lr=0.001)" --schedule "cosine(warmup=1)"
+
+      neurofa train --resume --out runs/my-run
+
+    The same command gives the same numbers. A run folder holds run.json, metrics.jsonl (a row an epoch), result.json,
+    model.safetensors, curves.png and the checkpoint for --resume, which takes every option that is not given from the
+    folder. Ctrl-C stops after the present step. A finished run in the default folder, whose name stands for exactly
+    this run, is begun anew by the same command; any other folder that holds a run is refused without --resume or
+    --overwrite.
+    """
+    given = {
+        "data": data, "network": network, "rule": rule, "device": device, "epochs": epochs, "batch_size": batch_size,
+        "optimizer": optimizer, "schedule": schedule, "loss": loss, "accumulate": accumulate, "clip": clip,
+        "seed": seed, "select": select, "log": log, "compute": compute,
+    }  # fmt: skip
+    chosen = {key: value for key, value in given.items() if value is not None}
+    _train(chosen, threads=threads, control=control, out=out, resume=resume, overwrite=overwrite, json=json, quiet=quiet)
+
+
+def _train(
+    chosen: dict[str, Any], *, threads: int | None, control: bool | None, out: Path | None, resume: bool,
+    overwrite: bool, json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    import torch
+
+    from experiments.files import read_json
+    from experiments.folder import RunFolder
+    from experiments.progress import Bar, Progress
+    from experiments.run import Interrupted, RunSpec, train_run
+    from hwmodels.errors import NeurofaError
+
+    if resume and overwrite:
+        raise NeurofaError("got --resume and --overwrite; expected one of them; leave one out")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    held = None if out is None else RunFolder(out)
+    if held is not None and resume and held.run.is_file():
+        chosen = held.spec().to_json() | chosen
+        control = read_json(held.run).get("control") if control is None else control
+    spec = RunSpec(**chosen)
+    if out is None:
+        out = Path("runs") / spec.folder_name
+        overwrite = overwrite or (RunFolder(out).finished and not resume)
+    if resume and RunFolder(out).finished and not json:
+        typer.echo(f"{out} holds a finished run of {spec.epochs} epochs; nothing is left to train", err=True)
+    try:
+        with Progress() if quiet else Bar() as progress:
+            result = train_run(
+                spec, out, progress=progress, resume=resume, overwrite=overwrite, control=control is not False
+            )
+    except Interrupted:
+        typer.echo(f"stopped; go on with: neurofa train --resume --out {_quoted(out)}", err=True)
+        raise typer.Exit(130) from None
+    if json:
+        import json as encoder
+
+        typer.echo(encoder.dumps(result.to_dict(), indent=2, allow_nan=False))
+    elif not quiet:
+        _show(result, spec, out)
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+def _show(result: Result, spec: RunSpec, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.folder import RunFolder
+
+    table = Table(title=f"{spec.network} on {spec.data}, weights on {spec.device}, {len(result.rows)} epochs")
+    table.add_column("rule")
+    for heading in ("test", "validation", "train", "seconds"):
+        table.add_column(heading, justify="right")
+    for run in (result, result.control):
+        if run is not None and run.test_accuracy is not None:
+            shares = (run.test_accuracy, run.row["validation_accuracy"], run.row["train_accuracy"])
+            table.add_row(run.spec.rule, *map(_percent, shares), f"{run.seconds:.1f}")
+        elif run is not None:
+            losses = (run.test_loss, run.row["validation_loss"], run.row["train_loss"])
+            table.add_row(run.spec.rule, *map(_number, losses), f"{run.seconds:.1f}")
+    console = Console()
+    console.print(table)
+    if result.margin is not None:
+        console.print(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
+    typer.echo(f"picture: {RunFolder(out).curves}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"

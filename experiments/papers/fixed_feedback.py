@@ -1,0 +1,192 @@
+"""Do rules with fixed or simply learnt feedback train real networks, and do they survive four-bit weights?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from experiments.charts import accuracy_chart
+from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
+from experiments.study import Fields, Setup, Study, run_study
+from experiments.tables import Record
+
+CONTROL = "readout_only"
+
+TARGETS = {
+    "mnist": {"bp": 98.3, "fa": 97.5, "dfa": 97.5, "sdfa": 97.5, "drtp": 94.0},
+    "bits": {"4 bits, stochastic": 96.0},
+}
+"""Test accuracy that a method has to reach, percent."""
+
+BY_HAND = "hand-written loop in plain torch: one seed, 784-800-800-10, batch 64, 10 epochs"
+BIOTORCH = "BioTorch's benchmark table: LeNet on CIFAR-10, 250 epochs, Adam (another net: for orientation)"
+
+REFERENCES = {
+    "mnist": [
+        Reference(f"{method} test accuracy, %", value, BY_HAND, "measured here by hand")
+        for method, value in {
+            "bp": 98.51, "fa": 97.80, "dfa": 97.96, "sdfa": 98.18, "drtp": 94.13, "readout_only": 95.29,
+        }.items()
+    ],
+    "bits": [
+        Reference(f"{method}: test accuracy, %", value, "hand-written loop in plain torch: one seed, 6 epochs",
+                  "measured here by hand")
+        for method, value in {"4 bits, stochastic": 96.8, "4 bits, nearest": 12.8}.items()
+    ],
+    "cnn": [
+        Reference(f"{method} test accuracy, %", value, BIOTORCH, "read, not measured here")
+        for method, value in {"bp": 84.08, "fa": 59.33, "dfa": 62.41, "usf": 83.66}.items()
+    ],
+    "vit": [],
+}  # fmt: skip
+
+
+class FixedFeedback(Experiment, name="fixed_feedback"):
+    """Rules of the feedback-alignment family beside backpropagation and the readout-only control.
+
+    Parts: ``mnist`` (rules on an MLP of 784-800-800-10), ``bits`` (dfa with four-bit weights), ``cnn`` and ``vit``
+    (CIFAR-10). Every method is tuned on validation data with one seed of its own before its runs count.
+
+    Args:
+        digits: data of the parts mnist and bits.
+        images: data of the parts cnn and vit.
+        epochs: of the runs that count, instead of each part's own.
+        tuning_epochs: of the runs that choose, instead of each part's own.
+    """
+
+    source = "after Nokland 2016, arXiv 1609.01596; Lillicrap et al. 2016; Launay et al. 2020, arXiv 2006.01475"
+    question = (
+        "Do rules without weight transport train MLPs, convolutional nets and transformers better than a readout on"
+        " random features, and does direct feedback alignment train four-bit weights?"
+    )
+    parts = ("mnist", "bits", "cnn", "vit")
+
+    def __init__(
+        self, *, digits: str = "mnist", images: str = "cifar10", epochs: int | None = None,
+        tuning_epochs: int | None = None,
+    ) -> None:  # fmt: skip
+        self.digits, self.images, self.epochs, self.tuning_epochs = digits, images, epochs, tuning_epochs
+
+    def run(self, part: str, setup: Setup) -> Findings:
+        plan: Callable[[bool], _Plan] = {"mnist": _mnist, "bits": _bits, "cnn": _cnn, "vit": _vit}[part]
+        study = plan(setup.full).study(
+            self.digits if part in ("mnist", "bits") else self.images, self.epochs, self.tuning_epochs
+        )
+        found = run_study(study, setup, name=part)
+        picture = f"{part}.png"
+        accuracy_chart(
+            setup.folder / picture, found.lines, title=f"{part}: {study.common['data']}, {setup.seeds} seeds",
+            control=study.control, targets=TARGETS.get(part),
+        )  # fmt: skip
+        return Findings(
+            rows=found.lines, tuning=found.tuning, reference=REFERENCES[part], checks=checks(part, found.lines),
+            pictures=[picture],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Sizes and candidate settings of one part."""
+
+    epochs: int
+    tuning_epochs: int
+    common: Fields
+    methods: dict[str, Sequence[Fields]]
+
+    def study(self, data: str, epochs: int | None, tuning_epochs: int | None) -> Study:
+        return Study(
+            common={"data": data, "schedule": "cosine", **self.common, "epochs": epochs or self.epochs},
+            methods=self.methods, tuning_epochs=tuning_epochs or self.tuning_epochs,
+            control=CONTROL if CONTROL in self.methods else None,
+        )  # fmt: skip
+
+
+def _setting(rule: str, optimizer: str, **more: str) -> Fields:
+    return {"rule": rule, "optimizer": optimizer, **more}
+
+
+def _momentum(lr: float) -> str:
+    return f"sgd(lr={lr}, momentum=0.9)"
+
+
+def _mlp(activation: str) -> str:
+    return f"mlp(hidden=[800, 800], activation={activation})"
+
+
+def _mnist(full: bool) -> _Plan:
+    def grid(rules: Sequence[str], activations: Sequence[str], rates: Sequence[float]) -> list[Fields]:
+        return [
+            _setting(rule, _momentum(lr), network=_mlp(activation))
+            for rule in rules for activation in activations for lr in rates
+        ]  # fmt: skip
+
+    far, near = "dfa(feedback=dense(gain=2.0))", "drtp(feedback=dense(gain=0.3))"
+    methods: dict[str, Sequence[Fields]] = {
+        "bp": grid(["bp"], ["relu"], [0.02, 0.05]),
+        "fa": grid(["fa", "fa(feedback=dense(gain=2.0))"], ["relu"], [0.02, 0.05]),
+        "dfa": grid(["dfa", far], ["tanh"], [0.02, 0.05]),
+        "kp": grid(["kp(decay=0.0001)", "kp"], ["relu"], [0.02, 0.05]),
+        "sdfa": [_setting("sdfa", f"sgd(lr={lr})", network=_mlp("tanh")) for lr in (0.02, 0.05, 0.1)],
+        "drtp": grid(["drtp", near], ["tanh"], [0.0005, 0.002]),
+        CONTROL: grid([CONTROL], ["relu", "tanh"], [0.02, 0.1]),
+    }
+    return _Plan(20 if full else 10, 3, {"batch_size": 64}, methods)
+
+
+def _bits(full: bool) -> _Plan:
+    devices = {
+        "float": "digital",
+        "4 bits, stochastic": "fixed(bits=4, rounding=stochastic)",
+        "4 bits, nearest": "fixed(bits=4, rounding=nearest)",
+    }
+    # plain SGD: momentum is digital state that chips with four-bit weights do not have
+    methods = {
+        name: [_setting("dfa", f"sgd(lr={lr})", device=device) for lr in (0.03, 0.1, 0.3)]
+        for name, device in devices.items()
+    }
+    return _Plan(10 if full else 6, 2, {"batch_size": 64, "network": _mlp("tanh")}, methods)
+
+
+def _cnn(full: bool) -> _Plan:
+    network = "cnn(channels=[32, 64], kernel=5, norm=batch)" if full else "cnn(channels=[16, 32], kernel=3, norm=batch)"
+    rates = {"bp": (0.01, 0.03), "fa": (0.003, 0.01, 0.03), "dfa": (0.001, 0.003, 0.01), "kp": (0.01, 0.03),
+             "usf": (0.01, 0.03), CONTROL: (0.003, 0.01, 0.03)}  # fmt: skip
+    methods = {rule: [_setting(rule, _momentum(lr)) for lr in found] for rule, found in rates.items()}
+    return _Plan(30 if full else 4, 3 if full else 1, {"batch_size": 64, "network": network}, methods)
+
+
+def _vit(full: bool) -> _Plan:
+    network = "vit(patch=4, width=128, depth=6)" if full else "vit(patch=8, width=64, depth=3)"
+    rates = {"bp": (0.0005, 0.002), "dfa": (0.0002, 0.0005, 0.002), CONTROL: (0.0005, 0.002, 0.01)}
+    methods = {rule: [_setting(rule, f"adam(lr={lr})") for lr in found] for rule, found in rates.items()}
+    return _Plan(30 if full else 4, 3 if full else 1, {"batch_size": 64, "network": network}, methods)
+
+
+def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+    """The statements of one part about its table.
+
+    Args:
+        part: one of the experiment's parts.
+        lines: one a method, accuracies as shares.
+    """
+    measured = {str(line["method"]): _percent(line["test_accuracy"]) for line in lines}
+    made = [
+        at_least(f"{part}: {method} test accuracy, %", measured[method], bound)
+        for method, bound in TARGETS.get(part, {}).items()
+    ]
+    bp, kp, nearest = measured.get("bp"), measured.get("kp"), measured.get("4 bits, nearest")
+    if part == "mnist":
+        behind = None if bp is None or kp is None else abs(bp - kp)
+        made.append(at_most("mnist: distance of kp from bp, points", behind, 0.3))
+    if part == "bits":
+        made.append(at_most("bits: 4 bits, nearest rounding stalls: test accuracy, %", nearest, 30))
+    made += [
+        above(f"{part}: margin of {line['method']} over {CONTROL}, points", _percent(line["margin"]), 0)
+        for line in lines
+        if line["margin"] is not None
+    ]
+    return made
+
+
+def _percent(share: object) -> float | None:
+    return 100 * share if isinstance(share, int | float) else None

@@ -1,0 +1,214 @@
+"""Do forward weights and updates turn towards the feedback? Alignment of weights, matrices and gradients.
+
+Symbols: W_l (n_l, n_{l-1}) are the forward weights of layer l = 1..L; F_l (n_l, o) sends the output error to layer l
+(F_l = B_l^T); delta_l is the error at the affine output of layer l. Definitions follow Refinetti et al. 2021,
+arXiv 2011.12428 (gradient alignment, weight alignment, alignment matrices).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.registry import build
+from neurofa.layers.dense import Dense
+from neurofa.network import Network, Tick
+from neurofa.randomness import generator
+from neurofa.replay import Credit, collect, with_own_transposes
+from neurofa.rule import Direct, Rule, Teaching
+from neurofa.spectra import NONE, conditioning, cosine, effective_rank, isotropy, mean_cosine, stable_rank
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAlignment:
+    """How near a rule's credit is to backpropagation's, one layer or all hidden layers together."""
+
+    cosine: float
+    """cos(vec dW^rule, vec dW^bp), over the layer's weight matrices and kernels."""
+    delta_cosine: float
+    """Mean over samples of cos(delta^rule, delta^bp); NaN for layers of several affine maps."""
+    delivered_cosine: float
+    """Mean over samples of the cosine of the delivered errors, at the layer's output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentMatrix:
+    """One alignment matrix A_l and how near it is to a multiple of the identity."""
+
+    matrix: Tensor
+    """A_l: (o, n_0) for the first layer, (o, o) above."""
+    conditioning: float
+    """s_max / s_min."""
+    isotropy: float
+    """tr(A) / (sqrt(o) ||A||_F); NaN for the first layer, whose A is not square."""
+    residual: float
+    """||W_l - F_l A_l F_{l-1}^T||_F / ||W_l||_F: 0 where weak alignment is exact."""
+    stable_rank: float
+    effective_rank: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The numbers without the matrix."""
+        return {k: v for k, v in asdict(self).items() if k != "matrix"}
+
+
+def shadow(network: Network, tick: Tick, teaching: Teaching, rule: Rule) -> Credit:
+    """Credit that backpropagation would have assigned in the same tick: same reads, same masks, exact transposes.
+
+    Args:
+        network: in the mode in which the tick was recorded.
+        tick: from :func:`neurofa.replay.record`.
+        teaching: error and target, (B, o) each.
+        rule: the rule that is compared, bound; it lends its plan.
+    """
+    bp: Rule = build("rule", "bp")
+    gen = generator(0, "shadow")
+    bp.bind(rule.plan, gen)
+    return collect(network, bp, with_own_transposes(network, tick), teaching, gen)
+
+
+def gradient_alignment(network: Network, ours: Credit, bp: Credit) -> dict[str, GradientAlignment]:
+    """Gradient alignment of every layer that learns but the readout, and of all of them together as ``"total"``.
+
+    GA_l = mean over samples of cos(delta_l^rule, delta_l^bp), and the same for the summed directions; ``total``
+    concatenates layers.
+
+    Args:
+        network: for the readout's name.
+        ours: the rule's credit, from :func:`neurofa.replay.collect`.
+        bp: from :func:`shadow`, same tick.
+
+    Source: Refinetti et al. 2021, the authors' code (cosines of deltas, output layer excluded).
+    """
+    names = [name for name in ours.directions if name != network.readout][::-1]
+    found = {}
+    for name in names:
+        found[name] = GradientAlignment(
+            cosine=cosine(_matrices(ours, [name]), _matrices(bp, [name])),
+            delta_cosine=_rows(ours.deltas, bp.deltas, [name]),
+            delivered_cosine=_rows(ours.errors, bp.errors, [name]),
+        )
+    if names:
+        found["total"] = GradientAlignment(
+            cosine=cosine(_matrices(ours, names), _matrices(bp, names)),
+            delta_cosine=_rows(ours.deltas, bp.deltas, names),
+            delivered_cosine=_rows(ours.errors, bp.errors, names),
+        )
+    return found
+
+
+def feedback_matrices(rule: Rule, gen: torch.Generator) -> dict[str, Tensor]:
+    """F_l = B_l^T of a direct rule, found by sending unit errors through the pathway: (n_l, o) by layer.
+
+    Works for every linear pathway, stored or physical; a noisy one gives one noisy measurement.
+
+    Args:
+        rule: bound.
+        gen: source of the pathway's read noise.
+
+    Returns:
+        Empty for rules without a direct pathway.
+    """
+    if not isinstance(rule, Direct):
+        return {}
+    units = torch.eye(rule.plan.outputs, dtype=rule.plan.dtype, device=rule.plan.device)
+    return {name: rows.flatten(1).t() for name, rows in rule.feedback(units, gen).items()}
+
+
+def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[str, Tensor]) -> dict[str, float]:
+    """Weight alignment of every layer for which it is defined.
+
+    Direct rules, dense layers above a layer of matching width: WA_l = cos(W_l, F_l F_{l-1}^T), and at the readout
+    WA_L = cos(W_L, F_{L-1}^T). Chained rules: cos(W, B) over the matrices beside the layer, B oriented as W; the first
+    layer returns its error to nobody and is left out.
+
+    Args:
+        network: whose weights are compared.
+        rule: bound.
+        tick: from :func:`neurofa.replay.record`, for the weights as read.
+        feedback: from :func:`feedback_matrices`.
+    """
+    if rule.chained:
+        found = {}
+        for index, name in enumerate(network.names):
+            view = tick.views[name]
+            keys = [k for k in view.returns or {} if view.params[k].dim() > 1]
+            if index and keys and view.returns is not None:
+                ours = torch.cat([view.params[k].flatten() for k in keys])
+                found[name] = cosine(ours, torch.cat([view.returns[k].flatten() for k in keys]))
+        return found
+    pairs = _dense_pairs(network, rule, feedback)
+    return {
+        name: cosine(tick.views[name].params["weight"], below.t() if own is None else own @ below.t())
+        for name, own, below in pairs
+        if below is not None
+    }
+
+
+def alignment_matrices(
+    network: Network, rule: Rule, tick: Tick, feedback: dict[str, Tensor]
+) -> dict[str, AlignmentMatrix]:
+    """Least-squares estimate of the alignment matrices of a chain of dense layers under a direct rule.
+
+    A_1 = F_1^+ W_1, A_l = F_l^+ W_l (F_{l-1}^T)^+, A_L = W_L (F_{L-1}^T)^+. A deep linear net that starts from zero
+    obeys W_l = F_l A_l F_{l-1}^T exactly; elsewhere ``residual`` says how far it is from that.
+
+    Args:
+        network: whose weights are taken.
+        rule: bound.
+        tick: for the weights as read.
+        feedback: from :func:`feedback_matrices`.
+
+    Source: Refinetti et al. 2021, section on deep linear networks (weak weight alignment).
+    """
+    found = {}
+    for name, own, below in _dense_pairs(network, rule, feedback):
+        w = tick.views[name].params["weight"].double()
+        left = None if own is None else own.double()
+        right = None if below is None else below.double().t()
+        a = w if left is None else torch.linalg.pinv(left) @ w
+        a = a if right is None else a @ torch.linalg.pinv(right)
+        back = a if left is None else left @ a
+        back = back if right is None else back @ right
+        size = float(w.norm())
+        found[name] = AlignmentMatrix(
+            matrix=a, conditioning=conditioning(a), isotropy=isotropy(a) if a.shape[0] == a.shape[1] else NONE,
+            residual=float((w - back).norm()) / size if size > 0 else NONE,
+            stable_rank=stable_rank(a), effective_rank=effective_rank(a),
+        )  # fmt: skip
+    return found
+
+
+def _dense_pairs(
+    network: Network, rule: Rule, feedback: dict[str, Tensor]
+) -> list[tuple[str, Tensor | None, Tensor | None]]:
+    """Dense layers with F_l (None at the readout) and F_{l-1} (None at the first layer)."""
+    if not feedback:
+        return []
+    found: list[tuple[str, Tensor | None, Tensor | None]] = []
+    before: str | None = None
+    for index, site in enumerate(rule.plan.sites):
+        if isinstance(network.layer(site.name), Dense):
+            below = None if before is None else feedback[before]
+            fits = below is None or len(below) == site.returning["weight"][1]
+            if fits and (before is not None or index == 0):
+                found.append((site.name, feedback.get(site.name), below))
+        before = site.name
+    return found
+
+
+def _matrices(credit: Credit, names: list[str]) -> Tensor:
+    """All directions of matrices and kernels of these layers in one vector."""
+    parts = [d.flatten() for name in names for d in credit.directions[name].values() if d.dim() > 1]
+    return torch.cat(parts) if parts else torch.zeros(0)
+
+
+def _rows(ours: dict[str, Tensor], bp: dict[str, Tensor], names: list[str]) -> float:
+    """Mean cosine of the samples' rows, layers side by side; layers without an entry are left out."""
+    both = [name for name in names if name in ours and name in bp]
+    if not both:
+        return NONE
+    return mean_cosine(
+        torch.cat([ours[name].flatten(1) for name in both], 1), torch.cat([bp[name].flatten(1) for name in both], 1)
+    )
