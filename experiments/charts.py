@@ -15,47 +15,47 @@ def accuracy_chart(
     path: Path, lines: Sequence[Mapping[str, Any]], *, title: str, control: str | None = None,
     targets: Mapping[str, float] | None = None,
 ) -> None:  # fmt: skip
-    """Test accuracy of every method: a dot a seed, the mean as a bar, the control as a dashed line.
+    """Test accuracy of every method: a dot a seed, a bar at the mean, a dashed line at the control's.
 
     Args:
         path: of the PNG.
-        lines: one a method, with ``method``, ``test_accuracy``, ``test_accuracy_std`` and ``test_accuracies`` (shares).
+        lines: one a method, with ``method``, ``test_accuracy``, ``test_accuracy_std`` and
+            ``test_accuracies`` (shares).
         title: above the picture.
         control: method whose mean is drawn through.
-        targets: accuracy by method, percent, drawn as a tick.
+        targets: accuracy by method, percent, drawn as a diamond.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 0.9 + 0.42 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.3 + 0.36 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    every = [100 * x for line in lines for x in line["test_accuracies"]]
-    low, high = min(every), max(every)
-    room = max(high - low, 0.5)
     for at, line in enumerate(reversed(lines)):
+        colour = "0.45" if line["method"] == control else "tab:blue"
         centre = 100 * line["test_accuracy"]
-        colour = "0.6" if line["method"] == control else "tab:blue"
-        axes.barh(at, centre, color=colour, alpha=0.35, height=0.6)
         dots = [100 * x for x in line["test_accuracies"]]
-        axes.plot(dots, [at] * len(dots), "o", color=colour, markersize=4)
+        axes.plot(dots, [at] * len(dots), "o", color=colour, markersize=4, alpha=0.6)
+        axes.plot([centre, centre], [at - 0.28, at + 0.28], color=colour, linewidth=2.5)
         figures = percent(line["test_accuracy"], line["test_accuracy_std"])
-        axes.text(high + 0.04 * room, at, figures, va="center", fontsize=9)
-        wanted = (targets or {}).get(str(line["method"]))
+        axes.text(1.02, at, figures, va="center", fontsize=9, transform=axes.get_yaxis_transform())
+        wanted = (targets or {}).get(line["method"])
         if wanted is not None:
-            axes.plot([wanted, wanted], [at - 0.38, at + 0.38], color="tab:red", linewidth=1.5)
+            axes.plot(wanted, at, marker="D", color="none", markeredgecolor="tab:red", markersize=7)
         if line["method"] == control:
-            axes.axvline(centre, color="0.3", linestyle="--", linewidth=1)
+            axes.axvline(centre, color="0.45", linestyle="--", linewidth=1)
+    keys = [axes.plot([], [], "o", color="tab:blue", alpha=0.6, markersize=4, label="a seed; bar: mean")[0]]
     if targets:
-        axes.plot([], [], color="tab:red", linewidth=1.5, label="target")
+        keys += axes.plot([], [], marker="D", color="none", markeredgecolor="tab:red", label="target")
     if control is not None:
-        axes.plot([], [], color="0.3", linestyle="--", linewidth=1, label=control)
-    if targets or control is not None:
-        axes.legend(loc="lower left", fontsize=8)
-    axes.set_xlim(low - 0.1 * room, high + 0.3 * room)
-    axes.set_yticks(range(len(lines)), [str(line["method"]) for line in reversed(lines)])
+        keys += axes.plot([], [], color="0.45", linestyle="--", linewidth=1, label=control)
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8, frameon=False)
+    axes.margins(x=0.08)
+    axes.set_yticks(range(len(lines)), [line["method"] for line in reversed(lines)])
+    axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.set_xlabel("test accuracy (%)")
     axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)

@@ -71,7 +71,9 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
     except _CommandLineError as error:
         said = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _refuse(f"{said} (see: neurofa {' '.join([*arguments[:1], '--help'])})") if said else WRONG_INPUT
+        command = getattr(getattr(error, "ctx", None), "command_path", "neurofa")
+        # without a message the help has been shown instead
+        return _refuse(f"{said.rstrip('.')} (see: {command} --help)") if said else WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("neurofa: stopped", err=True)
         return STOPPED

@@ -91,6 +91,6 @@ def evaluate(network: Network, dataset: Dataset, where: str, loss: Loss, *, seed
     score = tally.score()
     if score.loss is not None and not math.isfinite(score.loss):
         raise NeurofaError(
-            f"got a {where} loss of {score.loss}; expected a finite number; lower the learning rate or the feedback gain"
+            f"got a {where} loss of {score.loss}; expected a finite one; lower the learning rate or the feedback gain"
         )
     return score

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818  (a request of the user, not an error)
+class Interrupted(KeyboardInterrupt):
     """The user stopped a run, and it stopped after a whole step."""
 
 

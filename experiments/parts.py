@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+
 from hwmodels.registry import import_modules
+
+_DECLARING = (
+    "experiments.data", "experiments.optimizers", "experiments.schedules", "neurofa.learner", "neurofa.recipes",
+)  # fmt: skip
+"""Modules that declare the kinds of part which a run names."""
 
 
 def load_kinds() -> None:
     """Declare the kinds that a training run needs."""
-    import experiments.data
-    import experiments.optimizers
-    import experiments.schedules
-    import neurofa.learner
-    import neurofa.recipes  # noqa: F401
+    for module in _DECLARING:
+        importlib.import_module(module)
 
 
 def load_all_kinds() -> None:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, Task
+    from rich.table import Column
     from rich.text import Text
+
+    from experiments.evaluate import Score
 
 
 class Progress:
@@ -23,17 +26,16 @@ class Progress:
             samples: of one epoch.
         """
 
-    def step(self, samples: int, loss: float, accuracy: float | None) -> None:
+    def step(self, samples: int, score: Score) -> None:
         """Some steps were made.
 
         Args:
             samples: seen since the last call.
-            loss: mean training loss of this epoch so far.
-            accuracy: mean training accuracy of this epoch so far, from 0 to 1; None for regression.
+            score: training loss and accuracy of this epoch so far.
         """
 
-    def end(self) -> None:
-        """The run has ended, in whatever way."""
+    def close(self) -> None:
+        """Nothing more will be told."""
 
     def __enter__(self) -> Progress:
         return self
@@ -41,7 +43,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.end()
+        self.close()
 
 
 class Bar(Progress):
@@ -53,9 +55,10 @@ class Bar(Progress):
         from rich.progress import Progress as RichProgress
 
         columns: list[ProgressColumn] = [
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("epoch {task.fields[epoch]}"),
-            TextColumn("loss {task.fields[loss]}"), TextColumn("{task.fields[accuracy]}"), _rate(),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}", table_column=_line()), BarColumn(bar_width=12),
+            TextColumn("{task.fields[epoch]}", table_column=_line()),
+            TextColumn("loss {task.fields[loss]}", table_column=_line()),
+            TextColumn("{task.fields[accuracy]}", table_column=_line()), _rate(), TimeRemainingColumn(compact=True),
         ]  # fmt: skip
         self._bar = RichProgress(*columns, console=Console(stderr=True))
         self._samples = self._epochs = 0
@@ -67,26 +70,33 @@ class Bar(Progress):
             title, total=epochs * samples, completed=done * samples, epoch=f"{done}/{epochs}", loss="-", accuracy=""
         )
 
-    def step(self, samples: int, loss: float, accuracy: float | None) -> None:
-        self._bar.update(
-            self._task, advance=samples, loss=f"{loss:.4f}", accuracy="" if accuracy is None else f"{accuracy:.1%}"
-        )
+    def step(self, samples: int, score: Score) -> None:
+        accuracy = "" if score.accuracy is None else f"{score.accuracy:.1%}"
+        self._bar.update(self._task, advance=samples, loss=f"{score.loss:.4f}", accuracy=accuracy)
         done = int(self._bar.tasks[-1].completed)
         self._bar.update(self._task, epoch=f"{-(-done // self._samples)}/{self._epochs}")
 
-    def end(self) -> None:
+    def close(self) -> None:
         self._bar.stop()
+
+
+def _line() -> Column:
+    from rich.table import Column
+
+    return Column(no_wrap=True)
 
 
 def _rate() -> ProgressColumn:
     from rich.progress import ProgressColumn
     from rich.text import Text
 
+    from experiments.evaluate import Score
+
     class Rate(ProgressColumn):
         """Samples a second."""
 
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} samples/s")
+            return Text("" if speed is None else f"{speed:,.0f}/s")
 
-    return Rate()
+    return Rate(table_column=_line())

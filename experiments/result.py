@@ -8,7 +8,7 @@ from typing import Any
 from experiments.spec import RunSpec
 
 Row = dict[str, Any]
-"""One epoch: epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, lr, seconds, and what was logged."""
+"""One epoch: its number, train and validation loss and accuracy, lr, seconds, and what was logged."""
 
 
 @dataclass(frozen=True, kw_only=True)

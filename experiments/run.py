@@ -77,9 +77,7 @@ def train_run(
         result = trainer.report()
         if control:
             below = None if folder is None else folder.control
-            beside = train_run(
-                replace(spec, rule=CONTROL), below, progress=progress, resume=resume, overwrite=True
-            )
+            beside = train_run(replace(spec, rule=CONTROL), below, progress=progress, resume=resume, overwrite=True)
             result = replace(result, control=beside)
         check()
     if folder is not None:
@@ -139,11 +137,12 @@ class _Trainer:
         ).to(where)  # fmt: skip
         self.optimizer: torch.optim.Optimizer = optimizer(self.network.parameters())
         # an update never spans two epochs, so that the state at the end of an epoch is whole
-        self.steps = math.ceil(len(self.dataset.train) / spec.batch_size) // spec.accumulate * spec.accumulate
+        batches = math.ceil(len(self.dataset.train) / spec.batch_size)
+        self.steps = batches // spec.accumulate * spec.accumulate
         if not self.steps:
             raise NeurofaError(
-                f"got accumulate={spec.accumulate} for {math.ceil(len(self.dataset.train) / spec.batch_size)} batches an"
-                " epoch; expected at most that many; lower accumulate or the batch size"
+                f"got accumulate={spec.accumulate} for {batches} batches an epoch; expected at most that many; lower"
+                " accumulate or the batch size"
             )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.learner = Learner(
@@ -168,11 +167,8 @@ class _Trainer:
         samples = len(self.dataset.train)
         title = f"{self.spec.rule} on {self.spec.data}"
         progress.begin(title, epochs=self.spec.epochs, done=len(self.rows), samples=samples)
-        try:
-            for epoch in range(len(self.rows) + 1, self.spec.epochs + 1):
-                self._keep(self._epoch(epoch, progress, check))
-        finally:
-            progress.end()
+        for epoch in range(len(self.rows) + 1, self.spec.epochs + 1):
+            self._keep(self._epoch(epoch, progress, check))
 
     def _epoch(self, epoch: int, progress: Progress, check: Callable[[], None]) -> Row:
         spec, learner, data, steps = self.spec, self.learner, self.dataset, self.steps
@@ -187,9 +183,7 @@ class _Trainer:
             tally.add(result.loss, result.y, target)
             if step % GLANCE == 0 or step == steps:
                 learner.check_finite(result.loss, x)
-                score = tally.score()
-                assert score.loss is not None
-                progress.step(tally.samples - shown, score.loss, score.accuracy)
+                progress.step(tally.samples - shown, tally.score())
                 shown = tally.samples
             check()
         seconds = time.perf_counter() - began

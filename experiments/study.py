@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments import tables
+from experiments.parts import load_kinds
 from experiments.spec import RunSpec
 from experiments.sweep import Row, sweep
 from experiments.watch import Unwatched, Watch
 from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
 
 Fields = Mapping[str, object]
 """Some fields of a run, by name."""
@@ -84,8 +86,11 @@ def run_study(study: Study, setup: Setup, *, name: str) -> Outcome:
         name: of the part, for the bar and for the lines.
 
     Raises:
-        NeurofaError: every candidate of a method failed, or a run that counts did.
+        NeurofaError: the data is missing, every candidate of a method failed, or a run that counts did.
     """
+    load_kinds()
+    # fetched once, before workers ask for it side by side; what is missing is told before anything runs
+    build("data", study.common.get("data", RunSpec().data))
     common = {**study.common, "compute": setup.compute}
     trials = {
         method: [_spec(common, c, seed=TUNING_SEED, epochs=study.tuning_epochs) for c in candidates]

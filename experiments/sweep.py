@@ -36,11 +36,16 @@ class Row:
         """Whether the run came to its end."""
         return self.result is not None
 
+    @property
+    def settings(self) -> Record:
+        """The spec with its loss called ``objective``, since ``loss`` is what a run measures."""
+        return {"objective" if name == "loss" else name: value for name, value in self.spec.items()}
+
     def flat(self) -> Record:
-        """One line for a table."""
+        """One line for a table: key, status, settings, measures, error."""
         measured = {} if self.result is None else {k: v for k, v in self.result.items() if k not in ("spec", "metrics")}
         status = "done" if self.done else "failed"
-        return {"key": self.key, "status": status, **self.spec, **measured, "error": self.error}
+        return {"key": self.key, "status": status, **self.settings, **measured, "error": self.error}
 
 
 def grid(axes: Mapping[str, Sequence[object]]) -> list[RunSpec]:

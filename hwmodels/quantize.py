@@ -38,7 +38,8 @@ class Format(Registered, ABC, kind="format"):
             gen: source of randomness on x's device, for formats that round stochastically.
 
         Returns:
-            Numbers of the grid in the shape, dtype, device and unit of ``x``, which is left as it was.
+            Numbers of the grid in the shape, dtype, device and unit of ``x``, which is left as it was. They carry no
+            gradient (``raw`` apart): see :func:`straight_through`.
         """
 
     def inside(self, x: Tensor) -> Tensor | None:
@@ -93,7 +94,7 @@ def work_dtype(dtype: torch.dtype) -> torch.dtype:
 def round_stochastically(q: Tensor, gen: torch.Generator | None) -> Tensor:
     """Round up with a probability equal to the fraction: r = floor(q) + 1(U < q - floor(q)), so that E[r] = q.
 
-    Equal to floor(q + U), but whole numbers stay as they are: in floating point q + U can reach the next whole number.
+    The same law as floor(q + U), but whole numbers stay: in floating point q + U can reach the next whole number.
 
     Args:
         q: floating-point tensor in units of one step; overwritten.

@@ -131,12 +131,12 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
     """
     if rule.chained:
         found = {}
-        for index, name in enumerate(network.names):
-            view = tick.views[name]
-            keys = [k for k in view.returns or {} if view.params[k].dim() > 1]
-            if index and keys and view.returns is not None:
-                ours = torch.cat([view.params[k].flatten() for k in keys])
-                found[name] = cosine(ours, torch.cat([view.returns[k].flatten() for k in keys]))
+        for site in rule.plan.sites[1:]:
+            view = tick.views[site.name]
+            back = {k: b for k, b in (view.returns or {}).items() if b.dim() > 1}
+            if back:
+                ours = torch.cat([view.params[k].flatten() for k in back])
+                found[site.name] = cosine(ours, torch.cat([b.flatten() for b in back.values()]))
         return found
     pairs = _dense_pairs(network, rule, feedback)
     return {

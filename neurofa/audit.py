@@ -274,8 +274,8 @@ def _first_kept(teaching: Teaching) -> Teaching:
     return Teaching(error, target)
 
 
-def _of(credits: tuple[Credit, Credit], name: str) -> list[Tensor]:
-    return [t for c in credits for group in (c.directions, c.plastic) for t in group.get(name, {}).values()]
+def _of(phases: tuple[Credit, Credit], name: str) -> list[Tensor]:
+    return [t for c in phases for group in (c.directions, c.plastic) for t in group.get(name, {}).values()]
 
 
 def _same(a: list[Tensor], b: list[Tensor]) -> bool:

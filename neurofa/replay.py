@@ -84,7 +84,7 @@ def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tic
 
 @torch.no_grad()
 def with_own_transposes(network: Network, tick: Tick) -> Tick:
-    """The same tick as backpropagation would have seen it: the same reads and masks, every layer's transpose its own."""
+    """The same tick as backpropagation would have seen it: same reads, same masks, every layer's own transpose."""
     views: dict[str, LocalView] = {}
     for name, layer in network.items():
         view = tick.views[name]

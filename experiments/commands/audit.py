@@ -42,7 +42,7 @@ def audit(
     outputs: Annotated[int, typer.Option(min=1, help="Width of the readout.")] = 10,
     batch_size: Annotated[int, typer.Option(min=2, help="Samples in the batch.")] = 8,
     seed: Annotated[int, typer.Option(help="Of weights, feedback and samples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else, on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, nothing else, on stdout.")] = False,
 ) -> None:
     """Audit one rule on random samples."""
     import torch

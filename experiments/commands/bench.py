@@ -93,9 +93,8 @@ def table(rows: Sequence[Row]) -> Table:
             row.method, f"{1e3 * row.median_s:.3f}", f"{1e3 * row.spread_s:.3f}", f"{row.ratio:.2f}",
             "-" if row.floor_fraction is None else f"{100 * row.floor_fraction:.0f} %",
             "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.1f}",
-            f"{row.samples} x {row.steps_per_sample}",
         ]
         for row in rows
     ]  # fmt: skip
-    headers = ["method", "median ms", "spread ms", "ratio", "of floor", "peak MiB", "samples"]
+    headers = ["method", "median ms", "spread ms", "ratio", "of floor", "peak MiB"]
     return make(f"{rows[0].suite} {rows[0].case} (baseline {rows[0].baseline}{load})", headers, lines)

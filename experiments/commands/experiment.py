@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,32 +74,31 @@ def experiment(
 
 
 def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
-    from experiments import tables
+    from experiments.tables import percent, plain, table
 
+    shares = ("test_accuracy", "margin", "validation_accuracy")
     for part in result["parts"]:
-        console.print(_rows([row for row in result["rows"] if row["part"] == part], part))
+        rows = [row for row in result["rows"] if row["part"] == part]
+        lines = [
+            [row["method"], *[percent(row[m], row[f"{m}_std"]) for m in shares], str(row["epochs"]), str(row["n"])]
+            for row in rows
+        ]
+        headers = ["method", "test %", "margin", "validation %", "epochs", "n"]
+        console.print(table(f"{part}: mean ± standard deviation over seeds", headers, lines))
+        lines = [[row["method"], _setting(row)] for row in rows]
+        console.print(table(f"{part}: settings, by validation accuracy", ["method", "setting"], lines, left=2))
     if result["reference"]:
         lines = [[f["name"], f"{f['value']:g}", f"{f['source']} ({f['certainty']})"] for f in result["reference"]]
-        console.print(tables.table("figures of others", ["figure", "value", "source"], lines, left=3))
-    marks = {True: "yes", False: "NO"}
-    lines = [[c["name"], tables.plain(c["value"]), c["target"], marks[c["holds"]]] for c in result["checks"]]
-    console.print(tables.table("checks", ["what", "value", "target", "holds"], lines))
-    for picture in result["pictures"]:
-        console.print(f"picture: {folder / picture}", markup=False)
-    console.print(f"result: {folder / 'result.json'}", markup=False)
-
-
-def _rows(rows: Sequence[Mapping[str, Any]], part: str) -> object:
-    from experiments import tables
-
-    settings = [c for c in ("rule", "network", "device", "optimizer") if any(c in row for row in rows)]
-    headers = ["method", *settings, "epochs", "n", "test %", "margin, points", "validation %", "train %"]
-    shares = ("test_accuracy", "margin", "validation_accuracy", "train_accuracy")
+        console.print(table("figures of others", ["figure", "value", "source"], lines, left=3))
     lines = [
-        [
-            row["method"], *[tables.plain(row.get(c)) for c in settings], str(row["epochs"]), str(row["n"]),
-            *[tables.percent(row[m], row[f"{m}_std"]) for m in shares],
-        ]
-        for row in rows
-    ]  # fmt: skip
-    return tables.table(part, headers, lines, left=1 + len(settings))
+        [check["name"], plain(check["value"]), check["target"], "yes" if check["holds"] else "NO"]
+        for check in result["checks"]
+    ]
+    console.print(table("checks", ["what", "value", "target", "holds"], lines))
+    for name in [*result["pictures"], "result.json"]:
+        console.print(str(folder / name), markup=False, soft_wrap=True)
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    parts = ("rule", "optimizer", "network", "device")
+    return ", ".join(str(row[part]) for part in parts if part in row)

@@ -54,7 +54,7 @@ def _about(name: str, part: Callable[..., Any]) -> dict[str, Any]:
     description = (inspect.getdoc(part) or "").split("\n\n")[0]
     return {
         "name": name,
-        "description": " ".join(description.split()),
+        "description": " ".join(description.replace("``", "").split()),
         "source": str(getattr(part, "source", "")),
         # what has no default comes from the caller (shapes, seeds), never from a spec
         "options": {key: _text(p.default) for key, p in options(part).items() if p.default is not p.empty},
@@ -69,17 +69,18 @@ def _text(value: object) -> str:
 
 def _show(kind: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=kind, title_justify="left", title_style="bold", show_lines=False, pad_edge=False, box=None)
-    table.add_column("name", style="cyan", no_wrap=True)
-    table.add_column("what it is", ratio=3)
-    table.add_column("options", ratio=2)
-    table.add_column("source", ratio=2, style="dim")
+    table = Table(title=kind, title_justify="left", title_style="bold", pad_edge=False, box=None, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column()
     for row in rows:
+        table.add_row(row["name"], Text(row["description"]))
         options = ", ".join(f"{key}={value}" for key, value in row["options"].items())
-        table.add_row(row["name"], *(escape(text) for text in (row["description"], options, row["source"])))
+        for heading, text in (("options", options), ("source", row["source"])):
+            if text:
+                table.add_row("", Text(f"{heading}: {text}", style="dim"))
     console = Console()
     console.print(table)
     console.print()

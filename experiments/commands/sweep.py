@@ -6,11 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from hwmodels.errors import NeurofaError
 
@@ -21,7 +20,7 @@ SWEEP_HELP = """Train every combination of rules, networks, devices, data and op
 
 Every list is an axis: give several values behind one flag, or the flag several times. Each run is one row in
 OUT/rows, keyed by the hash of its spec. The same command goes on where an interrupted sweep was: finished runs are
-kept, failed ones are tried again. Several sweeps may share OUT; 'neurofa results OUT' shows all of them.
+kept, failed ones are tried again; exit code 1 while a run has failed. Several sweeps may share OUT; 'neurofa results OUT' shows all of them.
 
 Examples:
 
@@ -44,9 +43,9 @@ Examples:
 class Spreading(TyperCommand):
     """A command whose list options take several values behind one flag: ``--rule bp dfa``."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the flag before every value, as click expects it."""
-        lists = [flag for p in self.params if isinstance(p, click.Option) and p.multiple for flag in p.opts]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the flag before every value, as the parser expects it."""
+        lists = [flag for p in self.params if isinstance(p, TyperOption) and p.multiple for flag in p.opts]
         return super().parse_args(ctx, spread(args, lists))
 
 
@@ -96,9 +95,7 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads in each worker.")] = 1,
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV file.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the rows as JSON on stdout.")] = False,
 ) -> None:
     """Do the runs and show them."""
     from experiments.sweep import grid
@@ -114,20 +111,14 @@ def sweep(
     with run_bar() as bar:
         rows = do(specs, out, workers=workers, threads=threads, watch=bar)
     _show(rows, f"sweep in {out}", csv, as_json)
-    failed = [row for row in rows if not row.done]
-    if failed:
-        raise NeurofaError(
-            f"got {len(failed)} failed of {len(rows)} runs; expected none; the same command tries them again"
-            f" (first error: {failed[0].error})"
-        )
+    if not all(row.done for row in rows):
+        raise typer.Exit(1)
 
 
 def results(
     folder: Annotated[Path, typer.Argument(help="Folder of a sweep.")],
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV file.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the rows as JSON on stdout, and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the rows as JSON on stdout.")] = False,
 ) -> None:
     """Show the rows of a folder."""
     from experiments.sweep import load_rows
@@ -150,12 +141,12 @@ def _show(rows: Sequence[Row], title: str, csv: Path | None, as_json: bool) -> N
         write_text(csv, tables.csv_text(records))
     if as_json:
         sys.stdout.write(json.dumps(records, indent=1) + "\n")
-        return
-    columns = list(dict.fromkeys(column for row in rows for column in row.spec))
-    console = Console()
-    console.print(tables.summary_table(title, records, columns))
+    else:
+        columns = list(dict.fromkeys(column for row in rows for column in row.settings))
+        Console().print(tables.summary_table(title, records, columns))
+    told = Console(stderr=True, soft_wrap=True)
     for row in rows:
         if row.error:
-            console.print(f"failed {row.key[:8]} ({row.spec.get('rule')}): {row.error}", markup=False, style="red")
-    if csv is not None:
-        console.print(f"rows: {csv}", markup=False)
+            told.print(f"failed: {row.spec.get('rule')}, seed {row.spec.get('seed')}: {row.error}", markup=False)
+    if any(row.error for row in rows):
+        told.print("the same command tries failed runs again")

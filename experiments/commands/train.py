@@ -16,40 +16,27 @@ def register(app: typer.Typer) -> None:
     app.command()(train)
 
 
-def train(  # noqa: PLR0913
-    data: Annotated[str | None, typer.Option(help="Data set, see 'neurofa list data'.", show_default="digits")] = None,
-    network: Annotated[str | None, typer.Option(help="Network.", show_default="mlp")] = None,
-    rule: Annotated[str | None, typer.Option(help="Learning rule.", show_default="dfa")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device that stores the weights.", show_default="digital")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.", show_default="10")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a step.", show_default="32")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Optimizer.", show_default="sgd(lr=0.1)")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Learning rate's course.", show_default="constant")] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="Loss; mse for regression.", show_default="cross_entropy")
-    ] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Batches averaged into an update.", show_default="1")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of an update's direction.", show_default="none")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="0")] = None,
-    select: Annotated[
-        str | None, typer.Option(help="Epoch to report: last, or best by validation.", show_default="last")
-    ] = None,
-    log: Annotated[
-        str | None, typer.Option(help="Measured each epoch: none or alignment.", show_default="none")
-    ] = None,
-    compute: Annotated[
-        str | None, typer.Option(help="Where to compute: cpu, cuda or auto.", show_default="cpu")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's choice")] = None,
+def train(
+    data: Annotated[str | None, typer.Option(help="Data set. Default: digits.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network. Default: mlp.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Learning rule. Default: dfa.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device that stores the weights. Default: digital.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data. Default: 10.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a step. Default: 32.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Optimizer. Default: sgd(lr=0.1).")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Course of the learning rate. Default: constant.")] = None,
+    loss: Annotated[str | None, typer.Option(help="cross_entropy (default), or mse for regression.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches averaged into an update. Default: 1.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of an update's direction. Default: none.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
+    select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,
+    log: Annotated[str | None, typer.Option(help="Measured each epoch: none (default) or alignment.")] = None,
+    compute: Annotated[str | None, typer.Option(help="Where to compute: cpu (default), cuda or auto.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's choice.")] = None,
     control: Annotated[
-        bool | None,
-        typer.Option("--control/--no-control", help="Also train the readout-only control.", show_default="control"),
+        bool | None, typer.Option("--control/--no-control", help="Also train the readout-only control. Default: yes.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATA-NETWORK-RULE-SEED-HASH")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/DATA-NETWORK-RULE-SEED-HASH.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the folder, from its last finished epoch.")
     ] = False,
@@ -65,17 +52,26 @@ def train(  # noqa: PLR0913
 
       neurofa train --rule bp --seed 1
 
-      neurofa train --data mnist --network "mlp(hidden=[800, 800])" --device "fixed(bits=4, rounding=stochastic)"
+      neurofa train --data mnist --network "mlp(hidden=[800, 800])"
 
-      neurofa train --rule "dfa(error=ternary)" --optimizer "adam(lr=0.001)" --schedule "cosine(warmup=1)"
+      neurofa train --device "fixed(bits=4, rounding=stochastic)"
+
+      neurofa train --rule "dfa(error=ternary)" --schedule "cosine(warmup=1)"
 
       neurofa train --resume --out runs/my-run
 
-    The same command gives the same numbers. A run folder holds run.json, metrics.jsonl (a row an epoch), result.json,
-    model.safetensors, curves.png and the checkpoint for --resume, which takes every option that is not given from the
-    folder. Ctrl-C stops after the present step. A finished run in the default folder, whose name stands for exactly
-    this run, is begun anew by the same command; any other folder that holds a run is refused without --resume or
-    --overwrite.
+    [bold]The folder[/bold] holds run.json (the run, versions, machine),
+    metrics.jsonl (a row an epoch), result.json, model.safetensors, curves.png,
+    control/ and the checkpoint for --resume. A folder that holds a run is
+    refused without --resume or --overwrite; only a finished run in the default
+    folder, whose name stands for exactly this run, is begun anew.
+
+    [bold]The numbers[/bold] are the same for the same command. Ctrl-C stops
+    after the present step; --resume goes on from the last finished epoch as if
+    nothing had happened, and takes what is not given from the folder. The test
+    data are looked at once, at the end, and never choose anything.
+
+    [bold]Parts[/bold] are specs that read like calls; see: neurofa list
     """
     given = {
         "data": data, "network": network, "rule": rule, "device": device, "epochs": epochs, "batch_size": batch_size,
@@ -83,7 +79,9 @@ def train(  # noqa: PLR0913
         "seed": seed, "select": select, "log": log, "compute": compute,
     }  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
-    _train(chosen, threads=threads, control=control, out=out, resume=resume, overwrite=overwrite, json=json, quiet=quiet)
+    _train(
+        chosen, threads=threads, control=control, out=out, resume=resume, overwrite=overwrite, json=json, quiet=quiet
+    )
 
 
 def _train(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.charts import accuracy_chart
@@ -91,7 +91,7 @@ class _Plan:
     epochs: int
     tuning_epochs: int
     common: Fields
-    methods: dict[str, Sequence[Fields]]
+    methods: Mapping[str, Sequence[Fields]]
 
     def study(self, data: str, epochs: int | None, tuning_epochs: int | None) -> Study:
         return Study(
@@ -121,7 +121,7 @@ def _mnist(full: bool) -> _Plan:
         ]  # fmt: skip
 
     far, near = "dfa(feedback=dense(gain=2.0))", "drtp(feedback=dense(gain=0.3))"
-    methods: dict[str, Sequence[Fields]] = {
+    methods = {
         "bp": grid(["bp"], ["relu"], [0.02, 0.05]),
         "fa": grid(["fa", "fa(feedback=dense(gain=2.0))"], ["relu"], [0.02, 0.05]),
         "dfa": grid(["dfa", far], ["tanh"], [0.02, 0.05]),

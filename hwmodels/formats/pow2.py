@@ -39,7 +39,8 @@ class Pow2(Format, name="pow2"):
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """A signed power of two, or zero, for every entry; no randomness."""
-        size = x.detach().to(work_dtype(x.dtype)).abs()
+        x = x.detach()
+        size = x.to(work_dtype(x.dtype)).abs()
         tiny = torch.finfo(size.dtype).tiny
         full = size.amax().clamp_min(tiny) if self.range is None else size.new_full((), self.range)
         top = full.log2().round()

@@ -26,6 +26,7 @@ class Sign(Format, name="sign"):
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """-1, 0 or +1 for every entry; no randomness."""
+        x = x.detach()
         # sign(NaN) is 0, which would read as "no error": NaN has to stay visible
         return torch.where(x.isnan(), x, x.sign())
 

@@ -42,6 +42,7 @@ class Ternary(Format, name="ternary"):
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """-1, 0 or +1 for every entry; no randomness."""
+        x = x.detach()
         size = x.abs()
         theta = size.mean() * self.threshold if self.relative else self.threshold
         # sign(NaN) is 0, which would read as "no error": NaN has to stay visible

@@ -20,10 +20,10 @@ DTYPES = (torch.float32, torch.float64)
 class NoHost(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuse the operations that bring a tensor's contents to the host."""
 
+    _waiting = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal")
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-
-    _waiting = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal")
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

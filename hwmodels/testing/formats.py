@@ -62,7 +62,7 @@ def format_repeats_with_the_seed(fmt: Format) -> None:
 def format_has_no_more_values_than_its_bits(fmt: Format) -> None:
     """At most 2^bits values occur in a vector (sign sends 0 for an exact zero, which does not occur here)."""
     if fmt.bits <= 12:
-        count = len(set(fmt.quantize(weights((1, 20000)), generator()).flatten().tolist()))
+        count = len(set(fmt.quantize(weights((1, 20000)) * math.sqrt(20000), generator()).flatten().tolist()))
         expect(count <= round(2**fmt.bits), f"got {count} values from {fmt.bits:.3g} bits; expected at most 2^bits")
 
 

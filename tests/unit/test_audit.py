@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -96,7 +97,7 @@ class ByNanSafe(DFA):
 
     def deliver(self, name, teaching):
         stolen = above(self.top[0], name)
-        return super().deliver(name, teaching) * (1 + stolen.isnan().logical_not().sum() * 0 + stolen.nan_to_num().sum())
+        return super().deliver(name, teaching) * (1 + stolen.nan_to_num().sum())
 
 
 class ByViews(DFA):
@@ -178,8 +179,8 @@ SMUGGLERS = [
 ]  # fmt: skip
 
 
-def make(kind: type[Rule], network: Network) -> Rule:
-    return kind() if kind in (ByViews, ByCopies, ByReturns) else kind(network)  # type: ignore[call-arg]
+def make(kind: Callable[..., Rule], network: Network) -> Rule:
+    return kind() if kind in (ByViews, ByCopies, ByReturns) else kind(network)
 
 
 @pytest.mark.parametrize("device", ["digital", "fixed(bits=6)"])
@@ -286,11 +287,15 @@ def test_coupling_through_the_error_is_found():
             return teaching.error / teaching.error.abs().max()
 
     report = audit(Rescaled(), net(), *batch())
+    coarse = audit("dfa(error=uniform(bits=4))", net(), *batch())
+    assert coarse.dependencies == report.dependencies
     assert [d.other_samples for d in report.dependencies.values()] == [True, True, False]
 
 
 @pytest.mark.parametrize("rule", ["fa", "brsf", "dkp", "bp"])
-@pytest.mark.parametrize("spec", ["cnn(channels=[3, 4], kernel=3, hidden=10, norm=batch, dropout=0.5)", "vit(width=8, depth=1)"])
+@pytest.mark.parametrize(
+    "spec", ["cnn(channels=[3, 4], kernel=3, hidden=10, norm=batch, dropout=0.5)", "vit(width=8, depth=1)"]
+)
 def test_network_is_left_as_it_was(rule, spec):
     network = net(spec, device="fixed(bits=6)").eval()
     before = copy.deepcopy(network.state_dict())

@@ -1,0 +1,137 @@
+"""The contract of network recipes."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hwmodels.registry import build, parts
+from hwmodels.spec import parse
+from neurofa.checkpoint import load_network, save_network
+from neurofa.loss import CrossEntropy
+from neurofa.network import Network
+from neurofa.randomness import generator
+from neurofa.replay import collect, record
+from neurofa.rule import Rule, Teaching
+from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
+
+SHAPES = ((1, 8, 8), (3, 32, 32))
+OUTPUTS = 10
+DEVICE = "fixed(bits=6)"
+
+
+def made(name: str, shape: tuple[int, ...], *, seed: int = 0, device: str = "digital") -> Network:
+    """The recipe's default network for one input shape and ten outputs."""
+    network: Network = build("network", name, input_shape=shape, outputs=OUTPUTS, seed=seed, device=device)
+    return network
+
+
+def _settled(name: str, shape: tuple[int, ...], device: str = "digital") -> tuple[Network, Tensor]:
+    """A network whose running statistics are not those of the first day, and a batch."""
+    network = made(name, shape, device=device)
+    x = batch(4, shape=shape)[0]
+    network.absorb(network.step(x, gen=generator(0, "settle"), below=False))
+    return network, x
+
+
+def serves_images(name: str) -> None:
+    """Small grey and colour images give ten finite outputs, and the recipe's spec builds the network again."""
+    for shape in SHAPES:
+        network = made(name, shape).eval()
+        y = network(batch(3, shape=shape)[0])
+        require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
+        require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
+        require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
+        same(snapshot(made(network.spec, shape)), snapshot(network), f"{shape}: built again")
+    require(bool(parts("network")[name].__doc__), f"network '{name}' has no docstring")
+
+
+def seed_decides(name: str) -> None:
+    """Another seed gives other weights in every matrix and kernel."""
+    ours, other = (snapshot(made(name, SHAPES[0], seed=seed)) for seed in (0, 1))
+    alike = [k for k, v in ours.items() if v.dim() > 1 and torch.equal(v, other[k])]
+    require(not alike, f"{alike} do not depend on the seed")
+
+
+def module_is_the_same_map(name: str) -> None:
+    """The plain module gives the same outputs in evaluation mode, and holds copies."""
+    for shape in SHAPES:
+        network, x = _settled(name, shape)
+        network.eval()
+        plain = network.module()
+        require(not plain.training, "the module is in training mode")
+        with torch.no_grad():
+            close(network(x), plain(x), f"{shape}: output", 1e-5)
+            before = network(x).clone()
+            for value in plain.parameters():
+                value.zero_()
+        require(torch.equal(network(x), before), f"{shape}: the module shares its weights")
+
+
+def copies_are_equal(name: str) -> None:
+    """A deep copy computes the same and shares nothing."""
+    network, x = _settled(name, SHAPES[0])
+    network.eval()
+    before = network(x).clone()
+    twin = copy.deepcopy(network)
+    require(torch.equal(twin(x), before), "the copy computes something else")
+    for value in twin.parameters():
+        value.data.zero_()
+    require(torch.equal(network(x), before), "the copy shares its weights")
+
+
+def files_keep_every_bit(name: str) -> None:
+    """Saving and loading gives the same state and the same outputs, on an exact and on a coarse device."""
+    with tempfile.TemporaryDirectory() as folder:
+        for device in ("digital", DEVICE):
+            network, x = _settled(name, SHAPES[0], device)
+            save_network(network, Path(folder) / "network.safetensors")
+            loaded = load_network(Path(folder) / "network.safetensors")
+            same(snapshot(loaded), snapshot(network), device)
+            require(
+                torch.equal(loaded.eval()(x), network.eval()(x)), f"{device}: the loaded network computes otherwise"
+            )
+
+
+def bp_equals_autograd(name: str) -> None:
+    """Layer by layer, backpropagation gives autograd's gradient of the plain module: to 1e-5 and, doubled, to 1e-10."""
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        network = made(name, SHAPES[0])
+        network.to(dtype)
+        x, labels = batch(5, shape=SHAPES[0])
+        x = x.to(dtype)
+        rule: Rule = build("rule", "bp")
+        rule.bind(network.plan(), generator(0, "feedback"))
+        gen = generator(0, "step")
+        tick = record(network, rule, x, gen)
+        outcome = CrossEntropy().outcome(tick.y, labels)
+        found = collect(network, rule, tick, Teaching(outcome.error, outcome.target), gen).directions
+        plain = network.module().to(dtype)
+        with torch.enable_grad():
+            loss = torch.nn.functional.cross_entropy(plain(x), labels, reduction="sum")
+            theirs = torch.autograd.grad(loss, list(plain.parameters()))
+        ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
+        require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")
+        for (what, direction), gradient in zip(ours, theirs, strict=True):
+            close(direction, gradient, f"{what}, {dtype}", tolerance)
+
+
+def network_checks() -> list[tuple[str, Check]]:
+    """All checks of a network recipe, by name."""
+    plain: list[Check] = [
+        serves_images, seed_decides, module_is_the_same_map, copies_are_equal, files_keep_every_bit, bp_equals_autograd,
+    ]  # fmt: skip
+    return [(check.__name__, check) for check in plain]
+
+
+def check_network(name: str) -> None:
+    """Hold one registered network recipe to the whole contract.
+
+    Raises:
+        AssertionError: naming what is broken.
+    """
+    run_all("network", name, network_checks())

@@ -1,0 +1,249 @@
+"""The suites bite: each broken part is refused by the check that is meant for it."""
+
+import contextlib
+
+import pytest
+import torch
+
+import neurofa.recipes  # noqa: F401
+from hwmodels import registry
+from neurofa.feedback import MatrixFeedback
+from neurofa.layers.dense import Dense
+from neurofa.rules.dfa import DFA
+from neurofa.testing import (
+    EXCEPTIONS,
+    check_feedback,
+    check_layer,
+    check_network,
+    check_rule,
+    feedback_checks,
+    layer_checks,
+    network_checks,
+    rule_checks,
+    run_check,
+)
+
+
+@contextlib.contextmanager
+def registered(kind, part):
+    """The part under the name ``broken`` for a while."""
+    registry.parts(kind)
+    registry._PARTS[kind]["broken"] = part
+    try:
+        yield
+    finally:
+        del registry._PARTS[kind]["broken"]
+
+
+class Hidden(DFA):
+    """Draws from the global generator."""
+
+    def deliver(self, name, teaching):
+        return super().deliver(name, teaching) * (1 + torch.rand(()))
+
+
+class Loud(DFA):
+    """Delivers an error where there is none."""
+
+    def deliver(self, name, teaching):
+        return super().deliver(name, teaching) + 1.0
+
+
+class Exploding(DFA):
+    """Divides by zero."""
+
+    def deliver(self, name, teaching):
+        return super().deliver(name, teaching) / 0
+
+
+class Forgetful(DFA):
+    """Keeps its pathway outside of the state dict."""
+
+    def _bind(self, plan, gen):
+        super()._bind(plan, gen)
+        self.gain = [torch.rand((), generator=gen) + 1]
+
+    def deliver(self, name, teaching):
+        return super().deliver(name, teaching) * self.gain[0]
+
+
+class Single(DFA):
+    """Falls back to float32."""
+
+    def deliver(self, name, teaching):
+        return super().deliver(name, teaching).float()
+
+
+class Partial(DFA):
+    """Leaves one hidden layer out."""
+
+    def deliver(self, name, teaching):
+        return None if name == "dense1" else super().deliver(name, teaching)
+
+
+class Boaster(DFA):
+    """Declares more than it does."""
+
+    transports = "signs"
+
+
+@pytest.mark.parametrize(
+    ("part", "check"),
+    [
+        (Hidden, "is_deterministic"),
+        (Loud, "zero_error_gives_no_update"),
+        (Exploding, "learns_on_mlp"),
+        (Forgetful, "pathway_persists"),
+        (Single, "works_in_float64"),
+        (Partial, "learns_on_mlp"),
+        (Boaster, "is_as_declared_on_mlp"),
+    ],
+)
+def test_broken_rule_is_refused(part, check):
+    with registered("rule", part):
+        with pytest.raises((AssertionError, RuntimeError, ValueError)):
+            run_check("rule", "broken", check, dict(rule_checks())[check])
+        with pytest.raises((AssertionError, RuntimeError, ValueError)):
+            check_rule("broken")
+
+
+class Doubled(Dense):
+    """A closed form that is off by a factor."""
+
+    def pullback(self, view):
+        found = super().pullback(view)
+        return {**found, "weight": found["weight"].dense() * 2}
+
+
+class InPlace(Dense):
+    """Changes its input."""
+
+    def compute(self, params, x, state):
+        return super().compute(params, x.mul_(1.0000001), state)
+
+
+class Transporting(Dense):
+    """Returns the error through its own weights, whatever it was given."""
+
+    def transpose(self, view, weights):
+        return super().transpose(view, view.params)
+
+
+class Biased(Dense):
+    """A plain module of another map."""
+
+    def module(self):
+        plain = super().module()
+        next(plain.parameters()).data.add_(1e-3)
+        return plain
+
+
+@pytest.mark.parametrize(
+    ("part", "check"),
+    [
+        (Doubled, "matches_autograd_in_training_with_own_weights"),
+        (InPlace, "forward_is_pure"),
+        (Transporting, "returns_through_other_weights"),
+        (Biased, "module_is_the_same_map"),
+    ],
+)
+def test_broken_layer_is_refused(part, check):
+    with registered("layer", part):
+        with pytest.raises(AssertionError):
+            run_check("layer", "broken", check, dict(layer_checks())[check])
+        with pytest.raises(AssertionError):
+            check_layer("broken")
+
+
+class Pathway(MatrixFeedback):
+    """A pathway with the usual options, to be broken in one place."""
+
+    def __init__(self, *, gain: float = 1.0) -> None:
+        super().__init__(gain=gain, distribution="uniform", values="raw", device="digital")
+
+
+class Weak(Pathway):
+    def entries(self, shape, fan, gen):
+        return super().entries(shape, fan, gen) * 0.9
+
+
+class Unseeded(Pathway):
+    def entries(self, shape, fan, gen):
+        return super().entries(shape, fan, torch.Generator().manual_seed(0))
+
+
+class Saturating(Pathway):
+    def project(self, error, gen=None):
+        return super().project(error, gen).tanh()
+
+
+class Overlapping(Pathway):
+    def _open(self, sites, outputs, gen):
+        super()._open(sites, outputs, gen)
+        self.slices[sites[0].name] = slice(0, sites[0].width - 1)
+
+
+class Unsaved(Pathway):
+    def _open(self, sites, outputs, gen):
+        super()._open(sites, outputs, gen)
+        kept = self.b
+        del self.b
+        self.__dict__["b"] = kept
+
+    def project(self, error, gen=None):
+        return error @ self.__dict__["b"].read(gen)
+
+
+@pytest.mark.parametrize(
+    ("part", "check"),
+    [
+        (Weak, "gain_is_as_declared"),
+        (Unseeded, "seed_decides"),
+        (Saturating, "is_linear"),
+        (Overlapping, "slices_fit"),
+        (Unsaved, "copies_and_persists"),
+    ],
+)
+def test_broken_feedback_is_refused(part, check):
+    with registered("feedback", part):
+        with pytest.raises((AssertionError, RuntimeError)):
+            run_check("feedback", "broken", check, dict(feedback_checks())[check])
+        with pytest.raises((AssertionError, RuntimeError)):
+            check_feedback("broken")
+
+
+def test_broken_network_is_refused():
+    good = registry.find("network", "mlp")
+
+    def unseeded(*, input_shape, outputs, seed=0, device="digital"):
+        """A perceptron that ignores its seed."""
+        return good(input_shape=input_shape, outputs=outputs, seed=0, device=device)
+
+    with registered("network", unseeded):
+        with pytest.raises(AssertionError, match="do not depend on the seed"):
+            run_check("network", "broken", "seed_decides", dict(network_checks())["seed_decides"])
+        with pytest.raises(AssertionError):
+            check_network("broken")
+
+
+def test_an_exception_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setitem(EXCEPTIONS, ("rule", "dfa", "refuses_nan"), "no reason")
+    with pytest.raises(AssertionError, match="remove it"):
+        check_rule("dfa")
+
+
+@pytest.mark.parametrize(
+    ("check", "name"), [(check_rule, "dfa"), (check_layer, "dense"), (check_feedback, "dense"), (check_network, "mlp")]
+)
+def test_whole_suites_pass_on_good_parts(check, name):
+    check(name)
+
+
+def test_every_exception_names_what_exists():
+    suites = {
+        "rule": rule_checks, "layer": layer_checks, "feedback": feedback_checks, "network": network_checks,
+    }  # fmt: skip
+    for (kind, part, check), reason in EXCEPTIONS.items():
+        assert part in registry.parts(kind)
+        assert check in dict(suites[kind]())
+        assert reason
