@@ -40,6 +40,8 @@ def draw_curves(result: Result, path: Path) -> None:
 
 
 def _panel(axes: Axes, result: Result, what: str, scale: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     _line(axes, result.rows, f"train_{what}", scale, label="train", color=TRAIN)
     _line(axes, result.rows, f"validation_{what}", scale, label="validation", color=HELD_OUT)
     if result.control is not None:
@@ -49,7 +51,7 @@ def _panel(axes: Axes, result: Result, what: str, scale: float) -> None:
         )  # fmt: skip
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy (%)" if what == "accuracy" else "loss")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
@@ -70,4 +72,4 @@ def _title(figure: Figure, result: Result) -> None:
         title += f": test {result.test_accuracy:.1%}"
     if result.control is not None and result.control.test_accuracy is not None:
         title += f", readout only {result.control.test_accuracy:.1%}"
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, wrap=True)

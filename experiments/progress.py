@@ -65,19 +65,21 @@ class Bar(Progress):
 
     def begin(self, title: str, *, epochs: int, done: int, samples: int) -> None:
         self._samples, self._epochs = samples, epochs
-        self._bar.start()
         self._task = self._bar.add_task(
             title, total=epochs * samples, completed=done * samples, epoch=f"{done}/{epochs}", loss="-", accuracy=""
         )
 
     def step(self, samples: int, score: Score) -> None:
+        if not self._bar.live.is_started:  # not before, so that a run that cannot begin leaves one line alone
+            self._bar.start()
         accuracy = "" if score.accuracy is None else f"{score.accuracy:.1%}"
         self._bar.update(self._task, advance=samples, loss=f"{score.loss:.4f}", accuracy=accuracy)
         done = int(self._bar.tasks[-1].completed)
         self._bar.update(self._task, epoch=f"{-(-done // self._samples)}/{self._epochs}")
 
     def close(self) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
 
 def _line() -> Column:
@@ -89,8 +91,6 @@ def _line() -> Column:
 def _rate() -> ProgressColumn:
     from rich.progress import ProgressColumn
     from rich.text import Text
-
-    from experiments.evaluate import Score
 
     class Rate(ProgressColumn):
         """Samples a second."""

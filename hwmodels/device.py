@@ -30,6 +30,9 @@ class Device(Registered, ABC, kind="device"):
     exact: ClassVar[bool] = False
     """True when the cells are the optimizer's own numbers: no ``commit`` is needed, updates may be written in place."""
 
+    bounded: ClassVar[bool] = True
+    """Whether writing stops at a largest weight."""
+
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Write-verify a target, as before training.

@@ -68,6 +68,7 @@ class AuditReport:
     def verdict(self) -> str:
         """One sentence."""
         found = f"{'local' if self.local else 'not local'}, its pathway copies {self.transports}"
+        found += "; samples of a batch are coupled" if self.couples_samples else ""
         if self.agrees:
             return f"{self.rule} is as declared: {found}"
         said = f"{'local' if self.declared_local else 'not local'}, copying {self.declared_transports}"

@@ -128,6 +128,10 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """Own weights as this pass sees them."""
         return {_plain(key): synapses.read(gen) for key, synapses in self.synapses.items()}  # type: ignore[operator]
 
+    def stored(self) -> dict[str, Tensor]:
+        """Own weights as they are stored, without the noise of reading them."""
+        return {_plain(key): synapses.weight.detach() for key, synapses in self.synapses.items()}  # type: ignore[union-attr]
+
     def synapse(self, name: str) -> Synapses:
         """The synapses of one weight."""
         synapses = self.synapses[_safe(name)]

@@ -139,7 +139,7 @@ class Network(nn.Module):
         shapes = {}
         for name, layer in self.items():
             try:
-                x = layer.compute(layer.read(), x, layer.start(x, None))[0]
+                x = layer.compute(layer.stored(), x, {})[0]
             except (RuntimeError, IndexError, ValueError) as error:
                 raise NeurofaError(
                     f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({str(error).splitlines()[0]});"
@@ -173,7 +173,7 @@ class Network(nn.Module):
                     )
                 )
             with torch.no_grad():
-                probe = layer.compute(layer.read(), probe, {})[0]
+                probe = layer.compute(layer.stored(), probe, {})[0]
         return Plan(tuple(sites), self.outputs, some.dtype, some.device)
 
     def check(self, x: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -39,10 +41,11 @@ def peak_of_method(suite: str, case: str, method: str, device: torch.device, thr
 def peak_of(build: Callable[[torch.device], Callable[[], object]], device: torch.device) -> int:
     """Highest memory of the steps over what the process held before ``build``, bytes.
 
-    Weights, feedback, batches, gradients and activations count; copies that only the building makes do not (on a
-    system without Linux's ``/proc`` they do, since there the high-water mark cannot be lowered). On an accelerator
-    torch's own allocator is asked.
+    Weights, feedback, batches, gradients and activations count. Copies that only the building makes do not, nor do the
+    parts of torch that the first steps load, which a rehearsal takes out. Without Linux's ``/proc`` the high-water
+    mark cannot be lowered, and building counts too. On an accelerator torch's own allocator is asked.
     """
+    _rehearse(build, device)
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         step = build(device)
@@ -57,6 +60,22 @@ def peak_of(build: Callable[[torch.device], Callable[[], object]], device: torch
     for _ in range(STEPS):
         step()
     return _mark() - before
+
+
+def _rehearse(build: Callable[[torch.device], Callable[[], object]], device: torch.device) -> None:
+    """Do everything once and hand all memory back."""
+    step = build(device)
+    for _ in range(STEPS):
+        step()
+    del step
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        # the C library keeps freed memory for itself, which would hide what the second time needs
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _lowered_mark() -> int:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 HELP = """Find out by poisoning what a rule's update depends on, and compare it with what the rule declares.
 
 Other layers' weights are overwritten with NaN: the update of a local rule stays the same, bit for bit. The pathway is
-asked for its return weights again with other magnitudes and other signs; other samples of the batch are changed. Exit
-code 0 when the rule is as declared, 1 when it is not.
+asked for its return weights again, with NaN and with other magnitudes of the same signs beside it, and the other
+samples of the batch are changed. Exit code 0 when the rule is as declared, 1 when it is not.
 
 Examples:
 

@@ -18,6 +18,7 @@ class Digital(Device, name="digital"):
     """
 
     exact = True
+    bounded = False
     source = "IEEE 754 floating-point memory"
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:

@@ -131,7 +131,7 @@ def device_keeps_the_mean_without_a_change(device: Device) -> None:
 
 
 def device_saturates(device: Device) -> None:
-    """Huge changes leave finite weights, and those of a device that is not exact stop at a bound."""
+    """Huge changes leave finite weights, and those of a bounded device stop there."""
     target = weights()
     for sign in (1.0, -1.0):
         gen = generator()
@@ -141,7 +141,7 @@ def device_saturates(device: Device) -> None:
             cells = device.write(cells, huge, gen)
         once = device.value(cells)
         expect(bool(once.isfinite().all()), "got weights that are not finite after huge changes; expected a bound")
-        if not device.exact:
+        if device.bounded:
             more = (device.value(device.write(cells, huge, gen)) - once).mean().abs().item()
             bound = 0.01 * once.abs().mean().item()
             expect(

@@ -138,7 +138,7 @@ class Block(Layer, name="block"):
         Args:
             x: (B, *in_shape) probe.
         """
-        params = {k: v.clone() for k, v in self.read().items()}
+        params = {k: v.clone() for k, v in self.stored().items()}
         wanted: list[str] = []
         for name in self._names():
             trial = {k: v.clone() for k, v in params.items()}
@@ -153,7 +153,7 @@ class Block(Layer, name="block"):
         return wanted
 
     def module(self) -> nn.Module:
-        state = {k: v.clone() for k, v in self.read().items()}
+        state = {k: v.clone() for k, v in self.stored().items()}
         plain = copy.deepcopy(self.skeleton)
         if state:
             plain.to(next(iter(state.values())))
@@ -165,7 +165,7 @@ def _weights(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[str]:
     found = set()
     for path, part in module.named_modules():
         weight = getattr(part, "weight", None)
-        if isinstance(part, kinds) and isinstance(weight, Tensor):
+        if isinstance(weight, Tensor) and isinstance(part, kinds):
             found.add(f"{path}.weight" if path else "weight")
     return found
 

@@ -20,7 +20,7 @@ SMALL = "fixed_feedback(digits=digits, epochs=1, tuning_epochs=1)"
 
 
 def study() -> Study:
-    tiny = {"network": "mlp(hidden=[16])"}
+    tiny = {"network": "mlp(hidden=[16], activation=relu)"}
     return Study(
         common={"data": "digits", "epochs": 2, "batch_size": 64},
         methods={
@@ -55,7 +55,7 @@ def test_a_study_chooses_on_validation_data_and_reports_on_test(tmp_path: Path) 
 
 
 def test_a_method_without_a_setting_that_runs_is_refused(tmp_path: Path) -> None:
-    only = {"rule": "bp", "network": "mlp(hidden=[4])", "optimizer": "sgd(lr=1e+30)"}
+    only = {"rule": "bp", "network": "mlp(hidden=[4], activation=relu)", "optimizer": "sgd(lr=1e+30)"}
     for candidates in ([only, {**only, "optimizer": "sgd(lr=1e+31)"}], [only]):
         bad = Study(common={"epochs": 1}, methods={"bp": candidates}, tuning_epochs=1)
         with pytest.raises(NeurofaError, match="NaN"):

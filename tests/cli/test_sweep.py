@@ -21,7 +21,7 @@ from experiments.workers import LostWorkerError, map_processes
 from hwmodels.errors import NeurofaError
 
 ROOT = Path(__file__).parents[2]
-TINY = ["--network", "mlp(hidden=[16])", "--epochs", "1"]
+TINY = ["--network", "mlp(hidden=[16], activation=relu)", "--epochs", "1"]
 
 
 def measures(folder: Path) -> dict[str, dict[str, object]]:
@@ -71,8 +71,8 @@ def test_a_killed_sweep_goes_on_and_equals_an_uninterrupted_one(tmp_path: Path) 
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in killed.glob("rows/*.json")}
     assert 2 <= len(before) < 12
 
-    assert begin(killed, options).wait() == 0
-    assert begin(whole, options).wait() == 0
+    assert cli.run(["sweep", *TINY, *options, "--out", str(killed)]) == 0
+    assert cli.run(["sweep", *TINY, *options, "--out", str(whole), "--workers", "1"]) == 0
     after = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in killed.glob("rows/*.json")}
     assert len(after) == 12
     assert {name: after[name] for name in before} == before, "a finished run was done again"

@@ -278,6 +278,7 @@ def test_batch_norm_is_reported(rule):
     assert not plain.couples_samples
     normed = audit(rule, net("mlp(hidden=[12, 10], norm=batch)"), *batch())
     assert normed.couples_samples
+    assert "samples of a batch are coupled" in normed.verdict
     assert normed.agrees
 
 

@@ -1,0 +1,66 @@
+"""A float with Gaussian noise on writing and reading: the simplest analog memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Cells, Device
+from hwmodels.errors import NeurofaError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(Device, name="gaussian"):
+    """Unbounded weights with noisy updates and noisy reads.
+
+    Writing gives w' = w + change (1 + write_noise xi): no change, no noise. Reading gives w + read_noise rms(w) xi,
+    fresh for every pass. xi is standard normal and independent per weight. Programming is exact.
+
+    Cells: ``weight``, shaped as the weights, dimensionless.
+
+    Args:
+        write_noise: standard deviation of a written change in units of the change, 0 or more.
+        read_noise: standard deviation of a read in units of the root mean square weight, 0 or more.
+    """
+
+    bounded = False
+    source = "white Gaussian noise, the common abstraction; no measured device"
+
+    write_noise: float = 0.3
+    read_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key, value in (("write_noise", self.write_noise), ("read_noise", self.read_noise)):
+            if not 0 <= value < math.inf:
+                raise NeurofaError(f"got gaussian({key}={value}); expected 0 or more; change the value")
+
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Store a copy of the target."""
+        return {"weight": target.clone()}
+
+    def value(self, cells: Cells) -> Tensor:
+        """The stored numbers themselves, not a copy."""
+        return cells["weight"]
+
+    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        """The stored numbers with fresh read noise."""
+        weight = cells["weight"]
+        if not self.read_noise:
+            return weight
+        return torch.addcmul(weight, _normal(weight, gen), weight.square().mean().sqrt() * self.read_noise)
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Add the change with noise in proportion to it."""
+        if not self.write_noise:
+            return {"weight": cells["weight"] + change}
+        factor = _normal(change, gen).mul_(self.write_noise).add_(1)
+        return {"weight": factor.mul_(change).add_(cells["weight"])}
+
+
+def _normal(like: Tensor, gen: torch.Generator | None) -> Tensor:
+    if gen is None:
+        raise NeurofaError("got no generator for a noisy device; expected a torch.Generator; pass gen=...")
+    return torch.randn(like.shape, generator=gen, dtype=like.dtype, device=like.device)
