@@ -57,7 +57,7 @@ class Setup:
     seeds: int = 3
     """Runs that count, a method."""
     workers: int = 2
-    """Processes."""
+    """Processes; 0: none but this one."""
     threads: int = 1
     """Of torch in each process."""
     compute: str = "cpu"

@@ -101,7 +101,7 @@ def sweep(
     Args:
         specs: the runs; a spec that is given twice is done once.
         folder: ``rows/<key>.json`` are written into it; several sweeps may share it.
-        workers: processes.
+        workers: processes; 0: none but this one.
         threads: of torch in each.
         watch: told of every row, those that were there first.
         what: name of this sweep for ``watch``.
@@ -110,7 +110,7 @@ def sweep(
         The rows of these specs, in their order.
 
     Raises:
-        NeurofaError: the folder cannot be written, a row in it cannot be read, or workers or threads are below 1.
+        NeurofaError: the folder cannot be written, a row in it cannot be read, or workers or threads are out of range.
     """
     wanted = {spec.key: spec for spec in specs}
     make_folder(folder / "rows")

@@ -35,20 +35,41 @@ def map_processes(
     Args:
         function: importable by its name; with its argument and its answer it crosses to the worker and back.
         items: one argument a call.
-        workers: processes.
+        workers: processes; 0: the calls are made in this process, one after the other.
         threads: of torch in each worker.
 
     Yields:
         An item with its answer, or with the exception that the call raised.
 
     Raises:
-        NeurofaError: workers or threads below 1.
+        NeurofaError: workers below 0 or threads below 1.
     """
-    if workers < 1 or threads < 1:
-        raise NeurofaError(f"got workers={workers}, threads={threads}; expected 1 or more of each; change them")
+    if workers < 0 or threads < 1:
+        raise NeurofaError(
+            f"got workers={workers}, threads={threads}; expected workers >= 0, threads >= 1; change them"
+        )
+    if not workers:
+        yield from _here(function, items, threads)
+        return
     waiting: Iterator[T] | None = iter(items)
     while waiting is not None:
         waiting = yield from _with_one_pool(function, waiting, workers, threads)
+
+
+def _here(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, R | Exception]]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for item in items:
+            try:
+                answer: R | Exception = function(item)
+            except Exception as error:  # as a worker's, it is an answer
+                answer = error
+            yield item, answer
+    finally:
+        torch.set_num_threads(before)
 
 
 def _with_one_pool(

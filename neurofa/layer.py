@@ -130,7 +130,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
     def stored(self) -> dict[str, Tensor]:
         """Own weights as they are stored, without the noise of reading them."""
-        return {_plain(key): synapses.weight.detach() for key, synapses in self.synapses.items()}  # type: ignore[union-attr]
+        return {_plain(key): synapses.weight.detach() for key, synapses in self.synapses.items()}  # type: ignore[operator]
 
     def synapse(self, name: str) -> Synapses:
         """The synapses of one weight."""

@@ -13,7 +13,7 @@ from neurofa.credit import assign
 from neurofa.deposit import Depositor
 from neurofa.layer import Directions, Layer, LocalView
 from neurofa.loss import Loss
-from neurofa.network import Network, ReturnsOf
+from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.randomness import generator
 from neurofa.rule import NoisePass, Rule, Teaching
 
@@ -89,8 +89,6 @@ class Learner:
                 accelerator NaN is looked for by :meth:`check_finite` only, since looking waits for the device.
         """
         network, rule = self.network, self.rule
-        if rule.noise is not None and self.steps % rule.noise.every == 0:
-            self._mirror(rule.noise, x)
         tick = network.step(x, gen=self.gen, returns=self._returns, below=rule.chained)
         outcome = self.loss.outcome(tick.y, target)
         if x.device.type == "cpu":
@@ -99,6 +97,8 @@ class Learner:
         if network.training:
             network.absorb(tick)
         self._deposit.finish()
+        if rule.noise is not None and self.steps % rule.noise.every == 0:
+            self._mirror(rule.noise, tick)
         self.steps += 1
         return StepResult(outcome.value, tick.y)
 
@@ -113,12 +113,11 @@ class Learner:
 
         return emit
 
-    def _mirror(self, noise: NoisePass, x: Tensor) -> None:
+    def _mirror(self, noise: NoisePass, tick: Tick) -> None:
         for name, layer in self.network.items():
-            params = layer.read(self.gen)
+            view = tick.views[name]
             if layer.returning:
-                self.rule.mirror(name, layer.mirror(params, x, noise.amplitude, self.gen), self.gen)
-            x = layer.compute(params, x, layer.start(x, self.gen))[0]
+                self.rule.mirror(name, layer.mirror(view.params, view.x, noise.amplitude, self.gen), self.gen)
 
     def check_finite(self, loss: Tensor, x: Tensor) -> None:
         """Refuse to go on from a loss that is not a number.

@@ -41,7 +41,7 @@ def experiment(
     full: Annotated[bool, typer.Option("--full", help="Large sizes, instead of those that take minutes.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder; default: runs/experiments/<spec>[-full].")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs that count, for each method.")] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none but this one.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads in each worker.")] = 1,
     compute: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json, and nothing else, on stdout.")] = False,

@@ -92,7 +92,7 @@ def sweep(
     epochs: Annotated[list[int] | None, typer.Option(min=1, help="Numbers of epochs.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS-1 for each combination.")] = 1,
     compute: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none but this one.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads in each worker.")] = 1,
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the rows as JSON on stdout.")] = False,

@@ -138,19 +138,21 @@ class Block(Layer, name="block"):
         Args:
             x: (B, *in_shape) probe.
         """
-        params = {k: v.clone() for k, v in self.stored().items()}
-        wanted: list[str] = []
-        for name in self._names():
-            trial = {k: v.clone() for k, v in params.items()}
-            returns = {k: trial[k].clone() for k in self.returning}
-            graph = self._record(trial, x, {}, returns, True)[2]
-            assert graph is not None
+        names = self._names()
+        if not self._leaks(x, names):
+            return []
+        return [name for name in names if self._leaks(x, [name])]
+
+    def _leaks(self, x: Tensor, names: list[str]) -> bool:
+        """Whether NaN in these forward weights reaches the error at the input."""
+        trial = {k: v.clone() for k, v in self.stored().items()}
+        graph = self._record(trial, x, {}, {k: trial[k].clone() for k in self.returning}, True)[2]
+        assert graph is not None
+        for name in names:
             graph.params[name].data.fill_(float("nan"))
-            seen: tuple[Tensor | None, ...]
-            seen = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
-            if seen[0] is not None and not bool(seen[0].isfinite().all()):
-                wanted.append(name)
-        return wanted
+        seen = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
+        below: Tensor | None = seen[0]
+        return below is not None and not bool(below.isfinite().all())
 
     def module(self) -> nn.Module:
         state = {k: v.clone() for k, v in self.stored().items()}

@@ -24,6 +24,7 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         self.size, self.stride = _window(size, stride)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        _check_image(x)
         y, index = nn.functional.max_pool2d_with_indices(x, [self.size] * 2, [self.stride] * 2)
         return y, {"index": index}
 
@@ -62,6 +63,7 @@ class AvgPool2d(Carrier, name="avg_pool2d"):
         self.size, self.stride = _window(size, stride)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        _check_image(x)
         return nn.functional.avg_pool2d(x, self.size, self.stride), {}
 
     def module(self) -> nn.Module:
@@ -72,6 +74,7 @@ class GlobalAvgPool2d(Carrier, name="global_avg_pool2d"):
     """Mean over all positions: (B, C, H, W) to (B, C)."""
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        _check_image(x)
         return x.mean((2, 3)), {}
 
     def module(self) -> nn.Module:
@@ -129,6 +132,13 @@ class Dropout(Carrier, name="dropout"):
 
     def module(self) -> nn.Module:
         return nn.Dropout(self.p)
+
+
+def _check_image(x: Tensor) -> None:
+    if x.dim() != 4:
+        raise NeurofaError(
+            f"got input of shape {tuple(x.shape[1:])} at a pooling; expected images (C, H, W); take the pooling out"
+        )
 
 
 def _window(size: int, stride: int | None) -> tuple[int, int]:

@@ -72,7 +72,7 @@ def test_wrong_options_are_one_line(
 ) -> None:
     said = refused(["train", *QUICK, "--out", str(tmp_path / "run"), *flags], capsys)
     assert words in said
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_an_unknown_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

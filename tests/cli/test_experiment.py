@@ -33,7 +33,7 @@ def study() -> Study:
 
 
 def test_a_study_chooses_on_validation_data_and_reports_on_test(tmp_path: Path) -> None:
-    found = run_study(study(), Setup(folder=tmp_path, seeds=2, workers=1), name="part")
+    found = run_study(study(), Setup(folder=tmp_path, seeds=2, workers=0), name="part")
     dfa, control = found.lines
     assert dfa["optimizer"] == "sgd(lr=0.3)"
     scores = {line["optimizer"]: line["validation_accuracy"] for line in found.tuning}
@@ -59,13 +59,13 @@ def test_a_method_without_a_setting_that_runs_is_refused(tmp_path: Path) -> None
     for candidates in ([only, {**only, "optimizer": "sgd(lr=1e+31)"}], [only]):
         bad = Study(common={"epochs": 1}, methods={"bp": candidates}, tuning_epochs=1)
         with pytest.raises(NeurofaError, match="NaN"):
-            run_study(bad, Setup(folder=tmp_path, seeds=1, workers=1), name="part")
+            run_study(bad, Setup(folder=tmp_path, seeds=1, workers=0), name="part")
     with pytest.raises(NeurofaError, match="control"):
         Study(common={}, methods={"bp": [only]}, tuning_epochs=1, control="readout_only")
 
 
 def test_the_command_leaves_a_result_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["experiment", SMALL, "--part", "bits", "--seeds", "2", "--out", str(tmp_path)]
+    command = ["experiment", SMALL, "--part", "bits", "--seeds", "2", "--workers", "0", "--out", str(tmp_path)]
     assert cli.run([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     written = json.loads((tmp_path / "result.json").read_text())
