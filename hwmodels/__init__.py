@@ -1,10 +1,17 @@
 """Models of learning hardware: number formats, memory devices, and the registry that builds parts from specs."""
 
-from hwmodels.device import Cells, Device
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from hwmodels.errors import NeurofaError, did_you_mean
-from hwmodels.quantize import Format, straight_through
 from hwmodels.registry import Registered, build, find, kind_of_parts, kinds, options, parts, recipe
 from hwmodels.spec import Spec, parse
+
+if TYPE_CHECKING:
+    from hwmodels.device import Cells, Device
+    from hwmodels.quantize import Format, straight_through
 
 __all__ = [
     "Cells",
@@ -24,3 +31,17 @@ __all__ = [
     "recipe",
     "straight_through",
 ]
+
+_NEEDS_TORCH = {
+    "Cells": "hwmodels.device",
+    "Device": "hwmodels.device",
+    "Format": "hwmodels.quantize",
+    "straight_through": "hwmodels.quantize",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is asked for, so that messages and specs do not wait for torch."""
+    if name in _NEEDS_TORCH:
+        return getattr(importlib.import_module(_NEEDS_TORCH[name]), name)
+    raise AttributeError(f"module 'hwmodels' has no attribute '{name}'")

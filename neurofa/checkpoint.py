@@ -132,10 +132,18 @@ def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> Non
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(whole, part, metadata={"neurofa": FORMAT, "about": json.dumps(about)})
+        save_file(whole, part, metadata={"neurofa": json.dumps({"format": FORMAT, **about})})
+        part.chmod(0o666 & ~_umask())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -145,15 +153,15 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        about = json.loads(meta.get("about", "{}"))
+        about = json.loads(meta.get("neurofa", "{}"))
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise NeurofaError(
             f"got '{path}', which cannot be read ({str(error).splitlines()[0]}); expected a whole {kind} file; make"
             " it anew"
         ) from None
-    if meta.get("neurofa") != FORMAT or about.get("kind") != kind:
+    if about.get("format") != FORMAT or about.get("kind") != kind:
         raise NeurofaError(
-            f"got '{path}' of kind '{about.get('kind', 'unknown')}', format {meta.get('neurofa', 'unknown')}; expected"
+            f"got '{path}' of kind '{about.get('kind', 'unknown')}', format {about.get('format', 'unknown')}; expected"
             f" a {kind} of format {FORMAT}; use the version that wrote it"
         )
     return about, tensors

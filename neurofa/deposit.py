@@ -37,7 +37,8 @@ class Depositor:
     ) -> None:
         self.optimizer, self.gen, self.clip, self.accumulate = optimizer, gen, clip, accumulate
         self.decay = rule.decay
-        self._groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        # by index: optimizer.load_state_dict replaces the groups themselves
+        self._groups = {id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]}
         for name, layer in network.items():
             for key in layer.synapses:
                 if id(layer.synapse(key).weight) not in self._groups:
@@ -58,9 +59,9 @@ class Depositor:
     def _join(self, synapses: Synapses, beside: Synapses) -> None:
         """Put a pathway weight into the parameter group of the weight beside it."""
         if id(synapses.weight) not in self._groups:
-            group = self._groups[id(beside.weight)]
-            group["params"].append(synapses.weight)
-            self._groups[id(synapses.weight)] = group
+            index = self._groups[id(beside.weight)]
+            self.optimizer.param_groups[index]["params"].append(synapses.weight)
+            self._groups[id(synapses.weight)] = index
 
     def layer(self, layer: Layer, directions: Directions, batch: int) -> None:
         """Take the directions of one layer, summed over a batch."""
@@ -76,7 +77,7 @@ class Depositor:
     def _put(self, synapses: Synapses, columns: slice | None, direction: Direction, batch: int, decay: float) -> None:
         weight = synapses.weight
         if self.direct:
-            group = self._groups[id(weight)]
+            group = self.optimizer.param_groups[self._groups[id(weight)]]
             lr = group["lr"]
             target = weight.data if columns is None else weight.data[:, columns]
             _add(target, direction, alpha=-lr / batch, beta=1.0 - lr * (decay + group["weight_decay"]))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from experiments.bench import Case, Method, Step, Suite
+from experiments.bench import Case, Method, Suite
 from experiments.benchmarks._floors import conv_floor, dense_floor
+from experiments.benchmarks._measure import Step
 from hwmodels.registry import build
 from hwmodels.spec import render
 from neurofa.learner import Learner
@@ -104,7 +105,8 @@ def plain(
     """The baseline: backpropagation by autograd."""
     with torch.device("meta"):
         model = nn.Sequential(*work.modules())
-    model = model.to_empty(device=device).to(memory_format=memory_format)
+    model.to_empty(device=device)
+    model.to(memory_format=memory_format)  # type: ignore[call-overload]
     draw_weights(model, generator(0, "weights", device=device))
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=momentum, fused=fused or None)
     batches = work.batches(device, memory_format)
@@ -113,7 +115,7 @@ def plain(
         x, y = next(batches)
         loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

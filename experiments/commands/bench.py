@@ -12,6 +12,7 @@ import typer
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
+    import torch
     from rich.table import Table
 
     from experiments.bench import Row
@@ -43,7 +44,9 @@ def bench(
     threads: Annotated[int, typer.Option(help="Threads of torch on the CPU.")] = 2,
     compute: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     memory: Annotated[bool, typer.Option(help="Also measure peaks of memory, one process a method.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, and nothing else, on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the rows as JSON, and nothing else, on stdout.")
+    ] = False,
 ) -> None:
     """Measure and show."""
     from rich.console import Console
@@ -57,9 +60,7 @@ def bench(
     console, progress = Console(), Console(stderr=True)
     for number, one in enumerate(cases, 1):
         with progress.status(f"{suite} {one.name} ({number} of {len(cases)}): {len(one.methods)} methods"):
-            found = benchmark.run_case(
-                suite, one, device=device, threads=threads, seconds=seconds, memory=memory
-            )
+            found = benchmark.run_case(suite, one, device=device, threads=threads, seconds=seconds, memory=memory)
         rows += found
         if not as_json:
             if number == 1:
@@ -69,14 +70,12 @@ def bench(
         sys.stdout.write(json.dumps([row.flat() for row in rows], indent=1) + "\n")
 
 
-def _device(compute: str) -> object:
-    import torch
+def _device(compute: str) -> torch.device:
+    from experiments.run import compute_device
 
     if compute not in ("cpu", "cuda"):
         raise NeurofaError(f"got compute '{compute}'; expected cpu or cuda; choose one")
-    if compute == "cuda" and not torch.cuda.is_available():
-        raise NeurofaError("got compute 'cuda' on a machine without a GPU that torch can use; expected one; use cpu")
-    return torch.device(compute)
+    return compute_device(compute)
 
 
 def _describe(machine: Mapping[str, object]) -> str:

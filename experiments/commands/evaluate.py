@@ -31,7 +31,7 @@ def evaluate(
 
     from experiments.evaluate import evaluate as score_of
     from experiments.folder import RunFolder
-    from experiments.run import compute_device, load_data
+    from experiments.trainer import compute_device, load_data
     from hwmodels.registry import build
     from neurofa.checkpoint import load_network
 

@@ -20,7 +20,8 @@ SWEEP_HELP = """Train every combination of rules, networks, devices, data and op
 
 Every list is an axis: give several values behind one flag, or the flag several times. Each run is one row in
 OUT/rows, keyed by the hash of its spec. The same command goes on where an interrupted sweep was: finished runs are
-kept, failed ones are tried again; exit code 1 while a run has failed. Several sweeps may share OUT; 'neurofa results OUT' shows all of them.
+kept, failed ones are tried again; the exit code is 1 while a run has failed. Several sweeps may share OUT: 'neurofa
+results OUT' shows all of them.
 
 Examples:
 
@@ -91,7 +92,10 @@ def sweep(
     batch_size: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes.")] = None,
     epochs: Annotated[list[int] | None, typer.Option(min=1, help="Numbers of epochs.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to SEEDS-1 for each combination.")] = 1,
-    compute: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
+    accumulate: Annotated[list[int] | None, typer.Option(min=1, help="Batches averaged into an update.")] = None,
+    clip: Annotated[list[float] | None, typer.Option(help="Largest norms of an update's direction.")] = None,
+    select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,
+    compute: Annotated[str | None, typer.Option(help="Where to compute: cpu (default), cuda or auto.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none but this one.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads in each worker.")] = 1,
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV file.")] = None,
@@ -102,10 +106,10 @@ def sweep(
     from experiments.sweep import sweep as do
     from experiments.watch import run_bar
 
-    axes: dict[str, Sequence[object] | None] = {
+    axes: dict[str, Sequence[object] | str | None] = {
         "rule": rule, "network": network, "device": device, "data": data, "optimizer": optimizer, "schedule": schedule,
-        "loss": loss, "batch_size": batch_size, "epochs": epochs, "compute": None if compute is None else [compute],
-        "seed": range(seeds),
+        "loss": loss, "batch_size": batch_size, "epochs": epochs, "accumulate": accumulate, "clip": clip,
+        "select": select and [select], "compute": compute and [compute], "seed": range(seeds),
     }  # fmt: skip
     specs = grid({name: values for name, values in axes.items() if values})
     with run_bar() as bar:

@@ -100,16 +100,16 @@ def _train(
         raise NeurofaError("got --resume and --overwrite; expected one of them; leave one out")
     if threads is not None:
         torch.set_num_threads(threads)
-    held = None if out is None else RunFolder(out)
-    if held is not None and resume and held.run.is_file():
+    by_default = out is None
+    out = Path("runs") / RunSpec(**chosen).folder_name if out is None else out
+    held = RunFolder(out)
+    if resume and held.run.is_file():
         chosen = held.spec().to_json() | chosen
         control = read_json(held.run).get("control") if control is None else control
     spec = RunSpec(**chosen)
-    if out is None:
-        out = Path("runs") / spec.folder_name
-        overwrite = overwrite or (RunFolder(out).finished and not resume)
-    if resume and RunFolder(out).finished and not json:
-        typer.echo(f"{out} holds a finished run of {spec.epochs} epochs; nothing is left to train", err=True)
+    overwrite = overwrite or (by_default and held.finished and not resume)
+    if resume and held.finished and not json:
+        typer.echo(f"{out} holds a finished run of {spec.epochs} epochs", err=True)
     try:
         with Progress() if quiet else Bar() as progress:
             result = train_run(

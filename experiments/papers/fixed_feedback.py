@@ -9,6 +9,7 @@ from experiments.charts import accuracy_chart
 from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
 from experiments.study import Fields, Setup, Study, run_study
 from experiments.tables import Record
+from hwmodels.spec import Spec
 
 CONTROL = "readout_only"
 
@@ -62,10 +63,10 @@ class FixedFeedback(Experiment, name="fixed_feedback"):
     parts = ("mnist", "bits", "cnn", "vit")
 
     def __init__(
-        self, *, digits: str = "mnist", images: str = "cifar10", epochs: int | None = None,
+        self, *, digits: Spec | str = "mnist", images: Spec | str = "cifar10", epochs: int | None = None,
         tuning_epochs: int | None = None,
     ) -> None:  # fmt: skip
-        self.digits, self.images, self.epochs, self.tuning_epochs = digits, images, epochs, tuning_epochs
+        self.digits, self.images, self.epochs, self.tuning_epochs = str(digits), str(images), epochs, tuning_epochs
 
     def run(self, part: str, setup: Setup) -> Findings:
         plan: Callable[[bool], _Plan] = {"mnist": _mnist, "bits": _bits, "cnn": _cnn, "vit": _vit}[part]
@@ -105,8 +106,8 @@ def _setting(rule: str, optimizer: str, **more: str) -> Fields:
     return {"rule": rule, "optimizer": optimizer, **more}
 
 
-def _momentum(lr: float) -> str:
-    return f"sgd(lr={lr}, momentum=0.9)"
+def _momentum(lr: float, decay: float = 0.0) -> str:
+    return f"sgd(lr={lr}, momentum=0.9" + (f", weight_decay={decay})" if decay else ")")
 
 
 def _mlp(activation: str) -> str:
@@ -114,22 +115,31 @@ def _mlp(activation: str) -> str:
 
 
 def _mnist(full: bool) -> _Plan:
-    def grid(rules: Sequence[str], activations: Sequence[str], rates: Sequence[float]) -> list[Fields]:
-        return [
-            _setting(rule, _momentum(lr), network=_mlp(activation))
-            for rule in rules for activation in activations for lr in rates
-        ]  # fmt: skip
+    def with_momentum(rule: str, activation: str, *rates: float, decay: float = 0.0) -> list[Fields]:
+        return [_setting(rule, _momentum(lr, decay), network=_mlp(activation)) for lr in rates]
 
-    far, near = "dfa(feedback=dense(gain=2.0))", "drtp(feedback=dense(gain=0.3))"
+    def gain(rule: str, gain: float) -> str:
+        return f"{rule}(feedback=dense(gain={gain}))"
+
+    # weight decay lets forward weights forget their start and turn towards the feedback
     methods = {
-        "bp": grid(["bp"], ["relu"], [0.02, 0.05]),
-        "fa": grid(["fa", "fa(feedback=dense(gain=2.0))"], ["relu"], [0.02, 0.05]),
-        "dfa": grid(["dfa", far], ["tanh"], [0.02, 0.05]),
-        "kp": grid(["kp(decay=0.0001)", "kp"], ["relu"], [0.02, 0.05]),
-        "sdfa": [_setting("sdfa", f"sgd(lr={lr})", network=_mlp("tanh")) for lr in (0.02, 0.05, 0.1)],
-        "drtp": grid(["drtp", near], ["tanh"], [0.0005, 0.002]),
-        CONTROL: grid([CONTROL], ["relu", "tanh"], [0.02, 0.1]),
-    }
+        "bp": with_momentum("bp", "relu", 0.02, 0.05, 0.1),
+        "fa": [
+            *with_momentum("fa", "relu", 0.02), *with_momentum("fa", "tanh", 0.1, decay=5e-4),
+            *with_momentum(gain("fa", 2.0), "tanh", 0.05), *with_momentum(gain("fa", 2.0), "tanh", 0.05, decay=5e-4),
+        ],
+        "dfa": [
+            *with_momentum("dfa", "tanh", 0.01, 0.02), *with_momentum("dfa", "tanh", 0.02, decay=5e-4),
+            *with_momentum(gain("dfa", 2.0), "tanh", 0.02),
+        ],
+        "kp": [*with_momentum("kp(decay=0.0001)", "relu", 0.05, 0.1), *with_momentum("kp", "relu", 0.05, 0.1)],
+        "sdfa": [
+            _setting(rule, f"sgd(lr={lr})", network=_mlp("tanh"))
+            for rule, lr in (("sdfa", 0.02), ("sdfa", 0.05), ("sdfa", 0.1), (gain("sdfa", 2.0), 0.05))
+        ],
+        "drtp": [*with_momentum("drtp", "tanh", 0.01, 0.03), *with_momentum(gain("drtp", 0.3), "tanh", 0.03, 0.1)],
+        CONTROL: [*with_momentum(CONTROL, "relu", 0.1, 0.3), *with_momentum(CONTROL, "tanh", 0.1, 0.3)],
+    }  # fmt: skip
     return _Plan(20 if full else 10, 3, {"batch_size": 64}, methods)
 
 
@@ -152,7 +162,7 @@ def _cnn(full: bool) -> _Plan:
     rates = {"bp": (0.01, 0.03), "fa": (0.003, 0.01, 0.03), "dfa": (0.001, 0.003, 0.01), "kp": (0.01, 0.03),
              "usf": (0.01, 0.03), CONTROL: (0.003, 0.01, 0.03)}  # fmt: skip
     methods = {rule: [_setting(rule, _momentum(lr)) for lr in found] for rule, found in rates.items()}
-    return _Plan(30 if full else 4, 3 if full else 1, {"batch_size": 64, "network": network}, methods)
+    return _Plan(30 if full else 3, 3 if full else 1, {"batch_size": 64, "network": network}, methods)
 
 
 def _vit(full: bool) -> _Plan:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--network", "mlp(hidden=[16], activation=relu)", "--epochs", "1"]
 
 
-def measures(folder: Path) -> dict[str, dict[str, object]]:
+def measures(folder: Path) -> dict[str, dict[str, Any]]:
     """What every run measured, apart from times."""
-    rows = {key: dict(row.result or {}) for key, row in load_rows(folder).items()}
+    rows: dict[str, dict[str, Any]] = {key: dict(row.result or {}) for key, row in load_rows(folder).items()}
     for row in rows.values():
         for epoch in row.pop("metrics"):
             del epoch["seconds"]

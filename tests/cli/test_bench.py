@@ -1,0 +1,206 @@
+"""The measuring machinery and ``neurofa bench``; no time is asserted."""
+
+import gc
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments import bench
+from experiments.benchmarks import _measure
+from experiments.benchmarks import step as suite
+from experiments.benchmarks._memory import peak_of, peak_of_method
+from experiments.cli import run
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build, parts
+from neurofa.learner import Learner
+from neurofa.network import Network
+
+CPU = torch.device("cpu")
+
+
+def tiny_case(name="tiny"):
+    return suite.case(name, suite.mlp([6, 5], n_in=8, batch=4))
+
+
+def tiny_images():
+    return suite.vgg([4, "M", 6], input_shape=(3, 8, 8), batch=2)
+
+
+def test_every_case_has_a_baseline_floors_that_exist_and_unique_methods():
+    cases = build("bench", "step").cases()
+    assert len({c.name for c in cases}) == len(cases)
+    for case in cases:
+        names = [m.name for m in case.methods]
+        assert names[0] == "torch"
+        assert len(set(names)) == len(names)
+        assert {m.floor for m in case.methods} <= {*names, ""}
+
+
+def test_all_rules_that_are_named_exist():
+    assert {*suite.RULES, *suite.MORE_RULES, *suite.DIRECT, *suite.CHAINED} <= set(parts("rule"))
+
+
+@pytest.mark.parametrize("work", [suite.mlp([6, 5], n_in=8, batch=4), tiny_images()], ids=["mlp", "vgg"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_both_sides_do_the_same_work(work, momentum):
+    """The learner with bp takes the step that plain torch takes, from the same weights, on the same batches."""
+    model = torch.nn.Sequential(*work.modules())
+    network: Network = build("network", work.recipe, input_shape=work.input_shape, outputs=suite.CLASSES)
+    with torch.no_grad():
+        for ours, theirs in zip(network.parameters(), model.parameters(), strict=True):
+            theirs.copy_(ours)
+    learner = Learner(network, "bp", optimizer=torch.optim.SGD(network.parameters(), lr=0.1, momentum=momentum))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+    batches = work.batches(CPU, torch.contiguous_format)
+    for _ in range(3):
+        x, y = next(batches)
+        learner.step(x, y)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    for ours, theirs in zip(network.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_batches_are_the_same_for_every_method():
+    first, second = (tiny_images().batches(CPU, f) for f in (torch.contiguous_format, torch.channels_last))
+    for (x, y), (x2, y2) in zip((next(first) for _ in range(3)), (next(second) for _ in range(3)), strict=True):
+        assert torch.equal(x, x2)
+        assert torch.equal(y, y2)
+
+
+def test_methods_take_turns_without_collection():
+    calls, collecting = [], []
+
+    def method(name):
+        def step():
+            calls.append(name)
+            collecting.append(gc.isenabled())
+
+        return step
+
+    times, repeats = _measure.measure({"a": method("a"), "b": method("b")}, seconds=1e-3, device=CPU)
+    assert gc.isenabled()
+    assert len(times["a"]) == len(times["b"]) >= _measure.MIN_ROUNDS
+    turn = ["a"] * repeats["a"] + ["b"] * repeats["b"]
+    sampled = len(times["a"]) * len(turn)
+    assert calls[-sampled:] == turn * len(times["a"])
+    assert not any(collecting[-sampled:])
+
+
+def test_collection_and_threads_come_back_after_a_failure():
+    before = torch.get_num_threads()
+
+    def fail():
+        assert torch.get_num_threads() == before + 1
+        assert not gc.isenabled()
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"), _measure.no_collection(), _measure.torch_threads(before + 1):
+        fail()
+    assert gc.isenabled()
+    assert torch.get_num_threads() == before
+
+
+def test_rows_follow_from_the_samples(monkeypatch):
+    samples = {"torch": [4.0, 1.0, 2.0, 3.0, 9.0], "dfa": [1.5, 1.5, 1.0, 2.0, 7.0], "floor-direct": [1.0] * 5}
+    methods = tuple(bench.Method(name=n, build=lambda _: list, floor="floor-direct" * (n == "dfa")) for n in samples)
+    monkeypatch.setattr(bench, "measure", lambda *_, **__: (samples, dict.fromkeys(samples, 3)))
+    case = bench.Case(name="c", methods=methods)
+    torch_row, dfa, floor = bench.run_case("s", case, device=CPU, threads=1, seconds=1.0, memory=False)
+    assert (torch_row.median_s, torch_row.ratio, torch_row.floor_fraction) == (3.0, 1.0, None)
+    assert (dfa.median_s, dfa.ratio, dfa.floor_fraction) == (1.5, 2.0, pytest.approx(2 / 3))
+    low, _, high = statistics.quantiles(samples["torch"], n=4)
+    assert torch_row.spread_s == high - low
+    assert {r.baseline for r in (torch_row, dfa, floor)} == {"torch"}
+    assert (dfa.samples, dfa.steps_per_sample, dfa.peak_bytes) == (5, 3, None)
+
+
+def test_tiny_case_runs_every_method():
+    rows = bench.run_case("step", tiny_case(), device=CPU, threads=1, seconds=1e-3, memory=False)
+    assert [r.method for r in rows] == ["torch", "torch-fused", "dfa", "fa", "bp", "floor-direct", "floor-chained"]
+    assert all(r.median_s > 0 and r.machine["threads"] == 1 for r in rows)
+
+
+def test_convolutional_methods_run():
+    for method in suite.case("tiny", tiny_images(), momentum=0.9).methods:
+        method.build(CPU)()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_is_measured():
+    rows = bench.run_case("step", tiny_case(), device=torch.device("cuda"), threads=1, seconds=1e-3, memory=False)
+    assert all(r.median_s > 0 for r in rows)
+
+
+@pytest.mark.parametrize(("threads", "seconds"), [(0, 1.0), (1, 0.0)])
+def test_bad_numbers_are_refused(threads, seconds):
+    with pytest.raises(NeurofaError, match="expected positive numbers"):
+        bench.run_case("step", tiny_case(), device=CPU, threads=threads, seconds=seconds, memory=False)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the high-water mark cannot be lowered")
+def test_peak_counts_what_is_kept_and_what_a_step_needs_but_not_what_building_needs():
+    mib = 2**18  # floats; tensors above 32 MiB are never kept back by the C library
+
+    def make(_device):
+        torch.zeros(256 * mib).sum()
+        kept = torch.ones(40 * mib)
+
+        def step():
+            return (torch.ones(48 * mib) + 1).sum() + kept[0]
+
+        return step
+
+    assert 136 - 8 < peak_of(make, CPU) / 2**20 < 136 + 8
+
+
+def test_memory_is_measured_in_a_process_of_its_own():
+    weights = 4 * (784 * 256 + 2 * 256**2 + 256 * 10)
+    assert weights < peak_of_method("step", "mlp-256", "dfa", CPU, 1) < 40 * weights
+
+
+def test_memory_that_cannot_be_measured_is_one_line():
+    with pytest.raises(NeurofaError, match=r"got no memory peak of 'dfa' in case 'mlp'.*--no-memory"):
+        peak_of_method("step", "mlp", "dfa", CPU, 1)
+
+
+def test_command_prints_rows_and_nothing_else(capsys):
+    words = ["bench", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory", "--json"]
+    assert run(words) == 0
+    rows = json.loads(capsys.readouterr().out)
+    columns = {"suite", "case", "method", "baseline", "median_s", "spread_s", "ratio", "floor_fraction", "peak_bytes"}
+    assert columns <= set(rows[0])
+    by_name = {r["method"]: r for r in rows}
+    ours, theirs, floor = by_name["bp"], by_name["torch"], by_name["floor-chained"]
+    assert theirs["ratio"] == 1
+    assert ours["ratio"] == pytest.approx(theirs["median_s"] / ours["median_s"])
+    assert ours["floor_fraction"] == pytest.approx(floor["median_s"] / ours["median_s"])
+
+
+def test_command_shows_a_table(capsys):
+    assert run(["bench", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory"]) == 0
+    shown = capsys.readouterr().out
+    assert "threads 1" in shown
+    assert "floor-chained" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bench", "stpe"], "got bench 'stpe'; .*did you mean 'step'"),
+        (["bench", "step", "--case", "mlp-1025"], "got case 'mlp-1025'; .*did you mean 'mlp-1024'"),
+        (["bench", "step", "--compute", "tpu"], "got compute 'tpu'; "),
+        (["bench", "step", "--threads", "0"], "got threads=0"),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line(words, message, capsys):
+    assert run(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert re.search(message, said.err)
