@@ -49,8 +49,13 @@ def run_bar() -> Iterator[Watch]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs{task.fields[failed]}"),
         TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield _Bar(progress)
+    console = Console(stderr=True)
+    try:
+        with Progress(*columns, console=console) as progress:
+            yield _Bar(progress)
+    except KeyboardInterrupt:
+        console.print("stopped: the same command goes on with the runs that are left")
+        raise
 
 
 class _Bar:
