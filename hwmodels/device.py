@@ -45,6 +45,16 @@ class Device(Registered, ABC, kind="device"):
             Cells whose :meth:`value` is as near to ``target`` as the device comes.
         """
 
+    def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Write-verify a new target on the same physical elements; default: :meth:`program`, all elements being alike.
+
+        Args:
+            cells: the present cells.
+            target: the wanted weights, same shape, dimensionless.
+            gen: source of randomness.
+        """
+        return self.program(target, gen)
+
     @abstractmethod
     def value(self, cells: Cells) -> Tensor:
         """The noise-free weights that the cells stand for (same shape as the programmed target)."""

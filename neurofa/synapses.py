@@ -74,7 +74,7 @@ class Synapses(nn.Module):
         if self.exact:
             self.weight.copy_(target)
         else:
-            self._store(self.device.program(target, gen))
+            self._store(self.device.reprogram(self.cells, target, gen))
 
     @torch.no_grad()
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
@@ -84,7 +84,9 @@ class Synapses(nn.Module):
 
     def _store(self, cells: Cells) -> None:
         for key in self._cells:
-            self.get_buffer(f"cell_{key}").copy_(cells[key])
+            buffer = self.get_buffer(f"cell_{key}")
+            if cells[key] is not buffer:
+                buffer.copy_(cells[key])
         self.weight.copy_(self.device.value(self.cells))
 
     def extra_repr(self) -> str:
