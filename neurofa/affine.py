@@ -146,7 +146,7 @@ class Affine(Layer):
         assert view.delta is not None
         directions: Directions = {"weight": self.outer(view.delta, view.x)}
         if self.bias:
-            directions["bias"] = view.delta.flatten(2).sum((0, 2)) if view.delta.dim() > 2 else view.delta.sum(0)
+            directions["bias"] = view.delta.sum([axis for axis in range(view.delta.dim()) if axis != 1])
         return directions | view.partial
 
     def transpose(self, view: LocalView, weights: Params) -> Tensor:
