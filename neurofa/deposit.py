@@ -46,13 +46,13 @@ class Depositor:
                         f"got an optimizer without '{key}' of layer '{name}'; expected all of network.parameters();"
                         " make the optimizer from the network that it trains"
                     )
-        everything = [s for _, layer in network.items() for s in layer.synapses.values()]
         for name, layer in network.items():
             for key, (synapses, _) in rule.plastic(name).items():
                 beside = key if key in layer.synapses else next(iter(layer.synapses))
                 self._join(synapses, layer.synapse(beside))
-                everything.append(synapses)
-        self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer) and all(s.exact for s in everything)
+        self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer)
+        # Changes asked of devices, kept from step to step: fresh memory of this size costs more than the work in it.
+        self._asked: dict[int, Tensor] = {}
         self._filled: dict[tuple[int, int], Synapses] = {}
         self._waiting = 0
 
@@ -78,9 +78,18 @@ class Depositor:
         weight = synapses.weight
         if self.direct:
             group = self.optimizer.param_groups[self._groups[id(weight)]]
-            lr = group["lr"]
-            target = weight.data if columns is None else weight.data[:, columns]
-            _add(target, direction, alpha=-lr / batch, beta=1.0 - lr * (decay + group["weight_decay"]))
+            lr, decay = group["lr"], decay + group["weight_decay"]
+            now = weight.data if columns is None else weight.data[:, columns]
+            if synapses.exact:
+                _add(now, direction, alpha=-lr / batch, beta=1.0 - lr * decay)
+                return
+            if id(synapses) not in self._asked:
+                self._asked[id(synapses)] = torch.zeros_like(weight)
+            self._filled[id(synapses), 0] = synapses
+            change = self._asked[id(synapses)] if columns is None else self._asked[id(synapses)][:, columns]
+            _add(change, direction, alpha=-lr / batch, beta=0.0)
+            if decay:
+                change.add_(now, alpha=-lr * decay)
             return
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
@@ -95,6 +104,9 @@ class Depositor:
     def finish(self) -> None:
         """End one batch: after ``accumulate`` of them, let the optimizer ask and the devices answer."""
         if self.direct:
+            for synapses in self._filled.values():
+                synapses.write(self._asked[id(synapses)], self.gen)
+            self._filled.clear()
             self.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
             return
         self._waiting += 1

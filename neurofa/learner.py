@@ -40,8 +40,9 @@ class Learner:
         accumulate: batches whose directions are averaged into one update.
         clip: largest norm of all directions together, or None.
 
-    Plain SGD on exact devices (no momentum, no clipping, no accumulation) writes each direction straight into its
-    weight, one fused product; every other case goes through ``.grad`` and ``optimizer.step()``.
+    Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction goes straight into its
+    weight, one fused product, or to its device as the change that is asked for; every other case goes through
+    ``.grad`` and ``optimizer.step()``.
 
     Raises:
         NeurofaError: the rule cannot serve a layer, or an option is out of range.

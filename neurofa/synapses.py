@@ -55,9 +55,12 @@ class Synapses(nn.Module):
         """Let the device realise the change of ``weight`` since the last commit; a no-op for an exact device."""
         if self.exact:
             return
-        cells = self.cells
-        change = self.weight.detach() - self.device.value(cells)
-        self._store(self.device.write(cells, change, gen))
+        self.write(self.weight.detach() - self.device.value(self.cells), gen)
+
+    @torch.no_grad()
+    def write(self, change: Tensor, gen: torch.Generator | None = None) -> None:
+        """Ask the device for a change of the weights (same shape) that no optimizer has put into ``weight`` yet."""
+        self._store(self.device.write(self.cells, change, gen))
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:

@@ -45,6 +45,20 @@ def test_writing_straight_into_weights_equals_the_optimizer(rule, decay):
     assert torch.allclose(*results, atol=1e-12)
 
 
+@pytest.mark.parametrize("rule", ["fa", "kp(feedback=dense(device=fixed(bits=8, rounding=nearest)))", "dkp", "drtp"])
+def test_asking_a_device_directly_equals_the_optimizer(rule):
+    results = []
+    for kind in (torch.optim.SGD, SlowSGD):
+        network = net("mlp(hidden=[12, 9])", device="fixed(bits=8, rounding=nearest)")
+        learner = Learner(network, rule, optimizer=kind(network.parameters(), lr=0.5, weight_decay=0.01))
+        before = weights(network)
+        for step in range(4):
+            learner.step(*batch(seed=step))
+        assert not torch.equal(weights(network), before)
+        results.append(torch.cat([weights(network), *(b.flatten() for b in learner.rule.state_dict().values())]))
+    assert torch.allclose(*results, atol=1e-12)
+
+
 def test_accumulated_batches_equal_one_large_batch():
     x, labels = batch(12)
     one, many = net(), net()

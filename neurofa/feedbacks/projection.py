@@ -1,0 +1,66 @@
+"""Every registered projection is a feedback pathway: ``dfa(feedback=opu)``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hwmodels.projection import Projection
+from hwmodels.registry import parts, recipe
+from neurofa.feedback import Feedback
+from neurofa.network import Site
+
+
+class Projected(Feedback):
+    """One physical projection of the output error, of which each layer takes a slice of its own.
+
+    Args:
+        projection: the hardware.
+    """
+
+    def __init__(self, *, projection: Projection) -> None:
+        super().__init__()
+        self.projection = projection
+
+    @property
+    def gain(self) -> float:
+        """Declared gain of the projection."""
+        return self.projection.gain
+
+    def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        at = 0
+        for site in sites:
+            self.slices[site.name] = slice(at, at + site.width)
+            at += site.width
+        if at:  # a network without hidden layers has nothing to project to
+            self.projection.open(outputs, at, gen)
+
+    def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        projected: Tensor = self.projection(error, gen) if self.slices else error[:, :0]
+        return projected
+
+
+def _as_feedback(part: Callable[..., Projection]) -> Callable[..., Projected]:
+    """A builder of the pathway with the options, types and description of the projection."""
+    typed = part.__init__ if isinstance(part, type) else part  # type: ignore[misc]
+
+    @functools.wraps(typed)
+    def make(**options: Any) -> Projected:
+        made = Projected(projection=part(**options))
+        made.name = made.projection.name  # type: ignore[misc]
+        return made
+
+    make.__signature__ = inspect.signature(part)  # type: ignore[attr-defined]
+    make.__doc__ = part.__doc__
+    make.__name__ = make.__qualname__ = f"{getattr(part, 'name', 'projection')}_feedback"
+    make.__module__ = __name__
+    return make
+
+
+for _name, _part in parts("projection").items():
+    recipe("feedback", _name, getattr(_part, "source", ""))(_as_feedback(_part))
