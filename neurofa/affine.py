@@ -25,6 +25,8 @@ class Affine(Layer):
     is the product of ``delta`` and the input. Weights W and b are drawn uniformly from +-1/sqrt(fan_in), as torch does.
     """
 
+    closed_form = True
+
     def __init__(
         self,
         *,
@@ -98,16 +100,6 @@ class Affine(Layer):
             after["h"] = h
             h = h * state["keep"]
         return h, after
-
-    def record(
-        self,
-        params: Params,
-        x: Tensor,
-        state: State,
-        returns: Params | None,
-        below: bool,
-    ) -> tuple[Tensor, State, None]:
-        return *self.compute(params, x, state), None
 
     def absorb(self, after: State) -> None:
         if self.norm is not None:

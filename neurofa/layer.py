@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,8 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     override them for speed and are tested against :func:`vjp`.
     """
 
+    closed_form: ClassVar[bool] = False
+    """Whether :meth:`localise` works without the layer's autograd graph."""
     synapses: nn.ModuleDict
 
     def __init__(self) -> None:
@@ -154,6 +156,8 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
             returns: weights of the return path, or None for the layer's own transpose.
             below: whether the error at the input will be asked for.
         """
+        if self.closed_form or not (self.training or below):
+            return *self.compute(params, x, state), None
         return self._record(params, x, state, returns, below)
 
     def _record(

@@ -99,13 +99,6 @@ class Block(Layer, name="block"):
         with Seeded(torch.Generator(x.device).manual_seed(int(state[SEED])) if SEED in state else None):
             yield
 
-    def record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
-    ) -> tuple[Tensor, State, Graph | None]:
-        if not torch.is_grad_enabled() and not below and not self.training:
-            return *self.compute(params, x, state), None
-        return self._record(params, x, state, returns, below)
-
     def _record(
         self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
     ) -> tuple[Tensor, State, Graph | None]:

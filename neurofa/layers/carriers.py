@@ -19,6 +19,8 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         stride: step between windows, pixels; None: ``size``.
     """
 
+    closed_form = True
+
     def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
         super().__init__()
         self.size, self.stride = _window(size, stride)
@@ -27,16 +29,6 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         _check_image(x)
         y, index = nn.functional.max_pool2d_with_indices(x, [self.size] * 2, [self.stride] * 2)
         return y, {"index": index}
-
-    def record(
-        self,
-        params: Params,
-        x: Tensor,
-        state: State,
-        returns: Params | None,
-        below: bool,
-    ) -> tuple[Tensor, State, None]:
-        return *self.compute(params, x, state), None
 
     def localise(self, view: LocalView) -> LocalView:
         return view
@@ -84,18 +76,10 @@ class GlobalAvgPool2d(Carrier, name="global_avg_pool2d"):
 class Flatten(Carrier, name="flatten"):
     """All axes but the first in one: (B, ...) to (B, n)."""
 
+    closed_form = True
+
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x.flatten(1), {}
-
-    def record(
-        self,
-        params: Params,
-        x: Tensor,
-        state: State,
-        returns: Params | None,
-        below: bool,
-    ) -> tuple[Tensor, State, None]:
-        return *self.compute(params, x, state), None
 
     def localise(self, view: LocalView) -> LocalView:
         return view
