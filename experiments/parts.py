@@ -21,5 +21,6 @@ def load_kinds() -> None:
 def load_all_kinds() -> None:
     """Declare every kind of the package, those of experiments and benchmarks included."""
     load_kinds()
+    import_modules("hwmodels")
     import_modules("neurofa")
     import_modules("experiments")

@@ -71,35 +71,35 @@ class Depositor:
     def pathway(self, targets: dict[str, tuple[Synapses, slice | None]], directions: Directions, batch: int) -> None:
         """Take the directions of plastic pathway weights."""
         for key, direction in directions.items():
-            synapses, columns = targets[key]
-            self._put(synapses, columns, direction, batch, self.decay)
+            synapses, rows = targets[key]
+            self._put(synapses, rows, direction, batch, self.decay)
 
-    def _put(self, synapses: Synapses, columns: slice | None, direction: Direction, batch: int, decay: float) -> None:
+    def _put(self, synapses: Synapses, rows: slice | None, direction: Direction, batch: int, decay: float) -> None:
         weight = synapses.weight
         if self.direct:
             group = self.optimizer.param_groups[self._groups[id(weight)]]
             lr, decay = group["lr"], decay + group["weight_decay"]
-            now = weight.data if columns is None else weight.data[:, columns]
+            now = weight.data if rows is None else weight.data[rows]
             if synapses.exact:
                 _add(now, direction, alpha=-lr / batch, beta=1.0 - lr * decay)
                 return
             if id(synapses) not in self._asked:
                 self._asked[id(synapses)] = torch.zeros_like(weight)
             self._filled[id(synapses), 0] = synapses
-            change = self._asked[id(synapses)] if columns is None else self._asked[id(synapses)][:, columns]
+            change = self._asked[id(synapses)] if rows is None else self._asked[id(synapses)][rows]
             _add(change, direction, alpha=-lr / batch, beta=0.0)
             if decay:
                 change.add_(now, alpha=-lr * decay)
             return
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
-        grad = weight.grad if columns is None else weight.grad[:, columns]
-        part = (id(synapses), 0 if columns is None else columns.start)
+        grad = weight.grad if rows is None else weight.grad[rows]
+        part = (id(synapses), 0 if rows is None else rows.start)
         fresh = part not in self._filled
         self._filled[part] = synapses
         _add(grad, direction, alpha=1.0 / (batch * self.accumulate), beta=0.0 if fresh else 1.0)
         if decay and fresh:
-            grad.add_(weight.detach() if columns is None else weight.detach()[:, columns], alpha=decay)
+            grad.add_(weight.detach() if rows is None else weight.detach()[rows], alpha=decay)
 
     def finish(self) -> None:
         """End one batch: after ``accumulate`` of them, let the optimizer ask and the devices answer."""

@@ -67,7 +67,7 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         )
 
     def matrix(self) -> Synapses | None:
-        """The one matrix (o, m) of a pathway that can learn, or None."""
+        """The one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; or None."""
         return None
 
 
@@ -110,7 +110,10 @@ class RandomMatrices(Feedback, ABC):
 
 
 class MatrixFeedback(RandomMatrices, ABC):
-    """Random matrices side by side in one (o, m) matrix, so that all layers are served by one product."""
+    """Random matrices below each other in one (m, o) matrix, so that all layers are served by one product.
+
+    Stored as every weight is, outputs first: a device that takes its range from the fan-in sees o.
+    """
 
     b: Synapses
 
@@ -119,10 +122,10 @@ class MatrixFeedback(RandomMatrices, ABC):
         for site in sites:
             self.slices[site.name] = slice(at, at + site.width)
             at += site.width
-        self.b = Synapses(self.entries((outputs, at), outputs, gen), self.device, gen)
+        self.b = Synapses(self.entries((at, outputs), outputs, gen), self.device, gen)
 
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        return error @ self.b.read(gen)
+        return nn.functional.linear(error, self.b.read(gen))
 
     def matrix(self) -> Synapses | None:
         return self.b

@@ -127,7 +127,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         raise NotImplementedError
 
     def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
-        """Pathway weights beside one layer that learn with it: synapses, and their columns that belong to it."""
+        """Pathway weights beside one layer that learn with it: synapses, and their rows that belong to it."""
         return {}
 
 

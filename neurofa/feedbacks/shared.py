@@ -12,7 +12,7 @@ from neurofa.synapses import Synapses
 
 
 class Shared(MatrixFeedback, name="shared"):
-    """One (o, largest width) matrix; a layer of width n takes its first n columns.
+    """One (largest width, o) matrix; a layer of width n takes its first n rows.
 
     The trick of optical processors: one projection serves the whole network.
 
@@ -38,11 +38,11 @@ class Shared(MatrixFeedback, name="shared"):
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         self.slices |= {site.name: slice(0, site.width) for site in sites}
         widest = max((site.width for site in sites), default=0)
-        self.b = Synapses(self.entries((outputs, widest), outputs, gen), self.device, gen)
+        self.b = Synapses(self.entries((widest, outputs), outputs, gen), self.device, gen)
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
         return Feedback.draw(self, shape, gen)
 
     def matrix(self) -> Synapses | None:
-        """Shared columns cannot follow each layer: the pathway stays fixed."""
+        """Shared rows cannot follow each layer: the pathway stays fixed."""
         return None

@@ -14,7 +14,7 @@ from neurofa.synapses import Synapses
 
 
 class DKP(Direct, name="dkp"):
-    """Direct Kolen-Pollack: B_l learns as if it were the readout of layer l, dB_l = e h_l^T, with matching decay.
+    """Direct Kolen-Pollack: B_l learns as if it were the readout of layer l, dB_l = h_l e^T, with matching decay.
 
     Args:
         decay: decay of weights and feedback that belongs to the rule.
@@ -48,7 +48,7 @@ class DKP(Direct, name="dkp"):
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         if name not in self.feedback.slices:
             return {}
-        return {"b": Outer(self._signal * self.rate, view.y.flatten(1))}
+        return {"b": Outer(view.y.flatten(1), self._signal * self.rate)}
 
     def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
         matrix = self.feedback.matrix()

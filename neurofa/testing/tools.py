@@ -20,6 +20,8 @@ Check = Callable[[str], None]
 CONTROL = "a control without a feedback pathway: nothing is encoded"
 ELEMENTWISE = "replaces the derivative of one elementwise activation; a block has none"
 NOISE = "draws anew in every pass, so that two passes are not one"
+PHYSICAL = "noise and converters stand before its linear map, which the contract of projections tests"
+PROJECTION = "one projection for all layers, not a matrix per layer"
 
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("rule", "adfa", "learns_on_vit"): ELEMENTWISE,
@@ -29,7 +31,12 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("rule", "drtp", "zero_error_gives_no_update"): "learns from the target, not from the error",
     ("rule", "brsf", "accumulation_equals_one_batch"): NOISE,
     ("rule", "weight_mirror", "accumulation_equals_one_batch"): NOISE,
-    ("feedback", "shared", "serves_chained_rules"): "one projection for all layers, not a matrix per layer",
+    **{
+        ("feedback", name, "serves_chained_rules"): PROJECTION
+        for name in ("shared", "crossbar", "matrix_free", "microring", "mzi", "opu")
+    },
+    **{("feedback", name, "is_linear"): PHYSICAL for name in ("crossbar", "microring", "opu")},
+    **{("feedback", name, "gain_is_as_declared"): PHYSICAL for name in ("crossbar", "microring", "opu")},
 }
 """(kind, part, check) and why the part need not hold it; third parties may add their own."""
 

@@ -30,7 +30,7 @@ def test_dfa_through_the_product_of_transposes_is_bp():
     weights = [layer.synapse("weight").weight.detach() for _, layer in network.items()]
     learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=1.0))
     # h_1 receives W_2^T W_3^T e and h_2 receives W_3^T e: as rows, e W_3 W_2 and e W_3.
-    rule.feedback.matrix().weight.data = torch.cat([weights[2] @ weights[1], weights[2]], 1)
+    rule.feedback.matrix().weight.data = torch.cat([weights[2] @ weights[1], weights[2]], 1).t().contiguous()
     before = [w.clone() for w in weights]
     learner.step(x, labels)
     for (name, layer), old in zip(network.items(), before, strict=True):
@@ -153,7 +153,7 @@ def test_dkp_feedback_follows_the_readout():
     lr, decay = 0.1, 0.05
     learner = Learner(network, f"dkp(decay={decay}, rate=1.0)", optimizer=torch.optim.SGD(network.parameters(), lr=lr))
     readout = network.layer(network.readout).synapse("weight").weight.detach()
-    feedback = learner.rule.feedback.matrix().weight.detach()
+    feedback = learner.rule.feedback.matrix().weight.detach().t()
     start = float((readout - feedback).norm())
     for step in range(100):
         learner.step(*batch(8, (8,), 4, seed=step))
@@ -168,7 +168,7 @@ def test_drtp_needs_no_error():
     layer = network.layer("dense0")
     before = layer.synapse("weight").weight.detach().clone()
     h = network.step(x).views["dense0"].y
-    b = learner.rule.feedback.matrix().weight.detach().clone()
+    b = learner.rule.feedback.matrix().weight.detach().t().clone()
     learner.step(x, labels)
     wanted = ((torch.eye(3, dtype=torch.float64)[labels] @ b) * (1 - h**2)).t() @ x / 4
     assert torch.allclose(before - layer.synapse("weight").weight.detach(), wanted, atol=1e-12)
@@ -182,7 +182,7 @@ def test_adfa_puts_g_in_place_of_the_derivative():
     before = layer.synapse("weight").weight.detach().clone()
     a = torch.nn.functional.linear(x, before, layer.synapse("bias").weight.detach())
     e = torch.softmax(learner.evaluate(x), 1) - torch.eye(3, dtype=torch.float64)[labels]
-    wanted = ((e @ learner.rule.feedback.matrix().weight.detach()) * torch.sin(a)).t() @ x / 4
+    wanted = ((e @ learner.rule.feedback.matrix().weight.detach().t()) * torch.sin(a)).t() @ x / 4
     learner.step(x, labels)
     assert torch.allclose(before - layer.synapse("weight").weight.detach(), wanted, atol=1e-12)
 

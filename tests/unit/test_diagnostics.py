@@ -48,7 +48,7 @@ def linear_net(widths: list[int], rule: str = "dfa", lr: float = 0.02) -> Learne
     assert matrix is not None
     b = matrix.weight.data
     for part in feedback.slices.values():
-        b[:, part] = torch.linalg.qr(b[:, part].t())[0].t()
+        b[part] = torch.linalg.qr(b[part])[0]
     return made
 
 
@@ -111,7 +111,7 @@ def test_feedback_equal_to_the_transposes_gives_full_gradient_alignment():
     for index, p in enumerate(network.parameters()):
         p.data.copy_(torch.randn(p.shape, generator=generator(index, "w"), dtype=torch.float64))
     w2, w3 = (network.layer(name).synapse("weight").weight.detach() for name in network.names[1:])
-    made.rule.feedback.matrix().weight.data.copy_(torch.cat([w3 @ w2, w3], 1))
+    made.rule.feedback.matrix().weight.data.copy_(torch.cat([w3 @ w2, w3], 1).t())
     gen = generator(0, "data")
     _, _, ours, bp = looked_at(made, torch.randn(5, 8, generator=gen).double(), torch.randn(5, 4, generator=gen))
     for found in gradient_alignment(network, ours, bp).values():

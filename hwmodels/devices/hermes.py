@@ -1,0 +1,78 @@
+"""Phase-change memory as on the HERMES chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hwmodels.draws import normal
+from hwmodels.errors import NeurofaError
+from hwmodels.programmed import Programmed, one_over_f, polynomial, power_law
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hermes(Programmed, name="hermes"):
+    """Phase-change memory of the HERMES project chip, one or two devices on each side of the pair; r = g/g_max.
+
+    Programming: sigma = c0 + c1 r + c2 r^2 + c3 r^3 uS, with one set of coefficients for each number of devices. Drift
+    as in ``pcm`` with nu = |mu + sd xi|: mu = clip(-0.0387 ln r - 0.0182, 0.072, 0.13) below r = 0.0945, else
+    -0.0436 r^2 - 0.0126 r + 0.0736; sd = clip(-0.0117 ln r - 0.0057, 0.0091, 0.04) below r = 0.3055, else
+    -0.0118 r^2 + 0.0093 r + 0.0073. Read: sigma = g Q sqrt(ln((t + t0 + t_read)/(2 t_read))), Q =
+    clip(-0.0117 ln r - 0.0069, 0.015, 0.04) below r = 0.16, else 0.0069 r^3 - 0.028 r^2 + 0.0211 r + 0.0123;
+    t0 = 300 s for two devices, 200 s for one; t_read = 512 ns. sd and Q were fitted for two devices and are used for
+    one as well. g_max follows from the number of devices: 20.7 uS for two, 10.35 uS for one.
+
+    Cells and options: :class:`~hwmodels.programmed.Programmed`; the fates are the exponents nu.
+
+    Args:
+        devices: 1 or 2 on each side.
+    """
+
+    source = "aihwkit, PCMHermes noise models"
+    fitted_from = (
+        "Le Gallo et al. 2023, Nat. Electron. 6:680; Khaddam-Aljameh et al. 2022, JSSC 57:1027; for two devices"
+        " Vasilopoulos et al. 2023, IEEE Trans. Electron Devices"
+    )
+    verified = "read"
+    tier = "array measured"
+
+    T0: ClassVar = {1: 200.0, 2: 300.0}
+    T_READ = 512e-9
+    G_MAX: ClassVar = {1: 10.35, 2: 20.7}
+    PROGRAMMING: ClassVar = {
+        1: (0.15781817, 2.32443916, -2.16310839, 0.68841818),
+        2: (0.16603222, 4.71806468, -8.48101252, 4.68961419),
+    }
+
+    devices: int = 2
+    g_max: float = field(default=20.7, init=False)
+
+    def __post_init__(self) -> None:
+        if self.devices not in (1, 2):
+            raise NeurofaError(f"got hermes(devices={self.devices}); expected 1 or 2; only these were measured")
+        object.__setattr__(self, "g_max", self.G_MAX[self.devices])
+        super().__post_init__()
+
+    def programming_sigma(self, g: Tensor) -> Tensor:
+        return polynomial(g / self.g_max, self.PROGRAMMING[self.devices])
+
+    def draw_fate(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+        r = (g / self.g_max).clamp_(min=1e-7)
+        log_r = r.log()
+        low = log_r.mul(-0.0387).sub_(0.0182).clamp_(0.072, 0.13)
+        mean = torch.where(r < 0.0945, low, polynomial(r, (0.0736, -0.0126, -0.0436)))
+        low = log_r.mul(-0.0117).sub_(0.0057).clamp_(0.0091, 0.04)
+        std = torch.where(r < 0.3055, low, polynomial(r, (0.0073, 0.0093, -0.0118)))
+        return normal(g, gen).mul_(std).add_(mean).abs_()
+
+    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
+        return power_law(g, fate, age, self.T0[self.devices])
+
+    def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
+        r = (g / self.g_max).clamp_(min=1e-7)
+        low = r.log().mul_(-0.0117).sub_(0.0069).clamp_(0.015, 0.04)
+        q = torch.where(r < 0.16, low, polynomial(r, (0.0123, 0.0211, -0.028, 0.0069)))
+        return q.mul_(now).mul_(one_over_f(age, self.T0[self.devices], self.T_READ))

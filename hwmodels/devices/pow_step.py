@@ -1,0 +1,65 @@
+"""Devices whose steps follow a power of the distance to the bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Cells
+from hwmodels.draws import normal
+from hwmodels.pulsed import Pulsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowStep(Pulsed, name="pow_step"):
+    """Steps that follow a power law: v += up room^g_up (1 + s xi), room = (top - v)/(top - bottom).
+
+    Down: v -= down (1 - room)^g_down (1 + s xi), s = dw_min_std; the exponents are each device's own, g_up =
+    |pow_gamma (1 + pow_up_down + pow_gamma_dtod xi)| and g_down = |pow_gamma (1 - pow_up_down + pow_gamma_dtod xi)|.
+    Of n pulses the first is exact and the others follow the solution of dv/dn = step room^g.
+
+    Further cells: ``power_up``, ``power_down`` (dimensionless).
+
+    Args:
+        pow_gamma: nominal exponent, >= 0; 1 is a soft bound.
+        pow_gamma_dtod: its device-to-device spread, relative.
+        pow_up_down: asymmetry of the exponents.
+
+    Other options and cells: :class:`~hwmodels.pulsed.Pulsed`.
+    """
+
+    source = "aihwkit, PowStepDevice; Fusi and Abbott 2007, Nat. Neurosci. 10:485; Frascaroli et al. 2018, Sci. Rep. 8"
+
+    pow_gamma: float = 1.0
+    pow_gamma_dtod: float = 0.1
+    pow_up_down: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("pow_gamma", "pow_gamma_dtod"):
+            self._need(key, 0 <= getattr(self, key) < math.inf, "0 or more", "change the value")
+        self._need("pow_up_down", -1 <= self.pow_up_down <= 1, "a number between -1 and 1", "0 is symmetric")
+
+    def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
+        cells = super().draw(target, gen)
+        for key, sign in (("power_up", 1), ("power_down", -1)):
+            spread = normal(target, gen).mul_(self.pow_gamma_dtod).add_(1 + sign * self.pow_up_down)
+            cells[key] = spread.mul_(self.pow_gamma).abs_()
+        return cells
+
+    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
+        # a stuck device has bounds that meet, and steps of zero
+        width = (cells["top"] - cells["bottom"]).clamp_(min=1e-6 * self.w_max)
+        room = torch.where(rise, cells["top"] - v, v - cells["bottom"]).div_(width).clamp_(0, 1)
+        power = torch.where(rise, cells["power_up"], cells["power_down"])
+        rate = step.abs() / width
+        first = room.pow(power).mul_(step)
+        room = room.sub_(first.abs() / width).clamp_(min=1e-12)
+        above = power.sub_(1)
+        above = torch.where(above.abs() < 1e-4, 1e-4, above)  # g = 1 is the limit of the closed form
+        shrink = room.pow(above).mul_(rate).mul_(n - 1).mul_(above).clamp_(min=-0.999999).log1p_().div_(above)
+        others = shrink.neg_().expm1_().mul_(room).mul_(width)
+        return first.sub_(others.mul_(step.sign())).div_(n)

@@ -1,0 +1,62 @@
+"""CMO/HfOx resistive memory for inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.programmed import Programmed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReRamCmo(Programmed, name="reram_cmo"):
+    """Resistive memory with a conductive metal oxide on HfOx, 9 to 88.2 uS.
+
+    Programming by write-verify: sigma = 0.00081107 + 0.00106879 g uS when 0.2 % of the range is accepted, 0.0112185 +
+    0.01129027 g uS at 2 %. Relaxation from 1 s on: g - 0.08900 ln t + (0.04201 ln t + 0.41183) xi uS, xi drawn once per
+    programming; before 1 s nothing moves. Read: sigma = 0.0277316 log10(g) sqrt(ln((t + 1 us)/(2 us))) uS.
+
+    Cells and other options: :class:`~hwmodels.programmed.Programmed`; the fates are xi.
+
+    Args:
+        acceptance: where write-verify stops, % of the range: 0.2 or 2.
+    """
+
+    source = "aihwkit, ReRamCMONoiseModel"
+    fitted_from = "CMO/HfOx devices, IBM Research Zurich"
+    verified = "read"
+    tier = "array measured"
+
+    PROGRAMMING: ClassVar = {0.2: (0.00081107, 0.00106879), 2.0: (0.0112185, 0.01129027)}
+    FIT: ClassVar = (9.0, 88.2)
+
+    g_max: float = 88.2
+    g_min: float = 9.0
+    acceptance: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.acceptance not in self.PROGRAMMING:
+            raise NeurofaError(
+                f"got reram_cmo(acceptance={self.acceptance}); expected 0.2 or 2 (per cent); only these were measured"
+            )
+        low, high = self.FIT
+        self._need("g_min", low <= self.g_min, f"{low:g} uS or more", "the fit ends there")
+        self._need("g_max", self.g_max <= high, f"{high:g} uS or less", "the fit ends there")
+
+    def programming_sigma(self, g: Tensor) -> Tensor:
+        offset, slope = self.PROGRAMMING[float(self.acceptance)]
+        return g * slope + offset
+
+    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
+        log_t = age.clamp(min=1).log_()
+        moved = (log_t * 0.04201).add_(0.41183).mul_(fate).add_(log_t, alpha=-0.08900)
+        return torch.where(age >= 1, (g + moved).clamp_(min=0), g)
+
+    def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
+        growth = ((age + 1e-6) / 2e-6).log_().clamp_(min=0).sqrt_()
+        return now.clamp(min=1).log10_().mul_(0.0277316).mul_(growth)

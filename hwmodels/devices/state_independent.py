@@ -1,0 +1,57 @@
+"""Inference noise that does not depend on the conductance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.draws import normal
+from hwmodels.programmed import Programmed, one_over_f, power_law
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateIndependent(Programmed, name="state_independent"):
+    """Programming noise of one size, drift nu = |nu_mean + nu_std xi|, read noise (g/g_max) sqrt(ln(...)) read_std.
+
+    Programming: sigma = prog_std; drift g ((t + t0)/t0)^(-nu); read: sigma = read_std (g/g_max)
+    sqrt(ln((t + t0 + t_read)/(2 t_read))), t0 = 20 s, t_read = 250 ns.
+
+    Cells and other options: :class:`~hwmodels.programmed.Programmed`; the fates are the exponents nu.
+
+    Args:
+        prog_std: programming noise, uS.
+        nu_mean: mean drift exponent.
+        nu_std: device-to-device spread of the drift exponent.
+        read_std: read noise at g_max before its growth in time, uS.
+    """
+
+    source = "aihwkit, StateIndependentNoiseModel (a control, no measured device)"
+    verified = "read"
+
+    T0 = 20.0
+    T_READ = 250e-9
+
+    prog_std: float = 0.2
+    nu_mean: float = 0.1
+    nu_std: float = 0.05
+    read_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("prog_std", "nu_mean", "nu_std", "read_std"):
+            self._need(key, 0 <= getattr(self, key) < math.inf, "0 or more", "0 switches it off")
+
+    def programming_sigma(self, g: Tensor) -> Tensor:
+        return torch.full_like(g, self.prog_std)
+
+    def draw_fate(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+        return normal(g, gen).mul_(self.nu_std).add_(self.nu_mean).abs_()
+
+    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
+        return power_law(g, fate, age, self.T0)
+
+    def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
+        return one_over_f(age, self.T0, self.T_READ).mul_(now).mul_(self.read_std / self.g_max)

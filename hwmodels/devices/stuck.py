@@ -1,0 +1,88 @@
+"""Stuck-at faults on top of any device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Cells, Device
+from hwmodels.draws import uniform
+from hwmodels.errors import NeurofaError
+from hwmodels.nested import inner_device, pack, unpack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stuck(Device, name="stuck"):
+    """Faults of the differential pair that stands for a weight: w = G+ - G-, G+ = max(w, 0), G- = max(-w, 0).
+
+    Each of the two elements is, once and for all, stuck at its lowest conductance (0) with probability ``low`` or at
+    its highest (``range``) with probability ``high``; high wins. The weights are those of the inner device as seen
+    through the faults.
+
+    Cells: those of the inner device with ``inner_`` before their names; ``plus_fault`` and ``minus_fault`` (-1 low, 0
+    sound, 1 high), shaped as the weights; 0-dim ``range``.
+
+    Args:
+        device: what stores the weights, a spec or a device.
+        low: probability that an element is stuck at its lowest conductance, 0 to 1.
+        high: probability that an element is stuck at its highest conductance, 0 to 1.
+        range: weight at the highest conductance, > 0; None takes the largest programmed weight.
+    """
+
+    source = "Chen et al. 2015, IEEE Trans. Comput. 64:180 (the two rates as remembered, not verified)"
+
+    device: Device | str = "digital"
+    low: float = 0.0175
+    high: float = 0.0904
+    range: float | None = None
+
+    def __post_init__(self) -> None:
+        inner_device(self, "device")
+        for key in ("low", "high"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise NeurofaError(f"got stuck({key}={getattr(self, key)}); expected a probability; change the value")
+        if self.range is not None and not 0 < self.range < math.inf:
+            raise NeurofaError(f"got stuck(range={self.range}); expected a positive number or None; change the value")
+
+    @property
+    def inner(self) -> Device:
+        """What stores the weights."""
+        assert isinstance(self.device, Device)  # noqa: S101 (narrows the type that the constructor built)
+        return self.device
+
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Program the inner device, then draw the faults (unknown to whoever programs)."""
+        cells = pack("inner", self.inner.program(target, gen))
+        for side in ("plus", "minus"):
+            high = uniform(target, gen) < self.high
+            low = uniform(target, gen) < self.low
+            cells[f"{side}_fault"] = torch.where(high, 1.0, torch.where(low, -1.0, 0.0)).to(target.dtype)
+        top = target.new_full((), self.range) if self.range is not None else target.abs().amax()
+        return {**cells, "range": top}
+
+    def value(self, cells: Cells) -> Tensor:
+        """The inner weights as seen through the faults."""
+        return self._seen(self.inner.value(unpack("inner", cells)), cells)
+
+    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        """An inner read as seen through the faults."""
+        return self._seen(self.inner.read(unpack("inner", cells), gen), cells)
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Write to the inner device."""
+        return {**cells, **pack("inner", self.inner.write(unpack("inner", cells), change, gen))}
+
+    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
+        """Let time pass on the inner device."""
+        return {**cells, **pack("inner", self.inner.relax(unpack("inner", cells), seconds, gen))}
+
+    @staticmethod
+    def _seen(w: Tensor, cells: Cells) -> Tensor:
+        sides = []
+        for side, part in (("plus", w.clamp(min=0)), ("minus", w.neg().clamp_(min=0))):
+            fault = cells[f"{side}_fault"]
+            sides.append(torch.where(fault == 0, part, cells["range"] * fault.clamp(min=0)))
+        return sides[0].sub_(sides[1])

@@ -1,0 +1,31 @@
+"""Devices made of other devices: their cells live together under prefixed names."""
+
+from __future__ import annotations
+
+from hwmodels.device import Cells, Device
+from hwmodels.registry import build
+
+
+def inner_device(outer: Device, key: str) -> Device:
+    """Build the inner device of a frozen one from its spec, in place; the outer is bounded where the inner is.
+
+    Args:
+        outer: while it is being constructed.
+        key: its field that holds the device or its spec.
+    """
+    inner = build("device", getattr(outer, key))
+    if not isinstance(inner, Device):
+        raise TypeError(f"got {type(inner).__name__} for {key}; expected a device or its spec")
+    object.__setattr__(outer, key, inner)
+    object.__setattr__(outer, "bounded", inner.bounded)
+    return inner
+
+
+def pack(prefix: str, cells: Cells) -> Cells:
+    """The cells with ``prefix`` before their names."""
+    return {f"{prefix}_{key}": cell for key, cell in cells.items()}
+
+
+def unpack(prefix: str, cells: Cells) -> Cells:
+    """The cells whose names begin with ``prefix``, without it."""
+    return {key.removeprefix(f"{prefix}_"): cell for key, cell in cells.items() if key.startswith(f"{prefix}_")}

@@ -1,0 +1,160 @@
+"""What inference devices share: a pair of conductances per weight, programmed, drifting, and read with 1/f noise."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Cells, Device
+from hwmodels.draws import normal
+from hwmodels.errors import NeurofaError
+from hwmodels.provenance import Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programmed(Device, Provenance):
+    """A weight as a differential pair: w = range (G+ - G-) / (g_max - g_min).
+
+    The target is clipped to +-range; its positive part is written on G+, its negative part on G-, the rest stays at
+    g_min. Writing reprograms both devices of every weight whose change is not zero, by write-verify with its full
+    programming noise, and starts their age anew: for training, keep small changes in a digital accumulator. ``relax``
+    lets the devices age; the 1/f noise of a read grows with the age.
+
+    Cells, shaped as the weights: ``plus``, ``minus`` (conductance after programming, uS), ``plus_fate``, ``minus_fate``
+    (each device's own draw that governs its drift), ``age`` (s since programming), and the 0-dim ``range`` (weight at
+    the highest conductance). Devices that need the wanted conductances keep them in ``plus_target``, ``minus_target``.
+
+    Args:
+        g_max: highest conductance, uS.
+        g_min: lowest conductance, uS.
+        range: weight at g_max, > 0; None takes headroom times the largest programmed weight.
+        headroom: see ``range``, >= 1; room for weights that grow.
+    """
+
+    g_max: float = 25.0
+    g_min: float = 0.0
+    range: float | None = None
+    headroom: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._need("g_min", 0 <= self.g_min < math.inf, "0 or more", "conductances are positive")
+        self._need("g_max", self.g_min < self.g_max < math.inf, f"more than g_min = {self.g_min:g}", "raise it")
+        self._need("headroom", 1 <= self.headroom < math.inf, "1 or more", "the largest weight must fit in")
+        if self.range is not None:
+            self._need("range", 0 < self.range < math.inf, "a positive number or None", "change the value")
+
+    def _need(self, key: str, holds: bool, expected: str, remedy: str) -> None:
+        if not holds:
+            raise NeurofaError(f"got {self.name}({key}={getattr(self, key)}); expected {expected}; {remedy}")
+
+    @abstractmethod
+    def programming_sigma(self, g: Tensor) -> Tensor:
+        """Standard deviation of the programmed conductance (uS) for the target ``g`` (uS)."""
+
+    @abstractmethod
+    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
+        """Conductance (uS) at an age.
+
+        Args:
+            g: conductance after programming, uS.
+            fate: the device's own draw.
+            age: time since programming, s; at 0 the result is ``g``.
+        """
+
+    @abstractmethod
+    def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
+        """Standard deviation of a read (uS).
+
+        Args:
+            g: conductance after programming, uS.
+            now: conductance at this age, uS.
+            age: time since programming, s.
+        """
+
+    def draw_fate(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+        """What governs a device's drift, drawn at programming; default: a standard normal number."""
+        return normal(g, gen)
+
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Write the target with programming noise.
+
+        Args:
+            target: the wanted weights, any shape, dimensionless.
+            gen: source of the programming noise and of each device's drift.
+
+        Returns:
+            The cells, at age 0.
+
+        Raises:
+            NeurofaError: no generator.
+        """
+        if self.range is not None:
+            top = target.new_full((), self.range)
+        else:
+            top = target.abs().amax() if target.numel() else target.new_zeros(())
+            top = torch.where(top > 0, top * self.headroom, 1.0).to(target.dtype)
+        return {**self._written(target, top, gen), "age": torch.zeros_like(target), "range": top}
+
+    def _written(self, target: Tensor, top: Tensor, gen: torch.Generator | None) -> Cells:
+        cells: Cells = {}
+        part = (target / top).clamp_(-1, 1).mul_(self.g_max - self.g_min)
+        for side, wanted in (("plus", part), ("minus", -part)):
+            g = wanted.clamp(min=0).add_(self.g_min)
+            cells[side] = normal(g, gen).mul_(self.programming_sigma(g)).add_(g).clamp_(min=0)
+            cells[f"{side}_fate"] = self.draw_fate(g, gen)
+        return cells
+
+    def conductances(self, cells: Cells) -> tuple[Tensor, Tensor]:
+        """G+ and G- at the present age, uS, without read noise."""
+        age = cells["age"]
+        return (
+            self.drifted(cells["plus"], cells["plus_fate"], age),
+            self.drifted(cells["minus"], cells["minus_fate"], age),
+        )
+
+    def value(self, cells: Cells) -> Tensor:
+        """The weights range (G+ - G-) / (g_max - g_min) at the present age."""
+        plus, minus = self.conductances(cells)
+        return (plus - minus).mul_(cells["range"] / (self.g_max - self.g_min))
+
+    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        """The weights with the 1/f noise that a read at the present age sees."""
+        plus, minus = self.conductances(cells)
+        age = cells["age"]
+        variance = self.read_sigma(cells["plus"], plus, age).square_()
+        variance += self.read_sigma(cells["minus"], minus, age).square_()
+        noisy = normal(plus, gen).mul_(variance.sqrt_()).add_(plus).sub_(minus)
+        return noisy.mul_(cells["range"] / (self.g_max - self.g_min))
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Reprogram the weights whose change is not zero."""
+        touched = change != 0
+        fresh = self._written(self.value(cells) + change, cells["range"], gen)
+        after = {key: torch.where(touched, cell, cells[key]) for key, cell in fresh.items()}
+        return {**after, "age": cells["age"].masked_fill(touched, 0.0), "range": cells["range"]}
+
+    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
+        """Age by ``seconds`` (s)."""
+        return {**cells, "age": cells["age"] + seconds}
+
+
+def polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    """sum_k c_k x^k, by Horner's rule; ``coefficients`` begin with c_0."""
+    y = torch.full_like(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        y = y.mul_(x).add_(c)
+    return y
+
+
+def power_law(g: Tensor, nu: Tensor, age: Tensor, t0: float) -> Tensor:
+    """Drift g ((age + t0)/t0)^(-nu), conductance as ``g`` (Nandakumar et al. 2019, ICECS, 8964852)."""
+    return torch.exp(torch.log1p(age / t0).mul_(-nu)).mul_(g)
+
+
+def one_over_f(age: Tensor, t0: float, t_read: float) -> Tensor:
+    """The growth of 1/f noise with age: sqrt(ln((t + t_read)/(2 t_read))), t = age + t0; dimensionless."""
+    return ((age + (t0 + t_read)) / (2 * t_read)).log_().clamp_(min=0).sqrt_()

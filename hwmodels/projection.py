@@ -1,0 +1,122 @@
+"""Projections: physical devices that multiply by a fixed matrix, from an error to a teaching signal."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import Registered, kind_of_parts
+
+kind_of_parts("projection", "hwmodels.projections")
+
+
+class Projection(nn.Module, Registered, ABC, kind="projection"):
+    """A fixed random projection in hardware: (B, n_in) to (B, n_out).
+
+    :meth:`open` makes the matrix, :meth:`forward` is one pass with everything that the hardware adds to it,
+    :meth:`effective` the noise-free linear map that remains of it, :meth:`relax` lets time pass. Matrices and all
+    other state are buffers.
+
+    Args:
+        gain: standard deviation of the entries of the matrix in units of 1/sqrt(3 n_in); with gain 1 they are as those
+            of U(-1, 1)/sqrt(n_in). It is set digitally, behind the hardware.
+    """
+
+    linear: ClassVar[bool] = True
+    """Whether a pass is linear in its input but for noise and quantisation."""
+
+    def __init__(self, *, gain: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < gain < math.inf:
+            raise NeurofaError(f"got {self.name}(gain={gain}); expected a positive number; 1 is the default")
+        self.gain = gain
+        self.n_in = self.n_out = 0
+
+    def open(self, n_in: int, n_out: int, gen: torch.Generator) -> None:
+        """Create the matrix.
+
+        Args:
+            n_in: length of the error.
+            n_out: length of the projection.
+            gen: source of the matrix and of all that is fixed at fabrication, on the CPU.
+
+        Raises:
+            NeurofaError: sizes below 1, or sizes that the hardware does not have.
+        """
+        if n_in < 1 or n_out < 1:
+            raise NeurofaError(f"got a projection from {n_in} to {n_out}; expected at least 1; change the sizes")
+        self.n_in, self.n_out = n_in, n_out
+        self._open(gen)
+
+    @abstractmethod
+    def _open(self, gen: torch.Generator) -> None:
+        """Create the buffers."""
+
+    @abstractmethod
+    def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """One pass.
+
+        Args:
+            error: (B, n_in), any unit.
+            gen: source of the noise, on the error's device.
+
+        Returns:
+            (B, n_out), in the unit of the error (of the encoded error where the hardware encodes it).
+        """
+
+    def effective(self) -> Tensor | None:
+        """The noise-free linear map (n_in, n_out) with all static errors in it, or None where there is none."""
+        return None
+
+    @torch.no_grad()
+    def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
+        """Let ``seconds`` (s) pass: drift, decorrelation; default: nothing changes."""
+
+    @property
+    def std(self) -> float:
+        """Declared standard deviation of the entries, gain / sqrt(3 n_in)."""
+        return self.gain / math.sqrt(3 * self.n_in)
+
+
+class Programmable(Projection, ABC):
+    """A projection whose matrix can be chosen; by default its entries are uniform in +-gain/sqrt(n_in)."""
+
+    def _open(self, gen: torch.Generator) -> None:
+        b = torch.rand(self.n_in, self.n_out, generator=gen).mul_(2).sub_(1)
+        self.program(b.mul_(self.gain / math.sqrt(self.n_in)), gen)
+
+    @torch.no_grad()
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
+        """Set the matrix, as nearly as the hardware can.
+
+        Args:
+            target: (n_in, n_out), finite.
+            gen: source of programming errors.
+
+        Raises:
+            NeurofaError: another shape, or numbers that are not finite.
+        """
+        if target.shape != (self.n_in, self.n_out):
+            raise NeurofaError(
+                f"got a matrix of shape {tuple(target.shape)}; expected ({self.n_in}, {self.n_out});"
+                " transpose or cut it"
+            )
+        if not bool(target.isfinite().all()):
+            raise NeurofaError("got NaN or infinity in a matrix; expected finite numbers; check the source")
+        self._program(target.detach(), gen)
+
+    @abstractmethod
+    def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
+        """Set the buffers; ``target`` has been checked."""
+
+    def keep(self, name: str, value: Tensor) -> None:
+        """Register a buffer, or fill the one that is there."""
+        if name in self._buffers:
+            self.get_buffer(name).copy_(value)
+        else:
+            self.register_buffer(name, value.clone())

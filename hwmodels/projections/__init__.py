@@ -1,0 +1,1 @@
+"""Projections, one a file; ``hwmodels.parts("projection")`` imports and lists them."""

@@ -1,0 +1,121 @@
+"""A photonic weight bank of microring resonators."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hwmodels.converters import at_least_zero, check_scale, full_scale, normal
+from hwmodels.errors import NeurofaError
+from hwmodels.projection import Programmable
+
+
+class Microring(Programmable, name="microring"):
+    """A bank of add-drop rings, one for each weight, with balanced detection: s = e B + max|e| N(mu, sigma).
+
+    B is normalised to [-1, 1]; mu and sigma belong to one whole inner product, in units of the full-scale input.
+    Ring k of a bank is detuned from its channel by delta_k (in units of the linewidth, full width at half maximum), so
+    that it drops T_k = 1 / (1 + (2 delta_k)^2) of its channel; w = drop - through = 2 T_k - 1. With a finite channel
+    spacing D every ring also drops the tail T_jk = 1 / (1 + (2 (D (j - k) - delta_k))^2) of channel j, and
+    w_j = 1 - 2 prod_k (1 - T_jk). Heaters warm their neighbours: delta_k + heat (delta_(k-1) + delta_(k+1)). Both are
+    static errors: they make another B.
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 n_in).
+        sigma: of the noise of one inner product; 0.098 with an off-chip detector (4.35 bit), 0.202 with an on-chip one
+            (3.31 bit), remembered figures of the source.
+        mu: mean of that noise, a bias.
+        full_scale: the error is encoded relative to max|e| of each ``sample``, or of the ``batch`` as in the authors'
+            code (small errors are then lost in the noise), or ``none``: the errors lie in [-1, 1].
+        spacing: D, distance of two channels in linewidths; None leaves out crosstalk.
+        heat: share of a ring's detuning that reaches its neighbours.
+    """
+
+    source = "Filipovich et al. 2022, Optica 9, 1323, arXiv 2111.06862; Lorentzian drop port of an add-drop ring"
+
+    b: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        gain: float = 1.0,
+        sigma: float = 0.098,
+        mu: float = 0.0,
+        full_scale: Literal["sample", "batch", "none"] = "sample",
+        spacing: float | None = None,
+        heat: float = 0.0,
+    ) -> None:
+        super().__init__(gain=gain)
+        at_least_zero("microring", sigma=sigma, heat=heat)
+        check_scale("microring", full_scale)
+        if not math.isfinite(mu):
+            raise NeurofaError(f"got microring(mu={mu}); expected a finite number; 0 is the default")
+        if spacing is not None and not 0 < spacing < math.inf:
+            raise NeurofaError(f"got microring(spacing={spacing}); expected a positive number or None; change spacing")
+        self.sigma, self.mu, self.full_scale, self.spacing, self.heat = sigma, mu, full_scale, spacing, heat
+
+    @property
+    def bits(self) -> float:
+        """Effective resolution log2(2 / sigma), bit, of outputs in [-1, 1]."""
+        return math.inf if not self.sigma else math.log2(2 / self.sigma)
+
+    def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
+        size = target.abs().amax()
+        size = torch.where(size > 0, size, torch.ones_like(size))
+        w = target / size
+        if self.spacing is not None or self.heat:
+            w = realised(detuning(w), self.spacing, self.heat)
+        self.keep("b", w)
+        self.keep("scale", size)
+
+    def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        y = error @ self.b
+        if self.sigma or self.mu:
+            alpha = full_scale(error, self.full_scale)
+            noise = normal(y, gen).mul_(self.sigma).add_(self.mu) if self.sigma else torch.full_like(y, self.mu)
+            y = y.addcmul(noise, alpha)
+        return y * self.scale
+
+    def effective(self) -> Tensor:
+        """B with crosstalk; the bias mu is no part of a linear map."""
+        return self.b * self.scale
+
+
+def detuning(w: Tensor) -> Tensor:
+    """Detuning that gives a weight without crosstalk: delta = sqrt(1/T - 1) / 2, T = (1 + w) / 2, in linewidths.
+
+    Args:
+        w: weights in [-1, 1]; -1 needs an infinite detuning and gets one of 500 linewidths.
+    """
+    t = ((1 + w) / 2).clamp(1e-6, 1)
+    return (1 / t - 1).sqrt_() / 2
+
+
+def realised(delta: Tensor, spacing: float | None, heat: float) -> Tensor:
+    """The weights that detuned rings make of every channel, with the tails of their neighbours.
+
+    Args:
+        delta: (n_in, n_out), detuning of each ring in linewidths; a bank is one column.
+        spacing: of the channels in linewidths; None: no tails.
+        heat: share of the neighbours' detuning that a ring sees.
+
+    Returns:
+        (n_in, n_out), in [-1, 1].
+    """
+    if heat:
+        warm = torch.zeros_like(delta)
+        warm[1:] += delta[:-1]
+        warm[:-1] += delta[1:]
+        delta = delta + heat * warm
+    if spacing is None:
+        return 2 / (1 + (2 * delta).square()) - 1
+    channels = torch.arange(len(delta), dtype=delta.dtype, device=delta.device).view(-1, 1) * spacing
+    through = torch.ones_like(delta)
+    for k, own in enumerate(delta):
+        away = 2 * (channels - k * spacing - own)
+        through *= 1 - 1 / (1 + away.square())
+    return 1 - 2 * through

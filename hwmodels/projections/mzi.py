@@ -1,0 +1,129 @@
+"""A photonic mesh of Mach-Zehnder interferometers."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hwmodels.converters import at_least_zero, check_scale, full_scale, normal
+from hwmodels.errors import NeurofaError
+from hwmodels.mesh import Phases, decompose, neighbours, propagate, settable, with_crosstalk
+from hwmodels.projection import Programmable
+
+
+class MZI(Programmable, name="mzi"):
+    """B in square blocks, each as two meshes with attenuators between them: B = U S V^T, coherently detected.
+
+    The meshes are set to the phases of the Clements decomposition, as nearly as the voltages allow, and what they then
+    transmit is found by sending light through them. Attenuators are relative to the largest singular value; one digital
+    factor then brings B to its root mean square. Settable phases, crosstalk and loss are static errors: they make
+    another B. Phases that wander (:meth:`relax`) are what changes B during training.
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 n_in).
+        modes: largest size of one mesh, 2 or more; larger matrices take several, whose outputs are added digitally.
+        bits: of the heater voltages, 2 to 24; None sets any phase.
+        crosstalk: share of a heater's phase that reaches each neighbour.
+        loss: of each interferometer, dB.
+        drift: standard deviation of each phase after one second of random walk, rad.
+        sigma: standard deviation of the detection noise, in units of (full-scale input x largest entry of B).
+        full_scale: of the detection noise: max|e| of each ``sample``, of the ``batch``, or ``none``: 1.
+    """
+
+    source = "Clements et al. 2016, Optica 3, 1460; Shen et al. 2017, Nat. Photon. 11, 441 (U S V); torchonn (errors)"
+
+    theta: Tensor
+    phi: Tensor
+    out: Tensor
+    attenuation: Tensor
+    scale: Tensor
+    b: Tensor
+    peak: Tensor
+
+    def __init__(
+        self,
+        *,
+        gain: float = 1.0,
+        modes: int = 16,
+        bits: int | None = 8,
+        crosstalk: float = 0.01,
+        loss: float = 0.0,
+        drift: float = 0.0,
+        sigma: float = 0.0,
+        full_scale: Literal["sample", "batch", "none"] = "sample",
+    ) -> None:
+        super().__init__(gain=gain)
+        at_least_zero("mzi", crosstalk=crosstalk, loss=loss, drift=drift, sigma=sigma)
+        check_scale("mzi", full_scale)
+        if modes < 2:
+            raise NeurofaError(f"got mzi(modes={modes}); expected at least 2; 16 is the default")
+        if bits is not None and not 2 <= bits <= 24:
+            raise NeurofaError(f"got mzi(bits={bits}); expected 2 to 24 or None; change bits")
+        self.modes, self.bits, self.crosstalk, self.loss = modes, bits, crosstalk, loss
+        self.drift, self.sigma, self.full_scale = drift, sigma, full_scale
+
+    @property
+    def size(self) -> int:
+        """Modes n of one mesh."""
+        return max(2, min(self.modes, self.n_in))
+
+    def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
+        n = self.size
+        down, across = -(-self.n_in // n), -(-self.n_out // n)
+        whole = target.new_zeros((down * n, across * n), dtype=torch.float64)
+        whole[: self.n_in, : self.n_out] = target
+        blocks = whole.view(down, n, across, n).transpose(1, 2).reshape(-1, n, n)
+        u, s, vh = torch.linalg.svd(blocks)
+        # a row of errors e gives e U S V^T: light meets U^T, the attenuators, then V
+        phases = [decompose(u.mT), decompose(vh.mT)]
+        relative = s / s.max().clamp_min(torch.finfo(s.dtype).tiny)
+        self.keep("theta", settable(torch.stack([p.theta for p in phases]), self.bits))
+        self.keep("phi", settable(torch.stack([p.phi for p in phases]), self.bits))
+        self.keep("out", settable(torch.stack([p.out for p in phases]), self.bits))
+        self.keep("attenuation", relative)
+        self.keep("scale", torch.ones_like(relative[0, 0]))
+        b = self._transmission()
+        self.keep("scale", target.double().norm() / b.norm().clamp_min(torch.finfo(b.dtype).tiny))
+        self.keep("b", (b * self.scale).to(target.dtype))
+        self.keep("peak", target.abs().max())
+
+    def _transmission(self) -> Tensor:
+        """B as the meshes are now, (n_in, n_out), double precision."""
+        n, beside = self.size, neighbours(self.size).to(self.theta.device)
+        first, last = (
+            propagate(
+                Phases(
+                    with_crosstalk(self.theta[i].double(), beside, self.crosstalk),
+                    with_crosstalk(self.phi[i].double(), beside, self.crosstalk),
+                    self.out[i].double(),
+                ),
+                self.loss,
+            )
+            for i in (0, 1)
+        )
+        blocks = (last * self.attenuation.double().unsqueeze(1) @ first).real.mT * self.scale.double()
+        across = -(-self.n_out // n)
+        whole = blocks.view(-1, across, n, n).transpose(1, 2).reshape(-1, across * n)
+        return whole[: self.n_in, : self.n_out]
+
+    def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        y = error @ self.b
+        if not self.sigma:
+            return y
+        return y.addcmul(normal(y, gen), full_scale(error, self.full_scale) * (self.sigma * self.peak))
+
+    def effective(self) -> Tensor:
+        """What the meshes transmit at present."""
+        return self.b
+
+    @torch.no_grad()
+    def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
+        """Every phase walks: a Gaussian step with standard deviation drift sqrt(seconds), rad."""
+        if not self.drift or not seconds:
+            return
+        for phase in (self.theta, self.phi, self.out):
+            phase.add_(normal(phase, gen), alpha=self.drift * math.sqrt(seconds))
+        self.b.copy_(self._transmission())

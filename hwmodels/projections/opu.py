@@ -1,0 +1,145 @@
+"""An optical processing unit: random scattering of light between a binary modulator and a camera."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hwmodels.camera import Camera
+from hwmodels.converters import normal
+from hwmodels.detection import Detection, Field
+from hwmodels.errors import NeurofaError
+from hwmodels.projection import Projection
+from hwmodels.quantize import Format
+from hwmodels.registry import build
+
+
+class OPU(Projection, name="opu"):
+    """y = Re(x M) or |x M|^2 for a binary image x, M complex Gaussian, seen by an 8-bit camera.
+
+    The error becomes images by ``error``: ``ternary`` lights one image for +1 and one for -1, whose results are
+    subtracted; ``sign`` lights one image x = (1 + sign e)/2, and y = 2 (x M) - 1 M, where 1 M is calibrated once
+    (intensities are not linear: there y is that of the one image). Re M and Im M have variance 1/n_in; a digital factor
+    gain/sqrt(3) gives the declared standard deviation. With ``decorrelation`` tau the medium moves while frames are
+    taken: M follows an Ornstein-Uhlenbeck process, M(t + dt) = rho M(t) + sqrt(1 - rho^2) M', rho = exp(-dt/tau).
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 n_in).
+        error: encoding of the error, ``ternary`` or ``sign`` with their options.
+        detection: ``holography``, ``phase_shifting``, ``anchors`` or ``intensity``.
+        camera: ``camera(...)`` or ``ideal``.
+        decorrelation: tau, s; None: the medium stands still.
+        frame_rate: camera frames in a second, Hz.
+    """
+
+    source = "Launay et al. 2020, arXiv 2006.01475; lightonml simulated device (variance of M); frame rate: remembered"
+
+    m_real: Tensor
+    m_imag: Tensor
+    anchor: Tensor
+    anchor_light: Tensor
+    ones_response: Tensor
+
+    def __init__(
+        self,
+        *,
+        gain: float = 1.0,
+        error: Format | str = "ternary",
+        detection: Detection | str = "holography",
+        camera: Camera | str = "camera",
+        decorrelation: float | None = None,
+        frame_rate: float = 1900.0,
+    ) -> None:
+        super().__init__(gain=gain)
+        self.encoder: Format = build("format", error)
+        self.detection: Detection = build("detection", detection)
+        self.camera: Camera = build("camera", camera)
+        if self.encoder.name not in ("ternary", "sign"):
+            raise NeurofaError(
+                f"got opu(error={self.encoder.name}); expected ternary or sign, the modulator is binary; choose one"
+            )
+        for key, value in (("decorrelation", decorrelation), ("frame_rate", frame_rate)):
+            if value is not None and not 0 < value < math.inf:
+                raise NeurofaError(f"got opu({key}={value}); expected a positive number; change {key}")
+        self.decorrelation, self.frame_rate = decorrelation, frame_rate
+
+    @property
+    def frames(self) -> int:
+        """Camera frames for one error vector."""
+        return self.detection.frames * (2 if self.encoder.name == "ternary" else 1)
+
+    def latency(self, vectors: int) -> float:
+        """Time to project that many error vectors, s."""
+        return vectors * self.frames / self.frame_rate
+
+    def _open(self, gen: torch.Generator) -> None:
+        # anchors are further pixels of the modulator, behind those of the image
+        rows = self.n_in + self.detection.anchors
+        for part in ("m_real", "m_imag"):
+            m = torch.randn(rows, self.n_out, generator=gen)
+            self.register_buffer(part, m.mul_(self._spread.view(-1, 1)))
+        n = self.n_in
+        light = self.m_real[n:].square() + self.m_imag[n:].square()
+        if self.detection.anchors:
+            brightest = light.argmax(0, keepdim=True)
+            self.register_buffer("anchor", brightest)
+            self.register_buffer("anchor_light", light.gather(0, brightest)[0])
+        if self.encoder.name == "sign" and self.detection.linear:
+            self.register_buffer("ones_response", self._field_map().sum(0))
+
+    @property
+    def _spread(self) -> Tensor:
+        """Standard deviation of the real and the imaginary part of every row of M."""
+        image = torch.full((self.n_in,), 1 / math.sqrt(self.n_in))
+        return torch.cat([image, torch.full((self.detection.anchors,), math.sqrt(self.detection.anchor_light / 2))])
+
+    def _anchor_field(self) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of the anchor of every camera pixel, (n_out,) each; empty without anchors."""
+        if not self.detection.anchors:
+            return self.m_real.new_empty(0), self.m_real.new_empty(0)
+        n = self.n_in
+        return self.m_real[n:].gather(0, self.anchor)[0], self.m_imag[n:].gather(0, self.anchor)[0]
+
+    def _field_map(self) -> Tensor:
+        """The linear map that detection sees, (n_in, n_out), before the gain."""
+        real, imag = self.m_real[: self.n_in], self.m_imag[: self.n_in]
+        if not self.detection.anchors:
+            return real
+        a_real, a_imag = self._anchor_field()
+        return (real * a_real + imag * a_imag) / torch.hypot(a_real, a_imag)
+
+    def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        code = self.encoder.quantize(error, gen)
+        y = self._see(code.clamp_min(0).ceil(), gen)
+        if self.encoder.name == "ternary":
+            y = y - self._see((-code).clamp_min_(0).ceil_(), gen)
+        elif self.detection.linear:
+            y = 2 * y - self.ones_response
+        if self.decorrelation is not None:
+            self.relax(self.latency(len(error)), gen)
+        return y * (self.gain / math.sqrt(3))
+
+    def _see(self, image: Tensor, gen: torch.Generator | None) -> Tensor:
+        """What detection makes of one binary image per sample, (B, n_in) to (B, n_out)."""
+        n = self.n_in
+        a_real, a_imag = self._anchor_field()
+        light = self.anchor_light if self.detection.anchors else a_real
+        mean = image.sum(1, keepdim=True) * (2 / n)
+        field = Field(image @ self.m_real[:n], image @ self.m_imag[:n], mean, a_real, a_imag, light)
+        return self.detection.detect(field, self.camera, gen)
+
+    def effective(self) -> Tensor | None:
+        """Re M (turned by the phase of the anchors) times the gain; None for intensities."""
+        return self._field_map() * (self.gain / math.sqrt(3)) if self.detection.linear else None
+
+    @torch.no_grad()
+    def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
+        """Let the medium decorrelate; calibrations stay as they were."""
+        if self.decorrelation is None or not seconds:
+            return
+        rho = math.exp(-seconds / self.decorrelation)
+        fresh = self._spread.to(self.m_real).view(-1, 1) * math.sqrt(1 - rho * rho)
+        for m in (self.m_real, self.m_imag):
+            m.mul_(rho).addcmul_(normal(m, gen), fresh)

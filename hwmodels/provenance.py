@@ -1,0 +1,19 @@
+"""Where the constants of a published device come from."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Verified = Literal["", "read", "second-hand", "remembered"]
+Tier = Literal["", "single device", "array measured"]
+
+
+class Provenance:
+    """What a preset says about its constants, beside ``source``, the text they were taken from."""
+
+    fitted_from: ClassVar[str] = ""
+    """The measurement that they were fitted to; empty for a model without one device behind it."""
+    verified: ClassVar[Verified] = ""
+    """Whether they were read in ``source``, taken second-hand, or remembered; empty for a model's plain defaults."""
+    tier: ClassVar[Tier] = ""
+    """Whether they describe one good device, or a whole measured array with its broken devices."""

@@ -1,0 +1,193 @@
+"""How an update reaches a device as pulses: expected counts for a whole batch, or exact stochastic trains per sample.
+
+An outer-product update w += lr d x^T needs no digital multiplication on a crossbar: rows and columns send random pulses
+and a device steps where two coincide (Gokmen and Vlasov 2016). ``PulseDriven.write`` draws the number of coincidences
+per device from its expectation; :func:`write_outer` plays the trains.
+
+Where the two must differ: (1) a train of S slots cannot move a device by more than S pulses, a written change is never
+cut; (2) samples whose changes cancel still cost pulses, steps and noise when they are played one by one, but not when
+the batch is summed first; (3) the n-th pulse of a nonlinear device sees the device after n - 1 noisy steps, and a bound
+cuts every pulse, where the expected count sees the mean and is cut once.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Cells, Device
+from hwmodels.errors import NeurofaError
+
+
+class PulseDriven(Device):
+    """A device that changes by identical voltage pulses, up or down."""
+
+    @abstractmethod
+    def granularity(self, cells: Cells) -> Tensor:
+        """The nominal change of a weight by one pulse: 0-dim, > 0, in the unit of the weights."""
+
+    @abstractmethod
+    def advance(
+        self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
+    ) -> Cells:
+        """Send pulses.
+
+        Args:
+            cells: the present cells.
+            count: pulses per device, whole numbers >= 0, shaped as the weights.
+            rise: where they go up, boolean, same shape.
+            gen: source of the cycle-to-cycle noise.
+            spread: further variance of the count (pulses^2, >= 0), taken as Gaussian; None for none.
+
+        Returns:
+            The cells afterwards.
+        """
+
+    def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
+        """What happens once per mini-batch, after its pulses (decay, diffusion, refresh); default: nothing."""
+        return cells
+
+    def pulse(self, cells: Cells, count: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Send exactly ``count`` pulses (whole numbers, shaped as the weights; negative: downwards)."""
+        return self.advance(cells, count.abs(), count > 0, gen)
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Realise a change by the pulses that one stochastic train would bring on average, then end the mini-batch.
+
+        With k = |change| / granularity the count is floor(k + U). A train of S = ceil(max k) slots has the variance
+        k (1 - k/S), which is more than that of the rounding where k > 1 occurs: the rest enters the noise of the step.
+
+        Args:
+            cells: the present cells.
+            change: requested addition to the weights, same shape, dimensionless.
+            gen: source of counts and noise, on the cells' device.
+
+        Returns:
+            The cells afterwards.
+
+        Raises:
+            NeurofaError: no generator.
+        """
+        if gen is None:
+            raise NeurofaError("got no generator for a pulsed device; expected a torch.Generator; pass gen=...")
+        k = change / self.granularity(cells)
+        rise = k > 0
+        k.abs_()
+        u = torch.rand(k.shape, generator=gen, dtype=k.dtype, device=k.device)
+        count = u.add_(k).floor_()
+        slots = k.amax().ceil().clamp_(min=1) if k.numel() else k.new_ones(())
+        whole = k.floor()
+        spread = (k - whole).square_().add_(whole).sub_(k.square_().div_(slots)).clamp_(min=0)
+        return self.settle(self.advance(cells, count, rise, gen, spread), gen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PulseTrain:
+    """Translation of numbers into pulse probabilities.
+
+    With S slots, p(x_j) = min(1, b |x_j|) and p(d_i) = min(1, a |d_i|), a b = lr / (dw S), the expected number of
+    coincidences is S p(x_j) p(d_i) = lr |x_j d_i| / dw as long as no probability is cut at 1.
+
+    Args:
+        slots: length S of a train, at least 1.
+        fit_length: shorten the train of a sample to ceil(lr max|x| max|d| / dw) slots.
+        balance: give the largest x and the largest d the same probability; where S slots are too few, cut d, not x.
+    """
+
+    source = "Gokmen and Vlasov 2016, Front. Neurosci. 10:333; Gokmen, Onen and Haensch 2017, Front. Neurosci. 11:538"
+
+    slots: int = 31
+    fit_length: bool = True
+    balance: bool = True
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise NeurofaError(f"got PulseTrain(slots={self.slots}); expected 1 or more; 31 is the default")
+
+    def probabilities(self, x: Tensor, d: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pulse probabilities of every sample.
+
+        Args:
+            x: inputs, (B, n_in).
+            d: directions at the outputs, (B, n_out).
+            rate: lr / dw, pulses per unit of x d, 0-dim, >= 0.
+
+        Returns:
+            p(x) shaped as ``x``, p(d) shaped as ``d``, and the used slots S, (B, 1), whole numbers from 0.
+        """
+        tiny = torch.finfo(x.dtype).tiny
+        top_x = x.abs().amax(1, keepdim=True)
+        top_d = d.abs().amax(1, keepdim=True)
+        wanted = rate * top_x * top_d
+        full = torch.full_like(wanted, self.slots)
+        used = torch.minimum(wanted.ceil(), full) if self.fit_length else full * (wanted > 0)
+        a = (rate / used.clamp(min=1)).sqrt()
+        b = a
+        if self.balance:
+            top_d = torch.where(wanted > full, top_d * full / wanted.clamp(min=tiny), top_d)
+            ratio = (top_x.clamp(min=tiny) / top_d.clamp(min=tiny)).sqrt()
+            a, b = a * ratio, b / ratio
+        return (b * x.abs()).clamp_(max=1), (a * d.abs()).clamp_(max=1), used
+
+
+def write_outer(
+    device: PulseDriven,
+    cells: Cells,
+    x: Tensor,
+    d: Tensor,
+    *,
+    lr: float,
+    gen: torch.Generator,
+    train: PulseTrain | None = None,
+) -> Cells:
+    """Play the update w += lr sum_b d_b x_b^T with stochastic pulse trains: sample by sample, one step per coincidence.
+
+    The reference for :meth:`PulseDriven.write`, and as slow as the physics: every sample costs as many steps of the
+    whole matrix as its largest count of coincidences, which is brought to the host to know when to stop.
+
+    Args:
+        device: its :meth:`~PulseDriven.advance` is called with counts of 0 and 1.
+        cells: the present cells of an (n_out, n_in) matrix.
+        x: inputs, (B, n_in).
+        d: wanted directions at the outputs, (B, n_out); for descent, minus the error.
+        lr: learning rate, >= 0.
+        gen: source of the pulses and of the device's noise.
+        train: how numbers become probabilities; default :class:`PulseTrain`.
+
+    Returns:
+        The cells after the batch. E[dw] = lr sum_b d_b x_b^T for a device with constant steps, away from its bounds and
+        as long as lr |x d| stays below ``slots`` granularities.
+
+    Raises:
+        NeurofaError: a negative learning rate, or shapes that do not match.
+
+    Source: Gokmen and Vlasov 2016, Front. Neurosci. 10:333, eq. 2 to 4.
+    """
+    if not 0 <= lr < math.inf:
+        raise NeurofaError(f"got lr={lr}; expected 0 or more; turn the sign of d to descend")
+    if x.dim() != 2 or d.dim() != 2 or x.shape[0] != d.shape[0]:
+        raise NeurofaError(
+            f"got x of shape {tuple(x.shape)} and d of shape {tuple(d.shape)}; expected (B, n_in) and (B, n_out);"
+            " flatten other axes"
+        )
+    train = train if train is not None else PulseTrain()
+    p_x, p_d, used = train.probabilities(x, d, lr / device.granularity(cells))
+    signs_x, signs_d = x.sign(), d.sign()
+    for b in range(x.shape[0]):
+        open_slots = torch.arange(train.slots, device=x.device)[:, None] < used[b]
+        columns = _bits(p_x[b], train.slots, gen) * open_slots * signs_x[b]
+        rows = _bits(p_d[b], train.slots, gen) * signs_d[b]
+        signed = rows.t() @ columns  # within a sample every pulse of a device has one sign
+        count, rise = signed.abs(), signed > 0
+        for k in range(int(count.amax())):
+            cells = device.advance(cells, (count > k).to(x.dtype), rise, gen)
+    return device.settle(cells, gen)
+
+
+def _bits(p: Tensor, slots: int, gen: torch.Generator) -> Tensor:
+    """Pulses of one line, (slots, n), 0 or 1."""
+    return (torch.rand((slots, p.shape[0]), generator=gen, dtype=p.dtype, device=p.device) < p).to(p.dtype)

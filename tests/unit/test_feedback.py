@@ -1,0 +1,22 @@
+"""Feedback pathways on devices."""
+
+import pytest
+import torch
+
+from hwmodels.registry import build
+from neurofa import Learner
+
+
+@pytest.mark.parametrize("rule", ["dfa", "dkp", "fa"])
+def test_a_wide_feedback_fits_into_the_range_of_its_device(rule):
+    """The device sees the fan-in of the pathway, o, not the width of the network."""
+    made = []
+    for device in ("digital", "fixed(bits=8)"):
+        network = build("network", "mlp(hidden=[400, 400])", input_shape=(6,), outputs=5)
+        spec = f"{rule}(feedback=dense(device={device}))"
+        learner = Learner(network, spec, optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+        matrix = learner.rule.feedback.matrix() if rule != "fa" else learner.rule.beside("dense1")["weight"]
+        made.append(matrix.weight.detach().flatten())
+    step = 3 / 127 / (5**0.5 if rule != "fa" else 400**0.5)
+    assert float((made[0] - made[1]).abs().max()) <= step / 2 * 1.001
+    assert float(made[1].abs().max()) > 0.9 * float(made[0].abs().max())
