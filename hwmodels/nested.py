@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwmodels.device import Cells, Device
+from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
 
@@ -12,10 +13,15 @@ def inner_device(outer: Device, key: str) -> Device:
     Args:
         outer: while it is being constructed.
         key: its field that holds the device or its spec.
+
+    Raises:
+        NeurofaError: the field holds something else.
     """
     inner = build("device", getattr(outer, key))
     if not isinstance(inner, Device):
-        raise TypeError(f"got {type(inner).__name__} for {key}; expected a device or its spec")
+        raise NeurofaError(
+            f"got {type(inner).__name__} for {outer.name}({key}=...); expected a device or its spec; use digital"
+        )
     object.__setattr__(outer, key, inner)
     object.__setattr__(outer, "bounded", inner.bounded)
     return inner

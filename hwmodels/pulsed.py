@@ -111,23 +111,20 @@ class Pulsed(PulseDriven, Provenance):
             raise NeurofaError(f"got {self._label}({key}={getattr(self, key)}); expected {expected}; {remedy}")
 
     @abstractmethod
-    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
-        """Mean signed step of the next n pulses.
+    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+        """The next n pulses together.
 
         Args:
             v: present states, device units.
             n: number of pulses, whole numbers >= 1.
             step: each device's own step in the wanted direction, signed, device units.
-            rise: where the pulses go up.
+            rise: 1 where the pulses go up, 0 where they go down.
             cells: each device's further constants.
 
         Returns:
-            (E[v after n pulses] - v) / n, device units; exact for n = 1.
+            The mean signed step (E[v after n pulses] - v) / n, device units, exact for n = 1; and the variance of v
+            after n pulses in units of dw_min_std^2, device units squared, a new tensor.
         """
-
-    def noise(self, v: Tensor, n: Tensor, mean: Tensor, step: Tensor, cells: Cells) -> Tensor:
-        """Variance of a change by n pulses (0 or more), device units squared; default: n (dw_min_std mean)^2."""
-        return mean.square().mul_(n).mul_(self.dw_min_std**2)
 
     def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
         """Draw the constants of every device (further ones in subclasses)."""
@@ -194,11 +191,12 @@ class Pulsed(PulseDriven, Provenance):
     ) -> Cells:
         """Move by ``count`` steps of the model, with their noise, within the bounds."""
         v = cells["weight"]
-        step = torch.where(rise, cells["up"], cells["down"].neg())
-        mean = self.mean_step(v, count.clamp(min=1), step, rise, cells)
+        touched = count.clamp(max=1)
+        step = torch.lerp(cells["down"].neg(), cells["up"], rise)
+        mean, variance = self.run(v, count.clamp(min=1), step, rise, cells)
         moved = mean * count
         if self.dw_min_std or spread is not None:
-            variance = self.noise(v, count, mean, step, cells)
+            variance.mul_(touched).mul_(self.dw_min_std**2)
             if spread is not None:
                 variance.addcmul_(mean.square(), spread)
             variance.mul_(moved.abs().reciprocal_().mul_(self.w_max - self.w_min).clamp_(max=1))
@@ -206,7 +204,7 @@ class Pulsed(PulseDriven, Provenance):
         v = moved.add_(v).clamp_(cells["bottom"], cells["top"])
         after = {**cells, "weight": v}
         if self.write_noise_std:
-            after["visible"] = torch.where(count > 0, self._visible(v, gen), cells["visible"])
+            after["visible"] = torch.lerp(cells["visible"], self._visible(v, gen), touched)
         return after
 
     def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:

@@ -39,7 +39,8 @@ class PulseDriven(Device):
         Args:
             cells: the present cells.
             count: pulses per device, whole numbers >= 0, shaped as the weights.
-            rise: where they go up, boolean, same shape.
+            rise: 1 where they go up, 0 where they go down, in the dtype and shape of the weights (a float, because
+                picking by a mask is many times slower on a CPU than interpolating with one).
             gen: source of the cycle-to-cycle noise.
             spread: further variance of the count (pulses^2, >= 0), taken as Gaussian; None for none.
 
@@ -53,7 +54,7 @@ class PulseDriven(Device):
 
     def pulse(self, cells: Cells, count: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Send exactly ``count`` pulses (whole numbers, shaped as the weights; negative: downwards)."""
-        return self.advance(cells, count.abs(), count > 0, gen)
+        return self.advance(cells, count.abs(), (count > 0).to(count.dtype), gen)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Realise a change by the pulses that one stochastic train would bring on average, then end the mini-batch.
@@ -75,7 +76,7 @@ class PulseDriven(Device):
         if gen is None:
             raise NeurofaError("got no generator for a pulsed device; expected a torch.Generator; pass gen=...")
         k = change / self.granularity(cells)
-        rise = k > 0
+        rise = (k > 0).to(k.dtype)
         k.abs_()
         u = torch.rand(k.shape, generator=gen, dtype=k.dtype, device=k.device)
         count = u.add_(k).floor_()
@@ -182,7 +183,7 @@ def write_outer(
         columns = _bits(p_x[b], train.slots, gen) * open_slots * signs_x[b]
         rows = _bits(p_d[b], train.slots, gen) * signs_d[b]
         signed = rows.t() @ columns  # within a sample every pulse of a device has one sign
-        count, rise = signed.abs(), signed > 0
+        count, rise = signed.abs(), (signed > 0).to(x.dtype)
         for k in range(int(count.amax())):
             cells = device.advance(cells, (count > k).to(x.dtype), rise, gen)
     return device.settle(cells, gen)

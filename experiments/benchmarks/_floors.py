@@ -78,14 +78,15 @@ def conv_floor(
     weight, bias = [draw(o, i, 3, 3) for i, o, _ in maps], [draw(o) for _, o, _ in maps]
     top = dense_floor(readout, batch, direct=False, device=device)
     error = draw(batch, readout[1])
-    feedback = draw(readout[1], sum(o * s * s for _, o, s in maps)) if direct else draw(*reversed(readout))
+    feedback = [draw(readout[1], o * s * s) for _, o, s in maps] if direct else []
     ones, none = [1, 1], [0, 0]
 
     def products() -> None:
         for k, w in enumerate(weight):
             torch.conv2d(x[k], w, bias[k], padding=1)
         top()
-        torch.mm(error, feedback)
+        for b in feedback:  # each signal is dropped before the next: together they would not fit the cache
+            torch.mm(error, b)
         for k, w in enumerate(weight):
             wanted = [not direct and k > 0, True, False]
             found = aten.convolution_backward(delta[k], x[k], w, None, ones, ones, ones, False, none, 1, wanted)

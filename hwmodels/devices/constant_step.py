@@ -19,8 +19,8 @@ class ConstantStep(Pulsed, name="constant_step"):
 
     source = "Gokmen and Vlasov 2016, Front. Neurosci. 10:333"
 
-    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
-        return step
+    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+        return step, step.square().mul_(n)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ class ExpStep(Pulsed, name="exp_step"):
     v += up y_up (1 + s xi) with A_up, +gamma_up; v -= down y_down (1 + s xi) with A_down, -gamma_down; s = dw_min_std.
     With ``noise_add`` or ``noise_slope`` the standard deviation of a step is s (|step y| + noise_add + noise_slope
     |v|). Of n pulses the first is exact and the others follow the solution of dv/dn = step y(v), which is logistic in
-    exp(gamma z).
+    exp(gamma z); the noise is that of n mean steps.
 
     Args:
         A_up: amplitude of the response up; below zero the step grows towards the far bound.
@@ -55,11 +55,11 @@ class ExpStep(Pulsed, name="exp_step"):
             self._need(key, math.isfinite(getattr(self, key)), "a number", "change the value")
         self._need("a", self.a != 0 and math.isfinite(self.a), "a number other than 0", "use constant_step for a = 0")
 
-    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
+    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         # a stuck device has bounds that meet, and steps of zero: any finite slope and response will do
         slope = (2 * self.a) / (cells["top"] - cells["bottom"]).clamp_(min=1e-6 * self.w_max)
-        gamma = torch.where(rise, self.gamma_up, -self.gamma_down).to(v.dtype)
-        A = torch.where(rise, self.A_up, self.A_down).to(v.dtype)
+        gamma = (rise * (self.gamma_up + self.gamma_down)).sub_(self.gamma_down)
+        A = (rise * (self.A_up - self.A_down)).add_(self.A_down)
         exponent = (slope * v).add_(self.b).mul_(gamma)
         rate = slope.mul_(gamma)  # d(gamma z)/dv
         first = exponent.clamp(max=60).exp_().mul_(-A).add_(1).clamp_(min=0).mul_(step)
@@ -68,13 +68,11 @@ class ExpStep(Pulsed, name="exp_step"):
         capped = path.clamp(max=80)  # beyond it log(1 + y (e^x - 1)) is x + log(y), and e^x has no float32
         beyond = path.sub_(capped).mul_(response > 0)
         others = capped.expm1_().mul_(response).clamp_(min=-0.999999).log1p_().add_(beyond)
-        return first.sub_(others.div_(rate)).div_(n)
-
-    def noise(self, v: Tensor, n: Tensor, mean: Tensor, step: Tensor, cells: Cells) -> Tensor:
+        mean = first.sub_(others.div_(rate)).div_(n)
         if not (self.noise_add or self.noise_slope):
-            return super().noise(v, n, mean, step, cells)
+            return mean, mean.square().mul_(n)
         std = torch.add(mean.abs(), v.abs(), alpha=self.noise_slope).add_(self.noise_add)
-        return std.square_().mul_(n).mul_(self.dw_min_std**2)
+        return mean, std.square_().mul_(n)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,21 +63,9 @@ class LinearStep(Pulsed, name="linear_step"):
         cells["slope_down"] = down / (cells["bottom"].abs().clamp_(min=tiny) if self.own_bounds else -self.w_min)
         return cells
 
-    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
-        first, q = self._begin(v, step, cells)
-        return linear.mean_step(n, q, first)
-
-    def noise(self, v: Tensor, n: Tensor, mean: Tensor, step: Tensor, cells: Cells) -> Tensor:
-        first, q = self._begin(v, step, cells)
-        variance = linear.additive_noise(n, q, step) if self.additive else linear.relative_noise(n, q, first, mean)
-        return variance.mul_(self.dw_min_std**2)
-
-    @staticmethod
-    def _begin(v: Tensor, step: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
-        """The next step, and the relative change of the response per pulse."""
-        slope = torch.where(step > 0, cells["slope_up"], cells["slope_down"])
-        q = linear.decay(step, slope)
-        return slope.mul_(v).add_(1).clamp_(min=0).mul_(step), q
+    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+        slope = torch.lerp(cells["slope_down"], cells["slope_up"], rise)
+        return linear.run(v, n, step, slope, additive=self.additive)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,13 +92,13 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
     ) -> Cells:
         """Move along the staircase of the direction."""
-        rate = torch.where(rise, cells["rate_up"], cells["rate_down"])
-        sign = torch.where(rise, 1.0, -1.0).to(rate.dtype)
+        rate = torch.lerp(cells["rate_down"], cells["rate_up"], rise)
+        sign = rise * 2 - 1
         v = cells["weight"]
         reach = torch.expm1(-self.levels * rate).reciprocal_().mul_(-2).sub_(1)  # B - 1
         distance = reach.sub_(v * sign)
         moved = torch.expm1(-rate * count).neg_().mul_(distance)
-        variance = (count > 0).to(v.dtype).mul_((2 * self.cycle_std) ** 2)
+        variance = count.clamp(max=1).mul_((2 * self.cycle_std) ** 2)
         if spread is not None:
             variance.addcmul_((torch.expm1(-rate) * distance).square_(), spread)
         v = normal(v, gen).mul_(variance.sqrt_()).addcmul_(moved, sign).add_(v).clamp_(-1, 1)

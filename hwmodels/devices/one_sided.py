@@ -82,7 +82,7 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
         """Send the pulses that go up to G+, the others to G-, always upwards."""
         always = torch.ones_like(rise)
         after: Cells = {}
-        for side, here in (("plus", rise), ("minus", ~rise)):
+        for side, here in (("plus", rise), ("minus", 1 - rise)):
             share = None if spread is None else spread * here
             after |= pack(side, self.one.advance(unpack(side, cells), count * here, always, gen, share))
         return after
@@ -93,12 +93,14 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
         g_plus, g_minus = plus["weight"], minus["weight"]
         full = torch.maximum(g_plus, g_minus) > self.refresh_upper * self.one.w_max
         full &= torch.minimum(g_plus, g_minus) > self.refresh_lower * self.one.w_max
+        mask = full.to(g_plus.dtype)
         difference = self.value({**pack("plus", plus), **pack("minus", minus)})
         after: Cells = {}
         for side, old, wanted in (("plus", plus, difference), ("minus", minus, -difference)):
             rest = normal(wanted, gen).abs_().mul_(self.reset_std).mul_(old["scale"])
             fresh = self.one.reprogram(old, wanted.clamp(min=0) + rest, gen)
-            after |= pack(side, {k: torch.where(full, fresh[k], v) if fresh[k] is not v else v for k, v in old.items()})
+            moved = {key: torch.lerp(cell, fresh[key], mask) for key, cell in old.items() if fresh[key] is not cell}
+            after |= pack(side, {**old, **moved})
         return after
 
 

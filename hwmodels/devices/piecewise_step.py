@@ -21,9 +21,9 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
 
     The nodes stand at equal distances from the lower to the upper bound; down with ``nodes_down``; s = dw_min_std.
     Of n pulses the first is exact and the others are followed in 4 equal parts, each at the step of its middle and
-    within the bounds: over many pulses a strongly bent curve is smoothed.
+    within the bounds: over many pulses a strongly bent curve is smoothed; the noise is that of n mean steps.
 
-    Further cells: ``nodes_up``, ``nodes_down`` (one curve for all devices).
+    Further cells: ``nodes`` (those down, then those up; one curve for all devices).
 
     Args:
         nodes_up: relative step up at the nodes, at least two, >= 0.
@@ -46,30 +46,25 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
             self._need(key, good, "two or more numbers of 0 or more", "1 is the nominal step")
 
     def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
-        curves = {key: target.new_tensor(getattr(self, key)) for key in ("nodes_up", "nodes_down")}
-        return {**super().draw(target, gen), **curves}
+        return {**super().draw(target, gen), "nodes": target.new_tensor(self.nodes_down + self.nodes_up)}
 
-    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
+    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         top, bottom = cells["top"], cells["bottom"]
-        width = (top - bottom).clamp_(min=1e-6 * self.w_max)
-        up, down = cells["nodes_up"], cells["nodes_down"]
-        first = self._response(v, rise, up, down, bottom, width) * step
-        now = (v + first).clamp_(bottom, top)
-        begin = now
+        first = self._response(v, rise, cells) * step
+        now = begin = (v + first).clamp_(bottom, top)
         part = step * (n - 1) / SUBSTEPS
         for _ in range(SUBSTEPS):
-            middle = torch.addcmul(now, part, self._response(now, rise, up, down, bottom, width), value=0.5)
-            now = torch.addcmul(now, part, self._response(middle, rise, up, down, bottom, width)).clamp_(bottom, top)
-        return first.add_(now - begin).div_(n)
+            middle = torch.addcmul(now, part, self._response(now, rise, cells), value=0.5)
+            now = torch.addcmul(now, part, self._response(middle, rise, cells)).clamp_(bottom, top)
+        mean = first.add_(now - begin).div_(n)
+        return mean, mean.square().mul_(n)
 
-    @staticmethod
-    def _response(v: Tensor, rise: Tensor, up: Tensor, down: Tensor, bottom: Tensor, width: Tensor) -> Tensor:
-        position = (v - bottom).div_(width).clamp_(0, 1)
-        return torch.where(rise, _lerp(up, position), _lerp(down, position))
-
-
-def _lerp(nodes: Tensor, position: Tensor) -> Tensor:
-    at = position * (nodes.numel() - 1)
-    low = at.floor().clamp_(max=nodes.numel() - 2)
-    index = low.long()
-    return torch.lerp(nodes[index], nodes[index + 1], at - low)
+    def _response(self, v: Tensor, rise: Tensor, cells: Cells) -> Tensor:
+        nodes, bottom = cells["nodes"], cells["bottom"]
+        down, up = len(self.nodes_down), len(self.nodes_up)
+        width = (cells["top"] - bottom).clamp_(min=1e-6 * self.w_max)  # a stuck device has bounds that meet
+        last = rise * (up - down) + (down - 1)
+        at = (v - bottom).div_(width).clamp_(0, 1).mul_(last)
+        low = torch.minimum(at.floor(), last - 1)
+        index = (rise * down).add_(low).long()
+        return torch.lerp(nodes[index], nodes[index + 1], at.sub_(low))

@@ -19,7 +19,8 @@ class PowStep(Pulsed, name="pow_step"):
 
     Down: v -= down (1 - room)^g_down (1 + s xi), s = dw_min_std; the exponents are each device's own, g_up =
     |pow_gamma (1 + pow_up_down + pow_gamma_dtod xi)| and g_down = |pow_gamma (1 - pow_up_down + pow_gamma_dtod xi)|.
-    Of n pulses the first is exact and the others follow the solution of dv/dn = step room^g.
+    Of n pulses the first is exact and the others follow the solution of dv/dn = step room^g; the noise is that of n
+    mean steps.
 
     Further cells: ``power_up``, ``power_down`` (dimensionless).
 
@@ -50,11 +51,11 @@ class PowStep(Pulsed, name="pow_step"):
             cells[key] = spread.mul_(self.pow_gamma).abs_()
         return cells
 
-    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
+    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         # a stuck device has bounds that meet, and steps of zero
         width = (cells["top"] - cells["bottom"]).clamp_(min=1e-6 * self.w_max)
-        room = torch.where(rise, cells["top"] - v, v - cells["bottom"]).div_(width).clamp_(0, 1)
-        power = torch.where(rise, cells["power_up"], cells["power_down"])
+        room = torch.lerp(v - cells["bottom"], cells["top"] - v, rise).div_(width).clamp_(0, 1)
+        power = torch.lerp(cells["power_down"], cells["power_up"], rise)
         rate = step.abs() / width
         first = room.pow(power).mul_(step)
         room = room.sub_(first.abs() / width).clamp_(min=1e-12)
@@ -62,4 +63,5 @@ class PowStep(Pulsed, name="pow_step"):
         above = torch.where(above.abs() < 1e-4, 1e-4, above)  # g = 1 is the limit of the closed form
         shrink = room.pow(above).mul_(rate).mul_(n - 1).mul_(above).clamp_(min=-0.999999).log1p_().div_(above)
         others = shrink.neg_().expm1_().mul_(room).mul_(width)
-        return first.sub_(others.mul_(step.sign())).div_(n)
+        mean = first.sub_(others.mul_(step.sign())).div_(n)
+        return mean, mean.square().mul_(n)

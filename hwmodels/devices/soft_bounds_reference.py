@@ -23,7 +23,7 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
     both steps have one size, when ``subtract_symmetry`` is on. The mean of n pulses and the variance of additive noise
     are exact up to the bounds, that of multiplicative noise to first order in s^2.
 
-    Further cells: ``reference`` (ref, device units).
+    Further cells: ``reference`` (ref, device units), ``slope_up`` and ``slope_down`` (-1/bound, 1/device unit).
 
     Args:
         reference_mean: mean of the reference, device units.
@@ -55,6 +55,9 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
             # 0/0 for a stuck device, which has no symmetry point
             reference += ((up - down) / (up / cells["top"] - down / cells["bottom"])).nan_to_num_(0.0, 0.0, 0.0)
         cells["reference"] = reference
+        for side, bound in (("up", cells["top"]), ("down", cells["bottom"])):
+            # a stuck device has no step, wherever its bounds are
+            cells[f"slope_{side}"] = torch.where(cells[side] > 0, -1 / bound, 0.0)
         return cells
 
     def state(self, v: Tensor, cells: Cells) -> Tensor:
@@ -63,23 +66,9 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
     def shown(self, state: Tensor, cells: Cells) -> Tensor:
         return state - cells["reference"]
 
-    def mean_step(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> Tensor:
-        first, q = self._begin(v, step, cells)
-        return linear.mean_step(n, q, first)
-
-    def noise(self, v: Tensor, n: Tensor, mean: Tensor, step: Tensor, cells: Cells) -> Tensor:
-        first, q = self._begin(v, step, cells)
-        variance = linear.additive_noise(n, q, step) if self.additive else linear.relative_noise(n, q, first, mean)
-        return variance.mul_(self.dw_min_std**2)
-
-    @staticmethod
-    def _begin(v: Tensor, step: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
-        """The next step, and the relative change of the response per pulse."""
-        bound = torch.where(step > 0, cells["top"], cells["bottom"])
-        # a stuck device has no step, wherever its bounds are
-        slope = torch.where(step == 0, 0.0, bound.reciprocal_().neg_())
-        q = linear.decay(step, slope)
-        return slope.mul_(v).add_(1).clamp_(min=0).mul_(step), q
+    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+        slope = torch.lerp(cells["slope_down"], cells["slope_up"], rise)
+        return linear.run(v, n, step, slope, additive=self.additive)
 
 
 @dataclass(frozen=True, kw_only=True)

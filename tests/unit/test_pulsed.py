@@ -26,7 +26,7 @@ MODELS = {
     "pow_step": 0.01,
     "pow_step(pow_gamma=2.5)": 0.01,
     "pow_step(pow_gamma=0.6, pow_gamma_dtod=0)": 0.01,
-    "piecewise_step(nodes_up=[1, 0.8, 0], nodes_down=[0, 2, 1])": 0.05,
+    "piecewise_step(nodes_up=[1, 0.8, 0], nodes_down=[0, 2, 1.5, 1])": 0.05,
 }
 
 
@@ -228,6 +228,11 @@ def test_reprogramming_keeps_the_devices():
 def test_wrong_constants_are_refused(spec, message):
     with pytest.raises(NeurofaError, match=message):
         build("device", spec)
+
+
+def test_a_nested_device_must_be_one():
+    with pytest.raises(NeurofaError, match="a device or its spec"):
+        find("device", "wear")(device=3)
 
 
 def test_a_full_pair_is_refreshed():
