@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -126,11 +125,11 @@ class Affine(Layer):
             error: (B, *out_shape) error at the activation's input.
         """
         if self.norm is None:
-            return replace(view, delta=error)
+            return view.worked_out(error)
         delta, gain, shift = self.norm.backward(error, view.params.get("gain"), view.after)
         partial: Directions = {} if gain is None or shift is None else {"gain": gain, "shift": shift}
         # Kept for the return path, which has a gain of its own.
-        return replace(view, delta=delta, partial=partial, below=error if partial else None)
+        return view.worked_out(delta, partial, error if partial else None)
 
     def pullback(self, view: LocalView) -> Directions:
         if view.delta is None:

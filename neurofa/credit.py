@@ -21,7 +21,14 @@ Emit = Callable[[str, Layer, LocalView, Directions], None]
 
 
 def assign(
-    network: Network, rule: Rule, tick: Tick, teaching: Teaching, emit: Emit, gen: torch.Generator | None = None
+    network: Network,
+    rule: Rule,
+    tick: Tick,
+    teaching: Teaching,
+    emit: Emit,
+    gen: torch.Generator | None = None,
+    *,
+    release: bool = False,
 ) -> None:
     """Let the rule assign credit to every layer of one tick.
 
@@ -32,33 +39,51 @@ def assign(
         teaching: error (B, o) and target (B, o).
         emit: receives the directions, summed over the batch, as soon as they are known.
         gen: source of the pathway's read noise and stochastic rounding.
+        release: take each view out of the tick when its turn comes, so that its memory is free for the next.
     """
     rule.begin(teaching, gen)
-    chained, above = rule.chained, None
-    names = network.names
-    for index in range(len(names) - 1, -1, -1):
-        name, layer, view = names[index], network.layer(names[index]), tick.views[names[index]]
+    above: Tensor | None = None
+    for index, (name, layer) in reversed(list(enumerate(network.items()))):
+        view = tick.views.pop(name) if release else tick.views[name]
         if isinstance(layer, Carrier) or not view.params:
-            above = _carry(layer, view, above) if chained and above is not None and index else above
-            continue
-        last = name == network.readout
-        if last:
-            view = layer.localise(replace(view, error=teaching.error))
+            above = _carry(layer, view, above) if above is not None and index else above
         else:
-            error = rule.deliver(name, replace(teaching, above=above) if chained else teaching)
-            if error is None:
-                continue
-            view = rule.localise(layer, replace(view, error=error))
-        directions = rule.update(layer, view)
-        if chained and index:
-            sent = _encoded(layer, view, rule, teaching, gen) if last else view
-            assert sent.returns is not None
-            above = layer.transpose(sent, sent.returns)
-        emit(name, layer, view, directions)
+            offered = Teaching(teaching.error, teaching.target, above)
+            above = _learn(name, layer, view, rule, offered, emit, gen, last=name == network.readout, lowest=not index)
+
+
+def _learn(
+    name: str,
+    layer: Layer,
+    view: LocalView,
+    rule: Rule,
+    teaching: Teaching,
+    emit: Emit,
+    gen: torch.Generator | None,
+    *,
+    last: bool,
+    lowest: bool,
+) -> Tensor | None:
+    """Serve one layer; what it needed is free again when the next one begins. Returns the error for the one below."""
+    if last:
+        view = layer.localise(view.given(teaching.error))
+    else:
+        error = rule.deliver(name, teaching)
+        if error is None:
+            return teaching.above
+        view = rule.localise(layer, view.given(error))
+    directions = rule.update(layer, view)
+    above = None
+    if rule.chained and not lowest:
+        sent = _encoded(layer, view, rule, teaching, gen) if last else view
+        assert sent.returns is not None
+        above = layer.transpose(sent, sent.returns)
+    emit(name, layer, view, directions)
+    return above
 
 
 def _carry(layer: Layer, view: LocalView, above: Tensor) -> Tensor:
-    seen = layer.localise(replace(view, error=above))
+    seen = layer.localise(view.given(above))
     return layer.transpose(seen, {})
 
 

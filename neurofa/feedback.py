@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,19 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
             else projected[:, part]
             for name, part in self.slices.items()
         }
+
+    def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
+        """Take one batch of errors, and answer with the teaching signal of a layer when it is asked for.
+
+        Args:
+            error: (B, o).
+            gen: source of the pathway's noise, drawn once for all layers.
+
+        Returns:
+            From a layer's name to its signal, (B, *out_shape).
+        """
+        signals: dict[str, Tensor] = self(error, gen)
+        return signals.__getitem__
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
         """Return weights of one affine map, oriented as its forward weights (chained rules).
@@ -126,6 +140,23 @@ class MatrixFeedback(RandomMatrices, ABC):
 
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         return nn.functional.linear(error, self.b.read(gen))
+
+    def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
+        if not any(len(shape) == 3 for shape in self.shapes.values()):
+            return super().send(error, gen)
+        # One product a layer, when it is due: to images, all signals together are larger than all activations.
+        b = self.b.read(gen)
+
+        def signal(name: str) -> Tensor:
+            rows, shape = b[self.slices[name]], self.shapes[name]
+            if len(shape) != 3 or error.device.type != "cpu":
+                return nn.functional.linear(error, rows).view(-1, *shape)
+            c, h, w = shape
+            # Convolutions want the channel innermost; the o columns are reordered more cheaply than B signals.
+            inner = rows.view(c, h * w, -1).transpose(0, 1).reshape(rows.shape)
+            return nn.functional.linear(error, inner).view(-1, h, w, c).permute(0, 3, 1, 2)
+
+        return signal
 
     def matrix(self) -> Synapses | None:
         return self.b

@@ -82,6 +82,26 @@ class LocalView:
     below: Tensor | None = None
     """(B, *in_shape): error at the own input, where it was found on the way."""
 
+    def given(self, error: Tensor) -> LocalView:
+        """The same view with an error that has been delivered."""
+        return LocalView(self.x, self.y, self.params, self.before, self.after, self.returns, error, self.graph)
+
+    def worked_out(self, delta: Tensor, partial: Directions | None = None, below: Tensor | None = None) -> LocalView:
+        """The same view with what the layer has worked out of the error."""
+        return LocalView(
+            self.x,
+            self.y,
+            self.params,
+            self.before,
+            self.after,
+            self.returns,
+            self.error,
+            self.graph,
+            delta,
+            partial or {},
+            below,
+        )
+
 
 class Layer(nn.Module, Registered, ABC, kind="layer"):
     """A differentiable map with its own weights, and the local arithmetic of its own learning.
@@ -97,6 +117,8 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     def __init__(self) -> None:
         super().__init__()
         self.synapses = nn.ModuleDict()
+        # by plain name, without the cost of module look-ups in every step
+        self._own: dict[str, Synapses] = {}
 
     @abstractmethod
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -128,21 +150,19 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
     def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
         """Own weights as this pass sees them."""
-        return {_plain(key): synapses.read(gen) for key, synapses in self.synapses.items()}  # type: ignore[operator]
+        return {key: synapses.read(gen) for key, synapses in self._own.items()}
 
     def stored(self) -> dict[str, Tensor]:
         """Own weights as they are stored, without the noise of reading them."""
-        return {_plain(key): synapses.weight.detach() for key, synapses in self.synapses.items()}  # type: ignore[operator]
+        return {key: synapses.weight.detach() for key, synapses in self._own.items()}
 
     def synapse(self, name: str) -> Synapses:
         """The synapses of one weight."""
-        synapses = self.synapses[_safe(name)]
-        assert isinstance(synapses, Synapses)
-        return synapses
+        return self._own[name.replace("/", ".")]
 
     def add_synapses(self, name: str, target: Tensor, device: Device, gen: torch.Generator | None) -> None:
         """Create the synapses of one weight."""
-        self.synapses[_safe(name)] = Synapses(target, device, gen)
+        self._own[name] = self.synapses[_safe(name)] = Synapses(target, device, gen)
 
     def record(
         self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
@@ -256,7 +276,3 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
 def _safe(name: str) -> str:
     """Module names may not hold dots."""
     return name.replace(".", "/")
-
-
-def _plain(name: str) -> str:
-    return name.replace("/", ".")

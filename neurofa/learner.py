@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -94,12 +95,14 @@ class Learner:
         outcome = self.loss.outcome(tick.y, target)
         if x.device.type == "cpu":
             self.check_finite(outcome.value, x)
-        assign(network, rule, tick, Teaching(outcome.error, outcome.target), self._emit(len(x)), self.gen)
         if network.training:
             network.absorb(tick)
+        mirrors = rule.noise if rule.noise is not None and self.steps % rule.noise.every == 0 else None
+        taught = Teaching(outcome.error, outcome.target)
+        assign(network, rule, tick, taught, self._emit(len(x)), self.gen, release=mirrors is None)
         self._deposit.finish()
-        if rule.noise is not None and self.steps % rule.noise.every == 0:
-            self._mirror(rule.noise, tick)
+        if mirrors is not None:
+            self._mirror(mirrors, tick)
         self.steps += 1
         return StepResult(outcome.value, tick.y)
 
@@ -130,7 +133,7 @@ class Learner:
         Raises:
             NeurofaError: naming the first layer whose input or output is not finite.
         """
-        if bool(loss.isfinite()):
+        if math.isfinite(loss.item()):
             return
         if not bool(x.isfinite().all()):
             raise NeurofaError(

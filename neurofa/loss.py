@@ -84,7 +84,7 @@ def one_hot(labels: Tensor, y: Tensor) -> Tensor:
             f" ({len(y)},); check the data set or use loss mse"
         )
     if labels.device.type == "cpu" and len(labels):
-        low, high = int(labels.min()), int(labels.max())
+        low, high = map(int, labels.aminmax())
         if low < 0 or high >= classes:
             bad = low if low < 0 else high
             raise NeurofaError(

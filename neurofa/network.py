@@ -102,6 +102,7 @@ class Network(nn.Module):
         for index, layer in enumerate(layers):
             layer.initialise(physics, gen)
             self.layers[f"{layer.name}{index}"] = layer
+        self._chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         self.shapes = self._shapes()
         self.readout = self.names[-1]
 
@@ -112,7 +113,7 @@ class Network(nn.Module):
 
     def items(self) -> Iterator[tuple[str, Layer]]:
         """Names and layers, from input to readout."""
-        return iter(self.layers.items())  # type: ignore[arg-type]
+        return iter(self._chain)
 
     def layer(self, name: str) -> Layer:
         """The layer of that name.

@@ -88,9 +88,11 @@ class BatchNorm(Norm, name="batch"):
 
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
         trained = "mean" in kept
+        pre = kept["pre"]
+        inner = pre.dim() == 4 and pre.is_contiguous(memory_format=torch.channels_last)
         d, d_gain, d_shift = aten.native_batch_norm_backward(
-            error.contiguous(),
-            kept["pre"],
+            error.contiguous(memory_format=torch.channels_last if inner else torch.contiguous_format),
+            pre,
             gain,
             None if trained else self.running_mean,
             None if trained else self.running_var,

@@ -143,10 +143,10 @@ class Direct(Rule, ABC):
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._signal = self.encoder.quantize(self.signal(teaching), gen)
-        self._delivered: dict[str, Tensor] = self.feedback(self._signal, gen)
+        self._ask = self.feedback.send(self._signal, gen)
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
-        return self._delivered[name]
+        return self._ask(name)
 
 
 class Chained(Rule, ABC):

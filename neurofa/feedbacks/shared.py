@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from hwmodels.device import Device
 from hwmodels.quantize import Format
@@ -42,6 +45,9 @@ class Shared(MatrixFeedback, name="shared"):
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
         return Feedback.draw(self, shape, gen)
+
+    def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
+        return Feedback.send(self, error, gen)
 
     def matrix(self) -> Synapses | None:
         """Shared rows cannot follow each layer: the pathway stays fixed."""

@@ -88,7 +88,8 @@ class Block(Layer, name="block"):
         # Clones: running statistics are updated in place inside, and only `absorb` may keep them.
         buffers = {key: self.get_buffer(_buffer(key)).clone() for key in self._buffers_of}
         with self._seeded(x, state):
-            y = functional_call(self.skeleton, {**params, **buffers}, (x,))
+            # Plain order: a strided 1x1 convolution inside is not safe with the channel innermost (see Conv2d).
+            y = functional_call(self.skeleton, {**params, **buffers}, (x.contiguous(),))
         return y, buffers if self.training else {}
 
     @contextmanager

@@ -30,12 +30,21 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         y, index = nn.functional.max_pool2d_with_indices(x, [self.size] * 2, [self.stride] * 2)
         return y, {"index": index}
 
+    def record(
+        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
+    ) -> tuple[Tensor, State, None]:
+        # the index is twice as large as the image, and only a returning error needs it
+        y, after = self.compute(params, x, state)
+        return y, after if below else {}, None
+
     def localise(self, view: LocalView) -> LocalView:
         return view
 
     def transpose(self, view: LocalView, weights: Params) -> Tensor:
+        # a tick that was recorded for a direct rule has no index
+        after = view.after or self.compute({}, view.x, {})[1]
         return aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
-            view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], [1, 1], False, view.after["index"]
+            view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], [1, 1], False, after["index"]
         )
 
     def module(self) -> nn.Module:

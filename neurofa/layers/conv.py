@@ -62,15 +62,25 @@ class Conv2d(Affine, name="conv2d"):
         )
         self.c_in, self.kernel, self.stride, self.padding, self.groups = c_in, kernel, stride, padding, groups
 
+    def _ordered(self, images: Tensor) -> Tensor:
+        """The same images in the memory order that the CPU's kernels are fastest for: the channel innermost.
+
+        Not for strided 1x1 kernels: there oneDNN writes past its workspace (uxlfoundation/oneDNN issue 6035).
+        """
+        if images.device.type != "cpu":
+            return images
+        inner = self.kernel > 1 or self.stride == 1
+        return images.contiguous(memory_format=torch.channels_last if inner else torch.contiguous_format)
+
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return nn.functional.conv2d(x, weight, bias, self.stride, self.padding, 1, self.groups)
+        return nn.functional.conv2d(self._ordered(x), weight, bias, self.stride, self.padding, 1, self.groups)
 
     def outer(self, delta: Tensor, x: Tensor) -> Direction:
         weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
-        return self._backward(delta, x, weight, (False, True))[1]
+        return self._backward(self._ordered(delta), self._ordered(x), weight, (False, True))[1]
 
     def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        return self._backward(delta, x, weight, (True, False))[0]
+        return self._backward(self._ordered(delta), self._ordered(x), weight, (True, False))[0]
 
     def correlate(self, y: Tensor, noise: Tensor) -> Direction:
         weight = noise.new_empty(1).expand(self.weight_shape)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from hwmodels.registry import build
-from neurofa import Learner, Network
+from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.credit import assign
 from neurofa.layer import Outer
 from neurofa.randomness import generator
@@ -66,6 +66,18 @@ def test_bp_equals_autograd(which, dtype, tolerance):
         # The bias in front of a batch norm has gradient zero: its rounding is judged against the whole gradient.
         size = max(float(gradient.norm()), 0.05 * scale)
         assert float((got[key] - gradient).norm()) <= tolerance * size, key
+
+
+def test_strided_convolutions_of_one_pixel_behind_others_equal_autograd():
+    # with the channel innermost these kernels write past their workspace in oneDNN (uxlfoundation/oneDNN issue 6035)
+    layers = [Conv2d(3, 4, 3, padding=1, activation="relu"), Conv2d(4, 8, 1, stride=2), Flatten(), Dense(128, 10)]
+    network = Network(layers, (3, 8, 8)).float()
+    x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(16) % 10
+    for _ in range(20):
+        got = directions(network, "bp", x, labels)
+    for key, gradient in by_autograd(network, x, labels).items():
+        assert torch.allclose(got[key], gradient, rtol=1e-4, atol=1e-5), key
 
 
 @pytest.mark.parametrize("which", NETWORKS)
