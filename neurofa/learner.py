@@ -148,8 +148,8 @@ class Learner:
                     " numbers; lower the learning rate or the feedback gain"
                 )
         raise NeurofaError(
-            f"got a loss of {float(loss)} at step {self.steps} from finite outputs; expected a finite loss; check the"
-            " targets"
+            f"got a loss of {float(loss)} at step {self.steps} from finite outputs; expected a finite loss; lower the"
+            " learning rate, or check the targets"
         )
 
     @torch.no_grad()
