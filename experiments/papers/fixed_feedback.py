@@ -206,4 +206,5 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
 
 
 def _percent(share: object) -> float | None:
-    return 100 * share if isinstance(share, int | float) else None
+    # rounded, so that equal accuracies have a margin of zero
+    return round(100 * share, 6) if isinstance(share, int | float) else None

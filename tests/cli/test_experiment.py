@@ -114,6 +114,8 @@ def test_checks_follow_the_figures() -> None:
     made = {check.name: check for check in checks("mnist", lines(**good))}
     assert made["mnist: bp test accuracy, %"].holds
     assert made["mnist: distance of kp from bp, points"].value == pytest.approx(0.2)
+    tied = {check.name: check for check in checks("mnist", lines(**{**good, "drtp": 0.1 + 0.853}))}
+    assert not tied["mnist: margin of drtp over readout_only, points"].holds
     assert made["mnist: distance of kp from bp, points"].holds
     assert not made["mnist: margin of drtp over readout_only, points"].holds
     assert made["mnist: margin of dfa over readout_only, points"].value == pytest.approx(2.6)
