@@ -1,8 +1,8 @@
 """The asymmetric affine op: forward with W, return with B; and the mode that puts it under any torch module.
 
 Inside a block of several affine maps a chained rule may not send errors through the maps' own transposes. While
-:class:`Asymmetric` is active, every ``linear``, ``conv2d`` and normalisation whose weight has a return weight computes
-forward as usual and returns its error through that weight instead.
+:func:`returning_mode` is active, every ``linear``, ``conv2d`` and normalisation whose weight has a return weight
+computes forward as usual and returns its error through that weight instead.
 """
 
 from __future__ import annotations

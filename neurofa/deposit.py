@@ -48,7 +48,7 @@ class Depositor:
                     )
         for name, layer in network.items():
             for key, (synapses, _) in rule.plastic(name).items():
-                beside = key if key in layer.synapses else next(iter(layer.synapses))
+                beside = key if key in layer.returning else next(iter(layer.synapses))
                 self._join(synapses, layer.synapse(beside))
         self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer)
         # Changes asked of devices, kept from step to step: fresh memory of this size costs more than the work in it.

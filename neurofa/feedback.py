@@ -42,6 +42,14 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         """Create the matrices and fill ``slices``."""
 
+    def stack(self, sites: tuple[Site, ...]) -> int:
+        """Give every layer a slice of its own, one after the other; returns the total width m."""
+        at = 0
+        for site in sites:
+            self.slices[site.name] = slice(at, at + site.width)
+            at += site.width
+        return at
+
     @abstractmethod
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """Send one batch of errors through the pathway: (B, o) to (B, m), sliced by ``slices``."""
@@ -132,11 +140,7 @@ class MatrixFeedback(RandomMatrices, ABC):
     b: Synapses
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
-        at = 0
-        for site in sites:
-            self.slices[site.name] = slice(at, at + site.width)
-            at += site.width
-        self.b = Synapses(self.entries((at, outputs), outputs, gen), self.device, gen)
+        self.b = Synapses(self.entries((self.stack(sites), outputs), outputs, gen), self.device, gen)
 
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         return nn.functional.linear(error, self.b.read(gen))

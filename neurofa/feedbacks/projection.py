@@ -33,12 +33,9 @@ class Projected(Feedback):
         return self.projection.gain
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
-        at = 0
-        for site in sites:
-            self.slices[site.name] = slice(at, at + site.width)
-            at += site.width
-        if at:  # a network without hidden layers has nothing to project to
-            self.projection.open(outputs, at, gen)
+        width = self.stack(sites)
+        if width:  # a network without hidden layers has nothing to project to
+            self.projection.open(outputs, width, gen)
 
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         projected: Tensor = self.projection(error, gen) if self.slices else error[:, :0]

@@ -35,7 +35,7 @@ def test_every_registered_part_is_listed(kind: str, capsys: pytest.CaptureFixtur
 def test_listed_defaults_are_valid_specs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     for row in listed(kind, capsys):
         text = f"{row['name']}({', '.join(f'{key}={value}' for key, value in row['options'].items())})"
-        build(kind, str(parse(text)))
+        assert build(kind, str(parse(text))) is not None
 
 
 def test_without_a_kind_every_kind_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,17 @@ def test_plastic_feedback_shares_the_parameter_group_and_its_schedule():
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0125)
 
 
+def test_plastic_feedback_inside_blocks_joins_the_group_of_its_own_weight():
+    network = net("vit(width=8, heads=2, depth=1)", (3, 8, 8))
+    own = [p for name, p in network.named_parameters() if "mlp/2/weight" in name]
+    rest = [p for name, p in network.named_parameters() if "mlp/2/weight" not in name]
+    assert len(own) == 1
+    optimizer = torch.optim.SGD([{"params": rest}, {"params": own, "lr": 0.01}], lr=0.1)
+    learner = Learner(network, "kp", optimizer=optimizer)
+    back = learner.rule.beside("block1")["mlp.2.weight"].weight
+    assert [p is back for p in optimizer.param_groups[1]["params"]] == [False, True]
+
+
 def test_schedulers_work_with_the_fast_path():
     network = net()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
