@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.converters import at_least_zero, normal
+from hwmodels.converters import at_least_zero
+from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered, kind_of_parts, recipe
 

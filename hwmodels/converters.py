@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.formats.uniform import Uniform
 from hwmodels.quantize import check_bits, check_rounding
@@ -72,17 +73,6 @@ class ADC(Converter):
     def convert(self, y: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """Numbers clip(Q(y + noise xi)), in the shape and unit of ``y``."""
         return self.level(torch.add(y, normal(y, gen), alpha=self.noise) if self.noise else y, gen)
-
-
-def normal(like: Tensor, gen: torch.Generator | None) -> Tensor:
-    """Standard normal numbers in the shape, dtype and device of ``like``.
-
-    Raises:
-        NeurofaError: no generator.
-    """
-    if gen is None:
-        raise NeurofaError("got no generator for a noisy part; expected a torch.Generator; pass gen=...")
-    return torch.randn(like.shape, generator=gen, dtype=like.dtype, device=like.device)
 
 
 def at_least_zero(name: str, **values: float) -> None:

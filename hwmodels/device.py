@@ -1,13 +1,13 @@
 """The physics of one stored weight.
 
-A device holds no tensors: it is a frozen set of constants and five pure functions over *cells*, the state of the
+A device holds no tensors: it is a frozen set of constants and a few pure functions over *cells*, the state of the
 physical elements that stand for a weight matrix. ``Synapses`` (package ``neurofa``) owns the cells.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,16 @@ class Device(Registered, ABC, kind="device"):
 
     bounded: ClassVar[bool] = True
     """Whether writing stops at a largest weight."""
+
+    noisy: ClassVar[bool] = False
+    """Whether a read is more than :meth:`value`; true of every class that has a :meth:`read` of its own."""
+
+    factored: ClassVar[bool] = False
+    """Whether updates have to come as their two factors, through :meth:`write_outer`."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.noisy = cls.read is not Device.read
 
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
@@ -75,6 +85,24 @@ class Device(Registered, ABC, kind="device"):
         Returns:
             The cells afterwards.
         """
+
+    def write_outer(
+        self, cells: Cells, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None
+    ) -> Cells:
+        """Realise w += lr sum_b d_b x_b^T; default: :meth:`write` of the product.
+
+        Args:
+            cells: the present cells of an (n_out, n_in) matrix, or of kernels with n_in numbers each.
+            x: inputs, (B, n_in).
+            d: wanted directions at the outputs, (B, n_out); for descent, minus the error.
+            lr: learning rate, >= 0.
+            gen: source of randomness.
+
+        Returns:
+            The cells afterwards.
+        """
+        change = torch.mm(d.t(), x).mul_(lr)
+        return self.write(cells, change.view_as(self.value(cells)), gen)
 
     def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
         """Let time pass (retention, drift); default: nothing changes.

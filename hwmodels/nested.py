@@ -8,7 +8,7 @@ from hwmodels.registry import build
 
 
 def inner_device(outer: Device, key: str) -> Device:
-    """Build the inner device of a frozen one from its spec, in place; the outer is bounded where the inner is.
+    """Build the inner device of a frozen one from its spec, in place; what it declares holds for the outer too.
 
     Args:
         outer: while it is being constructed.
@@ -23,7 +23,8 @@ def inner_device(outer: Device, key: str) -> Device:
             f"got {type(inner).__name__} for {outer.name}({key}=...); expected a device or its spec; use digital"
         )
     object.__setattr__(outer, key, inner)
-    object.__setattr__(outer, "bounded", inner.bounded)
+    for declared in ("bounded", "factored", "noisy"):
+        object.__setattr__(outer, declared, getattr(inner, declared))
     return inner
 
 

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hwmodels.converters import ADC, DAC, at_least_zero, bit_planes, check_scale, doublings, full_scale, normal
+from hwmodels.converters import ADC, DAC, at_least_zero, bit_planes, check_scale, doublings, full_scale
+from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered, kind_of_parts, recipe
 

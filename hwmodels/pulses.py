@@ -2,7 +2,7 @@
 
 An outer-product update w += lr d x^T needs no digital multiplication on a crossbar: rows and columns send random pulses
 and a device steps where two coincide (Gokmen and Vlasov 2016). ``PulseDriven.write`` draws the number of coincidences
-per device from its expectation; :func:`write_outer` plays the trains.
+per device from its expectation; :func:`play` plays the trains.
 
 Where the two must differ: (1) a train of S slots cannot move a device by more than S pulses, a written change is never
 cut; (2) samples whose changes cancel still cost pulses, steps and noise when they are played one by one, but not when
@@ -20,70 +20,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
+from hwmodels.draws import uniform
 from hwmodels.errors import NeurofaError
-
-
-class PulseDriven(Device):
-    """A device that changes by identical voltage pulses, up or down."""
-
-    @abstractmethod
-    def granularity(self, cells: Cells) -> Tensor:
-        """The nominal change of a weight by one pulse: 0-dim, > 0, in the unit of the weights."""
-
-    @abstractmethod
-    def advance(
-        self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
-    ) -> Cells:
-        """Send pulses.
-
-        Args:
-            cells: the present cells.
-            count: pulses per device, whole numbers >= 0, shaped as the weights.
-            rise: 1 where they go up, 0 where they go down, in the dtype and shape of the weights (a float, because
-                picking by a mask is many times slower on a CPU than interpolating with one).
-            gen: source of the cycle-to-cycle noise.
-            spread: further variance of the count (pulses^2, >= 0), taken as Gaussian; None for none.
-
-        Returns:
-            The cells afterwards.
-        """
-
-    def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
-        """What happens once per mini-batch, after its pulses (decay, diffusion, refresh); default: nothing."""
-        return cells
-
-    def pulse(self, cells: Cells, count: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Send exactly ``count`` pulses (whole numbers, shaped as the weights; negative: downwards)."""
-        return self.advance(cells, count.abs(), (count > 0).to(count.dtype), gen)
-
-    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Realise a change by the pulses that one stochastic train would bring on average, then end the mini-batch.
-
-        With k = |change| / granularity the count is floor(k + U). A train of S = ceil(max k) slots has the variance
-        k (1 - k/S), which is more than that of the rounding where k > 1 occurs: the rest enters the noise of the step.
-
-        Args:
-            cells: the present cells.
-            change: requested addition to the weights, same shape, dimensionless.
-            gen: source of counts and noise, on the cells' device.
-
-        Returns:
-            The cells afterwards.
-
-        Raises:
-            NeurofaError: no generator.
-        """
-        if gen is None:
-            raise NeurofaError("got no generator for a pulsed device; expected a torch.Generator; pass gen=...")
-        k = change / self.granularity(cells)
-        rise = (k > 0).to(k.dtype)
-        k.abs_()
-        u = torch.rand(k.shape, generator=gen, dtype=k.dtype, device=k.device)
-        count = u.add_(k).floor_()
-        slots = k.amax().ceil().clamp_(min=1) if k.numel() else k.new_ones(())
-        whole = k.floor()
-        spread = (k - whole).square_().add_(whole).sub_(k.square_().div_(slots)).clamp_(min=0)
-        return self.settle(self.advance(cells, count, rise, gen, spread), gen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,14 +73,88 @@ class PulseTrain:
         return (b * x.abs()).clamp_(max=1), (a * d.abs()).clamp_(max=1), used
 
 
-def write_outer(
+class PulseDriven(Device):
+    """A device that changes by identical voltage pulses, up or down."""
+
+    @property
+    def train(self) -> PulseTrain | None:
+        """How :meth:`write_outer` plays pulse trains; None: an update comes as one matrix of expected counts."""
+        return None
+
+    @abstractmethod
+    def granularity(self, cells: Cells) -> Tensor:
+        """The nominal change of a weight by one pulse: 0-dim, > 0, in the unit of the weights."""
+
+    @abstractmethod
+    def advance(
+        self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
+    ) -> Cells:
+        """Send pulses.
+
+        Args:
+            cells: the present cells.
+            count: pulses per device, whole numbers >= 0, shaped as the weights.
+            rise: 1 where they go up, 0 where they go down, in the dtype and shape of the weights (a float, because
+                picking by a mask is many times slower on a CPU than interpolating with one).
+            gen: source of the cycle-to-cycle noise.
+            spread: further variance of the count (pulses^2, >= 0), taken as Gaussian; None for none.
+
+        Returns:
+            The cells afterwards.
+        """
+
+    def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
+        """What happens once per mini-batch, after its pulses (decay, diffusion, refresh); default: nothing."""
+        return cells
+
+    def pulse(self, cells: Cells, count: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Send exactly ``count`` pulses (whole numbers, shaped as the weights; negative: downwards)."""
+        return self.advance(cells, count.abs(), count.sign().clamp_(min=0), gen)
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Realise a change by the pulses that one stochastic train would bring on average, then end the mini-batch.
+
+        With k = |change| / granularity the count is floor(k + U). A train of S = ceil(max k) slots has the variance
+        k (1 - k/S), which is more than that of the rounding where k > 1 occurs: the rest enters the noise of the step.
+
+        Args:
+            cells: the present cells.
+            change: requested addition to the weights, same shape, dimensionless.
+            gen: source of counts and noise, on the cells' device.
+
+        Returns:
+            The cells afterwards.
+
+        Raises:
+            NeurofaError: no generator.
+        """
+        k = change / self.granularity(cells)
+        rise = k.sign().clamp_(min=0)
+        k.abs_()
+        count = uniform(k, gen).add_(k).floor_()
+        slots = k.amax().ceil().clamp_(min=1) if k.numel() else k.new_ones(())
+        whole = k.floor()
+        # what the train varies by less what the rounding does: k (1 - k/S) - f (1 - f), f the fraction of k
+        spread = torch.sub(k, whole).square_().add_(whole).addcdiv_(k.square_(), slots, value=-1).clamp_(min=0)
+        return self.settle(self.advance(cells, count, rise, gen, spread), gen)
+
+    def write_outer(
+        self, cells: Cells, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None
+    ) -> Cells:
+        """Play the update with stochastic pulse trains (:func:`play`) where the device has a ``train``."""
+        if self.train is None:
+            return super().write_outer(cells, x, d, lr=lr, gen=gen)
+        return play(self, cells, x, d, lr=lr, gen=gen, train=self.train)
+
+
+def play(
     device: PulseDriven,
     cells: Cells,
     x: Tensor,
     d: Tensor,
     *,
     lr: float,
-    gen: torch.Generator,
+    gen: torch.Generator | None,
     train: PulseTrain | None = None,
 ) -> Cells:
     """Play the update w += lr sum_b d_b x_b^T with stochastic pulse trains: sample by sample, one step per coincidence.
@@ -152,7 +164,7 @@ def write_outer(
 
     Args:
         device: its :meth:`~PulseDriven.advance` is called with counts of 0 and 1.
-        cells: the present cells of an (n_out, n_in) matrix.
+        cells: the present cells of an (n_out, n_in) matrix, or of kernels with n_in numbers each.
         x: inputs, (B, n_in).
         d: wanted directions at the outputs, (B, n_out); for descent, minus the error.
         lr: learning rate, >= 0.
@@ -164,7 +176,7 @@ def write_outer(
         as long as lr |x d| stays below ``slots`` granularities.
 
     Raises:
-        NeurofaError: a negative learning rate, or shapes that do not match.
+        NeurofaError: a negative learning rate, shapes that do not match, or no generator.
 
     Source: Gokmen and Vlasov 2016, Front. Neurosci. 10:333, eq. 2 to 4.
     """
@@ -176,19 +188,21 @@ def write_outer(
             " flatten other axes"
         )
     train = train if train is not None else PulseTrain()
+    shape = device.value(cells).shape
     p_x, p_d, used = train.probabilities(x, d, lr / device.granularity(cells))
     signs_x, signs_d = x.sign(), d.sign()
     for b in range(x.shape[0]):
         open_slots = torch.arange(train.slots, device=x.device)[:, None] < used[b]
         columns = _bits(p_x[b], train.slots, gen) * open_slots * signs_x[b]
         rows = _bits(p_d[b], train.slots, gen) * signs_d[b]
-        signed = rows.t() @ columns  # within a sample every pulse of a device has one sign
-        count, rise = signed.abs(), (signed > 0).to(x.dtype)
-        for k in range(int(count.amax())):
-            cells = device.advance(cells, (count > k).to(x.dtype), rise, gen)
+        signed = (rows.t() @ columns).view(shape)  # within a sample every pulse of a device has one sign
+        count, rise = signed.abs(), signed.sign().clamp_(min=0)
+        for _ in range(int(count.amax())):
+            cells = device.advance(cells, count.clamp(max=1), rise, gen)
+            count.sub_(1).clamp_(min=0)
     return device.settle(cells, gen)
 
 
-def _bits(p: Tensor, slots: int, gen: torch.Generator) -> Tensor:
+def _bits(p: Tensor, slots: int, gen: torch.Generator | None) -> Tensor:
     """Pulses of one line, (slots, n), 0 or 1."""
-    return (torch.rand((slots, p.shape[0]), generator=gen, dtype=p.dtype, device=p.device) < p).to(p.dtype)
+    return (uniform(p.expand(slots, -1), gen) < p).to(p.dtype)

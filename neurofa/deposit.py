@@ -51,10 +51,40 @@ class Depositor:
                 beside = key if key in layer.returning else next(iter(layer.synapses))
                 self._join(synapses, layer.synapse(beside))
         self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer)
+        self._check_factored(network, rule)
         # Changes asked of devices, kept from step to step: fresh memory of this size costs more than the work in it.
         self._asked: dict[int, Tensor] = {}
+        self._played: dict[int, tuple[Synapses, Outer, float]] = {}
         self._filled: dict[tuple[int, int], Synapses] = {}
         self._waiting = 0
+
+    def _check_factored(self, network: Network, rule: Rule) -> None:
+        """Refuse what cannot be played sample by sample."""
+        for name, layer in network.items():
+            for key in layer.synapses:
+                synapses = layer.synapse(key)
+                if not synapses.device.factored:
+                    continue
+                group = self.optimizer.param_groups[self._groups[id(synapses.weight)]]
+                if not self.direct:
+                    got, remedy = "momentum, another optimizer, clip or accumulate", "use sgd(lr=...) alone"
+                elif group["weight_decay"] or (self.decay and key in layer.returning):
+                    got, remedy = "weight decay", "switch it off"
+                elif not layer.factors(key):
+                    got, remedy = "updates that are no outer products", "use dense layers, or convolutions of one group"
+                else:
+                    continue
+                self._refuse(f"{got} for '{key}' of layer '{name}'", synapses, remedy)
+            for key, (synapses, _) in rule.plastic(name).items():
+                if synapses.device.factored:
+                    self._refuse(f"plastic feedback '{key}' at layer '{name}'", synapses, "use the device inside it")
+
+    @staticmethod
+    def _refuse(got: str, synapses: Synapses, remedy: str) -> None:
+        raise NeurofaError(
+            f"got {got} on device {synapses.device.name}; expected plain SGD of outer products, since the device plays"
+            f" each sample's update; {remedy}"
+        )
 
     def _join(self, synapses: Synapses, beside: Synapses) -> None:
         """Put a pathway weight into the parameter group of the weight beside it."""
@@ -83,6 +113,10 @@ class Depositor:
             if synapses.exact:
                 _add(now, direction, alpha=-lr / batch, beta=1.0 - lr * decay)
                 return
+            if synapses.device.factored:
+                assert isinstance(direction, Outer)
+                self._played[id(synapses)] = synapses, direction, lr / batch
+                return
             if id(synapses) not in self._asked:
                 self._asked[id(synapses)] = torch.zeros_like(weight)
             self._filled[id(synapses), 0] = synapses
@@ -106,7 +140,10 @@ class Depositor:
         if self.direct:
             for synapses in self._filled.values():
                 synapses.write(self._asked[id(synapses)], self.gen)
+            for synapses, outer, rate in self._played.values():
+                synapses.write_outer(outer.right, outer.left.neg(), lr=rate, gen=self.gen)
             self._filled.clear()
+            self._played.clear()
             self.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
             return
         self._waiting += 1

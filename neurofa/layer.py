@@ -160,6 +160,10 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """The synapses of one weight."""
         return self._own[name.replace("/", ".")]
 
+    def factors(self, name: str) -> bool:
+        """Whether the direction of that weight comes as an :class:`Outer` where its device asks for factors."""
+        return False
+
     def add_synapses(self, name: str, target: Tensor, device: Device, gen: torch.Generator | None) -> None:
         """Create the synapses of one weight."""
         self._own[name] = self.synapses[_safe(name)] = Synapses(target, device, gen)

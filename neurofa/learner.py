@@ -17,6 +17,7 @@ from neurofa.loss import Loss
 from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.randomness import generator
 from neurofa.rule import NoisePass, Rule, Teaching
+from neurofa.synapses import Synapses
 
 
 class StepResult(NamedTuple):
@@ -40,6 +41,8 @@ class Learner:
         seed: of feedback, dropout, device noise and rounding.
         accumulate: batches whose directions are averaged into one update.
         clip: largest norm of all directions together, or None.
+        fused: compile what devices make of an update into one kernel; needs a C++ compiler, the first step takes some
+            seconds for each device and shape. The numbers that devices draw are then others.
 
     Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction goes straight into its
     weight, one fused product, or to its device as the change that is asked for; every other case goes through
@@ -59,6 +62,7 @@ class Learner:
         seed: int = 0,
         accumulate: int = 1,
         clip: float | None = None,
+        fused: bool = False,
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
@@ -68,6 +72,9 @@ class Learner:
         where = next(network.parameters()).device
         self.gen = generator(seed, "learner", device=where)
         self.rule.bind(network.plan(chained=self.rule.chained), generator(seed, "feedback"))
+        for part in (*network.modules(), *self.rule.modules()):
+            if isinstance(part, Synapses):
+                part.fused = fused and not part.exact
         self._deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
         self._returns: ReturnsOf | None = self._ask_returns if self.rule.chained else None
         self.steps = 0

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hwmodels.device import Cells, Device
 from hwmodels.errors import NeurofaError
+from hwmodels.fused import compiled, draw_key
 
 
 class Synapses(nn.Module):
@@ -20,16 +21,18 @@ class Synapses(nn.Module):
         target: the weights to program, any shape.
         device: physics of one stored weight.
         gen: source of randomness for programming.
+
+    With ``fused`` set, a write is one compiled kernel (:mod:`hwmodels.fused`).
     """
 
     weight: nn.Parameter
+    fused: bool = False
 
     def __init__(self, target: Tensor, device: Device, gen: torch.Generator | None = None) -> None:
         super().__init__()
         self.device = device
         cells = device.program(target.detach(), gen)
         self.weight = nn.Parameter(device.value(cells).clone())
-        self._noisy = type(device).read is not Device.read
         self._cells = () if device.exact else tuple(cells)
         for key in self._cells:
             self.register_buffer(f"cell_{key}", cells[key])
@@ -48,7 +51,7 @@ class Synapses(nn.Module):
 
     def read(self, gen: torch.Generator | None = None) -> Tensor:
         """The weights that this pass sees: detached, with the device's read noise."""
-        return self.device.read(self.cells, gen) if self._noisy else self.weight.detach()
+        return self.device.read(self.cells, gen) if self.device.noisy else self.weight.detach()
 
     @torch.no_grad()
     def commit(self, gen: torch.Generator | None = None) -> None:
@@ -60,7 +63,22 @@ class Synapses(nn.Module):
     @torch.no_grad()
     def write(self, change: Tensor, gen: torch.Generator | None = None) -> None:
         """Ask the device for a change of the weights (same shape) that no optimizer has put into ``weight`` yet."""
-        self._store(self.device.write(self.cells, change, gen))
+        if self.fused and gen is not None:
+            compiled(self.device)(self.cells, self.weight.data, change, draw_key(gen))
+        else:
+            self._store(self.device.write(self.cells, change, gen))
+
+    @torch.no_grad()
+    def write_outer(self, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None) -> None:
+        """Ask the device for the change lr sum_b d_b x_b^T, by its factors.
+
+        Args:
+            x: (B, n_in) inputs.
+            d: (B, n_out) wanted directions; for descent, minus the error.
+            lr: learning rate, >= 0.
+            gen: source of pulses and noise.
+        """
+        self._store(self.device.write_outer(self.cells, x, d, lr=lr, gen=gen))
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:

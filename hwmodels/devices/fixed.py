@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
+from hwmodels.draws import uniform
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import check_bits, check_generator, check_rounding, work_dtype
 
@@ -99,6 +100,6 @@ class Fixed(Device, name="fixed"):
             check_generator(gen)
             # floor(U + change / s) in the memory of U: drawing U is what a write costs, and one buffer is enough.
             # The code is added afterwards, so that a small change is not rounded away beside a large code.
-            u = torch.rand(change.shape, generator=gen, dtype=work_dtype(change.dtype), device=change.device)
+            u = uniform(change.to(work_dtype(change.dtype)), gen)
             steps = u.addcdiv_(change, scale).floor_()
         return {"code": steps.add_(code).clamp_(-self.top, self.top).to(code.dtype), "scale": scale}

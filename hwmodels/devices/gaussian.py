@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
+from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 
 
@@ -50,17 +51,12 @@ class Gaussian(Device, name="gaussian"):
         weight = cells["weight"]
         if not self.read_noise:
             return weight
-        return torch.addcmul(weight, _normal(weight, gen), weight.square().mean().sqrt() * self.read_noise)
+        return torch.addcmul(weight, normal(weight, gen), weight.square().mean().sqrt() * self.read_noise)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Add the change with noise in proportion to it."""
         if not self.write_noise:
             return {"weight": cells["weight"] + change}
-        factor = _normal(change, gen).mul_(self.write_noise).add_(1)
+        factor = normal(change, gen).mul_(self.write_noise).add_(1)
         return {"weight": factor.mul_(change).add_(cells["weight"])}
 
-
-def _normal(like: Tensor, gen: torch.Generator | None) -> Tensor:
-    if gen is None:
-        raise NeurofaError("got no generator for a noisy device; expected a torch.Generator; pass gen=...")
-    return torch.randn(like.shape, generator=gen, dtype=like.dtype, device=like.device)

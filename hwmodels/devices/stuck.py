@@ -75,6 +75,12 @@ class Stuck(Device, name="stuck"):
         """Write to the inner device."""
         return {**cells, **pack("inner", self.inner.write(unpack("inner", cells), change, gen))}
 
+    def write_outer(
+        self, cells: Cells, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None
+    ) -> Cells:
+        """Write the factors to the inner device."""
+        return {**cells, **pack("inner", self.inner.write_outer(unpack("inner", cells), x, d, lr=lr, gen=gen))}
+
     def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
         """Let time pass on the inner device."""
         return {**cells, **pack("inner", self.inner.relax(unpack("inner", cells), seconds, gen))}

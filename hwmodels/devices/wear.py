@@ -12,31 +12,22 @@ from hwmodels.device import Cells, Device
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.nested import inner_device, pack, unpack
-from hwmodels.pulses import PulseDriven
+from hwmodels.pulses import PulseDriven, PulseTrain
+from hwmodels.registry import build, recipe
+
+SOURCE = "log-normal lifetimes, a common abstraction; endurance figures differ by orders of magnitude (Lanza 2019)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wear(Device, name="wear"):
-    """Counts what every device has been through, and freezes it when its endurance is used up.
+class Worn(Device):
+    """A device that is written in cycles: each write costs one cycle where the change is not zero."""
 
-    A write costs a pulse-driven device |change| / granularity pulses (the expected number), any other device one cycle
-    where the change is not zero. A worn-out device keeps its last state. With an infinite endurance this is a plain
-    ledger: its cell ``cycles`` holds the count.
+    name = "wear"
+    source = SOURCE
 
-    Cells: those of the inner device with ``inner_`` before their names; ``cycles`` and ``endurance`` (cycles), shaped
-    as the weights.
-
-    Args:
-        device: what stores the weights, a spec or a device.
-        endurance: median number of cycles of a device's life, > 0; 1e999 for a ledger.
-        spread: standard deviation of ln(endurance) between devices.
-    """
-
-    source = "log-normal lifetimes, a common abstraction; endurance figures differ by orders of magnitude (Lanza 2019)"
-
-    device: Device | str = "constant_step"
-    endurance: float = 1e6
-    spread: float = 0.0
+    device: Device | str
+    endurance: float
+    spread: float
 
     def __post_init__(self) -> None:
         inner_device(self, "device")
@@ -69,19 +60,83 @@ class Wear(Device, name="wear"):
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Write where there is life left, and count."""
-        old = unpack("inner", cells)
-        alive = cells["cycles"] < cells["endurance"]
-        new = self.inner.write(old, change, gen)
-        kept = {
-            key: torch.where(alive, cell, old[key]) if cell.shape == alive.shape and cell is not old[key] else cell
-            for key, cell in new.items()
-        }
-        if isinstance(self.inner, PulseDriven):
-            cost = change.abs() / self.inner.granularity(old)
-        else:
-            cost = (change != 0).to(change.dtype)
-        return {**cells, **pack("inner", kept), "cycles": torch.addcmul(cells["cycles"], cost, alive.to(cost.dtype))}
+        alive = self._alive(cells)
+        after = self._kept(cells, self.inner.write(unpack("inner", cells), change, gen), alive)
+        return {**after, "cycles": torch.addcmul(cells["cycles"], change.sign().abs_(), alive)}
 
     def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
         """Let time pass on the inner device."""
         return {**cells, **pack("inner", self.inner.relax(unpack("inner", cells), seconds, gen))}
+
+    def _alive(self, cells: Cells) -> Tensor:
+        """1 where there is life left, else 0."""
+        return torch.sub(cells["endurance"], cells["cycles"]).sign_().clamp_(min=0)
+
+    def _kept(self, cells: Cells, new: Cells, alive: Tensor) -> Cells:
+        """All cells, the inner ones new where there was life left."""
+        after = dict(cells)
+        for key, cell in new.items():
+            old = cells[f"inner_{key}"]
+            if cell is not old:
+                fits = cell.shape == alive.shape
+                after[f"inner_{key}"] = torch.lerp(old, cell, alive.to(cell.dtype)) if fits else cell
+        return after
+
+
+@dataclass(frozen=True, kw_only=True)
+class WornByPulses(Worn, PulseDriven):
+    """A pulse-driven device: each pulse costs one cycle."""
+
+    name = "wear"
+
+    @property
+    def inner(self) -> PulseDriven:
+        """What stores the weights."""
+        assert isinstance(self.device, PulseDriven)  # noqa: S101 (narrows the type that the recipe checked)
+        return self.device
+
+    @property
+    def train(self) -> PulseTrain | None:
+        return self.inner.train
+
+    def granularity(self, cells: Cells) -> Tensor:
+        return self.inner.granularity(unpack("inner", cells))
+
+    def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
+        return PulseDriven.write(self, cells, change, gen)
+
+    def advance(
+        self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
+    ) -> Cells:
+        """Send pulses where there is life left, and count them; the last ones of a life are sent in full."""
+        count = count * self._alive(cells)
+        if spread is not None:
+            spread = spread * count.clamp(max=1)
+        inner = self.inner.advance(unpack("inner", cells), count, rise, gen, spread)
+        return {**cells, **pack("inner", inner), "cycles": cells["cycles"] + count}
+
+    def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
+        old = unpack("inner", cells)
+        new = self.inner.settle(old, gen)
+        return cells if new is old else self._kept(cells, new, self._alive(cells))
+
+
+@recipe("device", "wear", SOURCE)
+def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
+    """Counts what every device has been through, and freezes it when its endurance is used up.
+
+    A pulse costs a pulse-driven device one cycle, a write any other device one cycle where the change is not zero. A
+    worn-out device keeps its last state. With an infinite endurance this is a plain ledger: its cell ``cycles`` holds
+    the count.
+
+    Cells: those of the inner device with ``inner_`` before their names; ``cycles`` and ``endurance`` (cycles), shaped
+    as the weights.
+
+    Args:
+        device: what stores the weights, a spec or a device.
+        endurance: median number of cycles of a device's life, > 0; 1e999 for a ledger.
+        spread: standard deviation of ln(endurance) between devices.
+    """
+    inner = build("device", device)
+    made = WornByPulses if isinstance(inner, PulseDriven) else Worn
+    return made(device=inner, endurance=endurance, spread=spread)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from hwmodels.draws import mix
 from hwmodels.projection import Projection
 
 BLOCK = 2**20
@@ -73,15 +74,3 @@ class MatrixFree(Projection, name="matrix_free"):
         like = torch.empty((), device=self.seed.device)
         return self.entries(0, self.n_in, 0, self.n_out, like)
 
-
-def mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit words in which every input bit reaches every output bit; overwrites ``x``.
-
-    x ^= x >> 16; x *= 7feb352d; x ^= x >> 15; x *= 846ca68b; x ^= x >> 16, shifts without sign, products modulo 2^32.
-    """
-    x ^= (x >> 16).bitwise_and_(0xFFFF)
-    x *= 0x7FEB352D
-    x ^= (x >> 15).bitwise_and_(0x1FFFF)
-    x *= 0x846CA68B - 2**32
-    x ^= (x >> 16).bitwise_and_(0xFFFF)
-    return x

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hwmodels.converters import at_least_zero, check_scale, full_scale, normal
+from hwmodels.converters import at_least_zero, check_scale, full_scale
+from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Programmable
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.camera import Camera
-from hwmodels.converters import normal
 from hwmodels.detection import Detection, Field
+from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Projection
 from hwmodels.quantize import Format

@@ -9,7 +9,7 @@ from hwmodels.errors import NeurofaError
 from neurofa.activations import Activation
 from neurofa.affine import Affine
 from neurofa.asymmetric import correlation_conv2d
-from neurofa.layer import Direction
+from neurofa.layer import Direction, Outer
 from neurofa.norms import Norm
 
 aten = torch.ops.aten
@@ -75,7 +75,14 @@ class Conv2d(Affine, name="conv2d"):
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return nn.functional.conv2d(self._ordered(x), weight, bias, self.stride, self.padding, 1, self.groups)
 
+    def factors(self, name: str) -> bool:
+        return name == "weight" and self.groups == 1
+
     def outer(self, delta: Tensor, x: Tensor) -> Direction:
+        if self.groups == 1 and self.synapse("weight").device.factored:
+            # the array sees one patch after another: (B * positions, n)
+            patches = nn.functional.unfold(x, self.kernel, 1, self.padding, self.stride)
+            return Outer(delta.flatten(2).transpose(1, 2).flatten(0, 1), patches.transpose(1, 2).flatten(0, 1))
         weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
         return self._backward(self._ordered(delta), self._ordered(x), weight, (False, True))[1]
 

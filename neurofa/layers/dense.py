@@ -53,6 +53,9 @@ class Dense(Affine, name="dense"):
             )
         return nn.functional.linear(x, weight, bias)
 
+    def factors(self, name: str) -> bool:
+        return name == "weight"
+
     def outer(self, delta: Tensor, x: Tensor) -> Direction:
         return Outer(delta, x)
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hwmodels.projections import matrix_free
-from hwmodels.projections.matrix_free import MatrixFree, mix
+from hwmodels.draws import mix
+from hwmodels.projections.matrix_free import MatrixFree
 
 
 def opened(n_in, n_out, seed=0, **options):

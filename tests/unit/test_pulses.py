@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hwmodels import NeurofaError, build
-from hwmodels.pulses import PulseTrain, write_outer
+from hwmodels.pulses import PulseTrain, play
 
 CONSTANT = "constant_step(dw_min=0.001, dw_min_dtod=0, up_down_dtod=0, w_max_dtod=0, w_min_dtod=0, scale=1{})"
 X = torch.tensor([[1.0, -0.6, 0.25, 0.05]])
@@ -42,7 +42,7 @@ def scores(moved, lr, s):
 def test_trains_have_the_mean_of_the_outer_product_and_its_variance(lr):
     analog, gen = device(), generator()
     start = analog.program(torch.zeros(3, 4), gen)
-    moved = torch.stack([write_outer(analog, start, X, D, lr=lr, gen=gen)["weight"] for _ in range(REPEATS)])
+    moved = torch.stack([play(analog, start, X, D, lr=lr, gen=gen)["weight"] for _ in range(REPEATS)])
     assert max(scores(moved, lr, s=0.3)) < 4
     assert max(scores(moved * 1.4, lr, s=0.3)) > 4
 
@@ -60,7 +60,7 @@ def test_a_batch_adds_up():
     analog, gen = device(", dw_min_std=0"), generator()
     x, d = torch.randn(200, 5, generator=gen), torch.randn(200, 4, generator=gen)
     cells = analog.program(torch.zeros(4, 5), gen)
-    moved = torch.stack([write_outer(analog, cells, x, d, lr=1e-4, gen=gen)["weight"] for _ in range(10)]).mean(0)
+    moved = torch.stack([play(analog, cells, x, d, lr=1e-4, gen=gen)["weight"] for _ in range(10)]).mean(0)
     wanted = 1e-4 * d.t() @ x
     # every sample's count has at most the variance of a Poisson count
     error = (1e-3 * 1e-4 * d.abs().t() @ x.abs() / 10).sqrt()
@@ -71,7 +71,7 @@ def test_a_train_is_cut_at_its_slots_and_a_written_change_is_not():
     analog, gen = device(", dw_min_std=0"), generator()
     cells = analog.program(torch.zeros(1, 1), gen)
     one = torch.ones(1, 1)
-    trained = write_outer(analog, cells, one, one, lr=0.1, gen=gen)["weight"].item()
+    trained = play(analog, cells, one, one, lr=0.1, gen=gen)["weight"].item()
     written = analog.write(cells, one * 0.1, gen)["weight"].item()
     assert trained == pytest.approx(0.031)
     assert written == pytest.approx(0.1, abs=0.0011)
@@ -81,7 +81,7 @@ def test_cancelling_samples_cost_pulses_only_when_played():
     analog, gen = device(), generator()
     cells = analog.program(torch.zeros(20, 20), gen)
     x, d = torch.ones(2, 20), torch.stack([torch.ones(20), -torch.ones(20)])
-    assert write_outer(analog, cells, x, d, lr=0.01, gen=gen)["weight"].std() > 0.0005
+    assert play(analog, cells, x, d, lr=0.01, gen=gen)["weight"].std() > 0.0005
     assert torch.equal(analog.write(cells, 0.01 * d.t() @ x, gen)["weight"], cells["weight"])
 
 
@@ -90,7 +90,7 @@ def test_every_management_keeps_the_mean(train):
     analog, gen = device(", dw_min_std=0"), generator()
     start = analog.program(torch.zeros(3, 4), gen)
     lr = 0.002  # with balance=False, a = b = sqrt(lr/(dw S)) must stay below 1
-    moved = torch.stack([write_outer(analog, start, X, D, lr=lr, gen=gen, train=train)["weight"] for _ in range(1500)])
+    moved = torch.stack([play(analog, start, X, D, lr=lr, gen=gen, train=train)["weight"] for _ in range(1500)])
     wanted = lr * D.t() @ X
     z = (moved.mean(0) - wanted) / (moved.std(0) / math.sqrt(1500)).clamp(min=1e-6)
     assert z.abs().max() < 4
@@ -112,7 +112,7 @@ def test_every_pulse_driven_device_takes_trains(spec):
     before = analog.value(cells)
     lr = 4 * analog.granularity(cells).item()
     for sign in (1, -1):
-        after = write_outer(analog, cells, torch.ones(1, 50), torch.full((1, 60), sign * 1.0), lr=lr, gen=gen)
+        after = play(analog, cells, torch.ones(1, 50), torch.full((1, 60), sign * 1.0), lr=lr, gen=gen)
         assert (analog.value(after) - before).mean() * sign > 0
         assert after.keys() == cells.keys()
 
@@ -121,7 +121,7 @@ def test_nothing_moves_without_input_or_direction():
     analog, gen = device(), generator()
     cells = analog.program(torch.randn(3, 4, generator=gen) * 0.1, gen)
     for x, d in ((X * 0, D), (X, D * 0), (X[:0], D[:0])):
-        assert torch.equal(write_outer(analog, cells, x, d, lr=0.1, gen=gen)["weight"], cells["weight"])
+        assert torch.equal(play(analog, cells, x, d, lr=0.1, gen=gen)["weight"], cells["weight"])
 
 
 def test_counted_pulses_are_exact():
@@ -135,9 +135,9 @@ def test_wrong_calls_are_refused():
     analog, gen = device(), generator()
     cells = analog.program(torch.zeros(3, 4), gen)
     with pytest.raises(NeurofaError, match="turn the sign of d"):
-        write_outer(analog, cells, X, D, lr=-1.0, gen=gen)
+        play(analog, cells, X, D, lr=-1.0, gen=gen)
     with pytest.raises(NeurofaError, match="flatten other axes"):
-        write_outer(analog, cells, X, D[0], lr=1.0, gen=gen)
+        play(analog, cells, X, D[0], lr=1.0, gen=gen)
     with pytest.raises(NeurofaError, match="31 is the default"):
         PulseTrain(slots=0)
     with pytest.raises(NeurofaError, match="pass gen"):

@@ -1,0 +1,94 @@
+"""Compiled writes against eager ones with the same key."""
+
+import shutil
+
+import pytest
+import torch
+
+from hwmodels.draws import Key
+from hwmodels.errors import NeurofaError
+from hwmodels.fused import compiled, draw_key, write_in_place
+from hwmodels.registry import build, parts
+from neurofa import Learner
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile with")
+
+
+def start(spec, shape=(40, 70)):
+    gen = torch.Generator().manual_seed(0)
+    device = build("device", spec)
+    cells = device.program(torch.randn(shape, generator=gen) * 0.05, gen)
+    return device, cells, torch.randn(shape, generator=gen) * 0.003, draw_key(gen)
+
+
+def copy(cells):
+    return {key: cell.clone() for key, cell in cells.items()}
+
+
+def agree(spec):
+    device, cells, change, key = start(spec)
+    slow, fast = copy(cells), copy(cells)
+    seen = [torch.empty_like(change), torch.empty_like(change)]
+    write_in_place(device, slow, seen[0], change, key)
+    compiled(device)(fast, seen[1], change, key)
+    moved = (slow[next(iter(slow))] != cells[next(iter(cells))]).any() or not torch.equal(seen[0], device.value(cells))
+    assert moved
+    for a, b in zip([*slow.values(), seen[0]], [*fast.values(), seen[1]], strict=True):
+        # a count that lies on the edge of a whole number may fall to either side
+        apart = (a - b).abs() > 1e-4 * a.abs().max() + 1e-6
+        assert apart.double().mean() < 1e-3
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_write_is_the_eager_one():
+    agree("constant_step(write_noise_std=3, lifetime=1000)")
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("spec", [name for name in parts("device") if not build("device", name).exact])
+def test_every_device_can_be_compiled(spec):
+    agree(spec)
+
+
+@pytest.mark.parametrize("spec", ["constant_step", "reram_es", "fixed(bits=4)"])
+def test_a_key_gives_writes_of_the_same_law_as_a_generator(spec):
+    device, cells, _, _ = start(spec, (300, 400))
+    change = torch.full((300, 400), 0.004)
+    gen = torch.Generator().manual_seed(1)
+    moved = [device.value(device.write(cells, change, g)) - device.value(cells) for g in (gen, Key(draw_key(gen)))]
+    ours, theirs = (m.double() for m in moved)
+    error = ((ours.var() + theirs.var()) / ours.numel()).sqrt()
+    assert abs((ours.mean() - theirs.mean()) / error) < 4
+    assert abs(ours.std() / theirs.std() - 1) < 0.02
+    assert not torch.equal(*moved)
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+def test_a_fused_learner_repeats_with_its_seed_and_learns_as_the_eager_one():
+    x, y = torch.randn(64, 20, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 4
+
+    def losses(fused):
+        network = build("network", "mlp(hidden=[30])", input_shape=(20,), outputs=4, seed=0, device="constant_step")
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.2)
+        learner = Learner(network, "dfa", optimizer=optimizer, fused=fused)
+        return [learner.step(x, y).loss.item() for _ in range(60)]
+
+    once = losses(True)
+    assert once == losses(True)
+    assert once[-1] < 0.7 * once[0]
+    assert once[-1] == pytest.approx(losses(False)[-1], rel=0.2)
+
+
+def test_a_write_that_waits_for_the_host_is_refused():
+    class Waiting(type(build("device", "constant_step"))):
+        def write(self, cells, change, gen=None):
+            return super().write(cells, change, gen) if change.sum().item() > 0 else cells
+
+    device, cells, change, key = Waiting(), *start("constant_step")[1:]
+    with pytest.raises(NeurofaError, match="leave out fused"):
+        compiled(device)(cells, torch.empty_like(change), change, key)
