@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experiments import bench
-from experiments.benchmarks import _measure
+from experiments.benchmarks import _measure, _work
 from experiments.benchmarks import step as suite
 from experiments.benchmarks._memory import peak_of, peak_of_method
 from experiments.cli import run
@@ -23,11 +23,11 @@ CPU = torch.device("cpu")
 
 
 def tiny_case(name="tiny"):
-    return suite.case(name, suite.mlp([6, 5], n_in=8, batch=4))
+    return suite.case(name, _work.mlp([6, 5], n_in=8, batch=4))
 
 
 def tiny_images():
-    return suite.vgg([4, "M", 6], input_shape=(3, 8, 8), batch=2)
+    return _work.vgg([4, "M", 6], input_shape=(3, 8, 8), batch=2)
 
 
 def test_every_case_has_a_baseline_floors_that_exist_and_unique_methods():
@@ -44,12 +44,12 @@ def test_all_rules_that_are_named_exist():
     assert {*suite.RULES, *suite.MORE_RULES, *suite.DIRECT, *suite.CHAINED} <= set(parts("rule"))
 
 
-@pytest.mark.parametrize("work", [suite.mlp([6, 5], n_in=8, batch=4), tiny_images()], ids=["mlp", "vgg"])
+@pytest.mark.parametrize("work", [_work.mlp([6, 5], n_in=8, batch=4), tiny_images()], ids=["mlp", "vgg"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_both_sides_do_the_same_work(work, momentum):
     """The learner with bp takes the step that plain torch takes, from the same weights, on the same batches."""
     model = torch.nn.Sequential(*work.modules())
-    network: Network = build("network", work.recipe, input_shape=work.input_shape, outputs=suite.CLASSES)
+    network: Network = build("network", work.recipe, input_shape=work.input_shape, outputs=_work.CLASSES)
     with torch.no_grad():
         for ours, theirs in zip(network.parameters(), model.parameters(), strict=True):
             theirs.copy_(ours)
