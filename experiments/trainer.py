@@ -24,6 +24,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
 from neurofa.learner import Learner
+from neurofa.ledger import ledger
 from neurofa.randomness import generator
 
 GLANCE = 20
@@ -137,6 +138,8 @@ class Trainer:
             "validation_loss": validation.loss, "validation_accuracy": validation.accuracy,
             "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(seconds, 6),
         }  # fmt: skip
+        if counts := ledger(self.network):
+            row["pulses"] = {name: count._asdict() for name, count in counts.items()}
         if spec.log == "alignment":
             row["alignment"] = self._alignment()
         return row

@@ -153,6 +153,9 @@ def _show(result: Result, spec: RunSpec, out: Path) -> None:
     console.print(table)
     if result.margin is not None:
         console.print(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
+    for name, count in result.row.get("pulses", {}).items():
+        worn = f", {count['worn_out']:.1%} worn out" if count["worn_out"] else ""
+        console.print(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")
     typer.echo(f"picture: {RunFolder(out).curves}")
 
 
