@@ -53,6 +53,25 @@ class Converter:
         """Distance s of two levels, in the unit of the signal; 0 for exact conversion."""
         return 0.0 if self.bits is None else 2 * self.bound / (2**self.bits - 2)
 
+    @property
+    def unit(self) -> float:
+        """What one code of :meth:`codes_` stands for, in the unit of the signal: s, or 1 for exact conversion."""
+        return self.step or 1.0
+
+    def codes_(self, q: Tensor, *, clip: bool = True) -> Tensor:
+        """Convert signals in units of ``unit`` to the nearest codes; the fast path of :meth:`level`.
+
+        Args:
+            q: float32 or wider, any shape; overwritten.
+            clip: False where the signal is known to lie within the bound.
+
+        Returns:
+            Whole numbers (any number for exact conversion) in the shape of ``q``.
+        """
+        q = q if self.bits is None else q.round_()
+        top = self.bound / self.unit if self.bits is None else 2 ** (self.bits - 1) - 1
+        return q.clamp_(-top, top) if clip else q
+
     def level(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """The nearest (or stochastically chosen) level within the bound, in the shape and unit of ``x``."""
         return x.clamp(-self.bound, self.bound) if self._grid is None else self._grid.quantize(x, gen)
@@ -96,10 +115,15 @@ def full_scale(x: Tensor, per: Scale) -> Tensor:
     Returns:
         (B, 1) for ``sample``, else (1, 1), in the unit of ``x``; 1 where all inputs are zero.
     """
+    size = peak(x, per)
+    return torch.where(size > 0, size, torch.ones_like(size))
+
+
+def peak(x: Tensor, per: Scale) -> Tensor:
+    """The largest input, as in :func:`full_scale`, but 0 where all inputs are zero."""
     if per == "none" or not x.numel():
         return x.new_ones((1, 1))
-    size = x.abs().amax(dim=1, keepdim=True) if per == "sample" else x.abs().amax().view(1, 1)
-    return torch.where(size > 0, size, torch.ones_like(size))
+    return x.abs().amax(dim=1, keepdim=True) if per == "sample" else x.abs().amax().view(1, 1)
 
 
 def check_scale(name: str, per: str) -> None:
@@ -112,7 +136,7 @@ def check_scale(name: str, per: str) -> None:
         raise NeurofaError(f"got {name}(full_scale={per}); expected sample, batch or none; choose one")
 
 
-def doublings(y: Tensor, bound: float, most: int) -> Tensor:
+def doublings(y: Tensor, bound: float | Tensor, most: int) -> Tensor:
     """How often the inputs must be halved so that no output of a sample reaches the bound (bound management).
 
     k = clamp(ceil(log2(max_i |y_i| / bound)), 0, most): the end of the iteration *halve and try again*, predicted from

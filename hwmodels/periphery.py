@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hwmodels.converters import ADC, DAC, at_least_zero, bit_planes, check_scale, doublings, full_scale
+from hwmodels.converters import ADC, DAC, at_least_zero, bit_planes, check_scale, doublings, peak
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
+from hwmodels.quantize import work_dtype
 from hwmodels.registry import Registered, kind_of_parts, recipe
 
 kind_of_parts("periphery", "hwmodels.periphery")
@@ -90,35 +91,91 @@ class Periphery(Registered, kind="periphery", name="periphery"):
         inputs = 1000.0 if self.in_bits is None else 0.25 * (2**self.in_bits - 2)
         return max(0, int(math.log2(min(1000.0, inputs))))
 
-    def product(self, x: Tensor, w: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """One matrix product through the array.
+    @property
+    def exact(self) -> bool:
+        """Whether a product is the matrix product: nothing is quantised, clipped, lost or noisy."""
+        clips = self.full_scale == "none" or not math.isinf(self.out_bound)
+        return not (clips or self.in_bits or self.out_bits or self.noisy or self.ir_drop)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a product needs a generator."""
+        return bool(self.in_noise or self.out_noise or self.read_noise)
+
+    def product(
+        self, x: Tensor, w: Tensor, gen: torch.Generator | None = None, *, largest: Tensor | None = None
+    ) -> Tensor:
+        """One matrix product through the array; exactly 0 for a sample whose inputs are all zero.
 
         Args:
             x: (B, n_in), any unit.
-            w: (n_in, n_out), as this pass reads them, in units of the largest weight.
+            w: (n_in, n_out), as this pass reads them, in units of the largest weight, or in any unit with ``largest``.
             gen: source of all noise, on x's device.
+            largest: the largest weight, 0-dim, in the unit of ``w``; None: 1.
 
         Returns:
-            (B, n_out), in the unit of ``x``.
+            (B, n_out), in the unit of ``x`` times that of ``w``.
         """
-        alpha = full_scale(x, self.full_scale)
-        if self.bound_management:
-            alpha = alpha * doublings(self.dac.level(x / alpha) @ w, self.adc.bound, self.most_doublings)
-        if not self.sliced:
-            return self._analog(self.dac.convert(x / alpha, gen), w, gen).mul_(alpha)
-        planes, factors = bit_planes(self.dac.level(x / alpha, gen), self.dac)
+        dtype = x.dtype
+        if dtype.itemsize < 4:  # too few digits for codes
+            x, w = x.to(work_dtype(dtype)), w.to(work_dtype(dtype))
+        # weights that are all zero may be divided by any number
+        top = x.new_ones(()) if largest is None else largest.to(x.dtype).clamp_min(1e-30)
+        back = top * self.adc.unit
+        if self.sliced or self.ir_drop or self.read_noise:
+            w, top = w / top, x.new_ones(())
+        codes, alpha = self._sliced(x, w, gen) if self.sliced else self._whole(x, w, top, gen)
+        return codes.mul_(alpha * back).to(dtype)
+
+    def _whole(self, x: Tensor, w: Tensor, top: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """All bits of an input at once: codes of the ADC (B, n_out), and the full scale of each sample."""
+        dac, clip = self.dac, self.full_scale == "none"
+        alpha = peak(x, self.full_scale)
+        rate = (1 / dac.unit) / alpha.clamp_min(1e-30)
+        v = dac.codes_(x * rate, clip=clip)
+        y = None
+        # no sum of n_in products of numbers up to 1 reaches a bound above n_in
+        if self.bound_management and len(w) >= self.adc.bound:
+            y = v @ w
+            halved = doublings(y, top * (self.adc.bound / dac.unit), self.most_doublings)
+            # samples that fit keep their codes, so that their products stay the same; a CPU is not waited for
+            if y.device.type != "cpu" or halved.numel() and halved.amax() > 1:
+                alpha = alpha * halved
+                v = dac.codes_(torch.mul(x, rate / halved, out=v), clip=clip)
+                y = None
+        if self.in_noise:
+            v, y = v.add_(normal(v, gen), alpha=self.in_noise / dac.unit), None
+        y = v @ w if y is None else y
+        return self._convert(y.mul_(dac.unit / self.adc.unit / top), v, w, gen), alpha
+
+    def _sliced(self, x: Tensor, w: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """One bit of an input after the other; returns as :meth:`_whole`."""
+        alpha = peak(x, self.full_scale)
+        planes, factors = bit_planes(self.dac.level(x / alpha.clamp_min(1e-30)), self.dac)
         v = planes.flatten(0, 1)
         v = v.add_(normal(v, gen), alpha=self.in_noise) if self.in_noise else v
-        y = self._analog(v, w, gen).view(len(planes), len(x), w.shape[1])
-        return y.mul_(factors).sum(0).mul_(alpha)
+        codes = self._convert((v @ w).div_(self.adc.unit), v.mul_(self.dac.unit), w, gen)
+        return codes.view(len(planes), len(x), w.shape[1]).mul_(factors).sum(0), alpha
 
-    def _analog(self, v: Tensor, w: Tensor, gen: torch.Generator | None) -> Tensor:
-        y = v @ w
+    def _convert(self, y: Tensor, v: Tensor, w: Tensor, gen: torch.Generator | None) -> Tensor:
+        """What the wires, the cells and the output converter make of products.
+
+        Args:
+            y: (B, n_out) in codes of the ADC; overwritten.
+            v: (B, n_in) inputs in codes of the DAC; overwritten.
+            w: (n_in, n_out) in units of the largest weight, where wires and cells count.
+            gen: source of the noise.
+        """
+        adc = self.adc
+        if self.ir_drop or self.read_noise:
+            v = v.mul_(self.dac.unit)
         if self.ir_drop:
-            y = y - self.ir_drop * wire_loss(v, w, self.wire_ratio)
+            y = y.sub_(wire_loss(v, w, self.wire_ratio), alpha=self.ir_drop / adc.unit)
         if self.read_noise:
-            y = y.addcmul(normal(y, gen), (v.square() @ w.abs()).sqrt_(), value=self.read_noise)
-        return self.adc.convert(y, gen)
+            y = y.addcmul_(normal(y, gen), (v.square() @ w.abs()).sqrt_(), value=self.read_noise / adc.unit)
+        if adc.noise:
+            y = y.add_(normal(y, gen), alpha=adc.noise / adc.unit)
+        return adc.codes_(y)
 
 
 def wire_loss(v: Tensor, w: Tensor, ratio: float) -> Tensor:

@@ -89,7 +89,7 @@ class PulseDriven(Device):
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
     ) -> Cells:
-        """Send pulses.
+        """Send pulses, to each device on its own: cells of some of the devices give these devices' cells afterwards.
 
         Args:
             cells: the present cells.
@@ -159,8 +159,8 @@ def play(
 ) -> Cells:
     """Play the update w += lr sum_b d_b x_b^T with stochastic pulse trains: sample by sample, one step per coincidence.
 
-    The reference for :meth:`PulseDriven.write`, and as slow as the physics: every sample costs as many steps of the
-    whole matrix as its largest count of coincidences, which is brought to the host to know when to stop.
+    The reference for :meth:`PulseDriven.write`, and slow: sample after sample, the devices where pulses coincide step
+    as often as they do. Which these are is brought to the host.
 
     Args:
         device: its :meth:`~PulseDriven.advance` is called with counts of 0 and 1.
@@ -191,16 +191,29 @@ def play(
     shape = device.value(cells).shape
     p_x, p_d, used = train.probabilities(x, d, lr / device.granularity(cells))
     signs_x, signs_d = x.sign(), d.sign()
+    flat = {key: cell.reshape(-1).clone() if cell.shape == shape else cell for key, cell in cells.items()}
+    open_slots = (torch.arange(train.slots, device=x.device)[:, None, None] < used).to(x.dtype)
     for b in range(x.shape[0]):
-        open_slots = torch.arange(train.slots, device=x.device)[:, None] < used[b]
-        columns = _bits(p_x[b], train.slots, gen) * open_slots * signs_x[b]
-        rows = _bits(p_d[b], train.slots, gen) * signs_d[b]
-        signed = (rows.t() @ columns).view(shape)  # within a sample every pulse of a device has one sign
-        count, rise = signed.abs(), signed.sign().clamp_(min=0)
-        for _ in range(int(count.amax())):
-            cells = device.advance(cells, count.clamp(max=1), rise, gen)
-            count.sub_(1).clamp_(min=0)
-    return device.settle(cells, gen)
+        columns = _bits(p_x[b], train.slots, gen).mul_(open_slots[:, b]).mul_(signs_x[b])
+        rows = _bits(p_d[b], train.slots, gen).mul_(signs_d[b])
+        signed = torch.mm(rows.t(), columns).view(-1)  # within a sample every pulse of a device has one sign
+        at = signed.nonzero().squeeze(1)
+        left = signed[at]
+        while at.numel():
+            _step(device, flat, at, left.sign(), gen)
+            more = left.abs().sub_(1).nonzero().squeeze(1)
+            at, left = at[more], left[more] - left[more].sign()
+    return device.settle({key: cell.view(cells[key].shape) for key, cell in flat.items()}, gen)
+
+
+def _step(device: PulseDriven, cells: Cells, at: Tensor, sign: Tensor, gen: torch.Generator | None) -> None:
+    """Send one pulse to the devices ``at`` (positions), up where ``sign`` is 1, and leave the others alone."""
+    per_device = [key for key, cell in cells.items() if cell.dim()]
+    here = {key: cell[at] if cell.dim() else cell for key, cell in cells.items()}
+    after = device.advance(here, torch.ones_like(sign), sign.clamp_(min=0), gen)
+    for key in per_device:
+        if after[key] is not here[key]:
+            cells[key].index_copy_(0, at, after[key])
 
 
 def _bits(p: Tensor, slots: int, gen: torch.Generator | None) -> Tensor:

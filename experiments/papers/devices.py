@@ -14,17 +14,17 @@ from hwmodels.spec import Spec
 CONTROL = "readout_only"
 
 DEVICES: Mapping[str, tuple[str, Sequence[float]]] = {
-    "digital": ("digital", (0.1, 0.3)),
-    "fixed 8 bit": ("fixed(bits=8, rounding=stochastic)", (0.1, 0.3)),
-    "fixed 6 bit": ("fixed(bits=6, rounding=stochastic)", (0.1, 0.3)),
-    "fixed 4 bit": ("fixed(bits=4, rounding=stochastic)", (0.03, 0.1, 0.3)),
-    "fixed 3 bit": ("fixed(bits=3, rounding=stochastic)", (0.01, 0.03, 0.1)),
-    "ReRamES": ("reram_es", (0.03, 0.1, 0.3)),
-    "ReRamSB": ("reram_sb", (0.03, 0.1, 0.3)),
-    "EcRam": ("ecram", (0.03, 0.1, 0.3)),
-    "PCM": ("pcm_gst", (0.03, 0.1, 0.3)),
-    "array OM": ("reram_array_om", (0.01, 0.03, 0.1, 0.3)),
-    "array HfO2": ("reram_array_hfo2", (0.01, 0.03, 0.1, 0.3)),
+    "digital": ("digital", (0.1, 0.3, 1.0)),
+    "fixed 8 bit": ("fixed(bits=8, rounding=stochastic)", (0.1, 0.3, 1.0)),
+    "fixed 6 bit": ("fixed(bits=6, rounding=stochastic)", (0.1, 0.3, 1.0)),
+    "fixed 4 bit": ("fixed(bits=4, rounding=stochastic)", (0.1, 0.3, 1.0)),
+    "fixed 3 bit": ("fixed(bits=3, rounding=stochastic)", (0.03, 0.1, 0.3)),
+    "ReRamES": ("reram_es", (0.1, 0.3, 1.0)),
+    "ReRamSB": ("reram_sb", (0.1, 0.3, 1.0)),
+    "EcRam": ("ecram", (0.1, 0.3, 1.0)),
+    "PCM": ("pcm_gst", (0.1, 0.3, 1.0)),
+    "array OM": ("reram_array_om", (0.03, 0.1, 0.3)),
+    "array HfO2": ("reram_array_hfo2", (0.03, 0.1, 0.3)),
 }
 """Spec and candidate learning rates by name."""
 
