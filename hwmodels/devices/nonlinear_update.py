@@ -80,6 +80,10 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
             cells[key] = rate
         return cells
 
+    def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Write-verify the target on the same cells."""
+        return {**cells, "weight": (target / cells["scale"]).clamp_(-1, 1)}
+
     def value(self, cells: Cells) -> Tensor:
         """The weights scale v."""
         return cells["weight"] * cells["scale"]

@@ -68,6 +68,12 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
         minus = self.one.program(target.neg().clamp_(min=0), gen)
         return {**pack("plus", plus), **pack("minus", minus)}
 
+    def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Write-verify both parts on the same devices."""
+        plus = self.one.reprogram(unpack("plus", cells), target.clamp(min=0), gen)
+        minus = self.one.reprogram(unpack("minus", cells), target.neg().clamp_(min=0), gen)
+        return {**pack("plus", plus), **pack("minus", minus)}
+
     def value(self, cells: Cells) -> Tensor:
         """The weights scale (G+ - G-)."""
         return self.one.value(unpack("plus", cells)) - self.one.value(unpack("minus", cells))

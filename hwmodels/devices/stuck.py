@@ -22,8 +22,11 @@ class Stuck(Device, name="stuck"):
     its highest (``range``) with probability ``high``; high wins. The weights are those of the inner device as seen
     through the faults.
 
-    Cells: those of the inner device with ``inner_`` before their names; ``plus_fault`` and ``minus_fault`` (-1 low, 0
-    sound, 1 high), shaped as the weights; 0-dim ``range``.
+    So w is the inner weight clamped to [least, most], plus a shift: a side that is stuck follows it no more.
+
+    Cells: those of the inner device with ``inner_`` before their names; ``most`` (0 where G+ is stuck, else infinity),
+    ``least`` (0 where G- is stuck, else minus infinity) and ``shift`` (``range`` where G+ is stuck high, less ``range``
+    where G- is), shaped as the weights.
 
     Args:
         device: what stores the weights, a spec or a device.
@@ -56,12 +59,18 @@ class Stuck(Device, name="stuck"):
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Program the inner device, then draw the faults (unknown to whoever programs)."""
         cells = pack("inner", self.inner.program(target, gen))
-        for side in ("plus", "minus"):
+        shift = torch.zeros_like(target)
+        for key, sign in (("most", 1), ("least", -1)):
             high = uniform(target, gen) < self.high
             low = uniform(target, gen) < self.low
-            cells[f"{side}_fault"] = torch.where(high, 1.0, torch.where(low, -1.0, 0.0)).to(target.dtype)
+            cells[key] = torch.full_like(target, sign * math.inf).masked_fill_(high | low, 0.0)
+            shift.add_(high, alpha=sign)
         top = target.new_full((), self.range) if self.range is not None else target.abs().amax()
-        return {**cells, "range": top}
+        return {**cells, "shift": shift * top}
+
+    def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Program the inner device anew; the faults stay."""
+        return {**cells, **pack("inner", self.inner.reprogram(unpack("inner", cells), target, gen))}
 
     def value(self, cells: Cells) -> Tensor:
         """The inner weights as seen through the faults."""
@@ -87,8 +96,4 @@ class Stuck(Device, name="stuck"):
 
     @staticmethod
     def _seen(w: Tensor, cells: Cells) -> Tensor:
-        sides = []
-        for side, part in (("plus", w.clamp(min=0)), ("minus", w.neg().clamp_(min=0))):
-            fault = cells[f"{side}_fault"]
-            sides.append(torch.where(fault == 0, part, cells["range"] * fault.clamp(min=0)))
-        return sides[0].sub_(sides[1])
+        return torch.clamp(w, cells["least"], cells["most"]).add_(cells["shift"])

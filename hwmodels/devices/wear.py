@@ -50,6 +50,10 @@ class Worn(Device):
         inner = self.inner.program(target, gen)
         return {**pack("inner", inner), "cycles": torch.zeros_like(target), "endurance": life}
 
+    def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Program the inner device anew; lifetimes and counts stay, and write-verify itself is not counted."""
+        return {**cells, **pack("inner", self.inner.reprogram(unpack("inner", cells), target, gen))}
+
     def value(self, cells: Cells) -> Tensor:
         """The inner weights."""
         return self.inner.value(unpack("inner", cells))

@@ -20,6 +20,7 @@ def device_checks() -> list[tuple[str, Callable[[Device], None]]]:
             device_repeats_with_the_seed,
             device_programs_near_the_target,
             device_programs_its_own_values_again,
+            device_keeps_its_elements_when_reprogrammed,
             device_follows_the_sign_of_a_change,
             device_keeps_the_mean_without_a_change,
             device_saturates,
@@ -105,6 +106,26 @@ def device_programs_its_own_values_again(device: Device) -> None:
     moved = (again - first).abs().max().item()
     bound = 4 * noise + 1e-6 * first.abs().max().item()
     expect(moved <= bound, f"got own values moved by {moved:.3g} when programmed again; expected at most {bound:.3g}")
+
+
+def device_keeps_its_elements_when_reprogrammed(device: Device) -> None:
+    """Programming again takes the same physical elements: they still end where they ended, but for write noise."""
+    if not device.bounded:
+        return
+    cells = device.program(weights(), generator(1))
+    huge = torch.full_like(weights(), 1e4)
+
+    def end(start: Cells, seed: int) -> torch.Tensor:
+        gen = generator(seed)
+        for _ in range(50):
+            start = device.write(start, huge, gen)
+        return device.value(start)
+
+    first = end(cells, 2)
+    noise = (end(cells, 3) - first).abs().mean().item()
+    moved = (end(device.reprogram(cells, weights(), generator(4)), 3) - first).abs().mean().item()
+    bound = 1.2 * noise + 1e-5 * first.abs().mean().item()
+    expect(moved <= bound, f"got ends moved by {moved:.3g} after reprogramming; expected at most {bound:.3g}")
 
 
 def device_follows_the_sign_of_a_change(device: Device) -> None:

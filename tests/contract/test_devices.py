@@ -131,6 +131,16 @@ class Deaf(Honest):
         return {"w": torch.zeros_like(target)}
 
 
+class Redrawn(Honest):
+    """Its elements differ, and programming again draws other ones."""
+
+    def program(self, target, gen=None):
+        return {"w": target.clone(), "top": torch.rand(target.shape, generator=gen, dtype=target.dtype) + 1}
+
+    def write(self, cells, change, gen=None):
+        return {**cells, "w": torch.minimum((cells["w"] + change).clamp(min=-1), cells["top"])}
+
+
 def test_the_honest_device_passes():
     check_device(Honest())
 
@@ -149,6 +159,7 @@ def test_the_honest_device_passes():
         (Leaking, "zero seconds"),
         (Shrinking, "own values moved"),
         (Deaf, "cosine"),
+        (Redrawn, "after reprogramming"),
     ],
 )
 def test_a_device_that_breaks_the_contract_is_refused(broken, message):

@@ -302,16 +302,22 @@ def test_stuck_elements_bound_the_weight_on_one_side():
     w = torch.linspace(-1, 1, 40000)
     device, gen = build("device", "stuck(low=0.1, high=0.05)"), generator()
     cells = device.program(w, gen)
-    for side in ("plus_fault", "minus_fault"):
-        for value, p in ((1, 0.05), (-1, 0.1 * 0.95)):
-            share = (cells[side] == value).double().mean().item()
-            assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / 40000)
     seen = device.value(cells)
-    sound = (cells["plus_fault"] == 0) & (cells["minus_fault"] == 0)
-    assert torch.equal(seen[sound], w[sound])
-    assert (seen[cells["plus_fault"] == -1] <= 0).all()
-    high = (cells["plus_fault"] == 1) & (cells["minus_fault"] == 0)
-    assert torch.allclose(seen[high], 1 - w[high].neg().clamp(min=0))
+    high, sound = 0.05, 0.95 * 0.9
+    for side, most in ((1, cells["most"] == 0), (-1, cells["least"] == 0)):
+        up = (cells["shift"] * side > 0).double().mean().item()
+        for share, p in ((most.double().mean().item(), 1 - sound), (up, high * (1 - high))):
+            assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / 40000)
+        still = most & (cells["shift"] == 0)
+        assert (seen[still] * side <= 0).all()
+    whole = (cells["most"] > 0) & (cells["least"] < 0)
+    assert torch.equal(seen[whole], w[whole])
+    one = (cells["shift"] == 1) & (cells["least"] < 0)
+    assert torch.allclose(seen[one], 1 - w[one].neg().clamp(min=0))
+    # the same elements are written anew: their faults stay
+    again = device.reprogram(cells, w.flip(0), gen)
+    assert all(torch.equal(again[key], cells[key]) for key in ("most", "least", "shift"))
+    assert torch.equal(device.value(again)[whole], w.flip(0)[whole])
     clean = build("device", "stuck(low=0, high=0)")
     assert torch.equal(clean.value(clean.program(w, gen)), w)
 
