@@ -11,8 +11,11 @@ from typing import Any
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec, parse
 
-PARTS = ("data", "network", "rule", "device", "optimizer", "schedule", "loss")
+PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedule", "loss")
 """Fields of a run that are specs of registered parts; each is named as its kind."""
+
+LATER: dict[str, object] = {"periphery": "exact", "fused": False}
+"""Fields that came later, with what earlier runs had: they count for the key only when they differ from it."""
 
 CHOICES = {"select": ("last", "best"), "log": ("none", "alignment"), "compute": ("cpu", "cuda", "auto")}
 """Fields of a run that are one of a few words."""
@@ -46,6 +49,8 @@ class RunSpec:
     rule: str = "dfa"
     device: str = "digital"
     """Device on which the weights live."""
+    periphery: str = "exact"
+    """Converters and noise around the arrays of weights, in training and in evaluation."""
     optimizer: str = "sgd(lr=0.1)"
     schedule: str = "constant"
     """Course of the learning rate."""
@@ -61,6 +66,8 @@ class RunSpec:
     """Epoch that is reported: the ``last``, or the ``best`` by validation (never by test)."""
     log: str = "none"
     """What is measured each epoch beside loss and accuracy: ``none`` or ``alignment``."""
+    fused: bool = False
+    """Whether writes to devices are compiled into one kernel (needs a C++ compiler; other noise, of the same law)."""
     compute: str = "cpu"
     """Where the arithmetic runs; ``auto`` becomes ``cuda`` where there is one, else ``cpu``."""
 
@@ -103,7 +110,8 @@ class RunSpec:
     @property
     def key(self) -> str:
         """SHA-256 of the canonical JSON, 64 hexadecimal digits: equal runs have equal keys."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        values = {name: value for name, value in self.to_json().items() if value != LATER.get(name, ...)}
+        return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property
     def folder_name(self) -> str:

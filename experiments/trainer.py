@@ -77,7 +77,7 @@ class Trainer:
         self.spec, self.folder, self.rows, self.best = spec, folder, list[Row](), 0
         self.network = build(
             "network", spec.network, input_shape=self.dataset.input_shape, outputs=self.dataset.classes,
-            seed=spec.seed, device=spec.device,
+            seed=spec.seed, device=spec.device, periphery=spec.periphery,
         ).to(where)  # fmt: skip
         self.optimizer: torch.optim.Optimizer = optimizer(self.network.parameters())
         # an update never spans two epochs, so that the state at the end of an epoch is whole
@@ -91,7 +91,7 @@ class Trainer:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.learner = Learner(
             self.network, spec.rule, optimizer=self.optimizer, loss=spec.loss, seed=spec.seed,
-            accumulate=spec.accumulate, clip=spec.clip,
+            accumulate=spec.accumulate, clip=spec.clip, fused=spec.fused,
         )  # fmt: skip
         self._best_state: dict[str, Tensor] | None = None
 

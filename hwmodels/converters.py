@@ -12,7 +12,7 @@ from torch import Tensor
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.formats.uniform import Uniform
-from hwmodels.quantize import check_bits, check_rounding
+from hwmodels.quantize import check_bits, check_rounding, work_dtype
 
 Scale = Literal["sample", "batch", "none"]
 """Over what a full scale is taken: every sample, the whole batch, or fixed at 1."""
@@ -54,27 +54,32 @@ class Converter:
         return 0.0 if self.bits is None else 2 * self.bound / (2**self.bits - 2)
 
     @property
-    def unit(self) -> float:
-        """What one code of :meth:`codes_` stands for, in the unit of the signal: s, or 1 for exact conversion."""
-        return self.step or 1.0
+    def rate(self) -> float:
+        """Codes per unit of the signal: 1/s, or 1 for exact conversion."""
+        return 1.0 if self.bits is None else (2 ** (self.bits - 1) - 1) / self.bound
 
-    def codes_(self, q: Tensor, *, clip: bool = True) -> Tensor:
-        """Convert signals in units of ``unit`` to the nearest codes; the fast path of :meth:`level`.
+    def codes(self, q: Tensor, *, clip: bool = True, out: Tensor | None = None) -> Tensor:
+        """The nearest codes, without noise.
 
         Args:
-            q: float32 or wider, any shape; overwritten.
+            q: signal times :attr:`rate`, float32 or wider, any shape.
             clip: False where the signal is known to lie within the bound.
+            out: written to and returned; may be ``q``.
 
         Returns:
             Whole numbers (any number for exact conversion) in the shape of ``q``.
         """
-        q = q if self.bits is None else q.round_()
-        top = self.bound / self.unit if self.bits is None else 2 ** (self.bits - 1) - 1
-        return q.clamp_(-top, top) if clip else q
+        if self.bits is not None:
+            q = torch.round(q, out=out)
+        top = self.bound * self.rate
+        return torch.clamp(q, -top, top, out=out) if clip else q
 
     def level(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """The nearest (or stochastically chosen) level within the bound, in the shape and unit of ``x``."""
-        return x.clamp(-self.bound, self.bound) if self._grid is None else self._grid.quantize(x, gen)
+        if self._grid is not None and self.rounding == "stochastic":
+            return self._grid.quantize(x, gen)
+        q = x.to(work_dtype(x.dtype)) * self.rate
+        return self.codes(q, out=q).div_(self.rate).to(x.dtype)
 
 
 class DAC(Converter):
@@ -115,15 +120,20 @@ def full_scale(x: Tensor, per: Scale) -> Tensor:
     Returns:
         (B, 1) for ``sample``, else (1, 1), in the unit of ``x``; 1 where all inputs are zero.
     """
-    size = peak(x, per)
+    size = largest(x.abs(), per)
     return torch.where(size > 0, size, torch.ones_like(size))
 
 
-def peak(x: Tensor, per: Scale) -> Tensor:
-    """The largest input, as in :func:`full_scale`, but 0 where all inputs are zero."""
-    if per == "none" or not x.numel():
-        return x.new_ones((1, 1))
-    return x.abs().amax(dim=1, keepdim=True) if per == "sample" else x.abs().amax().view(1, 1)
+def largest(sizes: Tensor, per: Scale) -> Tensor:
+    """Full scales as :func:`full_scale` gives them, but 0 where all inputs are zero.
+
+    Args:
+        sizes: (B, n), magnitudes of the inputs.
+        per: as there.
+    """
+    if per == "none" or not sizes.numel():
+        return sizes.new_ones((1, 1))
+    return sizes.amax(dim=1, keepdim=True) if per == "sample" else sizes.amax().view(1, 1)
 
 
 def check_scale(name: str, per: str) -> None:
@@ -150,9 +160,9 @@ def doublings(y: Tensor, bound: float | Tensor, most: int) -> Tensor:
     Returns:
         2^k, (B, 1).
     """
-    peak = y.abs().amax(dim=1, keepdim=True) / bound
     # a tiny excess, so that an output exactly at the bound is halved as well
-    return torch.exp2(torch.log2(peak.clamp_min(1e-30)).add_(1e-6).ceil_().clamp_(0, most))
+    excess = y.abs().amax(dim=1, keepdim=True).mul_(2**1e-6 / bound)
+    return excess.log2_().ceil_().clamp_(0, most).exp2_()
 
 
 def bit_planes(v: Tensor, dac: DAC) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hwmodels.converters import ADC, DAC, at_least_zero, bit_planes, check_scale, doublings, peak
+from hwmodels.converters import ADC, DAC, at_least_zero, bit_planes, check_scale, doublings, largest
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import work_dtype
 from hwmodels.registry import Registered, kind_of_parts, recipe
 
 kind_of_parts("periphery", "hwmodels.periphery")
+
+TINY = 1e-30
+"""What inputs or weights that are all zero are divided by; a code per 1e-30 is still a float32."""
 
 _AIHWKIT = "aihwkit 1.1, input and output parameters (Rasch et al. 2021, arXiv 2104.02184)"
 
@@ -98,20 +101,25 @@ class Periphery(Registered, kind="periphery", name="periphery"):
         return not (clips or self.in_bits or self.out_bits or self.noisy or self.ir_drop)
 
     @property
+    def lossy(self) -> bool:
+        """Whether wires or cells act on a product by themselves."""
+        return bool(self.ir_drop or self.read_noise)
+
+    @property
     def noisy(self) -> bool:
         """Whether a product needs a generator."""
         return bool(self.in_noise or self.out_noise or self.read_noise)
 
     def product(
-        self, x: Tensor, w: Tensor, gen: torch.Generator | None = None, *, largest: Tensor | None = None
+        self, x: Tensor, w: Tensor, gen: torch.Generator | None = None, *, unit: Tensor | None = None
     ) -> Tensor:
         """One matrix product through the array; exactly 0 for a sample whose inputs are all zero.
 
         Args:
             x: (B, n_in), any unit.
-            w: (n_in, n_out), as this pass reads them, in units of the largest weight, or in any unit with ``largest``.
+            w: (n_in, n_out), as this pass reads them, in units of the largest weight, or in any unit with ``unit``.
             gen: source of all noise, on x's device.
-            largest: the largest weight, 0-dim, in the unit of ``w``; None: 1.
+            unit: the largest weight, 0-dim, as ``w`` has it; None: 1.
 
         Returns:
             (B, n_out), in the unit of ``x`` times that of ``w``.
@@ -119,42 +127,42 @@ class Periphery(Registered, kind="periphery", name="periphery"):
         dtype = x.dtype
         if dtype.itemsize < 4:  # too few digits for codes
             x, w = x.to(work_dtype(dtype)), w.to(work_dtype(dtype))
-        # weights that are all zero may be divided by any number
-        top = x.new_ones(()) if largest is None else largest.to(x.dtype).clamp_min(1e-30)
-        back = top * self.adc.unit
-        if self.sliced or self.ir_drop or self.read_noise:
+        top = x.new_ones(()) if unit is None else unit.to(x.dtype).clamp_min(TINY)
+        back = top / self.adc.rate
+        if self.sliced or self.lossy:
             w, top = w / top, x.new_ones(())
         codes, alpha = self._sliced(x, w, gen) if self.sliced else self._whole(x, w, top, gen)
         return codes.mul_(alpha * back).to(dtype)
 
     def _whole(self, x: Tensor, w: Tensor, top: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """All bits of an input at once: codes of the ADC (B, n_out), and the full scale of each sample."""
-        dac, clip = self.dac, self.full_scale == "none"
-        alpha = peak(x, self.full_scale)
-        rate = (1 / dac.unit) / alpha.clamp_min(1e-30)
-        v = dac.codes_(x * rate, clip=clip)
-        y = None
+        dac, v = self.dac, x.abs()
+        alpha = largest(v, self.full_scale)
+        rate = self.adc.rate / dac.rate / top  # of a product of codes and weights, in codes of the ADC
+        self._encode(x, alpha, out=v)
         # no sum of n_in products of numbers up to 1 reaches a bound above n_in
         if self.bound_management and len(w) >= self.adc.bound:
-            y = v @ w
-            halved = doublings(y, top * (self.adc.bound / dac.unit), self.most_doublings)
-            # samples that fit keep their codes, so that their products stay the same; a CPU is not waited for
-            if y.device.type != "cpu" or halved.numel() and halved.amax() > 1:
-                alpha = alpha * halved
-                v = dac.codes_(torch.mul(x, rate / halved, out=v), clip=clip)
-                y = None
+            bound = self.adc.bound * self.adc.rate / rate
+            alpha = alpha * doublings(torch.mm(v, w), bound, self.most_doublings)
+            self._encode(x, alpha, out=v)
         if self.in_noise:
-            v, y = v.add_(normal(v, gen), alpha=self.in_noise / dac.unit), None
-        y = v @ w if y is None else y
-        return self._convert(y.mul_(dac.unit / self.adc.unit / top), v, w, gen), alpha
+            v = v.add_(normal(v, gen), alpha=self.in_noise * dac.rate)
+        y = torch.mm(v, w).mul_(rate)
+        return self._convert(y, v.div_(dac.rate) if self.lossy else v, w, gen), alpha
+
+    def _encode(self, x: Tensor, alpha: Tensor, out: Tensor) -> None:
+        """Codes of the DAC for inputs in units of ``alpha``."""
+        # not by a reciprocal: the largest input has to become 1 exactly, and 1/2 where it is halved
+        q = torch.div(x, alpha.clamp_min(TINY), out=out).mul_(self.dac.rate)
+        self.dac.codes(q, clip=self.full_scale == "none", out=q)
 
     def _sliced(self, x: Tensor, w: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """One bit of an input after the other; returns as :meth:`_whole`."""
-        alpha = peak(x, self.full_scale)
-        planes, factors = bit_planes(self.dac.level(x / alpha.clamp_min(1e-30)), self.dac)
+        alpha = largest(x.abs(), self.full_scale)
+        planes, factors = bit_planes(self.dac.level(x / alpha.clamp_min(TINY)), self.dac)
         v = planes.flatten(0, 1)
         v = v.add_(normal(v, gen), alpha=self.in_noise) if self.in_noise else v
-        codes = self._convert((v @ w).div_(self.adc.unit), v.mul_(self.dac.unit), w, gen)
+        codes = self._convert((v @ w).mul_(self.adc.rate), v, w, gen)
         return codes.view(len(planes), len(x), w.shape[1]).mul_(factors).sum(0), alpha
 
     def _convert(self, y: Tensor, v: Tensor, w: Tensor, gen: torch.Generator | None) -> Tensor:
@@ -162,20 +170,18 @@ class Periphery(Registered, kind="periphery", name="periphery"):
 
         Args:
             y: (B, n_out) in codes of the ADC; overwritten.
-            v: (B, n_in) inputs in codes of the DAC; overwritten.
-            w: (n_in, n_out) in units of the largest weight, where wires and cells count.
+            v: (B, n_in) inputs in units of the full scale, where wires or cells count.
+            w: (n_in, n_out) in units of the largest weight, where wires or cells count.
             gen: source of the noise.
         """
         adc = self.adc
-        if self.ir_drop or self.read_noise:
-            v = v.mul_(self.dac.unit)
         if self.ir_drop:
-            y = y.sub_(wire_loss(v, w, self.wire_ratio), alpha=self.ir_drop / adc.unit)
+            y = y.sub_(wire_loss(v, w, self.wire_ratio), alpha=self.ir_drop * adc.rate)
         if self.read_noise:
-            y = y.addcmul_(normal(y, gen), (v.square() @ w.abs()).sqrt_(), value=self.read_noise / adc.unit)
+            y = y.addcmul_(normal(y, gen), (v.square() @ w.abs()).sqrt_(), value=self.read_noise * adc.rate)
         if adc.noise:
-            y = y.add_(normal(y, gen), alpha=adc.noise / adc.unit)
-        return adc.codes_(y)
+            y = y.add_(normal(y, gen), alpha=adc.noise * adc.rate)
+        return adc.codes(y, out=y)
 
 
 def wire_loss(v: Tensor, w: Tensor, ratio: float) -> Tensor:

@@ -11,6 +11,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.activations import Activation
+from neurofa.arrays import Arrays, Product, through
 from neurofa.layer import Direction, Directions, Layer, LocalView, Params, State
 from neurofa.norms import Norm
 
@@ -22,9 +23,14 @@ class Affine(Layer):
 
     The delivered error arrives at h; :meth:`localise` brings it to the affine output as ``delta``, and every direction
     is the product of ``delta`` and the input. Weights W and b are drawn uniformly from +-1/sqrt(fan_in), as torch does.
+
+    On analog arrays (``arrays``) W x, and the errors that return through W, pass converters and noise. The derivatives
+    ignore what the converters round and clip (straight-through); the rule's view stays digital.
     """
 
     closed_form = True
+    arrays: Arrays | None = None
+    """What the products of the weights go through; None: exact products."""
 
     def __init__(
         self,
@@ -62,6 +68,14 @@ class Affine(Layer):
         """``delta`` sent back through ``weight``: error at the input, shaped as ``x``."""
 
     @abstractmethod
+    def map(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
+        """The map of :meth:`linear` without its bias, made of the vectors and matrices that arrays would see."""
+
+    @abstractmethod
+    def back(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """The map of :meth:`carry`, made of the vectors and matrices that arrays would see."""
+
+    @abstractmethod
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
         """Shape of the output for one (batched) input shape."""
 
@@ -81,15 +95,24 @@ class Affine(Layer):
         return ("weight", "gain") if self.norm is not None and self.norm.affine else ("weight",)
 
     def start(self, x: Tensor, gen: torch.Generator | None) -> State:
-        if not (self.training and self.dropout):
-            return {}
-        shape = self.out_shape(x.shape)
-        mask = torch.rand(shape, generator=gen, device=x.device, dtype=x.dtype)
-        return {"keep": mask.ge_(self.dropout).div_(1 - self.dropout)}
+        state = {} if self.arrays is None else self.arrays.start(gen)
+        if self.training and self.dropout:
+            shape = self.out_shape(x.shape)
+            mask = torch.rand(shape, generator=gen, device=x.device, dtype=x.dtype)
+            state["keep"] = mask.ge_(self.dropout).div_(1 - self.dropout)
+        return state
+
+    def _affine(self, params: Params, x: Tensor, state: State) -> Tensor:
+        """W x + b as this tick sees it: (B, channels, ...)."""
+        weight, bias = params["weight"], params.get("bias")
+        if self.arrays is None:
+            return self.linear(x, weight, bias)
+        a = self.map(self.arrays.forward(weight, state), x, weight)
+        return a if bias is None else a.add_(bias.view(-1, *[1] * (a.dim() - 2)))
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
-        a = self.linear(x, params["weight"], params.get("bias"))
+        a = self._affine(params, x, state)
         if self.norm is not None:
             a, after = self.norm(a, params.get("gain"), params.get("shift"))
         if self.activation.needs_input:
@@ -108,7 +131,7 @@ class Affine(Layer):
         """A = norm(W x + b), what the activation saw: (B, *out_shape); computed anew where it was not kept."""
         if "a" in view.after:
             return view.after["a"]
-        a = self.linear(view.x, view.params["weight"], view.params.get("bias"))
+        a = self._affine(view.params, view.x, view.before)
         return a if self.norm is None else self.norm(a, view.params.get("gain"), view.params.get("shift"))[0]
 
     def localise(self, view: LocalView) -> LocalView:
@@ -148,7 +171,10 @@ class Affine(Layer):
             assert self.norm is not None
             delta = self.norm.backward(view.below, weights.get("gain"), view.after)[0]
         assert delta is not None
-        return self.carry(delta, view.x, weights["weight"])
+        weight = weights["weight"]
+        if self.arrays is None:
+            return self.carry(delta, view.x, weight)
+        return self.back(self.arrays.back(weight, view.before), delta, view.x, weight)
 
     @abstractmethod
     def correlate(self, y: Tensor, noise: Tensor) -> Direction:
@@ -157,7 +183,11 @@ class Affine(Layer):
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
         """Correlation of W xi with noise xi of the input's shape (weight mirror)."""
         noise = torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype).mul_(amplitude)
-        return {"weight": self.correlate(self.linear(noise, params["weight"], None), noise)}
+        weight = params["weight"]
+        if self.arrays is None:
+            return {"weight": self.correlate(self.linear(noise, weight, None), noise)}
+        seen = self.map(through(self.arrays.forward_io, weight, gen), noise, weight)
+        return {"weight": self.correlate(seen, noise)}
 
     def tail(self) -> list[nn.Module]:
         """Plain torch modules of everything behind the affine map."""

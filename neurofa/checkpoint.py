@@ -28,6 +28,7 @@ def save_network(network: Network, path: Path | str) -> None:
         "input_shape": network.input_shape,
         "outputs": network.outputs,
         "device": network.device_spec,
+        "periphery": network.periphery_spec,
         "seed": network.seed,
     }
     _write(Path(path), network.state_dict(), about)
@@ -38,7 +39,7 @@ def load_network(path: Path | str, network: Network | None = None) -> Network:
 
     Args:
         path: the file.
-        network: for networks that no recipe made: one of the same structure, filled in place.
+        network: for networks that no recipe made: one of the same structure, filled in place; it keeps its periphery.
 
     Raises:
         NeurofaError: no such file, not such a file, or another structure.
@@ -56,6 +57,7 @@ def load_network(path: Path | str, network: Network | None = None) -> Network:
             outputs=about["outputs"],
             seed=about["seed"],
             device=about["device"] or "digital",
+            periphery=about.get("periphery", "exact"),  # files of before had none
         )
     assert network is not None
     _fill(network, tensors, Path(path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
+from hwmodels.periphery import Periphery
 from hwmodels.registry import build
+from hwmodels.spec import Spec
 from neurofa.affine import Affine
+from neurofa.arrays import Arrays
 from neurofa.layer import Carrier, Layer, LocalView, Params, State
 from neurofa.randomness import generator
 
@@ -77,6 +80,7 @@ class Network(nn.Module):
         seed: of the initial weights.
         device: spec of the device on which the affine weights live.
         spec: the recipe that made this network, kept for files.
+        periphery: spec of the converters and the noise around the arrays of affine weights; see :meth:`attach`.
 
     Raises:
         NeurofaError: the layers do not fit each other (the layer is named), or the readout has no weights.
@@ -90,6 +94,7 @@ class Network(nn.Module):
         seed: int = 0,
         device: Device | str = "digital",
         spec: str = "",
+        periphery: Periphery | str = "exact",
     ) -> None:
         super().__init__()
         if not layers or isinstance(layers[-1], Carrier):
@@ -105,6 +110,34 @@ class Network(nn.Module):
         self._chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         self.shapes = self._shapes()
         self.readout = self.names[-1]
+        self.attach(periphery)
+
+    def attach(self, periphery: Periphery | str) -> None:
+        """Put converters and noise around the products of all dense and convolutional weights.
+
+        From now on these products go through the periphery in every pass, in training and in evaluation; so do the
+        errors that return through them (chained rules). Weights and cells stay as they are. A noisy periphery needs a
+        generator in every pass.
+
+        Args:
+            periphery: a spec (``"training"``), or a periphery; ``"exact"`` takes it away.
+
+        Raises:
+            NeurofaError: weights inside a block, which has no arrays (the layer is named).
+        """
+        around: Periphery = build("periphery", periphery)
+        affine = {name: layer for name, layer in self.items() if isinstance(layer, Affine)}
+        for name, layer in self.items():
+            maps = any(layer.synapse(key).weight.dim() > 1 for key in layer.returning)
+            if maps and name not in affine and not around.exact:
+                raise NeurofaError(
+                    f"got a periphery for layer '{name}', a {layer.name} with weights inside; expected dense and"
+                    " convolutional layers, whose products go through arrays; use periphery exact or another network"
+                )
+        for found in affine.values():
+            found.arrays = None if around.exact else Arrays(around)
+        given = periphery if isinstance(periphery, str) else str(Spec(around.name, asdict(around)))
+        self.periphery_spec = given
 
     @property
     def names(self) -> list[str]:
@@ -164,6 +197,7 @@ class Network(nn.Module):
         some = next(self.parameters())
         sites = []
         probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(some)
+        gen = generator(0, "probe noise", device=some.device)
         for name, layer in self.items():
             if not isinstance(layer, Carrier) and len(layer.synapses):
                 shapes = {k: tuple(layer.synapse(k).weight.shape) for k in layer.returning}
@@ -174,7 +208,7 @@ class Network(nn.Module):
                     )
                 )
             with torch.no_grad():
-                probe = layer.compute(layer.stored(), probe, {})[0]
+                probe = layer.compute(layer.stored(), probe, layer.start(probe, gen))[0]
         return Plan(tuple(sites), self.outputs, some.dtype, some.device)
 
     def check(self, x: Tensor) -> None:
@@ -205,7 +239,7 @@ class Network(nn.Module):
 
         Args:
             x: (B, *input_shape).
-            gen: source of dropout masks and read noise.
+            gen: source of dropout masks, read noise and the noise of arrays.
             returns: for chained rules, the return weights beside each layer.
             states: states before the tick (a second pass with the same dropout masks); None: fresh ones.
             below: whether errors will be sent from layer to layer.
@@ -240,11 +274,11 @@ class Network(nn.Module):
                 layer.absorb(tick.views[name].after)
 
     def module(self) -> nn.Module:
-        """A plain ``nn.Sequential`` with copies of the present weights, for inference and export."""
+        """A plain ``nn.Sequential`` with copies of the present weights and exact products, for inference and export."""
         return nn.Sequential(*[layer.module() for _, layer in self.items()]).train(self.training)
 
     def save(self, path: Path | str) -> None:
-        """Write weights, device cells, running statistics and recipe to one file; see :mod:`neurofa.checkpoint`."""
+        """Write weights, cells, running statistics, recipe and periphery to one file; see :mod:`neurofa.checkpoint`."""
         from neurofa.checkpoint import save_network
 
         save_network(self, path)
@@ -258,7 +292,12 @@ class Network(nn.Module):
 
     @classmethod
     def from_sequential(
-        cls, model: nn.Sequential, input_shape: Sequence[int], *, device: Device | str = "digital"
+        cls,
+        model: nn.Sequential,
+        input_shape: Sequence[int],
+        *,
+        device: Device | str = "digital",
+        periphery: Periphery | str = "exact",
     ) -> Network:
         """Cut an ``nn.Sequential`` into layers; weights are taken over.
 
@@ -269,6 +308,7 @@ class Network(nn.Module):
             model: the modules in order.
             input_shape: shape of one sample.
             device: spec of the device for the affine weights.
+            periphery: spec of what stands around their arrays.
 
         Raises:
             NeurofaError: the model is no ``nn.Sequential``, or its end is no readout.
@@ -276,6 +316,6 @@ class Network(nn.Module):
         from neurofa.convert import layers_of, take_weights
 
         layers, sources = layers_of(model)
-        network = cls(layers, input_shape, device=device)
+        network = cls(layers, input_shape, device=device, periphery=periphery)
         take_weights(network, sources)
         return network

@@ -25,6 +25,6 @@ def fork_seed(gen: torch.Generator | None) -> int:
         return 0
     if gen.device.type == "cpu":
         return int(torch.randint(2**62, (), generator=gen))
-    seed = hash((gen.initial_seed(), gen.get_offset())) & (2**62 - 1)
-    torch.rand((), generator=gen, device=gen.device)
-    return seed
+    offset = gen.get_offset()
+    gen.set_offset(offset + 4)  # the host keeps count; offsets are multiples of 4
+    return hash((gen.initial_seed(), offset)) & (2**62 - 1)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hwmodels.errors import NeurofaError
+from hwmodels.periphery import Periphery
 from hwmodels.registry import kind_of_parts, recipe
 from hwmodels.spec import Spec
 from neurofa.network import Network
@@ -23,13 +24,19 @@ def network(name: str, source: str = "") -> Callable[[Recipe], Recipe]:
     """Register a recipe of a network, and let the networks that it makes know their spec.
 
     The function takes ``input_shape``, ``outputs``, ``seed`` and ``device`` from the caller; every other keyword is an
-    option of the spec.
+    option of the spec. The ``periphery`` of the caller is attached to what the function returns.
     """
 
     def add(function: Recipe) -> Recipe:
         @functools.wraps(function)
         def build_it(
-            *, input_shape: tuple[int, ...], outputs: int, seed: int = 0, device: str = "digital", **options: Any
+            *,
+            input_shape: tuple[int, ...],
+            outputs: int,
+            seed: int = 0,
+            device: str = "digital",
+            periphery: Periphery | str = "exact",
+            **options: Any,
         ) -> Network:
             if outputs < 1 or not input_shape or min(input_shape) < 1:
                 raise NeurofaError(
@@ -40,6 +47,7 @@ def network(name: str, source: str = "") -> Callable[[Recipe], Recipe]:
             with torch.random.fork_rng(devices=[]):
                 made = function(input_shape=input_shape, outputs=outputs, seed=seed, device=device, **options)
             made.spec = str(Spec(name, options))
+            made.attach(periphery)
             return made
 
         recipe("network", name, source)(build_it)

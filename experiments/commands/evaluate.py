@@ -16,6 +16,9 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    periphery: Annotated[
+        str | None, typer.Option(help="Converters and noise around the weights. Default: those of the run.")
+    ] = None,
     compute: Annotated[str, typer.Option(help="Where to compute: cpu, cuda or auto.")] = "cpu",
     json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
 ) -> None:
@@ -26,6 +29,8 @@ def evaluate(
       neurofa evaluate runs/digits-mlp-dfa-0-11038bd3
 
       neurofa evaluate runs/my-run --split validation --json
+
+      neurofa evaluate runs/my-run --periphery inference
     """
     from dataclasses import replace
 
@@ -37,9 +42,11 @@ def evaluate(
 
     folder = RunFolder(run)
     spec = replace(folder.spec(), compute=compute)
+    spec = spec if periphery is None else replace(spec, periphery=periphery)
     where = compute_device(spec.compute)
     spec.check()
     network = load_network(folder.model).to(where)
+    network.attach(spec.periphery)
     score = score_of(network, load_data(spec.data).to(where), split, build("loss", spec.loss), seed=spec.seed)
     if json:
         import json as encoder

@@ -85,6 +85,7 @@ def sweep(
     rule: Annotated[list[str] | None, typer.Option(help="Learning rules.")] = None,
     network: Annotated[list[str] | None, typer.Option(help="Networks.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="Devices on which the weights live.")] = None,
+    periphery: Annotated[list[str] | None, typer.Option(help="Converters and noise around the weights.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="Data sets.")] = None,
     optimizer: Annotated[list[str] | None, typer.Option(help="Optimizers.")] = None,
     schedule: Annotated[list[str] | None, typer.Option(help="Schedules of the learning rate.")] = None,
@@ -107,8 +108,9 @@ def sweep(
     from experiments.watch import run_bar
 
     axes: dict[str, Sequence[object] | str | None] = {
-        "rule": rule, "network": network, "device": device, "data": data, "optimizer": optimizer, "schedule": schedule,
-        "loss": loss, "batch_size": batch_size, "epochs": epochs, "accumulate": accumulate, "clip": clip,
+        "rule": rule, "network": network, "device": device, "periphery": periphery, "data": data,
+        "optimizer": optimizer, "schedule": schedule, "loss": loss, "batch_size": batch_size, "epochs": epochs,
+        "accumulate": accumulate, "clip": clip,
         "select": select and [select], "compute": compute and [compute], "seed": range(seeds),
     }  # fmt: skip
     specs = grid({name: values for name, values in axes.items() if values})

@@ -21,6 +21,8 @@ def train(
     network: Annotated[str | None, typer.Option(help="Network. Default: mlp.")] = None,
     rule: Annotated[str | None, typer.Option(help="Learning rule. Default: dfa.")] = None,
     device: Annotated[str | None, typer.Option(help="Device that stores the weights. Default: digital.")] = None,
+    periphery: Annotated[str | None, typer.Option(help="Converters and noise around weights. Default: exact.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Chip that chooses what is not given. Default: none.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data. Default: 10.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in a step. Default: 32.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="Optimizer. Default: sgd(lr=0.1).")] = None,
@@ -28,6 +30,9 @@ def train(
     loss: Annotated[str | None, typer.Option(help="cross_entropy (default), or mse for regression.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches averaged into an update. Default: 1.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of an update's direction. Default: none.")] = None,
+    fused: Annotated[
+        bool | None, typer.Option("--fused", help="Compile writes to devices (needs a C++ compiler). Default: no.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,
     log: Annotated[str | None, typer.Option(help="Measured each epoch: none (default) or alignment.")] = None,
@@ -58,6 +63,8 @@ def train(
 
       neurofa train --rule "dfa(error=ternary)" --schedule "cosine(warmup=1)"
 
+      neurofa train --profile loihi1
+
       neurofa train --resume --out runs/my-run
 
     [bold]The folder[/bold] holds run.json (the run, versions, machine),
@@ -71,22 +78,29 @@ def train(
     nothing had happened, and takes what is not given from the folder. The test
     data are looked at once, at the end, and never choose anything.
 
+    [bold]A profile[/bold] chooses device, converters, number format of the error,
+    feedback, batch and learning rate, and where the chip asks for it rule and
+    network, as far as they are not given. The run says all of it
+    by itself. Limits that are broken all the same are told; see: neurofa check
+
     [bold]Parts[/bold] are specs that read like calls; see: neurofa list
     """
     given = {
-        "data": data, "network": network, "rule": rule, "device": device, "epochs": epochs, "batch_size": batch_size,
+        "data": data, "network": network, "rule": rule, "device": device, "periphery": periphery, "epochs": epochs,
+        "batch_size": batch_size,
         "optimizer": optimizer, "schedule": schedule, "loss": loss, "accumulate": accumulate, "clip": clip,
-        "seed": seed, "select": select, "log": log, "compute": compute,
+        "fused": fused, "seed": seed, "select": select, "log": log, "compute": compute,
     }  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     _train(
-        chosen, threads=threads, control=control, out=out, resume=resume, overwrite=overwrite, json=json, quiet=quiet
-    )
+        chosen, profile=profile, threads=threads, control=control, out=out, resume=resume, overwrite=overwrite,
+        json=json, quiet=quiet,
+    )  # fmt: skip
 
 
 def _train(
-    chosen: dict[str, Any], *, threads: int | None, control: bool | None, out: Path | None, resume: bool,
-    overwrite: bool, json: bool, quiet: bool,
+    chosen: dict[str, Any], *, profile: str | None, threads: int | None, control: bool | None, out: Path | None,
+    resume: bool, overwrite: bool, json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     import torch
 
@@ -100,6 +114,8 @@ def _train(
         raise NeurofaError("got --resume and --overwrite; expected one of them; leave one out")
     if threads is not None:
         torch.set_num_threads(threads)
+    if profile is not None:
+        chosen = _on_chip(profile, chosen, quiet=quiet)
     by_default = out is None
     out = Path("runs") / RunSpec(**chosen).folder_name if out is None else out
     held = RunFolder(out)
@@ -124,6 +140,20 @@ def _train(
         typer.echo(encoder.dumps(result.to_dict(), indent=2, allow_nan=False))
     elif not quiet:
         _show(result, spec, out)
+
+
+def _on_chip(profile: str, chosen: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """What the chip chooses beside what was given; says which of its limits are broken all the same."""
+    from experiments.chips import examine, fill, profile_of
+    from experiments.run import RunSpec
+
+    chip = profile_of(profile)
+    chosen = fill(chip, chosen)
+    broken = [f for f in examine(chip, RunSpec(**chosen)) if f.verdict == "broken"]
+    for finding in broken if not quiet else ():
+        said = f"{finding.title}: {finding.asked}, {chip.name} has {finding.chip}"
+        typer.echo(f"limit broken: {said} (see: neurofa check)", err=True)
+    return chosen
 
 
 def _quoted(path: Path) -> str:

@@ -22,14 +22,18 @@ DEVICES: Mapping[str, tuple[str, Sequence[float]]] = {
     "ReRamES": ("reram_es", (0.1, 0.3, 1.0)),
     "ReRamSB": ("reram_sb", (0.1, 0.3, 1.0)),
     "EcRam": ("ecram", (0.1, 0.3, 1.0)),
-    "PCM": ("pcm_gst", (0.1, 0.3, 1.0)),
+    "PCM": ("pcm_gst", (0.03, 0.1, 0.3)),
+    "PCM, write-verify": ("pcm", (0.1, 0.3, 1.0)),
     "array OM": ("reram_array_om", (0.03, 0.1, 0.3)),
     "array HfO2": ("reram_array_hfo2", (0.03, 0.1, 0.3)),
 }
 """Spec and candidate learning rates by name."""
 
-RESCUED = ("ReRamES", "ReRamSB", "PCM", "array OM", "array HfO2")
-"""Devices that are shown with a digital accumulator and with two arrays beside the plain one."""
+RESCUED = ("ReRamES", "ReRamSB", "PCM", "PCM, write-verify", "array OM", "array HfO2")
+"""Devices that are shown with a digital accumulator and, where they are one pulsed step model, with two arrays."""
+
+PAIRED = ("ReRamES", "ReRamSB", "array OM", "array HfO2")
+"""Devices that can be the fast array of Tiki-Taka."""
 
 
 class Devices(Experiment, name="devices"):
@@ -73,7 +77,7 @@ class Devices(Experiment, name="devices"):
         names = [name for name in self.only if part == "plain" or name in RESCUED]
         for name in names:
             spec, rates = DEVICES[name]
-            methods = plain(spec, rates) if part == "plain" else rescued(spec, rates)
+            methods = plain(spec, rates) if part == "plain" else rescued(spec, rates, paired=name in PAIRED)
             study = Study(common=common, methods=methods, tuning_epochs=self.tuning_epochs, control=CONTROL)
             outcome = run_study(study, setup, name=f"{part}: {name}")
             for lines, kept in ((outcome.lines, found.rows), (outcome.tuning, found.tuning)):
@@ -91,14 +95,16 @@ def plain(device: str, rates: Sequence[float]) -> dict[str, list[Fields]]:
     return {rule: _tuned(rule, device, rates) for rule in ("bp", "dfa", CONTROL)}
 
 
-def rescued(device: str, rates: Sequence[float]) -> dict[str, list[Fields]]:
+def rescued(device: str, rates: Sequence[float], *, paired: bool) -> dict[str, list[Fields]]:
     """Dfa on one device as it is and in compositions, and the control on the device as it is."""
-    return {
+    methods = {
         "dfa": _tuned("dfa", device, rates),
-        "dfa, mixed precision": _tuned("dfa", f"mixed_precision(device={device})", (0.1, 0.3)),
-        "dfa, Tiki-Taka v2": _tuned("dfa", f"tiki_taka_v2(fast={device}, slow={device})", (0.1, 0.3)),
+        "dfa, mixed precision": _tuned("dfa", f"mixed_precision(device={device})", (0.1, 0.3, 1.0)),
         CONTROL: _tuned(CONTROL, device, rates),
     }
+    if paired:
+        methods["dfa, Tiki-Taka v2"] = _tuned("dfa", f"tiki_taka_v2(fast={device}, slow={device})", (0.3, 1.0))
+    return methods
 
 
 def _tuned(rule: str, device: str, rates: Sequence[float]) -> list[Fields]:

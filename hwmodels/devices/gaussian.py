@@ -59,4 +59,3 @@ class Gaussian(Device, name="gaussian"):
             return {"weight": cells["weight"] + change}
         factor = normal(change, gen).mul_(self.write_noise).add_(1)
         return {"weight": factor.mul_(change).add_(cells["weight"])}
-

@@ -73,4 +73,3 @@ class MatrixFree(Projection, name="matrix_free"):
         """The whole matrix, stored: n_in n_out single-precision numbers."""
         like = torch.empty((), device=self.seed.device)
         return self.entries(0, self.n_in, 0, self.n_out, like)
-

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from neurofa.activations import Activation
 from neurofa.affine import Affine
+from neurofa.arrays import Product
 from neurofa.asymmetric import correlation_conv2d
 from neurofa.layer import Direction, Outer
 from neurofa.norms import Norm
@@ -17,6 +18,10 @@ aten = torch.ops.aten
 
 class Conv2d(Affine, name="conv2d"):
     """h = f(norm(W * x + b)) on images: (B, C_in, H, W) to (B, C_out, H', W').
+
+    An analog array holds the kernels as a matrix (C_in k^2, C_out), one for each group, and sees one patch of an image
+    after another: there, a sample of the periphery (full scale, bound management) is a patch, and on the way back the
+    error at one position.
 
     Args:
         c_in: input channels.
@@ -75,14 +80,34 @@ class Conv2d(Affine, name="conv2d"):
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return nn.functional.conv2d(self._ordered(x), weight, bias, self.stride, self.padding, 1, self.groups)
 
+    def map(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
+        columns = [
+            product(self._patches(images), kernels.flatten(1).t())
+            for images, kernels in zip(x.chunk(self.groups, 1), weight.chunk(self.groups), strict=True)
+        ]
+        b, c, h, w = self.out_shape(x.shape)
+        return torch.cat(columns, 1).view(b, h, w, c).permute(0, 3, 1, 2)
+
+    def back(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        size = tuple(x.shape[2:])
+        images = []
+        for errors, kernels in zip(delta.chunk(self.groups, 1), weight.chunk(self.groups), strict=True):
+            patches = product(_positions(errors), kernels.flatten(1))
+            columns = patches.view(len(x), -1, patches.shape[1]).transpose(1, 2)
+            images.append(nn.functional.fold(columns, size, self.kernel, 1, self.padding, self.stride))
+        return torch.cat(images, 1)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """What the array sees one after another: (B * positions, C_in k^2)."""
+        columns = nn.functional.unfold(x, self.kernel, 1, self.padding, self.stride)
+        return columns.transpose(1, 2).flatten(0, 1)
+
     def factors(self, name: str) -> bool:
         return name == "weight" and self.groups == 1
 
     def outer(self, delta: Tensor, x: Tensor) -> Direction:
         if self.groups == 1 and self.synapse("weight").device.factored:
-            # the array sees one patch after another: (B * positions, n)
-            patches = nn.functional.unfold(x, self.kernel, 1, self.padding, self.stride)
-            return Outer(delta.flatten(2).transpose(1, 2).flatten(0, 1), patches.transpose(1, 2).flatten(0, 1))
+            return Outer(_positions(delta), self._patches(x))
         weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
         return self._backward(self._ordered(delta), self._ordered(x), weight, (False, True))[1]
 
@@ -133,3 +158,8 @@ class Conv2d(Affine, name="conv2d"):
             plain.bias.data.copy_(self.synapse("bias").weight)
         tail = self.tail()
         return nn.Sequential(plain, *tail) if tail else plain
+
+
+def _positions(delta: Tensor) -> Tensor:
+    """Errors of one position after another: (B, C, H, W) to (B * positions, C)."""
+    return delta.flatten(2).transpose(1, 2).flatten(0, 1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from neurofa.activations import Activation
 from neurofa.affine import Affine
+from neurofa.arrays import Product
 from neurofa.asymmetric import correlation_linear
 from neurofa.layer import Direction, Outer
 from neurofa.norms import Norm
@@ -46,12 +47,10 @@ class Dense(Affine, name="dense"):
         )
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if x.dim() != 2:
-            raise NeurofaError(
-                f"got input of shape {tuple(x.shape[1:])} at a dense layer; expected a vector; flatten it, or put an"
-                " nn.Linear in a Block to map tokens"
-            )
-        return nn.functional.linear(x, weight, bias)
+        return nn.functional.linear(_vectors(x), weight, bias)
+
+    def map(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
+        return product(_vectors(x), weight.t())
 
     def factors(self, name: str) -> bool:
         return name == "weight"
@@ -61,6 +60,9 @@ class Dense(Affine, name="dense"):
 
     def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return delta @ weight
+
+    def back(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        return product(delta, weight)
 
     def correlate(self, y: Tensor, noise: Tensor) -> Direction:
         return correlation_linear(y, noise)
@@ -78,3 +80,12 @@ class Dense(Affine, name="dense"):
             plain.bias.data.copy_(self.synapse("bias").weight)
         tail = self.tail()
         return nn.Sequential(plain, *tail) if tail else plain
+
+
+def _vectors(x: Tensor) -> Tensor:
+    if x.dim() != 2:
+        raise NeurofaError(
+            f"got input of shape {tuple(x.shape[1:])} at a dense layer; expected a vector; flatten it, or put an"
+            " nn.Linear in a Block to map tokens"
+        )
+    return x

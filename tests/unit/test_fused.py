@@ -89,6 +89,7 @@ def test_a_write_that_waits_for_the_host_is_refused():
         def write(self, cells, change, gen=None):
             return super().write(cells, change, gen) if change.sum().item() > 0 else cells
 
-    device, cells, change, key = Waiting(), *start("constant_step")[1:]
+    device = Waiting()
+    _, cells, change, key = start("constant_step")
     with pytest.raises(NeurofaError, match="leave out fused"):
         compiled(device)(cells, torch.empty_like(change), change, key)

@@ -24,7 +24,9 @@ def test_rows_hold_the_writes_of_every_matrix_and_they_grow():
 
 
 def test_devices_that_are_worn_out_are_told():
-    network = build("network", "mlp(hidden=[3])", input_shape=(4,), outputs=2, device="wear(device=digital, endurance=2)")
+    network = build(
+        "network", "mlp(hidden=[3])", input_shape=(4,), outputs=2, device="wear(device=digital, endurance=2)"
+    )
     assert {count.worn_out for count in ledger(network).values()} == {0.0}
     synapses = network.layer("dense0").synapse("weight")
     for _ in range(3):

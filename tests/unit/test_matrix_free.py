@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hwmodels.projections import matrix_free
 from hwmodels.draws import mix
+from hwmodels.projections import matrix_free
 from hwmodels.projections.matrix_free import MatrixFree
 
 

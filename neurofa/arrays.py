@@ -1,0 +1,83 @@
+"""A layer's matrix products on analog arrays: converters and noise around the weights that a pass reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hwmodels.periphery import Periphery
+from neurofa.layer import State
+from neurofa.randomness import fork_seed, generator
+
+Product = Callable[[Tensor, Tensor], Tensor]
+"""Vectors (N, n_in) times a matrix (n_in, n_out), in the units of both."""
+
+SEED = "noise"
+"""Key of the seed in a layer's state before the tick: 0-dim, int64, on the CPU wherever the tick runs."""
+
+
+class Arrays:
+    """The analog arrays that hold one layer's weights.
+
+    Weights enter the periphery in units of the largest weight of the layer that this pass has read. Everything else
+    (biases, normalisation, activation, the layer's own derivative) is digital.
+
+    The noise of a tick follows from a seed in the state before the tick, so that a pass can be repeated. Errors that
+    return through the weights (chained rules) pass the same converters backwards, with noise of their own. Two things
+    differ there: bound management serves the forward pass alone (as in aihwkit), and inputs at a fixed full scale take
+    that of every vector instead, since errors have no range of their own.
+
+    Args:
+        periphery: of the forward pass.
+    """
+
+    def __init__(self, periphery: Periphery) -> None:
+        self.forward_io = periphery
+        scale = "sample" if periphery.full_scale == "none" else periphery.full_scale
+        self.return_io = replace(periphery, bound_management=False, full_scale=scale)
+
+    def start(self, gen: torch.Generator | None) -> State:
+        """The seed of a tick's noise; none for arrays without noise, and none without a generator."""
+        if gen is None or not self.forward_io.noisy:
+            return {}
+        return {SEED: torch.tensor(fork_seed(gen))}
+
+    def forward(self, weight: Tensor, state: State) -> Product:
+        """Products of the forward pass.
+
+        Args:
+            weight: all weights of the layer as read, any shape; the largest one is the unit.
+            state: before the tick.
+
+        Returns:
+            A function; it raises a NeurofaError where there is noise but no seed in ``state``.
+        """
+        return through(self.forward_io, weight, _noise(state, "forward", weight.device))
+
+    def back(self, weight: Tensor, state: State) -> Product:
+        """Products of the return path, with the return weights in the place of ``weight`` of :meth:`forward`."""
+        return through(self.return_io, weight, _noise(state, "return", weight.device))
+
+
+def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None) -> Product:
+    """Products through one periphery.
+
+    Args:
+        periphery: converters and noise.
+        weight: all weights, any shape; the largest one is the unit.
+        gen: source of the noise, on the device of ``weight``.
+    """
+    low, high = weight.aminmax()
+    largest = torch.maximum(high, -low)
+
+    def product(x: Tensor, w: Tensor) -> Tensor:
+        return periphery.product(x, w, gen, unit=largest)
+
+    return product
+
+
+def _noise(state: State, way: str, device: torch.device) -> torch.Generator | None:
+    return generator(int(state[SEED]), way, device=device) if SEED in state else None
