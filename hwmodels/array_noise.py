@@ -44,8 +44,9 @@ def noises(io: Periphery, x: Tensor, w: Tensor, unit: Tensor) -> tuple[Noise, ..
     In units of the full-scale input alpha and of the largest weight, with u = x / alpha and steps s = 2 bound /
     (2^bits - 2), the variances at output i are: input noise sigma_in^2 sum_j w_ij^2; input rounding
     sum_j rho_j^2 w_ij^2 with rho^2 of :func:`~hwmodels.noise.rounding` (the largest input is a level itself); output
-    noise sigma_out^2; output rounding s_out^2/12; cell noise sigma_w^2 sum_j |w_ij| u_j^2. The loss along the wires is a known function of
-    the inputs. Sliced inputs have one conversion a bit: noise of an output comes with sum_k (s 2^k)^2.
+    noise sigma_out^2; output rounding s_out^2/12; cell noise sigma_w^2 sum_j |w_ij| u_j^2. The loss along the wires is
+    a known function of the inputs. Sliced inputs have one conversion a bit: noise of an output comes with
+    sum_k (s 2^k)^2.
 
     Args:
         io: the periphery.
