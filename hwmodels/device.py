@@ -43,6 +43,9 @@ class Device(Registered, ABC, kind="device"):
         super().__init_subclass__(**more)
         cls.noisy = cls.read is not Device.read
 
+    digital_state: ClassVar[int] = 0
+    """Digital numbers beside every weight that its updates need."""
+
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Write-verify a target, as before training.

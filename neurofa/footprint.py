@@ -111,7 +111,8 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         derivatives=derivatives(rule, layers),
         batch=batch_size * learner.accumulate,
         rates=rates if rates is not None else tuple(g["lr"] for g in learner.optimizer.param_groups),
-        state=state_per_weight(learner.optimizer),
+        state=state_per_weight(learner.optimizer)
+        + max((sum(d.digital_state for d in _chain(device)) for device in held), default=0),
     )
 
 

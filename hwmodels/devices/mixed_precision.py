@@ -33,6 +33,8 @@ class MixedPrecision(Device, name="mixed_precision"):
 
     source = "Nandakumar et al. 2020, Front. Neurosci. 14:406"
 
+    digital_state = 1
+
     device: Device | str = "reram_es"
     threshold: float | None = None
 

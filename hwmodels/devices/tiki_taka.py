@@ -153,6 +153,8 @@ class TikiTakaV2(TikiTaka, name="tiki_taka_v2"):
         "Gokmen 2021, Front. Artif. Intell. 4:699148; chopper: Rasch et al. 2024, Nat. Commun. 15:7133 (remembered)"
     )
 
+    digital_state = 1
+
     momentum: float = 0.1
     chop: float = 0.0
 

@@ -421,3 +421,12 @@ def test_analog_states_are_no_words():
     for device in ("gokmen_vlasov", "pcm"):
         assert one("loihi1", "weight_bits", footprint(learner(device=device))).excess == "no words"
     assert one("loihi1", "weight_bits", footprint(learner(device="gaussian"))).excess == "23 bit"
+
+
+def test_an_accumulator_beside_every_weight_is_learning_state() -> None:
+    word = "update_engine(device=fixed(bits=9, rounding=stochastic))"
+    states = []
+    for device in (word, f"mixed_precision(device={word}, threshold=0.1)", "tiki_taka_v2"):
+        network = build("network", "mlp(hidden=[4])", input_shape=(3,), outputs=2, device=device)
+        states.append(footprint(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))).state)
+    assert states == [0, 1, 1]
