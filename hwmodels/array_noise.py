@@ -76,11 +76,17 @@ def noises(io: Periphery, x: Tensor, w: Tensor, unit: Tensor) -> tuple[Noise, ..
         found.append(Noise(name=OUTPUT_NOISE, formula=formula, fresh=back * (io.out_noise**2 * power)))
     if io.out_bits is not None:
         step, outside = io.adc.step, _beyond(io, y, io.adc.bound)
-        said = rounding(y, step) if not io.sliced else torch.full_like(y, power * step**2 / 12)
-        if not outside and not io.sliced:
-            outside = coarse(y, io.adc.level(y), said)
         formula = "n_out s^2 / (12 |u W|^2)"
-        found.append(Noise(name=OUTPUT_ROUNDING, formula=formula, fresh=back * said, outside=outside))
+        if io.sliced:
+            said = torch.full_like(y, power * step**2 / 12)
+            found.append(Noise(name=OUTPUT_ROUNDING, formula=formula, fresh=back * said, outside=outside))
+        else:
+            outside = outside or coarse(y, io.adc.level(y), rounding(y, step))
+            left = y * (y.abs() * 2 >= step)  # the rest is less than half a step and is lost whole
+            k, rest = projected(y, left)
+            between = torch.full_like(y, step**2 / 12).masked_fill_(left == 0, 0.0)
+            lossy = Noise(name=OUTPUT_ROUNDING, formula=formula, kept=k, outside=outside)
+            found.append(replace(lossy, fresh=back * between, shift=gain * rest))
     if io.read_noise:
         spread = (v.square() @ w.abs()).reshape(-1, *y.shape)
         at_output = (spread * factors.square().view(-1, 1, 1)).sum(0)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered, kind_of_parts
 
 Cells = dict[str, Tensor]
@@ -75,6 +76,19 @@ class Device(Registered, ABC, kind="device"):
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
         """The weights that one pass sees; default: :meth:`value`, without read noise."""
         return self.value(cells)
+
+    def read_variance(self, cells: Cells) -> Tensor:
+        """Variance of each weight as a read sees it, in their unit squared; devices whose reads are noisy give it.
+
+        Raises:
+            NeurofaError: the device does not say.
+        """
+        if self.noisy:
+            raise NeurofaError(
+                f"got a request for the read noise of {self.name}; expected a device that states its variance; measure"
+                " it from reads"
+            )
+        return torch.zeros_like(self.value(cells))
 
     @abstractmethod
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:

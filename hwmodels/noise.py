@@ -77,7 +77,9 @@ class Noise:
         if self.kept is not None:
             left = left * self.kept.double().square().squeeze(1)
         power = self.power(vectors)
-        return torch.where(left > TINY, power / left.clamp_min(TINY), torch.where(power > 0, torch.inf, left))
+        # nothing is left of the signal, or there was none and no noise either
+        lost = torch.where(power > 0, torch.inf, left) if self.kept is None else torch.full_like(left, torch.inf)
+        return torch.where(left > TINY, power / left.clamp_min(TINY), lost)
 
     def __add__(self, other: Noise) -> Noise:
         """The same source in a second array whose output is added (tiles): variances and shifts add up."""

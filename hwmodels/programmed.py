@@ -124,11 +124,18 @@ class Programmed(Device, Provenance):
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
         """The weights with the 1/f noise that a read at the present age sees."""
         plus, minus = self.conductances(cells)
-        age = cells["age"]
-        variance = self.read_sigma(cells["plus"], plus, age).square_()
-        variance += self.read_sigma(cells["minus"], minus, age).square_()
+        variance = self._variance(cells, plus, minus)
         noisy = normal(plus, gen).mul_(variance.sqrt_()).add_(plus).sub_(minus)
         return noisy.mul_(cells["range"] / (self.g_max - self.g_min))
+
+    def read_variance(self, cells: Cells) -> Tensor:
+        """Of the 1/f noise of both devices at the present age."""
+        return self._variance(cells, *self.conductances(cells)) * (cells["range"] / (self.g_max - self.g_min)).square()
+
+    def _variance(self, cells: Cells, plus: Tensor, minus: Tensor) -> Tensor:
+        """Variance of a read of G+ - G-, uS^2."""
+        variance = self.read_sigma(cells["plus"], plus, cells["age"]).square_()
+        return variance.add_(self.read_sigma(cells["minus"], minus, cells["age"]).square_())
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Reprogram the weights whose change is not zero."""

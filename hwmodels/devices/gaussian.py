@@ -53,6 +53,11 @@ class Gaussian(Device, name="gaussian"):
             return weight
         return torch.addcmul(weight, normal(weight, gen), weight.square().mean().sqrt() * self.read_noise)
 
+    def read_variance(self, cells: Cells) -> Tensor:
+        """(read_noise rms(w))^2, the same for all."""
+        weight = cells["weight"]
+        return (weight.square().mean() * self.read_noise**2).expand(weight.shape)
+
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Add the change with noise in proportion to it."""
         if not self.write_noise:
