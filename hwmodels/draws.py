@@ -20,7 +20,7 @@ from hwmodels.errors import NeurofaError
 GOLDEN = 0x9E3779B9
 """2^32 over the golden ratio: its multiples are spread evenly over all words."""
 
-FEW = 8192
+FEW = 2**15
 """Up to so many numbers torch's generator is faster."""
 
 

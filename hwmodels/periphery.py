@@ -9,16 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hwmodels.converters import ADC, DAC, at_least_zero, bit_planes, check_scale, doublings, largest
-from hwmodels.draws import normal
+from hwmodels.analog import analog_product
+from hwmodels.converters import ADC, DAC, at_least_zero, check_scale
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import work_dtype
 from hwmodels.registry import Registered, kind_of_parts, recipe
 
 kind_of_parts("periphery", "hwmodels.periphery")
-
-TINY = 1e-30
-"""What inputs or weights that are all zero are divided by; a code per 1e-30 is still a float32."""
 
 _AIHWKIT = "aihwkit 1.1, input and output parameters (Rasch et al. 2021, arXiv 2104.02184)"
 
@@ -101,11 +97,6 @@ class Periphery(Registered, kind="periphery", name="periphery"):
         return not (clips or self.in_bits or self.out_bits or self.noisy or self.ir_drop)
 
     @property
-    def lossy(self) -> bool:
-        """Whether wires or cells act on a product by themselves."""
-        return bool(self.ir_drop or self.read_noise)
-
-    @property
     def noisy(self) -> bool:
         """Whether a product needs a generator."""
         return bool(self.in_noise or self.out_noise or self.read_noise)
@@ -124,87 +115,7 @@ class Periphery(Registered, kind="periphery", name="periphery"):
         Returns:
             (B, n_out), in the unit of ``x`` times that of ``w``.
         """
-        dtype = x.dtype
-        if dtype.itemsize < 4:  # too few digits for codes
-            x, w = x.to(work_dtype(dtype)), w.to(work_dtype(dtype))
-        top = x.new_ones(()) if unit is None else unit.to(x.dtype).clamp_min(TINY)
-        back = top / self.adc.rate
-        if self.sliced or self.lossy:
-            w, top = w / top, x.new_ones(())
-        codes, alpha = self._sliced(x, w, gen) if self.sliced else self._whole(x, w, top, gen)
-        return codes.mul_(alpha * back).to(dtype)
-
-    def _whole(self, x: Tensor, w: Tensor, top: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """All bits of an input at once: codes of the ADC (B, n_out), and the full scale of each sample."""
-        dac, v = self.dac, x.abs()
-        alpha = largest(v, self.full_scale)
-        rate = self.adc.rate / dac.rate / top  # of a product of codes and weights, in codes of the ADC
-        self._encode(x, alpha, out=v)
-        # no sum of n_in products of numbers up to 1 reaches a bound above n_in
-        if self.bound_management and len(w) >= self.adc.bound:
-            bound = self.adc.bound * self.adc.rate / rate
-            alpha = alpha * doublings(torch.mm(v, w), bound, self.most_doublings)
-            self._encode(x, alpha, out=v)
-        if self.in_noise:
-            v = v.add_(normal(v, gen), alpha=self.in_noise * dac.rate)
-        y = torch.mm(v, w).mul_(rate)
-        return self._convert(y, v.div_(dac.rate) if self.lossy else v, w, gen), alpha
-
-    def _encode(self, x: Tensor, alpha: Tensor, out: Tensor) -> None:
-        """Codes of the DAC for inputs in units of ``alpha``."""
-        # not by a reciprocal: the largest input has to become 1 exactly, and 1/2 where it is halved
-        q = torch.div(x, alpha.clamp_min(TINY), out=out).mul_(self.dac.rate)
-        self.dac.codes(q, clip=self.full_scale == "none", out=q)
-
-    def _sliced(self, x: Tensor, w: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """One bit of an input after the other; returns as :meth:`_whole`."""
-        alpha = largest(x.abs(), self.full_scale)
-        planes, factors = bit_planes(self.dac.level(x / alpha.clamp_min(TINY)), self.dac)
-        v = planes.flatten(0, 1)
-        v = v.add_(normal(v, gen), alpha=self.in_noise) if self.in_noise else v
-        codes = self._convert((v @ w).mul_(self.adc.rate), v, w, gen)
-        return codes.view(len(planes), len(x), w.shape[1]).mul_(factors).sum(0), alpha
-
-    def _convert(self, y: Tensor, v: Tensor, w: Tensor, gen: torch.Generator | None) -> Tensor:
-        """What the wires, the cells and the output converter make of products.
-
-        Args:
-            y: (B, n_out) in codes of the ADC; overwritten.
-            v: (B, n_in) inputs in units of the full scale, where wires or cells count.
-            w: (n_in, n_out) in units of the largest weight, where wires or cells count.
-            gen: source of the noise.
-        """
-        adc = self.adc
-        if self.ir_drop:
-            y = y.sub_(wire_loss(v, w, self.wire_ratio), alpha=self.ir_drop * adc.rate)
-        if self.read_noise:
-            y = y.addcmul_(normal(y, gen), (v.square() @ w.abs()).sqrt_(), value=self.read_noise * adc.rate)
-        if adc.noise:
-            y = y.add_(normal(y, gen), alpha=adc.noise * adc.rate)
-        return adc.codes(y, out=y)
-
-
-def wire_loss(v: Tensor, w: Tensor, ratio: float) -> Tensor:
-    """What a product loses to the resistance of the wires, in closed form.
-
-    a_i = (n / gamma) sum_j |w_ij| |v_j|, c_i = a_i (0.05 a_i^2 - 0.2 a_i + 0.5),
-    loss_i = c_i sum_j w_ij v_j (1 - (1 - j/n)^2), j = 0 ... n-1.
-
-    Args:
-        v: (B, n), inputs, full scale 1.
-        w: (n, n_out), in units of the largest weight.
-        ratio: gamma, wire over cell conductance.
-
-    Returns:
-        (B, n_out), to be taken from the ideal product.
-
-    Source: Rasch et al. 2019, arXiv 1906.02698 (approximation of the voltage drop), as coded in aihwkit.
-    """
-    n = len(w)
-    a = (v.abs() @ w.abs()).mul_(n / ratio)
-    c = a * (0.05 * a.square() - 0.2 * a + 0.5)
-    place = 1 - (1 - torch.arange(n, device=w.device, dtype=w.dtype) / n).square()
-    return c * ((v * place) @ w)
+        return analog_product(self, x, w, gen, unit)
 
 
 @recipe("periphery", "exact", "matrix product")

@@ -7,7 +7,8 @@ import torch
 
 from hwmodels import NeurofaError, build
 from hwmodels.converters import ADC, DAC, bit_planes, doublings, full_scale
-from hwmodels.periphery import Periphery, wire_loss
+from hwmodels.periphery import Periphery
+from hwmodels.wires import wire_loss
 
 
 def gen(seed=0):
@@ -97,7 +98,7 @@ def test_output_and_read_noise_have_their_stated_moments():
 
 def test_wire_loss_is_the_formula_written_out():
     x, w, gamma = uniform(2, 9), uniform(9, 4, seed=1), 30.0
-    ours = wire_loss(x, w, gamma)
+    ours = wire_loss(x, w / 4, w.abs() / 4, torch.tensor(0.25), gamma)
     for b in range(2):
         for i in range(4):
             a = 9 / gamma * sum(abs(w[j, i]) * abs(x[b, j]) for j in range(9))

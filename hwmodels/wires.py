@@ -1,0 +1,31 @@
+"""Voltage that is lost along the wires of a crossbar."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def wire_loss(v: Tensor, w: Tensor, size: Tensor, top: Tensor, ratio: float) -> Tensor:
+    """What a product loses to the resistance of the wires, in closed form.
+
+    a_i = (n / gamma) sum_j |w_ij| |v_j|, c_i = a_i (0.05 a_i^2 - 0.2 a_i + 0.5),
+    loss_i = c_i sum_j w_ij v_j (1 - (1 - j/n)^2), j = 0 ... n-1, with w in units of the largest weight.
+
+    Args:
+        v: (B, n), inputs, full scale 1.
+        w: (n, n_out), any unit.
+        size: (n, n_out), |w|.
+        top: the largest weight, 0-dim, in the unit of ``w``.
+        ratio: gamma, wire over cell conductance.
+
+    Returns:
+        (B, n_out), to be taken from the ideal product, in units of the largest weight.
+
+    Source: Rasch et al. 2019, arXiv 1906.02698 (approximation of the voltage drop), as coded in aihwkit.
+    """
+    n = len(w)
+    a = torch.mm(v.abs(), size).mul_(n / ratio / top)
+    place = 1 - (1 - torch.arange(n, device=w.device, dtype=w.dtype) / n).square()
+    c = torch.addcmul(a * 0.5, a.square(), 0.05 * a - 0.2)
+    return torch.mm(v * place, w).mul_(c).div_(top)
