@@ -62,9 +62,7 @@ def encode(io: Periphery, x: Tensor, halvings: Tensor | None = None) -> tuple[Te
     return io.dac.codes(v, clip=io.full_scale == "none", out=v), alpha
 
 
-def convert(
-    io: Periphery, y: Tensor, v: Tensor, w: Tensor, top: Tensor, alpha: Tensor, gen: Source | None
-) -> Tensor:
+def convert(io: Periphery, y: Tensor, v: Tensor, w: Tensor, top: Tensor, alpha: Tensor, gen: Source | None) -> Tensor:
     """What the wires, the cells and the output converter make of a product.
 
     Args:

@@ -94,7 +94,9 @@ def noises(io: Periphery, x: Tensor, w: Tensor, unit: Tensor) -> tuple[Noise, ..
         formula = "sigma_w^2 sum_ij |w_ij| u_j^2 / |u W|^2"
         found.append(Noise(name=CELL_NOISE, formula=formula, fresh=back * io.read_noise**2 * at_output))
     if io.ir_drop:
-        lost = wire_loss(v.flatten(0, -2), w, w.abs(), w.new_ones(()), io.wire_ratio).view(-1, *y.shape) * factors.view(-1, 1, 1)
+        lost = wire_loss(v.flatten(0, -2), w, w.abs(), w.new_ones(()), io.wire_ratio).view(-1, *y.shape) * factors.view(
+            -1, 1, 1
+        )
         k, rest = projected(y, y - io.ir_drop * lost.sum(0))
         formula = "the loss itself, a known function of u"
         found.append(Noise(name=WIRES, formula=formula, shift=gain * rest, kept=k))

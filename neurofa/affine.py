@@ -12,7 +12,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.activations import Activation
 from neurofa.arrays import Arrays, Product, through
-from neurofa.layer import Direction, Directions, Layer, LocalView, Params, State
+from neurofa.asymmetric import narrowed
+from neurofa.layer import Direction, Directions, Layer, LocalView, LowRank, Params, Returns, State
 from neurofa.norms import Norm
 
 DIGITAL = "digital"
@@ -163,18 +164,30 @@ class Affine(Layer):
             directions["bias"] = view.delta.sum([axis for axis in range(view.delta.dim()) if axis != 1])
         return directions | view.partial
 
-    def transpose(self, view: LocalView, weights: Params) -> Tensor:
+    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
         if view.delta is None:
             view = self.localise(view)
         delta = view.delta
         if view.below is not None and weights.get("gain") is not view.params.get("gain"):
             assert self.norm is not None
-            delta = self.norm.backward(view.below, weights.get("gain"), view.after)[0]
+            gain = weights.get("gain")
+            assert not isinstance(gain, LowRank)
+            delta = self.norm.backward(view.below, gain, view.after)[0]
         assert delta is not None
         weight = weights["weight"]
+        if isinstance(weight, LowRank):
+            delta, weight = self.narrow(delta, weight.p, view.before), weight.q
         if self.arrays is None:
             return self.carry(delta, view.x, weight)
         return self.back(self.arrays.back(weight, view.before), delta, view.x, weight)
+
+    def narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
+        """``delta`` in the r directions of the columns of P, (n_out, r): (B, r, ...)."""
+        if self.arrays is None:
+            return delta @ p if delta.dim() == 2 else narrowed(delta, p)
+        rows = delta.movedim(1, -1)
+        sent = self.arrays.back(p, before)(rows.reshape(-1, len(p)), p)
+        return sent.view(*rows.shape[:-1], -1).movedim(-1, 1)
 
     @abstractmethod
     def correlate(self, y: Tensor, noise: Tensor) -> Direction:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
+from neurofa.layer import LowRank
 from neurofa.layers.dense import Dense
 from neurofa.network import Network, Tick
 from neurofa.randomness import generator
@@ -133,7 +134,8 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
         found = {}
         for site in rule.plan.sites[1:]:
             view = tick.views[site.name]
-            back = {k: b for k, b in (view.returns or {}).items() if b.dim() > 1}
+            whole = {k: b.dense() if isinstance(b, LowRank) else b for k, b in (view.returns or {}).items()}
+            back = {k: b for k, b in whole.items() if b.dim() > 1}
             if back:
                 ours = torch.cat([view.params[k].flatten() for k in back])
                 found[site.name] = cosine(ours, torch.cat([b.flatten() for b in back.values()]))

@@ -15,60 +15,65 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hwmodels.errors import NeurofaError
-from neurofa.layer import Direction, Outer
+from neurofa.layer import Direction, LowRank, Outer, Returns
 
 aten = torch.ops.aten
 functional = nn.functional
 
 
 class _Linear(torch.autograd.Function):
-    """y = x W^T + b; error at x: delta B; direction of W: delta^T x."""
+    """y = x W^T + b; error at x: delta B, or (delta P) Q with B = Q and ``narrow`` = P; direction of W: delta^T x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor) -> Tensor:
-        ctx.save_for_backward(x, back)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor, narrow: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(x, back, narrow)
         return functional.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
-        x, back = ctx.saved_tensors
+        x, back, narrow = ctx.saved_tensors
         delta, wanted = deltas[0], ctx.needs_input_grad
         flat = delta.flatten(0, -2)
         return (
-            delta @ back if wanted[0] else None,
+            (delta if narrow is None else delta @ narrow) @ back if wanted[0] else None,
             flat.t() @ x.flatten(0, -2) if wanted[1] else None,
             flat.sum(0) if wanted[2] else None,
+            None,
             None,
         )
 
 
 class _Conv2d(torch.autograd.Function):
-    """y = W * x + b; error at x: transposed convolution of delta with B."""
+    """y = W * x + b; error at x: transposed convolution of delta (or of P^T delta, P = ``narrow``) with B."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor, how: tuple[Any, ...]) -> Tensor:
-        ctx.save_for_backward(x, back)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor, narrow: Tensor | None,
+        how: tuple[Any, ...],
+    ) -> Tensor:  # fmt: skip
+        ctx.save_for_backward(x, back, narrow)
         ctx.how = how
         return functional.conv2d(x, weight, bias, *how)
 
     @staticmethod
     def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
-        x, back = ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.how
-        d_x, d_w, d_b = aten.convolution_backward(
-            deltas[0],
-            x,
-            back,
-            [back.shape[0]],
-            stride,
-            padding,
-            dilation,
-            False,
-            [0, 0],
-            groups,
-            list(ctx.needs_input_grad[:3]),
-        )
-        return d_x, d_w, d_b, None, None
+        x, back, narrow = ctx.saved_tensors
+        delta, wanted = deltas[0], list(ctx.needs_input_grad[:3])
+
+        def backward(error: Tensor, weight: Tensor, mask: list[bool]) -> Any:
+            stride, padding, dilation, groups = ctx.how
+            return aten.convolution_backward(
+                error, x, weight, [len(weight)], stride, padding, dilation, False, [0, 0], groups, mask
+            )
+
+        if narrow is None:
+            return *backward(delta, back, wanted), None, None, None
+        own = delta.new_empty(1).expand(delta.shape[1], *back.shape[1:])  # only its shape is used
+        _, d_w, d_b = backward(delta, own, [False, *wanted[1:]])
+        d_x = backward(narrowed(delta, narrow), back, [True, False, False])[0] if wanted[0] else None
+        return d_x, d_w, d_b, None, None, None
 
 
 class _Scale(torch.autograd.Function):
@@ -86,19 +91,24 @@ class _Scale(torch.autograd.Function):
         return deltas[0] * back, d_gain, None
 
 
-def asymmetric_linear(x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor) -> Tensor:
+def narrowed(delta: Tensor, p: Tensor) -> Tensor:
+    """Errors of a convolution (B, C_out, H, W) in the r channels of P (C_out, r): (B, r, H, W)."""
+    return torch.conv2d(delta, p.t()[..., None, None])
+
+
+def asymmetric_linear(x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor | LowRank) -> Tensor:
     """Forward with ``weight``, return with ``back``.
 
     Args:
         x: (..., n_in).
         weight: (n_out, n_in).
         bias: (n_out,) or None.
-        back: (n_out, n_in), the return weights, oriented as ``weight``.
+        back: (n_out, n_in), the return weights, oriented as ``weight``; or their factors.
 
     Returns:
         (..., n_out).
     """
-    y: Tensor = _Linear.apply(x, weight, bias, back)  # type: ignore[no-untyped-call]
+    y: Tensor = _Linear.apply(x, weight, bias, *_factors(back))  # type: ignore[no-untyped-call]
     return y
 
 
@@ -106,22 +116,42 @@ def asymmetric_conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    back: Tensor,
+    back: Tensor | LowRank,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve with ``weight``, return through ``back`` (both (C_out, C_in / groups, k, k)).
+    """Convolve with ``weight``, return through ``back`` (both (C_out, C_in / groups, k, k), or factors of it).
 
     Raises:
-        NeurofaError: padding is given as a word.
+        NeurofaError: padding is given as a word; factors for a convolution of several groups.
     """
+    if isinstance(back, LowRank):
+        refuse_groups(groups)
     if isinstance(padding, str):
         raise NeurofaError(f"got a convolution with padding='{padding}'; expected pixels; give a number")
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    y: Tensor = _Conv2d.apply(x, weight, bias, back, (stride, padding, dilation, groups))  # type: ignore[no-untyped-call]
+    how = (stride, padding, dilation, groups)
+    y: Tensor = _Conv2d.apply(x, weight, bias, *_factors(back), how)  # type: ignore[no-untyped-call]
     return y
+
+
+def refuse_groups(groups: int) -> None:
+    """Refuse feedback of low rank for a convolution of several groups.
+
+    Raises:
+        NeurofaError: more than one.
+    """
+    if groups != 1:
+        raise NeurofaError(
+            f"got feedback of low rank for a convolution of {groups} groups; expected one group, whose channels share"
+            " the r channels; use kp, or a network without groups"
+        )
+
+
+def _factors(back: Tensor | LowRank) -> tuple[Tensor, Tensor | None]:
+    return (back.q, back.p) if isinstance(back, LowRank) else (back, None)
 
 
 def _pair(n: Any) -> list[int]:
@@ -197,16 +227,27 @@ _NORMS: dict[Any, str] = {
 }
 
 
-def returning_mode(params: Mapping[str, Tensor], returns: Mapping[str, Tensor]) -> Affines:
-    """A mode under which every affine op of ``params`` returns its error through ``returns``."""
+def returning_mode(params: Mapping[str, Tensor], returns: Returns, inner: dict[str, Tensor]) -> Affines:
+    """A mode under which every affine op of ``params`` returns its error through ``returns``.
+
+    Whenever an error goes through the graph, ``inner`` takes the error at the output of every affine map, by weight.
+    """
+
+    def noted(name: str, y: Tensor) -> Tensor:
+        def note(error: Tensor) -> None:
+            inner[name] = error
+
+        y.register_hook(note)  # type: ignore[no-untyped-call]
+        return y
 
     def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
         x, weight, back = given["input"], given["weight"], returns[name]
         if op == "linear":
-            return asymmetric_linear(x, weight, given.get("bias"), back)
+            return noted(name, asymmetric_linear(x, weight, given.get("bias"), back))
         if op == "conv2d":
             rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
-            return asymmetric_conv2d(x, weight, given.get("bias"), back, **rest)
+            return noted(name, asymmetric_conv2d(x, weight, given.get("bias"), back, **rest))
+        assert isinstance(back, Tensor)
         gain, back = weight.reshape(given["shape"]), back.reshape(given["shape"])
         scaled: Tensor = _Scale.apply(x, gain, back)  # type: ignore[no-untyped-call]
         return scaled

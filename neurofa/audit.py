@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.layer import Directions, LocalView
+from neurofa.layer import Directions, LocalView, LowRank
 from neurofa.loss import CrossEntropy, MeanSquaredError
 from neurofa.network import Network, Tick
 from neurofa.poison import Fill, nan, poisoned, same_signs, strange, weights_of
@@ -181,7 +181,11 @@ class _Audit:
         for name in names:
             params = self.tick.views[name].params
             returned = self.rule.returns(name, params, gen) if params else None
-            found[name] = {} if returned is None else {k: v.clone() for k, v in returned.items()}
+            found[name] = (
+                {}
+                if returned is None
+                else {k: v.dense() if isinstance(v, LowRank) else v.clone() for k, v in returned.items()}
+            )
         return found
 
     def _others(self, name: str) -> tuple[str, ...]:
@@ -232,7 +236,8 @@ class _Audit:
             return []
         self._gen()
         delta = self.clean[0].deltas.get(name)
-        view = replace(self.tick.views[name], error=self.clean[0].errors[name], delta=delta)
+        seen = self.clean[0]
+        view = replace(self.tick.views[name], error=seen.errors[name], delta=delta, inner=seen.inner[name])
         directions: Directions = {k: v.clone() for k, v in self.clean[0].directions[name].items()}
         return list(dense(self.rule.adapt(name, view, directions)).values())
 

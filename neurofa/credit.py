@@ -43,13 +43,14 @@ def assign(
     """
     rule.begin(teaching, gen)
     above: Tensor | None = None
-    for index, (name, layer) in reversed(list(enumerate(network.items()))):
+    for name, layer in reversed(list(network.items())):
         view = tick.views.pop(name) if release else tick.views[name]
         if isinstance(layer, Carrier) or not view.params:
-            above = _carry(layer, view, above) if above is not None and index else above
+            above = _carry(layer, view, above) if above is not None else above
         else:
             offered = Teaching(teaching.error, teaching.target, above)
-            above = _learn(name, layer, view, rule, offered, emit, gen, last=name == network.readout, lowest=not index)
+            last, lowest = name == network.readout, name == network.lowest
+            above = _learn(name, layer, view, rule, offered, emit, gen, last=last, lowest=lowest)
 
 
 def _learn(

@@ -48,7 +48,8 @@ class Depositor:
                     )
         for name, layer in network.items():
             for key, (synapses, _) in rule.plastic(name).items():
-                beside = key if key in layer.returning else next(iter(layer.synapses))
+                forward = key.rpartition("@")[2]
+                beside = forward if forward in layer.returning else next(iter(layer.synapses))
                 self._join(synapses, layer.synapse(beside))
         self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer)
         self._check_factored(network, rule)

@@ -111,7 +111,7 @@ class RandomMatrices(Feedback, ABC):
         self.values: Format = build("format", values)
         self.device: Device = build("device", device)
 
-    def entries(self, shape: tuple[int, ...], fan: int, gen: torch.Generator) -> Tensor:
+    def entries(self, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Tensor:
         """Draw one matrix; ``fan`` sets the standard deviation gain/sqrt(3 fan)."""
         std = self.gain / math.sqrt(3 * fan)
         if self.distribution == "normal":

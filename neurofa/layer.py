@@ -40,6 +40,26 @@ class Outer(NamedTuple):
         return self.left.t() @ self.right
 
 
+class LowRank(NamedTuple):
+    """Return weights of rank r in two factors, in the place of W: an error crosses r numbers, (delta P) Q."""
+
+    p: Tensor
+    """(n_out, r)."""
+    q: Tensor
+    """(r, n_in), or (r, C_in, k, k) for kernels, whose r counts channels."""
+
+    def dense(self) -> Tensor:
+        """P Q, shaped as W."""
+        return (self.p @ self.q.flatten(1)).view(len(self.p), *self.q.shape[1:])
+
+    def clone(self) -> LowRank:
+        """Copies of both factors."""
+        return LowRank(self.p.clone(), self.q.clone())
+
+
+Returns = Mapping[str, Tensor | LowRank]
+"""Weights of the return path beside a layer, by the name of the forward weight."""
+
 Direction = Tensor | Outer
 Directions = dict[str, Direction]
 
@@ -50,13 +70,15 @@ class Graph(NamedTuple):
     y: Tensor
     x: Tensor
     params: dict[str, Tensor]
+    inner: dict[str, Tensor]
+    """Errors at the outputs of the affine maps inside, by weight; filled when an error has gone through the graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalView:
     """Everything that a layer may see when it learns; every tensor is detached.
 
-    The first seven fields are given to the layer; the last four are what it (and nobody else) worked out of them.
+    The first eight fields are given to the layer; the others are what it (and nobody else) worked out of them.
     """
 
     x: Tensor
@@ -69,8 +91,8 @@ class LocalView:
     """Own state before the tick."""
     after: State = field(default_factory=dict)
     """Own state after the tick."""
-    returns: Params | None = None
-    """Weights of the return path beside this layer (chained rules only), shaped as ``params``."""
+    returns: Returns | None = None
+    """Weights of the return path beside this layer (chained rules only), shaped as ``params`` or factored."""
     error: Tensor | None = None
     """(B, *out_shape): delivered error, per sample, unreduced."""
     graph: Graph | None = None
@@ -81,6 +103,8 @@ class LocalView:
     """Directions found on the way to ``delta``."""
     below: Tensor | None = None
     """(B, *in_shape): error at the own input, where it was found on the way."""
+    inner: Mapping[str, Tensor] = field(default_factory=dict)
+    """Errors at the outputs of the affine maps inside, by weight (layers of several maps with return weights)."""
 
     def given(self, error: Tensor) -> LocalView:
         """The same view with an error that has been delivered."""
@@ -169,7 +193,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         self._own[name] = self.synapses[_safe(name)] = Synapses(target, device, gen)
 
     def record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
+        self, params: Params, x: Tensor, state: State, returns: Returns | None, below: bool
     ) -> tuple[Tensor, State, Graph | None]:
         """Compute, and keep the own autograd graph where the layer has no closed form.
 
@@ -189,14 +213,14 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         params: Params,
         x: Tensor,
         state: State,
-        returns: Params | None,
+        returns: Returns | None,
         below: bool,
     ) -> tuple[Tensor, State, Graph | None]:
         leaf = x.detach().requires_grad_(below and x.is_floating_point())
         leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
         with torch.enable_grad():
             y, after = self.compute(leaves, leaf, state)
-        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves)
+        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, {})
 
     def localise(self, view: LocalView) -> LocalView:
         """Work the delivered error into the layer, once for :meth:`pullback` and :meth:`transpose`."""
@@ -213,7 +237,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
             for (key, leaf), g in zip(graph.params.items(), found or [None] * len(graph.params), strict=False)
         }
         below = found[-1] if found and graph.x.requires_grad else None
-        return replace(view, partial=partial, below=below)
+        return replace(view, partial=partial, below=below, inner=dict(graph.inner))
 
     def pullback(self, view: LocalView) -> Directions:
         """Directions of the own weights for the delivered error, summed over the batch.
@@ -223,7 +247,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """
         return dict(view.partial)
 
-    def transpose(self, view: LocalView, weights: Params) -> Tensor:
+    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
         """Error at the input if the return path had ``weights``: (B, *in_shape); chained rules only."""
         if view.below is not None and (view.returns is None or view.returns is weights):
             return view.below

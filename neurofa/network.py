@@ -18,10 +18,10 @@ from hwmodels.registry import build
 from hwmodels.spec import Spec
 from neurofa.affine import Affine
 from neurofa.arrays import Arrays
-from neurofa.layer import Carrier, Layer, LocalView, Params, State
+from neurofa.layer import Carrier, Layer, LocalView, Params, Returns, State
 from neurofa.randomness import generator
 
-ReturnsOf = Callable[[str, Params], Params | None]
+ReturnsOf = Callable[[str, Params], Returns | None]
 """Asked once a layer and pass: the weights of the return path beside that layer."""
 
 
@@ -110,6 +110,7 @@ class Network(nn.Module):
         self._chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         self.shapes = self._shapes()
         self.readout = self.names[-1]
+        self.lowest = next(name for name, layer in self._chain if layer.synapses)
         self.attach(periphery)
 
     def attach(self, periphery: Periphery | str) -> None:
@@ -249,12 +250,14 @@ class Network(nn.Module):
         """
         self.check(x)
         views: dict[str, LocalView] = {}
+        learns_below = False
         for name, layer in self.items():
             params = layer.read(gen)
             state = layer.start(x, gen) if states is None else states[name]
             back = returns(name, params) if returns is not None and params else None
-            y, after, graph = layer.record(params, x, state, back, below and bool(views))
+            y, after, graph = layer.record(params, x, state, back, below and learns_below)
             views[name] = LocalView(x, y, params, state, after, back, None, graph)
+            learns_below = learns_below or bool(params)
             x = y
         return Tick(x, views)
 

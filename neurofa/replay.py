@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurofa.credit import assign
-from neurofa.layer import Directions, Layer, LocalView, Outer, Params
+from neurofa.layer import Directions, Layer, LocalView, Outer, Params, Returns
 from neurofa.network import Network, Tick
 from neurofa.randomness import generator
 from neurofa.rule import Rule, Teaching
@@ -26,6 +26,8 @@ class Credit:
     """Error at the affine output, per sample; only layers of one affine map have one."""
     directions: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Directions of the weights, summed over the batch, by the weight's name."""
+    inner: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """Errors at the outputs of the affine maps inside a layer of several, by weight."""
     plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Directions of the pathway weights beside the layer, summed over the batch."""
 
@@ -53,6 +55,7 @@ def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
         credit.errors[name] = view.error.clone()
         if view.delta is not None:
             credit.deltas[name] = view.delta.clone()
+        credit.inner[name] = {key: error.clone() for key, error in view.inner.items()}
         credit.directions[name] = dense(directions)
         credit.plastic[name] = dense(rule.adapt(name, view, directions))
 
@@ -71,7 +74,7 @@ def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tic
         gen: source of dropout masks and read noise.
     """
 
-    def returns(name: str, params: Params) -> Params | None:
+    def returns(name: str, params: Params) -> Returns | None:
         found = rule.returns(name, params, gen)
         if found is None:
             return None

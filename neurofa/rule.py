@@ -17,7 +17,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from hwmodels.registry import Registered, build, kind_of_parts
 from neurofa.feedback import Feedback
-from neurofa.layer import Directions, Layer, LocalView, Params
+from neurofa.layer import Directions, Layer, LocalView, Params, Returns
 from neurofa.network import Plan
 from neurofa.synapses import Synapses
 
@@ -93,7 +93,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         """Create what the rule itself needs; default: nothing."""
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
         """Weights of the return path beside one layer in this pass; ``params`` are that layer's own weights."""
         return None
 
@@ -180,7 +180,7 @@ class Chained(Rule, ABC):
         assert isinstance(found, nn.ModuleDict)
         return {key.replace("/", "."): s for key, s in found.items() if isinstance(s, Synapses)}
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
         return {key: synapses.read(gen) for key, synapses in self.beside(name).items()}
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:

@@ -103,7 +103,10 @@ def rescued(device: str, rates: Sequence[float], *, paired: bool) -> dict[str, l
         CONTROL: _tuned(CONTROL, device, rates),
     }
     if paired:
-        methods["dfa, Tiki-Taka v2"] = _tuned("dfa", f"tiki_taka_v2(fast={device}, slow={device})", (0.3, 1.0))
+        pair = f"tiki_taka_v2(fast={device}, slow={device}, columns=64, transfer_lr="
+        methods["dfa, Tiki-Taka v2"] = [
+            *_tuned("dfa", f"{pair}0.03)", (1.0,)), *_tuned("dfa", f"{pair}0.1)", (0.1, 0.3)),
+        ]  # fmt: skip
     return methods
 
 

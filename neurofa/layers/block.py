@@ -14,7 +14,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.asymmetric import Seeded, noise_mode, returning_mode
-from neurofa.layer import Direction, Graph, Layer, Params, State
+from neurofa.layer import Direction, Graph, Layer, Params, Returns, State
 from neurofa.randomness import fork_seed
 
 SEED = "seed"
@@ -101,15 +101,16 @@ class Block(Layer, name="block"):
             yield
 
     def _record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
+        self, params: Params, x: Tensor, state: State, returns: Returns | None, below: bool
     ) -> tuple[Tensor, State, Graph | None]:
         leaf = x.detach().requires_grad_(below)
         leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
+        inner: dict[str, Tensor] = {}
         with torch.enable_grad(), ExitStack() as stack:
             if returns is not None and any(returns[k] is not params.get(k) for k in returns):
-                stack.enter_context(returning_mode(leaves, returns))
+                stack.enter_context(returning_mode(leaves, returns, inner))
             y, after = self.compute(leaves, leaf, state)
-        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves)
+        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, inner)
 
     def absorb(self, after: State) -> None:
         for key, value in after.items():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.layer import Carrier, LocalView, Params, State
+from neurofa.layer import Carrier, LocalView, Params, Returns, State
 
 aten = torch.ops.aten
 
@@ -31,7 +31,7 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         return y, {"index": index}
 
     def record(
-        self, params: Params, x: Tensor, state: State, returns: Params | None, below: bool
+        self, params: Params, x: Tensor, state: State, returns: Returns | None, below: bool
     ) -> tuple[Tensor, State, None]:
         # the index is twice as large as the image, and only a returning error needs it
         y, after = self.compute(params, x, state)
@@ -40,7 +40,7 @@ class MaxPool2d(Carrier, name="max_pool2d"):
     def localise(self, view: LocalView) -> LocalView:
         return view
 
-    def transpose(self, view: LocalView, weights: Params) -> Tensor:
+    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
         # a tick that was recorded for a direct rule has no index
         after = view.after or self.compute({}, view.x, {})[1]
         return aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
@@ -93,7 +93,7 @@ class Flatten(Carrier, name="flatten"):
     def localise(self, view: LocalView) -> LocalView:
         return view
 
-    def transpose(self, view: LocalView, weights: Params) -> Tensor:
+    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
         assert view.error is not None
         return view.error.reshape(view.x.shape)
 

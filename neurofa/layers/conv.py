@@ -9,8 +9,8 @@ from hwmodels.errors import NeurofaError
 from neurofa.activations import Activation
 from neurofa.affine import Affine
 from neurofa.arrays import Product
-from neurofa.asymmetric import correlation_conv2d
-from neurofa.layer import Direction, Outer
+from neurofa.asymmetric import correlation_conv2d, refuse_groups
+from neurofa.layer import Direction, Outer, State
 from neurofa.norms import Norm
 
 aten = torch.ops.aten
@@ -110,6 +110,10 @@ class Conv2d(Affine, name="conv2d"):
             return Outer(_positions(delta), self._patches(x))
         weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
         return self._backward(self._ordered(delta), self._ordered(x), weight, (False, True))[1]
+
+    def narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
+        refuse_groups(self.groups)
+        return super().narrow(delta, p, before)
 
     def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return self._backward(self._ordered(delta), self._ordered(x), weight, (True, False))[0]

@@ -19,6 +19,7 @@ Check = Callable[[str], None]
 
 CONTROL = "a control without a feedback pathway: nothing is encoded"
 ELEMENTWISE = "replaces the derivative of one elementwise activation; a block has none"
+POOLED = "its subspace learns from statistics of the whole batch"
 NOISE = "draws anew in every pass, so that two passes are not one"
 PHYSICAL = "noise and converters stand before its linear map, which the contract of projections tests"
 PROJECTION = "one projection for all layers, not a matrix per layer"
@@ -31,6 +32,9 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("rule", "drtp", "zero_error_gives_no_update"): "learns from the target, not from the error",
     ("rule", "brsf", "accumulation_equals_one_batch"): NOISE,
     ("rule", "weight_mirror", "accumulation_equals_one_batch"): NOISE,
+    ("rule", "raf", "accumulation_equals_one_batch"): POOLED,
+    ("rule", "raf", "zero_error_gives_no_update"): "beside the readout the subspace follows the targets",
+    ("rule", "ldfa_normative", "zero_error_gives_no_update"): "its factors follow the weights, whatever the error",
     **{
         ("feedback", name, "serves_chained_rules"): PROJECTION
         for name in ("shared", "crossbar", "matrix_free", "microring", "mzi", "opu")

@@ -1,0 +1,170 @@
+"""Low-dimensional feedback whose two factors follow the weights."""
+
+from __future__ import annotations
+
+from abc import ABC
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.layer import Direction, Directions, LocalView, LowRank, Params, Returns
+from neurofa.low_rank import LowRankChained, P, Q, along_p, along_q
+from neurofa.network import Plan
+from neurofa.rule import Teaching
+
+OVERSAMPLED, PASSES = 8, 2
+"""Directions beyond r, and power iterations, of the randomised decomposition."""
+
+
+class LDFA(LowRankChained, ABC):
+    """B = P Q with both factors learning; may take both from a truncated decomposition of W."""
+
+    every: int = 0
+    """Steps from one decomposition to the next; 0: only before the first."""
+    steps: Tensor
+    copies: bool = False
+    """Whether the factors are ever taken from W."""
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
+        self.steps += 1
+
+    def learning(self) -> tuple[str, ...]:
+        return (P, Q)
+
+    def _due(self) -> bool:
+        if not self.copies:
+            return False
+        steps = int(self.steps)
+        return not steps or (self.every > 0 and not steps % self.every)
+
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
+        if params and self._due():
+            for key in self.maps(name):
+                p, q = self.factor(name, P + key), self.factor(name, Q + key)
+                made = truncated(params[key], p.weight.shape[1], self.gen)
+                p.program(made.p, gen)
+                q.program(made.q, gen)
+        return super().returns(name, params, gen)
+
+
+class LDFALocal(LDFA, name="ldfa_local"):
+    """Both factors are driven by the change of W: dP = dW Q^T and dQ = P^T dW (Kolen-Pollack with two factors).
+
+    dW Q^T = sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: what passes through the two factors anyway. With the
+    same decay in the optimizer P Q turns towards W.
+
+    Args:
+        rank: r, at least 1; at most min(n_out, n_in) of each map.
+        init: ``random``, or ``svd``: the factors begin as the truncated decomposition of the first weights, as in the
+            authors' code; that copies the weights once, so that the rule is then not local.
+        only: names of the layers whose rank is r; the others have full rank. None: all.
+        feedback: distribution and device of both factors.
+        error: number format of the output error before it is returned.
+        clamp: largest size of an element of a delivered error, in units of the batch's mean loss; None: no limit.
+    """
+
+    source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
+
+    def __init__(
+        self,
+        *,
+        rank: int = 10,
+        init: str = "random",
+        only: list[str] | None = None,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__(rank=rank, only=only, feedback=feedback, error=error, clamp=clamp)
+        if init not in ("random", "svd"):
+            raise NeurofaError(f"got ldfa_local(init={init}); expected random or svd; choose one")
+        self.copies = init == "svd"
+        if self.copies:
+            self.local, self.transports = False, "weights"  # type: ignore[misc]
+
+    def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
+        return {P + key: along_q(back, direction), Q + key: along_p(back, direction)}
+
+
+class LDFANormative(LDFA, name="ldfa_normative"):
+    """P Q tracks W by gradient descent on |P Q - W|^2 / 2, and is its truncated decomposition every so often.
+
+    dP = -(P Q - W) Q^T, dQ = -P^T (P Q - W). It reads the weights: it saves compute, and is not local.
+
+    Args:
+        rank: r, at least 1; at most min(n_out, n_in) of each map.
+        every: steps from one decomposition W = U S V^T, P = U sqrt(S), Q = sqrt(S) V^T, to the next; half an epoch in
+            the authors' code. 0: only before the first step.
+        rate: size of the descent in units of the learning rate (without effect under Adam).
+        limit: largest size of an element of either gradient.
+        only: names of the layers whose rank is r; the others have full rank. None: all.
+        feedback: device of both factors.
+        error: number format of the output error before it is returned.
+        clamp: largest size of an element of a delivered error, in units of the batch's mean loss; None: no limit.
+    """
+
+    source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the normative rule, as in the first author's code"
+    local = False
+    transports = "weights"
+    copies = True
+
+    def __init__(
+        self,
+        *,
+        rank: int = 10,
+        every: int = 100,
+        rate: float = 1.0,
+        limit: float = 10.0,
+        only: list[str] | None = None,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__(rank=rank, only=only, feedback=feedback, error=error, clamp=clamp)
+        if every < 0 or not rate > 0 or not limit > 0:
+            raise NeurofaError(
+                f"got ldfa_normative(every={every}, rate={rate}, limit={limit}); expected every >= 0, positive rate and"
+                " limit; change it"
+            )
+        self.every, self.rate, self.limit = every, rate, limit
+
+    def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
+        off = back.dense() - view.params[key]
+        size = self.rate * len(view.x)  # a descent of its own, not a sum over the batch
+        return {
+            P + key: _limited(along_q(back, off), self.limit) * size,
+            Q + key: _limited(along_p(back, off), self.limit) * size,
+        }
+
+
+def _limited(direction: Direction, limit: float) -> Tensor:
+    assert isinstance(direction, Tensor)
+    return direction.clamp(-limit, limit)
+
+
+def truncated(weight: Tensor, rank: int, gen: torch.Generator | None) -> LowRank:
+    """The r leading terms of W = U S V^T, P = U sqrt(S) and Q = sqrt(S) V^T, found by random projection.
+
+    Args:
+        weight: (n_out, n_in) or (C_out, C_in, k, k).
+        rank: r.
+        gen: source of the projection, on the CPU.
+
+    Source: Halko, Martinsson and Tropp 2011, SIAM Rev. 53, 217.
+    """
+    w = weight.detach().flatten(1)
+    width = min(rank + OVERSAMPLED, *w.shape)
+    start = torch.randn(w.shape[1], width, generator=gen, dtype=w.dtype).to(w.device)
+    basis = torch.linalg.qr(w @ start)[0]
+    for _ in range(PASSES):
+        basis = torch.linalg.qr(w @ torch.linalg.qr(w.t() @ basis)[0])[0]
+    u, s, v = torch.linalg.svd(basis.t() @ w, full_matrices=False)
+    root = s[:rank].sqrt()
+    return LowRank((basis @ u[:, :rank]) * root, (root[:, None] * v[:rank]).view(rank, *weight.shape[1:]))
