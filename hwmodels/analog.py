@@ -32,10 +32,8 @@ def analog_product(io: Periphery, x: Tensor, w: Tensor, gen: torch.Generator | N
     # no sum of n_in products of numbers up to 1 reaches a bound above n_in
     if io.bound_management and len(w) >= io.adc.bound:
         halvings = doublings(y, top * (io.adc.bound * io.dac.rate), io.most_doublings)
-        # a look is cheaper than a second product, but an accelerator would have to wait for it
-        if y.is_cuda or float(halvings.amax()) > 1:
-            v, alpha = encode(io, x, halvings)
-            torch.mm(v, w, out=y)
+        v, alpha = encode(io, x, halvings)
+        torch.mm(v, w, out=y)
     if io.in_noise:
         v = v.add_(normal(v, gen), alpha=io.in_noise * io.dac.rate)
         torch.mm(v, w, out=y)

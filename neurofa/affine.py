@@ -138,8 +138,7 @@ class Affine(Layer):
     def localise(self, view: LocalView) -> LocalView:
         assert view.error is not None
         error = view.error * view.before["keep"] if "keep" in view.before else view.error
-        kept = view.after["a"] if self.activation.needs_input else view.after.get("h", view.y)
-        return self.enter(view, self.activation.backward(error, kept))
+        return self.enter(view, self.activation.backward(error, self._kept(view)))
 
     def enter(self, view: LocalView, error: Tensor) -> LocalView:
         """Take an error from behind the activation to the affine output, through the normalisation.
@@ -180,6 +179,26 @@ class Affine(Layer):
         if self.arrays is None:
             return self.carry(delta, view.x, weight)
         return self.back(self.arrays.back(weight, view.before), delta, view.x, weight)
+
+    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        if "gain" in moved or "shift" in moved:
+            return super().tangent(view, dot, moved)
+        a = None if dot is None else self.linear(dot, view.params["weight"], None)
+        if "weight" in moved:
+            own = self.linear(view.x, moved["weight"], moved.get("bias"))
+            a = own if a is None else a.add_(own)
+        assert a is not None
+        if self.norm is not None:
+            # without its gain, the derivative of a normalisation is its own transpose
+            a = self.norm.backward(a, None, view.after)[0]
+            if self.norm.affine:
+                a = a * view.params["gain"].view(-1, *[1] * (a.dim() - 2))
+        h = self.activation.backward(a, self._kept(view))
+        return h * view.before["keep"] if "keep" in view.before else h
+
+    def _kept(self, view: LocalView) -> Tensor:
+        """What the activation's derivative is taken from."""
+        return view.after["a"] if self.activation.needs_input else view.after.get("h", view.y)
 
     def narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
         """``delta`` in the r directions of the columns of P, (n_out, r): (B, r, ...)."""

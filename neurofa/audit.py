@@ -18,6 +18,7 @@ from hwmodels.registry import build
 from neurofa.layer import Directions, LocalView, LowRank
 from neurofa.loss import CrossEntropy, MeanSquaredError
 from neurofa.network import Network, Tick
+from neurofa.passes import prepare
 from neurofa.poison import Fill, nan, poisoned, same_signs, strange, weights_of
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, dense, preserved, record
@@ -120,6 +121,8 @@ class _Audit:
         loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
         outcome = loss.outcome(self.tick.y, target)
         self.teaching = Teaching(outcome.error, outcome.target)
+        # on clean weights: a poisoned network would tell the rule of other layers by its outputs
+        self.tick = prepare(network, rule, self.tick, self.teaching, self._gen())
         self._replay()  # what the rule remembers from step to step settles
         self.clean = self._replay()
         if not _equal(self.clean, self._replay()):
@@ -269,8 +272,8 @@ class _Audit:
         self._forget()
         self._gen()
         layer = self.network.layer(name)
-        seen = layer.localise(view) if name == self.network.readout else self.rule.localise(layer, view)
-        return list(dense(self.rule.update(layer, seen)).values())
+        seen = layer.localise(view) if name == self.network.readout else self.rule.localise(name, layer, view)
+        return list(dense(self.rule.update(name, layer, seen)).values())
 
 
 def _first_kept(teaching: Teaching) -> Teaching:

@@ -72,8 +72,8 @@ def _learn(
         error = rule.deliver(name, teaching)
         if error is None:
             return teaching.above
-        view = rule.localise(layer, view.given(error))
-    directions = rule.update(layer, view)
+        view = rule.localise(name, layer, view.given(error))
+    directions = rule.update(name, layer, view)
     above = None
     if rule.chained and not lowest:
         sent = _encoded(layer, view, rule, teaching, gen) if last else view

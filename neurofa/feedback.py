@@ -92,6 +92,14 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         """The one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; or None."""
         return None
 
+    def spread(self, name: str, rows: Tensor) -> Tensor:
+        """Values of a layer's rows (B, rows) where its signal goes: (B, *out_shape)."""
+        return rows.view(len(rows), *self.shapes[name])
+
+    def gather(self, name: str, change: Tensor) -> Tensor:
+        """Values (B, rows) whose product with an output's change is the mean change for each row's outputs."""
+        return change.flatten(1)
+
 
 class RandomMatrices(Feedback, ABC):
     """Fixed random matrices with a declared gain, number format and device.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hwmodels.device import Device
 from hwmodels.registry import Registered, kind_of_parts
@@ -103,12 +105,16 @@ class LocalView:
     """Directions found on the way to ``delta``."""
     below: Tensor | None = None
     """(B, *in_shape): error at the own input, where it was found on the way."""
+    again: LocalView | None = None
+    """The same layer in a second pass (rules that ask for one)."""
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     """Errors at the outputs of the affine maps inside, by weight (layers of several maps with return weights)."""
 
     def given(self, error: Tensor) -> LocalView:
         """The same view with an error that has been delivered."""
-        return LocalView(self.x, self.y, self.params, self.before, self.after, self.returns, error, self.graph)
+        return LocalView(
+            self.x, self.y, self.params, self.before, self.after, self.returns, error, self.graph, again=self.again
+        )
 
     def worked_out(self, delta: Tensor, partial: Directions | None = None, below: Tensor | None = None) -> LocalView:
         """The same view with what the layer has worked out of the error."""
@@ -124,6 +130,7 @@ class LocalView:
             delta,
             partial or {},
             below,
+            self.again,
         )
 
 
@@ -254,6 +261,26 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         again = self.localise(replace(view, returns=weights, graph=None))
         assert again.below is not None
         return again.below
+
+    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        """Change of the output for small changes of input and weights: (B, *out_shape); forward-mode derivative.
+
+        Args:
+            view: of the tick at which the derivative is taken.
+            dot: (B, *in_shape), change of the input; None: none.
+            moved: changes of own weights, shaped as they are; may be empty.
+        """
+        params = dict(view.params)
+
+        def around(x: Tensor, changed: dict[str, Tensor]) -> Tensor:
+            return self.compute(params | changed, x, view.before)[0]
+
+        start = torch.zeros_like(view.x) if dot is None else dot
+        at = {key: params[key] for key in moved}
+        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):  # the fused attention has no such derivative
+            # torch's own derivatives are compiled with its deprecated compiler when they are first used
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return torch.func.jvp(around, (view.x, at), (start, dict(moved)))[1]  # type: ignore[no-any-return]
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
         """Mean correlation of each affine map's output with noise at its input (weight mirror); default: no maps.

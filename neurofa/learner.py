@@ -15,6 +15,7 @@ from neurofa.deposit import Depositor
 from neurofa.layer import Directions, Layer, LocalView
 from neurofa.loss import Loss
 from neurofa.network import Network, ReturnsOf, Tick
+from neurofa.passes import prepare
 from neurofa.randomness import generator
 from neurofa.rule import NoisePass, Rule, Teaching
 from neurofa.synapses import Synapses
@@ -76,11 +77,22 @@ class Learner:
             if isinstance(part, Synapses):
                 part.fused = fused and not part.exact
         self._deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
-        self._returns: ReturnsOf | None = self._ask_returns if self.rule.chained else None
+        self._calibrator: Rule | None = None
         self.steps = 0
 
-    def _ask_returns(self, name: str, params: Any) -> Any:
-        return self.rule.returns(name, params, self.gen)
+    def _acting(self) -> Rule:
+        """The rule of this step: the learner's own, or backpropagation where the rule asks for it now and then."""
+        every = self.rule.calibrate
+        if not every or (self.steps + 1) % every:
+            return self.rule
+        if self._calibrator is None:
+            made: Rule = build("rule", "bp")
+            made.bind(self.network.plan(chained=True), generator(0, "calibration"))
+            self._calibrator = made
+        return self._calibrator
+
+    def _returns(self, rule: Rule) -> ReturnsOf | None:
+        return (lambda name, params: rule.returns(name, params, self.gen)) if rule.chained else None
 
     @torch.no_grad()
     def step(self, x: Tensor, target: Tensor) -> StepResult:
@@ -97,8 +109,8 @@ class Learner:
             NeurofaError: wrong shapes or labels; NaN (the layer is named), before any weight is touched. On an
                 accelerator NaN is looked for by :meth:`check_finite` only, since looking waits for the device.
         """
-        network, rule = self.network, self.rule
-        tick = network.step(x, gen=self.gen, returns=self._returns, below=rule.chained)
+        network, rule = self.network, self._acting()
+        tick = network.step(x, gen=self.gen, returns=self._returns(rule), below=rule.chained)
         outcome = self.loss.outcome(tick.y, target)
         if x.device.type == "cpu":
             self.check_finite(outcome.value, x)
@@ -106,15 +118,16 @@ class Learner:
             network.absorb(tick)
         mirrors = rule.noise if rule.noise is not None and self.steps % rule.noise.every == 0 else None
         taught = Teaching(outcome.error, outcome.target)
-        assign(network, rule, tick, taught, self._emit(len(x)), self.gen, release=mirrors is None)
+        tick = prepare(network, rule, tick, taught, self.gen)
+        assign(network, rule, tick, taught, self._emit(rule, len(x)), self.gen, release=mirrors is None)
         self._deposit.finish()
         if mirrors is not None:
             self._mirror(mirrors, tick)
         self.steps += 1
         return StepResult(outcome.value, tick.y)
 
-    def _emit(self, batch: int) -> Any:
-        rule, deposit = self.rule, self._deposit
+    def _emit(self, rule: Rule, batch: int) -> Any:
+        deposit = self._deposit
 
         def emit(name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
             plastic = rule.adapt(name, view, directions)

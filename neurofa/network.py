@@ -30,6 +30,8 @@ class Tick(NamedTuple):
 
     y: Tensor
     views: dict[str, LocalView]
+    ready: bool = False
+    """Whether the passes that a rule asks for beside this one have been made."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from neurofa.credit import assign
 from neurofa.layer import Directions, Layer, LocalView, Outer, Params, Returns
 from neurofa.network import Network, Tick
+from neurofa.passes import prepare
 from neurofa.randomness import generator
 from neurofa.rule import Rule, Teaching
 
@@ -59,6 +60,7 @@ def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
         credit.directions[name] = dense(directions)
         credit.plastic[name] = dense(rule.adapt(name, view, directions))
 
+    tick = prepare(network, rule, tick, teaching, gen)
     assign(network, rule, tick, teaching, emit, gen)
     return credit
 
@@ -94,7 +96,7 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
         back = view.params or None
         y, after, graph = layer.record(view.params, view.x, view.before, back, bool(views))
         views[name] = replace(view, y=y, after=after, graph=graph, returns=back)
-    return Tick(tick.y, views)
+    return Tick(tick.y, views, tick.ready)
 
 
 @contextmanager

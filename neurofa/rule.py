@@ -19,6 +19,7 @@ from hwmodels.registry import Registered, build, kind_of_parts
 from neurofa.feedback import Feedback
 from neurofa.layer import Directions, Layer, LocalView, Params, Returns
 from neurofa.network import Plan
+from neurofa.probe import Probe
 from neurofa.synapses import Synapses
 
 kind_of_parts("rule", "neurofa.rules")
@@ -62,6 +63,10 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     """What the learner must provide beyond the error: ``target``, ``above``, ``noise_pass``."""
     noise: NoisePass | None = None
     """The noise pass of a rule that needs one."""
+    calibrate: int = 0
+    """Steps from one step of backpropagation in the rule's place to the next; 0: none."""
+    probe: Probe | None = None
+    """The probe pass of a rule that needs one; see :mod:`neurofa.probe`."""
     decay: float = 0.0
     """Weight decay that belongs to the rule, applied to weights and return weights alike."""
 
@@ -104,17 +109,41 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Error for one hidden layer, (B, *out_shape); None leaves the layer as it is."""
         raise NotImplementedError
 
-    def localise(self, layer: Layer, view: LocalView) -> LocalView:
+    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
         """Work the delivered error into the layer; default: through the layer's own derivative."""
         return layer.localise(view)
 
-    def update(self, layer: Layer, view: LocalView) -> Directions:
+    def update(self, name: str, layer: Layer, view: LocalView) -> Directions:
         """Directions of one layer's weights, summed over the batch; default: the layer's own pullback."""
         return layer.pullback(view)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         """Directions of the plastic pathway weights beside one layer, named as in :meth:`plastic`."""
         return {}
+
+    def modulate(self, x: Tensor, error: Tensor) -> Tensor | None:
+        """Input of a second pass, (B, *input_shape), for rules that compare two; None: no second pass."""
+        return None
+
+    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+        """Change of one layer's output in a probe, (B, *out_shape); None: none."""
+        return None
+
+    def perturb_weights(self, name: str, view: LocalView, gen: torch.Generator | None) -> Params:
+        """Changes of one layer's weights in a probe, by name; empty: none."""
+        return {}
+
+    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
+        """Take what came of a probe.
+
+        Args:
+            changes: of outputs, by layer, as :meth:`perturb` gave them.
+            u: (B, o), change of the network's output.
+            gen: source of randomness.
+        """
+
+    def aligned(self, gen: torch.Generator | None) -> None:
+        """All probes of a step have been sensed, and its error has not been sent yet."""
 
     def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
         """Take one noise pass beside one layer (rules that need ``noise_pass``).

@@ -63,7 +63,9 @@ class Synapses(nn.Module):
     @torch.no_grad()
     def write(self, change: Tensor, gen: torch.Generator | None = None) -> None:
         """Ask the device for a change of the weights (same shape) that no optimizer has put into ``weight`` yet."""
-        if self.fused and gen is not None:
+        if self.exact:
+            self.weight.add_(change)
+        elif self.fused and gen is not None:
             compiled(self.device)(self.cells, self.weight.data, change, draw_key(gen))
         else:
             self._store(self.device.write(self.cells, change, gen))

@@ -43,7 +43,7 @@ class AugmentedDFA(Direct, name="adfa"):
                 )
         super()._bind(plan, gen)
 
-    def localise(self, layer: Layer, view: LocalView) -> LocalView:
+    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
         assert view.error is not None
         if not isinstance(layer, Affine):
             return layer.localise(view)

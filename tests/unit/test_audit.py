@@ -80,8 +80,8 @@ class ByUpdate(DFA):
         self.of = {id(layer): name for name, layer in network.items()}
         self.top = [network]
 
-    def update(self, layer, view):
-        directions = super().update(layer, view)
+    def update(self, name, layer, view):
+        directions = super().update(name, layer, view)
         if self.of[id(layer)] == "dense1":
             size = self.top[0].layer("dense2").synapse("weight").weight.mean()
             directions["bias"] = directions["bias"] + size
@@ -103,8 +103,8 @@ class ByNanSafe(DFA):
 class ByViews(DFA):
     """Keeps what it was shown of the layer above, and uses it one layer further down."""
 
-    def update(self, layer, view):
-        directions = super().update(layer, view)
+    def update(self, name, layer, view):
+        directions = super().update(name, layer, view)
         if hasattr(self, "kept"):
             directions["bias"] = directions["bias"] + self.kept.params["weight"].mean()
         self.kept = view
@@ -114,8 +114,8 @@ class ByViews(DFA):
 class ByCopies(DFA):
     """Copies the weights that it was shown; the copy survives what happens to the original."""
 
-    def update(self, layer, view):
-        directions = super().update(layer, view)
+    def update(self, name, layer, view):
+        directions = super().update(name, layer, view)
         if hasattr(self, "kept"):
             directions["bias"] = directions["bias"] + self.kept.mean()
         self.kept = view.params["weight"].clone()

@@ -1,0 +1,70 @@
+"""One row of feedback for each channel, the same at every position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import Device
+from hwmodels.quantize import Format
+from neurofa.feedback import MatrixFeedback
+from neurofa.network import Site
+
+
+class Pooled(MatrixFeedback, name="pooled"):
+    """B_l of shape (C, o): all positions of an image, and all tokens of a sequence, receive the same signal.
+
+    Channels are the first axis of an image (C, H, W) and the last of a sequence (S, d); a vector has one row each, as
+    with ``dense``.
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        distribution: ``uniform`` or ``normal``.
+        values: number format of the entries; default: as drawn.
+        device: device on which B lives.
+    """
+
+    source = "feedback (o, C), a cheaper choice beside the (o, C, H, W) of Bacho and Chu 2024, arXiv 2212.07282"
+
+    def __init__(
+        self,
+        *,
+        gain: float = 1.0,
+        distribution: str = "uniform",
+        values: Format | str = "raw",
+        device: Device | str = "digital",
+    ) -> None:
+        super().__init__(gain=gain, distribution=distribution, values=values, device=device)
+
+    def stack(self, sites: tuple[Site, ...]) -> int:
+        at = 0
+        for site in sites:
+            width = site.out_shape[self._axis(site.out_shape)]
+            self.slices[site.name] = slice(at, at + width)
+            at += width
+        return at
+
+    @staticmethod
+    def _axis(shape: tuple[int, ...]) -> int:
+        return 0 if len(shape) == 3 else len(shape) - 1
+
+    def forward(self, error: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+        projected = self.project(error, gen)
+        return {name: self.spread(name, projected[:, rows]) for name, rows in self.slices.items()}
+
+    def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
+        projected = nn.functional.linear(error, self.b.read(gen))
+        return lambda name: self.spread(name, projected[:, self.slices[name]])
+
+    def spread(self, name: str, rows: Tensor) -> Tensor:
+        shape = self.shapes[name]
+        axis = self._axis(shape)
+        inner = [n if i == axis else 1 for i, n in enumerate(shape)]
+        return rows.view(len(rows), *inner).expand(len(rows), *shape)
+
+    def gather(self, name: str, change: Tensor) -> Tensor:
+        axis = self._axis(self.shapes[name]) + 1
+        positions = change.movedim(axis, 1).flatten(2) if change.dim() > 2 else change[..., None]
+        return positions[..., 0] / positions.shape[2]

@@ -1,0 +1,146 @@
+"""Feedback that follows the network's own Jacobian, estimated from probes.
+
+With changes delta_l of the outputs h_l, standard normal and independent for samples and layers, the output changes by
+u = sum_k J_k delta_k, J_l = d y / d h_l, and
+
+    (1/N) sum_i delta_l,i u_i^T     (n_l, o)
+
+is an unbiased estimate of the mean J_l^T over samples. For a fixed Jacobian and one perturbed layer its cosine with
+J_l^T is 1/sqrt(1 + (n_l + 1)/N): samples times steps have to reach the width of the layer.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.affine import Affine
+from neurofa.feedback import Feedback
+from neurofa.layer import Layer, LocalView
+from neurofa.network import Plan
+from neurofa.probe import By, Probe
+from neurofa.rule import Direct
+
+SPACES = ("activity", "weight", "smaller")
+
+
+class Aligning(Direct, ABC):
+    """A direct rule whose matrix learns from probes, before it sends the error of the same step.
+
+    Args:
+        space: ``activity`` perturbs h_l itself; ``weight`` perturbs it by dW x/|x| with one dW for the whole batch
+            (dense and convolutional layers; others stay with activity); ``smaller`` takes, for each layer, the space
+            of fewer dimensions.
+        per_layer: a probe for every layer, instead of one that is shared: no layer sees the others' changes.
+        by: ``tangent`` or ``difference`` of two passes, which noisy hardware can make.
+        step: size of the change in a difference.
+        window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
+        feedback: the pathway at the start; it must have a matrix per layer.
+        error: number format of e before it enters the pathway.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: str,
+        per_layer: bool,
+        by: By,
+        step: float,
+        window: int,
+        feedback: Feedback | str,
+        error: Format | str,
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        if space not in SPACES:
+            raise NeurofaError(f"got {self.name}(space={space}); expected {', '.join(SPACES)}; choose one")
+        if window < 0:
+            raise NeurofaError(f"got {self.name}(window={window}); expected 0 or more; 0 is the mean of all steps")
+        self.space, self.window = space, window
+        self.probe = Probe(by, step, per_layer)
+
+    estimate: Tensor
+    steps: Tensor
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        if self.feedback.matrix() is None:
+            raise NeurofaError(
+                f"got feedback '{self.feedback.name}' for {self.name}; expected a matrix per layer that can learn; use"
+                " dense or pooled"
+            )
+        self.register_buffer("estimate", torch.zeros_like(self.b))
+        self.register_buffer("steps", torch.zeros((), dtype=plan.dtype))
+
+    @property
+    def b(self) -> Tensor:
+        """The matrix as it is stored, (m, o), rows sliced by layers."""
+        matrix = self.feedback.matrix()
+        assert matrix is not None
+        return matrix.weight.detach()
+
+    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+        if name not in self.feedback.slices:
+            return None
+        rows = self.feedback.slices[name]
+        width = rows.stop - rows.start
+        pooled = width != view.y[0].numel()
+        if not pooled and isinstance(layer, Affine) and self._by_weights(view):
+            return _by_weights(layer, view, gen)
+        drawn = torch.randn(len(view.y), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
+        return self.feedback.spread(name, drawn)
+
+    def _by_weights(self, view: LocalView) -> bool:
+        if self.space == "activity":
+            return False
+        return self.space == "weight" or view.params["weight"].numel() < view.y[0].numel()
+
+    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
+        """Take what came of a probe, by layer; the estimate of these layers moves on."""
+        seen = self.steps + 1
+        share = 1 / (seen.clamp(max=self.window) if self.window else seen)
+        for name, change in changes.items():
+            rows = self.feedback.slices[name]
+            found = self.feedback.gather(name, change).t() @ u
+            part = self.estimate[rows]
+            part.add_((found / len(u) - part) * share)
+
+    def aligned(self, gen: torch.Generator | None) -> None:
+        """All probes of a step have been sensed: let the matrix follow."""
+        self.steps += 1
+        matrix = self.feedback.matrix()
+        assert matrix is not None
+        matrix.write(self.follow(self.b, self.estimate, gen) - self.b, gen)
+
+    @abstractmethod
+    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+        """The next matrix.
+
+        Args:
+            b: (m, o), now; not changed.
+            estimate: (m, o), of the mean Jacobians, transposed.
+            gen: source of noise.
+
+        Returns:
+            (m, o).
+        """
+
+    def layers(self, b: Tensor) -> list[Tensor]:
+        """The parts of a matrix (m, o) that belong to the layers, as views."""
+        return [b[rows] for rows in self.feedback.slices.values()]
+
+
+def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> Tensor:
+    """DW x / |x| at the output: standard normal for each sample, and alike for samples that are alike."""
+    weight = view.params["weight"]
+    drawn = torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
+    size = layer.linear(view.x.square(), torch.ones_like(weight), None).sqrt_()
+    return layer.linear(view.x, drawn, None) / size.clamp_min(1e-12)
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of each row of ``a`` with the same row of ``b``: (m, o) twice to (m, 1); 0 where a row is zero."""
+    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-12).unsqueeze(1)

@@ -1,0 +1,94 @@
+"""Forward gradients: the direction of a random change, as long as the loss changes along it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.layer import Directions, Layer, LocalView, Params
+from neurofa.network import Plan
+from neurofa.probe import By, Probe
+from neurofa.rule import Rule, Teaching
+
+
+class ForwardGradient(Rule, name="forward_gradient"):
+    """Unbiased estimates of the gradient from one probe: E[(dL/dv) v] = grad L for v of unit covariance.
+
+    ``activity``: h_l changes by its own delta_l for every sample, and receives the error (e . u) delta_l, where u is
+    the change of the output; the layer works it into its weights itself, and the readout learns from e. ``weight``:
+    all weights change by one v for the whole batch, and each learns (sum_i e_i . u_i) v. The variance grows with the
+    number of perturbed activities, or of weights.
+
+    Args:
+        space: ``activity`` or ``weight``.
+        per_layer: a probe for every layer instead of one that is shared.
+        by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
+        step: size of the change in a difference.
+        error: number format of e before it meets the probe.
+    """
+
+    source = "Baydin et al. 2022, arXiv 2202.08587 (weights); Ren et al. 2023, arXiv 2210.03310 (activities)"
+
+    def __init__(
+        self,
+        *,
+        space: str = "activity",
+        per_layer: bool = False,
+        by: By = "tangent",
+        step: float = 0.01,
+        error: Format | str = "raw",
+    ) -> None:
+        super().__init__(error=error)
+        if space not in ("activity", "weight"):
+            raise NeurofaError(f"got forward_gradient(space={space}); expected activity or weight; choose one")
+        self.space = space
+        self.probe = Probe(by, step, per_layer)
+        self._found: dict[str, tuple[Tensor, Tensor]] = {}
+        self._moved: dict[str, tuple[Params, Tensor]] = {}
+        self._drawn: dict[str, Params] = {}
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        self._hidden = {site.name for site in plan.hidden}
+
+    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+        if self.space == "weight" or name not in self._hidden:
+            return None
+        return torch.randn(view.y.shape, generator=gen, device=view.y.device, dtype=view.y.dtype)
+
+    def perturb_weights(self, name: str, view: LocalView, gen: torch.Generator | None) -> Params:
+        if self.space != "weight":
+            return {}
+        self._drawn[name] = {
+            key: torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
+            for key, weight in view.params.items()
+        }
+        return self._drawn[name]
+
+    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
+        for name, change in changes.items():
+            self._found[name] = change, u
+        for name, drawn in self._drawn.items():
+            self._moved[name] = drawn, u
+        self._drawn = {}
+
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
+        self._error = self.encoder.quantize(teaching.error, gen)
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
+        if self.space == "weight":
+            return teaching.error  # not used: the probe has measured the weights themselves
+        change, u = self._found[name]
+        along = (self._error * u).sum(1)
+        return change * along.view(-1, *[1] * (change.dim() - 1))
+
+    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
+        return view if self.space == "weight" else layer.localise(view)
+
+    def update(self, name: str, layer: Layer, view: LocalView) -> Directions:
+        if self.space == "activity":
+            return layer.pullback(view)
+        drawn, u = self._moved[name]
+        along = (self._error * u).sum()
+        return {key: change * along for key, change in drawn.items()}

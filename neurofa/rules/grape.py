@@ -1,0 +1,154 @@
+"""The two algorithms that are called GrAPE: feedback that turns towards a forward-mode estimate of the Jacobian."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.forward_mode import Aligning, cosines
+from neurofa.network import Plan
+from neurofa.probe import By
+
+
+class GrAPE2025(Aligning, name="grape2025"):
+    """Rows that point the wrong way shrink: B_i <- B_i (1 - eta (1 - c_i)), c_i the cosine of row i with its estimate.
+
+    Then Gaussian noise of standard deviation nu |B|_F/sqrt(n o) is added and each layer's B gets back the Frobenius
+    norm that it began with. Without noise a row never turns: only the weighting of rows moves, the Frobenius cosine
+    has a ceiling of 1/sqrt(e o), and at last few rows are left. With noise, shrunk rows are drawn anew.
+
+    ``alternative=1``: B_i <- B_i (1 - eta (1 - c_i)) + eta c_i g_i; ``alternative=2``: B_i <- (1 - eta) B_i + eta g_i,
+    with g_i the row of the estimate at the length of B_i (both by rows, and without noise unless it is set).
+
+    Args:
+        eta: step, above 0 and at most 0.5.
+        decay: factor of eta per step.
+        noise: nu; None: 0.01 for the rule itself, 0 for an alternative.
+        alternative: 0 (the rule), 1 or 2.
+        rescale: give the Frobenius norm back.
+        window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
+        space: what is perturbed: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
+        per_layer: a probe for every layer instead of one that is shared.
+        by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
+        step: size of the change in a difference.
+        feedback: the pathway at the start; it must have a matrix per layer.
+        error: number format of e before it enters the pathway.
+    """
+
+    source = "submission oRPXPoTXYz to ICLR 2025 with its rebuttal; noise, window and norm are readings of ours"
+
+    def __init__(
+        self,
+        *,
+        eta: float = 1e-3,
+        decay: float = 1.0,
+        noise: float | None = None,
+        alternative: int = 0,
+        rescale: bool = True,
+        window: int = 100,
+        space: str = "activity",
+        per_layer: bool = False,
+        by: By = "tangent",
+        step: float = 0.01,
+        feedback: Feedback | str = "dense(distribution=normal)",
+        error: Format | str = "raw",
+    ) -> None:
+        super().__init__(
+            space=space, per_layer=per_layer, by=by, step=step, window=window, feedback=feedback, error=error
+        )
+        if not 0 < eta <= 0.5 or not 0 < decay <= 1:
+            raise NeurofaError(
+                f"got grape2025(eta={eta}, decay={decay}); expected eta above 0 and at most 0.5 (beyond, rows change"
+                " sign), decay above 0 and at most 1; change it"
+            )
+        if alternative not in (0, 1, 2):
+            raise NeurofaError(f"got grape2025(alternative={alternative}); expected 0, 1 or 2; choose one")
+        if noise is not None and noise < 0:
+            raise NeurofaError(f"got grape2025(noise={noise}); expected 0 or more; 0.01 is the default")
+        self.eta, self.decay, self.alternative, self.rescale = eta, decay, alternative, rescale
+        self.noise_size = (0.0 if alternative else 0.01) if noise is None else noise
+
+    norms: Tensor
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        norms = [part.norm() for part in self.layers(self.b)]
+        self.register_buffer("norms", torch.stack(norms) if norms else self.b.new_zeros(0))
+
+    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+        eta = self.eta * self.decay ** (self.steps - 1)
+        cos = cosines(b, estimate)
+        if self.alternative:
+            lengths = b.norm(dim=1, keepdim=True)
+            goal = estimate * (lengths / estimate.norm(dim=1, keepdim=True).clamp_min(1e-30))
+            new = b * (1 - eta * (1 - cos)) + eta * cos * goal if self.alternative == 1 else b.lerp(goal, eta)
+        else:
+            new = b * (1 - eta * (1 - cos))
+        for part, norm in zip(self.layers(new), self.norms, strict=True):
+            if self.noise_size:
+                drawn = torch.randn(part.shape, generator=gen, device=part.device, dtype=part.dtype)
+                part.add_(drawn * (self.noise_size * part.norm() / part.numel() ** 0.5))
+            if self.rescale:
+                part.mul_(norm / part.norm().clamp_min(1e-30))
+        return new
+
+
+class GrAPE2026(Aligning, name="grape2026"):
+    """Rows turn by gradient descent on 1 - mean cosine, and keep length 1: B_i <- B_i + eta (g_i - c_i b_i)/|B_i|.
+
+    b_i and g_i are the row and its estimate at length 1, c_i their cosine; eta is that of each row (the mean over the
+    rows of a layer is not divided out).
+
+    Args:
+        eta: step, above 0.
+        calibrate: steps from one step of backpropagation to the next (T epochs in the text); 0: none. Such a step
+            reads the weights of other layers.
+        window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
+        space: what is perturbed: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
+        per_layer: a probe for every layer instead of one that is shared.
+        by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
+        step: size of the change in a difference.
+        feedback: the pathway at the start; it must have a matrix per layer.
+        error: number format of e before it enters the pathway.
+    """
+
+    source = "Caillon, Fagnou, Delattre and Allauzen 2026, ICLR 2026 (kasbbmwk3s), from its abstract and others' notes"
+
+    def __init__(
+        self,
+        *,
+        eta: float = 0.01,
+        calibrate: int = 0,
+        window: int = 1,
+        space: str = "smaller",
+        per_layer: bool = False,
+        by: By = "tangent",
+        step: float = 0.01,
+        feedback: Feedback | str = "dense(distribution=normal)",
+        error: Format | str = "raw",
+    ) -> None:
+        super().__init__(
+            space=space, per_layer=per_layer, by=by, step=step, window=window, feedback=feedback, error=error
+        )
+        if not eta > 0:
+            raise NeurofaError(f"got grape2026(eta={eta}); expected a positive number; 0.01 is the default")
+        if calibrate < 0:
+            raise NeurofaError(f"got grape2026(calibrate={calibrate}); expected 0 or more steps; 0 is none")
+        self.eta, self.calibrate = eta, calibrate
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        matrix = self.feedback.matrix()
+        if matrix is not None:
+            matrix.program(_unit(self.b), gen)
+
+    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+        turn = _unit(estimate) - cosines(b, estimate) * _unit(b)
+        return _unit(b + self.eta * turn / b.norm(dim=1, keepdim=True).clamp_min(1e-30))
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(rows, dim=1, eps=1e-30)
