@@ -67,6 +67,8 @@ class Findings:
     checks: list[Check] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     """Names of PNG files in the folder."""
+    columns: list[str] = field(default_factory=list)
+    """Keys of the rows that the printed table shows, in order; none: accuracies and settings of training runs."""
 
 
 class Experiment(Registered, ABC, kind="experiment"):
@@ -123,6 +125,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
         "checks": [asdict(check) for findings in found for check in findings.checks],
         "tuning": [row for findings in found for row in findings.tuning],
         "pictures": [name for findings in found for name in findings.pictures],
+        "columns": {part: findings.columns for part, findings in zip(chosen, found, strict=True) if findings.columns},
     }
     write_json(setup.folder / "result.json", result)
     return result

@@ -79,6 +79,10 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
     shares = ("test_accuracy", "margin", "validation_accuracy")
     for part in result["parts"]:
         rows = [row for row in result["rows"] if row["part"] == part]
+        columns = result["columns"].get(part)
+        if columns:
+            console.print(table(part, columns, [[plain(row.get(c)) for c in columns] for row in rows]))
+            continue
         lines = [
             [row["method"], *[percent(row[m], row[f"{m}_std"]) for m in shares], str(row["epochs"]), str(row["n"])]
             for row in rows
