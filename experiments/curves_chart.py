@@ -30,7 +30,7 @@ class Mark:
 
 def curves_chart(
     path: Path, lines: Sequence[Mapping[str, Any]], *, title: str, x_label: str, log: bool = False,
-    marks: Sequence[Mark] = (), second: tuple[str, float] | None = None,
+    marks: Sequence[Mark] = (), second: tuple[str, float] | None = None, y_label: str = "test accuracy (%)",
 ) -> None:  # fmt: skip
     """Test accuracy along a swept quantity: mean with a band of one standard deviation, and a dot a seed.
 
@@ -43,6 +43,7 @@ def curves_chart(
         log: whether its axis is logarithmic.
         marks: figures of others.
         second: label of an axis above, and its value where the axis below has 1.
+        y_label: of what stands in the place of test accuracy.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -76,7 +77,7 @@ def curves_chart(
         above = axes.secondary_xaxis("top", functions=(there, back))
         above.set_xlabel(label)
     axes.set_xlabel(x_label)
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel(y_label)
     axes.set_title(title, loc="left", fontsize=10)
     axes.grid(alpha=0.25)
     axes.spines["right"].set_visible(False)

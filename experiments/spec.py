@@ -17,7 +17,7 @@ PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedul
 LATER: dict[str, object] = {"periphery": "exact", "fused": False}
 """Fields that came later, with what earlier runs had: they count for the key only when they differ from it."""
 
-CHOICES = {"select": ("last", "best"), "log": ("none", "alignment"), "compute": ("cpu", "cuda", "auto")}
+CHOICES = {"select": ("last", "best"), "log": ("none", "alignment", "jacobian"), "compute": ("cpu", "cuda", "auto")}
 """Fields of a run that are one of a few words."""
 
 
@@ -65,7 +65,8 @@ class RunSpec:
     select: str = "last"
     """Epoch that is reported: the ``last``, or the ``best`` by validation (never by test)."""
     log: str = "none"
-    """What is measured each epoch beside loss and accuracy: ``none`` or ``alignment``."""
+    """What is measured each epoch beside loss and accuracy: ``none``, ``alignment`` (with backpropagation's directions)
+    or ``jacobian`` (the feedback beside the network's Jacobian)."""
     fused: bool = False
     """Whether writes to devices are compiled into one kernel (needs a C++ compiler; other noise, of the same law)."""
     compute: str = "cpu"

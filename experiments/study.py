@@ -75,6 +75,8 @@ class Outcome:
     """A line a method: its winning setting, means and spreads over seeds, margin over the control."""
     tuning: list[tables.Record]
     """A line a candidate: setting and validation accuracy after ``tuning_epochs``."""
+    epochs: Mapping[str, list[list[tables.Record]]] = field(default_factory=dict)
+    """By method, for each seed: the rows of its epochs, with what the run logged."""
 
 
 def run_study(study: Study, setup: Setup, *, name: str) -> Outcome:
@@ -116,7 +118,9 @@ def run_study(study: Study, setup: Setup, *, name: str) -> Outcome:
     done = {method: [rows[spec.key].flat() for spec in specs] for method, specs in counting.items()}
     against = done.get(study.control or "")
     lines = [{"part": name, "method": method, **_line(runs, winners[method], against)} for method, runs in done.items()]
-    return Outcome(lines, [_trial(name, m, c, tried.get(s.key)) for m in trials for c, s in _pairs(study, trials, m)])
+    tuning = [_trial(name, m, c, tried.get(s.key)) for m in trials for c, s in _pairs(study, trials, m)]
+    epochs = {method: [_epochs(rows[spec.key]) for spec in specs] for method, specs in counting.items()}
+    return Outcome(lines, tuning, epochs)
 
 
 def _spec(common: Fields, setting: Fields, **more: object) -> RunSpec:
@@ -128,6 +132,12 @@ def _rows(specs: Sequence[RunSpec], setup: Setup, what: str) -> dict[str, Row]:
         return {}
     rows = sweep(specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what=what)
     return {row.key: row for row in rows}
+
+
+def _epochs(row: Row) -> list[tables.Record]:
+    found = None if row.result is None else row.result["metrics"]
+    assert isinstance(found, list)
+    return found
 
 
 def _validation(row: Row | None) -> float | None:

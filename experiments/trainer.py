@@ -27,6 +27,8 @@ from neurofa.learner import Learner
 from neurofa.ledger import ledger
 from neurofa.randomness import generator
 
+DESCENTS = 20
+"""Batches that are looked at for whether a step descends."""
 GLANCE = 20
 """Steps between two looks at the loss: a look waits for the device."""
 
@@ -142,6 +144,8 @@ class Trainer:
             row["pulses"] = {name: count._asdict() for name, count in counts.items()}
         if spec.log == "alignment":
             row["alignment"] = self._alignment()
+        elif spec.log == "jacobian":
+            row["jacobian"] = self._jacobian()
         return row
 
     def _set_rate(self, t: float) -> None:
@@ -155,6 +159,14 @@ class Trainer:
         x, target = next(self.dataset.batches("train", 256))
         found: dict[str, Any] = measure(self.learner, x, target)
         return found
+
+    def _jacobian(self) -> dict[str, Any]:
+        from neurofa.jacobian import descent_share, feedback_alignment, to_record
+
+        x, target = next(self.dataset.batches("train", 256))
+        some = itertools.islice(self.dataset.batches("train", self.spec.batch_size), DESCENTS)
+        layers = to_record(feedback_alignment(self.learner, x, target))
+        return {"layers": layers, "descent_share": descent_share(self.learner, some)}
 
     def _keep(self, row: Row) -> None:
         """Take a finished epoch; the folder is consistent after each file, whenever the process ends."""

@@ -81,7 +81,8 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
         rows = [row for row in result["rows"] if row["part"] == part]
         columns = result["columns"].get(part)
         if columns:
-            console.print(table(part, columns, [[plain(row.get(c)) for c in columns] for row in rows]))
+            headers = [c.replace("_accuracy", " %").replace("_", " ") for c in columns]
+            console.print(table(part, headers, [[_cell(row, c) for c in columns] for row in rows]))
             continue
         lines = [
             [row["method"], *[percent(row[m], row[f"{m}_std"]) for m in shares], str(row["epochs"]), str(row["n"])]
@@ -101,6 +102,14 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
     console.print(table("checks", ["what", "value", "target", "holds"], lines))
     for name in [*result["pictures"], "result.json"]:
         console.print(str(folder / name), markup=False, soft_wrap=True)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    """Accuracies as percentages with their spread, other values plain."""
+    from experiments.tables import percent, plain
+
+    value = row.get(column)
+    return percent(value, row.get(f"{column}_std")) if "accuracy" in column else plain(value)
 
 
 def _setting(row: Mapping[str, Any]) -> str:

@@ -43,12 +43,28 @@ class CifarSource:
     """Records a file must hold; ``None``: any number, for subsets in the same format."""
 
 
-def cifar_dataset(source: CifarSource, *, validation: int, subset: int | None, flip: bool, crop: int) -> Dataset:
+def cifar_dataset(
+    source: CifarSource, *, validation: int, subset: int | None, flip: bool, crop: int, classes: int | None, grey: bool
+) -> Dataset:
     """Read the files, downloading the archive when they are missing, into a data set.
 
+    Args:
+        source: which set.
+        validation: training images to hold out.
+        subset: training images to keep; None: all.
+        flip: mirror training images at random.
+        crop: shift training images at random by up to that many pixels.
+        classes: keep the images of the first so many classes; None: of all.
+        grey: luminance instead of colours: inputs of shape (1, 32, 32).
+
     Raises:
-        NeurofaError: a file is damaged or missing, or the archive cannot be had.
+        NeurofaError: a file is damaged or missing, the archive cannot be had, or an option is out of range.
     """
+    kept = source.classes if classes is None else classes
+    if not 2 <= kept <= source.classes:
+        raise NeurofaError(
+            f"got {source.name}(classes={classes}); expected 2 to {source.classes}; leave it out for all of them"
+        )
     folder = _folder(source)
     sums = _sums(folder)
     provenance = {"official": "yes" if sums else "not known: the files were found in place and have no known checksum"}
@@ -57,14 +73,25 @@ def cifar_dataset(source: CifarSource, *, validation: int, subset: int | None, f
     )
     return image_dataset(
         source.name,
-        (torch.cat([images for images, _ in train]), torch.cat([labels for _, labels in train])),
-        (torch.cat([images for images, _ in test]), torch.cat([labels for _, labels in test])),
-        classes=source.classes,
+        _chosen(train, kept, grey=grey),
+        _chosen(test, kept, grey=grey),
+        classes=kept,
         validation=validation,
         subset=subset,
         provenance=provenance,
         augment=Augment(flip=flip, crop=crop) if flip or crop else None,
     )
+
+
+def _chosen(parts: list[tuple[Tensor, Tensor]], classes: int, *, grey: bool) -> tuple[Tensor, Tensor]:
+    """All images of the first classes, in their order; grey ones by the luminance of ITU-R BT.601."""
+    images, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    wanted = labels < classes
+    images, labels = images[wanted], labels[wanted]
+    if grey:
+        weights = torch.tensor([0.299, 0.587, 0.114])
+        images = torch.einsum("nchw,c->nhw", images.float(), weights).round_().to(torch.uint8).unsqueeze(1)
+    return images, labels
 
 
 def _load(source: CifarSource, path: Path, sums: dict[str, str], provenance: dict[str, str]) -> tuple[Tensor, Tensor]:

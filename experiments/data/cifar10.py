@@ -20,7 +20,10 @@ SOURCE = CifarSource(
 
 
 @recipe("data", "cifar10", source="Krizhevsky 2009")
-def cifar10(*, validation: int = 5000, subset: int | None = None, flip: bool = False, crop: int = 0) -> Dataset:
+def cifar10(
+    *, validation: int = 5000, subset: int | None = None, flip: bool = False, crop: int = 0,
+    classes: int | None = None, grey: bool = False,
+) -> Dataset:  # fmt: skip
     """Photographs of 10 kinds of things: 50000 + 10000 colour images of 32 x 32.
 
     Args:
@@ -28,8 +31,10 @@ def cifar10(*, validation: int = 5000, subset: int | None = None, flip: bool = F
         subset: training images to keep; ``None``: all.
         flip: mirror training images at random.
         crop: shift training images at random by up to that many pixels; 4 is usual.
+        classes: keep the images of the first so many classes; ``None``: of all.
+        grey: luminance instead of colours.
 
     Returns:
-        Inputs of shape (3, 32, 32), standardised by channel.
+        Inputs of shape (3, 32, 32), or (1, 32, 32) in grey, standardised by channel.
     """
-    return cifar_dataset(SOURCE, validation=validation, subset=subset, flip=flip, crop=crop)
+    return cifar_dataset(SOURCE, validation=validation, subset=subset, flip=flip, crop=crop, classes=classes, grey=grey)

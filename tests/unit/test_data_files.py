@@ -302,6 +302,29 @@ def test_a_cifar_label_out_of_range_is_refused(small_cifar):
     assert one_line(error)
 
 
+def test_classes_and_grey_levels_are_chosen(small_cifar):
+    whole, few = build("data", "cifar100(validation=5)"), build("data", "cifar100(validation=5, classes=60)")
+    assert few.classes == 60
+    assert int(few.train.y.max()) < 60
+    assert sum(len(s) for s in few.splits().values()) == sum(int((s.y < 60).sum()) for s in whole.splits().values())
+    raw, _ = _cifar.read_records(
+        (small_cifar / "test.bin").read_bytes(), small_cifar / "test.bin", label_bytes=2, classes=100, records=None
+    )
+    grey = build("data", "cifar100(validation=5, grey=True)")
+    assert grey.input_shape == (1, 32, 32)
+    wanted = (0.299 * raw[:, 0].float() + 0.587 * raw[:, 1].float() + 0.114 * raw[:, 2].float()).round()
+    # standardised by one mean and one deviation: an affine image of the luminance
+    scale = grey.test.x[0, 0].std() / wanted[0].std()
+    centred = (wanted - wanted.mean()) * scale
+    torch.testing.assert_close(grey.test.x[:, 0] - grey.test.x.mean(), centred, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [1, 101])
+def test_a_number_of_classes_that_there_is_not_is_refused(small_cifar, classes):
+    with pytest.raises(NeurofaError, match=rf"got cifar100\(classes={classes}\); expected 2 to 100"):
+        build("data", f"cifar100(validation=5, classes={classes})")
+
+
 def test_a_missing_cifar_file_is_named(small_cifar):
     (small_cifar / "train.bin").unlink()
     with pytest.raises(NeurofaError, match=r"got no train.bin in .*cifar-100-binary") as error:
@@ -332,7 +355,9 @@ def test_an_archive_is_downloaded_unpacked_and_known_afterwards(folders, site):
     source = replace(
         cifar100.SOURCE, address=f"{address}c.tar.gz", archive_hash=f"sha256:{hashlib.sha256(blob).hexdigest()}"
     )
-    read = partial(_cifar.cifar_dataset, source, validation=5, subset=None, flip=False, crop=0)
+    read = partial(
+        _cifar.cifar_dataset, source, validation=5, subset=None, flip=False, crop=0, classes=None, grey=False
+    )
     data = read()
     assert data.provenance["official"] == "yes"
     assert data.augment is None
