@@ -136,8 +136,7 @@ def _rows(specs: Sequence[RunSpec], setup: Setup, what: str) -> dict[str, Row]:
 
 def _epochs(row: Row) -> list[tables.Record]:
     found = None if row.result is None else row.result["metrics"]
-    assert isinstance(found, list)
-    return found
+    return list(found) if isinstance(found, list) else []
 
 
 def _validation(row: Row | None) -> float | None:

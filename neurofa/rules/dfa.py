@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from hwmodels.registry import recipe
 from neurofa.feedback import Feedback
-from neurofa.rule import Direct
+from neurofa.network import Plan
+from neurofa.rule import Direct, Teaching
 
 
 class DFA(Direct, name="dfa"):
@@ -14,9 +19,25 @@ class DFA(Direct, name="dfa"):
     Args:
         feedback: the pathway.
         error: number format of e before it enters the pathway (``sign``, ``ternary``, ``uniform(bits=4)``).
+        frozen: names of hidden layers that do not learn (a control: what are they worth?); None: none.
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
+
+    def __init__(
+        self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", frozen: list[str] | None = None
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        self.frozen = frozenset(frozen or ())
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        names = [site.name for site in plan.hidden]
+        for name in sorted(self.frozen.difference(names)):
+            raise NeurofaError(f"got dfa(frozen=[{name}]); expected some of {', '.join(names)}; change frozen")
+        super()._bind(plan, gen)
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
+        return None if name in self.frozen else super().deliver(name, teaching)
 
 
 @recipe("rule", "sdfa", source="Frenkel et al. 2021 (sDFA: sign); Launay et al. 2020, arXiv 2006.01475 (ternary)")

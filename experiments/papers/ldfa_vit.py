@@ -1,0 +1,106 @@
+"""Does an error of low dimension inside every block train a vision transformer?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.experiment import Check, Experiment, Findings, Reference, above, at_most
+from experiments.study import Fields, Setup
+from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.tables import Record
+from hwmodels.spec import Spec
+
+NORMATIVE, LOCAL, RAF = "ldfa_normative", "ldfa_local", "raf"
+BP, DFA = "bp", "dfa"
+THEN = {64: 91.08, 32: 90.77, 16: 89.40}
+BP_THEN = 91.34
+"""Test accuracies of the source, percent."""
+CODE = "table in the first author's public code: width 384, depth 8, 250 epochs, maximum over test epochs"
+
+
+class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
+    """Feedback of rank r (3r for the fused queries, keys and values) beside every affine map of a vision transformer.
+
+    The default is small: patches of 8 x 8, width 128, three blocks, part of the images, few epochs; ``full`` is the
+    source's network and recipe (but for AutoAugment and stochastic depth), and takes days without a GPU. The rate is
+    chosen on validation data for every method; the last epoch counts.
+
+    Args:
+        data: images; default: 15,000 of CIFAR-10, mirrored and shifted.
+        ranks: r of ldfa_normative.
+        local: ranks of ldfa_local and raf.
+        epochs: of the runs that count, instead of 8 (full: 250).
+        tuning_epochs: of the runs that choose, instead of 2 (full: 10).
+    """
+
+    source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, as in the first author's code"
+    question = (
+        "At which rank of the error does a vision transformer learn as with backpropagation, and does dfa train it?"
+    )
+    parts = ("ranks",)
+
+    def __init__(
+        self, *, data: Spec | str | None = None, ranks: list[int] | None = None, local: list[int] | None = None,
+        epochs: int | None = None, tuning_epochs: int | None = None,
+    ) -> None:  # fmt: skip
+        self.data, self.epochs, self.tuning_epochs = data, epochs, tuning_epochs
+        self.ranks = [16, 32, 64] if ranks is None else ranks
+        self.local = [16] if local is None else local
+
+    def run(self, part: str, setup: Setup) -> Findings:
+        full = setup.full
+        network = "patch=4, width=384, depth=8, heads=8, dropout=0.1" if full else "patch=8, width=128, depth=3"
+        images = "cifar10(flip=True, crop=4)" if full else "cifar10(subset=15000, flip=True, crop=4)"
+        common = {
+            "data": str(self.data or images), "network": f"vit({network})", "batch_size": 256 if full else 64,
+            "epochs": self.epochs or (250 if full else 8), "schedule": f"cosine(warmup={10 if full else 1})",
+        }  # fmt: skip
+        found = run_points(self._points(), common, self.tuning_epochs or (10 if full else 2), setup, name=part)
+        picture = draw_points(setup.folder, found, common, setup, name=part, x_label="rank r of the error", log=True)
+        reference = [Reference(f"{NORMATIVE}, {r}: test accuracy, %", v, CODE, "read") for r, v in THEN.items()]
+        reference.append(Reference(f"{BP}: test accuracy, %", BP_THEN, CODE, "read"))
+        return Findings(
+            rows=found.lines, tuning=found.tuning, reference=reference, checks=checks(found.lines), pictures=[picture]
+        )
+
+    def _points(self) -> list[Point]:
+        def settings(rule: str, *rates: float) -> list[Fields]:
+            return [{"rule": rule, "optimizer": f"adamw(lr={lr}, weight_decay=0.05)"} for lr in rates]
+
+        slow = (0.0005, 0.001)
+        return [
+            *[
+                Point(series=NORMATIVE, x=r, candidates=settings(f"ldfa_normative(rank={r})", *slow))
+                for r in self.ranks
+            ],
+            *[Point(series=LOCAL, x=r, candidates=settings(f"ldfa_local(rank={r})", *slow)) for r in self.local],
+            *[Point(series=RAF, x=r, candidates=settings(f"raf(rank={r}, clamp=1.0)", *slow)) for r in self.local],
+            Point(series=BP, candidates=settings(BP, *slow)),
+            Point(series=DFA, candidates=settings(DFA, 0.0001, 0.0003, 0.001)),
+            Point(
+                series="dfa, pooled",
+                candidates=settings("dfa(feedback=pooled)", 0.0001, 0.0003, 0.001),
+            ),
+            Point(series=CONTROL, candidates=settings(CONTROL, 0.001, 0.003)),
+        ]
+
+
+def checks(lines: Sequence[Record]) -> list[Check]:
+    """The statements of the experiment about its table.
+
+    Args:
+        lines: one a method, with ``series``, ``x`` and accuracies as shares.
+    """
+    bp, floor = percent_at(lines, BP), percent_at(lines, CONTROL)
+    made = []
+    for line in lines:
+        if line["x"] is not None:
+            cost = difference(bp, percent_at(lines, line["series"], line["x"]))
+            then = THEN.get(int(line["x"])) if line["series"] == NORMATIVE else None
+            bound = 2.0 if then is None else round(BP_THEN - then, 6) + 1.0
+            made.append(at_most(f"ranks: what {line['method']} costs beside bp, points", cost, bound))
+    for line in lines:
+        if line["series"] != CONTROL:
+            gained = difference(percent_at(lines, line["series"], line["x"]), floor)
+            made.append(above(f"ranks: {line['method']} over {CONTROL}, points", gained, 0))
+    return made
