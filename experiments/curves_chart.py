@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:cyan", "tab:pink")
-LEVELS = ("0.45", "tab:brown", "0.7")
+LEVELS = ("0.45", "tab:brown", "0.7", "tab:olive", "black")
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,13 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
-    """Accuracies as percentages with their spread, other values plain."""
+    """A value with its spread where there is one; accuracies as percentages."""
     from experiments.tables import percent, plain
 
-    value = row.get(column)
-    return percent(value, row.get(f"{column}_std")) if "accuracy" in column else plain(value)
+    value, spread = row.get(column), row.get(f"{column}_std")
+    if "accuracy" in column:
+        return percent(value, spread)
+    return plain(value) if value is None or spread is None else f"{plain(value)} ± {spread:.2g}"
 
 
 def _setting(row: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
         ranks: r of ldfa_normative.
         local: ranks of ldfa_local and raf.
         epochs: of the runs that count, instead of 8 (full: 250).
-        tuning_epochs: of the runs that choose, instead of 2 (full: 10).
+        tuning_epochs: of the runs that choose, instead of 2 (full: 20).
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, as in the first author's code"
@@ -53,9 +53,9 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
         images = "cifar10(flip=True, crop=4)" if full else "cifar10(subset=15000, flip=True, crop=4)"
         common = {
             "data": str(self.data or images), "network": f"vit({network})", "batch_size": 256 if full else 64,
-            "epochs": self.epochs or (250 if full else 8), "schedule": f"cosine(warmup={10 if full else 1})",
+            "epochs": self.epochs or (250 if full else 8), "schedule": f"cosine(warmup={10 if full else 0.5})",
         }  # fmt: skip
-        found = run_points(self._points(), common, self.tuning_epochs or (10 if full else 2), setup, name=part)
+        found = run_points(self._points(), common, self.tuning_epochs or (20 if full else 2), setup, name=part)
         picture = draw_points(setup.folder, found, common, setup, name=part, x_label="rank r of the error", log=True)
         reference = [Reference(f"{NORMATIVE}, {r}: test accuracy, %", v, CODE, "read") for r, v in THEN.items()]
         reference.append(Reference(f"{BP}: test accuracy, %", BP_THEN, CODE, "read"))
