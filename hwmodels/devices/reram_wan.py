@@ -70,5 +70,10 @@ class ReRamWan(Programmed, name="reram_wan"):
     def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
         return torch.zeros_like(g)
 
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor]:
+        """Known from the first second on: the fates are those of the programming error, which time only enlarges."""
+        later = self.value(self.relax(cells, seconds))
+        return later, torch.zeros_like(later)
+
     def _points(self) -> list[tuple[float, tuple[float, ...]]]:
         return list(zip(self.TIMES, self.COEFFICIENTS, strict=True))

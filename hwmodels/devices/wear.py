@@ -72,6 +72,14 @@ class Worn(Device):
         """Let time pass on the inner device."""
         return {**cells, **pack("inner", self.inner.relax(unpack("inner", cells), seconds, gen))}
 
+    def read_variance(self, cells: Cells) -> Tensor:
+        """Of the inner device."""
+        return self.inner.read_variance(unpack("inner", cells))
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Of the inner device."""
+        return self.inner.aged(unpack("inner", cells), seconds)
+
     def _alive(self, cells: Cells) -> Tensor:
         """1 where there is life left, else 0."""
         return torch.sub(cells["endurance"], cells["cycles"]).sign_().clamp_(min=0)
