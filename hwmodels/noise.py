@@ -89,7 +89,8 @@ class Noise:
     def cosine(self, vectors: Tensor) -> Tensor:
         """Of the product with and without the source, sign(k) / sqrt(1 + NSR^2): (B,) float64; 0 for no signal."""
         assert self.signal is not None  # noqa: S101
-        scale = self.kept() * self.signal.double().square().sum(1).sqrt()
+        k = self.kept()
+        scale = k.masked_fill(k.abs() <= LOST, 0.0) * self.signal.double().square().sum(1).sqrt()
         return scale / (scale.square() + self.power(vectors)).sqrt().clamp_min(TINY)
 
     def __add__(self, other: Noise) -> Noise:

@@ -37,6 +37,7 @@ class Hermes(Programmed, name="hermes"):
     )
     verified = "read"
     tier = "array measured"
+    technology = "pcm"
 
     T0: ClassVar = {1: 200.0, 2: 300.0}
     T_READ = 512e-9

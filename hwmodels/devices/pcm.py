@@ -25,6 +25,7 @@ class Pcm(Programmed, name="pcm"):
     fitted_from = "Nandakumar et al. 2019, ICECS, doi 10.1109/ICECS46596.2019.8964852"
     verified = "read"
     tier = "array measured"
+    technology = "pcm"
 
     T0 = 20.0
     T_READ = 250e-9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -152,3 +152,26 @@ def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spre
     inner = build("device", device)
     made = WornByPulses if isinstance(inner, PulseDriven) else Worn
     return made(device=inner, endurance=endurance, spread=spread)
+
+
+def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
+    """The same physical elements with a ledger around what is driven by pulses, or else around the whole device.
+
+    Args:
+        device: what stores the weights; one that keeps a ledger already is returned as it is.
+        cells: its cells.
+
+    Returns:
+        A device that does the same, and its cells; counts begin at 0.
+    """
+    inner = getattr(device, "device", None)
+    if isinstance(device, Worn) or (isinstance(inner, Worn) and not isinstance(device, PulseDriven)):
+        return device, cells
+    if isinstance(inner, Device) and not isinstance(device, PulseDriven):
+        held = unpack("inner", cells)
+        made, kept = counted(inner, held)
+        outer = {key: cell for key, cell in cells.items() if not key.startswith("inner_")}
+        return replace(device, device=made), {**outer, **pack("inner", kept)}  # type: ignore[call-arg]
+    like = device.value(cells)
+    ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
+    return wear(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}

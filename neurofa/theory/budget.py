@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.noise import Noise
 from hwmodels.projection import Programmable, Projection
 from hwmodels.projections.crossbar import Crossbar
 from neurofa.feedback import Feedback
@@ -214,6 +213,3 @@ def _measured(run: Pass, clean: Tensor, gen: torch.Generator, which: Tensor | No
         cosines = torch.cosine_similarity(run(gen), clean, dim=1).double()
         found.append((cosines if which is None else cosines[which]).mean())
     return math.fsum(map(float, found)) / REPEATS
-
-
-__all__ = ["Drift", "Line", "Noise", "Static", "drifts", "dynamics", "hardware", "statics"]
