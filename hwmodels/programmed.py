@@ -155,7 +155,11 @@ class Programmed(Device, Provenance):
         return {**cells, "age": cells["age"] + seconds}
 
     def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
-        """Moments of the drift over the fates, by quadrature; None for cells that have aged already."""
+        """Moments of the drift over the fates, by quadrature; None for cells that have aged already.
+
+        Fates follow from wanted conductances; those that were programmed stand in for them, which only near the highest
+        conductance of a device with a steep fit (hermes) is seen.
+        """
         if bool((cells["age"] != 0).any()):
             return None
         unit = cells["range"] / (self.g_max - self.g_min)

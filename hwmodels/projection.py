@@ -140,7 +140,7 @@ class Programmable(Projection, ABC):
 
     def twin(self, **changes: object) -> Programmable:
         """An unopened projection with the same options but for ``changes``."""
-        return type(self)(**{key: getattr(self, key) for key in options(type(self))} | changes)  # type: ignore[arg-type]
+        return type(self)(**{key: getattr(self, key) for key in options(type(self))} | changes)
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:

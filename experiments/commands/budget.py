@@ -16,19 +16,19 @@ def register(app: typer.Typer) -> None:
 
 
 def budget(
-    rule: Annotated[str, typer.Option(help="Rule with its feedback.")] = "dfa(feedback=microring)",
-    data: Annotated[str, typer.Option(help="Data whose errors are projected.")] = "digits",
-    network: Annotated[str, typer.Option(help="Network, as it begins.")] = "mlp",
-    device: Annotated[str, typer.Option(help="Device that stores the weights.")] = "digital",
-    optimizer: Annotated[str, typer.Option(help="Optimizer, for the writes of an update.")] = "sgd(lr=0.1)",
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples in an update.")] = 32,
+    rule: Annotated[str | None, typer.Option(help="Rule. Default: dfa(feedback=microring), or that of --run.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data whose errors are projected. Default: digits.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network, as it begins. Default: mlp.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device that stores the weights. Default: digital.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="For the writes of an update. Default: sgd(lr=0.1).")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in an update. Default: 32.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of network, feedback and measured noise. Default: 0.")] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Finished run: its network, device, rule, data, optimizer, batch and seed.")
+        Path | None, typer.Option(help="Finished run, which says all of these; only --rule may differ.")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="Digital chip, for the energy of an operation.")] = None,
     after: Annotated[list[float], typer.Option(min=0, help="Age of B in seconds, for its drift; repeat it.")] = AFTER,
     samples: Annotated[int, typer.Option(min=1, help="Training samples whose errors are taken.")] = 256,
-    seed: Annotated[int, typer.Option(help="Of network, feedback and measured noise.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
 ) -> None:
     """Predict how much of the teaching signal's direction the hardware leaves, measure it, and count what it costs.
@@ -56,18 +56,26 @@ def budget(
 
       neurofa budget --run runs/my-run --json
     """
+    from dataclasses import replace
+
     from experiments.budget_report import report, show
     from experiments.folder import RunFolder
     from experiments.spec import RunSpec
+    from hwmodels.errors import NeurofaError
 
-    folder = None if run is None else RunFolder(run)
-    spec = (
-        folder.spec()
-        if folder is not None
-        else RunSpec(
-            rule=rule, data=data, network=network, device=device, optimizer=optimizer, batch_size=batch_size, seed=seed
-        )
-    )
+    given = {
+        "data": data, "network": network, "device": device, "optimizer": optimizer, "batch_size": batch_size,
+        "seed": seed,
+    }  # fmt: skip
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if run is None:
+        folder, spec = None, RunSpec(rule=rule or "dfa(feedback=microring)", **chosen)  # type: ignore[arg-type]
+    elif chosen:
+        flag = next(iter(chosen)).replace("_", "-")
+        raise NeurofaError(f"got --{flag} beside --run; expected what the run has; leave out --{flag} or --run")
+    else:
+        folder = RunFolder(run)
+        spec = folder.spec() if rule is None else replace(folder.spec(), rule=rule)
     about = report(spec, None if folder is None else folder.model, samples=samples, after=after, profile=profile)
     if json:
         import json as encoder

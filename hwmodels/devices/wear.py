@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -123,7 +123,7 @@ class WornByPulses(Worn, PulseDriven):
         """Send pulses where there is life left, and count them; the last ones of a life are sent in full."""
         count = count * self._alive(cells)
         if spread is not None:
-            spread = spread * count.clamp(max=1)
+            spread = spread * self._alive(cells)
         inner = self.inner.advance(unpack("inner", cells), count, rise, gen, spread)
         return {**cells, **pack("inner", inner), "cycles": cells["cycles"] + count}
 
@@ -171,7 +171,8 @@ def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
         held = unpack("inner", cells)
         made, kept = counted(inner, held)
         outer = {key: cell for key, cell in cells.items() if not key.startswith("inner_")}
-        return replace(device, device=made), {**outer, **pack("inner", kept)}  # type: ignore[call-arg]
+        options = {f.name: getattr(device, f.name) for f in fields(device) if f.init}  # type: ignore[arg-type]
+        return type(device)(**options | {"device": made}), {**outer, **pack("inner", kept)}
     like = device.value(cells)
     ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
     return wear(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}

@@ -109,7 +109,8 @@ def dynamics(projection: Projection, error: Tensor, gen: torch.Generator) -> lis
     sources = projection.dynamics(error)
     if sources is None:
         return None
-    lines, before, after = [], error.new_zeros(len(error), dtype=torch.float64), 0.0
+    lines = []
+    before = after = error.new_zeros(len(error), dtype=torch.float64)  # NSR^2 of encoders, and of what acts behind them
     for noise, run in sources:
         assert noise.signal is not None
         nsr2, reaches = noise.nsr2(error), noise.signal.square().sum(1) > 0

@@ -52,7 +52,7 @@ def integration(device: Device) -> Figure | None:
     for each in chain(device):
         seconds = getattr(each, "T_READ", None)
         if isinstance(each, Programmed) and seconds is not None:
-            source = f"{type(each).source}: t_read of the noise model"  # type: ignore[attr-defined]
+            source = f"{type(each).source}: t_read of the noise model"
             return Figure(low=seconds, high=seconds, unit="s", source=source, verified=each.verified)
     return None
 

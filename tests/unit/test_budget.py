@@ -256,6 +256,17 @@ def test_networks_without_a_projection_get_their_costs(capsys):
     assert "return weights are not modelled" in capsys.readouterr().out
 
 
+def test_a_finished_run_speaks_for_itself_but_for_the_rule(tmp_path, capsys):
+    flags = ["--data", "digits(subset=64)", "--network", "mlp(hidden=[20])", "--epochs", "1", "--no-control", "-q"]
+    assert run(["train", *flags, "--rule", "dfa", "--device", "reram_es", "--out", str(tmp_path / "x")]) == 0
+    capsys.readouterr()
+    assert run(["budget", "--run", str(tmp_path / "x"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rule"], found["device"], found["hardware"]) == ("dfa", "reram_es", None)
+    assert run(["budget", "--run", str(tmp_path / "x"), "--rule", "dfa(feedback=opu)", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hardware"] == "opu"
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -264,6 +275,7 @@ def test_networks_without_a_projection_get_their_costs(capsys):
         (["--profile", "loihi"], "did you mean 'loihi1'"),
         (["--after", "-1"], "--after"),
         (["--run", "nowhere"], "nowhere"),
+        (["--run", "nowhere", "--batch-size", "8"], "leave out --batch-size"),
         (["--rule", "fa(feedback=opu)"], "chained rule"),
     ],
 )
