@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from experiments.spec import RunSpec
 
 Report = dict[str, Any]
+
+OWN = "this network"
 
 UPDATES = 4
 """Updates of a copy of the network whose writes are counted."""
@@ -36,6 +39,7 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
     from experiments.chips import profile_of
     from experiments.parts import load_all_kinds
     from experiments.trainer import load_data
+    from hwmodels.errors import NeurofaError
     from hwmodels.registry import build
     from neurofa.checkpoint import load_network
     from neurofa.learner import Learner
@@ -46,6 +50,8 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
     from neurofa.theory import budget
     from neurofa.theory.costs import costs
 
+    if not all(map(math.isfinite, after)):
+        raise NeurofaError(f"got --after {max(after)}; expected seconds; give a number")
     load_all_kinds()
     chip = None if profile is None else profile_of(profile)
     dataset = load_data(spec.data)
@@ -121,12 +127,23 @@ def show(about: Report) -> None:
         ]  # fmt: skip
         headers = ["source", "cos(B, wanted)", "gain", "lowest row", "rank", "stable rank"]
         console.print(table("static errors: another B, which learning absorbs (no alignment lost)", headers, rows))
-    rows = [[c["part"], c["what"], amount(c), c["formula"], c["sure"], c["source"]] for c in about["costs"]]
-    headers = ["part", "quantity", "one update", "formula", "sure", "source"]
-    console.print(table(f"costs of one update, weights on {about['device']}", headers, rows, left=6))
+    sources = list(dict.fromkeys(c["source"] for c in about["costs"] if c["source"] != OWN))
+    rows = [
+        [c["part"], c["what"], amount(c), c["formula"], f"{c['sure']} {_mark(c, sources)}".rstrip()]
+        for c in about["costs"]
+    ]
+    headers = ["part", "quantity", "one update", "formula", "how sure"]
+    console.print(table(f"costs of one update, weights on {about['device']}", headers, rows, left=5))
+    for source in sources:
+        console.print(Text(f"[{sources.index(source) + 1}] {source}", style="dim"))
     console.print(Text("not modelled:"))
     for line in about["not_modelled"]:
         console.print(Text(f"  {line}"))
+
+
+def _mark(cost: Report, sources: list[str]) -> str:
+    """Number of the cost's source; none for what this network says of itself."""
+    return f"[{sources.index(cost['source']) + 1}]" if cost["source"] in sources else ""
 
 
 def _dynamic_notes(about: Report) -> list[str]:

@@ -131,7 +131,16 @@ def _projection(projection: Projection, batch: int, missing: list[str]) -> list[
         formula = f"samples × {projection.frames} frames / {rate:g} Hz"
         return [
             count("feedback", "camera frames", batch * projection.frames, f"samples × {projection.frames}"),
-            Cost("feedback", "time of the frames", seconds, seconds, "s", formula, OPU.source, sure),
+            Cost(
+                "feedback",
+                "time of the frames",
+                seconds,
+                seconds,
+                "s",
+                formula,
+                "opu(frame_rate=...), 1900 Hz by default",
+                sure,
+            ),
             times("feedback", "energy, at most", seconds, OPU_POWER, "power × time of the frames", "J"),
         ]
     if isinstance(projection, Microring):

@@ -31,8 +31,8 @@ def reading(part: str, device: Device, reads: int, products: int, missing: list[
     """
     known = technology(device)[1]
     found = [
-        count(part, "weights read", reads, "samples × connections"),
-        count(part, "products of arrays", products, "samples × layers × positions, one after the other"),
+        count(part, "weights read", reads, "vectors × connections of each"),
+        count(part, "products of arrays", products, "vectors, one after the other"),
     ]
     missing.append(f"{part}: energy and time of converters (DAC, ADC) and of charging lines, C V²: no figure")
     if known.read_energy is not None:

@@ -242,7 +242,7 @@ def test_the_command_for_people(capsys, monkeypatch):
     rule = "dfa(feedback=crossbar(device=stuck(device=pcm), rows=4))"
     assert run(["budget", "--rule", rule, "--network", "mlp(hidden=[100])", "--device", "reram_es"]) == 0
     said = capsys.readouterr().out
-    for words in ("largest loss: output noise", "1 d", "stuck devices", "which learning absorbs", "remembered",
+    for words in ("largest loss: output noise", "1 d", "stuck devices", "which learning absorbs", "remembered [2]",
                   "not modelled:", "pulses of the busiest weight"):  # fmt: skip
         assert words in said
 
@@ -274,6 +274,7 @@ def test_a_finished_run_speaks_for_itself_but_for_the_rule(tmp_path, capsys):
         (["--device", "reram"], "reram"),
         (["--profile", "loihi"], "did you mean 'loihi1'"),
         (["--after", "-1"], "--after"),
+        (["--after", "inf"], "expected seconds"),
         (["--run", "nowhere"], "nowhere"),
         (["--run", "nowhere", "--batch-size", "8"], "leave out --batch-size"),
         (["--rule", "fa(feedback=opu)"], "chained rule"),
