@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.converters import bit_planes, doublings
-from hwmodels.noise import TINY, Noise, coarse, in_words, projected, rounding
+from hwmodels.noise import TINY, Noise, coarse, in_words, rounding
 from hwmodels.periphery import Periphery
 from hwmodels.wires import wire_loss
 
@@ -84,10 +84,9 @@ def noises(io: Periphery, x: Tensor, w: Tensor, unit: Tensor) -> tuple[Noise, ..
         else:
             outside = outside or coarse(y, io.adc.level(y), rounding(y, step))
             left = y * (y.abs() * 2 >= step)  # the rest is less than half a step and is lost whole
-            k, rest = projected(y, left)
             between = torch.full_like(y, step**2 / 12).masked_fill_(left == 0, 0.0)
-            lossy = Noise(name=OUTPUT_ROUNDING, formula=formula, kept=k, outside=outside)
-            found.append(replace(lossy, fresh=back * between, shift=gain * rest))
+            lossy = Noise(name=OUTPUT_ROUNDING, formula=formula, outside=outside)
+            found.append(replace(lossy, fresh=back * between, shift=gain * (left - y)))
     if io.read_noise:
         spread = (v.square() @ w.abs()).reshape(-1, *y.shape)
         at_output = (spread * factors.square().view(-1, 1, 1)).sum(0)
@@ -97,9 +96,8 @@ def noises(io: Periphery, x: Tensor, w: Tensor, unit: Tensor) -> tuple[Noise, ..
         lost = wire_loss(v.flatten(0, -2), w, w.abs(), w.new_ones(()), io.wire_ratio).view(-1, *y.shape) * factors.view(
             -1, 1, 1
         )
-        k, rest = projected(y, y - io.ir_drop * lost.sum(0))
         formula = "the loss itself, a known function of u"
-        found.append(Noise(name=WIRES, formula=formula, shift=gain * rest, kept=k))
+        found.append(Noise(name=WIRES, formula=formula, shift=gain * lost.sum(0) * -io.ir_drop))
     return tuple(found)
 
 
@@ -120,7 +118,6 @@ def _scaled(io: Periphery, x: Tensor, w: Tensor, unit: Tensor) -> tuple[Tensor, 
 def _input_rounding(io: Periphery, u: Tensor, w: Tensor, gain: Tensor) -> Noise:
     step = io.dac.step
     left = u * (u.abs() * 2 >= step)  # the rest is less than half a step and is lost whole
-    k, rest = projected(u, left)
     size = u.abs()
     exact = size == size.amax(1, keepdim=True) if io.full_scale == "sample" else size == size.amax()
     exact &= io.full_scale != "none"
@@ -129,7 +126,7 @@ def _input_rounding(io: Periphery, u: Tensor, w: Tensor, gain: Tensor) -> Noise:
     if not outside:
         outside = coarse(u, io.dac.level(u), rounding(u, step).masked_fill_(exact, 0.0))
     return Noise(
-        name=INPUT_ROUNDING, formula="n_in s^2 / (12 |u|^2)", kept=k, shift=gain * (rest @ w),
+        name=INPUT_ROUNDING, formula="n_in s^2 / (12 |u|^2)", shift=gain * ((left - u) @ w),
         fresh=gain.square() * (between @ w.square()), outside=outside,
     )  # fmt: skip
 

@@ -30,6 +30,8 @@ class Camera(Registered, kind="camera", name="camera"):
         exposure: mean signal in units of the full well, > 0; speckle saturates in exp(-1/exposure) of the pixels.
         full_well: electrons that a pixel holds; 1e999 is a camera without noise, saturation and rounding.
         thermal: standard deviation of the thermal and read noise, electrons.
+        shot: whether light comes in photons; False looks at the other errors without shot noise.
+        saturates: whether a pixel holds no more than the full well; False looks at the other errors without that.
     """
 
     source = "standard sensor model (EMVA 1288): shot noise, dark noise, full well; values of a common CMOS sensor"
@@ -38,6 +40,8 @@ class Camera(Registered, kind="camera", name="camera"):
     exposure: float = 0.2
     full_well: float = 10_000.0
     thermal: float = 10.0
+    shot: bool = True
+    saturates: bool = True
 
     def __post_init__(self) -> None:
         at_least_zero("camera", thermal=self.thermal)
@@ -64,13 +68,24 @@ class Camera(Registered, kind="camera", name="camera"):
         """
         if math.isinf(self.full_well):
             return light
-        electrons = self.exposure * self.full_well / torch.where(mean > 0, mean, torch.ones_like(mean))
+        electrons = self.electrons(mean)
         n = light * electrons
-        n = n.addcmul(normal(n, gen), (n + self.thermal**2).sqrt_()).clamp_(0, self.full_well)
+        if self.shot or self.thermal:
+            variance = (n + self.thermal**2) if self.shot else torch.full_like(n, self.thermal**2)
+            n = n.addcmul(normal(n, gen), variance.sqrt_())
+        n = n.clamp_(0, self.full_well if self.saturates else None)
         if self.bits is not None:
-            step = self.full_well / (2**self.bits - 1)
-            n = n.div_(step).round_().mul_(step)
+            n = n.div_(self.step).round_().mul_(self.step)
         return n / electrons
+
+    def electrons(self, mean: Tensor) -> Tensor:
+        """Electrons of one unit of intensity in frames of that mean light, shaped as ``mean``."""
+        return self.exposure * self.full_well / torch.where(mean > 0, mean, torch.ones_like(mean))
+
+    @property
+    def step(self) -> float:
+        """Distance of two levels of the output, electrons; 0 where nothing is rounded."""
+        return 0.0 if self.bits is None else self.full_well / (2**self.bits - 1)
 
 
 @recipe("camera", "ideal", "intensity itself")

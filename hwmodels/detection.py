@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +44,17 @@ class Field:
         return self.real.square().addcmul(self.imag, self.imag)
 
 
+class Exposure(NamedTuple):
+    """One frame, and what it counts for in the sum that detection makes."""
+
+    light: Tensor
+    """(B, n_out), intensities."""
+    mean: Tensor
+    """(B, 1), expected mean intensity."""
+    weight: float | Tensor
+    """Or (n_out,), one a pixel."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Detection(Registered, ABC, kind="detection"):
     """A way to read the camera."""
@@ -60,8 +72,29 @@ class Detection(Registered, ABC, kind="detection"):
         return 1
 
     @abstractmethod
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        """The frames of one image that are used, and what each counts for."""
+
+    def offset(self, field: Field) -> Tensor:
+        """What is subtracted from the sum of the frames, broadcasts to (B, n_out); default: nothing."""
+        return torch.zeros_like(field.mean)
+
     def detect(self, field: Field, camera: Camera, gen: torch.Generator | None) -> Tensor:
-        """What is made of the frames of one image: (B, n_out), in the unit of the field, or of its square."""
+        """What is made of the frames of one image, sum_k weight_k I_k - offset.
+
+        Args:
+            field: at the camera.
+            camera: sees every frame once.
+            gen: source of its noise.
+
+        Returns:
+            (B, n_out), in the unit of the field, or of its square where the detection is not linear.
+        """
+        total = torch.zeros_like(field.real)
+        for light, mean, weight in self.exposures(field):
+            seen = camera.expose(light, mean, gen)
+            total = total.addcmul_(seen, weight) if isinstance(weight, Tensor) else total.add_(seen, alpha=weight)
+        return total.sub_(self.offset(field))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +104,15 @@ class Intensity(Detection, name="intensity"):
     linear = False
     source = "Saade et al. 2016, arXiv 1510.06664 (random features in a scattering medium)"
 
-    def detect(self, field: Field, camera: Camera, gen: torch.Generator | None) -> Tensor:
-        return camera.expose(field.light, field.mean, gen) - field.mean
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        yield Exposure(field.light, field.mean, 1.0)
+
+    def offset(self, field: Field) -> Tensor:
+        return field.mean
 
 
-def interfere(field: Field, reference: float, steps: int, camera: Camera, gen: torch.Generator | None) -> Tensor:
-    """Re E from interference with a reference beam at evenly spaced phases.
+def interfere(field: Field, reference: float, steps: int) -> Iterator[Exposure]:
+    """Interference with a reference beam at evenly spaced phases.
 
     I_k = |E + r e^(i phi_k)|^2, phi_k = 2 pi k / steps; Re E = sum_k cos(phi_k) I_k / (r steps).
 
@@ -84,18 +120,15 @@ def interfere(field: Field, reference: float, steps: int, camera: Camera, gen: t
         field: at the camera.
         reference: r^2, intensity of the reference beam.
         steps: number of phases, 3 or more.
-        camera: sees every phase once.
-        gen: source of its noise.
     """
     r = math.sqrt(reference)
-    total, light, mean = torch.zeros_like(field.real), field.light + reference, field.mean + reference
+    light, mean = field.light + reference, field.mean + reference
     for k in range(steps):
         phase = 2 * math.pi * k / steps
         c, s = math.cos(phase), math.sin(phase)
         if abs(c) > 1e-9:  # the other pixels only serve the imaginary part
             seen = light.add(field.real, alpha=2 * r * c).add_(field.imag, alpha=2 * r * s).clamp_min_(0)
-            total.add_(camera.expose(seen, mean, gen), alpha=c / (r * steps))
-    return total
+            yield Exposure(seen, mean, c / (r * steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +146,8 @@ class Holography(Detection, name="holography"):
     def __post_init__(self) -> None:
         _check_reference(self.name, self.reference)
 
-    def detect(self, field: Field, camera: Camera, gen: torch.Generator | None) -> Tensor:
-        return interfere(field, self.reference, 4, camera, gen)
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        return interfere(field, self.reference, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +173,8 @@ class PhaseShifting(Detection, name="phase_shifting"):
     def frames(self) -> int:
         return self.steps
 
-    def detect(self, field: Field, camera: Camera, gen: torch.Generator | None) -> Tensor:
-        return interfere(field, self.reference, self.steps, camera, gen)
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        return interfere(field, self.reference, self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +211,14 @@ class Anchors(Detection, name="anchors"):
     def frames(self) -> int:
         return 1 + self.count
 
-    def detect(self, field: Field, camera: Camera, gen: torch.Generator | None) -> Tensor:
+    def exposures(self, field: Field) -> Iterator[Exposure]:
         together = (field.real + field.anchor_real).square_().add_((field.imag + field.anchor_imag).square_())
-        both = camera.expose(together, field.mean + self.light, gen)
-        alone = camera.expose(field.light, field.mean, gen)
-        return (both - alone - field.anchor_light) / (2 * field.anchor_light.sqrt())
+        weight = field.anchor_light.rsqrt() / 2
+        yield Exposure(together, field.mean + self.light, weight)
+        yield Exposure(field.light, field.mean, -weight)
+
+    def offset(self, field: Field) -> Tensor:
+        return field.anchor_light.sqrt() / 2
 
 
 def _check_reference(name: str, light: float) -> None:

@@ -130,3 +130,19 @@ class Device(Registered, ABC, kind="device"):
             gen: source of randomness.
         """
         return cells
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Weights after :meth:`relax`, from the constants of the device alone; for cells that were just programmed.
+
+        Args:
+            cells: the present cells.
+            seconds: time that passes, s.
+
+        Returns:
+            Mean and variance of every weight over what governs the fate of its elements, in the unit of the weights and
+            squared; None where there is no closed form.
+        """
+        if type(self).relax is not Device.relax:
+            return None
+        now = self.value(cells)
+        return now, torch.zeros_like(now)

@@ -80,22 +80,71 @@ def decompose(u: Tensor) -> Phases:
     return Phases(torch.stack([t for t, _ in found], 1), torch.stack([p for _, p in found], 1), d.angle())
 
 
-def propagate(phases: Phases, loss: float = 0.0) -> Tensor:
+def propagate(phases: Phases, loss: float = 0.0, kept: float = 1.0) -> Tensor:
     """Send light through every input of the meshes in turn.
 
     Args:
         phases: settings.
         loss: of each interferometer, dB of power, on both arms.
+        kept: factor on the amplitude behind every phase shifter; with the mean of e^(i xi) the result is the mean over
+            errors xi of the phases.
 
     Returns:
         (K, n, n), complex: transmission from input (column) to output (row), double precision.
     """
     k, n = phases.out.shape
     u = torch.eye(n, dtype=torch.complex128, device=phases.out.device).expand(k, n, n).clone()
-    cells = _cell(phases.theta.double(), phases.phi.double()) * 10 ** (-loss / 20)
+    cells = _cell(phases.theta.double(), phases.phi.double(), kept) * 10 ** (-loss / 20)
     for cell, m in zip(cells.unbind(1), order(n), strict=True):
         u[:, m : m + 2] = cell @ u[:, m : m + 2]
-    return u * torch.exp(1j * phases.out.double()).unsqueeze(-1)
+    return u * (kept * torch.exp(1j * phases.out.double())).unsqueeze(-1)
+
+
+def propagate_moments(
+    phases: Phases, loss: float, kept: float, moments: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Send light through meshes whose every phase has a Gaussian error of its own, and follow its second moments.
+
+    A phase shifter with an error xi on mode m leaves E|x_m|^2, multiplies E x_m x_j (j != m), conjugated or not, by
+    kept = E e^(i xi), and E x_m^2 by E e^(2 i xi) = kept^4; couplers and settings act as on a field. A cell is
+    H D(theta) H D(phi), H = [[1, i], [i, 1]]/sqrt(2), D the phase of the upper arm.
+
+    Args:
+        phases: settings.
+        loss: of each interferometer, dB of power, on both arms.
+        kept: exp(-s^2/2), s the standard deviation of a phase, rad.
+        moments: E x x^H and E x x^T at the input, (K, inputs, n, n) each, complex.
+
+    Returns:
+        The same at the output.
+    """
+    n = phases.out.shape[1]
+    both = [moment.clone() for moment in moments]
+    root = math.sqrt(0.5) * 10 ** (-loss / 40)
+    coupler = torch.tensor([[root, 1j * root], [1j * root, root]], dtype=both[0].dtype, device=both[0].device)
+
+    def shifter(m: int, phase: Tensor) -> None:
+        turn = torch.exp(1j * phase.double()).view(-1, 1, 1)
+        for moment, other, own in zip(both, (turn.conj(), turn), (1.0, kept**4), strict=True):
+            power = moment[..., m, m] * (turn * other).squeeze(-1) * own
+            moment[..., m, :] *= kept * turn
+            moment[..., :, m] *= kept * other
+            moment[..., m, m] = power
+
+    def couple(m: int) -> None:
+        pair = slice(m, m + 2)
+        for moment, other in zip(both, (coupler.mH, coupler.mT), strict=True):
+            moment[..., pair, :] = coupler @ moment[..., pair, :]
+            moment[..., :, pair] = moment[..., :, pair] @ other
+
+    for cell, m in enumerate(order(n)):
+        shifter(m, phases.phi[:, cell])
+        couple(m)
+        shifter(m, phases.theta[:, cell])
+        couple(m)
+    for m in range(n):
+        shifter(m, phases.out[:, m])
+    return both[0], both[1]
 
 
 def neighbours(n: int) -> Tensor:
@@ -141,9 +190,12 @@ def settable(p: Tensor, bits: int | None) -> Tensor:
     return (p / (2 * math.pi)).sqrt_().mul_(top).round_().div_(top).square_().mul_(2 * math.pi)
 
 
-def _cell(theta: Tensor, phi: Tensor) -> Tensor:
-    """T of every interferometer, (..., 2, 2), complex."""
-    s, c = (theta / 2).sin(), (theta / 2).cos()
-    turn = torch.exp(1j * phi)
-    upper, lower = torch.stack([turn * s, c + 0j], -1), torch.stack([turn * c, -s + 0j], -1)
-    return torch.stack([upper, lower], -2) * (1j * torch.exp(0.5j * theta))[..., None, None]
+def _cell(theta: Tensor, phi: Tensor, kept: float = 1.0) -> Tensor:
+    """T of every interferometer, (..., 2, 2), complex.
+
+    With t = kept e^(i theta): T = [[(t - 1) p, i (t + 1)], [i (t + 1) p, 1 - t]] / 2, p = kept e^(i phi).
+    """
+    t, turn = kept * torch.exp(1j * theta), kept * torch.exp(1j * phi)
+    bar, cross = (t - 1) / 2, 1j * (t + 1) / 2
+    upper, lower = torch.stack([turn * bar, cross], -1), torch.stack([turn * cross, -bar], -1)
+    return torch.stack([upper, lower], -2)

@@ -28,6 +28,14 @@ def inner_device(outer: Device, key: str) -> Device:
     return inner
 
 
+def chain(device: Device) -> list[Device]:
+    """A device and those inside it, outermost first."""
+    found = [device]
+    while isinstance(inner := getattr(found[-1], "device", None), Device):
+        found.append(inner)
+    return found
+
+
 def pack(prefix: str, cells: Cells) -> Cells:
     """The cells with ``prefix`` before their names."""
     return {f"{prefix}_{key}": cell for key, cell in cells.items()}

@@ -11,13 +11,18 @@ add their NSR^2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 TINY = 1e-30
 """Added to a power that may be zero before it divides."""
+
+LOST = 1e-4
+"""Share of the signal below which a known error has taken all of it; what remains is rounding of float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +41,21 @@ class Noise:
     shared: Tensor | None = None
     """Variances of the matrix entries (n_in, n_out), where one draw serves the whole batch."""
     shift: Tensor | None = None
-    """A known error, the same at every draw: broadcasts to (B, n_out)."""
-    kept: Tensor | None = None
-    """k, the share of the signal that is left of it: (B, 1); None is 1."""
+    """A known error, the same at every draw: broadcasts to (B, n_out). Its part along the signal is a change of k."""
     signal: Tensor | None = None
-    """(B, n_out): the product without this source; None is the exact product."""
+    """(B, n_out): the product without this source; None: not filled in yet."""
     encodes: bool = False
     """Whether the source stands before all others, so that they act on what it leaves."""
-    drifts: bool = False
-    """Whether it is the work of time and not of a use."""
     outside: str = ""
     """Why the closed form does not hold here; empty where it does."""
-    unknown: str = ""
-    """Why there is no closed form; then there are no numbers."""
+
+    def kept(self) -> Tensor:
+        """k, the share of the signal that is left of it, of every sample: (B,) float64; 1 without a known error."""
+        assert self.signal is not None  # noqa: S101 (filled in by whoever asks)
+        s = self.signal.double()
+        if self.shift is None:
+            return s.new_ones(len(s))
+        return 1 + (s * self.shift).sum(1) / s.square().sum(1).clamp_min(TINY)
 
     def power(self, vectors: Tensor) -> Tensor:
         """E|n|^2 of every sample, float64.
@@ -59,7 +66,7 @@ class Noise:
         Returns:
             (B,), in the unit of the product squared.
         """
-        assert self.signal is not None  # noqa: S101 (filled in by whoever asks)
+        assert self.signal is not None  # noqa: S101
         shape = self.signal.shape
         total = vectors.new_zeros(len(vectors), dtype=torch.float64)
         if self.fresh is not None:
@@ -67,19 +74,24 @@ class Noise:
         if self.shared is not None:
             total += vectors.double().square() @ self.shared.double().sum(1)
         if self.shift is not None:
-            total += self.shift.double().expand(shape).square().sum(1)
+            along = (self.kept() - 1).unsqueeze(1) * self.signal
+            total += (self.shift - along).square().sum(1)
         return total
 
     def nsr2(self, vectors: Tensor) -> Tensor:
         """NSR^2 of every sample, (B,) float64; infinite where nothing of the signal is left."""
         assert self.signal is not None  # noqa: S101
+        k = self.kept()
         left = self.signal.double().square().sum(1)
-        if self.kept is not None:
-            left = left * self.kept.double().square().squeeze(1)
-        power = self.power(vectors)
-        # nothing is left of the signal, or there was none and no noise either
-        lost = torch.where(power > 0, torch.inf, left) if self.kept is None else torch.full_like(left, torch.inf)
-        return torch.where(left > TINY, power / left.clamp_min(TINY), lost)
+        there = (left > TINY) & (k > LOST)
+        return torch.where(there, self.power(vectors) / (k.square() * left).clamp_min(TINY), torch.inf)
+
+    def cosine(self, vectors: Tensor) -> Tensor:
+        """Of the product with and without the source, sign(k) / sqrt(1 + NSR^2): (B,) float64; 0 for no signal."""
+        assert self.signal is not None  # noqa: S101
+        k = self.kept()
+        scale = k.masked_fill(k.abs() <= LOST, 0.0) * self.signal.double().square().sum(1).sqrt()
+        return scale / (scale.square() + self.power(vectors)).sqrt().clamp_min(TINY)
 
     def __add__(self, other: Noise) -> Noise:
         """The same source in a second array whose output is added (tiles): variances and shifts add up."""
@@ -89,6 +101,14 @@ class Noise:
             shift=_sum(self.shift, other.shift),
             outside=self.outside or other.outside,
         )
+
+
+class Source(NamedTuple):
+    """A source of noise, and the means to look at it alone."""
+
+    noise: Noise
+    run: Callable[[torch.Generator], Tensor]
+    """One pass (B, n_out) in which it is the only error; compared with ``noise.signal``."""
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

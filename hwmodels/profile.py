@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import Figure
 from hwmodels.provenance import Provenance
 from hwmodels.registry import Registered, kind_of_parts
 
@@ -41,6 +42,9 @@ class Profile(Registered, Provenance, kind="profile"):
     marks: ClassVar[Mapping[str, str]] = {}
     """How sure a field is where that is not ``verified``: ``second-hand``, ``remembered``, or ``inferred`` from what
     was read."""
+
+    operation_energy: ClassVar[Figure | None] = None
+    """Of one synaptic operation: one spike that meets one weight."""
 
     weight_bits: int | None = None
     """Width of one weight with its sign, bit; its largest code is 2^(weight_bits - 1) - 1 steps."""

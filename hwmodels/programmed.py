@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -75,9 +76,14 @@ class Programmed(Device, Provenance):
             age: time since programming, s.
         """
 
-    def draw_fate(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
-        """What governs a device's drift, drawn at programming; default: a standard normal number."""
-        return normal(g, gen)
+    def fate(self, g: Tensor, xi: Tensor) -> Tensor:
+        """What governs a device's drift, drawn at programming; default: xi itself.
+
+        Args:
+            g: wanted conductance, uS.
+            xi: a standard normal number; may be overwritten.
+        """
+        return xi
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Write the target with programming noise.
@@ -105,7 +111,7 @@ class Programmed(Device, Provenance):
         for side, wanted in (("plus", part), ("minus", -part)):
             g = wanted.clamp(min=0).add_(self.g_min)
             cells[side] = normal(g, gen).mul_(self.programming_sigma(g)).add_(g).clamp_(min=0)
-            cells[f"{side}_fate"] = self.draw_fate(g, gen)
+            cells[f"{side}_fate"] = self.fate(g, normal(g, gen))
         return cells
 
     def conductances(self, cells: Cells) -> tuple[Tensor, Tensor]:
@@ -147,6 +153,36 @@ class Programmed(Device, Provenance):
     def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
         """Age by ``seconds`` (s)."""
         return {**cells, "age": cells["age"] + seconds}
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Moments of the drift over the fates, by quadrature; None for cells that have aged already.
+
+        Fates follow from wanted conductances; those that were programmed stand in for them, which only near the highest
+        conductance of a device with a steep fit (hermes) is seen.
+        """
+        if bool((cells["age"] != 0).any()):
+            return None
+        unit = cells["range"] / (self.g_max - self.g_min)
+        age = torch.full_like(cells["age"], seconds)
+        means, variance = [], torch.zeros_like(age)
+        for side in ("plus", "minus"):
+            g = cells[side]
+            seen = [(self.drifted(g, self.fate(g, torch.full_like(g, x)), age), share) for x, share in gauss_hermite()]
+            first = torch.stack([now * share for now, share in seen]).sum(0)
+            variance += torch.stack([(now - first).square() * share for now, share in seen]).sum(0)
+            means.append(first)
+        return (means[0] - means[1]) * unit, variance * unit.square()
+
+
+@functools.cache
+def gauss_hermite(n: int = 16) -> tuple[tuple[float, float], ...]:
+    """Nodes and weights of E f(xi) = sum_k w_k f(x_k), xi standard normal; exact for polynomials below degree 2 n.
+
+    Source: Golub and Welsch 1969, Math. Comput. 23, 221 (eigenvalues of the Jacobi matrix).
+    """
+    beside = torch.arange(1, n, dtype=torch.float64).sqrt()
+    nodes, vectors = torch.linalg.eigh(torch.diag(beside, 1) + torch.diag(beside, -1))
+    return tuple(zip(nodes.tolist(), vectors[0].square().tolist(), strict=True))
 
 
 def polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import Registered, kind_of_parts
+from hwmodels.noise import Noise, Source
+from hwmodels.registry import Registered, kind_of_parts, options
 
 kind_of_parts("projection", "hwmodels.projections")
 
@@ -73,6 +74,45 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
         """The noise-free linear map (n_in, n_out) with all static errors in it, or None where there is none."""
         return None
 
+    def clean(self, error: Tensor) -> Tensor:
+        """What a pass would give without noise and converters, (B, n_out); default: through the effective map.
+
+        Raises:
+            NeurofaError: there is no such map, and the projection does not say what stands for it.
+        """
+        b = self.effective()
+        if b is None:
+            raise NeurofaError(f"got {self.name} without a linear map; expected one, or a method clean; add it")
+        return error @ b
+
+    def dynamics(self, error: Tensor) -> tuple[Source, ...] | None:
+        """Every source of error that is another one at each use, in closed form.
+
+        Args:
+            error: (B, n_in), errors that are sent.
+
+        Returns:
+            Sources with ``signal`` filled in; none for exact passes; None where it is not modelled (default).
+        """
+        return None
+
+    def drifted(self, error: Tensor, seconds: float) -> Noise | None:
+        """What :meth:`relax` makes of a projection that was just programmed: B(t) e against B(0) e, in closed form.
+
+        Args:
+            error: (B, n_in), errors that are sent.
+            seconds: time that has passed, s.
+
+        Returns:
+            With ``signal`` filled in; None where it is not modelled, or nothing changes (default).
+        """
+        return None
+
+    @property
+    def ages(self) -> bool:
+        """Whether time changes the matrix; default: wherever there is a :meth:`relax`."""
+        return type(self).relax is not Projection.relax
+
     @torch.no_grad()
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
         """Let ``seconds`` (s) pass: drift, decorrelation; default: nothing changes."""
@@ -87,8 +127,20 @@ class Programmable(Projection, ABC):
     """A projection whose matrix can be chosen; by default its entries are uniform in +-gain/sqrt(n_in)."""
 
     def _open(self, gen: torch.Generator) -> None:
+        self.program(self.wanted(gen), gen)
+
+    def wanted(self, gen: torch.Generator) -> Tensor:
+        """The matrix that :meth:`open` programs: uniform entries (n_in, n_out)."""
         b = torch.rand(self.n_in, self.n_out, generator=gen).mul_(2).sub_(1)
-        self.program(b.mul_(self.gain / math.sqrt(self.n_in)), gen)
+        return b.mul_(self.gain / math.sqrt(self.n_in))
+
+    def statics(self) -> dict[str, Programmable]:
+        """Unopened twins in which one static error acts alone, by its name; default: none."""
+        return {}
+
+    def twin(self, **changes: object) -> Programmable:
+        """An unopened projection with the same options but for ``changes``."""
+        return type(self)(**{key: getattr(self, key) for key in options(type(self))} | changes)
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from hwmodels.device import Device
+from hwmodels.nested import chain
 from hwmodels.periphery import Periphery
 from hwmodels.projection import Projection
 from hwmodels.quantize import Format
@@ -97,7 +98,7 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         widths=tuple(site.width for site in plan.sites),
         synapses=sum(connections(layer, network.shapes[name]) for name, layer in layers.items()),
         fan_in=max((math.prod(w.shape[1:]) for w in matrices), default=0),
-        devices=tuple(dict.fromkeys(_chain(device) for device in held)),
+        devices=tuple(dict.fromkeys(tuple(chain(device)) for device in held)),
         dtype_bits=torch.finfo(plan.dtype).bits,
         peripheries=tuple(dict.fromkeys(_periphery(layer) for layer, _ in maps)),
         mixed_sources=mixed_sources(matrices),
@@ -112,16 +113,8 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         batch=batch_size * learner.accumulate,
         rates=rates if rates is not None else tuple(g["lr"] for g in learner.optimizer.param_groups),
         state=state_per_weight(learner.optimizer)
-        + max((sum(d.digital_state for d in _chain(device)) for device in held), default=0),
+        + max((sum(d.digital_state for d in chain(device)) for device in held), default=0),
     )
-
-
-def _chain(device: Device) -> tuple[Device, ...]:
-    """A device and those inside it."""
-    found = [device]
-    while isinstance(inner := getattr(found[-1], "device", None), Device):
-        found.append(inner)
-    return tuple(found)
 
 
 def _periphery(layer: Layer) -> Periphery | None:

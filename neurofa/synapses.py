@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.device import Cells, Device
+from hwmodels.devices.wear import counted
 from hwmodels.errors import NeurofaError
 from hwmodels.fused import compiled, draw_key
 
@@ -104,6 +105,17 @@ class Synapses(nn.Module):
         """Let ``seconds`` (s) pass on the device: retention and drift."""
         if not self.exact:
             self._store(self.device.relax(self.cells, seconds, gen))
+
+    def count_writes(self) -> None:
+        """Keep a ledger of every write from now on (``wear``, which changes nothing else); an exact device has none."""
+        if self.exact:
+            return
+        self.device, cells = counted(self.device, self.cells)
+        for key in self._cells:
+            delattr(self, f"cell_{key}")
+        self._cells = tuple(cells)
+        for key, cell in cells.items():
+            self.register_buffer(f"cell_{key}", cell)
 
     def _store(self, cells: Cells) -> None:
         for key in self._cells:

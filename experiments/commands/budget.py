@@ -1,12 +1,13 @@
-"""``neurofa budget``: what will the noise of the feedback hardware cost?"""
+"""``neurofa budget``: what do the errors of the feedback hardware cost, and what does an update cost?"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+AFTER = [1.0, 3600.0, 86400.0]
 
 
 def register(app: typer.Typer) -> None:
@@ -15,95 +16,70 @@ def register(app: typer.Typer) -> None:
 
 
 def budget(
-    rule: Annotated[str, typer.Option(help="Direct rule with its projection.")] = "dfa(feedback=microring)",
-    data: Annotated[str, typer.Option(help="Data whose errors are projected.")] = "digits",
-    network: Annotated[str, typer.Option(help="Network, as it begins.")] = "mlp",
-    run: Annotated[Path | None, typer.Option(help="Finished run: its network, rule and data instead.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Validation or training samples whose errors are taken.")] = 256,
-    seed: Annotated[int, typer.Option(help="Of network, feedback and measured noise.")] = 0,
+    rule: Annotated[str | None, typer.Option(help="Rule. Default: dfa(feedback=microring), or that of --run.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data whose errors are projected. Default: digits.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network, as it begins. Default: mlp.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device that stores the weights. Default: digital.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="For the writes of an update. Default: sgd(lr=0.1).")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in an update. Default: 32.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of network, feedback and measured noise. Default: 0.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Finished run, which says all of these; only --rule may differ.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Digital chip, for the energy of an operation.")] = None,
+    after: Annotated[list[float], typer.Option(min=0, help="Age of B in seconds, for its drift; repeat it.")] = AFTER,
+    samples: Annotated[int, typer.Option(min=1, help="Training samples whose errors are taken.")] = 256,
     json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
 ) -> None:
-    """Predict how much of the teaching signal's direction each source of noise leaves, and measure it beside.
+    """Predict how much of the teaching signal's direction the hardware leaves, measure it, and count what it costs.
 
-    Dynamic noise is another at every use: cos = 1/sqrt(1 + NSR^2), from the constants of the hardware and the errors
-    of the network alone. Static errors (programming, faults, crosstalk) only make another feedback matrix, which
-    learning absorbs: they are in the clean signal. A line says where the formula does not hold.
+    [bold]Dynamic[/bold] errors are others at every use: cos = 1/sqrt(1 + NSR²), from the constants of the hardware and
+    the errors of the network alone. A line says where the formula does not hold.
+
+    [bold]Drift[/bold] moves B between two uses: a gain, which turns nothing, and a change of direction.
+
+    [bold]Static[/bold] errors (programming, faults, crosstalk, settable phases) only make another B, which learning
+    absorbs: they cost no alignment.
+
+    [bold]Costs[/bold] are counts of this network times published figures, each with its source and how sure it is; what
+    no figure is known for is listed as not modelled.
 
     [bold]Examples[/bold]
 
       neurofa budget
 
-      neurofa budget --rule "dfa(feedback=crossbar(device=pcm))" --network "mlp(hidden=[800, 800])"
+      neurofa budget --rule "dfa(feedback=crossbar(device=pcm, rows=4))" --network "mlp(hidden=[800, 800])"
+
+      neurofa budget --rule "dfa(feedback=opu(detection=anchors, decorrelation=7200))" --after 60 --after 3600
+
+      neurofa budget --rule dfa --device reram_es
 
       neurofa budget --run runs/my-run --json
     """
+    from dataclasses import replace
+
+    from experiments.budget_report import report, show
     from experiments.folder import RunFolder
-    from experiments.parts import load_all_kinds
-    from experiments.run import load_data
+    from experiments.spec import RunSpec
     from hwmodels.errors import NeurofaError
-    from hwmodels.registry import build
-    from neurofa.checkpoint import load_network
-    from neurofa.feedbacks.projection import Projected
-    from neurofa.learner import Learner
-    from neurofa.network import Network
-    from neurofa.randomness import generator
-    from neurofa.theory import budget as theory
 
-    load_all_kinds()
-    loss = "cross_entropy"
-    if run is not None:
-        folder = RunFolder(run)
-        spec = folder.spec()
-        rule, data, seed, loss = spec.rule, spec.data, spec.seed, spec.loss
-    dataset = load_data(data)
-    made: Network = (
-        load_network(folder.model)
-        if run is not None
-        else build("network", network, input_shape=dataset.input_shape, outputs=dataset.classes, seed=seed)
-    )
-    import torch
-
-    learner = Learner(made, rule, optimizer=torch.optim.SGD(made.parameters(), lr=0.1), loss=loss, seed=seed)
-    feedback = getattr(learner.rule, "feedback", None)
-    if not isinstance(feedback, Projected):
-        raise NeurofaError(
-            f"got rule {rule}, whose feedback is no projection in hardware; expected one with noise; use"
-            ' --rule "dfa(feedback=microring)"'
-        )
-    x, target = next(dataset.batches("train", samples))
-    tick = made.step(x, gen=generator(seed, "budget"))
-    error = learner.loss.outcome(tick.y, target).error
-    lines = theory.budget(feedback.projection, error, generator(seed, "budget noise"))
-    about: dict[str, Any] = {
-        "rule": rule, "data": data, "network": made.spec, "samples": samples,
-        "modelled": lines is not None, "lines": [asdict(line) for line in lines or []],
+    given = {
+        "data": data, "network": network, "device": device, "optimizer": optimizer, "batch_size": batch_size,
+        "seed": seed,
     }  # fmt: skip
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if run is None:
+        folder, spec = None, RunSpec(rule=rule or "dfa(feedback=microring)", **chosen)  # type: ignore[arg-type]
+    elif chosen:
+        flag = next(iter(chosen)).replace("_", "-")
+        raise NeurofaError(f"got --{flag} beside --run; expected what the run has; leave out --{flag} or --run")
+    else:
+        folder = RunFolder(run)
+        spec = folder.spec() if rule is None else replace(folder.spec(), rule=rule)
+    about = report(spec, None if folder is None else folder.model, samples=samples, after=after, profile=profile)
     if json:
         import json as encoder
 
         typer.echo(encoder.dumps(about, indent=2))
     else:
-        _print(about)
-
-
-def _print(about: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from experiments.tables import table
-
-    console = Console()
-    if not about["modelled"]:
-        console.print("the noise of this projection is not modelled in closed form", markup=False)
-        return
-    if not about["lines"]:
-        console.print("this projection has no dynamic noise: the teaching signal keeps its direction")
-        return
-    rows = [
-        [line["source"], f"{line['predicted']:.4f}", f"{line['measured']:.4f}", line["formula"], line["outside"]]
-        for line in about["lines"]
-    ]
-    headers = ["source", "cos predicted", "cos measured", "NSR²", "formula does not hold"]
-    console.print(table(f"{about['rule']} on {about['data']}: alignment that is left", headers, rows))
-    single = [line for line in about["lines"] if line["source"] != "all together"]
-    worst = min(single, key=lambda line: line["measured"])
-    console.print(f"largest loss: {worst['source']}", markup=False, highlight=False)
+        show(about)

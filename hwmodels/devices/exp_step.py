@@ -83,6 +83,7 @@ class ReRamES(ExpStep, name="reram_es"):
     fitted_from = "Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"
     verified = "read"
     tier = "single device"
+    technology = "rram"
 
     dw_min: float = 0.00135
     dw_min_dtod: float = 0.2

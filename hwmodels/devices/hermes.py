@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
 from hwmodels.programmed import Programmed, one_over_f, polynomial, power_law
 
@@ -38,6 +37,7 @@ class Hermes(Programmed, name="hermes"):
     )
     verified = "read"
     tier = "array measured"
+    technology = "pcm"
 
     T0: ClassVar = {1: 200.0, 2: 300.0}
     T_READ = 512e-9
@@ -59,14 +59,14 @@ class Hermes(Programmed, name="hermes"):
     def programming_sigma(self, g: Tensor) -> Tensor:
         return polynomial(g / self.g_max, self.PROGRAMMING[self.devices])
 
-    def draw_fate(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+    def fate(self, g: Tensor, xi: Tensor) -> Tensor:
         r = (g / self.g_max).clamp_(min=1e-7)
         log_r = r.log()
         low = log_r.mul(-0.0387).sub_(0.0182).clamp_(0.072, 0.13)
         mean = torch.where(r < 0.0945, low, polynomial(r, (0.0736, -0.0126, -0.0436)))
         low = log_r.mul(-0.0117).sub_(0.0057).clamp_(0.0091, 0.04)
         std = torch.where(r < 0.3055, low, polynomial(r, (0.0073, 0.0093, -0.0118)))
-        return normal(g, gen).mul_(std).add_(mean).abs_()
+        return xi.mul_(std).add_(mean).abs_()
 
     def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
         return power_law(g, fate, age, self.T0[self.devices])

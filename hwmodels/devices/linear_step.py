@@ -175,6 +175,7 @@ class EcRam(LinearStep, name="ecram"):
     fitted_from = "Tang et al. 2018, IEDM, doi 10.1109/IEDM.2018.8614551"
     verified = "read"
     tier = "single device"
+    technology = "ecram"
 
     dw_min: float = 0.002
     dw_min_dtod: float = 0.1
@@ -194,6 +195,7 @@ class EcRamMO(LinearStep, name="ecram_mo"):
     fitted_from = "Kim et al. 2019, IEDM, doi 10.1109/IEDM19573.2019.8993463"
     verified = "read"
     tier = "single device"
+    technology = "ecram"
 
     dw_min: float = 2.8214e-4
     dw_min_dtod: float = 0.1

@@ -75,6 +75,14 @@ class MixedPrecision(Device, name="mixed_precision"):
         """An inner read."""
         return self.inner.read(unpack("inner", cells), gen)
 
+    def read_variance(self, cells: Cells) -> Tensor:
+        """Of the inner device."""
+        return self.inner.read_variance(unpack("inner", cells))
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Of the inner device."""
+        return self.inner.aged(unpack("inner", cells), seconds)
+
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Accumulate, and pass whole steps on."""
         inner = unpack("inner", cells)

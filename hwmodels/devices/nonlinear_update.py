@@ -45,6 +45,7 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
     fitted_from = "HfZrO2 ferroelectric transistor, the defaults of DNN+NeuroSim V2.1"
     verified = "read"
     tier = "single device"
+    technology = "fefet"
 
     levels: int = 32
     nl_up: float = 1.75

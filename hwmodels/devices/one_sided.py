@@ -118,6 +118,7 @@ class PcmGst(OneSided, name="pcm_gst"):
     fitted_from = "Nandakumar et al. 2020, Front. Neurosci. 14:406"
     verified = "read"
     tier = "single device"
+    technology = "pcm"
 
     device: Device | str = (
         "exp_step(dw_min=0.01, dw_min_dtod=0.2, dw_min_std=0.6, w_max=2, w_min=0, w_max_dtod=0.1, w_min_dtod=0,"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from hwmodels.draws import normal
 from hwmodels.programmed import Programmed, one_over_f, polynomial, power_law
 
 
@@ -27,6 +25,7 @@ class Pcm(Programmed, name="pcm"):
     fitted_from = "Nandakumar et al. 2019, ICECS, doi 10.1109/ICECS46596.2019.8964852"
     verified = "read"
     tier = "array measured"
+    technology = "pcm"
 
     T0 = 20.0
     T_READ = 250e-9
@@ -34,11 +33,11 @@ class Pcm(Programmed, name="pcm"):
     def programming_sigma(self, g: Tensor) -> Tensor:
         return polynomial(g / self.g_max, (0.26348, 1.9650, -1.1731)).mul_(self.g_max / 25)
 
-    def draw_fate(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+    def fate(self, g: Tensor, xi: Tensor) -> Tensor:
         log_r = (g / self.g_max).clamp_(min=1e-7).log_()
         mean = log_r.mul(-0.0155).add_(0.0244).clamp_(0.049, 0.1)
         std = log_r.mul_(-0.0125).sub_(0.0059).clamp_(0.008, 0.045)
-        return normal(g, gen).mul_(std).add_(mean).abs_()
+        return xi.mul_(std).add_(mean).abs_()
 
     def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
         return power_law(g, fate, age, self.T0)

@@ -70,6 +70,14 @@ class PulseTrains(PulseDriven, name="pulse_trains"):
         """An inner read."""
         return self.inner.read(cells, gen)
 
+    def read_variance(self, cells: Cells) -> Tensor:
+        """Of the inner device."""
+        return self.inner.read_variance(cells)
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Of the inner device."""
+        return self.inner.aged(cells, seconds)
+
     def granularity(self, cells: Cells) -> Tensor:
         return self.inner.granularity(cells)
 

@@ -30,6 +30,7 @@ class ReRamCmo(Programmed, name="reram_cmo"):
     fitted_from = "CMO/HfOx devices, IBM Research Zurich"
     verified = "read"
     tier = "array measured"
+    technology = "rram"
 
     PROGRAMMING: ClassVar = {0.2: (0.00081107, 0.00106879), 2.0: (0.0112185, 0.01129027)}
     FIT: ClassVar = (9.0, 88.2)

@@ -31,6 +31,7 @@ class ReRamWan(Programmed, name="reram_wan"):
     fitted_from = "Wan et al. 2022, Nature 608:504, doi 10.1038/s41586-022-04992-8 (fits to published figures)"
     verified = "read"
     tier = "array measured"
+    technology = "rram"
 
     G_REFERENCE = 40.0
     TIMES: ClassVar = (1.0, 86400.0, 172800.0)
@@ -69,6 +70,11 @@ class ReRamWan(Programmed, name="reram_wan"):
 
     def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
         return torch.zeros_like(g)
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor]:
+        """Known from the first second on: the fates are those of the programming error, which time only enlarges."""
+        later = self.value(self.relax(cells, seconds))
+        return later, torch.zeros_like(later)
 
     def _points(self) -> list[tuple[float, tuple[float, ...]]]:
         return list(zip(self.TIMES, self.COEFFICIENTS, strict=True))

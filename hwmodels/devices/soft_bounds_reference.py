@@ -79,6 +79,7 @@ class ReRamSB(SoftBoundsReference, name="reram_sb"):
     fitted_from = "Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"
     verified = "read"
     tier = "single device"
+    technology = "rram"
 
     dw_min: float = 0.002
     dw_min_std: float = 3.75
@@ -98,6 +99,7 @@ class ReRamArrayOM(SoftBoundsReference, name="reram_array_om"):
     fitted_from = "Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
     verified = "read"
     tier = "array measured"
+    technology = "rram"
 
     dw_min: float = 0.0949
     dw_min_dtod: float = 0.7829
@@ -122,6 +124,7 @@ class ReRamArrayHfO2(SoftBoundsReference, name="reram_array_hfo2"):
     fitted_from = "Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
     verified = "read"
     tier = "array measured"
+    technology = "rram"
 
     dw_min: float = 0.4622
     dw_min_dtod: float = 0.7125

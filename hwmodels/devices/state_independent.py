@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.draws import normal
 from hwmodels.programmed import Programmed, one_over_f, power_law
 
 
@@ -47,8 +46,8 @@ class StateIndependent(Programmed, name="state_independent"):
     def programming_sigma(self, g: Tensor) -> Tensor:
         return torch.full_like(g, self.prog_std)
 
-    def draw_fate(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
-        return normal(g, gen).mul_(self.nu_std).add_(self.nu_mean).abs_()
+    def fate(self, g: Tensor, xi: Tensor) -> Tensor:
+        return xi.mul_(self.nu_std).add_(self.nu_mean).abs_()
 
     def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
         return power_law(g, fate, age, self.T0)

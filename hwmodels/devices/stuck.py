@@ -94,6 +94,23 @@ class Stuck(Device, name="stuck"):
         """Let time pass on the inner device."""
         return {**cells, **pack("inner", self.inner.relax(unpack("inner", cells), seconds, gen))}
 
+    def read_variance(self, cells: Cells) -> Tensor:
+        """Of the inner device, where a weight follows it."""
+        return self.inner.read_variance(unpack("inner", cells)) * self._follows(self.inner, cells)
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Moments of the inner device, as seen through the faults."""
+        found = self.inner.aged(unpack("inner", cells), seconds)
+        if found is None:
+            return None
+        return self._seen(found[0], cells), found[1] * self._follows(self.inner, cells)
+
+    @staticmethod
+    def _follows(inner: Device, cells: Cells) -> Tensor:
+        """1 where the inner weight lies within what the faults leave, else 0."""
+        w = inner.value(unpack("inner", cells))
+        return ((w > cells["least"]) & (w < cells["most"])).to(w.dtype)
+
     @staticmethod
     def _seen(w: Tensor, cells: Cells) -> Tensor:
         return torch.clamp(w, cells["least"], cells["most"]).add_(cells["shift"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -72,6 +72,14 @@ class Worn(Device):
         """Let time pass on the inner device."""
         return {**cells, **pack("inner", self.inner.relax(unpack("inner", cells), seconds, gen))}
 
+    def read_variance(self, cells: Cells) -> Tensor:
+        """Of the inner device."""
+        return self.inner.read_variance(unpack("inner", cells))
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Of the inner device."""
+        return self.inner.aged(unpack("inner", cells), seconds)
+
     def _alive(self, cells: Cells) -> Tensor:
         """1 where there is life left, else 0."""
         return torch.sub(cells["endurance"], cells["cycles"]).sign_().clamp_(min=0)
@@ -115,7 +123,7 @@ class WornByPulses(Worn, PulseDriven):
         """Send pulses where there is life left, and count them; the last ones of a life are sent in full."""
         count = count * self._alive(cells)
         if spread is not None:
-            spread = spread * count.clamp(max=1)
+            spread = spread * self._alive(cells)
         inner = self.inner.advance(unpack("inner", cells), count, rise, gen, spread)
         return {**cells, **pack("inner", inner), "cycles": cells["cycles"] + count}
 
@@ -144,3 +152,27 @@ def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spre
     inner = build("device", device)
     made = WornByPulses if isinstance(inner, PulseDriven) else Worn
     return made(device=inner, endurance=endurance, spread=spread)
+
+
+def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
+    """The same physical elements with a ledger around what is driven by pulses, or else around the whole device.
+
+    Args:
+        device: what stores the weights; one that keeps a ledger already is returned as it is.
+        cells: its cells.
+
+    Returns:
+        A device that does the same, and its cells; counts begin at 0.
+    """
+    inner = getattr(device, "device", None)
+    if isinstance(device, Worn) or (isinstance(inner, Worn) and not isinstance(device, PulseDriven)):
+        return device, cells
+    if isinstance(inner, Device) and not isinstance(device, PulseDriven):
+        held = unpack("inner", cells)
+        made, kept = counted(inner, held)
+        outer = {key: cell for key, cell in cells.items() if not key.startswith("inner_")}
+        options = {f.name: getattr(device, f.name) for f in fields(device) if f.init}  # type: ignore[arg-type]
+        return type(device)(**options | {"device": made}), {**outer, **pack("inner", kept)}
+    like = device.value(cells)
+    ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
+    return wear(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}

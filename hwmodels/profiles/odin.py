@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwmodels.figures import Figure
 from hwmodels.profile import SIZES, WORDS, Profile
 
 
@@ -22,6 +23,7 @@ class ODIN(Profile, name="odin"):
         " doc/README.md, sections 1 to 4"
     )
     verified = "read"
+    operation_energy = Figure(low=12.7e-12, high=12.7e-12, unit="J", source="ChFrenkel/ODIN: 12.7 pJ", verified="read")
     limits = (*WORDS, "largest_step", "batch", "synapse_state", "error_path", *SIZES, "trace_bits", "membrane_bits")
 
     weight_bits: int | None = 4

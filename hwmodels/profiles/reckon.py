@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwmodels.figures import Figure
 from hwmodels.profile import SPIKES, WORDS, Profile
 
 
@@ -22,6 +23,9 @@ class ReckOn(Profile, name="reckon"):
         " stoch_update and output_act_err"
     )
     verified = "read"
+    operation_energy = Figure(
+        low=5.3e-12, high=5.3e-12, unit="J", source="ChFrenkel/ReckOn: 5.3 pJ, at 0.5 V", verified="read"
+    )
     limits = (
         *WORDS, "rounding", "largest_step", "rate_bits", "batch", "synapse_state", "error_path", "error_bits",
         "feedback_weights", "inputs", "hidden_layers", "layer_width", "outputs", *SPIKES,

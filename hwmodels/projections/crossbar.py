@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from hwmodels.array_noise import noises, only
 from hwmodels.device import Cells, Device
+from hwmodels.devices.stuck import Stuck
 from hwmodels.errors import NeurofaError
+from hwmodels.nested import chain
+from hwmodels.noise import Noise, Source
 from hwmodels.periphery import Periphery
 from hwmodels.projection import Programmable
 from hwmodels.registry import build
@@ -68,14 +75,77 @@ class Crossbar(Programmable, name="crossbar"):
         self.keep("largest", size)
 
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        return self._through(self.periphery, error, self.device.read(self.cells, gen).t(), gen)
+
+    def _through(self, io: Periphery, error: Tensor, held: Tensor, gen: torch.Generator | None) -> Tensor:
+        """The product with what the device holds, (n_in, n_out), piece by piece through a periphery."""
         # the largest programmed weight is 1 for the periphery
-        w = self.device.read(self.cells, gen).t() * (self.factor / self.largest)
-        height = self.rows or self.n_in
-        y = self.periphery.product(error[:, :height], w[:height], gen)
-        for row in range(height, self.n_in, height):
-            at = slice(row, row + height)
-            y = y + self.periphery.product(error[:, at], w[at], gen)
+        w = held * (self.factor / self.largest)
+        first, *others = self.pieces
+        y = io.product(error[:, first], w[first], gen)
+        for at in others:
+            y = y + io.product(error[:, at], w[at], gen)
         return y * self.largest
+
+    @property
+    def pieces(self) -> list[slice]:
+        """Rows of every array."""
+        height = self.rows or self.n_in
+        return [slice(row, row + height) for row in range(0, self.n_in, height)]
+
+    def adopt(self, cells: Cells) -> None:
+        """Take the cells (n_out, n_in) of a matrix that was programmed elsewhere, as they are."""
+        self._keys = tuple(cells)
+        for key, cell in cells.items():
+            self.keep(f"cell_{key}", cell)
+        held = self.device.value(cells)
+        self.n_out, self.n_in = held.shape
+        self.keep("factor", held.new_ones(()))
+        self.keep("largest", held.abs().amax().clamp_min(torch.finfo(held.dtype).tiny))
+
+    def dynamics(self, error: Tensor) -> tuple[Source, ...]:
+        """Everything of the periphery, added up over the pieces, and the read noise of the cells."""
+        signal, held, found = self.clean(error), self.device.value(self.cells).t(), []
+        by_piece = [noises(self.periphery, error[:, at], self.effective()[at], self.largest) for at in self.pieces]
+        for same in zip(*by_piece, strict=True):
+            noise, *others = same
+            for other in others:
+                noise = noise + other
+            alone = only(self.periphery, noise.name)
+            found.append(Source(replace(noise, signal=signal), functools.partial(self._through, alone, error, held)))
+        if self.device.noisy:
+            variance = self.device.read_variance(self.cells).t() * self.factor.square()
+            formula = "sum_ij e_j^2 var(w_ij) / |e W|^2"
+            read = Noise(name="read noise of the cells", formula=formula, shared=variance, signal=signal)
+            found.append(Source(read, lambda gen: error @ (self.device.read(self.cells, gen).t() * self.factor)))
+        return tuple(found)
+
+    def drifted(self, error: Tensor, seconds: float) -> Noise | None:
+        found = self.device.aged(self.cells, seconds)
+        if found is None:
+            return None
+        mean, variance = found
+        shift = error @ ((mean - self.device.value(self.cells)).t() * self.factor)
+        return Noise(
+            name="drift of the cells", formula="(|e (E W(t) - k W)|^2 + sum_ij e_j^2 var w_ij(t)) / |k e W|^2",
+            shift=shift, shared=variance.t() * self.factor.square(), signal=self.clean(error),
+        )  # fmt: skip
+
+    @property
+    def ages(self) -> bool:
+        return type(chain(self.device)[-1]).relax is not Device.relax
+
+    def statics(self) -> dict[str, Programmable]:
+        found = {}
+        if self.device.exact:
+            return {}
+        for device in chain(self.device):
+            if isinstance(device, Stuck) and (device.low or device.high):
+                found["stuck devices"] = self.twin(device=replace(device, device="digital"))
+        held = chain(self.device)[-1]
+        if not held.exact:
+            found[f"programming of {held.name}"] = self.twin(device=held)
+        return found
 
     def effective(self) -> Tensor:
         """What the cells stand for, without read noise and converters."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.draws import mix
+from hwmodels.noise import Source
 from hwmodels.projection import Projection
 
 BLOCK = 2**20
@@ -68,6 +69,10 @@ class MatrixFree(Projection, name="matrix_free"):
             return x.lt(0).to(like.dtype).mul_(-2 * self.std).add_(self.std)
         half = 2.0**23
         return (x >> 8).to(like.dtype).add_(0.5).mul_(self.std * math.sqrt(3) / half)
+
+    def dynamics(self, error: Tensor) -> tuple[Source, ...]:
+        """None: a pass is exact."""
+        return ()
 
     def effective(self) -> Tensor:
         """The whole matrix, stored: n_in n_out single-precision numbers."""

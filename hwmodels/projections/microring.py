@@ -11,6 +11,7 @@ from torch import Tensor
 from hwmodels.converters import at_least_zero, check_scale, full_scale
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
+from hwmodels.noise import Noise, Source
 from hwmodels.projection import Programmable
 
 
@@ -80,6 +81,26 @@ class Microring(Programmable, name="microring"):
             noise = normal(y, gen).mul_(self.sigma).add_(self.mu) if self.sigma else torch.full_like(y, self.mu)
             y = y.addcmul(noise, alpha)
         return y * self.scale
+
+    def dynamics(self, error: Tensor) -> tuple[Source, ...]:
+        """The noise of the inner products."""
+        if not (self.sigma or self.mu):
+            return ()
+        alpha = full_scale(error, self.full_scale) * self.scale
+        signal = self.clean(error)
+        noise = Noise(
+            name="noise of an inner product", formula="m (sigma^2 + mu^2) max|e|^2 / |e b|^2", signal=signal,
+            fresh=(self.sigma * alpha).square(), shift=(self.mu * alpha).expand_as(signal) if self.mu else None,
+        )  # fmt: skip
+        return (Source(noise, lambda gen: self(error, gen)),)
+
+    def statics(self) -> dict[str, Programmable]:
+        found = {}
+        if self.spacing is not None:
+            found["crosstalk between channels"] = self.twin(heat=0.0)
+        if self.heat:
+            found["heat of the neighbours"] = self.twin(spacing=None)
+        return found
 
     def effective(self) -> Tensor:
         """B with crosstalk; the bias mu is no part of a linear map."""

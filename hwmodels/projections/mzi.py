@@ -11,7 +11,8 @@ from torch import Tensor
 from hwmodels.converters import at_least_zero, check_scale, full_scale
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
-from hwmodels.mesh import Phases, decompose, neighbours, propagate, settable, with_crosstalk
+from hwmodels.mesh import Phases, decompose, neighbours, propagate, propagate_moments, settable, with_crosstalk
+from hwmodels.noise import Noise, Source
 from hwmodels.projection import Programmable
 
 
@@ -91,21 +92,34 @@ class MZI(Programmable, name="mzi"):
         self.keep("b", (b * self.scale).to(target.dtype))
         self.keep("peak", target.abs().max())
 
-    def _transmission(self) -> Tensor:
-        """B as the meshes are now, (n_in, n_out), double precision."""
-        n, beside = self.size, neighbours(self.size).to(self.theta.device)
-        first, last = (
-            propagate(
-                Phases(
-                    with_crosstalk(self.theta[i].double(), beside, self.crosstalk),
-                    with_crosstalk(self.phi[i].double(), beside, self.crosstalk),
-                    self.out[i].double(),
-                ),
-                self.loss,
+    def _meshes(self) -> list[Phases]:
+        """Phases of both meshes as the light meets them, crosstalk included, double precision."""
+        beside = neighbours(self.size).to(self.theta.device)
+        return [
+            Phases(
+                with_crosstalk(self.theta[i].double(), beside, self.crosstalk),
+                with_crosstalk(self.phi[i].double(), beside, self.crosstalk),
+                self.out[i].double(),
             )
             for i in (0, 1)
-        )
-        blocks = (last * self.attenuation.double().unsqueeze(1) @ first).real.mT * self.scale.double()
+        ]
+
+    def _blocks(self, kept: float = 1.0) -> Tensor:
+        """What every pair of meshes transmits: (K, n, n), real part, from input (row) to output.
+
+        Args:
+            kept: mean of e^(i xi), where every phase has an error xi of its own.
+        """
+        first, last = (propagate(phases, self.loss, kept) for phases in self._meshes())
+        return (last * self.attenuation.double().unsqueeze(1) @ first).real.mT * self.scale.double()
+
+    def _transmission(self) -> Tensor:
+        """B as the meshes are now, (n_in, n_out), double precision."""
+        return self._whole(self._blocks())
+
+    def _whole(self, blocks: Tensor) -> Tensor:
+        """One matrix (n_in, n_out) of its blocks (K, n, n)."""
+        n = self.size
         across = -(-self.n_out // n)
         whole = blocks.view(-1, across, n, n).transpose(1, 2).reshape(-1, across * n)
         return whole[: self.n_in, : self.n_out]
@@ -115,6 +129,54 @@ class MZI(Programmable, name="mzi"):
         if not self.sigma:
             return y
         return y.addcmul(normal(y, gen), full_scale(error, self.full_scale) * (self.sigma * self.peak))
+
+    def dynamics(self, error: Tensor) -> tuple[Source, ...]:
+        """The noise of detection."""
+        if not self.sigma:
+            return ()
+        scale = full_scale(error, self.full_scale) * (self.sigma * self.peak)
+        formula = "n_out (sigma max|B| max|e|)^2 / |e B|^2"
+        noise = Noise(name="detection noise", formula=formula, fresh=scale.square(), signal=self.clean(error))
+        return (Source(noise, lambda gen: self(error, gen)),)
+
+    def drifted(self, error: Tensor, seconds: float) -> Noise | None:
+        """Phases after a random walk of standard deviation s = drift sqrt(seconds).
+
+        E[e^(i xi)] = exp(-s^2/2) for every phase, so that light through a mesh with this factor at every phase shifter
+        is the mean transmission E B; the second moments of the light give its variance, of which detection sees the
+        real part: (E|B|^2 + Re E B^2)/2 - (E B)^2. Errors that a heater shares with its neighbours are left out.
+        """
+        if not self.drift:
+            return None
+        kept = math.exp(-(self.drift**2) * seconds / 2)
+        mean = self._blocks(kept)
+        first, last = self._meshes()
+        n, s = self.size, self.attenuation.double()
+        start = torch.zeros(len(s), n, n, n, dtype=torch.complex128, device=s.device)
+        start[:, range(n), range(n), range(n)] = 1  # light in one input after the other
+        inside = propagate_moments(first, self.loss, kept, (start, start))
+        cut = (s.unsqueeze(2) * s.unsqueeze(1)).unsqueeze(1)
+        power, square = propagate_moments(last, self.loss, kept, (inside[0] * cut, inside[1] * cut))
+        seen = (power.diagonal(dim1=2, dim2=3) + square.diagonal(dim1=2, dim2=3)).real / 2 * self.scale.double() ** 2
+        shared = self._whole((seen - mean.square()).clamp_min(0)).to(error.dtype)
+        shift = error @ (self._whole(mean) - self._transmission()).to(error.dtype)
+        formula = "var B(t) / |E B(t)|^2, with exp(-s^2/2) at every phase, s^2 = drift^2 t"
+        return Noise(name="drift of the phases", formula=formula, shift=shift, shared=shared, signal=self.clean(error))
+
+    @property
+    def ages(self) -> bool:
+        return bool(self.drift)
+
+    def statics(self) -> dict[str, Programmable]:
+        none: dict[str, object] = {"bits": None, "crosstalk": 0.0, "loss": 0.0}
+        found = {
+            f"phases of {self.bits} bits": "bits", "crosstalk of the heaters": "crosstalk", "loss of the cells": "loss"
+        }  # fmt: skip
+        return {
+            name: self.twin(**{key: value for key, value in none.items() if key != kept})
+            for name, kept in found.items()
+            if getattr(self, kept)
+        }
 
     def effective(self) -> Tensor:
         """What the meshes transmit at present."""

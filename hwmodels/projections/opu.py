@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from hwmodels.camera import Camera
-from hwmodels.detection import Detection, Field
+from hwmodels.camera import Camera, ideal
+from hwmodels.detection import Detection, Exposure, Field
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
+from hwmodels.noise import Noise, Source
+from hwmodels.optical_noise import Seen, camera_sources, decorrelation, encoding
 from hwmodels.projection import Projection
 from hwmodels.quantize import Format
 from hwmodels.registry import build
@@ -111,24 +114,67 @@ class OPU(Projection, name="opu"):
         return (real * a_real + imag * a_imag) / torch.hypot(a_real, a_imag)
 
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        code = self.encoder.quantize(error, gen)
-        y = self._see(code.clamp_min(0).ceil(), gen)
-        if self.encoder.name == "ternary":
-            y = y - self._see((-code).clamp_min_(0).ceil_(), gen)
-        elif self.detection.linear:
-            y = 2 * y - self.ones_response
+        y = self._look(self.encoder.quantize(error, gen), self.camera, gen)
         if self.decorrelation is not None:
             self.relax(self.latency(len(error)), gen)
-        return y * (self.gain / math.sqrt(3))
+        return y
 
-    def _see(self, image: Tensor, gen: torch.Generator | None) -> Tensor:
-        """What detection makes of one binary image per sample, (B, n_in) to (B, n_out)."""
+    def _look(self, code: Tensor, camera: Camera, gen: torch.Generator | None) -> Tensor:
+        """A pass of an encoded error through the medium as it is, seen by a camera."""
+        y = torch.zeros(len(code), self.n_out, dtype=code.dtype, device=code.device)
+        for factor, image in self._images(code):
+            y.add_(self.detection.detect(self._field(image), camera, gen), alpha=factor)
+        if self.encoder.name == "sign" and self.detection.linear:
+            y.sub_(self.ones_response)
+        return y.mul_(self.gain / math.sqrt(3))
+
+    def _images(self, code: Tensor) -> Iterator[tuple[float, Tensor]]:
+        """The binary images of a batch, (B, n_in), and what each counts for."""
+        yield 2.0 if self.encoder.name == "sign" and self.detection.linear else 1.0, code.clamp_min(0).ceil()
+        if self.encoder.name == "ternary":
+            yield -1.0, (-code).clamp_min_(0).ceil_()
+
+    def _field(self, image: Tensor) -> Field:
+        """Light at the camera for one binary image per sample, (B, n_in)."""
         n = self.n_in
         a_real, a_imag = self._anchor_field()
         light = self.anchor_light if self.detection.anchors else a_real
         mean = image.sum(1, keepdim=True) * (2 / n)
-        field = Field(image @ self.m_real[:n], image @ self.m_imag[:n], mean, a_real, a_imag, light)
-        return self.detection.detect(field, self.camera, gen)
+        return Field(image @ self.m_real[:n], image @ self.m_imag[:n], mean, a_real, a_imag, light)
+
+    def dynamics(self, error: Tensor) -> tuple[Source, ...]:
+        """The code of the error (where the pass is linear in it), and every error of the camera."""
+        code = self.encoder.quantize(error)
+        signal, b = self._look(code, ideal(), None), self.effective()
+        found = [] if b is None else [encoding(error, code, self.std, error @ b, signal)]
+
+        def exposures() -> Iterator[tuple[float, Exposure]]:
+            for factor, image in self._images(code):
+                for exposure in self.detection.exposures(self._field(image)):
+                    yield factor, exposure
+
+        def look(camera: Camera, gen: torch.Generator | None) -> Tensor:
+            return self._look(code, camera, gen)
+
+        unit = self.gain / math.sqrt(3)
+        return (*found, *camera_sources(self.camera, exposures, unit, signal, look))
+
+    def clean(self, error: Tensor) -> Tensor:
+        """Of the encoded error, through an ideal camera."""
+        return self._look(self.encoder.quantize(error), ideal(), None)
+
+    @property
+    def ages(self) -> bool:
+        return self.decorrelation is not None
+
+    def drifted(self, error: Tensor, seconds: float) -> Noise | None:
+        """A medium that moved for ``seconds``; None where it stands still."""
+        if self.decorrelation is None:
+            return None
+        code = self.encoder.quantize(error)
+        images = [(factor, image, self._field(image)) for factor, image in self._images(code)]
+        seen = Seen(images, self.gain / math.sqrt(3), self.detection.linear, self.detection.anchor_light)
+        return decorrelation(seen, math.exp(-seconds / self.decorrelation), self.clean(error))
 
     def effective(self) -> Tensor | None:
         """Re M (turned by the phase of the anchors) times the gain; None for intensities."""

@@ -18,6 +18,9 @@ from hwmodels.testing._tools import NoHost, expect, generator, named, same
 
 N_IN, N_OUT = 10, 200
 
+TOLERANCE = 0.02
+"""Of a mean cosine against its closed form."""
+
 
 def opened(spec: str, seed: int = 0, gain: float | None = None) -> Projection:
     """The projection of a spec from 10 to 200, with another gain if one is given."""
@@ -43,6 +46,8 @@ def projection_checks() -> list[tuple[str, Callable[[str], None]]]:
             projection_has_its_declared_gain,
             projection_is_its_effective_map_in_the_mean,
             projection_keeps_through_no_time,
+            projection_noise_is_as_it_says,
+            projection_drifts_as_it_says,
             projection_copies_and_persists,
             projection_never_waits_for_the_host,
             projection_refuses_bad_gains_and_sizes,
@@ -146,6 +151,31 @@ def projection_keeps_through_no_time(spec: str) -> None:
     projection.relax(1.0, generator())
     shapes = {key: (value.shape, value.dtype) for key, value in projection.state_dict().items()}
     expect(shapes == {k: (v.shape, v.dtype) for k, v in before.items()}, "got other shapes after a second")
+
+
+def projection_noise_is_as_it_says(spec: str) -> None:
+    """Every source of noise leaves the alignment that its closed form says, within 0.02, unless it says otherwise."""
+    made = opened(spec)
+    error = torch.rand(40, N_IN, generator=generator(5)) * 2 - 1
+    for noise, run in made.dynamics(error) or ():
+        assert noise.signal is not None  # noqa: S101
+        expect(noise.signal.shape == (40, N_OUT), f"{noise.name} has no signal of the shape of a pass")
+        seen = torch.stack([torch.cosine_similarity(run(generator(6 + i)), noise.signal, dim=1) for i in range(4)])
+        off = float((seen.double().mean(0) - noise.cosine(error)).mean())
+        expect(bool(noise.outside) or abs(off) < TOLERANCE, f"{noise.name} says {off:.3f} less than it leaves")
+
+
+def projection_drifts_as_it_says(spec: str) -> None:
+    """After an hour the signals are turned as the closed form says, within 0.02; all or none of them are."""
+    made = opened(spec)
+    error = torch.rand(40, N_IN, generator=generator(5)) * 2 - 1
+    before, noise = made.clean(error), made.drifted(error, 3600.0)
+    made.relax(3600.0, generator(6))
+    after = made.clean(error)
+    expect(made.ages or torch.equal(before, after), "time changes it, and ages is False")
+    if noise is not None:
+        off = float((torch.cosine_similarity(before, after, dim=1).double() - noise.cosine(error)).mean())
+        expect(abs(off) < TOLERANCE, f"drift says {off:.3f} less than it leaves")
 
 
 def projection_copies_and_persists(spec: str) -> None:

@@ -1,4 +1,4 @@
-"""What the dynamic noise of a feedback projection costs: predicted in closed form, and measured beside it.
+"""What the errors of a feedback projection cost: dynamic ones predicted and measured, drift, and static ones apart.
 
 A static error (programming, stuck devices, crosstalk, a fixed phase) makes another B and is absorbed. A dynamic one is
 redrawn at every use and turns the teaching signal away from where it should point; for zero-mean independent noise
@@ -7,26 +7,26 @@ redrawn at every use and turns the teaching signal away from where it should poi
 
 for every sample; sources add their NSR^2 as long as none of them loses most of the signal. The formula needs the
 constants of the hardware and the errors alone. It stops holding where a converter clips or its levels are too coarse:
-such a line says so in ``outside``.
+such a line says so in ``outside``. Drift lies between the two: within a use B stands still, from use to use it moves.
+What all entries share of it is a gain, which turns nothing; only the rest is another B than the one that was learnt.
 
 Source: angle of a vector with independent noise in many dimensions (see :mod:`hwmodels.noise`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hwmodels.array_noise import noises, only
-from hwmodels.converters import full_scale
-from hwmodels.noise import Noise
-from hwmodels.projection import Projection
+from hwmodels.projection import Programmable, Projection
 from hwmodels.projections.crossbar import Crossbar
-from hwmodels.projections.matrix_free import MatrixFree
-from hwmodels.projections.microring import Microring
+from neurofa.feedback import Feedback
+from neurofa.feedbacks.projection import Projected
 
 REPEATS = 8
 """Passes that a measured cosine is averaged over."""
@@ -49,12 +49,56 @@ class Line:
     """Why the formula does not hold here; empty where it does."""
 
 
-def budget(projection: Projection, error: Tensor, gen: torch.Generator) -> list[Line] | None:
+@dataclass(frozen=True)
+class Drift:
+    """What some time makes of B."""
+
+    seconds: float
+    formula: str
+    """Of NSR^2; empty where there is none."""
+    gain: float
+    """<s(t), s(0)> / |s(0)|^2, measured: a change that all entries share, and that turns nothing."""
+    predicted: float | None
+    """Mean cosine of s(t) and s(0); None where there is no closed form."""
+    measured: float
+
+
+@dataclass(frozen=True)
+class Static:
+    """What one static error makes of a wanted matrix W: another matrix R."""
+
+    source: str
+    cosine: float | None
+    """<W, R> / (|W| |R|); None where no matrix is wanted."""
+    gain: float
+    """|R| / |W|; over the declared standard deviation where none is wanted."""
+    lowest_row: float | None
+    """Least cosine of a row, the signals that one output's error sends."""
+    rank: int
+    """Of R; of at most n_in rows."""
+    spread: float
+    """Stable rank |R|_F^2 / |R|_2^2: directions that share the energy."""
+
+
+def hardware(feedback: Feedback) -> Projection | None:
+    """The projection of a pathway: its own, or the array that holds its matrix on a memory device; None: floats."""
+    if isinstance(feedback, Projected):
+        return feedback.projection
+    stored = feedback.matrix()
+    if stored is None or stored.exact:
+        return None
+    array = Crossbar(device=stored.device, periphery="exact")
+    array.adopt(stored.cells)
+    return array
+
+
+def dynamics(projection: Projection, error: Tensor, gen: torch.Generator) -> list[Line] | None:
     """Alignment of the teaching signals that each source of noise leaves.
 
     Args:
-        projection: opened.
-        error: (B, o), output errors of the network; samples without an error are left out.
+        projection: opened; left as it is.
+        error: (B, o), output errors of the network; samples without an error are left out, and for each source those of
+            which nothing reaches it.
         gen: source of the noise that is measured.
 
     Returns:
@@ -62,61 +106,111 @@ def budget(projection: Projection, error: Tensor, gen: torch.Generator) -> list[
         projection is not modelled.
     """
     error = error[error.square().sum(1) > 0]
-    found = _sources(projection, error)
-    if found is None:
+    sources = projection.dynamics(error)
+    if sources is None:
         return None
-    clean, sources = found
     lines = []
+    before = after = error.new_zeros(len(error), dtype=torch.float64)  # NSR^2 of encoders, and of what acts behind them
     for noise, run in sources:
-        nsr2 = replace(noise, signal=clean).nsr2(error)
-        lines.append(Line(noise.name, noise.formula, _mean(nsr2), _measured(run, clean, gen), noise.outside))
+        assert noise.signal is not None
+        nsr2, reaches = noise.nsr2(error), noise.signal.square().sum(1) > 0
+        before, after = (before + nsr2, after) if noise.encodes else (before, after + nsr2)
+        measured = _measured(run, noise.signal, gen, reaches)
+        predicted = _mean(noise.cosine(error)[reaches])
+        lines.append(Line(noise.name, noise.formula, predicted, measured, noise.outside))
     if len(lines) > 1:
-        total = torch.stack([replace(noise, signal=clean).nsr2(error) for noise, _ in sources]).sum(0)
+        clean = next((n.signal for n, _ in sources if n.encodes and n.signal is not None), sources[0].noise.signal)
+        assert clean is not None
         outside = next((line.outside for line in lines if line.outside), "")
-        everything = _measured(lambda g: projection(error, g), clean, gen)
-        lines.append(Line("all together", "sum of the above", _mean(total), everything, outside))
+        everything = _measured(lambda g: copy.deepcopy(projection)(error, g), clean, gen)
+        total = _mean(((1 + before) * (1 + after)).rsqrt())
+        lines.append(Line("all together", "NSR² of the above, added", total, everything, outside))
     return lines
 
 
-def _mean(nsr2: Tensor) -> float:
-    return float((1 + nsr2).rsqrt().mean())
+def drifts(projection: Projection, error: Tensor, gen: torch.Generator, seconds: Sequence[float]) -> list[Drift]:
+    """What is left of the teaching signals' direction after some times; none where time changes nothing.
+
+    Args:
+        projection: just programmed; left as it is.
+        error: (B, o), output errors of the network.
+        gen: source of what is random in time.
+        seconds: times since it was programmed, s.
+    """
+    if not projection.ages:
+        return []
+    clean = projection.clean(error)
+    there = clean.square().sum(1) > 0
+    error, clean = error[there], clean[there]
+    found = []
+    for time in seconds:
+        gains: list[Tensor] = []
+
+        def later(g: torch.Generator, time: float = time, gains: list[Tensor] = gains) -> Tensor:
+            aged = copy.deepcopy(projection)
+            aged.relax(time, g)
+            now = aged.clean(error)
+            gains.append(((now * clean).sum(1) / clean.square().sum(1)).double().mean())
+            return now
+
+        noise = projection.drifted(error, time)
+        measured = _measured(later, clean, gen)
+        predicted = None if noise is None else _mean(noise.cosine(error))
+        gain = float(torch.stack(gains).mean())
+        found.append(Drift(time, "" if noise is None else noise.formula, gain, predicted, measured))
+    return found
 
 
-def _measured(run: Pass, clean: Tensor, gen: torch.Generator) -> float:
-    passes = [torch.cosine_similarity(run(gen), clean, dim=1).double().mean() for _ in range(REPEATS)]
-    return float(torch.stack(passes).mean())
+def statics(projection: Projection, gen: torch.Generator) -> list[Static]:
+    """What static errors make of a matrix that is drawn and programmed anew, each alone and all together.
+
+    Args:
+        projection: opened; left as it is.
+        gen: source of the matrix, of programming errors and faults.
+
+    Returns:
+        Lines; for a projection whose matrix cannot be chosen, one for the matrix as it is, none where there is none.
+    """
+    if not isinstance(projection, Programmable):
+        b = projection.effective()
+        return [] if b is None else [_static("none is wanted: B as it is", None, b, projection.std)]
+    twins = projection.statics()
+    if len(twins) != 1:
+        twins = {**twins, "all together" if twins else "none": projection.twin()}
+    wanted = projection.wanted(gen)
+    found = []
+    for name, twin in twins.items():
+        twin.open(projection.n_in, projection.n_out, gen)
+        twin.program(wanted, gen)
+        realised = twin.effective()
+        assert realised is not None
+        found.append(_static(name, wanted, realised, projection.std))
+    return found
 
 
-def _sources(projection: Projection, error: Tensor) -> tuple[Tensor, list[tuple[Noise, Pass]]] | None:
-    """The clean signals, and every source with a pass in which it acts alone."""
-    matrix = projection.effective()
-    if matrix is None:
-        return None
-    clean = error @ matrix
-    if isinstance(projection, MatrixFree):
-        return clean, []
-    if isinstance(projection, Microring):
-        scale = full_scale(error, projection.full_scale) * projection.scale
-        noise = Noise(
-            name="noise of an inner product", formula="m (sigma^2 + mu^2) max|e|^2 / |e b|^2",
-            fresh=(projection.sigma * scale).square(), shift=projection.mu * scale,
-        )  # fmt: skip
-        return clean, [(noise, lambda gen: projection(error, gen))] if projection.sigma or projection.mu else []
-    if isinstance(projection, Crossbar) and (projection.rows is None or projection.rows >= projection.n_in):
-        return clean, _of_array(projection, error, matrix)
-    return None
+def _static(name: str, wanted: Tensor | None, realised: Tensor, std: float) -> Static:
+    r = realised.double()
+    values = torch.linalg.svdvals(r)
+    energy = values.square().sum()
+    spread = float(energy / values[0].square()) if values[0] > 0 else 0.0
+    rank = int(torch.linalg.matrix_rank(r))
+    if wanted is None:
+        return Static(name, None, float(r.square().mean().sqrt() / std), None, rank, spread)
+    w = wanted.double()
+    cosine = torch.cosine_similarity(w.flatten(), r.flatten(), dim=0)
+    rows = torch.cosine_similarity(w, r, dim=1)
+    return Static(name, float(cosine), float(energy.sqrt() / w.norm()), float(rows.min()), rank, spread)
 
 
-def _of_array(projection: Crossbar, error: Tensor, matrix: Tensor) -> list[tuple[Noise, Pass]]:
-    io, unit = projection.periphery, projection.largest
+def _mean(cosines: Tensor) -> float:
+    return float(cosines.mean()) if len(cosines) else 0.0
 
-    def through(name: str) -> Pass:
-        alone = only(io, name)
-        return lambda gen: alone.product(error, matrix, gen, unit=unit)
 
-    made = [(noise, through(noise.name)) for noise in noises(io, error, matrix, unit)]
-    if projection.device.noisy:
-        variance = projection.device.read_variance(projection.cells).t() * projection.factor.square()
-        read = Noise(name="read noise of the cells", formula="sum_ij e_j^2 var(w_ij) / |e W|^2", shared=variance)
-        made.append((read, lambda gen: error @ (projection.device.read(projection.cells, gen).t() * projection.factor)))
-    return made
+def _measured(run: Pass, clean: Tensor, gen: torch.Generator, which: Tensor | None = None) -> float:
+    if which is not None and not bool(which.any()):
+        return 0.0
+    found = []
+    for _ in range(REPEATS):
+        cosines = torch.cosine_similarity(run(gen), clean, dim=1).double()
+        found.append((cosines if which is None else cosines[which]).mean())
+    return math.fsum(map(float, found)) / REPEATS

@@ -1,0 +1,104 @@
+"""Published figures of energy, time and endurance, each with its source and how sure it is.
+
+Ranges are those of the literature, not of one device: they say what is plausible, never what a device does. What is
+not here has no figure, and nothing may stand in for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwmodels.provenance import Verified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One quantity; a bound that is not known is None."""
+
+    low: float | None
+    high: float | None
+    unit: str
+    source: str
+    verified: Verified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Technology:
+    """A kind of memory device."""
+
+    write_energy: Figure | None = None
+    """Of one pulse or programming write of one device."""
+    write_time: Figure | None = None
+    """Of one pulse or write."""
+    read_energy: Figure | None = None
+    """Of one device in one product."""
+    read_time: Figure | None = None
+    """Of one product."""
+    endurance: Figure | None = None
+    """Writes in a device's life."""
+
+
+_COMMON = "common figure of reviews, no text read"
+_CLAIMS = "common figure of reviews, no text read; such claims often lack statistics (Lanza et al. 2019)"
+
+
+def _remembered(low: float | None, high: float | None, unit: str, source: str = _COMMON) -> Figure:
+    return Figure(low=low, high=high, unit=unit, source=source, verified="remembered")
+
+
+_NEUROSIM = "DNN+NeuroSim V2.1, defaults: R_on 240 kOhm, on/off 100"
+
+
+def _neurosim(volts: float, seconds: float) -> Figure:
+    """V^2 t G of one cell, from its lowest to its highest conductance."""
+    r_on, on_off = 240e3, 100.0
+    high = volts**2 * seconds / r_on
+    source = f"{_NEUROSIM}, {volts:g} V for {seconds * 1e9:g} ns; V² G t, G from 1/(R_on on/off) to 1/R_on"
+    return Figure(low=high / on_off, high=high, unit="J", source=source, verified="read")
+
+
+def _neurosim_time(seconds: float) -> Figure:
+    return Figure(low=seconds, high=seconds, unit="s", source=_NEUROSIM, verified="read")
+
+
+TECHNOLOGIES = {
+    "rram": Technology(
+        write_energy=_remembered(0.1e-12, 10e-12, "J"),
+        write_time=_remembered(10e-9, 100e-9, "s"),
+        endurance=_remembered(1e5, 1e8, "writes", f"analog, in arrays (1e6 to 1e12 are claimed): {_CLAIMS}"),
+    ),
+    "pcm": Technology(
+        write_energy=_remembered(10e-12, 100e-12, "J"),
+        write_time=_remembered(100e-9, 100e-9, "s"),
+        endurance=_remembered(1e8, 1e12, "writes", _CLAIMS),
+    ),
+    "ecram": Technology(
+        write_energy=_remembered(1e-15, 1e-12, "J"),
+        write_time=_remembered(1e-6, 1e-3, "s"),
+        endurance=_remembered(1e8, None, "writes", _CLAIMS),
+    ),
+    "fefet": Technology(
+        write_energy=_neurosim(4.0, 50e-9),
+        write_time=_neurosim_time(50e-9),
+        read_energy=_neurosim(0.5, 10e-9),
+        read_time=_neurosim_time(10e-9),
+        endurance=_remembered(1e5, 1e10, "writes", _CLAIMS),
+    ),
+}
+"""By the word that a device's ``technology`` says."""
+
+_BANK = "Filipovich et al. 2022, Optica 9, 1323 (paper body)"
+
+BANK_ROWS, BANK_COLUMNS = 20, 50
+"""Inputs and outputs of the microring bank that the two figures below belong to; remembered."""
+
+BANK_ENERGY = _remembered(0.28e-12, 1.0e-12, "J", f"{_BANK}: 1.0 pJ an operation with heaters, 0.28 after trimming")
+"""Of one operation; a product and a sum are two."""
+
+BANK_TIME = _remembered(1e-10, 1e-10, "s", f"{_BANK}: 10 GHz")
+"""Of one product with the bank's matrix."""
+
+OPU_POWER = Figure(
+    low=None, high=30.0, unit="W", source="Wang et al. 2024, arXiv 2409.12965, abstract: under 30 W", verified="read"
+)
+"""Of the whole optical processor."""
