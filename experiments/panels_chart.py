@@ -1,0 +1,105 @@
+"""Pictures of experiments: curves over time, panels side by side with one legend."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from experiments.files import write_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line, or one row of dots."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str | None = None
+    """Equal labels share one entry of the legend; none: not in it."""
+    colour: str = "tab:blue"
+    style: Literal["line", "dashed", "dots"] = "line"
+    band: Sequence[float] | None = None
+    """Half width of a band around y."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One part of a picture."""
+
+    title: str
+    curves: list[Curve] = field(default_factory=list)
+    levels: Sequence[tuple[float, str]] = ()
+    """Values that are drawn through as dotted lines, with what they are."""
+
+
+def panels_chart(
+    path: Path, panels: Sequence[Panel], *, title: str, x_label: str, y_label: str, columns: int = 2,
+    y_range: tuple[float, float] | None = None, log: bool = False,
+) -> None:  # fmt: skip
+    """Draw panels that share both axes.
+
+    Args:
+        path: of the PNG.
+        panels: row by row.
+        title: above the picture.
+        x_label: below the lowest panels, with its unit.
+        y_label: left of the panels, with its unit.
+        columns: panels side by side.
+        y_range: of the values; None: what they need.
+        log: whether both axes are logarithmic, with ticks below at the values of the curves.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
+
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(1.0 + 4.2 * columns, 1.2 + 2.7 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    entries: dict[str, object] = {}
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for curve in panel.curves:
+            if curve.style == "dots":
+                (drawn,) = axes.plot(curve.x, curve.y, ".", color=curve.colour, markersize=5)
+            else:
+                style = "-" if curve.style == "line" else "--"
+                (drawn,) = axes.plot(curve.x, curve.y, style, color=curve.colour, linewidth=1.5)
+            if curve.band is not None:
+                below, above = ([y + side * b for y, b in zip(curve.y, curve.band, strict=True)] for side in (-1, 1))
+                axes.fill_between(curve.x, below, above, color=curve.colour, alpha=0.15, linewidth=0)
+            if curve.label is not None:
+                entries.setdefault(curve.label, drawn)
+        for level, label in panel.levels:
+            entries.setdefault(label, axes.axhline(level, color="0.3", linestyle=":", linewidth=1.2))
+        axes.set_title(panel.title, loc="left", fontsize=10)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if log:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            places = sorted({x for curve in panel.curves for x in curve.x})
+            axes.set_xticks(places, [f"{x:g}" for x in places])
+            axes.xaxis.set_minor_locator(NullLocator())
+        if y_range is not None:
+            axes.set_ylim(*y_range)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for column in range(columns):
+        # below the last panel of the column that is seen
+        lowest = max(row for row in range(rows) if row * columns + column < len(panels))
+        grid[lowest, column].set_xlabel(x_label)
+        grid[lowest, column].tick_params(labelbottom=True)
+    for row in range(rows):
+        grid[row, 0].set_ylabel(y_label)
+    figure.suptitle(title, fontsize=10)
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=min(5, max(1, len(entries))),
+        fontsize=8, frameon=False,
+    )  # fmt: skip
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write_bytes(path, picture.getvalue())
