@@ -6,9 +6,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from experiments.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ def panels_chart(
     figure = Figure(figsize=(1.0 + 4.2 * columns, 1.2 + 2.7 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    entries: dict[str, object] = {}
+    entries: dict[str, Artist] = {}
     for axes, panel in zip(grid.flat, panels, strict=False):
         for curve in panel.curves:
             if curve.style == "dots":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from experiments.experiment import Check, Experiment, Findings, above, at_least, at_most
 from experiments.panels_chart import Curve, Panel, panels_chart
+from experiments.spec import RunSpec
 from experiments.study import Setup
 from experiments.tables import Record, mean
 from experiments.trainer import compute_device
@@ -149,7 +150,8 @@ class LDFALinear(Experiment, name="ldfa_linear"):
         from neurofa.theory.lowrank_simulation import same, simulate
 
         x, y = self._inputs(task, self.samples or (100_000 if setup.full else 2000))
-        rule, begin, where = plasticity(method), _begin(task, method), compute_device(setup.compute)
+        rule, begin = plasticity(method), _begin(task, method)
+        where = compute_device(RunSpec(compute=setup.compute).compute)  # which knows what auto is
         times, path = simulate(
             same(x.to(where, torch.float32), y.to(where, torch.float32)), begin.to(torch.float32, where), rule, lr=LR,
             steps=self.steps, every=max(1, self.steps // LOOKS),

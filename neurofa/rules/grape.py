@@ -191,7 +191,8 @@ def settle(b: Tensor, noise: float, norm: Tensor | None, gen: torch.Generator | 
 
 def _as_long(rows: Tensor, b: Tensor) -> Tensor:
     """Every row at the length of the same row of ``b``."""
-    return rows * (b.norm(dim=1, keepdim=True) / rows.norm(dim=1, keepdim=True).clamp_min(1e-30))
+    factor: Tensor = b.norm(dim=1, keepdim=True) / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return rows * factor
 
 
 def _unit(rows: Tensor) -> Tensor:

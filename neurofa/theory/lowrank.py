@@ -191,7 +191,7 @@ def solve(
     parts = start.to(torch.float64).all()
 
     def whole(flat: Any) -> Weights:
-        pieces = torch.from_numpy(flat).split([part.numel() for part in parts])
+        pieces = torch.split_with_sizes(torch.from_numpy(flat), [part.numel() for part in parts])
         w1, w2, q, p = (piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True))
         return Weights(w1=w1, w2=w2, q=q, p=p)
 
@@ -252,4 +252,5 @@ def reach(moments: Moments, p: Tensor) -> Tensor:
     _, _, vt = moments.modes()
     _, size, rows = torch.linalg.svd(p.double() @ moments.yx, full_matrices=False)
     rows = rows[size > size.max() * 1e-10]
-    return (rows @ vt.t()).square().sum(0)
+    strength: Tensor = (rows @ vt.t()).square().sum(0)
+    return strength
