@@ -1,82 +1,133 @@
-"""Pictures of experiments: several quantities through training, a panel each, a curve a method."""
+"""Pictures of experiments: curves over time, panels side by side with one legend."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from experiments.curves_chart import COLOURS
 from experiments.files import write_bytes
 from experiments.tables import mean, spread
 
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line, or one row of dots."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str | None = None
+    """Equal labels share one entry of the legend; none: not in it."""
+    colour: str = "tab:blue"
+    style: Literal["line", "dashed", "dots"] = "line"
+    band: Sequence[float] | None = None
+    """Half width of a band around y."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One quantity."""
+    """One part of a picture."""
 
     title: str
-    curves: Mapping[str, Sequence[Sequence[float | None]]]
-    """By method: for every seed its values, one at each place of the axis; None where there is none."""
+    curves: list[Curve] = field(default_factory=list)
+    levels: Sequence[tuple[float, str]] = ()
+    """Values that are drawn through as dotted lines, with what they are."""
+
+
+def over_seeds(
+    places: Sequence[float], found: Mapping[str, Sequence[Sequence[float | None]]], colours: Mapping[str, str]
+) -> list[Curve]:
+    """A curve a method: the mean over seeds, with a band of one standard deviation.
+
+    Args:
+        places: on the axis below.
+        found: by method, for every seed its values at these places; None where there is none.
+        colours: by method.
+    """
+    curves = []
+    for method, seeds in found.items():
+        columns = [[v for v in values if v is not None] for values in zip(*seeds, strict=True)]
+        known = [(x, values) for x, values in zip(places, columns, strict=True) if values]
+        if known:
+            centre, width = ([each(values) or 0.0 for _, values in known] for each in (mean, spread))
+            curves.append(Curve(x=[x for x, _ in known], y=centre, label=method, colour=colours[method], band=width))
+    return curves
 
 
 def panels_chart(
-    path: Path,
-    panels: Sequence[Panel],
-    places: Sequence[float],
-    *,
-    title: str,
-    x_label: str,
-    columns: int = 3,
-    log: bool = False,
-) -> None:
-    """Mean over seeds of every quantity, with a band of one standard deviation.
+    path: Path, panels: Sequence[Panel], *, title: str, x_label: str, y_label: str = "", columns: int = 2,
+    y_range: tuple[float, float] | None = None, log: Literal["both", "below", "none"] = "none", share_y: bool = True,
+) -> None:  # fmt: skip
+    """Draw panels that share the axis below.
 
     Args:
         path: of the PNG.
         panels: row by row.
-        places: on the shared axis below.
         title: above the picture.
-        x_label: of the shared axis.
-        columns: panels in one row.
-        log: whether the axis below is logarithmic, but for a linear stretch around 0.
+        x_label: below the lowest panels, with its unit.
+        y_label: left of the panels, with its unit; empty where the panels' titles say it.
+        columns: panels side by side.
+        y_range: of the values; None: what they need.
+        log: which axes are logarithmic: ``both``, with ticks below at the values of the curves; the one ``below``, but
+            for a linear stretch around 0; or ``none``.
+        share_y: whether the panels also share the axis of the values.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
+    columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.7 * rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(1.0 + 4.2 * columns, 1.2 + 2.7 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    colours = dict(zip(dict.fromkeys(m for panel in panels for m in panel.curves), COLOURS * 3, strict=False))
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
-    labelled: set[str] = set()
-    for axes, panel in zip(grid, panels, strict=False):
-        for method, seeds in panel.curves.items():
-            columns_of = [[v for v in values if v is not None] for values in zip(*seeds, strict=True)]
-            known = [(x, values) for x, values in zip(places, columns_of, strict=True) if values]
-            if not known:
-                continue
-            xs = [x for x, _ in known]
-            centre = [mean(values) or 0.0 for _, values in known]
-            width = [spread(values) or 0.0 for _, values in known]
-            label = None if method in labelled else method
-            labelled.add(method)
-            style = "-o" if len(colours) <= len(COLOURS) or list(colours).index(method) < len(COLOURS) else "--s"
-            axes.plot(xs, centre, style, color=colours[method], markersize=3, linewidth=1.3, label=label)
-            lower, upper = ([c + side * s for c, s in zip(centre, width, strict=True)] for side in (-1, 1))
-            axes.fill_between(xs, lower, upper, color=colours[method], alpha=0.15, linewidth=0)
-        if log:
-            axes.set_xscale("symlog", linthresh=min(abs(x) for x in places if x))
-        axes.set_title(panel.title, loc="left", fontsize=9)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False)
+    entries: dict[str, Artist] = {}
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for curve in panel.curves:
+            if curve.style == "dots":
+                (drawn,) = axes.plot(curve.x, curve.y, ".", color=curve.colour, markersize=5)
+            else:
+                style = "-" if curve.style == "line" else "--"
+                (drawn,) = axes.plot(curve.x, curve.y, style, color=curve.colour, linewidth=1.5)
+            if curve.band is not None:
+                below, above = ([y + side * b for y, b in zip(curve.y, curve.band, strict=True)] for side in (-1, 1))
+                axes.fill_between(curve.x, below, above, color=curve.colour, alpha=0.15, linewidth=0)
+            if curve.label is not None:
+                entries.setdefault(curve.label, drawn)
+        for level, label in panel.levels:
+            entries.setdefault(label, axes.axhline(level, color="0.3", linestyle=":", linewidth=1.2))
+        axes.set_title(panel.title, loc="left", fontsize=10)
         axes.grid(alpha=0.25)
-        axes.tick_params(labelsize=8)
-        axes.spines[["right", "top"]].set_visible(False)
-    figure.supxlabel(x_label, fontsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        if log == "below":
+            axes.set_xscale("symlog", linthresh=min(abs(x) for curve in panel.curves for x in curve.x if x))
+        if log == "both":
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            places = sorted({x for curve in panel.curves for x in curve.x})
+            axes.set_xticks(places, [f"{x:g}" for x in places])
+            axes.xaxis.set_minor_locator(NullLocator())
+        if y_range is not None:
+            axes.set_ylim(*y_range)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for column in range(columns):
+        # below the last panel of the column that is seen
+        lowest = max(row for row in range(rows) if row * columns + column < len(panels))
+        grid[lowest, column].set_xlabel(x_label)
+        grid[lowest, column].tick_params(labelbottom=True)
+    for row in range(rows):
+        grid[row, 0].set_ylabel(y_label)
+    figure.suptitle(title, fontsize=10)
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=min(5, max(1, len(entries))),
+        fontsize=8, frameon=False,
+    )  # fmt: skip
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
     write_bytes(path, picture.getvalue())

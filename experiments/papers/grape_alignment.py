@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.experiment import Check, Experiment, Findings, Reference, above
-from experiments.panels_chart import Panel, panels_chart
+from experiments.panels_chart import Panel, over_seeds, panels_chart
 from experiments.study import Fields, Outcome, Setup, Study, run_study
 from experiments.swept import Point, run_points
 from experiments.tables import Record, mean, spread
@@ -107,10 +107,11 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
                 ]
                 for way in ways
             }
-            panels.append(Panel(QUANTITIES[key], curves))
+            colours = {way: f"C{k}" for k, way in enumerate(ways)}
+            panels.append(Panel(title=QUANTITIES[key], curves=over_seeds(self.noises, curves, colours)))
         panels_chart(
-            setup.folder / "noise.png", panels, self.noises, x_label="read noise (of the root mean square weight)",
-            title=f"fdfa on {self.digits}, {common['epochs']} epochs, {setup.seeds} seeds", columns=2, log=True,
+            setup.folder / "noise.png", panels, x_label="read noise (of the root mean square weight)",
+            title=f"fdfa on {self.digits}, {common['epochs']} epochs, {setup.seeds} seeds", columns=2, log="below",
         )  # fmt: skip
         return Findings(
             rows=lines, checks=_of_noise(lines), pictures=["noise.png"],
@@ -201,19 +202,18 @@ def draw(setup: Setup, picture: str, study: Study, found: Outcome) -> None:
     """Draw accuracy and every quantity through training, means over layers."""
     methods = [m for m in found.epochs if m != CONTROL]
 
-    def panel(title: str, key: str) -> Panel:
-        return Panel(
-            title, {m: [[_over_layers(r["jacobian"], key) for r in s] for s in found.epochs[m]] for m in methods}
-        )
+    places = [row["epoch"] for row in next(iter(found.epochs.values()))[0]]
+    colours = {method: f"C{k}" for k, method in enumerate(methods)}
 
-    scores = {m: [[r["validation_accuracy"] for r in s] for s in found.epochs[m]] for m in methods}
-    panels = [
-        Panel("validation accuracy", scores),
-        *[panel(title, key) for key, title in QUANTITIES.items()],
-    ]  # fmt: skip
-    epochs = next(iter(found.epochs.values()))[0]
+    def panel(title: str, values: Callable[[Record], float | None]) -> Panel:
+        curves = {m: [[values(row) for row in seed] for seed in found.epochs[m]] for m in methods}
+        return Panel(title=title, curves=over_seeds(places, curves, colours))
+
+    panels = [panel("validation accuracy", lambda row: row["validation_accuracy"])]
+    for key, title in QUANTITIES.items():
+        panels.append(panel(title, lambda row, key=key: _over_layers(row["jacobian"], key)))  # type: ignore[misc]
     panels_chart(
-        setup.folder / picture, panels, [row["epoch"] for row in epochs], x_label="epoch",
+        setup.folder / picture, panels, x_label="epoch", columns=3, share_y=False,
         title=f"{study.common['data']}, {study.common['network']}, {setup.seeds} seeds; means over hidden layers",
     )  # fmt: skip
 

@@ -80,19 +80,13 @@ class GrAPE2025(Aligning, name="grape2025"):
 
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
         eta = self.eta * self.decay ** (self.steps - 1)
-        cos = cosines(b, estimate)
-        if self.alternative:
-            lengths = b.norm(dim=1, keepdim=True)
-            goal = estimate * (lengths / estimate.norm(dim=1, keepdim=True).clamp_min(1e-30))
-            new = b * (1 - eta * (1 - cos)) + eta * cos * goal if self.alternative == 1 else b.lerp(goal, eta)
+        if self.alternative == 2:
+            new = blend(b, estimate, eta)
         else:
-            new = b * (1 - eta * (1 - cos))
+            cos = cosines(b, estimate)
+            new = lean(b, estimate, cos, eta) if self.alternative else shrink(b, cos, eta)
         for part, norm in zip(self.layers(new), self.norms, strict=True):
-            if self.noise_size:
-                drawn = torch.randn(part.shape, generator=gen, device=part.device, dtype=part.dtype)
-                part.add_(drawn * (self.noise_size * part.norm() / part.numel() ** 0.5))
-            if self.rescale:
-                part.mul_(norm / part.norm().clamp_min(1e-30))
+            settle(part, self.noise_size, norm if self.rescale else None, gen)
         return new
 
 
@@ -146,8 +140,59 @@ class GrAPE2026(Aligning, name="grape2026"):
             matrix.program(_unit(self.b), gen)
 
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
-        turn = _unit(estimate) - cosines(b, estimate) * _unit(b)
-        return _unit(b + self.eta * turn / b.norm(dim=1, keepdim=True).clamp_min(1e-30))
+        return turn(b, estimate, cosines(b, estimate), self.eta)
+
+
+def shrink(b: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
+    """The step of 2025: B_i <- B_i (1 - eta (1 - c_i)).
+
+    Args:
+        b: (m, o), not changed.
+        cos: (m, 1), cosines of the rows with the estimate, or (1, 1): one for all.
+        eta: step.
+
+    Returns:
+        (m, o), as of the three steps below, whose ``estimate`` is (m, o) of the Jacobian, transposed.
+    """
+    return b * (1 - eta * (1 - cos))
+
+
+def lean(b: Tensor, estimate: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
+    """Alternative 1 of 2025: B_i <- B_i (1 - eta (1 - c_i)) + eta c_i g_i, g_i the estimate at the length of B_i."""
+    return shrink(b, cos, eta) + eta * cos * _as_long(estimate, b)
+
+
+def blend(b: Tensor, estimate: Tensor, eta: Tensor | float) -> Tensor:
+    """Alternative 2 of 2025, which needs no cosine: B_i <- (1 - eta) B_i + eta g_i."""
+    return b.lerp(_as_long(estimate, b), eta)
+
+
+def turn(b: Tensor, estimate: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
+    """The step of 2026: B_i <- B_i + eta (g_i - c_i b_i)/|B_i| with g_i, b_i at length 1, then rows of length 1."""
+    way = _unit(estimate) - cos * _unit(b)
+    return _unit(b + eta * way / b.norm(dim=1, keepdim=True).clamp_min(1e-30))
+
+
+def settle(b: Tensor, noise: float, norm: Tensor | None, gen: torch.Generator | None) -> None:
+    """Add noise of standard deviation nu |B|_F/sqrt(m o) to a layer's B, then give it a Frobenius norm; in place.
+
+    Args:
+        b: (m, o).
+        noise: nu.
+        norm: which; None: as it comes.
+        gen: source of the noise.
+    """
+    if noise:
+        drawn = torch.randn(b.shape, generator=gen, device=b.device, dtype=b.dtype)
+        b.add_(drawn * (noise * b.norm() / b.numel() ** 0.5))
+    if norm is not None:
+        b.mul_(norm / b.norm().clamp_min(1e-30))
+
+
+def _as_long(rows: Tensor, b: Tensor) -> Tensor:
+    """Every row at the length of the same row of ``b``."""
+    factor: Tensor = b.norm(dim=1, keepdim=True) / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return rows * factor
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -1,0 +1,118 @@
+"""Feedback that follows a gradient which stands still: the toy on which the rules called GrAPE can be understood.
+
+B (n, o) follows g (n, o), known exactly or from probes. Without noise the original rule of 2025 turns no row: it weighs
+the rows by exp(S c_i), S the sum of its steps, so that from random rows the cosine of the whole matrix has the ceiling
+1/sqrt(e o), near S = sqrt(o). Alternative 2 is a running mean and arrives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hwmodels.errors import NeurofaError
+from neurofa.forward_mode import cosines
+from neurofa.rules.grape import blend, lean, settle, shrink, turn
+
+RULES = ("original", "alternative 1", "alternative 2", "2026")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Following:
+    """One of the rules, with its own update function.
+
+    Raises:
+        NeurofaError: an unknown rule.
+    """
+
+    rule: str
+    """One of ``RULES``."""
+    eta: float
+    """Step."""
+    decay: float = 1.0
+    """Factor of eta per step."""
+    noise: float = 0.0
+    """Nu: standard deviation of what is added per step, in units of |B|_F/sqrt(n o)."""
+    scalar: bool = False
+    """One cosine for the whole matrix instead of one a row."""
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise NeurofaError(f"got rule '{self.rule}'; expected {', '.join(RULES)}; choose one")
+
+    def follow(self, b: Tensor, seen: Iterable[Tensor], gen: torch.Generator) -> Iterator[Tensor]:
+        """Take a step for every estimate.
+
+        Args:
+            b: (n, o) at the start; its Frobenius norm is kept. Under 2026 its rows get length 1 instead.
+            seen: estimates of g, (n, o).
+            gen: source of the noise.
+
+        Yields:
+            B before the first step and after every one.
+        """
+        b = normalize(b, dim=1) if self.rule == "2026" else b
+        norm = b.norm()
+        yield b
+        for index, g in enumerate(seen):
+            eta = self.eta * self.decay**index
+            cos = cosines(b.reshape(1, -1), g.reshape(1, -1)) if self.scalar else cosines(b, g)
+            if self.rule == "original":
+                b = shrink(b, cos, eta)
+            elif self.rule == "alternative 1":
+                b = lean(b, g, cos, eta)
+            else:
+                b = blend(b, g, eta) if self.rule == "alternative 2" else turn(b, g, cos, eta)
+            settle(b, self.noise, None if self.rule == "2026" else norm, gen)
+            yield b
+
+
+def closeness(path: Iterable[Tensor], g: Tensor) -> Tensor:
+    """The mean cosine of rows with those of g, and the cosine of the whole matrix: (matrices, 2)."""
+    length, rows = g.norm(), normalize(g, dim=1)
+    # eps: a row that has shrunk to nearly nothing still has a direction
+    found = [
+        torch.stack([(normalize(b, dim=1, eps=1e-300) * rows).sum(1).mean(), (b * g).sum() / (b.norm() * length)])
+        for b in path
+    ]
+    return torch.stack(found)
+
+
+def at_cosine(g: Tensor, cos: float, gen: torch.Generator) -> Tensor:
+    """Rows of length 1 in random directions at this cosine with those of g: (n, o)."""
+    along = normalize(g, dim=1)
+    drawn = torch.randn(g.shape, generator=gen, dtype=g.dtype)
+    across = normalize(drawn - (drawn * along).sum(1, keepdim=True) * along, dim=1)
+    return cos * along + math.sqrt(1 - cos**2) * across
+
+
+def estimates(g: Tensor, gen: torch.Generator, *, averaged: bool, terms: int = 64) -> Iterator[Tensor]:
+    """Estimates of g (n, o) from probes, (1/N) sum_i delta_i (g^T delta_i)^T, or the mean of those so far."""
+    total, count = torch.zeros_like(g), 0
+    while True:
+        delta = torch.randn(terms, len(g), generator=gen, dtype=g.dtype)
+        found = delta.t() @ (delta @ g) / terms
+        total, count = total + found, count + 1
+        yield total / count if averaged else found
+
+
+def weighted(o: int, total: float) -> float:
+    """The matrix cosine of the original rule without noise, from many random rows: (S/o) exp(-S^2/(2 o)).
+
+    Rows of the same length get the weights exp(S c_i) with c_i ~ N(0, 1/o).
+
+    Args:
+        o: columns.
+        total: S, the sum of the steps eta.
+    """
+    return total / o * math.exp(-(total**2) / (2 * o))
+
+
+def ceiling(o: int) -> float:
+    """The highest of these cosines, at S = sqrt(o): 1/sqrt(e o)."""
+    return weighted(o, math.sqrt(o))
