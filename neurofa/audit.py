@@ -22,7 +22,7 @@ from neurofa.passes import prepare
 from neurofa.poison import Fill, nan, poisoned, same_signs, strange, weights_of
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, dense, preserved, record
-from neurofa.rule import Rule, Teaching
+from neurofa.rule import Rule, Teaching, taught
 
 TRANSPORTS = ("nothing", "signs", "weights")
 """What a pathway may copy from the forward weights beside it, from least to most."""
@@ -119,8 +119,7 @@ class _Audit:
         self.pathway = [(t, t.detach().clone()) for t in own]
         self.tick = self._record(x)
         loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
-        outcome = loss.outcome(self.tick.y, target)
-        self.teaching = Teaching(outcome.error, outcome.target)
+        self.teaching = taught(loss, self.tick.y, target)[1]
         # on clean weights: a poisoned network would tell the rule of other layers by its outputs
         self.tick = prepare(network, rule, self.tick, self.teaching, self._gen())
         self._replay()  # what the rule remembers from step to step settles
@@ -248,9 +247,8 @@ class _Audit:
         """Layers whose update for the first sample changes with the other samples."""
         x = self.x.clone()
         x[1:] = x[1:].flip(-1) * 0.5 + 0.25
-        changed = self._record(x)
-        clean = self._delivered(self.tick, self.teaching)
-        other = self._delivered(changed, _first_kept(self.teaching))
+        clean, _ = self._delivered(self.tick, self.teaching)
+        other, changed = self._delivered(self._record(x), _first_kept(self.teaching))
         coupled = set()
         for name in self.learning:
             if not torch.equal(clean[name][0], other[name][0]):
@@ -264,9 +262,12 @@ class _Audit:
                 coupled.add(name)
         return coupled
 
-    def _delivered(self, tick: Tick, teaching: Teaching) -> dict[str, Tensor]:
+    def _delivered(self, tick: Tick, teaching: Teaching) -> tuple[dict[str, Tensor], Tick]:
+        """The errors that the layers get, and the tick with the passes that the rule asks for."""
         self._forget()
-        return collect(self.network, self.rule, tick, teaching, self._gen()).errors
+        gen = self._gen()
+        tick = prepare(self.network, self.rule, tick, teaching, gen)
+        return collect(self.network, self.rule, tick, teaching, gen).errors, tick
 
     def _pulled(self, name: str, view: LocalView) -> list[Tensor]:
         self._forget()
@@ -280,7 +281,7 @@ def _first_kept(teaching: Teaching) -> Teaching:
     """The same teaching for the first sample, another one for the rest."""
     error, target = teaching.error.clone(), teaching.target.clone()
     error[1:], target[1:] = error[1:].flip(-1) * 3, target[1:].flip(-1)
-    return Teaching(error, target)
+    return replace(teaching, error=error, target=target)
 
 
 def _of(phases: tuple[Credit, Credit], name: str) -> list[Tensor]:

@@ -23,7 +23,7 @@ from neurofa.feedback import Feedback
 from neurofa.layer import Layer, LocalView
 from neurofa.network import Plan
 from neurofa.probe import By, Probe
-from neurofa.rule import Direct
+from neurofa.rule import Direct, Teaching
 
 SPACES = ("activity", "weight", "smaller")
 
@@ -82,7 +82,9 @@ class Aligning(Direct, ABC):
         assert matrix is not None
         return matrix.weight.detach()
 
-    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+    def perturb(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Tensor | None:
         if name not in self.feedback.slices:
             return None
         rows = self.feedback.slices[name]

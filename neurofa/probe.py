@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from neurofa.arrays import SEED
-from neurofa.layer import Params
+from neurofa.layer import Layer, LocalView, Params, State
 from neurofa.network import Network, Tick
 
 By = Literal["tangent", "difference"]
@@ -84,8 +84,13 @@ def _difference(
         params = layer.read(gen)
         for key, change in moved.get(name, {}).items():
             params[key] = params[key] + step * change
-        kept = {key: value for key, value in view.before.items() if key != SEED}
-        x = layer.compute(params, x, layer.start(x, gen) | kept)[0]
+        x = layer.compute(params, x, repeated(layer, view, gen))[0]
         if name in added:
             x = x.add(added[name], alpha=step)
     return (x - tick.y).div_(step)
+
+
+def repeated(layer: Layer, view: LocalView, gen: torch.Generator | None) -> State:
+    """State before one more pass of the same tick: the same dropout, new noise of the arrays."""
+    kept = {key: value for key, value in view.before.items() if key != SEED}
+    return layer.start(view.x, gen) | kept

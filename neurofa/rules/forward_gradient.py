@@ -52,12 +52,16 @@ class ForwardGradient(Rule, name="forward_gradient"):
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         self._hidden = {site.name for site in plan.hidden}
 
-    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+    def perturb(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Tensor | None:
         if self.space == "weight" or name not in self._hidden:
             return None
         return torch.randn(view.y.shape, generator=gen, device=view.y.device, dtype=view.y.dtype)
 
-    def perturb_weights(self, name: str, view: LocalView, gen: torch.Generator | None) -> Params:
+    def perturb_weights(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Params:
         if self.space != "weight":
             return {}
         self._drawn[name] = {

@@ -10,7 +10,7 @@ from neurofa.layer import LowRank, Outer
 from neurofa.low_rank import P, Q, along_p, along_q, oja, standardised
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
-from neurofa.rule import Teaching
+from neurofa.rule import taught
 from neurofa.rules.ldfa import truncated
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
@@ -33,8 +33,7 @@ def bound(rule, spec, shape, *, lr=0.1, seed=0):
 
 def credit_of(network, rule, learner, x, labels):
     tick = record(network, rule, x, generator(0))
-    outcome = learner.loss.outcome(tick.y, labels)
-    return collect(network, rule, tick, Teaching(outcome.error, outcome.target), generator(0))
+    return collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], generator(0))
 
 
 @pytest.mark.parametrize("rule", ["raf(rank=1000)", "ldfa_local(rank=1000)", "ldfa_normative(rank=1000)"])
