@@ -20,7 +20,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.affine import Affine
 from neurofa.feedback import Feedback
-from neurofa.layer import Layer, LocalView
+from neurofa.layer import Layer, LocalView, Params
 from neurofa.network import Plan
 from neurofa.probe import By, Probe
 from neurofa.rule import Direct, Teaching
@@ -100,11 +100,13 @@ class Aligning(Direct, ABC):
             return False
         return self.space == "weight" or view.params["weight"].numel() < view.y[0].numel()
 
-    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
+    def sense(
+        self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None
+    ) -> None:
         """Take what came of a probe, by layer; the estimate of these layers moves on."""
         seen = self.steps + 1
         share = 1 / (seen.clamp(max=self.window) if self.window else seen)
-        for name, change in changes.items():
+        for name, change in added.items():
             rows = self.feedback.slices[name]
             found = self.feedback.gather(name, change).t() @ u
             part = self.estimate[rows]

@@ -163,11 +163,14 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Changes of one layer's weights in a probe, by name; empty: none."""
         return {}
 
-    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
+    def sense(
+        self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None
+    ) -> None:
         """Take what came of a probe.
 
         Args:
-            changes: of outputs, by layer, as :meth:`perturb` gave them.
+            added: changes of outputs in it, by layer, as :meth:`perturb` gave them.
+            moved: changes of weights in it, by layer, as :meth:`perturb_weights` gave them.
             u: (B, o), change of the network's output.
             gen: source of randomness.
         """
