@@ -88,6 +88,9 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
     of the same tick is replayed twice in a row, so that what a rule remembers counts too. Generators start from the
     same state in every replay.
 
+    A rule that calibrates (``calibrate`` steps of backpropagation now and then) is charged with what those steps depend
+    on as well.
+
     Args:
         rule: a spec, or a rule, which is bound to the network here.
         network: left as it was; audited in training mode.
@@ -105,7 +108,12 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
     name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
     with torch.no_grad(), preserved(network, bound):
         network.train()
-        return _Audit(bound, network, x, target, seed).report(name)
+        report = _Audit(bound, network, x, target, seed).report(name)
+        if not bound.calibrate:
+            return report
+        other: Rule = build("rule", "bp")
+        other.bind(bound.plan, generator(seed, "calibration"))
+        return _together(report, _Audit(other, network, x, target, seed).report(name))
 
 
 class _Audit:
@@ -275,6 +283,25 @@ class _Audit:
         layer = self.network.layer(name)
         seen = layer.localise(view) if name == self.network.readout else self.rule.localise(name, layer, view)
         return list(dense(self.rule.update(name, layer, seen)).values())
+
+
+def _together(ours: AuditReport, theirs: AuditReport) -> AuditReport:
+    """What steps of two kinds depend on together; declared as the first."""
+    found = {}
+    for name, a in ours.dependencies.items():
+        b = theirs.dependencies[name]
+        others = {*a.other_weights, *b.other_weights}
+        found[name] = Dependence(
+            learns=a.learns or b.learns,
+            other_weights=tuple(key for key in ours.dependencies if key in others),
+            transports=max(a.transports, b.transports, key=TRANSPORTS.index),
+            other_samples=a.other_samples or b.other_samples, future_ticks=a.future_ticks,
+        )  # fmt: skip
+    return replace(
+        ours, local=ours.local and theirs.local, dependencies=found,
+        transports=max(ours.transports, theirs.transports, key=TRANSPORTS.index),
+        couples_samples=ours.couples_samples or theirs.couples_samples,
+    )  # fmt: skip
 
 
 def _first_kept(teaching: Teaching) -> Teaching:

@@ -3,6 +3,12 @@
 A probe is made by the learner for a rule that asks for one. It follows the changes forward, layer by layer, through
 each layer's own derivative (a *tangent*), or, since no chip differentiates itself, takes the *difference* of two
 passes. A rule then sees the changes that it made and the o numbers that came out, and nothing of the network.
+
+Noise: a tangent is taken at the weights and activities of its own tick, noise of reading included, and is exact but
+for rounding; converters count as the identity. A difference (y' - y)/h, h the ``step``, has three errors: curvature,
+of order h; rounding, about eps |y|/h (1e-7 |y|/h in single precision); and, on noisy hardware, noise of two passes that
+differ, of variance 2 s_y^2/h^2 where s_y is the standard deviation of an output from pass to pass. The last is the
+noise floor: it falls with a larger h and with more samples only.
 """
 
 from __future__ import annotations

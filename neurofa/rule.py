@@ -163,9 +163,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Changes of one layer's weights in a probe, by name; empty: none."""
         return {}
 
-    def sense(
-        self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None
-    ) -> None:
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
         """Take what came of a probe.
 
         Args:

@@ -68,9 +68,7 @@ class ForwardGradient(Rule, name="forward_gradient"):
             for key, weight in view.params.items()
         }
 
-    def sense(
-        self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None
-    ) -> None:
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
         self._found |= {name: (change, u) for name, change in added.items()}
         self._moved |= {name: (change, u) for name, change in moved.items()}
 

@@ -86,9 +86,7 @@ class LocalGuess(Headed, name="local_guess"):
         self._moved[name] = {key: d / size for key, d in found.items()}
         return self._moved[name]
 
-    def sense(
-        self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None
-    ) -> None:
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
         self._changes |= dict.fromkeys((*added, *moved), u)
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
