@@ -25,7 +25,8 @@ class LocalGuess(Headed, name="local_guess"):
     ``weight``: G_l is the local gradient of the layer's weights over the batch, at length 1, and they learn
     (sum_i e_i . u_i) G_l. The readout learns from e. With the probe shared, dL . G is the sum over all layers.
 
-    A step along (dL . G) G is never uphill for L, but it is no unbiased gradient: it sees only what the guess shows.
+    In the space that is probed the product with the true gradient is (dL . G)^2, never negative; but it is no unbiased
+    gradient, and sees only what the guess shows.
 
     Args:
         space: ``activity`` or ``weight``.
