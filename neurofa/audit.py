@@ -234,7 +234,9 @@ class _Audit:
 
         def look() -> list[Tensor]:
             returned = self._ask([name]).get(name, {})
-            return [*returned.values(), *self._adapted(name), *(t.clone() for t, _ in self.pathway)]
+            found = [*returned.values(), *self._adapted(name), *(t.clone() for t, _ in self.pathway)]
+            self._forget()  # a rule may copy before its first step only
+            return [*found, *self._ask([name]).get(name, {}).values()]
 
         if not self._changes(look, [name], nan):
             return "nothing"

@@ -48,7 +48,7 @@ class Headed(Rule, ABC):
     """A rule whose hidden layers have heads.
 
     Args:
-        groups: groups of channels, each with a loss and a part of the head of its own.
+        groups: groups of channels, each with a loss and a part of the head of its own; at most one a channel.
         heads: ``learn`` (dA = e f^T, with the layer's learning rate) or ``fixed``.
         feedback: distribution and device of the heads; with gain 1 they are drawn as a readout is.
         error: number format of the local errors, and of e.
@@ -67,13 +67,7 @@ class Headed(Rule, ABC):
         self.shapes = {site.name: site.out_shape for site in plan.hidden}
         self.heads = nn.ModuleDict()
         for name, shape in self.shapes.items():
-            channels = shape[_axis(shape)]
-            if self.groups > channels:
-                raise NeurofaError(
-                    f"got {self.name}(groups={self.groups}) for layer '{name}' of {channels} channels; expected at most"
-                    " so many; lower groups"
-                )
-            self.heads[name] = self.feedback.draw((plan.outputs, channels), gen)
+            self.heads[name] = self.feedback.draw((plan.outputs, shape[_axis(shape)]), gen)
 
     def head(self, name: str) -> Synapses:
         """The weights A of one layer's head, (o, C)."""
@@ -87,7 +81,8 @@ class Headed(Rule, ABC):
         shape = self.shapes[name]
         f = view.y.movedim(_axis(shape) + 1, 1).flatten(2).mean(2) if len(shape) > 1 else view.y
         weight = self.head(name).read(gen)
-        pairs = zip(f.tensor_split(self.groups, 1), weight.tensor_split(self.groups, 1), strict=True)
+        groups = min(self.groups, f.shape[1])
+        pairs = zip(f.tensor_split(groups, 1), weight.tensor_split(groups, 1), strict=True)
         errors = tuple(self.encoder.quantize(teaching.judge(part @ a.t()), gen) for part, a in pairs)
         self._heard[name] = Heard(f, weight, errors)
         return self._heard[name]

@@ -30,7 +30,7 @@ class LocalGuess(Headed, name="local_guess"):
 
     Args:
         space: ``activity`` or ``weight``.
-        groups: groups of channels, each with a local loss and a part of the head of its own.
+        groups: groups of channels, each with a local loss and a part of the head of its own; at most one a channel.
         heads: ``learn`` (dA_l = e_l f_l^T, with the layer's learning rate) or ``fixed``.
         per_layer: a probe for every layer instead of one that is shared.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).

@@ -33,8 +33,8 @@ class LocalLoss(Headed, name="local_loss"):
     Args:
         gradient: ``forward``, ``exact`` or ``random``, see above.
         probes: independent u for every sample, whose estimates are averaged (``forward`` only).
-        groups: groups of channels, each with a loss and a part of the head of its own: a forward gradient has to find
-            its way among the channels of one group only.
+        groups: groups of channels, each with a loss and a part of the head of its own, at most one a channel: a forward
+            gradient has to find its way among the channels of one group only. None: 8 for ``forward``, else 1.
         heads: ``learn`` (dA_l = e_l f_l^T, with the layer's learning rate) or ``fixed``.
         feedback: distribution and device of the heads A_l, and of B_l.
         error: number format of the local errors.
@@ -47,12 +47,13 @@ class LocalLoss(Headed, name="local_loss"):
         *,
         gradient: str = "forward",
         probes: int = 1,
-        groups: int = 1,
+        groups: int | None = None,
         heads: str = "learn",
         feedback: Feedback | str = "dense",
         error: Format | str = "raw",
     ) -> None:
-        super().__init__(groups=groups, heads=heads, feedback=feedback, error=error)
+        chosen = (8 if gradient == "forward" else 1) if groups is None else groups
+        super().__init__(groups=chosen, heads=heads, feedback=feedback, error=error)
         if gradient not in GRADIENTS:
             raise NeurofaError(f"got local_loss(gradient={gradient}); expected {', '.join(GRADIENTS)}; choose one")
         if probes < 1:
