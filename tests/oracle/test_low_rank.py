@@ -55,6 +55,14 @@ def test_factors_of_the_weight_itself_are_bp(rule, spec, shape):
     for name, found in credit.directions.items():
         for key, direction in found.items():
             assert torch.allclose(direction, wanted[f"{name}.{key}"], atol=1e-9), (name, key)
+    # the control: other factors give other directions
+    top = made.plan.readout.name
+    factor = made.factor(top, Q + made.maps(top)[0])
+    factor.program(factor.weight.detach().flip(0))
+    lowest = made.plan.sites[0]
+    other = credit_of(network, made, learner, x, labels).directions[lowest.name]
+    key = next(iter(lowest.returning))
+    assert not torch.allclose(other[key], wanted[f"{lowest.name}.{key}"], atol=1e-6)
 
 
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
@@ -72,6 +80,13 @@ def test_raf_with_p_the_identity_is_kp(spec, shape):
     for name, layer in first.items():
         for key in layer.read():
             assert torch.allclose(layer.synapse(key).weight, second.layer(name).synapse(key).weight, atol=1e-10)
+    # the control: at rank 1 the same start goes elsewhere
+    third, _, narrow = bound("raf(rank=1)", spec, shape)
+    for _ in range(3):
+        narrow.step(x, labels)
+    lowest, key = next((n, k) for n, layer in first.items() for k in layer.returning)
+    ours, theirs = (n.layer(lowest).synapse(key).weight for n in (first, third))
+    assert not torch.allclose(ours, theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
