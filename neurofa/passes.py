@@ -61,6 +61,6 @@ def _probe(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: to
     groups = [[name] for name in added | moved] if rule.probe.each else [list(added | moved)]
     for names in groups:
         ours = {name: added[name] for name in names if name in added}
-        weights = {name: moved[name] for name in names if name in moved}
-        rule.sense(ours, weights, send(network, tick, rule.probe, ours, weights, gen), gen)
+        theirs = {name: moved[name] for name in names if name in moved}
+        rule.sense(ours, theirs, send(network, tick, rule.probe, ours, theirs, gen), gen)
     rule.aligned(gen)
