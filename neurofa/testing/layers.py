@@ -100,6 +100,8 @@ def _tangent_is_the_adjoint(training: bool) -> Check:
         for case, layer, x in _cases(name, training=training):
             view = _view(layer, x, own=True)
             directions, below = vjp(layer, view)
+            if (error := view.error) is None:
+                raise AssertionError("a view without an error")
             gen = generator(4, "changes")
             dot = torch.randn(x.shape, generator=gen, dtype=x.dtype)
             moved = {k: torch.randn(w.shape, generator=gen, dtype=w.dtype) for k, w in view.params.items()}
@@ -113,8 +115,8 @@ def _tangent_is_the_adjoint(training: bool) -> Check:
                     continue
                 with torch.no_grad():
                     got = layer.tangent(view, given, change)
-                require(view.error is not None and got.shape == view.error.shape, f"{case}: shape {tuple(got.shape)}")
-                close((got * view.error).sum(), torch.as_tensor(wanted), f"{case}: change by {what}", 1e-9)
+                require(got.shape == error.shape, f"{case}: shape {tuple(got.shape)}")
+                close((got * error).sum(), torch.as_tensor(wanted), f"{case}: change by {what}", 1e-9)
 
     where = "training" if training else "evaluation"
     check.__doc__ = f"The forward-mode derivative is the adjoint of the vector-Jacobian product, in {where} mode."
