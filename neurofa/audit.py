@@ -22,7 +22,7 @@ from neurofa.passes import prepare
 from neurofa.poison import Fill, nan, poisoned, same_signs, strange, weights_of
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, dense, preserved, record
-from neurofa.rule import Rule, Teaching
+from neurofa.rule import Rule, Teaching, taught
 
 TRANSPORTS = ("nothing", "signs", "weights")
 """What a pathway may copy from the forward weights beside it, from least to most."""
@@ -88,6 +88,9 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
     of the same tick is replayed twice in a row, so that what a rule remembers counts too. Generators start from the
     same state in every replay.
 
+    A rule that calibrates (``calibrate`` steps of backpropagation now and then) is charged with what those steps depend
+    on as well.
+
     Args:
         rule: a spec, or a rule, which is bound to the network here.
         network: left as it was; audited in training mode.
@@ -105,7 +108,12 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
     name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
     with torch.no_grad(), preserved(network, bound):
         network.train()
-        return _Audit(bound, network, x, target, seed).report(name)
+        report = _Audit(bound, network, x, target, seed).report(name)
+        if not bound.calibrate:
+            return report
+        other: Rule = build("rule", "bp")
+        other.bind(bound.plan, generator(seed, "calibration"))
+        return _together(report, _Audit(other, network, x, target, seed).report(name))
 
 
 class _Audit:
@@ -119,8 +127,7 @@ class _Audit:
         self.pathway = [(t, t.detach().clone()) for t in own]
         self.tick = self._record(x)
         loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
-        outcome = loss.outcome(self.tick.y, target)
-        self.teaching = Teaching(outcome.error, outcome.target)
+        self.teaching = taught(loss, self.tick.y, target)[1]
         # on clean weights: a poisoned network would tell the rule of other layers by its outputs
         self.tick = prepare(network, rule, self.tick, self.teaching, self._gen())
         self._replay()  # what the rule remembers from step to step settles
@@ -227,7 +234,9 @@ class _Audit:
 
         def look() -> list[Tensor]:
             returned = self._ask([name]).get(name, {})
-            return [*returned.values(), *self._adapted(name), *(t.clone() for t, _ in self.pathway)]
+            found = [*returned.values(), *self._adapted(name), *(t.clone() for t, _ in self.pathway)]
+            self._forget()  # a rule may copy before its first step only
+            return [*found, *self._ask([name]).get(name, {}).values()]
 
         if not self._changes(look, [name], nan):
             return "nothing"
@@ -248,9 +257,8 @@ class _Audit:
         """Layers whose update for the first sample changes with the other samples."""
         x = self.x.clone()
         x[1:] = x[1:].flip(-1) * 0.5 + 0.25
-        changed = self._record(x)
-        clean = self._delivered(self.tick, self.teaching)
-        other = self._delivered(changed, _first_kept(self.teaching))
+        clean, _ = self._delivered(self.tick, self.teaching)
+        other, changed = self._delivered(self._record(x), _first_kept(self.teaching))
         coupled = set()
         for name in self.learning:
             if not torch.equal(clean[name][0], other[name][0]):
@@ -264,9 +272,12 @@ class _Audit:
                 coupled.add(name)
         return coupled
 
-    def _delivered(self, tick: Tick, teaching: Teaching) -> dict[str, Tensor]:
+    def _delivered(self, tick: Tick, teaching: Teaching) -> tuple[dict[str, Tensor], Tick]:
+        """The errors that the layers get, and the tick with the passes that the rule asks for."""
         self._forget()
-        return collect(self.network, self.rule, tick, teaching, self._gen()).errors
+        gen = self._gen()
+        tick = prepare(self.network, self.rule, tick, teaching, gen)
+        return collect(self.network, self.rule, tick, teaching, gen).errors, tick
 
     def _pulled(self, name: str, view: LocalView) -> list[Tensor]:
         self._forget()
@@ -276,11 +287,30 @@ class _Audit:
         return list(dense(self.rule.update(name, layer, seen)).values())
 
 
+def _together(ours: AuditReport, theirs: AuditReport) -> AuditReport:
+    """What steps of two kinds depend on together; declared as the first."""
+    found = {}
+    for name, a in ours.dependencies.items():
+        b = theirs.dependencies[name]
+        others = {*a.other_weights, *b.other_weights}
+        found[name] = Dependence(
+            learns=a.learns or b.learns,
+            other_weights=tuple(key for key in ours.dependencies if key in others),
+            transports=max(a.transports, b.transports, key=TRANSPORTS.index),
+            other_samples=a.other_samples or b.other_samples, future_ticks=a.future_ticks,
+        )  # fmt: skip
+    return replace(
+        ours, local=ours.local and theirs.local, dependencies=found,
+        transports=max(ours.transports, theirs.transports, key=TRANSPORTS.index),
+        couples_samples=ours.couples_samples or theirs.couples_samples,
+    )  # fmt: skip
+
+
 def _first_kept(teaching: Teaching) -> Teaching:
     """The same teaching for the first sample, another one for the rest."""
     error, target = teaching.error.clone(), teaching.target.clone()
     error[1:], target[1:] = error[1:].flip(-1) * 3, target[1:].flip(-1)
-    return Teaching(error, target)
+    return replace(teaching, error=error, target=target)
 
 
 def _of(phases: tuple[Credit, Credit], name: str) -> list[Tensor]:

@@ -48,7 +48,7 @@ def assign(
         if isinstance(layer, Carrier) or not view.params:
             above = _carry(layer, view, above) if above is not None else above
         else:
-            offered = Teaching(teaching.error, teaching.target, above)
+            offered = replace(teaching, above=above, view=view)
             last, lowest = name == network.readout, name == network.lowest
             above = _learn(name, layer, view, rule, offered, emit, gen, last=last, lowest=lowest)
 
@@ -67,7 +67,7 @@ def _learn(
 ) -> Tensor | None:
     """Serve one layer; what it needed is free again when the next one begins. Returns the error for the one below."""
     if last:
-        view = layer.localise(view.given(teaching.error))
+        view = layer.localise(view.given(rule.conclude(teaching)))
     else:
         error = rule.deliver(name, teaching)
         if error is None:
@@ -77,8 +77,7 @@ def _learn(
     above = None
     if rule.chained and not lowest:
         sent = _encoded(layer, view, rule, teaching, gen) if last else view
-        assert sent.returns is not None
-        above = layer.transpose(sent, sent.returns)
+        above = None if sent.returns is None else layer.transpose(sent, sent.returns)
     emit(name, layer, view, directions)
     return above
 

@@ -12,7 +12,7 @@ from neurofa.alignment import alignment_matrices, feedback_matrices, gradient_al
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, preserved, record
-from neurofa.rule import Teaching
+from neurofa.rule import taught
 from neurofa.spectra import effective_rank, stable_rank
 
 Numbers = dict[str, float | None]
@@ -44,8 +44,7 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
     gen = generator(seed, "diagnostics", device=x.device)
     with preserved(network, rule):
         tick = record(network, rule, x, gen)
-        outcome = learner.loss.outcome(tick.y, target)
-        teaching = Teaching(outcome.error, outcome.target)
+        outcome, teaching = taught(learner.loss, tick.y, target)
         ours = collect(network, rule, tick, teaching, gen)
         bp = shadow(network, tick, teaching, rule)
         feedback = feedback_matrices(rule, gen)

@@ -6,7 +6,18 @@ u = sum_k J_k delta_k, J_l = d y / d h_l, and
     (1/N) sum_i delta_l,i u_i^T     (n_l, o)
 
 is an unbiased estimate of the mean J_l^T over samples. For a fixed Jacobian and one perturbed layer its cosine with
-J_l^T is 1/sqrt(1 + (n_l + 1)/N): samples times steps have to reach the width of the layer.
+J_l^T is 1/sqrt(1 + (n_l + 1)/N): samples times steps have to reach the width of the layer. Where every u carries
+further noise of variance s^2 in each of its o elements (see :mod:`neurofa.probe` for that of a difference),
+
+    cos = 1/sqrt(1 + (n_l + 1)/N + n_l o s^2/(N |J_l|_F^2)).
+
+With one dW for a whole batch (``space=weight``) changes of alike samples are alike, so that a batch says less than N
+independent ones; and at two positions p, q of a convolution they have the covariance K_pq = cos(x_p, x_q) of the
+patches, so that the estimate goes to J_l^T smoothed by K, not to J_l^T.
+
+On a device a change of B is small beside a step of it: alpha or eta times the estimate. Rounded to the nearest, all of
+it is lost; with stochastic rounding (the default of ``fixed``) or pulses B follows in the mean, with the noise of the
+rounding, and asymmetric steps pull it towards their symmetry point. ``program`` writes the followed matrix instead.
 """
 
 from __future__ import annotations
@@ -20,10 +31,10 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.affine import Affine
 from neurofa.feedback import Feedback
-from neurofa.layer import Layer, LocalView
+from neurofa.layer import Layer, LocalView, Params
 from neurofa.network import Plan
 from neurofa.probe import By, Probe
-from neurofa.rule import Direct
+from neurofa.rule import Direct, Teaching
 
 SPACES = ("activity", "weight", "smaller")
 
@@ -39,6 +50,8 @@ class Aligning(Direct, ABC):
         by: ``tangent`` or ``difference`` of two passes, which noisy hardware can make.
         step: size of the change in a difference.
         window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
+        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
+            change goes to B's device as an update, which coarse or noisy devices lose or drown.
         feedback: the pathway at the start; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
@@ -51,6 +64,7 @@ class Aligning(Direct, ABC):
         by: By,
         step: float,
         window: int,
+        program: int,
         feedback: Feedback | str,
         error: Format | str,
     ) -> None:
@@ -59,11 +73,15 @@ class Aligning(Direct, ABC):
             raise NeurofaError(f"got {self.name}(space={space}); expected {', '.join(SPACES)}; choose one")
         if window < 0:
             raise NeurofaError(f"got {self.name}(window={window}); expected 0 or more; 0 is the mean of all steps")
-        self.space, self.window = space, window
+        if program < 0:
+            raise NeurofaError(f"got {self.name}(program={program}); expected 0 or more steps; 0 updates B itself")
+        self.space, self.window, self.program = space, window, program
         self.probe = Probe(by, step, per_layer)
 
     estimate: Tensor
     steps: Tensor
+    digital: Tensor
+    """(m, o), B as it should be, where it is written now and then."""
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         super()._bind(plan, gen)
@@ -74,6 +92,8 @@ class Aligning(Direct, ABC):
             )
         self.register_buffer("estimate", torch.zeros_like(self.b))
         self.register_buffer("steps", torch.zeros((), dtype=plan.dtype))
+        if self.program:
+            self.register_buffer("digital", self.b.clone())
 
     @property
     def b(self) -> Tensor:
@@ -82,7 +102,17 @@ class Aligning(Direct, ABC):
         assert matrix is not None
         return matrix.weight.detach()
 
-    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+    def begin_at(self, b: Tensor, gen: torch.Generator) -> None:
+        """Write the matrix from which the rule begins, (m, o)."""
+        matrix = self.feedback.matrix()
+        assert matrix is not None
+        if self.program:
+            self.digital.copy_(b)
+        matrix.program(b, gen)
+
+    def perturb(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Tensor | None:
         if name not in self.feedback.slices:
             return None
         rows = self.feedback.slices[name]
@@ -98,11 +128,11 @@ class Aligning(Direct, ABC):
             return False
         return self.space == "weight" or view.params["weight"].numel() < view.y[0].numel()
 
-    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
         """Take what came of a probe, by layer; the estimate of these layers moves on."""
         seen = self.steps + 1
         share = 1 / (seen.clamp(max=self.window) if self.window else seen)
-        for name, change in changes.items():
+        for name, change in added.items():
             rows = self.feedback.slices[name]
             found = self.feedback.gather(name, change).t() @ u
             part = self.estimate[rows]
@@ -113,7 +143,12 @@ class Aligning(Direct, ABC):
         self.steps += 1
         matrix = self.feedback.matrix()
         assert matrix is not None
-        matrix.write(self.follow(self.b, self.estimate, gen) - self.b, gen)
+        if not self.program:
+            matrix.write(self.follow(self.b, self.estimate, gen) - self.b, gen)
+            return
+        self.digital.copy_(self.follow(self.digital, self.estimate, gen))
+        if not int(self.steps) % self.program:
+            matrix.program(self.digital, gen)
 
     @abstractmethod
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:

@@ -17,7 +17,7 @@ from neurofa.loss import Loss
 from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.passes import prepare
 from neurofa.randomness import generator
-from neurofa.rule import NoisePass, Rule, Teaching
+from neurofa.rule import NoisePass, Rule, taught
 from neurofa.synapses import Synapses
 
 
@@ -111,15 +111,14 @@ class Learner:
         """
         network, rule = self.network, self._acting()
         tick = network.step(x, gen=self.gen, returns=self._returns(rule), below=rule.chained)
-        outcome = self.loss.outcome(tick.y, target)
+        outcome, teaching = taught(self.loss, tick.y, target)
         if x.device.type == "cpu":
             self.check_finite(outcome.value, x)
         if network.training:
             network.absorb(tick)
         mirrors = rule.noise if rule.noise is not None and self.steps % rule.noise.every == 0 else None
-        taught = Teaching(outcome.error, outcome.target)
-        tick = prepare(network, rule, tick, taught, self.gen)
-        assign(network, rule, tick, taught, self._emit(rule, len(x)), self.gen, release=mirrors is None)
+        tick = prepare(network, rule, tick, teaching, self.gen)
+        assign(network, rule, tick, teaching, self._emit(rule, len(x)), self.gen, release=mirrors is None)
         self._deposit.finish()
         if mirrors is not None:
             self._mirror(mirrors, tick)

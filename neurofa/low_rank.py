@@ -73,10 +73,10 @@ class LowRankChained(Chained, ABC):
             if len(shape) > 1:
                 rank = self.rank_of(site.name, key, shape)
                 given = self.start_p((shape[0], rank))
-                p = self.draw((shape[0], rank), rank, gen)
+                p = drawn(self.feedback, (shape[0], rank), rank, gen)
                 self.factors[_safe(site.name, P + key)] = p if given is None else Synapses(given, p.device, gen)
                 q = (rank, *shape[1:])
-                self.factors[_safe(site.name, Q + key)] = self.draw(q, math.prod(shape[1:]) / 3, gen)
+                self.factors[_safe(site.name, Q + key)] = drawn(self.feedback, q, math.prod(shape[1:]) / 3, gen)
 
     def rank_of(self, name: str, key: str, shape: tuple[int, ...]) -> int:
         """Rank of one map of one layer."""
@@ -88,12 +88,6 @@ class LowRankChained(Chained, ABC):
     def start_p(self, shape: tuple[int, int]) -> Tensor | None:
         """What P begins as, (n_out, r); None: as it is drawn."""
         return None
-
-    def draw(self, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Synapses:
-        """One factor, uniform in +-gain/sqrt(fan) (or normal, with that standard deviation over sqrt(3))."""
-        if not isinstance(self.feedback, RandomMatrices):
-            return self.feedback.draw(shape, gen)
-        return Synapses(self.feedback.entries(shape, fan, gen), self.feedback.device, gen)
 
     def factor(self, name: str, key: str) -> Synapses:
         """One factor beside a layer; ``key`` is the weight's name with ``p@`` or ``q@`` before it."""
@@ -148,6 +142,20 @@ class LowRankChained(Chained, ABC):
         return found
 
 
+def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Synapses:
+    """One factor, uniform in +-gain/sqrt(fan) (or normal, with that standard deviation over sqrt(3)).
+
+    Args:
+        feedback: distribution and device.
+        shape: of the factor.
+        fan: see above.
+        gen: source of the entries and of the device's own.
+    """
+    if not isinstance(feedback, RandomMatrices):
+        return feedback.draw(shape, gen)
+    return Synapses(feedback.entries(shape, fan, gen), feedback.device, gen)
+
+
 def along_p(back: LowRank, direction: Direction) -> Direction:
     """P^T dW, shaped as Q: what Q has to follow so that P Q follows P P^T W."""
     if isinstance(direction, Outer):
@@ -181,19 +189,20 @@ def oja(p: Tensor, z: Tensor) -> Tensor:
     return torch.addmm(data, p, p.t() @ data, beta=-1)
 
 
-def standardised(errors: Tensor) -> Tensor:
+def standardised(errors: Tensor, *, each: bool = False) -> Tensor:
     """Errors without their mean, in units of the largest standard deviation of an element.
 
     Args:
         errors: (N, n), or (B, C, H, W), where every position is a sample.
+        each: in units of each element's own standard deviation instead.
 
     Returns:
         (N, n).
     """
     rows = errors.movedim(1, -1).flatten(0, -2) if errors.dim() == 4 else errors.flatten(0, -2)
     centred = rows - rows.mean(0)
-    largest = centred.square().sum(0).amax().div(max(1, len(rows) - 1)).sqrt()
-    return centred.div_(largest + 1e-8)
+    variance = centred.square().sum(0).div(max(1, len(rows) - 1))
+    return centred.div_((variance if each else variance.amax()).sqrt() + 1e-8)
 
 
 def _gains(site: Site) -> Site:

@@ -61,6 +61,8 @@ class Plan:
     outputs: int
     dtype: torch.dtype
     device: torch.device
+    input_shape: tuple[int, ...]
+    """Shape of one sample at the network's input."""
 
     @property
     def hidden(self) -> tuple[Site, ...]:
@@ -212,7 +214,7 @@ class Network(nn.Module):
                 )
             with torch.no_grad():
                 probe = layer.compute(layer.stored(), probe, layer.start(probe, gen))[0]
-        return Plan(tuple(sites), self.outputs, some.dtype, some.device)
+        return Plan(tuple(sites), self.outputs, some.dtype, some.device, self.input_shape)
 
     def check(self, x: Tensor) -> None:
         """Refuse a batch that is not one.

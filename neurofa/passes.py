@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neurofa.layer import Params
 from neurofa.network import Network, Tick
-from neurofa.probe import send
+from neurofa.probe import repeated, send
 from neurofa.rule import Rule, Teaching
 
 
@@ -24,24 +24,27 @@ def prepare(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
         gen: source of changes and noise.
 
     Returns:
-        The tick, whose views hold the second pass where there was one.
+        The tick, whose views hold the second pass where there was one; that of the readout holds its error as well.
     """
     if tick.ready:
         return tick
     views = tick.views
     lowest = next(iter(views.values()))
-    x = rule.modulate(lowest.x, teaching.error)
+    x = rule.modulate(lowest.x, teaching.error, gen)
     if x is not None:
-        states = {name: view.before for name, view in views.items()}
+        states = {name: repeated(layer, views[name], gen) for name, layer in network.items()}
         second = network.step(x, gen=gen, states=states, below=False)
         views = {name: replace(view, again=second.views[name]) for name, view in views.items()}
+        if teaching.judge is not None:
+            seen = second.views[network.readout].given(teaching.judge(second.y))
+            views[network.readout] = replace(views[network.readout], again=seen)
     ready = Tick(tick.y, views, ready=True)
     if rule.probe is not None:
-        _probe(network, rule, ready, gen)
+        _probe(network, rule, ready, teaching, gen)
     return ready
 
 
-def _probe(network: Network, rule: Rule, tick: Tick, gen: torch.Generator | None) -> None:
+def _probe(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: torch.Generator | None) -> None:
     assert rule.probe is not None
     added: dict[str, Tensor] = {}
     moved: dict[str, Params] = {}
@@ -49,7 +52,8 @@ def _probe(network: Network, rule: Rule, tick: Tick, gen: torch.Generator | None
         view = tick.views[name]
         if not view.params:
             continue
-        change, weights = rule.perturb(name, layer, view, gen), rule.perturb_weights(name, view, gen)
+        change = rule.perturb(name, layer, view, teaching, gen)
+        weights = rule.perturb_weights(name, layer, view, teaching, gen)
         if change is not None:
             added[name] = change
         if weights:
@@ -57,6 +61,6 @@ def _probe(network: Network, rule: Rule, tick: Tick, gen: torch.Generator | None
     groups = [[name] for name in added | moved] if rule.probe.each else [list(added | moved)]
     for names in groups:
         ours = {name: added[name] for name in names if name in added}
-        u = send(network, tick, rule.probe, ours, {name: moved[name] for name in names if name in moved}, gen)
-        rule.sense(ours, u, gen)
+        theirs = {name: moved[name] for name in names if name in moved}
+        rule.sense(ours, theirs, send(network, tick, rule.probe, ours, theirs, gen), gen)
     rule.aligned(gen)

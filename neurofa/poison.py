@@ -35,14 +35,15 @@ def same_signs(t: Tensor) -> Tensor:
 
 
 def weights_of(layer: Layer, view: LocalView) -> list[Tensor]:
-    """Every tensor that holds or aliases a layer's weights: parameters, device cells, and the reads in its view."""
+    """Every tensor that holds or aliases a layer's weights: parameters, device cells, and the reads in its views."""
     found: list[Tensor] = []
     for key in layer.synapses:
         synapses = layer.synapse(key)
         found += [synapses.weight.data, *synapses.buffers()]
-    found += view.params.values()
-    if view.graph is not None:
-        found += [leaf.data for leaf in view.graph.params.values()]
+    for seen in (view, view.again):
+        if seen is not None:
+            found += seen.params.values()
+            found += [leaf.data for leaf in seen.graph.params.values()] if seen.graph is not None else []
     return found
 
 

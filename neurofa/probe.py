@@ -3,6 +3,12 @@
 A probe is made by the learner for a rule that asks for one. It follows the changes forward, layer by layer, through
 each layer's own derivative (a *tangent*), or, since no chip differentiates itself, takes the *difference* of two
 passes. A rule then sees the changes that it made and the o numbers that came out, and nothing of the network.
+
+Noise: a tangent is taken at the weights and activities of its own tick, noise of reading included, and is exact but
+for rounding; converters count as the identity. A difference (y' - y)/h, h the ``step``, has three errors: curvature,
+of order h; rounding, about eps |y|/h (1e-7 |y|/h in single precision); and, on noisy hardware, noise of two passes that
+differ, of variance 2 s_y^2/h^2 where s_y is the standard deviation of an output from pass to pass. The last is the
+noise floor: it falls with a larger h and with more samples only.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from neurofa.arrays import SEED
-from neurofa.layer import Params
+from neurofa.layer import Layer, LocalView, Params, State
 from neurofa.network import Network, Tick
 
 By = Literal["tangent", "difference"]
@@ -84,8 +90,13 @@ def _difference(
         params = layer.read(gen)
         for key, change in moved.get(name, {}).items():
             params[key] = params[key] + step * change
-        kept = {key: value for key, value in view.before.items() if key != SEED}
-        x = layer.compute(params, x, layer.start(x, gen) | kept)[0]
+        x = layer.compute(params, x, repeated(layer, view, gen))[0]
         if name in added:
             x = x.add(added[name], alpha=step)
     return (x - tick.y).div_(step)
+
+
+def repeated(layer: Layer, view: LocalView, gen: torch.Generator | None) -> State:
+    """State before one more pass of the same tick: the same dropout, new noise of the arrays."""
+    kept = {key: value for key, value in view.before.items() if key != SEED}
+    return layer.start(view.x, gen) | kept

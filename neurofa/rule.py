@@ -7,6 +7,7 @@ readout down: :meth:`Rule.deliver` an error, :meth:`Rule.update` the weights, :m
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from hwmodels.quantize import Format
 from hwmodels.registry import Registered, build, kind_of_parts
 from neurofa.feedback import Feedback
 from neurofa.layer import Directions, Layer, LocalView, Params, Returns
+from neurofa.loss import Loss, Outcome
 from neurofa.network import Plan
 from neurofa.probe import Probe
 from neurofa.synapses import Synapses
@@ -35,6 +37,26 @@ class Teaching:
     """(B, o): the target itself."""
     above: Tensor | None = None
     """(B, *out_shape): error that the layer above returned (chained rules only)."""
+    judge: Callable[[Tensor], Tensor] | None = None
+    """Errors (B, o) that other outputs (B, o) would have had for the same targets."""
+    view: LocalView | None = None
+    """What the layer that is served has seen in this tick, and in a second pass."""
+
+
+def taught(loss: Loss, y: Tensor, target: Tensor) -> tuple[Outcome, Teaching]:
+    """What a loss says of one batch, and what the learner offers a rule of it.
+
+    Args:
+        loss: of the run.
+        y: (B, o) network output.
+        target: (B,) labels or (B, o) values.
+    """
+    outcome = loss.outcome(y, target)
+
+    def judge(other: Tensor) -> Tensor:
+        return loss.outcome(other, target).error
+
+    return outcome, Teaching(outcome.error, outcome.target, judge=judge)
 
 
 @dataclass(frozen=True)
@@ -60,7 +82,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     transports: ClassVar[str] = "nothing"
     """Declared: what the pathway copies from the forward weights beside it: ``nothing``, ``signs`` or ``weights``."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What the learner must provide beyond the error: ``target``, ``above``, ``noise_pass``."""
+    """What the learner must provide beyond the error: ``target``, ``above``, ``noise_pass``, ``second_pass``."""
     noise: NoisePass | None = None
     """The noise pass of a rule that needs one."""
     calibrate: int = 0
@@ -109,6 +131,10 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Error for one hidden layer, (B, *out_shape); None leaves the layer as it is."""
         raise NotImplementedError
 
+    def conclude(self, teaching: Teaching) -> Tensor:
+        """Error for the readout, (B, o); default: the error itself."""
+        return teaching.error
+
     def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
         """Work the delivered error into the layer; default: through the layer's own derivative."""
         return layer.localise(view)
@@ -121,23 +147,28 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Directions of the plastic pathway weights beside one layer, named as in :meth:`plastic`."""
         return {}
 
-    def modulate(self, x: Tensor, error: Tensor) -> Tensor | None:
+    def modulate(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor | None:
         """Input of a second pass, (B, *input_shape), for rules that compare two; None: no second pass."""
         return None
 
-    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+    def perturb(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Tensor | None:
         """Change of one layer's output in a probe, (B, *out_shape); None: none."""
         return None
 
-    def perturb_weights(self, name: str, view: LocalView, gen: torch.Generator | None) -> Params:
+    def perturb_weights(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Params:
         """Changes of one layer's weights in a probe, by name; empty: none."""
         return {}
 
-    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
         """Take what came of a probe.
 
         Args:
-            changes: of outputs, by layer, as :meth:`perturb` gave them.
+            added: changes of outputs in it, by layer, as :meth:`perturb` gave them.
+            moved: changes of weights in it, by layer, as :meth:`perturb_weights` gave them.
             u: (B, o), change of the network's output.
             gen: source of randomness.
         """

@@ -23,6 +23,8 @@ class FDFA(Aligning, name="fdfa"):
         per_layer: a probe for every layer instead of one that is shared.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
         step: size of the change in a difference.
+        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
+            change goes to B's device as an update, which coarse or noisy devices lose or drown.
         feedback: the pathway; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
@@ -38,19 +40,22 @@ class FDFA(Aligning, name="fdfa"):
         per_layer: bool = False,
         by: By = "tangent",
         step: float = 0.01,
+        program: int = 0,
         feedback: Feedback | str = "dense",
         error: Format | str = "raw",
     ) -> None:
-        super().__init__(space=space, per_layer=per_layer, by=by, step=step, window=1, feedback=feedback, error=error)
+        super().__init__(
+            space=space, per_layer=per_layer, by=by, step=step, window=1, program=program, feedback=feedback,
+            error=error,
+        )  # fmt: skip
         if not 0 < alpha <= 1:
             raise NeurofaError(f"got fdfa(alpha={alpha}); expected above 0 and at most 1; 0.01 is the default")
         self.alpha, self.zero = alpha, zero
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         super()._bind(plan, gen)
-        matrix = self.feedback.matrix()
-        if self.zero and matrix is not None:
-            matrix.program(torch.zeros_like(self.b), gen)
+        if self.zero:
+            self.begin_at(torch.zeros_like(self.b), gen)
 
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
         return b.lerp(estimate, self.alpha)

@@ -47,31 +47,30 @@ class ForwardGradient(Rule, name="forward_gradient"):
         self.probe = Probe(by, step, per_layer)
         self._found: dict[str, tuple[Tensor, Tensor]] = {}
         self._moved: dict[str, tuple[Params, Tensor]] = {}
-        self._drawn: dict[str, Params] = {}
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         self._hidden = {site.name for site in plan.hidden}
 
-    def perturb(self, name: str, layer: Layer, view: LocalView, gen: torch.Generator | None) -> Tensor | None:
+    def perturb(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Tensor | None:
         if self.space == "weight" or name not in self._hidden:
             return None
         return torch.randn(view.y.shape, generator=gen, device=view.y.device, dtype=view.y.dtype)
 
-    def perturb_weights(self, name: str, view: LocalView, gen: torch.Generator | None) -> Params:
+    def perturb_weights(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Params:
         if self.space != "weight":
             return {}
-        self._drawn[name] = {
+        return {
             key: torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
             for key, weight in view.params.items()
         }
-        return self._drawn[name]
 
-    def sense(self, changes: dict[str, Tensor], u: Tensor, gen: torch.Generator | None) -> None:
-        for name, change in changes.items():
-            self._found[name] = change, u
-        for name, drawn in self._drawn.items():
-            self._moved[name] = drawn, u
-        self._drawn = {}
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
+        self._found |= {name: (change, u) for name, change in added.items()}
+        self._moved |= {name: (change, u) for name, change in moved.items()}
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._error = self.encoder.quantize(teaching.error, gen)

@@ -34,6 +34,8 @@ class GrAPE2025(Aligning, name="grape2025"):
         per_layer: a probe for every layer instead of one that is shared.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
         step: size of the change in a difference.
+        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
+            change goes to B's device as an update, which coarse or noisy devices lose or drown.
         feedback: the pathway at the start; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
@@ -53,12 +55,14 @@ class GrAPE2025(Aligning, name="grape2025"):
         per_layer: bool = False,
         by: By = "tangent",
         step: float = 0.01,
+        program: int = 0,
         feedback: Feedback | str = "dense(distribution=normal)",
         error: Format | str = "raw",
     ) -> None:
         super().__init__(
-            space=space, per_layer=per_layer, by=by, step=step, window=window, feedback=feedback, error=error
-        )
+            space=space, per_layer=per_layer, by=by, step=step, window=window, program=program, feedback=feedback,
+            error=error,
+        )  # fmt: skip
         if not 0 < eta <= 0.5 or not 0 < decay <= 1:
             raise NeurofaError(
                 f"got grape2025(eta={eta}, decay={decay}); expected eta above 0 and at most 0.5 (beyond, rows change"
@@ -99,12 +103,14 @@ class GrAPE2026(Aligning, name="grape2026"):
     Args:
         eta: step, above 0.
         calibrate: steps from one step of backpropagation to the next (T epochs in the text); 0: none. Such a step
-            reads the weights of other layers.
+            sends errors through the weights of other layers: the rule is then not local.
         window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
         space: what is perturbed: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
         per_layer: a probe for every layer instead of one that is shared.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
         step: size of the change in a difference.
+        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
+            change goes to B's device as an update, which coarse or noisy devices lose or drown.
         feedback: the pathway at the start; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
@@ -121,23 +127,25 @@ class GrAPE2026(Aligning, name="grape2026"):
         per_layer: bool = False,
         by: By = "tangent",
         step: float = 0.01,
+        program: int = 0,
         feedback: Feedback | str = "dense(distribution=normal)",
         error: Format | str = "raw",
     ) -> None:
         super().__init__(
-            space=space, per_layer=per_layer, by=by, step=step, window=window, feedback=feedback, error=error
-        )
+            space=space, per_layer=per_layer, by=by, step=step, window=window, program=program, feedback=feedback,
+            error=error,
+        )  # fmt: skip
         if not eta > 0:
             raise NeurofaError(f"got grape2026(eta={eta}); expected a positive number; 0.01 is the default")
         if calibrate < 0:
             raise NeurofaError(f"got grape2026(calibrate={calibrate}); expected 0 or more steps; 0 is none")
         self.eta, self.calibrate = eta, calibrate
+        if calibrate:
+            self.local, self.transports = False, "weights"  # type: ignore[misc]
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         super()._bind(plan, gen)
-        matrix = self.feedback.matrix()
-        if matrix is not None:
-            matrix.program(_unit(self.b), gen)
+        self.begin_at(_unit(self.b), gen)
 
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
         return turn(b, estimate, cosines(b, estimate), self.eta)

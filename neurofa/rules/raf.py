@@ -23,7 +23,8 @@ class RAF(LowRankChained, name="raf"):
 
     Both factors take the optimizer's steps; matching decay set there is what lets Q forget its start. Oja's rule needs
     small steps: with plain SGD, lr times ``oja`` times the leading eigenvalue of C/B has to stay below 1; an optimizer
-    that scales each step (Adam), as in the paper's code, does not care.
+    that scales each step (Adam), as in the paper's code, does not care. On a pulsed device with unequal steps a large
+    ``oja`` costs P more in noise than it gains: take less there.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.

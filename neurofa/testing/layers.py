@@ -95,6 +95,34 @@ def _matches_autograd(training: bool, own: bool) -> Check:
     return check
 
 
+def _tangent_is_the_adjoint(training: bool) -> Check:
+    def check(name: str) -> None:
+        for case, layer, x in _cases(name, training=training):
+            view = _view(layer, x, own=True)
+            directions, below = vjp(layer, view)
+            if (error := view.error) is None:
+                raise AssertionError("a view without an error")
+            gen = generator(4, "changes")
+            dot = torch.randn(x.shape, generator=gen, dtype=x.dtype)
+            moved = {k: torch.randn(w.shape, generator=gen, dtype=w.dtype) for k, w in view.params.items()}
+            by_weights = sum((directions[k] * moved[k]).sum() for k in moved)
+            for what, given, change, wanted in (
+                ("input", dot, {}, (below * dot).sum()),
+                ("weights", None, moved, by_weights),
+                ("both", dot, moved, (below * dot).sum() + by_weights),
+            ):
+                if given is None and not change:
+                    continue
+                with torch.no_grad():
+                    got = layer.tangent(view, given, change)
+                require(got.shape == error.shape, f"{case}: shape {tuple(got.shape)}")
+                close((got * error).sum(), torch.as_tensor(wanted), f"{case}: change by {what}", 1e-9)
+
+    where = "training" if training else "evaluation"
+    check.__doc__ = f"The forward-mode derivative is the adjoint of the vector-Jacobian product, in {where} mode."
+    return check
+
+
 def forward_is_pure(name: str) -> None:
     """Computing twice gives the same; input, weights and buffers stay as they were."""
     for case, layer, x in _cases(name, training=True):
@@ -191,6 +219,7 @@ def layer_checks() -> list[tuple[str, Check]]:
         for own in (True, False):
             mode, weights = "training" if training else "evaluation", "own" if own else "copied"
             named.append((f"matches_autograd_in_{mode}_with_{weights}_weights", _matches_autograd(training, own)))
+        named.append((f"tangent_is_the_adjoint_in_{mode}", _tangent_is_the_adjoint(training)))
     return named
 
 

@@ -16,7 +16,7 @@ from neurofa.loss import CrossEntropy
 from neurofa.network import Network
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
-from neurofa.rule import Rule, Teaching
+from neurofa.rule import Rule, taught
 from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
@@ -108,8 +108,7 @@ def bp_equals_autograd(name: str) -> None:
         rule.bind(network.plan(), generator(0, "feedback"))
         gen = generator(0, "step")
         tick = record(network, rule, x, gen)
-        outcome = CrossEntropy().outcome(tick.y, labels)
-        found = collect(network, rule, tick, Teaching(outcome.error, outcome.target), gen).directions
+        found = collect(network, rule, tick, taught(CrossEntropy(), tick.y, labels)[1], gen).directions
         # in double precision on the other side: rounding there would move a ReLU across zero now and then
         plain = network.module().double()
         with torch.enable_grad():

@@ -11,7 +11,7 @@ from neurofa.audit import TRANSPORTS, audit
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
-from neurofa.rule import Rule, Teaching
+from neurofa.rule import Rule, Teaching, taught
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
 
 
@@ -88,8 +88,7 @@ def works_in_float64(name: str) -> None:
     x = x.double()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    outcome = ours.loss.outcome(tick.y, labels)
-    credit = collect(ours.network, ours.rule, tick, Teaching(outcome.error, outcome.target), gen)
+    credit = collect(ours.network, ours.rule, tick, taught(ours.loss, tick.y, labels)[1], gen)
     found = {"output": tick.y, **{f"error at {k}": v for k, v in credit.errors.items()}}
     found |= {f"{k} of {n}": v for n, d in credit.directions.items() for k, v in d.items()}
     for what, value in found.items():
@@ -171,7 +170,8 @@ def zero_error_gives_no_update(name: str) -> None:
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
     target = ours.loss.outcome(tick.y, labels).target
-    credit = collect(ours.network, ours.rule, tick, Teaching(torch.zeros_like(tick.y), target), gen)
+    nothing = Teaching(torch.zeros_like(tick.y), target, judge=torch.zeros_like)
+    credit = collect(ours.network, ours.rule, tick, nothing, gen)
     for group, what in ((credit.directions, "weight"), (credit.plastic, "pathway")):
         for layer, found in group.items():
             for key, direction in found.items():

@@ -33,12 +33,13 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("rule", "brsf", "accumulation_equals_one_batch"): NOISE,
     ("rule", "weight_mirror", "accumulation_equals_one_batch"): NOISE,
     ("rule", "raf", "accumulation_equals_one_batch"): POOLED,
+    ("rule", "draf", "accumulation_equals_one_batch"): POOLED,
     ("rule", "raf", "zero_error_gives_no_update"): "beside the readout the subspace follows the targets",
     ("rule", "ldfa_normative", "zero_error_gives_no_update"): "its factors follow the weights, whatever the error",
     ("feedback", "pooled", "slices_fit"): "one row a channel, which all its positions receive",
     **{
         ("rule", name, "accumulation_equals_one_batch"): NOISE
-        for name in ("fdfa", "grape2025", "grape2026", "forward_gradient")
+        for name in ("fdfa", "grape2025", "grape2026", "forward_gradient", "local_loss")
     },
     **{
         ("feedback", name, "serves_chained_rules"): PROJECTION

@@ -138,9 +138,17 @@ class Biased(Dense):
         return plain
 
 
+class Sideways(Dense):
+    """A forward-mode derivative that is one per cent too large."""
+
+    def tangent(self, view, dot, moved):
+        return super().tangent(view, dot, moved) * 1.01
+
+
 @pytest.mark.parametrize(
     ("part", "check"),
     [
+        (Sideways, "tangent_is_the_adjoint_in_training"),
         (Doubled, "matches_autograd_in_training_with_own_weights"),
         (InPlace, "forward_is_pure"),
         (Transporting, "returns_through_other_weights"),

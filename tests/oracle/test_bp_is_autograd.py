@@ -9,7 +9,7 @@ from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.credit import assign
 from neurofa.layer import Outer
 from neurofa.randomness import generator
-from neurofa.rule import Teaching
+from neurofa.rule import taught
 
 NETWORKS = {
     "mlp": ("mlp(hidden=[30, 20])", (20,)),
@@ -31,14 +31,13 @@ def directions(network: Network, rule_spec: str, x: torch.Tensor, labels: torch.
     tick = network.step(
         x, gen=gen, returns=(lambda n, p: rule.returns(n, p, gen)) if rule.chained else None, below=rule.chained
     )
-    outcome = build("loss", "cross_entropy").outcome(tick.y, labels)
     found: dict[str, torch.Tensor] = {}
 
     def emit(name, layer, view, got):
         for key, value in got.items():
             found[f"{name}.{key}"] = value.dense() if isinstance(value, Outer) else value
 
-    assign(network, rule, tick, Teaching(outcome.error, outcome.target), emit, gen)
+    assign(network, rule, tick, taught(build("loss", "cross_entropy"), tick.y, labels)[1], emit, gen)
     return found
 
 

@@ -10,7 +10,7 @@ from neurofa.layer import LowRank, Outer
 from neurofa.low_rank import P, Q, along_p, along_q, oja, standardised
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
-from neurofa.rule import Teaching
+from neurofa.rule import taught
 from neurofa.rules.ldfa import truncated
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
@@ -33,8 +33,7 @@ def bound(rule, spec, shape, *, lr=0.1, seed=0):
 
 def credit_of(network, rule, learner, x, labels):
     tick = record(network, rule, x, generator(0))
-    outcome = learner.loss.outcome(tick.y, labels)
-    return collect(network, rule, tick, Teaching(outcome.error, outcome.target), generator(0))
+    return collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], generator(0))
 
 
 @pytest.mark.parametrize("rule", ["raf(rank=1000)", "ldfa_local(rank=1000)", "ldfa_normative(rank=1000)"])
@@ -56,6 +55,14 @@ def test_factors_of_the_weight_itself_are_bp(rule, spec, shape):
     for name, found in credit.directions.items():
         for key, direction in found.items():
             assert torch.allclose(direction, wanted[f"{name}.{key}"], atol=1e-9), (name, key)
+    # the control: other factors give other directions
+    top = made.plan.readout.name
+    factor = made.factor(top, Q + made.maps(top)[0])
+    factor.program(factor.weight.detach().flip(0))
+    lowest = made.plan.sites[0]
+    other = credit_of(network, made, learner, x, labels).directions[lowest.name]
+    key = next(iter(lowest.returning))
+    assert not torch.allclose(other[key], wanted[f"{lowest.name}.{key}"], atol=1e-6)
 
 
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
@@ -73,6 +80,13 @@ def test_raf_with_p_the_identity_is_kp(spec, shape):
     for name, layer in first.items():
         for key in layer.read():
             assert torch.allclose(layer.synapse(key).weight, second.layer(name).synapse(key).weight, atol=1e-10)
+    # the control: at rank 1 the same start goes elsewhere
+    third, _, narrow = bound("raf(rank=1)", spec, shape)
+    for _ in range(3):
+        narrow.step(x, labels)
+    lowest, key = next((n, k) for n, layer in first.items() for k in layer.returning)
+    ours, theirs = (n.layer(lowest).synapse(key).weight for n in (first, third))
+    assert not torch.allclose(ours, theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize(("spec", "shape"), SPECS)

@@ -1,0 +1,136 @@
+"""Direct restricted adaptive feedback: one error of low dimension goes to every layer at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.layer import Directions, LocalView, Outer, Params, Returns
+from neurofa.low_rank import drawn, oja, standardised
+from neurofa.network import Plan
+from neurofa.rule import Chained, Teaching
+from neurofa.synapses import Synapses
+
+BROADCASTS = ("penultimate", "transported", "output")
+
+
+class DRAF(Chained, name="draf"):
+    """Direct RAF: h_l receives (e P_l) Q_l^T, with P_l (m, r) by Oja on e and Q_l (n_l, r) by Kolen-Pollack.
+
+    dQ_l = h_l^T (e P_l), as if Q_l were the readout of h_l for the r components of e; dP_l = C P_l - P_l P_l^T C P_l
+    with C = Z^T Z / m, where Z is e without its mean and each element in units of its own standard deviation. C/B has
+    the trace 1, so that plain SGD is stable as long as lr times ``oja`` is below 1 (the authors' code leaves the 1/m
+    out: Adam does not see it).
+
+    The error e that is sent is, as in the authors' code, not that of the o outputs but the one at the output of the
+    last hidden layer (their 512 units). There it comes back through the weights W_L of the readout:
+
+    - ``penultimate``: the readout returns it through weights of its own, B_L, which learn with W_L as in kp. Every
+      update is then local; B_L turns to W_L as fast as decay lets it forget its start.
+    - ``transported``: it comes back through W_L itself, as in the authors' code. One layer's weights are then in the
+      updates of all others, and the rule is not local.
+    - ``output``: e is the error of the o outputs, and no weight is crossed; the rank is at most o.
+
+    The last hidden layer receives e itself but for ``output``; a network of one hidden layer has then no low rank.
+    P_l is drawn uniformly from +-1/sqrt(r), Q_l from +-sqrt(3/n_l), both times the feedback's gain.
+
+    Args:
+        rank: r, at least 1; at most the length of e.
+        broadcast: ``penultimate``, ``transported`` or ``output``, see above.
+        p: ``oja``, or ``fixed`` (Q alone learns).
+        q: ``kp`` or ``fixed`` (with p=fixed: direct feedback alignment of low rank).
+        oja: size of the steps of P in units of the learning rate.
+        feedback: distribution and device of the factors and of B_L.
+        error: number format of the output error before it is returned or sent.
+    """
+
+    source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3 (dRAF), as in the first author's code"
+
+    def __init__(
+        self,
+        *,
+        rank: int = 10,
+        broadcast: str = "penultimate",
+        p: str = "oja",
+        q: str = "kp",
+        oja: float = 1.0,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        if rank < 1:
+            raise NeurofaError(f"got draf(rank={rank}); expected at least 1; 10 is the default")
+        for option, got, known in (
+            ("broadcast", broadcast, BROADCASTS), ("p", p, ("oja", "fixed")), ("q", q, ("kp", "fixed")),
+        ):  # fmt: skip
+            if got not in known:
+                raise NeurofaError(f"got draf({option}={got}); expected {', '.join(known)}; choose one")
+        if not oja > 0:
+            raise NeurofaError(f"got draf(oja={oja}); expected a positive number; 1 is the default")
+        self.rank, self.broadcast, self.p, self.q, self.oja = rank, broadcast, p, q, oja
+        if broadcast == "output":
+            self.needs = frozenset()  # type: ignore[misc]
+        if broadcast == "transported":
+            self.local, self.transports = False, "weights"  # type: ignore[misc]
+        self._narrow: dict[str, Tensor] = {}
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        own = self.broadcast == "penultimate" and bool(plan.hidden)
+        super()._bind(replace(plan, sites=(plan.readout,) if own else ()), gen)
+        self.last = plan.hidden[-1].name if plan.hidden and self.chained else ""
+        served = [site for site in plan.hidden if site.name != self.last]
+        m = plan.hidden[-1].width if self.last else plan.outputs
+        rank = min(self.rank, m)
+        self.shapes = {site.name: site.out_shape for site in served}
+        self.ps, self.qs = nn.ModuleDict(), nn.ModuleDict()
+        for site in served:
+            self.ps[site.name] = drawn(self.feedback, (m, rank), rank, gen)
+            self.qs[site.name] = drawn(self.feedback, (site.width, rank), site.width / 3, gen)
+
+    def factor(self, which: str, name: str) -> Synapses:
+        """The factor ``p`` or ``q`` of one layer."""
+        found = (self.ps if which == "p" else self.qs)[name]
+        assert isinstance(found, Synapses)
+        return found
+
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
+        if name != self.plan.readout.name:
+            return None
+        return params if self.broadcast == "transported" else super().returns(name, params, gen)
+
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
+        self._noise = gen
+        if not self.chained:
+            self._sent = self.encoder.quantize(teaching.error, gen)
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
+        if name == self.last:
+            assert teaching.above is not None
+            self._sent = teaching.above.flatten(1)
+            return teaching.above
+        narrow = self._narrow[name] = self._sent @ self.factor("p", name).read(self._noise)
+        sent = narrow @ self.factor("q", name).read(self._noise).t()
+        return sent.view(-1, *self.shapes[name])
+
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
+        found: Directions = {key: directions[key] for key in self.beside(name) if key in directions}
+        if name not in self.shapes:
+            return found
+        if self.q == "kp":
+            found["q"] = Outer(view.y.flatten(1), self._narrow[name])
+        if self.p == "oja":
+            z = standardised(self._sent, each=True)
+            found["p"] = oja(self.factor("p", name).weight.detach(), z) * (self.oja / z.shape[1])
+        return found
+
+    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
+        found: dict[str, tuple[Synapses, slice | None]] = {k: (s, None) for k, s in self.beside(name).items()}
+        if name in self.shapes:
+            learning = (("p", self.p == "oja"), ("q", self.q == "kp"))
+            found |= {which: (self.factor(which, name), None) for which, learns in learning if learns}
+        return found

@@ -1,0 +1,110 @@
+"""Forward gradients along a good guess: the gradient of a local loss instead of a random direction."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.heads import Headed
+from neurofa.layer import Directions, Layer, LocalView, Params
+from neurofa.probe import By, Probe
+from neurofa.replay import dense
+from neurofa.rule import Teaching
+
+TINY = 1e-14
+
+
+class LocalGuess(Headed, name="local_guess"):
+    """Layers move along the gradient G of their local loss, as far as the global loss changes along it: (dL . G) G.
+
+    One probe measures what the guesses do to the output, u; nothing is sent back. ``activity``: G_l is the local
+    gradient at h_l of each sample, at length 1; the layer receives (e . u) G_l and works it into its weights.
+    ``weight``: G_l is the local gradient of the layer's weights over the batch, at length 1, and they learn
+    (sum_i e_i . u_i) G_l. The readout learns from e. With the probe shared, dL . G is the sum over all layers.
+
+    In the space that is probed the product with the true gradient is (dL . G)^2, never negative; but it is no unbiased
+    gradient, and sees only what the guess shows.
+
+    Args:
+        space: ``activity`` or ``weight``.
+        groups: groups of channels, each with a local loss and a part of the head of its own; at most one a channel.
+        heads: ``learn`` (dA_l = e_l f_l^T, with the layer's learning rate) or ``fixed``.
+        per_layer: a probe for every layer instead of one that is shared.
+        by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
+        step: size of the change in a difference.
+        feedback: distribution and device of the heads A_l.
+        error: number format of the local errors, and of e before it meets the probe.
+    """
+
+    source = "Fournier, Rivaud, Belilovsky, Eickenberg and Oyallon 2023, ICML, arXiv 2306.06968 (linear heads)"
+
+    def __init__(
+        self,
+        *,
+        space: str = "activity",
+        groups: int = 1,
+        heads: str = "learn",
+        per_layer: bool = False,
+        by: By = "tangent",
+        step: float = 0.01,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+    ) -> None:
+        super().__init__(groups=groups, heads=heads, feedback=feedback, error=error)
+        if space not in ("activity", "weight"):
+            raise NeurofaError(f"got local_guess(space={space}); expected activity or weight; choose one")
+        self.space = space
+        self.probe = Probe(by, step, per_layer)
+        self._guesses: dict[str, Tensor] = {}
+        self._moved: dict[str, Params] = {}
+        self._changes: dict[str, Tensor] = {}
+
+    def _guess(self, name: str, teaching: Teaching, view: LocalView, gen: torch.Generator | None) -> Tensor:
+        """Gradient of the local loss at the layer's output, (B, *out_shape)."""
+        return self.spread(name, self.listen(name, teaching, view, gen).gradient())
+
+    def perturb(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Tensor | None:
+        if self.space == "weight" or name not in self.shapes:
+            return None
+        guess = self._guess(name, teaching, view, gen)
+        size = guess.flatten(1).norm(dim=1).add(TINY).view(-1, *[1] * (guess.dim() - 1))
+        self._guesses[name] = guess / size
+        return self._guesses[name]
+
+    def perturb_weights(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Params:
+        if self.space != "weight" or name not in self.shapes:
+            return {}
+        local = layer.localise(view.given(self._guess(name, teaching, view, gen)))
+        found = dense(layer.pullback(local))
+        size = torch.stack([d.norm() for d in found.values()]).norm() + TINY
+        self._moved[name] = {key: d / size for key, d in found.items()}
+        return self._moved[name]
+
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
+        self._changes |= dict.fromkeys((*added, *moved), u)
+
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
+        self._error = self.encoder.quantize(teaching.error, gen)
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
+        if self.space == "weight":
+            return teaching.error  # not used: the probe has measured the weights themselves
+        guess = self._guesses[name]
+        along = (self._error * self._changes[name]).sum(1)
+        return guess * along.view(-1, *[1] * (guess.dim() - 1))
+
+    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
+        return view if self.space == "weight" else layer.localise(view)
+
+    def update(self, name: str, layer: Layer, view: LocalView) -> Directions:
+        if self.space == "activity" or name not in self.shapes:
+            return layer.pullback(view)
+        along = (self._error * self._changes[name]).sum()
+        return {key: change * along for key, change in self._moved[name].items()}

@@ -1,0 +1,91 @@
+"""Greedy learning from local losses, by forward gradients or by the head's own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.heads import Headed, Heard
+from neurofa.network import Plan
+from neurofa.rule import Teaching
+from neurofa.synapses import Synapses
+
+GRADIENTS = ("forward", "exact", "random")
+
+
+class LocalLoss(Headed, name="local_loss"):
+    """Every layer descends the loss of its own auxiliary readout A_l; nothing passes between layers but activity.
+
+    With f_l the mean of h_l over positions and e_l the error of the local loss at A_l f_l, the layer receives
+
+    - ``forward``: (e_l . A_l u) u with u standard normal for every sample: an activity-perturbed forward gradient,
+      unbiased, that needs no transpose, not even the head's;
+    - ``exact``: e_l A_l, the gradient of the local loss;
+    - ``random``: e_l B_l with B_l fixed: feedback alignment inside the head.
+
+    It works the error into its weights by its own derivative. ``forward`` and ``groups`` are the text's LG-FG-A on
+    layers as they are: a layer (or ``Block``) is its block of layers, u is added where the head looks, behind the
+    activation (the text adds it before), and there are losses for groups of channels, but none for patches.
+
+    Args:
+        gradient: ``forward``, ``exact`` or ``random``, see above.
+        probes: independent u for every sample, whose estimates are averaged (``forward`` only).
+        groups: groups of channels, each with a loss and a part of the head of its own, at most one a channel: a forward
+            gradient has to find its way among the channels of one group only. None: 8 for ``forward``, else 1.
+        heads: ``learn`` (dA_l = e_l f_l^T, with the layer's learning rate) or ``fixed``.
+        feedback: distribution and device of the heads A_l, and of B_l.
+        error: number format of the local errors.
+    """
+
+    source = "Ren, Kornblith, Liao and Hinton 2023, ICLR, arXiv 2210.03310 (forward; without its LocalMixer network)"
+
+    def __init__(
+        self,
+        *,
+        gradient: str = "forward",
+        probes: int = 1,
+        groups: int | None = None,
+        heads: str = "learn",
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+    ) -> None:
+        chosen = (8 if gradient == "forward" else 1) if groups is None else groups
+        super().__init__(groups=chosen, heads=heads, feedback=feedback, error=error)
+        if gradient not in GRADIENTS:
+            raise NeurofaError(f"got local_loss(gradient={gradient}); expected {', '.join(GRADIENTS)}; choose one")
+        if probes < 1:
+            raise NeurofaError(f"got local_loss(probes={probes}); expected at least 1; 1 is the default")
+        self.gradient, self.probes = gradient, probes
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        self.backs = nn.ModuleDict()
+        if self.gradient == "random":
+            for name in self.shapes:
+                self.backs[name] = self.feedback.draw(tuple(self.head(name).weight.shape), gen)
+
+    def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
+        self._noise = gen
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
+        assert teaching.view is not None
+        heard = self.listen(name, teaching, teaching.view, self._noise)
+        if self.gradient == "forward":
+            return self.spread(name, self._forward(heard))
+        if self.gradient == "random":
+            back = self.backs[name]
+            assert isinstance(back, Synapses)
+            heard = Heard(heard.f, back.read(self._noise), heard.errors)
+        return self.spread(name, heard.gradient())
+
+    def _forward(self, heard: Heard) -> Tensor:
+        found = torch.zeros_like(heard.f)
+        for _ in range(self.probes):
+            u = torch.randn(found.shape, generator=self._noise, device=found.device, dtype=found.dtype)
+            changes = u.tensor_split(len(heard.errors), 1)
+            parts = zip(heard.parts(), changes, strict=True)
+            found += torch.cat([(e * (v @ a.t())).sum(1, keepdim=True) * v for (_, a, e), v in parts], 1)
+        return found / self.probes
