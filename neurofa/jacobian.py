@@ -19,7 +19,7 @@ from neurofa.learner import Learner
 from neurofa.network import Network, Tick
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, preserved, record, with_own_transposes
-from neurofa.rule import Rule, Teaching
+from neurofa.rule import Rule, Teaching, taught
 from neurofa.spectra import NONE, cosine, mean_cosine
 
 
@@ -151,7 +151,6 @@ def _both(learner: Learner, x: Tensor, target: Tensor, gen: torch.Generator) -> 
     """One tick, and what the rule and what backpropagation make of it."""
     network, rule = learner.network, learner.rule
     tick = record(network, rule, x, gen)
-    outcome = learner.loss.outcome(tick.y, target)
-    teaching = Teaching(outcome.error, outcome.target)
+    _, teaching = taught(learner.loss, tick.y, target)
     ours = collect(network, rule, tick, teaching, gen)
     return tick, ours, shadow(network, tick, teaching, rule)

@@ -98,6 +98,21 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         self.encoder: Format = build("format", error)
         self.gen: torch.Generator | None = None
 
+    def calibrate_every(self, steps: int) -> None:
+        """Let a step of backpropagation take the rule's place every so many steps: the rule is then not local.
+
+        Args:
+            steps: from one to the next; 0: never.
+
+        Raises:
+            NeurofaError: a negative number.
+        """
+        if steps < 0:
+            raise NeurofaError(f"got {self.name}(calibrate={steps}); expected 0 or more steps; 0 is none")
+        self.calibrate = steps
+        if steps:
+            self.local, self.transports = False, "weights"  # type: ignore[misc]
+
     @property
     def chained(self) -> bool:
         """Whether errors go from layer to layer."""

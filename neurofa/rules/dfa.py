@@ -20,15 +20,23 @@ class DFA(Direct, name="dfa"):
         feedback: the pathway.
         error: number format of e before it enters the pathway (``sign``, ``ternary``, ``uniform(bits=4)``).
         frozen: names of hidden layers that do not learn (a control: what are they worth?); None: none.
+        calibrate: steps from one step of backpropagation to the next (a control of grape2026); 0: none. With such steps
+            the rule is not local.
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
 
     def __init__(
-        self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", frozen: list[str] | None = None
+        self,
+        *,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+        frozen: list[str] | None = None,
+        calibrate: int = 0,
     ) -> None:
         super().__init__(feedback=feedback, error=error)
         self.frozen = frozenset(frozen or ())
+        self.calibrate_every(calibrate)
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         names = [site.name for site in plan.hidden]

@@ -137,11 +137,8 @@ class GrAPE2026(Aligning, name="grape2026"):
         )  # fmt: skip
         if not eta > 0:
             raise NeurofaError(f"got grape2026(eta={eta}); expected a positive number; 0.01 is the default")
-        if calibrate < 0:
-            raise NeurofaError(f"got grape2026(calibrate={calibrate}); expected 0 or more steps; 0 is none")
-        self.eta, self.calibrate = eta, calibrate
-        if calibrate:
-            self.local, self.transports = False, "weights"  # type: ignore[misc]
+        self.eta = eta
+        self.calibrate_every(calibrate)
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         super()._bind(plan, gen)

@@ -254,3 +254,14 @@ def test_networks_that_do_not_fit_together_are_refused():
         Network([Dense(4, 3), Flatten()], (4,))
     with pytest.raises(NeurofaError, match="expected a vector"):
         Network([Dense(4, 3)], (5, 4))
+
+
+def test_frozen_layers_do_not_learn_and_unknown_ones_are_refused():
+    network = build("network", "mlp(hidden=[6, 5])", input_shape=(4,), outputs=3, seed=0)
+    learner = Learner(network, "dfa(frozen=[dense0])", optimizer=torch.optim.SGD(network.parameters(), lr=0.5))
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    learner.step(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3)
+    moved = {k.split(".")[1] for k, v in network.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"dense1", "dense2"}
+    with pytest.raises(NeurofaError, match=r"got dfa\(frozen=\[dense2\]\); expected some of dense0, dense1"):
+        Learner(network, "dfa(frozen=[dense2])", optimizer=torch.optim.SGD(network.parameters(), lr=0.5))

@@ -25,6 +25,7 @@ def test_only_the_controls_that_read_weights_are_not_local_by_default():
     [
         ("grape2026", True),
         ("grape2026(calibrate=3)", False),
+        ("dfa(calibrate=3)", False),
         ("ldfa_local(init=svd)", False),
         ("local_loss(gradient=exact)", True),
         ("local_loss(gradient=random, groups=2)", True),
