@@ -24,6 +24,7 @@ from neurofa.layer import Layer, LocalView
 from neurofa.network import Plan
 from neurofa.probe import By, Probe
 from neurofa.rule import Direct
+from neurofa.work import At, Item
 
 SPACES = ("activity", "weight", "smaller")
 
@@ -127,6 +128,22 @@ class Aligning(Direct, ABC):
         Returns:
             (m, o).
         """
+
+    def probed(self, name: str) -> tuple[bool, bool]:
+        return name in self.feedback.slices, False
+
+    def work_at(self, at: At) -> list[Item]:
+        if at.name not in self.feedback.slices:
+            return super().work_at(at)
+        part = self.feedback.slices[at.name]
+        rows = part.stop - part.start
+        found = [*super().work_at(at), Item("adaptation", 2 * at.batch * rows * at.outputs)]
+        site = next(site for site in self.plan.sites if site.name == at.name)
+        if site.elementwise and rows == at.width:
+            numbers = sum(m.n_in * m.n_out for m in at.work.maps)
+            if self.space == "weight" or (self.space == "smaller" and numbers < at.width):
+                found.append(Item("passes", 2 * at.work.affine))
+        return found
 
     def layers(self, b: Tensor) -> list[Tensor]:
         """The parts of a matrix (m, o) that belong to the layers, as views."""
