@@ -32,6 +32,8 @@ class Affine(Layer):
     """
 
     closed_form = True
+    groups: int = 1
+    """Groups of channels that do not mix."""
     arrays: Arrays | None = None
     """What the products of the weights go through; None: exact products."""
 
@@ -202,7 +204,8 @@ class Affine(Layer):
         rows = math.prod(self.out_shape(torch.Size(shape))) // self.channels
         # convolutions leave factors to devices that ask for them
         factored = len(self.weight_shape) == 2 or self.synapse("weight").device.factored
-        own = Map("weight", rows, self.fan_in, self.channels, sends, factored and self.factors("weight"))
+        factored = factored and self.factors("weight")
+        own = Map("weight", rows, self.fan_in, self.channels, sends, self.groups, factored)
         return Work((own,), kept=self.activation.needs_input)
 
     def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:

@@ -46,6 +46,8 @@ class Map:
     """Outputs of one vector."""
     sends: bool
     """Whether the error at its output is sent on to its input."""
+    groups: int = 1
+    """Groups of channels that do not mix; ``n_in`` is that of one."""
     factored: bool = False
     """Whether its direction comes in factors, which are multiplied wherever it is used."""
 

@@ -146,8 +146,11 @@ class GrAPE2026(Aligning, name="grape2026"):
             matrix.program(_unit(self.b), gen)
 
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
-        turn = _unit(estimate) - cosines(b, estimate) * _unit(b)
-        return _unit(b + self.eta * turn / b.norm(dim=1, keepdim=True).clamp_min(1e-30))
+        # B + eta (g/|g| - c B/|B|)/|B| with one factor a row for each of the two matrices: fewer passes over them
+        length, reach = (m.norm(dim=1, keepdim=True).clamp_min(1e-30) for m in (b, estimate))
+        step = self.eta / length
+        cos = torch.linalg.vecdot(b, estimate).unsqueeze(1) / length / reach
+        return _unit(torch.addcmul(b * (1 - step * cos / length), estimate, step / reach))
 
 
 def _unit(rows: Tensor) -> Tensor:
