@@ -38,7 +38,12 @@ class Outer(NamedTuple):
 
     def dense(self) -> Tensor:
         """The direction as one tensor, (n_out, n_in)."""
-        return self.left.t() @ self.right
+        return (self.right.t() @ self.left).t() if self.tall else self.left.t() @ self.right
+
+    @property
+    def tall(self) -> bool:
+        """Whether it is so much higher than wide that the product of its transpose is the faster one on the CPU."""
+        return self.left.shape[1] > 16 * self.right.shape[1]
 
 
 class LowRank(NamedTuple):
