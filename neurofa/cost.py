@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class Cost:
             yield from items
 
 
-def cost(learner: Learner, *, batch_size: int) -> Cost:
+def cost(learner: Learner, *, batch_size: int, held: bool = True) -> Cost:
     """Count the matrix products of a step, and the memory that it holds.
 
     Nothing is run: layers tell their maps (:meth:`~neurofa.layer.Layer.work`), the feedback its projection
@@ -69,6 +70,7 @@ def cost(learner: Learner, *, batch_size: int) -> Cost:
     Args:
         learner: network, rule and optimizer.
         batch_size: samples in a step.
+        held: count the memory too.
 
     Raises:
         NeurofaError: a layer cannot tell its products.
@@ -80,7 +82,8 @@ def cost(learner: Learner, *, batch_size: int) -> Cost:
         bp.bind(network.plan(chained=True), generator(0, "calibration"))
         other = Cost(bp.name, batch_size, _items(network, bp, batch_size), {})
     items = _items(network, rule, batch_size)
-    return Cost(rule.name, batch_size, items, memory(learner, batch_size), other, rule.calibrate)
+    found = memory(learner, batch_size) if held else {}
+    return Cost(rule.name, batch_size, items, found, other, rule.calibrate)
 
 
 def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ...]]:
@@ -98,7 +101,7 @@ def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ..
         if isinstance(layer, Carrier) or not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest
-        width = _width(network, name)
+        width = math.prod(network.shapes[name])
         at = At(name, batch, width, network.outputs, work, readout, rule.chained and not lowest)
         items += rule.work_at(at)
         if readout and at.sends and not work.closed and rule.encoder.name != "raw":
@@ -115,13 +118,6 @@ def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
         works[name] = layer.work((batch, *shape), sends=rule.chained and learns_below)
         shape, learns_below = network.shapes[name], learns_below or bool(layer.synapses)
     return works
-
-
-def _width(network: Network, name: str) -> int:
-    size = 1
-    for n in network.shapes[name]:
-        size *= n
-    return size
 
 
 def _probes(network: Network, rule: Rule, works: dict[str, Work]) -> Iterator[tuple[str, int]]:

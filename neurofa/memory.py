@@ -55,11 +55,13 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
     # costs half a second
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    # once: forward weights in the place of return weights are known by identity
+    stored = {name: layer.stored() for name, layer in network.items()}
     back: dict[str, Returns | None] = {}
     if rule.chained:
         with preserved(network, rule):
             gen = generator(0, "memory")
-            back = {name: rule.returns(name, layer.stored(), gen) for name, layer in network.items() if layer.synapses}
+            back = {name: rule.returns(name, weights, gen) for name, weights in stored.items() if weights}
     kept: list[Tensor] = []
     weights: list[Tensor] = []
 
@@ -72,9 +74,8 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
         x = torch.empty((batch, *network.input_shape), dtype=some.dtype, device=some.device)
         below = False
         for name, layer in network.items():
-            stored = layer.stored()
-            params = {key: torch.empty_like(w) for key, w in stored.items()}
-            returns = _fakes(back.get(name), stored, params)
+            params = {key: torch.empty_like(w) for key, w in stored[name].items()}
+            returns = _fakes(back.get(name), stored[name], params)
             state = layer.start(x, None)
             y, after, _ = layer.record(params, x, state, returns, rule.chained and below)
             weights += [*params.values(), *_flat(returns), *layer.buffers()]

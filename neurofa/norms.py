@@ -48,7 +48,7 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
 
     @abstractmethod
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Error at ``a``, and the directions of gain and shift (None when not affine)."""
+        """Error at ``a``, and the directions of gain and shift (None without a gain)."""
 
     def absorb(self, kept: State) -> None:
         """Update running statistics; default: none."""
@@ -100,7 +100,7 @@ class BatchNorm(Norm, name="batch"):
             kept.get("invstd"),
             trained,
             self.eps,
-            [True, self.affine, self.affine],
+            [True, gain is not None, gain is not None],
         )
         return d, d_gain, d_shift
 
@@ -147,7 +147,7 @@ class LayerNorm(Norm, name="layer"):
             c,
             a[0, 0].numel(),
             1,
-            [True, self.affine, self.affine],
+            [True, gain is not None, gain is not None],
         )
         return d, d_gain, d_shift
 

@@ -58,7 +58,7 @@ def cost(
     about = {
         "rule": rule, "network": network, "data": data, "batch_size": batch_size, "optimizer": optimizer,
         **_described(ours), "baseline": {"rule": BASELINE, **_described(bp)}, "ratio": ours.flop / bp.flop,
-        "layers": {name: _phases(items) for name, items in ours.items.items() if name},
+        "layers": {name or "all together": _phases(items) for name, items in ours.items.items()},
     }  # fmt: skip
     if json:
         import json as encoder

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hwmodels.registry import build, options, parts
 from neurofa.layer import Carrier, Layer, LocalView, vjp
 from neurofa.randomness import generator
 from neurofa.replay import dense
+from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, close, require, run_all, same, snapshot
+from neurofa.traced import traced
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
 """Shapes of one sample that are tried: a vector, an image, and tokens where vectors are taken."""
@@ -93,6 +97,47 @@ def _matches_autograd(training: bool, own: bool) -> Check:
     where = "training" if training else "evaluation"
     check.__doc__ = f"Directions and returned error equal the vector-Jacobian product, in {where} mode."
     return check
+
+
+def tells_its_products(name: str) -> None:
+    """To the FLOP, what a layer tells of its pass and of its tangent is what torch counts of them."""
+    for case, layer, x in _cases(name, training=True):
+        work = layer.work(tuple(x.shape), sends=True)
+        traces = traced(layer, tuple(x.shape), sends=True)
+        told = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in work.maps]
+        seen = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in traces.maps]
+        require(told == seen, f"{case}: told {told}, seen {seen}")
+        view = _view(layer, x, own=True)
+        with torch.no_grad(), Counted() as counted:
+            layer.compute(view.params, x, view.before)
+        require(work.forward == counted.flop, f"{case}: told {work.forward} FLOP, counted {counted.flop}")
+        for moved in ({}, view.params):
+            with torch.no_grad(), Counted() as counted:
+                layer.tangent(view, x, moved)
+            flop = layer.tangent_flop(work, frozenset(moved), dot=True)
+            require(flop == counted.flop, f"{case}: told {flop} FLOP of a tangent, counted {counted.flop}")
+
+
+@torch.no_grad()
+def tangent_is_forward_mode(name: str) -> None:
+    """Changes of input, of weights, and of both reach the output as torch's forward-mode derivative says."""
+    for case, layer, x in _cases(name, training=True):
+        view, gen = _view(layer, x, own=True), generator(3, "tangent")
+        dot = torch.randn(x.shape, generator=gen, dtype=x.dtype)
+        moved = {k: torch.randn(w.shape, generator=gen, dtype=w.dtype) for k, w in view.params.items()}
+        for change, weights in ((dot, {}), (None, moved), (dot, moved)):
+            if change is None and not weights:
+                continue
+            start = torch.zeros_like(x) if change is None else change
+            at = {key: view.params[key] for key in weights}
+
+            def around(x: Tensor, changed: dict[str, Tensor], layer: Layer = layer, view: LocalView = view) -> Tensor:
+                return layer.compute(dict(view.params) | changed, x, view.before)[0]
+
+            with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+                warnings.simplefilter("ignore", DeprecationWarning)
+                theirs: Tensor = torch.func.jvp(around, (x, at), (start, weights))[1]
+            close(layer.tangent(view, change, weights), theirs, f"{case}: tangent", 1e-10)
 
 
 def forward_is_pure(name: str) -> None:
@@ -184,7 +229,7 @@ def layer_checks() -> list[tuple[str, Check]]:
     """All checks of a layer, by name."""
     plain: list[Check] = [
         forward_is_pure, learning_is_pure, returns_through_other_weights, module_is_the_same_map, state_persists,
-        one_sample_is_enough,
+        one_sample_is_enough, tells_its_products, tangent_is_forward_mode,
     ]  # fmt: skip
     named = [(check.__name__, check) for check in plain]
     for training in (True, False):
