@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Points = Sequence[tuple[float, float]]
 
@@ -42,16 +46,16 @@ def flop_chart(
     left.legend(fontsize=8, frameon=False)
     left.grid(alpha=0.25)
     names = list(dict.fromkeys(phase for found in phases.values() for phase in found))
-    at = list(range(len(phases)))[::-1]
+    rows = list(range(len(phases)))[::-1]
     below = [0.0] * len(phases)
     for index, phase in enumerate(names):
         widths = [found.get(phase, 0.0) for found in phases.values()]
         if any(widths):
-            right.barh(at, widths, left=below, color=f"C{index + 4}", label=phase, height=0.6)
+            right.barh(rows, widths, left=below, color=f"C{index + 4}", label=phase, height=0.6)
             below = [b + w for b, w in zip(below, widths, strict=True)]
-    for y, total in zip(at, below, strict=True):
+    for y, total in zip(rows, below, strict=True):
         right.text(total + 0.01, y, f"{total:.2f}", va="center", fontsize=8)
-    right.set_yticks(at, list(phases))
+    right.set_yticks(rows, list(phases))
     right.set_xlim(0, 1.15 * max(below))
     right.set_xlabel("share of bp's total")
     right.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
@@ -61,12 +65,12 @@ def flop_chart(
     _write(path, figure)
 
 
-def time_chart(path: Path, lines: Sequence[Mapping[str, object]], *, title: str) -> None:
+def time_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """Time beside FLOP, both over bp's, a line a network and method.
 
     Args:
         path: of the PNG.
-        lines: with ``method``, ``network``, ``flop/bp``, ``wall/bp`` and ``cpu/bp``.
+        lines: with ``method``, ``size`` (of the network), ``flop/bp``, ``wall/bp`` and ``cpu/bp``.
         title: above the picture.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -82,7 +86,7 @@ def time_chart(path: Path, lines: Sequence[Mapping[str, object]], *, title: str)
     ):  # fmt: skip
         axes.plot([line[key] for line in lines], at, marker, color=colour, markersize=5, label=label)
     axes.axvline(1, color="0.4", linestyle="--", linewidth=1)
-    axes.set_yticks(at, [f"{line['method']}, {line['network']}" for line in lines], fontsize=8)
+    axes.set_yticks(at, [f"{line['method']}, {line['size']}" for line in lines], fontsize=8)
     axes.set_xlabel("a step over one of bp")
     axes.grid(axis="x", alpha=0.25)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
@@ -91,7 +95,7 @@ def time_chart(path: Path, lines: Sequence[Mapping[str, object]], *, title: str)
     _write(path, figure)
 
 
-def _write(path: Path, figure: object) -> None:
+def _write(path: Path, figure: Figure) -> None:
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)  # type: ignore[attr-defined]
+    figure.savefig(picture, format="png", dpi=150)
     write_bytes(path, picture.getvalue())

@@ -15,6 +15,7 @@ from experiments.study import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from hwmodels.spec import parse
 from neurofa.cost import Cost, cost
 from neurofa.learner import Learner
 from neurofa.network import Network
@@ -111,9 +112,9 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         middle = sorted(self.ranks)[len(self.ranks) // 2]
         flop_chart(
             setup.folder / "count.png",
-            {rule: [(r["rank"], r["total/bp"]) for r in rows if r["rule"] == rule] for rule in RULES},  # type: ignore[misc]
+            {rule: [(r["rank"], r["total/bp"]) for r in rows if r["rule"] == rule] for rule in RULES},
             {
-                str(row["method"]): {k: v / bp.flop for k, v in row["phases"].items()}  # type: ignore[attr-defined]
+                str(row["method"]): {k: v / bp.flop for k, v in row["phases"].items()}
                 for row in rows
                 if row["rank"] in (None, middle)
             },
@@ -131,15 +132,15 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         sizes = [(self.network, self.batch)] + ([(PAPER, max(1, self.batch // 4))] if setup.full else [])
         rows = [row for network, batch in sizes for row in self._timed(network, batch)]
         found = Findings(rows=rows, pictures=["time.png"])
-        found.columns = ["rule", "rank", "batch", "wall ms", "wall/bp", "cpu/bp", "flop/bp", "time saved, %"]
+        found.columns = ["rule", "rank", "size", "batch", "wall ms", "wall/bp", "cpu/bp", "flop/bp", "time saved, %"]
         found.checks = [
-            above(f"{row['method']}, {row['network']}: wall time saved, %", float(str(row["time saved, %"])), 0)
+            above(f"{row['method']}, {row['size']}: wall time saved, %", float(str(row["time saved, %"])), 0)
             for row in rows
             if row["rank"]
         ]
         time_chart(
             setup.folder / "time.png", [row for row in rows if row["rank"]],
-            title=f"a step of vision transformers, {setup.threads} threads",
+            title=f"a step of a vision transformer, torch threads: {setup.threads}",
         )  # fmt: skip
         return found
 
@@ -152,12 +153,14 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
             times, _ = measure(steps, seconds=self.seconds, device=torch.device("cpu"), clock=clock)
             medians[clock] = {name: statistics.median(found) for name, found in times.items()}
         flop = {name: _counted(spec, network, batch).flop for name, spec in specs.items()}
-        rows: list[Record] = []
+        options, rows = parse(network).options, list[Record]()
+        size = ", ".join(f"{key} {options[key]}" for key in ("width", "depth") if key in options) or network
         for name, (rule, rank) in methods.items():
             ratio = {clock: found[name] / found["bp"] for clock, found in medians.items()}
             rows.append(
                 {
-                    "part": "time", "method": name, "rule": rule, "rank": rank, "network": network, "batch": batch,
+                    "part": "time", "method": name, "rule": rule, "rank": rank, "network": network, "size": size,
+                    "batch": batch,
                     "wall ms": 1e3 * medians["wall"][name], "wall/bp": ratio["wall"], "cpu/bp": ratio["cpu"],
                     "flop/bp": flop[name] / flop["bp"], "time saved, %": 100 * (1 - ratio["wall"]),
                 }

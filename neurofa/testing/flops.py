@@ -12,7 +12,7 @@ from torch.utils.flop_counter import flop_registry
 aten = torch.ops.aten
 
 
-class Counted(TorchDispatchMode):
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the FLOP of every product that runs inside it, by the formulas of ``torch.utils.flop_counter``.
 
     Torch's ``FlopCounterMode`` itself cannot be used: it watches modules by hooks that ``torch.autograd.grad``, with
@@ -21,7 +21,7 @@ class Counted(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flop = 0
         self.formulas: dict[Any, Callable[..., int]] = dict(flop_registry)
         for name, leading in (("", 3), ("_backward", 4)):
