@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from experiments.benchmarks._measure import Step, load_average, machine, measure, torch_threads
+from experiments.benchmarks._measure import CLOCKS, Step, load_average, machine, measure, torch_threads
 from experiments.benchmarks._memory import peak_of_method
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered, kind_of_parts
@@ -34,6 +34,8 @@ class Case:
 
     name: str
     methods: tuple[Method, ...]
+    beside: str = ""
+    """Name of a method that is a second baseline."""
 
 
 class Suite(Registered, ABC, kind="bench"):
@@ -57,6 +59,12 @@ class Row:
     """Interquartile range over the samples."""
     ratio: float
     """The baseline's median over this one: above 1 is faster than the baseline."""
+    beside: str
+    """Name of the second baseline; empty: none."""
+    beside_ratio: float | None
+    """The second baseline's median over this one."""
+    clock: str
+    """``wall``, or ``cpu``: the processor time of the process."""
     floor_fraction: float | None
     """Median of the matrix products alone over this one: 1 is as fast as it can be."""
     peak_bytes: int | None
@@ -85,7 +93,9 @@ def select(suite: Suite, names: Sequence[str]) -> list[Case]:
     return [case for name, case in known.items() if not names or name in names]
 
 
-def run_case(suite: str, case: Case, *, device: torch.device, threads: int, seconds: float, memory: bool) -> list[Row]:
+def run_case(
+    suite: str, case: Case, *, device: torch.device, threads: int, seconds: float, memory: bool, clock: str = "wall"
+) -> list[Row]:
     """Measure one case.
 
     Args:
@@ -95,6 +105,7 @@ def run_case(suite: str, case: Case, *, device: torch.device, threads: int, seco
         threads: of torch on the CPU.
         seconds: of measuring for each method, s.
         memory: whether peaks of memory are measured too, one fresh process a method.
+        clock: ``wall`` or ``cpu``.
 
     Returns:
         One row a method, the baseline first.
@@ -104,9 +115,11 @@ def run_case(suite: str, case: Case, *, device: torch.device, threads: int, seco
     """
     if threads < 1 or seconds <= 0:
         raise NeurofaError(f"got threads={threads}, seconds={seconds}; expected positive numbers; change them")
+    if clock not in CLOCKS or (clock == "cpu" and device.type != "cpu"):
+        raise NeurofaError(f"got clock '{clock}' on {device.type}; expected wall, or cpu on the CPU; choose one")
     with torch_threads(threads):
         steps = {method.name: method.build(device) for method in case.methods}
-        times, repeats = measure(steps, seconds=seconds, device=device)
+        times, repeats = measure(steps, seconds=seconds, device=device, clock=clock)
         steps.clear()
     described, load = machine(device, threads), load_average()
     medians = {name: statistics.median(samples) for name, samples in times.items()}
@@ -123,6 +136,9 @@ def run_case(suite: str, case: Case, *, device: torch.device, threads: int, seco
                 median_s=median,
                 spread_s=high - low,
                 ratio=medians[case.methods[0].name] / median,
+                beside=case.beside,
+                beside_ratio=medians[case.beside] / median if case.beside else None,
+                clock=clock,
                 floor_fraction=medians[method.floor] / median if method.floor else None,
                 peak_bytes=peak_of_method(suite, case.name, method.name, device, threads) if memory else None,
                 samples=len(samples),

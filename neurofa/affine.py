@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -15,6 +16,7 @@ from neurofa.arrays import Arrays, Product, through
 from neurofa.asymmetric import narrowed
 from neurofa.layer import Direction, Directions, Layer, LocalView, LowRank, Params, Returns, State
 from neurofa.norms import Norm
+from neurofa.work import Map, Work
 
 DIGITAL = "digital"
 
@@ -30,6 +32,8 @@ class Affine(Layer):
     """
 
     closed_form = True
+    groups: int = 1
+    """Groups of channels that do not mix."""
     arrays: Arrays | None = None
     """What the products of the weights go through; None: exact products."""
 
@@ -195,6 +199,19 @@ class Affine(Layer):
                 a = a * view.params["gain"].view(-1, *[1] * (a.dim() - 2))
         h = self.activation.backward(a, self._kept(view))
         return h * view.before["keep"] if "keep" in view.before else h
+
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+        rows = math.prod(self.out_shape(torch.Size(shape))) // self.channels
+        # convolutions leave factors to devices that ask for them
+        factored = len(self.weight_shape) == 2 or self.synapse("weight").device.factored
+        factored = factored and self.factors("weight")
+        own = Map("weight", rows, self.fan_in, self.channels, sends, self.groups, factored)
+        return Work((own,), kept=self.activation.needs_input)
+
+    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+        if moved & {"gain", "shift"}:
+            return super().tangent_flop(work, moved, dot=dot)
+        return work.affine * (dot + ("weight" in moved))
 
     def _kept(self, view: LocalView) -> Tensor:
         """What the activation's derivative is taken from."""

@@ -162,6 +162,8 @@ class Depositor:
 
 def _add(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> None:
     """Target <- beta target + alpha direction, in place and without a copy of the direction."""
+    if isinstance(direction, Outer) and direction.tall:
+        direction = direction.dense()
     if isinstance(direction, Outer):
         torch.addmm(target, direction.left.t(), direction.right, beta=beta, alpha=alpha, out=target)
     elif beta == 0.0:

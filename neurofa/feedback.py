@@ -77,6 +77,15 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         signals: dict[str, Tensor] = self(error, gen)
         return signals.__getitem__
 
+    def flop(self, batch: int, outputs: int) -> int:
+        """FLOP of sending one batch of errors to all layers; of physical pathways, those of the matrix they stand for.
+
+        Args:
+            batch: B, samples.
+            outputs: o, length of the error.
+        """
+        return 2 * batch * outputs * max((part.stop for part in self.slices.values()), default=0)
+
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
         """Return weights of one affine map, oriented as its forward weights (chained rules).
 

@@ -35,6 +35,7 @@ from neurofa.layer import Layer, LocalView, Params
 from neurofa.network import Plan
 from neurofa.probe import By, Probe
 from neurofa.rule import Direct, Teaching
+from neurofa.work import At, Item
 
 SPACES = ("activity", "weight", "smaller")
 
@@ -134,21 +135,25 @@ class Aligning(Direct, ABC):
         share = 1 / (seen.clamp(max=self.window) if self.window else seen)
         for name, change in added.items():
             rows = self.feedback.slices[name]
-            found = self.feedback.gather(name, change).t() @ u
-            part = self.estimate[rows]
-            part.add_((found / len(u) - part) * share)
+            # this way round the short side leads, which is much faster on the CPU than change^T u
+            found = (u * (share / len(u))).t() @ self.feedback.gather(name, change)
+            self.estimate[rows].mul_(1 - share).add_(found.t())
 
     def aligned(self, gen: torch.Generator | None) -> None:
         """All probes of a step have been sensed: let the matrix follow."""
         self.steps += 1
         matrix = self.feedback.matrix()
         assert matrix is not None
-        if not self.program:
-            matrix.write(self.follow(self.b, self.estimate, gen) - self.b, gen)
+        if self.program:
+            self.digital.copy_(self.follow(self.digital, self.estimate, gen))
+            if not int(self.steps) % self.program:
+                matrix.program(self.digital, gen)
             return
-        self.digital.copy_(self.follow(self.digital, self.estimate, gen))
-        if not int(self.steps) % self.program:
-            matrix.program(self.digital, gen)
+        new = self.follow(self.b, self.estimate, gen)
+        if matrix.exact:
+            matrix.program(new)
+        else:
+            matrix.write(new - self.b, gen)
 
     @abstractmethod
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
@@ -163,6 +168,23 @@ class Aligning(Direct, ABC):
             (m, o).
         """
 
+    def probed(self, name: str) -> tuple[bool, bool]:
+        return name in self.feedback.slices, False
+
+    def work_at(self, at: At) -> list[Item]:
+        if at.name not in self.feedback.slices:
+            return super().work_at(at)
+        part = self.feedback.slices[at.name]
+        rows = part.stop - part.start
+        found = [*super().work_at(at), Item("adaptation", 2 * at.batch * rows * at.outputs)]
+        site = next(site for site in self.plan.sites if site.name == at.name)
+        if site.elementwise and rows == at.width:
+            numbers = sum(m.n_in * m.n_out for m in at.work.maps)
+            if self.space == "weight" or (self.space == "smaller" and numbers < at.width):
+                sizes = sum(2 * m.rows * m.n_in * m.groups for m in at.work.maps)
+                found.append(Item("passes", at.work.affine + sizes))
+        return found
+
     def layers(self, b: Tensor) -> list[Tensor]:
         """The parts of a matrix (m, o) that belong to the layers, as views."""
         return [b[rows] for rows in self.feedback.slices.values()]
@@ -172,8 +194,11 @@ def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> 
     """DW x / |x| at the output: standard normal for each sample, and alike for samples that are alike."""
     weight = view.params["weight"]
     drawn = torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
-    size = layer.linear(view.x.square(), torch.ones_like(weight), None).sqrt_()
-    return layer.linear(view.x, drawn, None) / size.clamp_min(1e-12)
+    # |x| is that of all outputs of a group
+    size = layer.linear(view.x.square(), weight.new_ones(layer.groups, *weight.shape[1:]), None).sqrt_()
+    if layer.groups > 1:
+        size = size.repeat_interleave(len(weight) // layer.groups, 1)
+    return layer.linear(view.x, drawn, None).div_(size.clamp_min_(1e-12))
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,11 +9,11 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hwmodels.device import Device
 from hwmodels.registry import Registered, kind_of_parts
 from neurofa.synapses import Synapses
+from neurofa.work import TANGENT_ATTENTION, Work
 
 Params = Mapping[str, Tensor]
 """A layer's own weights as this pass read them, by name."""
@@ -39,7 +38,12 @@ class Outer(NamedTuple):
 
     def dense(self) -> Tensor:
         """The direction as one tensor, (n_out, n_in)."""
-        return self.left.t() @ self.right
+        return (self.right.t() @ self.left).t() if self.tall else self.left.t() @ self.right
+
+    @property
+    def tall(self) -> bool:
+        """Whether it is so much higher than wide that the product of its transpose is the faster one on the CPU."""
+        return self.left.shape[1] > 16 * self.right.shape[1]
 
 
 class LowRank(NamedTuple):
@@ -270,17 +274,9 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
             dot: (B, *in_shape), change of the input; None: none.
             moved: changes of own weights, shaped as they are; may be empty.
         """
-        params = dict(view.params)
+        from neurofa.dual import followed
 
-        def around(x: Tensor, changed: dict[str, Tensor]) -> Tensor:
-            return self.compute(params | changed, x, view.before)[0]
-
-        start = torch.zeros_like(view.x) if dot is None else dot
-        at = {key: params[key] for key in moved}
-        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):  # the fused attention has no such derivative
-            # torch's own derivatives are compiled with its deprecated compiler when they are first used
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.func.jvp(around, (view.x, at), (start, dict(moved)))[1]  # type: ignore[no-any-return]
+        return followed(self, view, dot, moved)
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
         """Mean correlation of each affine map's output with noise at its input (weight mirror); default: no maps.
@@ -297,6 +293,28 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """Names of weights that an error would cross without a return weight of its own; default: none."""
         return []
 
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+        """The products of one pass.
+
+        Args:
+            shape: (B, *in_shape) of the input.
+            sends: whether the error at the input will be asked for.
+        """
+        from neurofa.traced import traced
+
+        return traced(self, shape, sends=sends)
+
+    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+        """FLOP of :meth:`tangent`: here the layer computes anew, with one more product a change of input or weight.
+
+        Args:
+            work: of the same batch.
+            moved: names of the weights that change.
+            dot: whether the input changes.
+        """
+        changes = sum(m.product * (1 + (m.key in moved)) for m in work.maps)
+        return work.forward + changes + TANGENT_ATTENTION * work.attention
+
     def module(self) -> nn.Module:
         """A plain ``nn.Module`` of the same map, for inference and export."""
         raise NotImplementedError(f"{type(self).__name__} has no plain module")
@@ -309,6 +327,9 @@ class Carrier(Layer):
     def returning(self) -> tuple[str, ...]:
         """Nothing to cross."""
         return ()
+
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+        return Work()
 
 
 def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:

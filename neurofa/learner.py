@@ -80,6 +80,11 @@ class Learner:
         self._calibrator: Rule | None = None
         self.steps = 0
 
+    @property
+    def direct(self) -> bool:
+        """Whether directions go straight into the weights, without ``.grad``."""
+        return self._deposit.direct
+
     def _acting(self) -> Rule:
         """The rule of this step: the learner's own, or backpropagation where the rule asks for it now and then."""
         every = self.rule.calibrate

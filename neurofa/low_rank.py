@@ -16,6 +16,7 @@ from neurofa.layer import Direction, Directions, LocalView, LowRank, Outer, Para
 from neurofa.network import Plan, Site
 from neurofa.rule import Chained, Teaching
 from neurofa.synapses import Synapses
+from neurofa.work import At, Item, Map
 
 P, Q = "p@", "q@"
 """What stands before a weight's name to name the factors beside it."""
@@ -140,6 +141,27 @@ class LowRankChained(Chained, ABC):
         for key in self.maps(name):
             found |= {which + key: (self.factor(name, which + key), None) for which in self.learning()}
         return found
+
+    def through(self, name: str, m: Map) -> int:
+        if m.key not in self.maps(name):
+            return m.product
+        return m.narrow(self.factor(name, P + m.key).weight.shape[1])
+
+    def work_at(self, at: At) -> list[Item]:
+        found = super().work_at(at)
+        for m in at.work.maps:
+            if m.key in self.maps(at.name):
+                found += self.work_of(at, m, self.factor(at.name, P + m.key).weight.shape[1])
+        return found
+
+    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+        """Products by which the factors beside one map learn; default: none."""
+        return []
+
+
+def along_flop(m: Map, rank: int) -> int:
+    """FLOP of :func:`along_p`, or of :func:`along_q`, with the product of the factors that either gives."""
+    return m.narrow(rank) if m.factored else 2 * rank * m.n_out * m.n_in
 
 
 def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Synapses:

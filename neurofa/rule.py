@@ -23,6 +23,7 @@ from neurofa.loss import Loss, Outcome
 from neurofa.network import Plan
 from neurofa.probe import Probe
 from neurofa.synapses import Synapses
+from neurofa.work import At, Item, Map
 
 kind_of_parts("rule", "neurofa.rules")
 
@@ -205,6 +206,22 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Pathway weights beside one layer that learn with it: synapses, and their rows that belong to it."""
         return {}
 
+    def work_once(self, batch: int) -> list[Item]:
+        """Products that a step takes whatever its layers, in :meth:`begin` and :meth:`modulate`; default: none."""
+        return []
+
+    def work_at(self, at: At) -> list[Item]:
+        """Products that serving one layer takes, in all methods that name it; default: delivery and update."""
+        return at.served(self.through)
+
+    def through(self, name: str, m: Map) -> int:
+        """FLOP of an error's way back through one map of a layer; default: those of its own transpose."""
+        return m.product
+
+    def probed(self, name: str) -> tuple[bool, bool]:
+        """Whether a probe changes the output of a layer, and its weights; see :meth:`perturb`."""
+        return False, False
+
 
 class Direct(Rule, ABC):
     """The output error goes to every hidden layer at once: h_l receives B_l^T e."""
@@ -222,6 +239,9 @@ class Direct(Rule, ABC):
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return self._ask(name)
+
+    def work_once(self, batch: int) -> list[Item]:
+        return [Item("delivery", self.feedback.flop(batch, self.plan.outputs))]
 
 
 class Chained(Rule, ABC):

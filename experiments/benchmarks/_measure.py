@@ -15,6 +15,9 @@ import torch
 Step = Callable[[], object]
 """One unit of the work that is measured."""
 
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""Time that passes, or time that processors spend on this process: with one thread other work hardly touches it."""
+
 SAMPLE_S = 0.05
 """A sample repeats fast steps until it lasts about that long, s, far above the clock's resolution."""
 MIN_ROUNDS = 5
@@ -24,7 +27,7 @@ WARM_UP = 3
 
 
 def measure(
-    steps: Mapping[str, Step], *, seconds: float, device: torch.device
+    steps: Mapping[str, Step], *, seconds: float, device: torch.device, clock: str = "wall"
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Sample steps in turn, A B C A B C, so that a change of the machine's speed meets all of them.
 
@@ -32,6 +35,7 @@ def measure(
         steps: by name.
         seconds: of sampling for each, s.
         device: where they run; an accelerator is waited for at both ends of a sample.
+        clock: a key of ``CLOCKS``.
 
     Returns:
         Samples, s a step, and the steps in each sample, by name.
@@ -40,7 +44,7 @@ def measure(
     for name, step in steps.items():
         for _ in range(WARM_UP):
             step()
-        once = min(_sample(step, 1, device) for _ in range(2))
+        once = min(_sample(step, 1, device, CLOCKS[clock]) for _ in range(2))
         repeats[name] = max(1, round(SAMPLE_S / max(once, 1e-9)))
     times: dict[str, list[float]] = {name: [] for name in steps}
     with no_collection():
@@ -48,18 +52,18 @@ def measure(
         rounds = 0
         while rounds < MIN_ROUNDS or time.perf_counter() < end:
             for name, step in steps.items():
-                times[name].append(_sample(step, repeats[name], device))
+                times[name].append(_sample(step, repeats[name], device, CLOCKS[clock]))
             rounds += 1
     return times, repeats
 
 
-def _sample(step: Step, repeats: int, device: torch.device) -> float:
+def _sample(step: Step, repeats: int, device: torch.device, clock: Callable[[], float]) -> float:
     wait(device)
-    start = time.perf_counter()
+    start = clock()
     for _ in range(repeats):
         step()
     wait(device)
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def wait(device: torch.device) -> None:

@@ -35,7 +35,7 @@ class Work:
     """Spec of the network."""
     modules: Callable[[], list[nn.Module]]
     """The same network in plain torch."""
-    floor: Callable[..., Step]
+    floor: Callable[..., Step] | None = None
     """Makes the products of a step; takes ``direct`` and ``device``."""
 
     def batches(self, device: torch.device, memory_format: torch.memory_format) -> Iterator[tuple[Tensor, Tensor]]:
@@ -71,12 +71,13 @@ def plain(
 
 
 def learned(
-    work: Work, momentum: float, rule: str, device: torch.device, *, store: str = "digital", fused: bool = False
-) -> Step:
+    work: Work, momentum: float, rule: str, device: torch.device, *, store: str = "digital", fused: bool = False,
+    lr: float = LR,
+) -> Step:  # fmt: skip
     """The learner with a rule, its weights on the memory device ``store``."""
     network: Network = build("network", work.recipe, input_shape=work.input_shape, outputs=CLASSES, device=store)
     network.to(device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=LR, momentum=momentum)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum)
     learner = Learner(network, rule, optimizer=optimizer, fused=fused)
     batches = work.batches(device, torch.contiguous_format)
 
@@ -129,3 +130,18 @@ def vgg(plan: list[int | str], *, input_shape: tuple[int, int, int] = (3, 32, 32
         input_shape=input_shape, batch=batch, recipe=f"vgg(plan={render(plan)}, norm=None, activation=relu)",
         modules=modules, floor=functools.partial(conv_floor, maps, readout, batch),
     )  # fmt: skip
+
+
+def cnn(channels: tuple[int, int] = (16, 32), *, side: int = 32, hidden: int = 128, batch: int = 64) -> Work:
+    """The network ``cnn`` on colour images: two 5x5 convolutions with ReLU and pooling, one hidden layer."""
+    first, second = channels
+    flat = second * (side // 4) ** 2
+
+    def modules() -> list[nn.Module]:
+        made: list[nn.Module] = []
+        for before, after in ((3, first), (first, second)):
+            made += [nn.Conv2d(before, after, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+        return [*made, nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, CLASSES)]
+
+    recipe = f"cnn(channels={render(list(channels))}, hidden={hidden})"
+    return Work(input_shape=(3, side, side), batch=batch, recipe=recipe, modules=modules)

@@ -10,6 +10,7 @@ import torch
 from experiments.bench import Case, Method, Suite
 from experiments.benchmarks._measure import Step
 from experiments.benchmarks._work import Work, learned, mlp, plain, vgg
+from hwmodels.errors import NeurofaError
 
 RULES = ("dfa", "fa", "bp")
 MORE_RULES = ("sdfa", "adfa", "drtp", "dkp", "usf", "frsf", "kp", "readout_only")
@@ -64,4 +65,6 @@ def case(name: str, work: Work, *, rules: Sequence[str] = RULES, momentum: float
 
 
 def _floor(work: Work, direct: bool, device: torch.device) -> Step:
+    if work.floor is None:
+        raise NeurofaError(f"got no floor for {work.recipe}; expected the products of its step; leave the floor out")
     return work.floor(direct=direct, device=device)

@@ -22,13 +22,15 @@ HELP = """Measure speed against a baseline that runs beside it in the same proce
 Methods take turns (A B C A B C), garbage collection is off while they are timed, and the table shows medians with the
 interquartile range. 'ratio' is the baseline's time over the method's: above 1 is faster. 'of floor' is the time of the
 bare matrix products over the method's: 100 % cannot be beaten. 'peak' is the memory that the method needs, measured in
-a process of its own. Other work on the machine spoils the times: look at the load average.
+a process of its own. Other work on the machine spoils the times: look at the load average, or take --clock cpu.
 
 Examples:
 
   neurofa bench step --case mlp-1024
 
   neurofa bench step --threads 1 --seconds 10 --json > step.json
+
+  neurofa bench rules --case mlp --threads 1 --clock cpu --no-memory
 """
 
 
@@ -43,6 +45,7 @@ def bench(
     seconds: Annotated[float, typer.Option(help="Seconds of measuring for each method of a case.")] = 3.0,
     threads: Annotated[int, typer.Option(help="Threads of torch on the CPU.")] = 2,
     compute: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    clock: Annotated[str, typer.Option(help="wall, or cpu: time of this process alone (take --threads 1).")] = "wall",
     memory: Annotated[bool, typer.Option(help="Also measure peaks of memory, one process a method.")] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the rows as JSON, and nothing else, on stdout.")
@@ -60,7 +63,9 @@ def bench(
     console, progress = Console(), Console(stderr=True)
     for number, one in enumerate(cases, 1):
         with progress.status(f"{suite} {one.name} ({number} of {len(cases)}): {len(one.methods)} methods"):
-            found = benchmark.run_case(suite, one, device=device, threads=threads, seconds=seconds, memory=memory)
+            found = benchmark.run_case(
+                suite, one, device=device, threads=threads, seconds=seconds, memory=memory, clock=clock
+            )
         rows += found
         if not as_json:
             if number == 1:
@@ -87,13 +92,17 @@ def table(rows: Sequence[Row]) -> Table:
     from experiments.tables import table as make
 
     load = "" if rows[0].load is None else f", load average {rows[0].load:.1f}"
+    floors, peaks = (any(getattr(row, key) is not None for row in rows) for key in ("floor_fraction", "peak_bytes"))
     lines = [
         [
             row.method, f"{1e3 * row.median_s:.3f}", f"{1e3 * row.spread_s:.3f}", f"{row.ratio:.2f}",
-            "-" if row.floor_fraction is None else f"{100 * row.floor_fraction:.0f} %",
-            "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.1f}",
+            *([] if row.beside_ratio is None else [f"{row.beside_ratio:.2f}"]),
+            *(["-" if row.floor_fraction is None else f"{100 * row.floor_fraction:.0f} %"] if floors else []),
+            *(["-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.1f}"] if peaks else []),
         ]
         for row in rows
     ]  # fmt: skip
-    headers = ["method", "median ms", "spread ms", "ratio", "of floor", "peak MiB"]
+    second = [f"ratio to {rows[0].beside}"] if rows[0].beside else []
+    headers = ["method", f"median {rows[0].clock} ms", "spread ms", "ratio", *second]
+    headers += ["of floor"] * floors + ["peak MiB"] * peaks
     return make(f"{rows[0].suite} {rows[0].case} (baseline {rows[0].baseline}{load})", headers, lines)

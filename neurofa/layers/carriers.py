@@ -11,6 +11,13 @@ from neurofa.layer import Carrier, LocalView, Params, Returns, State
 aten = torch.ops.aten
 
 
+class Linear(Carrier):
+    """A carrier that is linear for given masks: what changes its input changes its output in the same way."""
+
+    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        return torch.zeros_like(view.y) if dot is None else self.compute({}, dot, view.before)[0]
+
+
 class MaxPool2d(Carrier, name="max_pool2d"):
     """Largest value of each window: (B, C, H, W) to (B, C, H', W').
 
@@ -47,11 +54,17 @@ class MaxPool2d(Carrier, name="max_pool2d"):
             view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], [1, 1], False, after["index"]
         )
 
+    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        if dot is None:
+            return torch.zeros_like(view.y)
+        after = view.after or self.compute({}, view.x, {})[1]
+        return dot.flatten(2).gather(2, after["index"].flatten(2)).view(after["index"].shape)
+
     def module(self) -> nn.Module:
         return nn.MaxPool2d(self.size, self.stride)
 
 
-class AvgPool2d(Carrier, name="avg_pool2d"):
+class AvgPool2d(Linear, name="avg_pool2d"):
     """Mean of each window: (B, C, H, W) to (B, C, H', W').
 
     Args:
@@ -71,7 +84,7 @@ class AvgPool2d(Carrier, name="avg_pool2d"):
         return nn.AvgPool2d(self.size, self.stride)
 
 
-class GlobalAvgPool2d(Carrier, name="global_avg_pool2d"):
+class GlobalAvgPool2d(Linear, name="global_avg_pool2d"):
     """Mean over all positions: (B, C, H, W) to (B, C)."""
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -82,7 +95,7 @@ class GlobalAvgPool2d(Carrier, name="global_avg_pool2d"):
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-class Flatten(Carrier, name="flatten"):
+class Flatten(Linear, name="flatten"):
     """All axes but the first in one: (B, ...) to (B, n)."""
 
     closed_form = True
@@ -101,7 +114,7 @@ class Flatten(Carrier, name="flatten"):
         return nn.Flatten()
 
 
-class Dropout(Carrier, name="dropout"):
+class Dropout(Linear, name="dropout"):
     """Drop each value with probability ``p`` in training and scale the rest by 1/(1-p); any shape.
 
     Args:

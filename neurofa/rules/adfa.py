@@ -13,6 +13,7 @@ from neurofa.feedback import Feedback
 from neurofa.layer import Layer, LocalView
 from neurofa.network import Plan
 from neurofa.rule import Direct
+from neurofa.work import At, Item
 
 
 class AugmentedDFA(Direct, name="adfa"):
@@ -49,3 +50,8 @@ class AugmentedDFA(Direct, name="adfa"):
             return layer.localise(view)
         error = view.error * view.before["keep"] if "keep" in view.before else view.error
         return layer.enter(view, error * self.g(layer.preactivation(view)))
+
+    def work_at(self, at: At) -> list[Item]:
+        if at.readout or at.work.kept:
+            return super().work_at(at)
+        return [*super().work_at(at), Item("delivery", at.work.affine)]  # a_l is computed anew

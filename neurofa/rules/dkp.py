@@ -11,6 +11,7 @@ from neurofa.layer import Directions, LocalView, Outer
 from neurofa.network import Plan
 from neurofa.rule import Direct
 from neurofa.synapses import Synapses
+from neurofa.work import At, Item
 
 
 class DKP(Direct, name="dkp"):
@@ -55,3 +56,7 @@ class DKP(Direct, name="dkp"):
         if matrix is None or name not in self.feedback.slices:
             return {}
         return {"b": (matrix, self.feedback.slices[name])}
+
+    def work_at(self, at: At) -> list[Item]:
+        learnt = 2 * at.batch * at.width * at.outputs if at.name in self.feedback.slices else 0
+        return [*super().work_at(at), Item("adaptation", learnt)]

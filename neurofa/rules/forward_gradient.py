@@ -11,6 +11,7 @@ from neurofa.layer import Directions, Layer, LocalView, Params
 from neurofa.network import Plan
 from neurofa.probe import By, Probe
 from neurofa.rule import Rule, Teaching
+from neurofa.work import At, Item
 
 
 class ForwardGradient(Rule, name="forward_gradient"):
@@ -91,3 +92,12 @@ class ForwardGradient(Rule, name="forward_gradient"):
         drawn, u = self._moved[name]
         along = (self._error * u).sum()
         return {key: change * along for key, change in drawn.items()}
+
+    def probed(self, name: str) -> tuple[bool, bool]:
+        return self.space == "activity" and name in self._hidden, self.space == "weight"
+
+    def work_at(self, at: At) -> list[Item]:
+        if self.space == "activity":
+            return super().work_at(at)
+        # the readout's error is worked into it as into every other's, and not used
+        return super().work_at(at) if at.readout and not at.work.closed else []

@@ -8,6 +8,7 @@ from neurofa.feedback import Feedback
 from neurofa.layer import Directions, LocalView
 from neurofa.rule import Chained
 from neurofa.synapses import Synapses
+from neurofa.work import At, Item
 
 
 class KolenPollack(Chained, name="kp"):
@@ -35,3 +36,7 @@ class KolenPollack(Chained, name="kp"):
 
     def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
         return {key: (synapses, None) for key, synapses in self.beside(name).items()}
+
+    def work_at(self, at: At) -> list[Item]:
+        again = sum(m.product for m in at.work.maps if m.factored)  # the same factors, multiplied at both ends
+        return [*super().work_at(at), Item("adaptation", again)]

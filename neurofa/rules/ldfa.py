@@ -11,9 +11,10 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
 from neurofa.layer import Direction, Directions, LocalView, LowRank, Params, Returns
-from neurofa.low_rank import LowRankChained, P, Q, along_p, along_q
+from neurofa.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 from neurofa.network import Plan
 from neurofa.rule import Teaching
+from neurofa.work import At, Item, Map
 
 OVERSAMPLED, PASSES = 8, 2
 """Directions beyond r, and power iterations, of the randomised decomposition."""
@@ -53,6 +54,9 @@ class LDFA(LowRankChained, ABC):
                 q.program(made.q, gen)
         return super().returns(name, params, gen)
 
+    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+        return [Item("adaptation", truncated_flop(m.n_out, m.n_in, rank), self.every)] if self.copies else []
+
 
 class LDFALocal(LDFA, name="ldfa_local"):
     """Both factors are driven by the change of W: dP = dW Q^T and dQ = P^T dW (Kolen-Pollack with two factors).
@@ -91,6 +95,9 @@ class LDFALocal(LDFA, name="ldfa_local"):
 
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
         return {P + key: along_q(back, direction), Q + key: along_p(back, direction)}
+
+    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+        return [*super().work_of(at, m, rank), Item("adaptation", 2 * along_flop(m, rank))]
 
 
 class LDFANormative(LDFA, name="ldfa_normative"):
@@ -143,6 +150,10 @@ class LDFANormative(LDFA, name="ldfa_normative"):
             Q + key: _limited(along_p(back, off), self.limit) * size,
         }
 
+    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+        # P Q, (P Q - W) Q^T and P^T (P Q - W): the same number whatever the batch
+        return [*super().work_of(at, m, rank), Item("adaptation", 6 * rank * m.n_out * m.n_in)]
+
 
 def _limited(direction: Direction, limit: float) -> Tensor:
     assert isinstance(direction, Tensor)
@@ -168,3 +179,9 @@ def truncated(weight: Tensor, rank: int, gen: torch.Generator | None) -> LowRank
     u, s, v = torch.linalg.svd(basis.t() @ w, full_matrices=False)
     root = s[:rank].sqrt()
     return LowRank((basis @ u[:, :rank]) * root, (root[:, None] * v[:rank]).view(rank, *weight.shape[1:]))
+
+
+def truncated_flop(n_out: int, n_in: int, rank: int) -> int:
+    """FLOP of the products in :func:`truncated`; its QR and SVD are not among them."""
+    width = min(rank + OVERSAMPLED, n_out, n_in)
+    return 2 * n_out * n_in * width * (2 + 2 * PASSES) + 2 * n_out * width * min(rank, width)

@@ -9,8 +9,9 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
 from neurofa.layer import Direction, Directions, LocalView, LowRank
-from neurofa.low_rank import LowRankChained, P, Q, along_p, oja, standardised
+from neurofa.low_rank import LowRankChained, P, Q, along_flop, along_p, oja, standardised
 from neurofa.rule import Teaching
+from neurofa.work import At, Item, Map
 
 
 class RAF(LowRankChained, name="raf"):
@@ -81,4 +82,11 @@ class RAF(LowRankChained, name="raf"):
             seen = self._target if name == self.plan.readout.name else view.inner.get(key, view.delta)
             assert seen is not None
             found[P + key] = oja(back.p, standardised(seen.to(back.p.dtype))) * self.oja
+        return found
+
+    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+        found = [Item("adaptation", along_flop(m, rank))] if self.q == "kp" else []
+        if self.p == "oja":
+            seen = at.batch if at.readout else m.rows
+            found.append(Item("adaptation", 4 * m.n_out * rank * (seen + rank)))
         return found

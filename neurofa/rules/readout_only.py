@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from neurofa.rule import Rule, Teaching
+from neurofa.work import At, Item
 
 
 class ReadoutOnly(Rule, name="readout_only"):
@@ -17,3 +18,6 @@ class ReadoutOnly(Rule, name="readout_only"):
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None
+
+    def work_at(self, at: At) -> list[Item]:
+        return super().work_at(at) if at.readout else []

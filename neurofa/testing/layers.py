@@ -12,7 +12,9 @@ from hwmodels.registry import build, options, parts
 from neurofa.layer import Carrier, Layer, LocalView, vjp
 from neurofa.randomness import generator
 from neurofa.replay import dense
+from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, close, require, run_all, same, snapshot
+from neurofa.traced import traced
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
 """Shapes of one sample that are tried: a vector, an image, and tokens where vectors are taken."""
@@ -123,6 +125,25 @@ def _tangent_is_the_adjoint(training: bool) -> Check:
     return check
 
 
+def tells_its_products(name: str) -> None:
+    """To the FLOP, what a layer tells of its pass and of its tangent is what torch counts of them."""
+    for case, layer, x in _cases(name, training=True):
+        work = layer.work(tuple(x.shape), sends=True)
+        traces = traced(layer, tuple(x.shape), sends=True)
+        told = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in work.maps]
+        seen = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in traces.maps]
+        require(told == seen, f"{case}: told {told}, seen {seen}")
+        view = _view(layer, x, own=True)
+        with torch.no_grad(), Counted() as counted:
+            layer.compute(view.params, x, view.before)
+        require(work.forward == counted.flop, f"{case}: told {work.forward} FLOP, counted {counted.flop}")
+        for moved in ({}, view.params):
+            with torch.no_grad(), Counted() as counted:
+                layer.tangent(view, x, moved)
+            flop = layer.tangent_flop(work, frozenset(moved), dot=True)
+            require(flop == counted.flop, f"{case}: told {flop} FLOP of a tangent, counted {counted.flop}")
+
+
 def forward_is_pure(name: str) -> None:
     """Computing twice gives the same; input, weights and buffers stay as they were."""
     for case, layer, x in _cases(name, training=True):
@@ -212,7 +233,7 @@ def layer_checks() -> list[tuple[str, Check]]:
     """All checks of a layer, by name."""
     plain: list[Check] = [
         forward_is_pure, learning_is_pure, returns_through_other_weights, module_is_the_same_map, state_persists,
-        one_sample_is_enough,
+        one_sample_is_enough, tells_its_products,
     ]  # fmt: skip
     named = [(check.__name__, check) for check in plain]
     for training in (True, False):

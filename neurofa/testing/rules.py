@@ -8,10 +8,12 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa.audit import TRANSPORTS, audit
+from neurofa.cost import cost
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
 from neurofa.rule import Rule, Teaching, taught
+from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
 
 
@@ -60,6 +62,22 @@ def _is_as_declared(spec: str) -> Check:
         require(report.transports == report.declared_transports, f"{report.verdict}: {report.dependencies}")
 
     check.__doc__ = f"What poisoning finds on a small {spec} is what the rule declares."
+    return check
+
+
+def _tells_its_products(spec: str) -> Check:
+    def check(name: str) -> None:
+        ours, size = learner(name, spec), 6
+        told = cost(ours, batch_size=size, held=False)
+        for step in range(2):
+            with Counted() as counted:
+                ours.step(*batch(size, seed=step))
+            require(
+                told.at_step(step) == counted.flop,
+                f"step {step} took {counted.flop} FLOP; told are {told.at_step(step)}: {told.by_phase()}",
+            )
+
+    check.__doc__ = f"To the FLOP, what cost tells of a step on a small {spec} is what torch counts of one."
     return check
 
 
@@ -238,6 +256,7 @@ def rule_checks() -> list[tuple[str, Check]]:
     named = [(check.__name__, check) for check in plain]
     for spec in ("mlp", "cnn", "vit"):
         named += [(f"learns_on_{spec}", _learns_on(spec)), (f"is_as_declared_on_{spec}", _is_as_declared(spec))]
+    named += [(f"tells_its_products_on_{spec}", _tells_its_products(spec)) for spec in ("mlp", "cnn", "vgg", "vit")]
     return named
 
 

@@ -27,6 +27,7 @@ PROJECTION = "one projection for all layers, not a matrix per layer"
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("rule", "adfa", "learns_on_vit"): ELEMENTWISE,
     ("rule", "adfa", "is_as_declared_on_vit"): ELEMENTWISE,
+    ("rule", "adfa", "tells_its_products_on_vit"): ELEMENTWISE,
     ("rule", "bp", "takes_every_error_format"): CONTROL,
     ("rule", "readout_only", "takes_every_error_format"): CONTROL,
     ("rule", "drtp", "zero_error_gives_no_update"): "learns from the target, not from the error",
@@ -53,6 +54,7 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
 NETWORKS = {
     "mlp": "mlp(hidden=[12, 10])",
     "cnn": "cnn(channels=[3, 4], kernel=3, hidden=10, norm=batch)",
+    "vgg": "vgg(plan=[4, M, 6])",
     "vit": "vit(patch=4, width=8, depth=1, heads=2)",
 }
 INPUT_SHAPE = (1, 8, 8)

@@ -67,7 +67,7 @@ class Following:
             elif self.rule == "alternative 1":
                 b = lean(b, g, cos, eta)
             else:
-                b = blend(b, g, eta) if self.rule == "alternative 2" else turn(b, g, cos, eta)
+                b = blend(b, g, eta) if self.rule == "alternative 2" else turn(b, g, eta, cos)
             settle(b, self.noise, None if self.rule == "2026" else norm, gen)
             yield b
 

@@ -11,6 +11,7 @@ import torch
 
 from experiments import bench
 from experiments.benchmarks import _measure, _work
+from experiments.benchmarks import rules as rules_suite
 from experiments.benchmarks import step as suite
 from experiments.benchmarks._memory import peak_of, peak_of_method
 from experiments.cli import run
@@ -44,7 +45,11 @@ def test_all_rules_that_are_named_exist():
     assert {*suite.RULES, *suite.MORE_RULES, *suite.DIRECT, *suite.CHAINED} <= set(parts("rule"))
 
 
-@pytest.mark.parametrize("work", [_work.mlp([6, 5], n_in=8, batch=4), tiny_images()], ids=["mlp", "vgg"])
+@pytest.mark.parametrize(
+    "work",
+    [_work.mlp([6, 5], n_in=8, batch=4), tiny_images(), _work.cnn((2, 3), side=8, hidden=4, batch=2)],
+    ids=["mlp", "vgg", "cnn"],
+)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_both_sides_do_the_same_work(work, momentum):
     """The learner with bp takes the step that plain torch takes, from the same weights, on the same batches."""
@@ -118,6 +123,30 @@ def test_rows_follow_from_the_samples(monkeypatch):
     assert torch_row.spread_s == high - low
     assert {r.baseline for r in (torch_row, dfa, floor)} == {"torch"}
     assert (dfa.samples, dfa.steps_per_sample, dfa.peak_bytes) == (5, 3, None)
+
+
+def test_the_second_baseline_has_a_ratio_of_its_own(monkeypatch):
+    samples = {"dfa": [2.0] * 5, "bp": [3.0] * 5, "x": [6.0] * 5}
+    monkeypatch.setattr(bench, "measure", lambda *_, **__: (samples, dict.fromkeys(samples, 1)))
+    methods = tuple(bench.Method(name=n, build=lambda _: list) for n in samples)
+    case = bench.Case(name="c", methods=methods, beside="bp")
+    rows = bench.run_case("s", case, device=CPU, threads=1, seconds=1.0, memory=False, clock="cpu")
+    assert [(r.ratio, r.beside_ratio, r.clock) for r in rows][2] == (pytest.approx(1 / 3), 0.5, "cpu")
+
+
+def test_an_unknown_clock_is_refused():
+    with pytest.raises(NeurofaError, match="got clock 'sun'"):
+        bench.run_case("step", tiny_case(), device=CPU, threads=1, seconds=1e-3, memory=False, clock="sun")
+
+
+def test_every_registered_rule_is_timed_and_runs():
+    for case in build("bench", "rules").cases():
+        assert {m.name for m in case.methods} == {*parts("rule"), "torch"}
+        assert [m.name for m in case.methods][:2] == ["dfa", "bp"]
+    for method in rules_suite.case("tiny", _work.cnn((2, 3), side=8, hidden=4, batch=2)).methods:
+        step = method.build(CPU)
+        step()
+        step()
 
 
 def test_tiny_case_runs_every_method():

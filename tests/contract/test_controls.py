@@ -1,6 +1,7 @@
 """The suites bite: each broken part is refused by the check that is meant for it."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -87,9 +88,19 @@ class Boaster(DFA):
     transports = "signs"
 
 
+class Secretive(DFA):
+    """Multiplies beside what it tells."""
+
+    def deliver(self, name, teaching):
+        teaching.error @ torch.eye(teaching.error.shape[1])
+        return super().deliver(name, teaching)
+
+
 @pytest.mark.parametrize(
     ("part", "check"),
     [
+        (Secretive, "tells_its_products_on_mlp"),
+        (Secretive, "tells_its_products_on_vit"),
         (Hidden, "is_deterministic"),
         (Loud, "zero_error_gives_no_update"),
         (Exploding, "learns_on_mlp"),
@@ -113,6 +124,14 @@ class Doubled(Dense):
     def pullback(self, view):
         found = super().pullback(view)
         return {**found, "weight": found["weight"].dense() * 2}
+
+
+class Boasting(Dense):
+    """Tells half of its rows."""
+
+    def work(self, shape, *, sends):
+        told = super().work(shape, sends=sends)
+        return replace(told, maps=tuple(replace(m, rows=m.rows // 2) for m in told.maps))
 
 
 class InPlace(Dense):
@@ -149,6 +168,7 @@ class Sideways(Dense):
     ("part", "check"),
     [
         (Sideways, "tangent_is_the_adjoint_in_training"),
+        (Boasting, "tells_its_products"),
         (Doubled, "matches_autograd_in_training_with_own_weights"),
         (InPlace, "forward_is_pure"),
         (Transporting, "returns_through_other_weights"),
