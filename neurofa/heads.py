@@ -21,6 +21,7 @@ from neurofa.layer import Directions, LocalView, Outer
 from neurofa.network import Plan
 from neurofa.rule import Rule, Teaching
 from neurofa.synapses import Synapses
+from neurofa.work import At, Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,17 @@ class Headed(Rule, ABC):
 
     def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
         return {"head": (self.head(name), None)} if self.learns and name in self.shapes else {}
+
+    def head_flop(self, name: str, batch: int) -> int:
+        """FLOP of a head's product A f for a batch; of e A, and of its own direction, as well."""
+        return 2 * batch * self.head(name).weight.numel()
+
+    def work_at(self, at: At) -> list[Item]:
+        found = super().work_at(at)
+        if at.name in self.shapes:
+            product = self.head_flop(at.name, at.batch)
+            found += [Item("delivery", product), Item("adaptation", product if self.learns else 0)]
+        return found
 
 
 def _axis(shape: tuple[int, ...]) -> int:

@@ -15,6 +15,7 @@ from neurofa.low_rank import drawn, oja, standardised
 from neurofa.network import Plan
 from neurofa.rule import Chained, Teaching
 from neurofa.synapses import Synapses
+from neurofa.work import At, Item
 
 BROADCASTS = ("penultimate", "transported", "output")
 
@@ -134,3 +135,15 @@ class DRAF(Chained, name="draf"):
             learning = (("p", self.p == "oja"), ("q", self.q == "kp"))
             found |= {which: (self.factor(which, name), None) for which, learns in learning if learns}
         return found
+
+    def work_at(self, at: At) -> list[Item]:
+        found = replace(at, sends=at.sends and at.readout).served(self.through)
+        if at.name in self.shapes:
+            m, r = self.factor("p", at.name).weight.shape
+            found.append(Item("delivery", 2 * at.batch * r * (m + at.width)))
+            if self.q == "kp":
+                found.append(Item("adaptation", 2 * at.batch * at.width * r))
+            if self.p == "oja":
+                found.append(Item("adaptation", 4 * m * r * (at.batch + r)))
+        again = [m.product for m in at.work.maps if m.factored and m.key in self.beside(at.name)]
+        return [*found, *[Item("adaptation", flop) for flop in again]]

@@ -13,6 +13,7 @@ from neurofa.layer import Directions, Layer, LocalView, Params
 from neurofa.probe import By, Probe
 from neurofa.replay import dense
 from neurofa.rule import Teaching
+from neurofa.work import At, Item
 
 TINY = 1e-14
 
@@ -108,3 +109,11 @@ class LocalGuess(Headed, name="local_guess"):
             return layer.pullback(view)
         along = (self._error * self._changes[name]).sum()
         return {key: change * along for key, change in self._moved[name].items()}
+
+    def probed(self, name: str) -> tuple[bool, bool]:
+        return (self.space == "activity" and name in self.shapes), (self.space == "weight" and name in self.shapes)
+
+    def work_at(self, at: At) -> list[Item]:
+        # weights: the layer works the guess into itself, once, and then only stretches it
+        more = self.head_flop(at.name, at.batch) if at.name in self.shapes else 0
+        return [*super().work_at(at), Item("delivery", more)]

@@ -12,6 +12,7 @@ from neurofa.heads import Headed, Heard
 from neurofa.network import Plan
 from neurofa.rule import Teaching
 from neurofa.synapses import Synapses
+from neurofa.work import At, Item
 
 GRADIENTS = ("forward", "exact", "random")
 
@@ -89,3 +90,8 @@ class LocalLoss(Headed, name="local_loss"):
             parts = zip(heard.parts(), changes, strict=True)
             found += torch.cat([(e * (v @ a.t())).sum(1, keepdim=True) * v for (_, a, e), v in parts], 1)
         return found / self.probes
+
+    def work_at(self, at: At) -> list[Item]:
+        times = self.probes if self.gradient == "forward" else 1
+        more = times * self.head_flop(at.name, at.batch) if at.name in self.shapes else 0
+        return [*super().work_at(at), Item("delivery", more)]

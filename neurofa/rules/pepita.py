@@ -14,6 +14,7 @@ from neurofa.feedback import Feedback
 from neurofa.layer import Directions, Layer, LocalView
 from neurofa.network import Plan, Site
 from neurofa.rule import Rule, Teaching
+from neurofa.work import At, Item
 
 INPUT = "input"
 """Name of the one place that the pathway leads to."""
@@ -93,3 +94,10 @@ class Pepita(Rule, name="pepita"):
             return layer.pullback(view)
         assert view.again is not None and view.error is not None
         return layer.pullback(layer.localise(view.again.given(view.error)))
+
+    def work_once(self, batch: int) -> list[Item]:
+        return [Item("passes", self.feedback.flop(batch, self.plan.outputs))]
+
+    def work_at(self, at: At) -> list[Item]:
+        # a block at the readout works its error of the first pass into itself, and then that of the second
+        return at.served(self.through) * (2 if at.readout and not at.work.closed else 1)

@@ -18,6 +18,9 @@ RULES = [
     "fdfa(per_layer=True)", "fdfa(by=difference)", "grape2026(space=weight)", "grape2026(feedback=pooled)",
     "forward_gradient(space=weight)", "ldfa_local(rank=2, init=svd, error=sign)", "ldfa_normative(every=2)",
     "raf(p=identity)", "raf(rank=2, p=fixed)", "fa(error=sign)", "weight_mirror(every=2)", "dfa(feedback=shared)",
+    "draf(broadcast=output)", "draf(broadcast=transported, p=fixed)", "pepita(readout=first)", "local_loss(probes=2)",
+    "local_loss(gradient=random, heads=fixed)", "local_guess(space=weight)", "local_guess(per_layer=True)",
+    "fdfa(program=1)",
 ]  # fmt: skip
 
 
