@@ -72,7 +72,8 @@ class GrAPE2025(Aligning, name="grape2025"):
             raise NeurofaError(f"got grape2025(alternative={alternative}); expected 0, 1 or 2; choose one")
         if noise is not None and noise < 0:
             raise NeurofaError(f"got grape2025(noise={noise}); expected 0 or more; 0.01 is the default")
-        self.eta, self.decay, self.alternative, self.rescale = eta, decay, alternative, rescale
+        # not ``self.decay``, which is a rule's weight decay
+        self.eta, self.eta_decay, self.alternative, self.rescale = eta, decay, alternative, rescale
         self.noise_size = (0.0 if alternative else 0.01) if noise is None else noise
 
     norms: Tensor
@@ -83,7 +84,7 @@ class GrAPE2025(Aligning, name="grape2025"):
         self.register_buffer("norms", torch.stack(norms) if norms else self.b.new_zeros(0))
 
     def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
-        eta = self.eta * self.decay ** (self.steps - 1)
+        eta = self.eta * self.eta_decay ** (self.steps - 1)
         if self.alternative == 2:
             new = blend(b, estimate, eta)
         else:

@@ -283,3 +283,24 @@ def test_activities_move_along_the_guess_as_far_as_the_loss_changes_along_it():
     ours, true = errors["local_guess"], errors["bp"]
     assert torch.allclose((ours * true).sum(1), ours.square().sum(1) / 2, atol=1e-12)
     assert not torch.allclose((ours * true.flip(0)).sum(1), ours.square().sum(1) / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", ["grape2025(eta=1e-12, noise=0.0)", "grape2025(eta=1e-12, alternative=2)"])
+def test_a_matrix_that_stands_still_trains_as_dfa_does(rule):
+    """No weight decay and no other side effect: only the matrix differs between the rules."""
+
+    def trained(spec):
+        network = build("network", "mlp(hidden=[7, 6])", input_shape=(5,), outputs=3, seed=0).double()
+        learner = Learner(network, spec, optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+        gen = torch.Generator().manual_seed(0)
+        for _ in range(5):
+            learner.step(torch.randn(8, 5, generator=gen, dtype=torch.float64), torch.arange(8) % 3)
+        return network.state_dict()
+
+    ours, theirs = trained(rule), trained("dfa(feedback=dense(distribution=normal))")
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, atol=1e-9, rtol=0)
+    other = trained("dfa(feedback=dense(distribution=normal, gain=2.0))")
+    assert not torch.allclose(
+        other["layers.dense0.synapses.weight.weight"], theirs["layers.dense0.synapses.weight.weight"]
+    )

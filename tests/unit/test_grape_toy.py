@@ -38,7 +38,7 @@ def test_steps_are_the_equations_row_by_row() -> None:
         row = b[i].clone().requires_grad_()
         (slope,) = torch.autograd.grad(torch.cosine_similarity(row, g[i], dim=0), row)
         moved = b[i] + eta * slope
-        torch.testing.assert_close(turn(b, g, cos, eta)[i], moved / moved.norm())
+        torch.testing.assert_close(turn(b, g, eta)[i], moved / moved.norm())
 
 
 def test_noise_has_its_size_and_the_norm_comes_back() -> None:
