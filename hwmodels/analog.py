@@ -73,7 +73,7 @@ def _fitted(io: Periphery, v: Tensor, w: Tensor, top: Tensor) -> tuple[Tensor, T
             again = io.dac.codes(again, clip=io.full_scale == "none", out=again)
             return codes.index_copy_(0, rows, again), y.index_copy_(0, rows, torch.mm(again, w)), halvings
     codes = io.dac.codes(v.div_(halvings), clip=io.full_scale == "none", out=codes)
-    return codes, torch.mm(codes, w), halvings
+    return codes, torch.mm(codes, w, out=y), halvings
 
 
 def convert(io: Periphery, y: Tensor, v: Tensor, w: Tensor, top: Tensor, alpha: Tensor, gen: Source | None) -> Tensor:

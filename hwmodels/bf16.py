@@ -6,6 +6,8 @@ noise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ ROWS, WEIGHTS = 32, 2**16
 
 
 # older versions of torch do not tell
-_KNOWN = getattr(torch.cpu, "get_capabilities", dict)()
+_KNOWN: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
 FAST: bool = bool(_KNOWN.get("avx512_bf16") or _KNOWN.get("amx_bf16"))
 """Whether the processor has such products."""
 

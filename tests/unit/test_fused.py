@@ -169,5 +169,5 @@ def test_a_key_gives_products_of_the_same_law_as_a_generator(spec):
 
     drawn = draw(torch.Generator().manual_seed(1))
     assert apart(drawn, draw(Key(key))) < 5
-    louder = replace(io, out_noise=io.out_noise * 1.25)
+    louder = replace(io, **{key: getattr(io, key) * 1.5 for key in ("in_noise", "out_noise", "read_noise")})
     assert apart(drawn, draw(Key(key), louder)) > 5
