@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hwmodels.bf16 import pays, rough_product
 from hwmodels.converters import bit_planes, doublings, largest
 from hwmodels.draws import Source, normal
 from hwmodels.quantize import work_dtype
@@ -19,7 +20,7 @@ TINY = 1e-30
 """What inputs or weights that are all zero are divided by; a code per 1e-30 is still a float32."""
 
 
-def analog_product(io: Periphery, x: Tensor, w: Tensor, gen: torch.Generator | None, unit: Tensor | None) -> Tensor:
+def analog_product(io: Periphery, x: Tensor, w: Tensor, gen: Source | None, unit: Tensor | None) -> Tensor:
     """As :meth:`hwmodels.periphery.Periphery.product` describes."""
     dtype = x.dtype
     if dtype.itemsize < 4:  # too few digits for codes
@@ -27,37 +28,52 @@ def analog_product(io: Periphery, x: Tensor, w: Tensor, gen: torch.Generator | N
     top = x.new_ones(()) if unit is None else unit.to(x.dtype).clamp_min(TINY)
     if io.sliced:
         return _sliced(io, x, w, top, gen).to(dtype)
-    v, alpha = encode(io, x)
-    y = torch.mm(v, w)
+    v, alpha = scaled(io, x)
+    y: Tensor | None = None
     # no sum of n_in products of numbers up to 1 reaches a bound above n_in
     if io.bound_management and len(w) >= io.adc.bound:
-        halvings = doublings(y, top * (io.adc.bound * io.dac.rate), io.most_doublings)
-        v, alpha = encode(io, x, halvings)
-        torch.mm(v, w, out=y)
+        v, y, halvings = _fitted(io, v, w, top)
+        alpha = alpha * halvings
+    else:
+        v = io.dac.codes(v, clip=io.full_scale == "none", out=v)
     if io.in_noise:
-        v = v.add_(normal(v, gen), alpha=io.in_noise * io.dac.rate)
-        torch.mm(v, w, out=y)
+        v, y = v.add_(normal(v, gen), alpha=io.in_noise * io.dac.rate), None
+    y = torch.mm(v, w) if y is None else y
     return convert(io, y, v, w, top, alpha, gen).to(dtype)
 
 
-def encode(io: Periphery, x: Tensor, halvings: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Inputs as codes of the DAC, without noise.
+def scaled(io: Periphery, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs in units of a code of the DAC, before it rounds them.
 
     Args:
         io: the periphery.
         x: (B, n_in), any unit.
-        halvings: (B, 1), by how much bound management shrinks a sample; None: 1.
 
     Returns:
-        Codes (B, n_in), and the full scales that they are in units of, (B, 1) or (1, 1), in the unit of ``x``.
+        (B, n_in), and the full scales alpha, (B, 1) or (1, 1), in the unit of ``x``.
     """
+    if io.full_scale == "none":
+        return x * io.dac.rate, x.new_ones((1, 1))
     v = x.abs()
     alpha = largest(v, io.full_scale).clamp_min_(TINY)
-    if halvings is not None:
-        alpha = alpha * halvings
     # not by a reciprocal: the largest input has to become 1 exactly, and 1/2 where it is halved
-    v = torch.div(x, alpha, out=v).mul_(io.dac.rate)
-    return io.dac.codes(v, clip=io.full_scale == "none", out=v), alpha
+    return torch.div(x, alpha, out=v).mul_(io.dac.rate), alpha
+
+
+def _fitted(io: Periphery, v: Tensor, w: Tensor, top: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes that bound management has halved until their products fit, these products, and 2^halvings (B, 1)."""
+    codes = io.dac.codes(v, clip=io.full_scale == "none")
+    y = torch.mm(codes, w)
+    halvings = doublings(y, top * (io.adc.bound * io.dac.rate), io.most_doublings)
+    if y.device.type == "cpu" and not torch.compiler.is_compiling():
+        # looking costs nothing here; an accelerator would be waited for
+        rows = (halvings.view(-1) > 1).nonzero().view(-1)
+        if 2 * len(rows) < len(v):
+            again = v.index_select(0, rows).div_(halvings.index_select(0, rows))
+            again = io.dac.codes(again, clip=io.full_scale == "none", out=again)
+            return codes.index_copy_(0, rows, again), y.index_copy_(0, rows, torch.mm(again, w)), halvings
+    codes = io.dac.codes(v.div_(halvings), clip=io.full_scale == "none", out=codes)
+    return codes, torch.mm(codes, w, out=y), halvings
 
 
 def convert(io: Periphery, y: Tensor, v: Tensor, w: Tensor, top: Tensor, alpha: Tensor, gen: Source | None) -> Tensor:
@@ -78,18 +94,21 @@ def convert(io: Periphery, y: Tensor, v: Tensor, w: Tensor, top: Tensor, alpha: 
     adc = io.adc
     y = y.mul_(adc.rate / io.dac.rate / top)  # in codes of the ADC
     if io.ir_drop or io.read_noise:
-        v, size = v.div_(io.dac.rate), w.abs()
+        # of corrections and of noise three digits are enough
+        v, few = v.div_(io.dac.rate), w.bfloat16() if pays(v, w) else w
+        size = few.abs()
         if io.ir_drop:
-            y = y.sub_(wire_loss(v, w, size, top, io.wire_ratio), alpha=io.ir_drop * adc.rate)
-        if io.read_noise:
-            power = torch.mm(v.square_(), size).div_(top)
-            y = y.addcmul_(normal(y, gen), power.sqrt_(), value=io.read_noise * adc.rate)
-    if adc.noise:
+            y = y.sub_(wire_loss(v, few, size, top, io.wire_ratio, rough_product), alpha=io.ir_drop * adc.rate)
+    if io.read_noise:
+        # independent Gaussian noise of one output adds up in variance: one draw
+        variance = rough_product(v.square_(), size).mul_(io.read_noise**2 / top).add_(adc.noise**2)
+        y = y.addcmul_(normal(y, gen), variance.sqrt_(), value=adc.rate)
+    elif adc.noise:
         y = y.add_(normal(y, gen), alpha=adc.noise * adc.rate)
     return adc.codes(y, out=y).mul_(alpha * (top / adc.rate))
 
 
-def _sliced(io: Periphery, x: Tensor, w: Tensor, top: Tensor, gen: torch.Generator | None) -> Tensor:
+def _sliced(io: Periphery, x: Tensor, w: Tensor, top: Tensor, gen: Source | None) -> Tensor:
     """One bit of an input after the other, added up digitally."""
     alpha = largest(x.abs(), io.full_scale)
     planes, factors = bit_planes(io.dac.level(x / alpha.clamp_min(TINY)), io.dac)

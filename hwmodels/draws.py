@@ -67,10 +67,10 @@ def normal(like: Tensor, gen: Source | None) -> Tensor:
     if isinstance(gen, Key):
         return gen.normal(like)
     if not _hashed(like):
-        return torch.randn(like.shape, generator=_given(gen), dtype=like.dtype, device=like.device)
+        return torch.randn(like.shape, generator=given(gen), dtype=like.dtype, device=like.device)
     n = like.numel()
     half = (n + 1) // 2
-    w = words(half, _given(gen))
+    w = words(half, given(gen))
     turn, push = torch.rand(2, generator=gen).tolist()
     angles = torch.arange(2**12, dtype=like.dtype).add_(turn).mul_(2 * math.pi / 2**12)
     # in two steps, so that a small offset is not rounded to 0, whose logarithm is infinite
@@ -90,8 +90,8 @@ def uniform(like: Tensor, gen: Source | None) -> Tensor:
     if isinstance(gen, Key):
         return gen.uniform(like)
     if not _hashed(like):
-        return torch.rand(like.shape, generator=_given(gen), dtype=like.dtype, device=like.device)
-    w = words(like.numel(), _given(gen)) >> 8
+        return torch.rand(like.shape, generator=given(gen), dtype=like.dtype, device=like.device)
+    w = words(like.numel(), given(gen)) >> 8
     return w.to(like.dtype).add_(2.0**23).mul_(2.0**-24).view(like.shape)
 
 
@@ -130,7 +130,12 @@ def _hashed(like: Tensor) -> bool:
     return like.numel() > FEW and like.dtype == torch.float32 and like.device.type == "cpu"
 
 
-def _given(gen: torch.Generator | None) -> torch.Generator:
+def given(gen: torch.Generator | None) -> torch.Generator:
+    """The generator, which has to be there.
+
+    Raises:
+        NeurofaError: it is not.
+    """
     if gen is None:
         raise NeurofaError("got no generator for a noisy part; expected a torch.Generator; pass gen=...")
     return gen

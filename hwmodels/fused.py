@@ -1,19 +1,22 @@
-"""Writes as one compiled kernel: counts, noise, steps and bounds of every device in one pass over the memory.
+"""Writes and products as compiled kernels: all that happens to a number happens while it is in a register.
 
 An eager write runs over its matrices some forty times and stores its random numbers; compiled, it reads the cells once
-and writes them once. It draws its numbers from a :class:`~hwmodels.draws.Key` and follows the same arithmetic, so that
-an eager write with the same key gives the same cells but for rounding.
+and writes them once. What stands around an eager product (converters, noise) runs some twenty times over inputs and
+outputs; compiled, it is a kernel before the product and one behind it. Both draw their numbers from a
+:class:`~hwmodels.draws.Key` and follow the same arithmetic, so that an eager write or product with the same key gives
+the same numbers but for rounding (a number between two levels of a converter may fall to either).
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
+from hwmodels.analog import analog_product
 from hwmodels.device import Cells, Device
 from hwmodels.draws import Key
 from hwmodels.errors import NeurofaError
@@ -21,7 +24,10 @@ from hwmodels.errors import NeurofaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hwmodels.periphery import Periphery
+
 Write = Callable[[Cells, Tensor, Tensor, Tensor], None]
+Product = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def draw_key(gen: torch.Generator) -> Tensor:
@@ -62,15 +68,40 @@ def compiled(device: Device) -> Write:
         NeurofaError: when called: there is no C++ compiler, or the device's ``write`` cannot be compiled.
     """
     kernel = torch.compile(functools.partial(write_in_place, device), fullgraph=True, dynamic=True)
+    return _told(kernel, f"a write of {device.name}", "a device")
 
-    def write(cells: Cells, weight: Tensor, change: Tensor, key: Tensor) -> None:
+
+@functools.cache
+def compiled_product(io: Periphery) -> Product:
+    """:func:`~hwmodels.analog.analog_product` of that periphery, compiled when it is first called and for new shapes.
+
+    Args:
+        io: equal peripheries share one kernel.
+
+    Returns:
+        Function of x, w and the largest weight as they are there, and of a key (None where nothing is noisy).
+
+    Raises:
+        NeurofaError: when called: there is no C++ compiler.
+    """
+
+    def product(x: Tensor, w: Tensor, unit: Tensor, key: Tensor | None) -> Tensor:
+        return analog_product(io, x, w, None if key is None else Key(key), unit)
+
+    return _told(torch.compile(product, fullgraph=True), f"a product of {io.name}", "a periphery")
+
+
+def _told(kernel: Callable[..., Any], what: str, part: str) -> Callable[..., Any]:
+    """The kernel, with its compiler's complaints in words."""
+
+    def call(*args: object) -> Any:
         try:
-            kernel(cells, weight, change, key)
+            return kernel(*args)
         except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise NeurofaError(
-                f"got a write of {device.name} that cannot be compiled ({reason}); expected a C++ compiler and a device"
-                " without Python control flow over tensors; leave out fused"
+                f"got {what} that cannot be compiled ({reason}); expected a C++ compiler and {part} without Python"
+                " control flow over tensors; leave out fused"
             ) from error
 
-    return write
+    return call

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hwmodels.coincidences import SLOTS, replay
 from hwmodels.device import Cells, Device
 from hwmodels.draws import uniform
 from hwmodels.errors import NeurofaError
@@ -159,11 +160,11 @@ def play(
 ) -> Cells:
     """Play the update w += lr sum_b d_b x_b^T with stochastic pulse trains: sample by sample, one step per coincidence.
 
-    The reference for :meth:`PulseDriven.write`, and slow: sample after sample, the devices where pulses coincide step
-    as often as they do. Which these are is brought to the host.
+    The reference for :meth:`PulseDriven.write`. All samples' slots are laid end to end and played in runs of 64
+    (:func:`~hwmodels.coincidences.replay`), so that every device takes its steps one by one and in order.
 
     Args:
-        device: its :meth:`~PulseDriven.advance` is called with counts of 0 and 1.
+        device: its :meth:`~PulseDriven.advance` is called with counts of 1.
         cells: the present cells of an (n_out, n_in) matrix, or of kernels with n_in numbers each.
         x: inputs, (B, n_in).
         d: wanted directions at the outputs, (B, n_out); for descent, minus the error.
@@ -192,30 +193,8 @@ def play(
     p_x, p_d, used = train.probabilities(x, d, lr / device.granularity(cells))
     signs_x, signs_d = x.sign(), d.sign()
     flat = {key: cell.reshape(-1).clone() if cell.shape == shape else cell for key, cell in cells.items()}
-    open_slots = (torch.arange(train.slots, device=x.device)[:, None, None] < used).to(x.dtype)
-    for b in range(x.shape[0]):
-        columns = _bits(p_x[b], train.slots, gen).mul_(open_slots[:, b]).mul_(signs_x[b])
-        rows = _bits(p_d[b], train.slots, gen).mul_(signs_d[b])
-        signed = torch.mm(rows.t(), columns).view(-1)  # within a sample every pulse of a device has one sign
-        at = signed.nonzero().squeeze(1)
-        left = signed[at]
-        while at.numel():
-            _step(device, flat, at, left.sign(), gen)
-            more = left.abs().sub_(1).nonzero().squeeze(1)
-            at, left = at[more], left[more] - left[more].sign()
+    sample = torch.repeat_interleave(used.squeeze(1).to(torch.int64))
+    for b in sample.split(SLOTS):
+        rows, columns = ((uniform(p[b], gen) < p[b]) * signs[b] for p, signs in ((p_d, signs_d), (p_x, signs_x)))
+        replay(device, flat, rows, columns, gen)
     return device.settle({key: cell.view(cells[key].shape) for key, cell in flat.items()}, gen)
-
-
-def _step(device: PulseDriven, cells: Cells, at: Tensor, sign: Tensor, gen: torch.Generator | None) -> None:
-    """Send one pulse to the devices ``at`` (positions), up where ``sign`` is 1, and leave the others alone."""
-    per_device = [key for key, cell in cells.items() if cell.dim()]
-    here = {key: cell[at] if cell.dim() else cell for key, cell in cells.items()}
-    after = device.advance(here, torch.ones_like(sign), sign.clamp_(min=0), gen)
-    for key in per_device:
-        if after[key] is not here[key]:
-            cells[key].index_copy_(0, at, after[key])
-
-
-def _bits(p: Tensor, slots: int, gen: torch.Generator | None) -> Tensor:
-    """Pulses of one line, (slots, n), 0 or 1."""
-    return (uniform(p.expand(slots, -1), gen) < p).to(p.dtype)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 
-def wire_loss(v: Tensor, w: Tensor, size: Tensor, top: Tensor, ratio: float) -> Tensor:
+def wire_loss(
+    v: Tensor,
+    w: Tensor,
+    size: Tensor,
+    top: Tensor,
+    ratio: float,
+    mm: Callable[[Tensor, Tensor], Tensor] = torch.mm,
+) -> Tensor:
     """What a product loses to the resistance of the wires, in closed form.
 
     a_i = (n / gamma) sum_j |w_ij| |v_j|, c_i = a_i (0.05 a_i^2 - 0.2 a_i + 0.5),
@@ -14,10 +23,11 @@ def wire_loss(v: Tensor, w: Tensor, size: Tensor, top: Tensor, ratio: float) -> 
 
     Args:
         v: (B, n), inputs, full scale 1.
-        w: (n, n_out), any unit.
+        w: (n, n_out), any unit; in a dtype that ``mm`` takes, as ``size``.
         size: (n, n_out), |w|.
         top: the largest weight, 0-dim, in the unit of ``w``.
         ratio: gamma, wire over cell conductance.
+        mm: the matrix product.
 
     Returns:
         (B, n_out), to be taken from the ideal product, in units of the largest weight.
@@ -25,7 +35,7 @@ def wire_loss(v: Tensor, w: Tensor, size: Tensor, top: Tensor, ratio: float) -> 
     Source: Rasch et al. 2019, arXiv 1906.02698 (approximation of the voltage drop), as coded in aihwkit.
     """
     n = len(w)
-    a = torch.mm(v.abs(), size).mul_(n / ratio / top)
-    place = 1 - (1 - torch.arange(n, device=w.device, dtype=w.dtype) / n).square()
+    a = mm(v.abs(), size).mul_(n / ratio / top)
+    place = torch.linspace(1, 1 / n, n, device=v.device, dtype=v.dtype).square_().neg_().add_(1)
     c = torch.addcmul(a * 0.5, a.square(), 0.05 * a - 0.2)
-    return torch.mm(v * place, w).mul_(c).div_(top)
+    return mm(v * place, w).mul_(c).div_(top)

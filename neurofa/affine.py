@@ -235,7 +235,7 @@ class Affine(Layer):
         weight = params["weight"]
         if self.arrays is None:
             return {"weight": self.correlate(self.linear(noise, weight, None), noise)}
-        seen = self.map(through(self.arrays.forward_io, weight, gen), noise, weight)
+        seen = self.map(through(self.arrays.forward_io, weight, gen, fused=self.arrays.fused), noise, weight)
         return {"weight": self.correlate(seen, noise)}
 
     def tail(self) -> list[nn.Module]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hwmodels.draws import given
+from hwmodels.fused import compiled_product, draw_key
 from hwmodels.periphery import Periphery
 from neurofa.layer import State
 from neurofa.randomness import fork_seed, generator
@@ -32,10 +34,11 @@ class Arrays:
 
     Args:
         periphery: of the forward pass.
+        fused: compile products (:mod:`hwmodels.fused`); the numbers that noise draws are then others.
     """
 
-    def __init__(self, periphery: Periphery) -> None:
-        self.forward_io = periphery
+    def __init__(self, periphery: Periphery, *, fused: bool = False) -> None:
+        self.forward_io, self.fused = periphery, fused
         scale = "sample" if periphery.full_scale == "none" else periphery.full_scale
         self.return_io = replace(periphery, bound_management=False, full_scale=scale)
 
@@ -55,23 +58,28 @@ class Arrays:
         Returns:
             A function; it raises a NeurofaError where there is noise but no seed in ``state``.
         """
-        return through(self.forward_io, weight, _noise(state, "forward", weight.device))
+        return through(self.forward_io, weight, _noise(state, "forward", weight.device), fused=self.fused)
 
     def back(self, weight: Tensor, state: State) -> Product:
         """Products of the return path, with the return weights in the place of ``weight`` of :meth:`forward`."""
-        return through(self.return_io, weight, _noise(state, "return", weight.device))
+        return through(self.return_io, weight, _noise(state, "return", weight.device), fused=self.fused)
 
 
-def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None) -> Product:
+def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *, fused: bool = False) -> Product:
     """Products through one periphery.
 
     Args:
         periphery: converters and noise.
         weight: all weights, any shape; the largest one is the unit.
         gen: source of the noise, on the device of ``weight``.
+        fused: compile the products.
     """
     low, high = weight.aminmax()
     largest = torch.maximum(high, -low)
+
+    if fused:
+        kernel = compiled_product(periphery)
+        return lambda x, w: kernel(x, w, largest, draw_key(given(gen)) if periphery.noisy else None)
 
     def product(x: Tensor, w: Tensor) -> Tensor:
         return periphery.product(x, w, gen, unit=largest)

@@ -42,8 +42,8 @@ class Learner:
         seed: of feedback, dropout, device noise and rounding.
         accumulate: batches whose directions are averaged into one update.
         clip: largest norm of all directions together, or None.
-        fused: compile what devices make of an update into one kernel; needs a C++ compiler, the first step takes some
-            seconds for each device and shape. The numbers that devices draw are then others.
+        fused: compile what devices make of an update, and products on arrays, into single kernels
+            (:meth:`~neurofa.network.Network.fuse`).
 
     Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction goes straight into its
     weight, one fused product, or to its device as the change that is asked for; every other case goes through
@@ -73,7 +73,8 @@ class Learner:
         where = next(network.parameters()).device
         self.gen = generator(seed, "learner", device=where)
         self.rule.bind(network.plan(chained=self.rule.chained), generator(seed, "feedback"))
-        for part in (*network.modules(), *self.rule.modules()):
+        network.fuse(fused)
+        for part in self.rule.modules():
             if isinstance(part, Synapses):
                 part.fused = fused and not part.exact
         self._deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)

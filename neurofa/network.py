@@ -20,6 +20,7 @@ from neurofa.affine import Affine
 from neurofa.arrays import Arrays
 from neurofa.layer import Carrier, Layer, LocalView, Params, Returns, State
 from neurofa.randomness import generator
+from neurofa.synapses import Synapses
 
 ReturnsOf = Callable[[str, Params], Returns | None]
 """Asked once a layer and pass: the weights of the return path beside that layer."""
@@ -90,6 +91,8 @@ class Network(nn.Module):
         NeurofaError: the layers do not fit each other (the layer is named), or the readout has no weights.
     """
 
+    fused: bool = False
+
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -140,9 +143,25 @@ class Network(nn.Module):
                     " convolutional layers, whose products go through arrays; use periphery exact or another network"
                 )
         for found in affine.values():
-            found.arrays = None if around.exact else Arrays(around)
+            found.arrays = None if around.exact else Arrays(around, fused=self.fused)
         given = periphery if isinstance(periphery, str) else str(Spec(around.name, asdict(around)))
         self.periphery_spec = given
+
+    def fuse(self, on: bool = True) -> None:
+        """Compile what devices make of an update, and products on arrays, into single kernels.
+
+        It needs a C++ compiler, and the first pass takes some seconds for each device, periphery and shape. Noise then
+        has the same law but draws other numbers.
+
+        Args:
+            on: False goes back to eager execution.
+        """
+        self.fused = on
+        for part in self.modules():
+            if isinstance(part, Synapses):
+                part.fused = on and not part.exact
+            if isinstance(part, Affine) and part.arrays is not None:
+                part.arrays.fused = on
 
     @property
     def names(self) -> list[str]:
@@ -203,6 +222,8 @@ class Network(nn.Module):
         sites = []
         probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(some)
         gen = generator(0, "probe noise", device=some.device)
+        fused = self.fused
+        self.fuse(False)  # two samples are not worth compiling for
         for name, layer in self.items():
             if not isinstance(layer, Carrier) and len(layer.synapses):
                 shapes = {k: tuple(layer.synapse(k).weight.shape) for k in layer.returning}
@@ -214,6 +235,7 @@ class Network(nn.Module):
                 )
             with torch.no_grad():
                 probe = layer.compute(layer.stored(), probe, layer.start(probe, gen))[0]
+        self.fuse(fused)
         return Plan(tuple(sites), self.outputs, some.dtype, some.device, self.input_shape)
 
     def check(self, x: Tensor) -> None:

@@ -28,8 +28,9 @@ class DevicesSuite(Suite, name="devices"):
 
     ``update``: batch-aggregated expected pulses (the batch is summed, then every device gets the count that a pulse
     train would bring); the rule is bp, which does the same products as torch, and dfa for one device; ``fused`` writes
-    are compiled. ``trains``: exact pulse trains, sample by sample, which is far more work. ``inference``: a forward
-    pass through converters and noise. ``projection``: y = e B for a batch of 8 with B of 4096 x 4096, stored
+    are compiled. ``exact-trains``: every pulse of every sample's stochastic trains, one after the other on each device,
+    which is far more work. ``inference``: a forward pass through converters and noise; ``fused`` products are compiled.
+    ``projection``: y = e B for a batch of 8 with B of 4096 x 4096, stored
     against computed where it is needed.
     """
 
@@ -47,7 +48,7 @@ class DevicesSuite(Suite, name="devices"):
         return (
             Case(name="update", methods=(torch_step, *written)),
             Case(
-                name="trains",
+                name="exact-trains",
                 methods=(torch_step, *(_stored(work, "bp", f"pulse_trains(device={d})", False) for d in STORES[:3])),
             ),
             Case(
@@ -55,8 +56,10 @@ class DevicesSuite(Suite, name="devices"):
                 methods=(
                     Method(name="torch", build=functools.partial(_forward, work)),
                     *(
-                        Method(name=name, build=functools.partial(_analog, work, name))
-                        for name in ("exact", *PERIPHERIES)
+                        Method(
+                            name=f"{io}{' fused' if fused else ''}", build=functools.partial(_analog, work, io, fused)
+                        )
+                        for io, fused in (("exact", False), *((io, f) for io in PERIPHERIES for f in (False, True)))
                     ),
                 ),
             ),
@@ -88,11 +91,12 @@ def _forward(work: Work, device: torch.device) -> Step:
     return step
 
 
-def _analog(work: Work, periphery: str, device: torch.device) -> Step:
+def _analog(work: Work, periphery: str, fused: bool, device: torch.device) -> Step:
     network: Network = build(
         "network", work.recipe, input_shape=work.input_shape, outputs=CLASSES, periphery=periphery
     ).to(device)
     network.eval()
+    network.fuse(fused)
     batches, gen = work.batches(device, torch.contiguous_format), generator(0, "noise", device=device)
 
     def step() -> object:

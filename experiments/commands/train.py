@@ -31,7 +31,8 @@ def train(
     accumulate: Annotated[int | None, typer.Option(help="Batches averaged into an update. Default: 1.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of an update's direction. Default: none.")] = None,
     fused: Annotated[
-        bool | None, typer.Option("--fused", help="Compile writes to devices (needs a C++ compiler). Default: no.")
+        bool | None,
+        typer.Option("--fused", help="Compile device writes and analog products (needs a C++ compiler). Default: no."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,

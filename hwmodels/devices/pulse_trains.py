@@ -18,7 +18,8 @@ class PulseTrains(PulseDriven, name="pulse_trains"):
     """A pulse-driven device whose updates are played: rows and columns send random pulses, it steps where two coincide.
 
     The batch is not summed first: every sample sends its own trains (:func:`hwmodels.pulses.play`), which is what a
-    crossbar does, and as slow. Updates have to be outer products and the learning rate has to reach the pulses, so that
+    crossbar does, and takes several times as long as a summed update. Updates have to be outer products and the
+    learning rate has to reach the pulses, so that
     only plain SGD can train it. Cells are those of the device.
 
     Args:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hwmodels import NeurofaError, build
+from hwmodels.bf16 import pays
 from hwmodels.converters import ADC, DAC, bit_planes, doublings, full_scale
 from hwmodels.periphery import Periphery
 from hwmodels.wires import wire_loss
@@ -174,3 +175,44 @@ def test_presets_have_the_constants_of_their_source():
     assert build("periphery", "standard").dac.step == pytest.approx(2 / 254)
     assert build("periphery", "training").adc.step == pytest.approx(0.0784, abs=1e-4)
     assert build("periphery", "inference").read_noise == 0.0175
+
+
+def test_corrections_of_three_digits_are_within_the_converters_resolution():
+    """Wire loss and the size of the cell noise may be multiplied in bfloat16; the product itself may not."""
+    x, w = uniform(64, 784), uniform(784, 256, seed=1)
+    low = [v.float() for v in (x, w)]
+    quiet = {"out_bits": None, "out_noise": 0.0, "full_scale": "none", "in_bits": 8, "out_bound": 1e6}
+    plain = Periphery(**quiet)
+    assert (plain.product(*low) - plain.product(x, w)).abs().max() < 1e-4
+    dropped = Periphery(ir_drop=1.0, **quiet)
+    loss = plain.product(x, w) - dropped.product(x, w)
+    error = (dropped.product(*low) - dropped.product(x, w)).abs().max()
+    step = build("periphery", "inference").adc.step
+    assert error < 0.25 * step < step < loss.abs().max()
+    assert (error > 1e-4) == pays(*low)  # three digits, or all of them
+    many = x[:1].expand(4000, -1).float()
+    noisy = Periphery(read_noise=0.0175, **quiet)
+    level = plain.dac.level(x[:1])
+    spread = 0.0175 * (level.square() @ w.abs()).sqrt()
+    unit = (noisy.product(many, low[1], gen()) - plain.product(x[:1], w)) / spread
+    assert moments(unit, 0, 1) < 4
+    assert moments(unit, 0, 1.01) > 4
+
+
+def test_a_sample_that_overflows_is_halved_alone():
+    """One of many: what is multiplied again for it is what all would be multiplied for."""
+    x, w = uniform(40, 64).float() * 0.1, uniform(64, 10, seed=1).float() + 0.2
+    x[7] = x[7].abs() * 10
+    part = Periphery(in_bits=8, out_bits=9, out_bound=9.0, out_noise=0.0, bound_management=True)
+    alone = torch.cat([part.product(row.view(1, -1), w) for row in x])
+    torch.testing.assert_close(part.product(x, w), alone)
+    assert (Periphery(in_bits=8, out_bits=9, out_bound=9.0, out_noise=0.0).product(x, w) != alone).any()
+
+
+def test_output_and_read_noise_add_up_in_one_draw():
+    x, w = uniform(1, 8), uniform(8, 3, seed=1)
+    quiet = {"in_bits": None, "out_bits": None, "out_bound": 1e6, "full_scale": "none"}
+    both = Periphery(out_noise=0.01, read_noise=0.0175, **quiet).product(x.expand(50_000, -1), w, gen())
+    spread = (0.0175**2 * (x.square() @ w.abs()) + 0.01**2).sqrt()
+    assert moments((both - x @ w) / spread, 0, 1) < 4
+    assert moments((both - x @ w) / spread, 0, 1.02) > 4

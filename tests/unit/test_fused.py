@@ -1,13 +1,15 @@
 """Compiled writes against eager ones with the same key."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
+from hwmodels.analog import analog_product
 from hwmodels.draws import Key
 from hwmodels.errors import NeurofaError
-from hwmodels.fused import compiled, draw_key, write_in_place
+from hwmodels.fused import compiled, compiled_product, draw_key, write_in_place
 from hwmodels.registry import build, parts
 from neurofa import Learner
 
@@ -93,3 +95,79 @@ def test_a_write_that_waits_for_the_host_is_refused():
     _, cells, change, key = start("constant_step")
     with pytest.raises(NeurofaError, match="leave out fused"):
         compiled(device)(cells, torch.empty_like(change), change, key)
+
+
+def products(spec, rows=64, n_in=300, n_out=256):
+    gen = torch.Generator().manual_seed(0)
+    x, w = torch.randn(rows, n_in, generator=gen), torch.rand(n_in, n_out, generator=gen) * 2 - 1
+    return build("periphery", spec), x, w, w.abs().amax(), draw_key(gen)
+
+
+def same_product(spec):
+    io, x, w, unit, key = products(spec)
+    slow, fast = analog_product(io, x, w, Key(key), unit), compiled_product(io)(x, w, unit, key)
+    # rounding may bring a signal from one level to the next
+    assert ((slow - fast).abs() > 1e-4 * slow.abs().max()).double().mean() < 0.02
+    assert torch.equal(fast, compiled_product(io)(x, w, unit, key))
+    if io.noisy:
+        other = compiled_product(io)(x, w, unit, key + 1)
+        assert ((slow - other).abs() > 1e-4 * slow.abs().max()).double().mean() > 0.2
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_product_is_the_eager_one():
+    same_product("periphery(in_noise=0.01, bound_management=True, read_noise=0.02, ir_drop=1.0)")
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "spec", [*parts("periphery"), "periphery(sliced=True, in_noise=0.1)", "periphery(full_scale=batch)"]
+)
+def test_every_periphery_can_be_compiled(spec):
+    same_product(spec)
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")
+def test_a_fused_network_repeats_with_its_seed_and_needs_one():
+    net = build("network", "mlp(hidden=[30])", input_shape=(20,), outputs=4, seed=0, periphery="training").eval()
+    x = torch.randn(8, 20, generator=torch.Generator().manual_seed(0))
+    eager = net(x, torch.Generator().manual_seed(1))
+    net.fuse()
+    once = net(x, torch.Generator().manual_seed(1))
+    assert torch.equal(once, net(x, torch.Generator().manual_seed(1)))
+    assert not torch.equal(once, eager)
+    assert (once - eager).norm() < 0.5 * eager.norm()
+    with pytest.raises(NeurofaError, match="no generator"):
+        net(x)
+    net.attach("standard")
+    assert all(layer.arrays.fused for _, layer in net.items())
+    net.fuse(False)
+    net.attach("training")
+    assert torch.equal(net(x, torch.Generator().manual_seed(1)), eager)
+
+
+@pytest.mark.parametrize("spec", ["standard", "training", "inference", "periphery(in_noise=0.1, out_noise=0.2)"])
+def test_a_key_gives_products_of_the_same_law_as_a_generator(spec):
+    io, x, w, unit, key = products(f"{spec}", rows=1)
+    many = x.expand(4000, -1)
+
+    def draw(source, io=io):
+        return analog_product(io, many, w, source, unit).double()
+
+    def apart(a, b):
+        """Largest z of means and variances over the outputs, each from 4000 draws."""
+        z_mean = (a.mean(0) - b.mean(0)) / ((a.var(0) + b.var(0)) / len(a)).sqrt().clamp_min(1e-9)
+        squares = [(v - v.mean(0)).square() for v in (a, b)]
+        spread = ((squares[0].var(0) + squares[1].var(0)) / len(a)).sqrt().clamp_min(1e-9)
+        z_variance = (squares[0].mean(0) - squares[1].mean(0)) / spread
+        return max(z_mean.abs().max().item(), z_variance.abs().max().item())
+
+    drawn = draw(torch.Generator().manual_seed(1))
+    assert apart(drawn, draw(Key(key))) < 5
+    louder = replace(io, **{key: getattr(io, key) * 1.5 for key in ("in_noise", "out_noise", "read_noise")})
+    assert apart(drawn, draw(Key(key), louder)) > 5

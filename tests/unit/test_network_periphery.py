@@ -127,3 +127,11 @@ def test_digits_are_learnt_through_noisy_converters():
     assert result.margin is not None
     assert result.margin > 0.01
     assert spec.key != RunSpec(data="digits", network="mlp(hidden=[64])", epochs=4).key
+
+
+def test_a_fused_learner_fuses_products_and_writes():
+    net = network(*DENSE, "training", device="constant_step")
+    for fused in (True, False):
+        Learner(net, "bp", optimizer=torch.optim.SGD(net.parameters(), lr=0.1), fused=fused)
+        layers = [layer for _, layer in net.items()]
+        assert all(layer.arrays.fused is fused and layer.synapse("weight").fused is fused for layer in layers)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hwmodels import NeurofaError, build
+from hwmodels.coincidences import ones, replay, words
 from hwmodels.pulses import PulseTrain, play
 
 CONSTANT = "constant_step(dw_min=0.001, dw_min_dtod=0, up_down_dtod=0, w_max_dtod=0, w_min_dtod=0, scale=1{})"
@@ -142,3 +143,68 @@ def test_wrong_calls_are_refused():
         PulseTrain(slots=0)
     with pytest.raises(NeurofaError, match="pass gen"):
         analog.write(cells, cells["weight"])
+
+
+SLOPED = "soft_bounds(dw_min=0.05, dw_min_std={}, scale=1)"
+
+
+def slot_by_slot(analog, cells, rows, columns, gen):
+    """Slow oracle of ``replay``: the whole matrix of devices, one slot after the other."""
+    for row, column in zip(rows, columns, strict=True):
+        pulses = torch.outer(row, column)
+        stepped = analog.advance(cells, torch.ones_like(pulses), pulses.clamp(min=0), gen)
+        cells = {key: torch.where(pulses != 0, stepped[key], c) if c.dim() else c for key, c in cells.items()}
+    return cells
+
+
+def lines(slots, n, gen, share=0.5):
+    """Random pulses of both signs, (slots, n)."""
+    return (torch.rand(slots, n, generator=gen) < share) * torch.randn(slots, n, generator=gen).sign()
+
+
+def replayed(analog, cells, rows, columns, gen):
+    flat = {key: c.reshape(-1).clone() if c.dim() else c for key, c in cells.items()}
+    replay(analog, flat, rows, columns, gen)
+    return {key: c.view(cells[key].shape) for key, c in flat.items()}
+
+
+@pytest.mark.parametrize(("slots", "share"), [(1, 0.5), (64, 0.5), (64, 0.02), (63, 1.0), (7, 0.0)])
+def test_replayed_slots_step_every_device_in_their_order(slots, share):
+    analog, gen = build("device", SLOPED.format(0)), generator()
+    cells = analog.program(torch.randn(9, 11, generator=gen) * 0.1, gen)
+    rows, columns = lines(slots, 9, gen, share), lines(slots, 11, gen, share)
+    slow = slot_by_slot(analog, cells, rows, columns, gen)["weight"]
+    assert torch.allclose(replayed(analog, cells, rows, columns, gen)["weight"], slow, rtol=1e-5, atol=1e-6)
+    if slots > 7 and share > 0.1:  # control: the order of the slots matters to a device whose steps depend on its state
+        turned = slot_by_slot(analog, cells, rows.flip(0), columns.flip(0), gen)["weight"]
+        assert not torch.allclose(turned, slow, rtol=1e-3)
+    assert (slow != cells["weight"]).any() == (share > 0)
+
+
+def test_replayed_steps_have_the_noise_of_steps_one_by_one():
+    """A device at its bound, where the order of noise and clipping counts, in many copies."""
+    gen = generator()
+    rows, columns = lines(20, 1, gen, 0.9).expand(20, 100), lines(20, 1, gen, 0.9).expand(20, 200)
+
+    def moments(std):
+        analog = build("device", f"constant_step(dw_min=0.2, dw_min_dtod=0, w_max_dtod=0, dw_min_std={std}, scale=1)")
+        cells = analog.program(torch.full((100, 200), 0.4), gen)
+        return [way(analog, cells, rows, columns, gen)["weight"].double() for way in (slot_by_slot, replayed)]
+
+    def apart(a, b):
+        z_mean = (a.mean() - b.mean()) / ((a.var() + b.var()) / a.numel()).sqrt()
+        squares = [(v - v.mean()).square() for v in (a, b)]
+        z_variance = (squares[0].mean() - squares[1].mean()) / (sum(s.var() for s in squares) / a.numel()).sqrt()
+        return max(abs(z_mean.item()), abs(z_variance.item()))
+
+    slow, fast = moments(0.5)
+    assert apart(slow, fast) < 4
+    assert apart(slow, moments(0.55)[1]) > 4
+
+
+def test_bits_are_packed_and_counted():
+    bits = torch.rand(64, 40, generator=generator()) < 0.5
+    bits[:, 0], bits[:, 1] = True, False
+    packed = words(bits)
+    assert ones(packed).tolist() == bits.sum(0).tolist()
+    assert [[w >> t & 1 for t in range(64)] for w in packed.tolist()] == bits.t().int().tolist()
