@@ -194,7 +194,8 @@ def play(
     signs_x, signs_d = x.sign(), d.sign()
     flat = {key: cell.reshape(-1).clone() if cell.shape == shape else cell for key, cell in cells.items()}
     sample = torch.repeat_interleave(used.squeeze(1).to(torch.int64))
-    for b in sample.split(SLOTS):
+    for start in range(0, len(sample), SLOTS):
+        b = sample[start : start + SLOTS]
         rows, columns = ((uniform(p[b], gen) < p[b]) * signs[b] for p, signs in ((p_d, signs_d), (p_x, signs_x)))
         replay(device, flat, rows, columns, gen)
     return device.settle({key: cell.view(cells[key].shape) for key, cell in flat.items()}, gen)
