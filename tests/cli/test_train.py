@@ -30,6 +30,7 @@ def rows(folder: Path) -> list[dict]:
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for row in found:
         assert row.pop("seconds") > 0
+        row.pop("log_seconds", None)
     return found
 
 
