@@ -41,18 +41,50 @@ def separability(
         ``layers``: by name, from the input on without the readout, the share of right labels of the held-out samples,
         or R^2 of a regression; ``held_out``: the number of these samples.
     """
-    fit, held = _parts(dataset, samples)
+    held = parts(dataset, samples)[1]
+    errors = probe_errors(network, dataset, seed=seed, samples=samples, of_input=of_input)
+    return {"held_out": len(held), "layers": {name: score(each, held) for name, each in errors.items()}}
+
+
+@torch.no_grad()
+def probe_errors(
+    network: Network, dataset: Dataset, *, seed: int = 0, samples: int = SAMPLES, of_input: bool = True
+) -> dict[str, Tensor]:
+    """Errors of the probes of :func:`separability`, sample by sample, for comparing networks on the same samples.
+
+    Args:
+        network: as it is; its mode is restored.
+        dataset: on whose compute device the network lies.
+        seed: of the read noise of the network's device.
+        samples: largest number for the fit, and for the judgement.
+        of_input: whether the inputs themselves are judged too.
+
+    Returns:
+        By layer (N,): 0 for a right and 1 for a wrong label, or the squared error of a regression.
+    """
+    fit, held = parts(dataset, samples)
     inside, outside = (_features(network, split, dataset.compute, seed) for split in (fit, held))
     y, wanted = fit.y.to(dataset.compute), held.y.to(dataset.compute)
-    found = {
-        name: _score(x, y, outside[name], wanted, dataset.classes)
-        for name, x in inside.items()
-        if of_input or name != INPUT
-    }
-    return {"held_out": len(held), "layers": found}
+    target = y if dataset.regression else torch.nn.functional.one_hot(y, dataset.classes)
+    found = {}
+    for name, x in inside.items():
+        if of_input or name != INPUT:
+            answer = ridge(x, target, outside[name])[0]
+            wrong = (answer - wanted).square().sum(1) if dataset.regression else answer.argmax(1) != wanted
+            found[name] = wrong.double().cpu()
+    return found
 
 
-def _parts(dataset: Dataset, samples: int) -> tuple[Split, Split]:
+def score(errors: Tensor, held: Split) -> float | None:
+    """Share of right labels, or R^2 of a regression (None where the targets do not vary)."""
+    if not held.y.is_floating_point():
+        return 1 - float(errors.mean())
+    power = float((held.y.double() - held.y.double().mean(0)).square().sum())
+    return 1 - float(errors.sum()) / power if power > 0 else None
+
+
+def parts(dataset: Dataset, samples: int = SAMPLES) -> tuple[Split, Split]:
+    """Samples for the fit, and samples that judge it."""
     train, held = dataset.train, dataset.validation
     if len(held):
         return _between(train, 0, samples), _between(held, 0, samples)
@@ -80,17 +112,6 @@ def _features(network: Network, split: Split, device: torch.device, seed: int) -
     finally:
         network.train(training)
     return found
-
-
-def _score(x: Tensor, y: Tensor, unseen: Tensor, wanted: Tensor, classes: int) -> float | None:
-    labels = not y.is_floating_point()
-    target = torch.nn.functional.one_hot(y, classes) if labels else y
-    answer = ridge(x, target, unseen)[0]
-    if labels:
-        return float((answer.argmax(1) == wanted).double().mean())
-    goal = wanted.double()
-    power = float((goal - goal.mean(0)).square().sum())
-    return 1 - float((answer - goal).square().sum()) / power if power > 0 else None
 
 
 def ridge(x: Tensor, y: Tensor, unseen: Tensor) -> tuple[Tensor, float]:

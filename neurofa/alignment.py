@@ -20,7 +20,16 @@ from neurofa.network import Network, Tick
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, with_own_transposes
 from neurofa.rule import Direct, Rule, Teaching
-from neurofa.spectra import NONE, conditioning, cosine, effective_rank, isotropy, mean_cosine, orthogonality, stable_rank
+from neurofa.spectra import (
+    NONE,
+    conditioning,
+    cosine,
+    effective_rank,
+    isotropy,
+    mean_cosine,
+    orthogonality,
+    stable_rank,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +62,7 @@ class Pathway:
     """What the matrix F_l of a direct rule is like."""
 
     conditioning: float
-    """s_max / s_min."""
+    """s_1 / s_o; infinite where F_l has fewer rows than columns, or not full rank."""
     orthogonality: float
     """||F^T F / c - I||_F with c = tr(F^T F) / o: 0 where aligned weights give aligned gradients exactly."""
     norm: float
@@ -151,7 +160,11 @@ def pathways(feedback: dict[str, Tensor]) -> dict[str, Pathway]:
         feedback: from :func:`feedback_matrices`.
     """
     return {
-        name: Pathway(conditioning=conditioning(f), orthogonality=orthogonality(f), norm=float(f.double().norm()))
+        name: Pathway(
+            conditioning=conditioning(f) if len(f) >= f.shape[1] else math.inf,
+            orthogonality=orthogonality(f),
+            norm=float(f.double().norm()),
+        )
         for name, f in feedback.items()
     }
 

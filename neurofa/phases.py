@@ -5,6 +5,7 @@ Source: Refinetti et al. 2021, arXiv 2011.12428: networks first align, then memo
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Phases:
 
     start: float
     peak: float
+    peak_time: float
     end: float
     align: float | None
     """Time at which ``SHARE`` of the peak is reached, in the unit given; None: the peak is below ``FLOOR``."""
@@ -45,7 +47,7 @@ def phases(times: Sequence[float], values: Sequence[float | None]) -> Phases | N
     Raises:
         NeurofaError: times that do not rise, or another number of values.
     """
-    if len(times) != len(values) or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if len(times) != len(values) or any(b <= a for a, b in itertools.pairwise(times)):
         raise NeurofaError(
             f"got {len(times)} times with {len(values)} values; expected one value a time, times rising; sort them"
         )
@@ -56,7 +58,7 @@ def phases(times: Sequence[float], values: Sequence[float | None]) -> Phases | N
     end = known[-1][1]
     aligned = peak >= FLOOR
     return Phases(
-        start=known[0][1], peak=peak, end=end, align=_reached(known, SHARE * peak) if aligned else None,
+        start=known[0][1], peak=peak, peak_time=top, end=end, align=_reached(known, SHARE * peak) if aligned else None,
         memorise=top if aligned and end < (1 - FALL) * peak else None,
     )  # fmt: skip
 

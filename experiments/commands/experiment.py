@@ -81,7 +81,8 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
         rows = [row for row in result["rows"] if row["part"] == part]
         columns = result["columns"].get(part)
         if columns:
-            console.print(table(part, columns, [[plain(row.get(c)) for c in columns] for row in rows]))
+            cells = [[_cell(row, column) for column in columns] for row in rows]
+            console.print(table(part, [c.replace("_", " ") for c in columns], cells))
             continue
         lines = [
             [row["method"], *[percent(row[m], row[f"{m}_std"]) for m in shares], str(row["epochs"]), str(row["n"])]
@@ -101,6 +102,14 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
     console.print(table("checks", ["what", "value", "target", "holds"], lines))
     for name in [*result["pictures"], "result.json"]:
         console.print(str(folder / name), markup=False, soft_wrap=True)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    """A value, with its spread where the row holds one."""
+    from experiments.tables import plain
+
+    spread = row.get(f"{column}_std")
+    return plain(row.get(column)) + ("" if spread is None else f" ± {spread:.2g}")
 
 
 def _setting(row: Mapping[str, Any]) -> str:
