@@ -145,10 +145,10 @@ def _vanished(steps: Sequence[int], shares: Sequence[float | None]) -> int | Non
 
 
 def _rate(spec: RunSpec, rows: Sequence[Row], step: int) -> float | None:
-    """How far one step of plain SGD moves along a direction; None for optimizers that rescale each update."""
+    """How far SGD moves in the end along a direction that stays; None where each update is rescaled or clipped."""
     optimizer = parse(spec.optimizer)
     momentum = optimizer.options.get("momentum", 0.0)
-    if optimizer.name != "sgd" or not isinstance(momentum, int | float):
+    if optimizer.name != "sgd" or spec.clip is not None or not isinstance(momentum, int | float):
         return None
     row = next((row for row in rows if row["step"] > step), rows[-1])
     return float(row["lr"]) / (1 - momentum) / spec.accumulate

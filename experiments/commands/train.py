@@ -198,6 +198,9 @@ def _show(result: Result, spec: RunSpec, out: Path) -> None:
     for name, count in result.row.get("pulses", {}).items():
         worn = f", {count['worn_out']:.1%} worn out" if count["worn_out"] else ""
         console.print(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")
+    if spec.log != "none":
+        took = sum(row.get("log_seconds", 0.0) for row in result.rows)
+        typer.echo(f"measuring took {took:.1f} s beside; what it means: neurofa diagnose {_quoted(out)}")
     typer.echo(f"picture: {RunFolder(out).curves}")
 
 
