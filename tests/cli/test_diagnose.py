@@ -40,7 +40,8 @@ def layer(found: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train_run(replace(FINE, log="all"), tmp_path / "run", control=True)
+    # narrow, so that random features leave something to learn
+    train_run(replace(FINE, network="mlp(hidden=[24, 24])", log="all"), tmp_path / "run", control=True)
     found = diagnosed(tmp_path / "run", capsys)
     assert [each["state"] for each in found["layers"]] == ["aligned", "aligned"]
     assert not any(each["causes"] for each in found["layers"])
@@ -69,6 +70,9 @@ def test_each_failure_is_told_from_the_others(
     assert failed["state"] != "aligned"
     assert [each["name"] for each in failed["causes"]] == [cause]
     assert any(said.startswith(f"{where}: {cause}: ") for said in found["summary"])
+    if cause in ("gain too small", "training"):
+        assert failed["probe"]["verdict"] == "same"
+        assert any(said.startswith("No hidden layer learnt") for said in found["summary"])
 
 
 def test_what_stands_above_a_convolution_aligns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
