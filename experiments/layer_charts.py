@@ -84,13 +84,14 @@ def courses_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: i
         title: above the picture.
         columns: panels in a row.
     """
+    colours = _colours(list(dict.fromkeys(course.label for panel in panels for course in panel.courses)))
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = _figure((1.0 + 4.4 * columns, 0.6 + 2.9 * rows))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
-        for place, course in enumerate(panel.courses):
-            _course(axes, course, f"C{place}", log=panel.log)
+        for course in panel.courses:
+            _course(axes, course, colours[course.label], log=panel.log)
         for label, level in panel.levels.items():
             axes.axhline(level, color="0.5", linestyle="--", linewidth=1, label=label)
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
@@ -107,6 +108,17 @@ def courses_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: i
         axes.set_visible(False)
     figure.suptitle(title, fontsize=10)
     _save(figure, path)
+
+
+def _colours(labels: Sequence[str]) -> dict[str, str]:
+    """One colour for a label in all panels; many labels share a scale instead of repeating colours."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    if len(labels) <= 10:
+        return {label: f"C{place}" for place, label in enumerate(labels)}
+    scale = colormaps["viridis"].resampled(len(labels))
+    return {label: to_hex(scale(place)) for place, label in enumerate(labels)}
 
 
 def _course(axes: Axes, course: Course, colour: str, *, log: bool) -> None:
