@@ -99,8 +99,8 @@ def diagnose(evidence: Sequence[Evidence], outputs: int) -> Diagnosis:
         )
     return Diagnosis(
         layers=tuple(judged),
-        gradient_order=order({e.name: e.gradient.align if e.gradient else None for e in hidden}),
-        weight_order=order({e.name: e.weight.align if e.weight else None for e in evidence if e.weight}),
+        gradient_order=order({e.name: None if e.gradient is None else e.gradient.align for e in hidden}),
+        weight_order=order({e.name: e.weight.align for e in evidence if e.weight is not None}),
     )
 
 
