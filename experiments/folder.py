@@ -21,6 +21,7 @@ class RunFolder:
     ``run.json`` (the run and the machine), ``metrics.jsonl`` (a row an epoch), ``checkpoint.safetensors`` (the state at
     the end of the last finished epoch), ``best.safetensors`` (with ``select=best``), and at the end
     ``model.safetensors``, ``curves.png``, ``result.json``. A folder with ``result.json`` holds a whole run.
+    ``neurofa diagnose`` adds ``diagnosis.png``.
 
     Args:
         path: the folder; it need not exist.
@@ -31,6 +32,7 @@ class RunFolder:
         self.run, self.metrics, self.result = (path / n for n in ("run.json", "metrics.jsonl", "result.json"))
         self.checkpoint, self.best = path / "checkpoint.safetensors", path / "best.safetensors"
         self.model, self.curves = path / "model.safetensors", path / "curves.png"
+        self.diagnosis = path / "diagnosis.png"
         self.control = path / "control"
 
     @property
@@ -73,7 +75,7 @@ class RunFolder:
             )
         make_folder(self.path)
         if not resume:
-            for old in (self.result, self.checkpoint, self.best, self.metrics, self.model, self.curves):
+            for old in (self.result, self.checkpoint, self.best, self.metrics, self.model, self.curves, self.diagnosis):
                 old.unlink(missing_ok=True)
             if RunFolder(self.control).run.exists():
                 shutil.rmtree(self.control)

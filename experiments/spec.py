@@ -14,10 +14,16 @@ from hwmodels.spec import Spec, parse
 PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedule", "loss")
 """Fields of a run that are specs of registered parts; each is named as its kind."""
 
-LATER: dict[str, object] = {"periphery": "exact", "fused": False}
+LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None}
 """Fields that came later, with what earlier runs had: they count for the key only when they differ from it."""
 
-CHOICES = {"select": ("last", "best"), "log": ("none", "alignment", "jacobian"), "compute": ("cpu", "cuda", "auto")}
+LOGS: dict[str, tuple[str, ...]] = {
+    "none": (), "alignment": ("alignment",), "jacobian": ("jacobian",), "features": ("features",),
+    "all": ("alignment", "jacobian", "features"),
+}  # fmt: skip
+"""What the words of ``log`` measure."""
+
+CHOICES = {"select": ("last", "best"), "log": tuple(LOGS), "compute": ("cpu", "cuda", "auto")}
 """Fields of a run that are one of a few words."""
 
 
@@ -64,9 +70,15 @@ class RunSpec:
     seed: int = 0
     select: str = "last"
     """Epoch that is reported: the ``last``, or the ``best`` by validation (never by test)."""
+    feedback_seed: int | None = None
+    """Of the feedback alone, so that runs of several seeds can share it; None: the seed."""
     log: str = "none"
-    """What is measured each epoch beside loss and accuracy: ``none``, ``alignment`` (with backpropagation's directions)
-    or ``jacobian`` (the feedback beside the network's Jacobian)."""
+    """What is measured beside loss and accuracy: ``none``, ``alignment``, ``jacobian``, ``features``, or ``all`` of it.
+
+    ``alignment`` (:func:`neurofa.diagnostics.measure`) is measured before the first step, at steps 2^(k/2) and at the
+    end of every epoch; ``jacobian`` (the feedback beside the network's Jacobian, :mod:`neurofa.jacobian`) and
+    ``features`` (:func:`experiments.separability.separability`) before the first step and at the end of every epoch.
+    """
     fused: bool = False
     """Whether writes to devices are compiled into one kernel (needs a C++ compiler; other noise, of the same law)."""
     compute: str = "cpu"

@@ -75,17 +75,18 @@ class Outcome:
     """A line a method: its winning setting, means and spreads over seeds, margin over the control."""
     tuning: list[tables.Record]
     """A line a candidate: setting and validation accuracy after ``tuning_epochs``."""
-    epochs: Mapping[str, list[list[tables.Record]]] = field(default_factory=dict)
-    """By method, for each seed: the rows of its epochs, with what the run logged."""
+    runs: Mapping[str, Sequence[Row]]
+    """The runs that count by method, a seed each, with all that they logged."""
 
 
-def run_study(study: Study, setup: Setup, *, name: str) -> Outcome:
+def run_study(study: Study, setup: Setup, *, name: str, keep: bool = False) -> Outcome:
     """Tune every method on validation data with one seed, then run the winners on all seeds.
 
     Args:
         study: what is compared.
         setup: how.
         name: of the part, for the bar and for the lines.
+        keep: keep the folders of the runs that count, see :func:`~experiments.sweep.sweep`.
 
     Raises:
         NeurofaError: the data is missing, every candidate of a method failed, or a run that counts did.
@@ -108,7 +109,7 @@ def run_study(study: Study, setup: Setup, *, name: str) -> Outcome:
         method: [_spec(common, setting, seed=seed) for seed in range(setup.seeds)]
         for method, setting in winners.items()
     }
-    rows = _rows([spec for specs in counting.values() for spec in specs], setup, name)
+    rows = _rows([spec for specs in counting.values() for spec in specs], setup, name, keep)
     for row in rows.values():
         if not row.done:
             raise NeurofaError(
@@ -118,25 +119,21 @@ def run_study(study: Study, setup: Setup, *, name: str) -> Outcome:
     done = {method: [rows[spec.key].flat() for spec in specs] for method, specs in counting.items()}
     against = done.get(study.control or "")
     lines = [{"part": name, "method": method, **_line(runs, winners[method], against)} for method, runs in done.items()]
-    tuning = [_trial(name, m, c, tried.get(s.key)) for m in trials for c, s in _pairs(study, trials, m)]
-    epochs = {method: [_epochs(rows[spec.key]) for spec in specs] for method, specs in counting.items()}
-    return Outcome(lines, tuning, epochs)
+    trial_lines = [_trial(name, m, c, tried.get(s.key)) for m in trials for c, s in _pairs(study, trials, m)]
+    return Outcome(lines, trial_lines, {method: [rows[s.key] for s in specs] for method, specs in counting.items()})
 
 
 def _spec(common: Fields, setting: Fields, **more: object) -> RunSpec:
     return RunSpec.from_json({**common, **setting, **more})
 
 
-def _rows(specs: Sequence[RunSpec], setup: Setup, what: str) -> dict[str, Row]:
+def _rows(specs: Sequence[RunSpec], setup: Setup, what: str, keep: bool = False) -> dict[str, Row]:
     if not specs:
         return {}
-    rows = sweep(specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what=what)
+    rows = sweep(
+        specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what=what, keep=keep
+    )
     return {row.key: row for row in rows}
-
-
-def _epochs(row: Row) -> list[tables.Record]:
-    found = None if row.result is None else row.result["metrics"]
-    return list(found) if isinstance(found, list) else []
 
 
 def _validation(row: Row | None) -> float | None:

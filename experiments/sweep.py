@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.files import make_folder, read_json, write_json
+from experiments.folder import RunFolder
 from experiments.parts import load_kinds
 from experiments.run import train_run
 from experiments.spec import PARTS, RunSpec
@@ -35,6 +37,12 @@ class Row:
     def done(self) -> bool:
         """Whether the run came to its end."""
         return self.result is not None
+
+    @property
+    def metrics(self) -> list[Record]:
+        """A line an epoch, with what the run logged; empty for a failed run."""
+        found = None if self.result is None else self.result["metrics"]
+        return list(found) if isinstance(found, list) else []
 
     @property
     def settings(self) -> Record:
@@ -91,7 +99,7 @@ def _read(path: Path) -> Row:
 
 def sweep(
     specs: Sequence[RunSpec], folder: Path, *, workers: int = 2, threads: int = 1,
-    watch: Watch | None = None, what: str = "sweep",
+    watch: Watch | None = None, what: str = "sweep", keep: bool = False,
 ) -> list[Row]:  # fmt: skip
     """Do every run once, in worker processes.
 
@@ -105,6 +113,7 @@ def sweep(
         threads: of torch in each.
         watch: told of every row, those that were there first.
         what: name of this sweep for ``watch``.
+        keep: leave each run's own folder, with its trained network, in ``runs/<key>``; a row without it is done again.
 
     Returns:
         The rows of these specs, in their order.
@@ -114,7 +123,11 @@ def sweep(
     """
     wanted = {spec.key: spec for spec in specs}
     make_folder(folder / "rows")
-    rows = {key: row for key, row in load_rows(folder).items() if key in wanted and row.done}
+    rows = {
+        key: row
+        for key, row in load_rows(folder).items()
+        if key in wanted and row.done and (not keep or run_folder(folder, key).finished)
+    }
     watch = watch or Unwatched()
     watch.expect(len(wanted), what)
     for row in rows.values():
@@ -126,14 +139,15 @@ def sweep(
                 continue
             path = _path(folder, key)
             # another sweep into the same folder may have done it by now
-            row = _read(path) if path.exists() else None
+            row = _read(path) if path.exists() and not keep else None
             if row is not None and row.done:
                 rows[key] = row
                 watch.see(row)
             else:
                 yield spec
 
-    for spec, answer in map_processes(_work, open_runs(), workers=workers, threads=threads):
+    work = functools.partial(_work, kept=folder if keep else None)
+    for spec, answer in map_processes(work, open_runs(), workers=workers, threads=threads):
         if isinstance(answer, Exception):
             row = Row(key=spec.key, spec=spec.to_json(), result=None, error=_one_line(answer))
         else:
@@ -148,9 +162,15 @@ def _path(folder: Path, key: str) -> Path:
     return folder / "rows" / f"{key}.json"
 
 
-def _work(spec: RunSpec) -> Record:
+def run_folder(folder: Path, key: str) -> RunFolder:
+    """The folder of one run of a sweep that keeps them."""
+    return RunFolder(folder / "runs" / key)
+
+
+def _work(spec: RunSpec, kept: Path | None) -> Record:
     """Do one run; called in a worker."""
-    result = train_run(spec)
+    own = None if kept is None else run_folder(kept, spec.key).path
+    result = train_run(spec, own, resume=own is not None)
     return {**result.to_dict(), "metrics": list(result.rows)}
 
 

@@ -55,7 +55,7 @@ def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setu
     found = run_study(study, setup, name=name)
     places = {point.method: {"series": point.series, "x": point.x} for point in points}
     lines = [{"part": line["part"], "method": line["method"], **places[line["method"]], **line} for line in found.lines]
-    return Outcome(lines, found.tuning, found.epochs)
+    return Outcome(lines, found.tuning, found.runs)
 
 
 def draw_points(

@@ -7,7 +7,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from experiments.data import Dataset
 from experiments.evaluate import Tally, evaluate
 from experiments.files import writing
 from experiments.folder import RunFolder
+from experiments.looks import Observer
 from experiments.progress import Progress
 from experiments.result import Result, Row
 from experiments.schedules import Schedule
@@ -93,7 +93,7 @@ class Trainer:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.learner = Learner(
             self.network, spec.rule, optimizer=self.optimizer, loss=spec.loss, seed=spec.seed,
-            accumulate=spec.accumulate, clip=spec.clip, fused=spec.fused,
+            accumulate=spec.accumulate, clip=spec.clip, fused=spec.fused, feedback_seed=spec.feedback_seed,
         )  # fmt: skip
         self._best_state: dict[str, Tensor] | None = None
 
@@ -110,6 +110,7 @@ class Trainer:
 
     def train(self, progress: Progress, check: Callable[[], None]) -> None:
         """Train the epochs that are left."""
+        self.observer = Observer(self.spec.log, self.learner, self.dataset, self.spec.seed)
         samples = len(self.dataset.train)
         title = f"{self.spec.rule} on {self.spec.data}"
         progress.begin(title, epochs=self.spec.epochs, done=len(self.rows), samples=samples)
@@ -125,6 +126,7 @@ class Trainer:
         for step, (x, target) in enumerate(batches, start=1):
             # the middle of the step, so that a rise from 0 and a fall to 0 both move the weights
             self._set_rate(epoch - 1 + (step - 0.5) / steps)
+            self.observer.before()
             result = learner.step(x, target)
             tally.add(result.loss, result.y, target)
             if step % GLANCE == 0 or step == steps:
@@ -132,7 +134,7 @@ class Trainer:
                 progress.step(tally.samples - shown, tally.score())
                 shown = tally.samples
             check()
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began - self.observer.seconds
         score = tally.score()
         validation = evaluate(self.network, data, "validation", learner.loss, seed=spec.seed)
         row: Row = {
@@ -142,31 +144,12 @@ class Trainer:
         }  # fmt: skip
         if counts := ledger(self.network):
             row["pulses"] = {name: count._asdict() for name, count in counts.items()}
-        if spec.log == "alignment":
-            row["alignment"] = self._alignment()
-        elif spec.log == "jacobian":
-            row["jacobian"] = self._jacobian()
-        return row
+        return row | self.observer.close()
 
     def _set_rate(self, t: float) -> None:
         multiplier = self.schedule(t, self.spec.epochs)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * multiplier
-
-    def _alignment(self) -> dict[str, Any]:
-        from neurofa.diagnostics import measure
-
-        x, target = next(self.dataset.batches("train", 256))
-        found: dict[str, Any] = measure(self.learner, x, target)
-        return found
-
-    def _jacobian(self) -> dict[str, Any]:
-        from neurofa.jacobian import descent_share, feedback_alignment, to_record
-
-        x, target = next(self.dataset.batches("train", 256))
-        some = itertools.islice(self.dataset.batches("train", self.spec.batch_size), DESCENTS)
-        layers = to_record(feedback_alignment(self.learner, x, target))
-        return {"layers": layers, "descent_share": descent_share(self.learner, some)}
 
     def _keep(self, row: Row) -> None:
         """Take a finished epoch; the folder is consistent after each file, whenever the process ends."""

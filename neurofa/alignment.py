@@ -7,6 +7,7 @@ arXiv 2011.12428 (gradient alignment, weight alignment, alignment matrices).
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -19,7 +20,16 @@ from neurofa.network import Network, Tick
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, with_own_transposes
 from neurofa.rule import Direct, Rule, Teaching
-from neurofa.spectra import NONE, conditioning, cosine, effective_rank, isotropy, mean_cosine, stable_rank
+from neurofa.spectra import (
+    NONE,
+    conditioning,
+    cosine,
+    effective_rank,
+    isotropy,
+    mean_cosine,
+    orthogonality,
+    stable_rank,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +42,31 @@ class GradientAlignment:
     """Mean over samples of cos(delta^rule, delta^bp); NaN for layers of several affine maps."""
     delivered_cosine: float
     """Mean over samples of the cosine of the delivered errors, at the layer's output."""
+    update_norm: float
+    """||dW^rule||, mean over the batch: a cosine of vectors near zero says nothing, so norms stand beside each."""
+    gradient_norm: float
+    """||dW^bp||, mean over the batch."""
+    delta_norm: float
+    """Root mean square over samples of ||delta^rule||; NaN as ``delta_cosine``."""
+    delta_gradient_norm: float
+    delivered_norm: float
+    delivered_gradient_norm: float
+
+    def to_dict(self) -> dict[str, float]:
+        """All numbers by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pathway:
+    """What the matrix F_l of a direct rule is like."""
+
+    conditioning: float
+    """s_1 / s_o; infinite where F_l has fewer rows than columns, or not full rank."""
+    orthogonality: float
+    """||F^T F / c - I||_F with c = tr(F^T F) / o: 0 where aligned weights give aligned gradients exactly."""
+    norm: float
+    """||F_l||_F."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +119,18 @@ def gradient_alignment(network: Network, ours: Credit, bp: Credit) -> dict[str, 
     """
     names = [name for name in ours.directions if name != network.readout][::-1]
     found = {}
-    for name in names:
-        found[name] = GradientAlignment(
-            cosine=cosine(_matrices(ours, [name]), _matrices(bp, [name])),
-            delta_cosine=_rows(ours.deltas, bp.deltas, [name]),
-            delivered_cosine=_rows(ours.errors, bp.errors, [name]),
-        )
-    if names:
-        found["total"] = GradientAlignment(
-            cosine=cosine(_matrices(ours, names), _matrices(bp, names)),
-            delta_cosine=_rows(ours.deltas, bp.deltas, names),
-            delivered_cosine=_rows(ours.errors, bp.errors, names),
+    groups = {name: [name] for name in names} | ({"total": names} if names else {})
+    for title, group in groups.items():
+        found[title] = GradientAlignment(
+            cosine=cosine(_matrices(ours, group), _matrices(bp, group)),
+            delta_cosine=_rows(ours.deltas, bp.deltas, group),
+            delivered_cosine=_rows(ours.errors, bp.errors, group),
+            update_norm=float(_matrices(ours, group).double().norm()) / _samples(ours),
+            gradient_norm=float(_matrices(bp, group).double().norm()) / _samples(bp),
+            delta_norm=_size(ours.deltas, group),
+            delta_gradient_norm=_size(bp.deltas, group),
+            delivered_norm=_size(ours.errors, group),
+            delivered_gradient_norm=_size(bp.errors, group),
         )
     return found
 
@@ -115,6 +151,22 @@ def feedback_matrices(rule: Rule, gen: torch.Generator) -> dict[str, Tensor]:
         return {}
     units = torch.eye(rule.plan.outputs, dtype=rule.plan.dtype, device=rule.plan.device)
     return {name: rows.flatten(1).t() for name, rows in rule.feedback(units, gen).items()}
+
+
+def pathways(feedback: dict[str, Tensor]) -> dict[str, Pathway]:
+    """Conditioning of the feedback matrices: where F_l is badly conditioned, no alignment matrix can be well so.
+
+    Args:
+        feedback: from :func:`feedback_matrices`.
+    """
+    return {
+        name: Pathway(
+            conditioning=conditioning(f) if len(f) >= f.shape[1] else math.inf,
+            orthogonality=orthogonality(f),
+            norm=float(f.double().norm()),
+        )
+        for name, f in feedback.items()
+    }
 
 
 def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[str, Tensor]) -> dict[str, float]:
@@ -214,3 +266,14 @@ def _rows(ours: dict[str, Tensor], bp: dict[str, Tensor], names: list[str]) -> f
     return mean_cosine(
         torch.cat([ours[name].flatten(1) for name in both], 1), torch.cat([bp[name].flatten(1) for name in both], 1)
     )
+
+
+def _size(errors: dict[str, Tensor], names: list[str]) -> float:
+    """Root mean square over samples of the norm of their rows, layers side by side."""
+    found = [errors[name].detach().double().flatten(1) for name in names if name in errors]
+    return math.sqrt(sum(float(e.square().sum()) for e in found) / len(found[0])) if found else NONE
+
+
+def _samples(credit: Credit) -> int:
+    """Number of samples in the batch."""
+    return len(next(iter(credit.errors.values())))

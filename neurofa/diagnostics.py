@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurofa.alignment import alignment_matrices, feedback_matrices, gradient_alignment, shadow, weight_alignment
+from neurofa.alignment import (
+    alignment_matrices,
+    feedback_matrices,
+    gradient_alignment,
+    pathways,
+    shadow,
+    weight_alignment,
+)
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, preserved, record
 from neurofa.rule import taught
-from neurofa.spectra import effective_rank, stable_rank
+from neurofa.spectra import ranks
 
 Numbers = dict[str, float | None]
 
@@ -34,11 +42,12 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
     Returns:
         JSON values; None where a quantity is not defined. ``loss``; ``error`` with the ranks of the output error
         (B, o); ``total`` with the alignment of all hidden layers; ``layers`` by name with, where defined:
-        ``cosine``, ``delta_cosine``, ``delivered_cosine`` (:class:`~neurofa.alignment.GradientAlignment`);
-        ``update_norm`` and ``gradient_norm``, norms of the rule's and backpropagation's mean directions over all
-        weights of the layer; ``weight_norm``, ``relative_update`` (the ratio); ``weight_alignment``;
-        ``error_stable_rank``, ``error_effective_rank`` of the delivered errors (B, n); ``alignment_matrix`` with its
-        conditioning, isotropy, residual and ranks.
+        ``cosine``, ``delta_cosine``, ``delivered_cosine``, each with the norms of both sides
+        (:class:`~neurofa.alignment.GradientAlignment`); ``update_norm`` and ``gradient_norm``, norms of the rule's and
+        backpropagation's mean directions over all weights and biases of the layer; ``weight_norm``,
+        ``relative_update`` (the ratio); ``weight_alignment``; ``error_stable_rank``, ``error_effective_rank`` of the
+        delivered errors (B, n); ``alignment_matrix`` with its conditioning, isotropy, residual and ranks;
+        ``feedback`` of direct rules with its conditioning, orthogonality and norm.
     """
     network, rule = learner.network, learner.rule
     gen = generator(seed, "diagnostics", device=x.device)
@@ -51,14 +60,14 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         weights = weight_alignment(network, rule, tick, feedback)
         matrices = alignment_matrices(network, rule, tick, feedback)
         gradients = gradient_alignment(network, ours, bp)
+        paths = pathways(feedback)
     layers: dict[str, Any] = {}
     for name in network.names:
         if not tick.views[name].params:
             continue
         row: dict[str, Any] = {}
         if name in gradients:
-            g = gradients[name]
-            row |= {"cosine": g.cosine, "delta_cosine": g.delta_cosine, "delivered_cosine": g.delivered_cosine}
+            row |= gradients[name].to_dict()
         row |= _norms(ours, bp, name, list(tick.views[name].params.values()), len(x))
         if name in weights:
             row["weight_alignment"] = weights[name]
@@ -67,10 +76,9 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         layers[name] = defined(row)
         if name in matrices:
             layers[name]["alignment_matrix"] = defined(matrices[name].to_dict())
-    total: dict[str, Any] = {}
-    if "total" in gradients:
-        t = gradients["total"]
-        total = {"cosine": t.cosine, "delta_cosine": t.delta_cosine, "delivered_cosine": t.delivered_cosine}
+        if name in paths:
+            layers[name]["feedback"] = defined(asdict(paths[name]))
+    total = gradients["total"].to_dict() if "total" in gradients else {}
     return {
         "loss": defined({"loss": float(outcome.value)})["loss"],
         "error": defined(error_ranks(outcome.error)),
@@ -87,7 +95,8 @@ def error_ranks(error: Tensor, prefix: str = "") -> dict[str, float]:
         prefix: of the names.
     """
     rows = error.flatten(1)
-    return {f"{prefix}stable_rank": stable_rank(rows), f"{prefix}effective_rank": effective_rank(rows)}
+    stable, effective = ranks(rows)
+    return {f"{prefix}stable_rank": stable, f"{prefix}effective_rank": effective}
 
 
 def defined(row: dict[str, float]) -> Numbers:

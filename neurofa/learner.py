@@ -44,6 +44,7 @@ class Learner:
         clip: largest norm of all directions together, or None.
         fused: compile what devices make of an update, and products on arrays, into single kernels
             (:meth:`~neurofa.network.Network.fuse`).
+        feedback_seed: of the feedback alone, so that networks of several seeds can share it; None: ``seed``.
 
     Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction goes straight into its
     weight, one fused product, or to its device as the change that is asked for; every other case goes through
@@ -64,6 +65,7 @@ class Learner:
         accumulate: int = 1,
         clip: float | None = None,
         fused: bool = False,
+        feedback_seed: int | None = None,
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
@@ -72,7 +74,8 @@ class Learner:
         self.loss: Loss = build("loss", loss)
         where = next(network.parameters()).device
         self.gen = generator(seed, "learner", device=where)
-        self.rule.bind(network.plan(chained=self.rule.chained), generator(seed, "feedback"))
+        wired = seed if feedback_seed is None else feedback_seed
+        self.rule.bind(network.plan(chained=self.rule.chained), generator(wired, "feedback"))
         network.fuse(fused)
         for part in self.rule.modules():
             if isinstance(part, Synapses):

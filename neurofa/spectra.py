@@ -25,9 +25,7 @@ def stable_rank(m: Tensor) -> float:
     Args:
         m: (a, b).
     """
-    s = singular_values(m)
-    top = float(s[0]) if len(s) else 0.0
-    return float((s / top).square().sum()) if top > 0 else NONE
+    return ranks(m)[0]
 
 
 def effective_rank(m: Tensor) -> float:
@@ -38,12 +36,16 @@ def effective_rank(m: Tensor) -> float:
 
     Source: Roy and Vetterli 2007, EUSIPCO.
     """
+    return ranks(m)[1]
+
+
+def ranks(m: Tensor) -> tuple[float, float]:
+    """Stable and effective rank of a matrix (a, b), from one decomposition."""
     s = singular_values(m)
-    total = float(s.sum())
-    if not total > 0:
-        return NONE
-    p = s / total
-    return float(torch.special.entr(p).sum().exp())
+    if not len(s) or not float(s[0]) > 0:
+        return NONE, NONE
+    p = s / s.sum()
+    return float((s / s[0]).square().sum()), float(torch.special.entr(p).sum().exp())
 
 
 def conditioning(m: Tensor) -> float:
@@ -68,6 +70,17 @@ def isotropy(m: Tensor) -> float:
     """
     size = float(torch.linalg.matrix_norm(m.detach().double()))
     return float(m.detach().double().trace()) / (math.sqrt(len(m)) * size) if size > 0 else NONE
+
+
+def orthogonality(m: Tensor) -> float:
+    """||M^T M / c - I||_F with c = tr(M^T M) / b: 0 if and only if the columns are orthogonal and of one length.
+
+    Args:
+        m: (a, b).
+    """
+    gram = m.detach().double().t() @ m.detach().double()
+    c = float(gram.trace()) / len(gram)
+    return float((gram / c - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).norm()) if c > 0 else NONE
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

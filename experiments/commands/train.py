@@ -36,7 +36,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,
-    log: Annotated[str | None, typer.Option(help="Measured each epoch: none (default) or alignment.")] = None,
+    feedback_seed: Annotated[int | None, typer.Option(help="Seed of the feedback alone. Default: the seed.")] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Measured beside: none (default), alignment, features or all.")
+    ] = None,
     compute: Annotated[str | None, typer.Option(help="Where to compute: cpu (default), cuda or auto.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's choice.")] = None,
     control: Annotated[
@@ -66,6 +69,8 @@ def train(
 
       neurofa train --profile loihi1
 
+      neurofa train --log all
+
       neurofa train --resume --out runs/my-run
 
     [bold]The folder[/bold] holds run.json (the run, versions, machine),
@@ -79,6 +84,13 @@ def train(
     nothing had happened, and takes what is not given from the folder. The test
     data are looked at once, at the end, and never choose anything.
 
+    [bold]--log[/bold] measures without touching the run: alignment with
+    backpropagation, norms and conditioning before the first step, at steps
+    1, 2, 3, 4, 6, 8, 11, 16, ... and after every epoch; linear probes of every
+    layer's features (features) before the first step and after every epoch.
+    neurofa diagnose then says what they mean; metrics.jsonl holds the time
+    that it took (log_seconds), which does not count as training.
+
     [bold]A profile[/bold] chooses device, converters, number format of the error,
     feedback, batch and learning rate, and where the chip asks for it rule and
     network, as far as they are not given. The run says all of it
@@ -90,7 +102,7 @@ def train(
         "data": data, "network": network, "rule": rule, "device": device, "periphery": periphery, "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer, "schedule": schedule, "loss": loss, "accumulate": accumulate, "clip": clip,
-        "fused": fused, "seed": seed, "select": select, "log": log, "compute": compute,
+        "fused": fused, "seed": seed, "feedback_seed": feedback_seed, "select": select, "log": log, "compute": compute,
     }  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     _train(
@@ -187,6 +199,9 @@ def _show(result: Result, spec: RunSpec, out: Path) -> None:
     for name, count in result.row.get("pulses", {}).items():
         worn = f", {count['worn_out']:.1%} worn out" if count["worn_out"] else ""
         console.print(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")
+    if spec.log != "none":
+        took = sum(row.get("log_seconds", 0.0) for row in result.rows)
+        typer.echo(f"measuring took {took:.1f} s beside; what it means: neurofa diagnose {_quoted(out)}")
     typer.echo(f"picture: {RunFolder(out).curves}")
 
 

@@ -69,7 +69,7 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
             tuning_epochs=self.tuning_epochs, control=CONTROL,
         )  # fmt: skip
         found = run_study(study, setup, name=part)
-        lines = [line | _end(found.epochs[line["method"]]) for line in found.lines]
+        lines = [line | _end([run.metrics for run in found.runs[line["method"]]]) for line in found.lines]
         accuracy_chart(
             setup.folder / f"{part}.png", lines, control=CONTROL,
             title=f"{part}: {study.common['data']}, {study.common['epochs']} epochs, {setup.seeds} seeds",

@@ -67,7 +67,7 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
         found = run_study(made, setup, name=part)
         picture = f"{part}.png"
         draw(setup, picture, made, found)
-        lines = [line | last(found.epochs[line["method"]]) for line in found.lines]
+        lines = [line | last([run.metrics for run in found.runs[line["method"]]]) for line in found.lines]
         return Findings(
             rows=lines, tuning=found.tuning, reference=REFERENCES, checks=checks(part, lines), pictures=[picture],
             columns=["method", "test_accuracy", *QUANTITIES, "descent_share", "n"],
@@ -96,8 +96,8 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
         ]
         common = self._digits(self.epochs or (5 if setup.full else 2))
         found = run_points(points, common, 1, setup, name="noise")
-        lines = [line | last(found.epochs[line["method"]]) for line in found.lines]
-        at = {(p.series, p.x): found.epochs[p.method] for p in points}
+        lines = [line | last([run.metrics for run in found.runs[line["method"]]]) for line in found.lines]
+        at = {(p.series, p.x): [run.metrics for run in found.runs[p.method]] for p in points}
         panels = []
         for key in ("matrix_cosine", "delivered_cosine"):
             curves = {
@@ -200,13 +200,14 @@ def _over_layers(logged: Mapping[str, Any], key: str) -> float | None:
 
 def draw(setup: Setup, picture: str, study: Study, found: Outcome) -> None:
     """Draw accuracy and every quantity through training, means over layers."""
-    methods = [m for m in found.epochs if m != CONTROL]
+    methods = [m for m in found.runs if m != CONTROL]
 
-    places = [row["epoch"] for row in next(iter(found.epochs.values()))[0]]
+    epochs = {m: [run.metrics for run in found.runs[m]] for m in methods}
+    places = [row["epoch"] for row in epochs[methods[0]][0]]
     colours = {method: f"C{k}" for k, method in enumerate(methods)}
 
     def panel(title: str, values: Callable[[Record], float | None]) -> Panel:
-        curves = {m: [[values(row) for row in seed] for seed in found.epochs[m]] for m in methods}
+        curves = {m: [[values(row) for row in seed] for seed in epochs[m]] for m in methods}
         return Panel(title=title, curves=over_seeds(places, curves, colours))
 
     panels = [panel("validation accuracy", lambda row: row["validation_accuracy"])]

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 import neurofa.recipes  # noqa: F401
 from hwmodels.registry import build, parts
-from neurofa.alignment import alignment_matrices, feedback_matrices, gradient_alignment, shadow, weight_alignment
+from neurofa.alignment import (
+    alignment_matrices,
+    feedback_matrices,
+    gradient_alignment,
+    pathways,
+    shadow,
+    weight_alignment,
+)
 from neurofa.diagnostics import measure
 from neurofa.layers.dense import Dense
 from neurofa.learner import Learner
@@ -21,7 +28,7 @@ from neurofa.network import Network
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
 from neurofa.rule import Teaching
-from neurofa.spectra import conditioning, cosine, effective_rank, isotropy, mean_cosine, stable_rank
+from neurofa.spectra import conditioning, cosine, effective_rank, isotropy, mean_cosine, orthogonality, stable_rank
 
 
 def learner(rule: str, spec: str = "mlp(hidden=[12, 10])", loss: str = "cross_entropy", double: bool = False, lr=0.1):
@@ -244,3 +251,37 @@ def test_ranks_lie_between_one_and_the_rank(rows, columns, seed):
     for rank in (stable_rank(m), effective_rank(m)):
         assert 1 - 1e-9 <= rank <= min(rows, columns) + 1e-9
     assert stable_rank(m) == pytest.approx(stable_rank(7 * m.t()), rel=1e-5)
+
+
+def test_pathways_are_as_their_matrices_are():
+    eye = torch.eye(4)
+    found = pathways(
+        {"even": torch.cat([eye, eye]), "narrow": torch.eye(3, 4), "blind": torch.diag(torch.ones(4)) * eye[0]}
+    )
+    assert (found["even"].conditioning, found["even"].orthogonality) == pytest.approx((1, 0), abs=1e-12)
+    assert found["even"].norm == pytest.approx(math.sqrt(8))
+    assert math.isinf(found["narrow"].conditioning)
+    assert math.isinf(found["blind"].conditioning)
+    skewed = torch.diag(torch.tensor([2.0, 1.0]))
+    # F^T F / c = diag(4, 1) / 2.5
+    assert orthogonality(skewed) == pytest.approx(math.hypot(0.6, 0.6))
+    assert math.isnan(orthogonality(torch.zeros(3, 2)))
+
+
+def test_norms_beside_cosines_are_those_of_what_is_compared():
+    made = learner("dfa")
+    x, labels = batch()
+    _, _, ours, bp = looked_at(made, x, labels)
+    found = gradient_alignment(made.network, ours, bp)
+    for name in ("dense1", "dense2"):
+        assert found[name].update_norm == pytest.approx(
+            float(ours.directions[name]["weight"].norm()) / len(x), rel=1e-5
+        )
+        assert found[name].gradient_norm == pytest.approx(
+            float(bp.directions[name]["weight"].norm()) / len(x), rel=1e-5
+        )
+        assert found[name].delta_norm == pytest.approx(float(ours.deltas[name].square().sum(1).mean().sqrt()), rel=1e-5)
+        rms = float(bp.errors[name].square().sum(1).mean().sqrt())
+        assert found[name].delivered_gradient_norm == pytest.approx(rms, rel=1e-5)
+    whole = math.hypot(found["dense1"].delta_norm, found["dense2"].delta_norm)
+    assert found["total"].delta_norm == pytest.approx(whole)

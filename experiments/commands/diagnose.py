@@ -1,0 +1,95 @@
+"""``neurofa diagnose``: what the measurements of a run mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from experiments.diagnosis import Diagnosis
+    from neurofa.phases import Phases
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("diagnose")(diagnose_run)
+
+
+def diagnose_run(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, trained with --log all.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+) -> None:
+    """Say which layers of a run aligned, what kept the others from it, and whether they learnt anything useful.
+
+    [bold]Examples[/bold]
+
+      neurofa train --log all --out runs/my-run
+
+      neurofa diagnose runs/my-run
+
+    [bold]Causes[/bold] that it tells apart: a feedback gain too small or too large
+    (judged for sgd only, since other optimizers rescale every update), feedback
+    or alignment matrices that are badly conditioned, convolutions, vanished
+    gradients, too little training. [bold]Useful[/bold] is a hidden layer whose features
+    a linear probe separates better, on held-out samples, than those of the
+    readout-only control (sign test, p < 0.05); the data are read for that. The
+    bounds that decide, with their sources, are in --json.
+
+    A picture of alignment, norms, conditioning and probes over training is
+    drawn into the folder (diagnosis.png).
+    """
+    from experiments.diagnosis import diagnose
+    from experiments.diagnosis_report import draw, sentences, to_json
+    from experiments.evidence import collect_evidence
+    from experiments.folder import RunFolder
+    from experiments.looks import looks
+    from experiments.parts import load_kinds
+    from experiments.probing import probe_run
+    from hwmodels.errors import NeurofaError
+    from neurofa.checkpoint import load_network
+
+    load_kinds()
+    folder = RunFolder(run)
+    spec = folder.spec()
+    if not folder.finished:
+        raise NeurofaError(
+            f"got '{run}' with an unfinished run; expected a finished one; go on with it: neurofa train --resume"
+        )
+    result = folder.read_result()
+    found = looks(result.rows)
+    if not any(look.alignment is not None for look in found):
+        raise NeurofaError(f"got '{run}' with log={spec.log}; expected measurements of alignment; train with --log all")
+    network = load_network(folder.model)
+    made = diagnose(collect_evidence(spec, result, network, found, probe_run(folder)), network.outputs)
+    draw(folder.diagnosis, found, result)
+    if json:
+        import json as encoder
+
+        typer.echo(encoder.dumps(to_json(made, result, folder.diagnosis), indent=2, allow_nan=False))
+        return
+    _show(made, sentences(made, result), f"{spec.rule}, {spec.network} on {spec.data}")
+    typer.echo(f"picture: {folder.diagnosis}")
+
+
+def _show(made: Diagnosis, said: list[str], title: str) -> None:
+    from rich.console import Console
+
+    from experiments.tables import table
+
+    headers = ["layer", "state", "gradient", "weights", "aligned at", "probe", "control"]
+    rows = []
+    for layer in made.layers:
+        e = layer.evidence
+        probe = ("-", "-") if e.probe is None else (f"{e.probe.end:.3f}", f"{e.probe.control:.3f}")
+        when = "-" if e.gradient is None or e.gradient.align is None else f"{e.gradient.align:.0f}"
+        rows.append([e.name, layer.state, _course(e.gradient), _course(e.weight), when, *probe])
+    console = Console()
+    console.print(table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
+    for sentence in said:
+        console.print(sentence, markup=False, highlight=False)
+
+
+def _course(found: Phases | None) -> str:
+    return "-" if found is None else f"{found.start:.2f} {found.peak:.2f} {found.end:.2f}"
