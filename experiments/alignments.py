@@ -24,10 +24,9 @@ def looked(runs: Iterable[Row]) -> list[list[Look]]:
     """
     found = []
     for run in runs:
-        metrics = (run.result or {}).get("metrics")
-        if not isinstance(metrics, list):
+        if not run.metrics:
             raise NeurofaError(f"got run {run.key[:8]} without metrics; expected a finished one; delete its row")
-        found.append(looks(metrics))
+        found.append(looks(run.metrics))
     return found
 
 
