@@ -25,7 +25,7 @@ PROBLEMS = {
     "pulse noise": Problem(rate=0.5, hardware=Hardware(pulse_noise=2.0)),
     "update noise": Problem(rate=0.5, hardware=Hardware(update_noise=0.5)),
     "all, bp": Problem(
-        rate=0.5, rule="bp", label_noise=0.5,
+        rate=0.5, rule="bp", label_noise=0.8,
         hardware=Hardware(
             read_noise=0.5, readout_noise=0.5, feedback_noise=0.7, signal_noise=0.5, pulse_noise=1.0, update_noise=0.3
         ),
@@ -106,8 +106,12 @@ def test_plateaus_are_found_by_what_defines_them():
     ended = solve(problem, order, [1.0, found.entry * 1.5])
     assert (ended.entry, ended.exit) == (pytest.approx(found.entry), None)
     assert solve(problem, start(K=1, M=1), [1.0, 200.0]).entry is None  # one unit has nothing to choose
+    exact = solve(Problem(activation="linear", rule="bp", rate=1.0), order, [1e4])
+    assert exact.entry is None  # nothing is left of the error but rounding
     stopped = solve(problem, order, [1.0, found.exit, 1e4], stop=1e-6)
-    assert stopped.t.tolist() == [1.0, pytest.approx(found.exit)]
+    assert stopped.t[:2].tolist() == [1.0, pytest.approx(found.exit)]
+    assert found.exit < stopped.t[2] < 1e4
+    assert stopped.error[2] == pytest.approx(1e-6, rel=1e-4)
 
 
 def test_small_feedback_takes_long():
@@ -125,7 +129,7 @@ def test_early_students_move_along_the_feedback():
     law = early_time(problem, order, 0.5)
     found = solve(problem, order, [0.5]).order[-1]
     assert found.v == pytest.approx(law.v, rel=0.01)
-    assert found.R == pytest.approx(law.R, rel=0.01)
+    assert np.abs(found.R / law.R - 1).max() < 0.01
     assert found.alignment() == pytest.approx(1, abs=1e-6)
     ideal = replace(order, T=np.eye(2))
     assert early_time(problem, ideal, 0.5).coefficient == pytest.approx((0.01 * 0.5) ** 2 * 2 / np.pi**2)
@@ -161,5 +165,5 @@ def test_what_does_not_close_is_refused():
     for relu in (Problem(activation="relu"), Problem(rule="bp")):
         with pytest.raises(NeurofaError, match="early"):
             early_time(relu, order, 1.0)
-    with pytest.raises(NeurofaError, match="lower the rate"):
-        solve(Problem(activation="linear", rate=50.0), order, [1e4])
+    with pytest.raises(NeurofaError, match="runs away"):
+        solve(Problem(hardware=Hardware(update_noise=50.0)), order, [1e4])

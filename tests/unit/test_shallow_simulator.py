@@ -99,7 +99,9 @@ def test_feedback_and_error_pass_through_their_formats():
     simulate(Problem(), exact, [1.0], torch.Generator().manual_seed(0))
     assert torch.equal(exact.w, coarse.w)
     signs = students()
-    simulate(Problem(hardware=Hardware(error=build("format", "sign"))), signs, [1 / 40], torch.Generator().manual_seed(0))
+    simulate(
+        Problem(hardware=Hardware(error=build("format", "sign"))), signs, [1 / 40], torch.Generator().manual_seed(0)
+    )
     plain = students()
     simulate(Problem(), plain, [1 / 40], torch.Generator().manual_seed(0))
     start = students()

@@ -71,7 +71,7 @@ def test_fields_may_be_one_and_the_same(name):
 @pytest.mark.parametrize("name", ["i2", "j2", "i3", "i4"])
 @pytest.mark.parametrize("activation", CLOSED)
 def test_closed_forms_agree_with_quadrature(activation, name):
-    units, c = find_units(activation), covariance(3)
+    units, c = find_units(activation), covariance(3) / 4  # so small that few nodes do
     n, integrand = integrands(units)[name]
     nodes, weights = np.polynomial.hermite_e.hermegauss({2: 60, 3: 40, 4: 22}[n])
     z = np.stack(np.meshgrid(*[nodes] * n, indexing="ij")).reshape(n, -1)

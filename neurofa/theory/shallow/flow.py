@@ -3,10 +3,13 @@
 With u ~ N(0, C) the fields, a = (-v, A) and e = sum_a a_a g(u_a) + sigma zeta, time t = steps / N, and F the feedback
 (dfa) or v (bp), the averages of one step of the update rule give
 
-    dR_in/dt = eta F_i <g'(lambda_i) nu_n e>                                                = eta F_i sum_a a_a I3(i, n, a)
+    dR_in/dt = eta F_i <g'(lambda_i) nu_n e>
     dQ_ik/dt = eta F_i <g'(lambda_i) lambda_k e> + eta F_k <g'(lambda_k) lambda_i e>
-               + eta^2 F_i F_k <g'(lambda_i) g'(lambda_k) e^2>     = ... sum_ab a_a a_b I4(i, k, a, b) + sigma^2 J2(i, k)
-    dv_i/dt  = eta <g(lambda_i) e>                                                            = eta sum_a a_a I2(i, a)
+               + eta^2 F_i F_k <g'(lambda_i) g'(lambda_k) e^2>
+    dv_i/dt  = eta <g(lambda_i) e>
+
+    <g'(u_i) u_b e>  = sum_a a_a I3(i, b, a)            <g(u_i) e> = sum_a a_a I2(i, a)
+    <g'(u_i) g'(u_k) e^2> = sum_ab a_a a_b I4(i, k, a, b) + sigma^2 J2(i, k)
 
 and hardware changes the moments as :mod:`neurofa.theory.shallow.hardware` says.
 
@@ -121,7 +124,7 @@ class Flow:
         return float(self.order(state).error(self.units))
 
     def error_rate(self, state: Array) -> float:
-        """d eps_g / dt: central difference along the flow."""
+        """The derivative of the error in time: a central difference along the flow."""
         direction = self(0.0, state)
         h = 1e-5 / max(1e-12, float(np.abs(direction).max()))
         return (self.error(state + h * direction) - self.error(state - h * direction)) / (2 * h)

@@ -14,11 +14,11 @@ Each write of a first-layer weight moves it by O(1/sqrt N); of a second-layer we
   the read covariance where a field stands under g or g', and Q where it stands alone.
 - *Readout noise* s_o: <e^2 ...> gets s_o^2 <g(lambda~_j)^2 ...> for every j; terms linear in e are unchanged: exact.
 - *Feedback noise* s_f and *signal noise* s_d: the mean of delta is unchanged, and
-  <delta_i delta_k> = (F_i F_k + s_f^2 [i=k]) <e^2 ..> + s_d^2 [i=k] <..>: exact, in the term of order eta^2 of Q_ii alone.
+  <delta_i delta_k> = (F_i F_k + s_f^2 [i=k]) <e^2 ..> + s_d^2 [i=k] <..>: exact, in Q_ii's term of order eta^2 alone.
 - *Pulse noise* s_p, a share of each write (cycle to cycle): Q_ii's term of order eta^2 times 1 + s_p^2; nothing else,
   since in R and v the noise of N writes averages out as 1/sqrt N: exact.
-- *Update noise* s_u: a random walk of every weight, dQ_ii/dt = ... + s_u^2, dR/dt unchanged: exact. Over the time t it
-  adds s_u^2 t to |w|^2/N, whatever is learnt: no teacher can be matched for ever.
+- *Update noise* s_u: a random walk of every weight, dQ_ii/dt = ... + s_u^2, dR/dt unchanged: exact. It adds s_u^2 t to
+  |w|^2/N as long as learning does not take it back.
 - *Feedback format*: a static error. It makes another F, the law is the same: exact.
 - *Readout update noise* s_b: N writes of sd s_b/sqrt N per unit of time move v_k by s_b at random, which no N averages
   out. v follows a stochastic differential equation: **the closed equations stop here.**
@@ -39,6 +39,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:

@@ -38,7 +38,7 @@ class OrderParameters:
         return np.concatenate([upper, lower], -2)
 
     def outputs(self) -> Array:
-        """a = (-v, A), (..., K + M): the noiseless error is e = sum_a a_a g(u_a)."""
+        """Weights a = (-v, A) of all outputs, (..., K + M): the noiseless error is e = sum_a a_a g(u_a)."""
         A = np.broadcast_to(self.A, (*self.v.shape[:-1], self.A.shape[-1]))
         return np.concatenate([-self.v, A], -1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class Students:
         found = {
             "Q": overlap(w, w), "R": overlap(w, B), "T": overlap(B, B), "v": self.v, "A": self.A, "F": self.F,
         }  # fmt: skip
-        return OrderParameters(**{name: x.double().cpu().numpy() for name, x in found.items()})
+        return OrderParameters(**{name: x.double().cpu().numpy().copy() for name, x in found.items()})
 
 
 def draw(
@@ -97,7 +98,7 @@ def simulate(
     """
     N = students.w.shape[-1]
     steps = [round(t * N) for t in times]
-    if not steps or steps[0] < 0 or any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+    if not steps or steps[0] < 0 or any(b <= a for a, b in pairwise(steps)):
         raise NeurofaError(f"got times {list(times)[:4]}...; expected increasing ones, a step apart or more; sort them")
     students.F = problem.hardware.programmed(students.F, gen)
     learning = _Learning(problem, students, gen)

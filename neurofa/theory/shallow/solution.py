@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ FLAT = 0.5
 LEFT = 0.1
 """A plateau is left at this share of the error with which it was entered."""
 RTOL, ATOL = 1e-8, 1e-11
+NOTHING = 1e-12
+"""An error as small is rounding, and its slope means nothing."""
+AWAY = 1e6
+"""Order parameters as large have left for good."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ def solve(problem: Problem, start: OrderParameters, times: Sequence[float], *, s
         problem: how the student learns.
         start: order parameters of one run at t = 0.
         times: increasing, >= 0, in steps / N.
-        stop: ends at this error; later times are left out.
+        stop: the trajectory ends with the time of this error; later ones are left out.
 
     Raises:
         NeurofaError: equations that do not close, times that do not increase, or a solution that runs away.
@@ -59,25 +64,26 @@ def solve(problem: Problem, start: OrderParameters, times: Sequence[float], *, s
         raise NeurofaError(f"got times {list(times)[:4]}...; expected increasing ones, >= 0; sort them")
 
     def slow(now: float, state: Array) -> float:
-        return -now * flow.error_rate(state) / max(flow.error(state), 1e-300) - FLAT
+        error = flow.error(state)
+        return 1.0 if error < NOTHING else -now * flow.error_rate(state) / error - FLAT
 
     def below(level: float) -> Callable[[float, Array], float]:
-        return lambda now, state: flow.error(state) - level
+        return lambda _, state: flow.error(state) - level
 
     ends = [] if stop is None else [_event(below(stop))]
-    first = _leg(flow, flow.state(start), 0.0, t, [_event(slow), *ends])
+    first = _leg(flow, flow.state(start), 0.0, t, [_event(slow), *ends], stop=1)
     if first.hit != 0:
         return _solution(flow, [first], None, None, None)
     level = flow.error(first.state)
     rest = t[t > first.now]
     if len(rest) == 0:
         return _solution(flow, [first], first.now, level, None)
-    second = _leg(flow, first.state, first.now, rest, [_event(below(LEFT * level)), *ends])
+    second = _leg(flow, first.state, first.now, rest, [_event(below(LEFT * level)), *ends], stop=1)
     legs, left = [first, second], None
     if second.hit == 0:
         left = second.now
         if (rest > left).any():
-            legs.append(_leg(flow, second.state, left, rest[rest > left], ends))
+            legs.append(_leg(flow, second.state, left, rest[rest > left], ends, stop=0))
     return _solution(flow, legs, first.now, level, left)
 
 
@@ -98,27 +104,36 @@ def _event(function: Callable[[float, Array], float]) -> Callable[[float, Array]
 
 
 def _leg(
-    flow: Flow, state: Array, now: float, t: Array, events: Sequence[Callable[[float, Array], float]]
+    flow: Flow, state: Array, now: float, t: Array, events: Sequence[Callable[[float, Array], float]], stop: int
 ) -> _Leg:  # fmt: skip
     from scipy.integrate import solve_ivp
 
     if t[-1] <= now:
         return _Leg(t[:1], state[None], now, state, None)
-    # a trial step may leave the domain of the averages; the solver sees NaN and takes a smaller one
-    with np.errstate(invalid="ignore", over="ignore"):
+
+    def near(_: float, state: Array) -> float:
+        return AWAY - float(np.abs(state).max())
+
+    # LSODA turns to an implicit method where a large rate makes the equations stiff. A trial step may leave the domain
+    # of the averages: the solver sees NaN and takes a smaller one; whether it succeeds in the end is asked for below
+    with np.errstate(invalid="ignore", over="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         found = solve_ivp(
-            flow, (now, t[-1]), state, method="DOP853", t_eval=t, events=list(events), rtol=RTOL, atol=ATOL
+            flow, (now, t[-1]), state, method="LSODA", t_eval=t, events=[*events, _event(near)], rtol=RTOL, atol=ATOL
         )
-    if not found.success:
+    if not found.success or len(found.t_events[-1]):
+        reached = found.t_events[-1][0] if found.success else max([now, *found.t])
         raise NeurofaError(
-            f"got no solution after t={found.t[-1] if len(found.t) else now:g} ({found.message.rstrip('.')}); expected"
-            " a finite one; lower the rate"
+            f"got a solution that runs away at t={reached:g}; expected a finite one; lower rate or noise"
         )
     states = np.reshape(found.y, (len(state), -1)).T
-    hit = next((index for index, times in enumerate(found.t_events or []) if len(times)), None)
+    hit = next((index for index, times in enumerate(found.t_events) if len(times)), None)
     if hit is None:
         return _Leg(found.t, states, float(t[-1]), states[-1], None)
-    return _Leg(found.t, states, float(found.t_events[hit][0]), found.y_events[hit][0], hit)
+    end, last = float(found.t_events[hit][0]), found.y_events[hit][0]
+    if hit == stop:
+        return _Leg(np.append(found.t, end), np.concatenate([states, last[None]]), end, last, hit)
+    return _Leg(found.t, states, end, last, hit)
 
 
 def _solution(

@@ -1,4 +1,4 @@
-"""Hidden units of the shallow problem: an activation g, and its averages over jointly Gaussian fields in closed form."""
+"""Hidden units of the shallow problem: an activation g, and its averages over Gaussian fields in closed form."""
 
 from __future__ import annotations
 
