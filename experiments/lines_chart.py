@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from experiments.files import write_bytes
 
@@ -56,7 +56,7 @@ def lines_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: int
     figure = Figure(figsize=(3.7 * columns + 0.6, 2.8 * rows + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    keys = {}
+    keys: dict[str, Any] = {}
     for axes, panel in zip(grid, panels, strict=False):
         for line in panel.lines:
             y = [float("nan") if value is None else value for value in line.y]

@@ -118,20 +118,24 @@ def mean_alignment(lines: Sequence[Record]) -> tuple[list[float], np.ndarray]:
 def phase_panels(runs: Mapping[str, Sequence[Record]], seen: Record, size: int) -> list[Panel]:
     """Errors and alignments of solved students, and of some that were simulated."""
     colours = dict(zip(runs, ("tab:blue", "tab:green"), strict=True))
-    error, cosine = [], []
+    error: list[Line] = []
+    cosine: list[Line] = []
     for case, lines in runs.items():
         error += [Line(label=f"solved, {case}", x=line["t"], y=line["error"], colour=colours[case]) for line in lines]
         t, cosines = mean_alignment(lines)
         cosine.append(Line(label=f"solved, {case}", x=t, y=cosines.tolist(), colour=colours[case]))
     both = []
-    for what, label, scale in (("error", ERROR_LABEL, "xy"), ("alignment", "cos(v, F)", "x")):
-        lines = []
+    for what, label in (("error", ERROR_LABEL), ("alignment", "cos(v, F)")):
+        drawn: list[Line] = []
         for run in range(len(seen[what]["simulated"][0])):
             theory, simulated = ([row[run] for row in seen[what][name]] for name in ("theory", "simulated"))
-            lines.append(Line(label="theory of one student", x=seen["t"], y=theory, colour="0.4"))
-            lines.append(Line(label="simulation of it", x=seen["t"], y=simulated, colour="tab:orange", style="o"))
+            drawn.append(Line(label="theory of one student", x=seen["t"], y=theory, colour="0.4"))
+            drawn.append(Line(label="simulation of it", x=seen["t"], y=simulated, colour="tab:orange", style="o"))
         both.append(
-            Panel(title=f"simulated, N = {size}, |F| = 1", lines=lines, x_label=T_LABEL, y_label=label, log=scale)
+            Panel(
+                title=f"simulated, N = {size}, |F| = 1", lines=drawn, x_label=T_LABEL, y_label=label,
+                log="xy" if what == "error" else "x",
+            )
         )  # fmt: skip
     return [
         Panel(title="every student", lines=error, x_label=T_LABEL, y_label=ERROR_LABEL, log="xy", y_range=(1e-6, 2)),

@@ -94,7 +94,8 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
             lines = [line for answer in answers[at * len(batches) : (at + 1) * len(batches)] for line in answer["runs"]]
             rows.append(_signs_row(case, [(line["error"][-1] < CONVERGED, line["agree"], line["F"]) for line in lines]))
         cell = {
-            "problem": {"rate": RATE}, "seed": 0, "runs": self.simulated * (4 if setup.full else 1), "inputs": self.inputs,
+            "problem": {"rate": RATE}, "seed": 0,
+            "runs": self.simulated * (4 if setup.full else 1), "inputs": self.inputs,
             **TWO, "sd": 0.1, "times": [self.until or 2500.0], "feedback": "signs",
         }  # fmt: skip
         (seen,) = run_cells(shallow.simulated_runs, [cell], setup, name="signs, simulated")

@@ -18,7 +18,8 @@ def signs_agree(order: OrderParameters) -> NDArray[np.bool_]:
     Returns:
         The shape of the leading axes.
     """
-    return (np.sign(order.v) == np.sign(order.F)).all(-1)
+    same: NDArray[np.bool_] = (np.sign(order.v) == np.sign(order.F)).all(-1)
+    return same
 
 
 def can_succeed(order: OrderParameters) -> NDArray[np.bool_]:
@@ -35,7 +36,8 @@ def can_succeed(order: OrderParameters) -> NDArray[np.bool_]:
     """
     if (order.A <= 0).any():
         raise NeurofaError("got a teacher with A <= 0; expected positive output weights; count signs yourself")
-    return (order.F > 0).sum(-1) >= order.A.shape[-1]
+    enough: NDArray[np.bool_] = (order.F > 0).sum(-1) >= order.A.shape[-1]
+    return enough
 
 
 def success_probability(K: int, M: int) -> float:

@@ -110,7 +110,7 @@ class Flow:
         K, M = self.K, self.M
         c = order.covariance()
         index = np.concatenate([np.arange(K + M), np.arange(K)])
-        out = c[np.ix_(index, index)]
+        out: Array = c[np.ix_(index, index)]
         out[range(K), range(K)] += self.problem.hardware.read_noise**2
         return out
 

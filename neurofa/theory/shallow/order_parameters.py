@@ -52,13 +52,15 @@ class OrderParameters:
             The shape of the leading axes, in the unit of the squared output.
         """
         c, a = self.covariance(), self.outputs()
-        return 0.5 * np.einsum("...a,...ab,...b->...", a, units.i2(pairs(c)), a)
+        error: Array = 0.5 * np.einsum("...a,...ab,...b->...", a, units.i2(pairs(c)), a)
+        return error
 
     def alignment(self) -> Array:
         """The cosine of v and F, in [-1, 1]; 0 where v is zero."""
         product = np.sqrt((self.v**2).sum(-1) * (self.F**2).sum(-1))
         inner = (self.v * self.F).sum(-1)
-        return np.divide(inner, product, out=np.zeros_like(inner), where=product > 0)
+        cosine: Array = np.divide(inner, product, out=np.zeros_like(inner), where=product > 0)
+        return cosine
 
     def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> OrderParameters:
         """Some times or runs; every field has to have the leading axes."""

@@ -140,7 +140,8 @@ class ReLU(Units):
         """
         size = np.sqrt(c[..., 0, 0] * c[..., 1, 1])
         cos = np.divide(c[..., 0, 1], size, out=np.zeros_like(size), where=size > 0).clip(-1, 1)
-        return size * (np.sqrt(1 - cos**2) + (np.pi - np.arccos(cos)) * cos) / (2 * np.pi)
+        kernel: Array = size * (np.sqrt(1 - cos**2) + (np.pi - np.arccos(cos)) * cos) / (2 * np.pi)
+        return kernel
 
 
 UNITS: Mapping[str, Units] = {units.name: units for units in (Erf(), Linear(), ReLU())}
