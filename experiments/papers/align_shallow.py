@@ -43,7 +43,7 @@ CASES: Mapping[str, tuple[Fields, Mapping[str, Fields]]] = {
 HARDWARE: Mapping[str, Fields] = {
     "ideal": {},
     "read noise 0.3": {"read_noise": 0.3},
-    "readout noise 0.3": {"readout_noise": 0.3},
+    "readout noise 0.6": {"readout_noise": 0.6},
     "feedback noise 1": {"feedback_noise": 1.0},
     "signal noise 0.3": {"signal_noise": 0.3},
     "pulse noise 3.75": {"pulse_noise": 3.75},
