@@ -71,6 +71,8 @@ class AlignShallow(Experiment, name="align_shallow"):
     Parts: ``flow`` (the closed equations against simulation, dfa and bp), ``early`` (from zero weights v grows along
     the feedback), ``phases`` (align, then memorise: alignment and plateau), ``hardware`` (noise and number formats of
     the arrays, and where the equations stop). Theory starts from the overlaps of the very student that is simulated.
+    When a finite student leaves its plateau is decided by small differences of its units: there it keeps to the
+    equations only roughly, which the part phases shows and the checks of the other parts, which end before, leave out.
 
     Args:
         inputs: N, of every part but phases.
