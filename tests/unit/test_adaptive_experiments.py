@@ -70,12 +70,16 @@ def test_the_needed_rank_is_read_off_the_curve():
     assert ldfa_classes_vs_rank.needed_rank(curve, "s", 1.05) is None
 
     def needed(*ranks):
-        lines = zip((10, 20), ranks, strict=True)
-        return [{"classes": c, "needed_rank_test": r, "needed_rank_train": r} for c, r in lines]
+        names = [f"needed_rank_{where}_{x:g}" for where in ("test", "train") for x in ldfa_classes_vs_rank.LEVELS]
+        return [{"classes": c, **dict.fromkeys(names, r)} for c, r in zip((10, 20), ranks, strict=True)]
 
-    assert [check.holds for check in ldfa_classes_vs_rank.checks(needed(8.0, 16.0))] == [True] * 4
-    assert [check.holds for check in ldfa_classes_vs_rank.checks(needed(8.0, 8.0))][:2] == [False, False]
-    assert [check.holds for check in ldfa_classes_vs_rank.checks(needed(None, None))] == [False] * 4
+    def holds(*ranks):
+        return [check.holds for check in ldfa_classes_vs_rank.checks(needed(*ranks))]
+
+    assert all(holds(8.0, 16.0))
+    assert not any(holds(8.0, 8.0)[:8])
+    assert not any(holds(None, None))
+    assert holds(8.0, None) == [True] * 9 + [False]
 
 
 def test_alignment_checks_follow_the_order_that_the_texts_suggest():
