@@ -29,9 +29,9 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
 
     All return paths have rank r (that of the readout at most c). The needed rank is the one at which a curve, drawn
     straight between its points on a logarithmic axis, reaches 98 % (and 90, 80, 70 %) of what backpropagation reaches
-    with as many classes; it is told for test accuracy and, less noisy, for accuracy on the training images. Settings are those of
-    the source, without tuning; the last epoch counts. The learning rate falls over the run as over the 100 epochs of
-    the source.
+    with as many classes; it is told for test accuracy and, less noisy, for accuracy on the training images. Settings
+    are those of the source, without tuning; the last epoch counts. The learning rate falls over the run as over the 100
+    epochs of the source.
 
     Args:
         images: spec of a data set with an option ``classes``.
@@ -155,7 +155,7 @@ def checks(needed: Sequence[Record]) -> list[Check]:
         steps = [later / before if before < math.inf else 1.0 for before, later in itertools.pairwise(known)]
         smallest = min(steps, default=None)
         reached = ", ".join("not reached" if rank is None else f"{rank:.3g}" for rank in ranks)
-        name = f"classes: needed rank for {level:.0%} of bp's {where} accuracy ({reached}): smallest factor between classes"
+        name = f"classes: needed rank at {level:.0%} of bp's {where} accuracy ({reached}), smallest factor"
         finite = smallest if smallest is not None and smallest < math.inf else None
         made.append(Check(name, finite, "> 1", smallest is not None and smallest > 1))
     for line in needed:
