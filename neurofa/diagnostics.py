@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurofa.alignment import alignment_matrices, feedback_matrices, gradient_alignment, shadow, weight_alignment
+from neurofa.alignment import (
+    alignment_matrices,
+    feedback_matrices,
+    gradient_alignment,
+    kernel_bounds,
+    shadow,
+    weight_alignment,
+)
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, preserved, record
@@ -36,7 +43,8 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         (B, o); ``total`` with the alignment of all hidden layers; ``layers`` by name with, where defined:
         ``cosine``, ``delta_cosine``, ``delivered_cosine`` (:class:`~neurofa.alignment.GradientAlignment`);
         ``update_norm`` and ``gradient_norm``, norms of the rule's and backpropagation's mean directions over all
-        weights of the layer; ``weight_norm``, ``relative_update`` (the ratio); ``weight_alignment``;
+        weights of the layer; ``weight_norm``, ``relative_update`` (the ratio); ``weight_alignment``, and for
+        convolutions ``weight_alignment_bound``, the largest that a kernel can have with this feedback;
         ``error_stable_rank``, ``error_effective_rank`` of the delivered errors (B, n); ``alignment_matrix`` with its
         conditioning, isotropy, residual and ranks.
     """
@@ -50,6 +58,7 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         bp = shadow(network, tick, teaching, rule)
         feedback = feedback_matrices(rule, gen)
         weights = weight_alignment(network, rule, tick, feedback)
+        bounds = kernel_bounds(network, rule, feedback)
         matrices = alignment_matrices(network, rule, tick, feedback)
         gradients = gradient_alignment(network, ours, bp)
     layers: dict[str, Any] = {}
@@ -63,6 +72,8 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         row |= _norms(ours, bp, name, list(tick.views[name].params.values()), len(x))
         if name in weights:
             row["weight_alignment"] = weights[name]
+        if name in bounds:
+            row["weight_alignment_bound"] = bounds[name]
         if name in ours.errors:
             row |= error_ranks(ours.errors[name], "error_")
         layers[name] = defined(row)
