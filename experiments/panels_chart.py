@@ -91,8 +91,8 @@ def panels_chart(path: Path, panels: Sequence[Curves | Grid], *, title: str) -> 
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     if legend.handles:
         figure.legend(
-            legend.handles.values(), legend.handles.keys(), loc="outside lower center", ncols=min(4, len(legend.handles)),
-            fontsize=8, frameon=False,
+            legend.handles.values(), legend.handles.keys(), loc="outside lower center", fontsize=8, frameon=False,
+            ncols=min(3 if columns == 1 else 4, len(legend.handles)),
         )  # fmt: skip
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
@@ -101,7 +101,7 @@ def panels_chart(path: Path, panels: Sequence[Curves | Grid], *, title: str) -> 
 
 def _curves(axes: Axes, panel: Curves, legend: _Legend) -> None:
     if panel.log_x:
-        axes.set_xscale("log")
+        _logarithmic(axes, [x for curve in panel.curves for x in curve.x])
     if panel.log_y:
         axes.set_yscale("log")
     for curve in panel.curves:
@@ -110,6 +110,17 @@ def _curves(axes: Axes, panel: Curves, legend: _Legend) -> None:
         legend.handles.setdefault(curve.label, drawn[0])
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _logarithmic(axes: Axes, places: Sequence[float]) -> None:
+    """A logarithmic axis below, with plain numbers 1, 2, 5 where it spans few decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xscale("log")
+    if places and max(places) < 300 * min(places):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _grid(figure: Figure, axes: Axes, panel: Grid) -> None:

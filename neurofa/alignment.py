@@ -126,8 +126,9 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
 
     Direct rules, dense layers above a layer of matching width: WA_l = cos(W_l, F_l F_{l-1}^T), and at the readout
     WA_L = cos(W_L, F_{L-1}^T); convolutions right above another image layer, as matrices: see
-    :mod:`neurofa.theory.conv`, and :func:`kernel_bounds` for the largest value that a kernel can reach. Chained rules: cos(W, B) over the matrices beside the layer, B oriented as W; the first
-    layer returns its error to nobody and is left out.
+    :mod:`neurofa.theory.conv`, and :func:`kernel_bounds` for the largest value that a kernel can reach. Chained rules:
+    cos(W, B) over the matrices beside the layer, B oriented as W; the first layer returns its error to nobody and is
+    left out.
 
     Args:
         network: whose weights are compared.

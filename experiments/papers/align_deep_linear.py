@@ -120,8 +120,8 @@ def compare(case: Case, seed: int) -> Record:
         seed: of the task, the weights and the feedback.
 
     Returns:
-        A row: ``off``, the largest difference of a weight from F_l A_l F_{l-1}^T in units of the layer's largest weight;
-        ``loss_ratio``, what training left of the loss.
+        A row: ``off``, the largest difference of a weight from F_l A_l F_{l-1}^T in units of the layer's largest
+        weight; ``loss_ratio``, what training left of the loss.
     """
     x, y = task(seed)
     spec = f"mlp(hidden={list(case.hidden)}, activation={case.activation}, bias=False)"

@@ -43,8 +43,8 @@ class AlignStructure(Experiment, name="align_structure"):
 
     Labels have two outputs; alpha is the standard deviation of the second, one minus beta their correlation. Parts:
     ``early`` (deep linear nets: isotropy of A_2, the weight alignment of the second layer, beside a closed form),
-    ``inputs`` (the same against the effective dimension of the inputs), ``training`` (networks of two hidden layers with
-    an activation: gradient and weight alignment in the course of training).
+    ``inputs`` (the same against the effective dimension of the inputs), ``training`` (networks of two hidden layers
+    with an activation: gradient and weight alignment in the course of training).
 
     Args:
         values: of alpha and beta; default: 0.2, 0.6, 1 in the part training, 0.2, 0.4, ..., 1 in the others and in all
@@ -153,31 +153,31 @@ def _inputs(setup: Setup, draws: int) -> Findings:
         lost = [float(a["pooled"]) - float(b["pooled"]) for a, b in itertools.pairwise(mine)]
         checks.append(above(f"inputs: {outputs} outputs: what each smaller dimension costs, least", min(lost), 0))
         curves += [
-            Curve(f"{outputs} outputs, measured", places, [float(row["pooled"]) for row in mine], "o"),
-            Curve(f"{outputs} outputs, closed form", places, [float(row["predicted"]) for row in mine]),
+            Curve(f"{outputs} outputs", places, [float(row["predicted"]) for row in mine]),
+            Curve(f"{outputs} outputs", places, [float(row["pooled"]) for row in mine], "o"),
         ]
     panel = Curves(
-        title="independent labels of equal variance", x_label="effective dimension of the inputs (tr S)² / tr S²",
-        y_label="isotropy of A_2", curves=curves, log_x=True,
+        title="labels of equal variance; dots: measured, lines: closed form", y_label="isotropy of A_2", curves=curves,
+        x_label="effective dimension of the inputs (tr S)² / tr S²", log_x=True,
     )  # fmt: skip
     panels_chart(setup.folder / "inputs.png", [panel], title=f"inputs: linear, {draws} data sets a point")
     columns = ["method", "dimension", "isotropy", "pooled", "predicted", "draws"]
     return Findings(rows=rows, checks=checks, pictures=["inputs.png"], columns=columns)
 
 
-def run_of(activation: str, alpha: float, beta: float, seed: int, epochs: int, compute: str = "cpu") -> RunSpec:
-    """One training run of the part training."""
+def run_of(activation: str, alpha: float, beta: float, seed: int, *, full: bool, epochs: int, compute: str) -> RunSpec:
+    """One training run of the part training; the large size takes smaller steps for a longer time."""
     return RunSpec(
         data=f"structured(alpha={alpha:g}, beta={beta:g}, n_in={INPUTS}, samples={SAMPLES}, seed={seed})",
         network=f"mlp(hidden=[{WIDTH}, {WIDTH}], activation={activation}, bias=False)", rule="dfa",
-        optimizer="sgd(lr=0.03)", loss="mse", epochs=epochs, batch_size=100, seed=seed, log="alignment",
-        compute=compute,
+        optimizer=f"sgd(lr={0.03 if full else 0.1})", loss="mse", epochs=epochs, batch_size=100, seed=seed,
+        log="alignment", compute=compute,
     )  # fmt: skip
 
 
 def _training(setup: Setup, values: Sequence[float], activations: Sequence[str], epochs: int) -> Findings:
     cells = list(itertools.product(activations, values, values, range(setup.seeds)))
-    specs = [run_of(*cell, epochs, setup.compute) for cell in cells]
+    specs = [run_of(*cell, full=setup.full, epochs=epochs, compute=setup.compute) for cell in cells]
     done = {
         row.key: row
         for row in sweep(
@@ -197,9 +197,8 @@ def _training(setup: Setup, values: Sequence[float], activations: Sequence[str],
         one = [run for run in runs if run["activation"] == activation and run["alpha"] == run["beta"] == max(values)]
         fall = [float(run["wa_peak"]) - float(run["wa_last"]) for run in one]
         checks.append(above(f"training: {activation}: weight alignment falls after its peak, by", mean(fall), 0))
-    panels_chart(
-        setup.folder / "training.png", panels, title=f"training: {epochs} epochs of {SAMPLES} samples, {setup.seeds} seeds"
-    )
+    title = f"training: {epochs} epochs of {SAMPLES} samples, {setup.seeds} seeds"
+    panels_chart(setup.folder / "training.png", panels, title=title)
     reference = [
         Reference(f"{activation}, alpha {alpha:g}, beta {beta:g}: gradient alignment", value, FIGURE, BY_EYE)
         for (activation, alpha, beta), value in THEN.items()

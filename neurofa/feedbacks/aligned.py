@@ -17,8 +17,8 @@ from neurofa.network import Site
 class Aligned(MatrixFeedback, name="aligned"):
     """F_l F_{l-1}^T close to the matrix of a convolution, for neighbouring convolutions of a network.
 
-    ``nmf``: both sides are s_c U_p,: with random signs s of the channels and non-negative U of rank o, and U_l U_{l-1}^T
-    approximates the mask of the windows (P_l, P_{l-1}): most of the product lies inside of the windows.
+    ``nmf``: row (c, p) of F_l is s_c U_p with random signs s of the channels and a non-negative U_l (P_l, o), where
+    U_l U_{l-1}^T approximates the mask of the windows (P_l, P_{l-1}): most of the product lies inside of the windows.
     ``svd``: F_l and F_{l-1} are the o leading singular terms of a random kernel's matrix. A third convolution in a row
     takes F_{l-1} as it is, and the F_l that fits best. No weight of the network is read.
 

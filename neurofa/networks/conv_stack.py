@@ -1,8 +1,9 @@
-"""One stack of local maps in three wirings: shared kernels, kernels of their own at every position, everything to all."""
+"""One stack of convolutions in three wirings: kernels shared, kernels untied, everything connected to everything."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -95,7 +96,7 @@ def conv_stack(
     readout = Dense(math.prod(shapes[-1]), outputs, bias=False)
     layers: list[Layer] = [
         Conv2d(below[0], shape[0], kernel, stride=stride, activation=activation, bias=False)
-        for below, shape in zip(shapes, shapes[1:], strict=False)
+        for below, shape in pairwise(shapes)
     ]
     shared = Network([*layers, Flatten(), readout], input_shape, seed=seed, device=device)
     if wiring == "shared":
@@ -109,7 +110,7 @@ def _untied(
     """The same function in another wiring."""
     f: Activation = build("activation", activation)
     kernels = [layer.stored()["weight"] for _, layer in shared.items() if isinstance(layer, Conv2d)]
-    below = list(zip(kernels, shapes, shapes[1:], strict=False))
+    below = [(kernel, *pair) for kernel, pair in zip(kernels, pairwise(shapes), strict=True)]
     layers: list[Layer]
     if full:
         hidden = [Dense(math.prod(a), math.prod(b), activation=f, bias=False) for _, a, b in below]

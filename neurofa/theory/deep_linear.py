@@ -125,8 +125,8 @@ class Early(NamedTuple):
 def early(cross: Tensor, grams: Sequence[Tensor]) -> list[Early]:
     """A_1 ... A_L while the error is still -y: exponents 1, 2, 4, 8, ... = 2^(l-1).
 
-    With P_0 = S: A_{l+1} = P_l (eta t)^(2^l) / 2^l, where P_l = P_{l-1} G_{l-1} K_l^T, K_l is the coefficient of A_l and
-    G_0 = I.
+    A_1 = S eta t and A_{l+1} = P_l (eta t)^(2^l) / 2^l with P_1 = S S^T, P_l = P_{l-1} G_{l-1} K_l^T, where K_l is the
+    coefficient of A_l.
 
     Args:
         cross: S = <y x^T>, (o, n_0).

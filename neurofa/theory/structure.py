@@ -84,7 +84,7 @@ def structured_task(
 
 
 def effective_dimension(covariance: Tensor) -> float:
-    """d = (tr S)^2 / tr S^2: n for n equal variances, 1 for a single direction.
+    """(tr S)^2 / tr S^2 of a covariance S: n for n equal variances, 1 for a single direction.
 
     Args:
         covariance: (n, n).

@@ -1,6 +1,7 @@
 """Convolutions as matrices: projections against least squares, the bounds against measurement, feedback that fits."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -163,13 +164,13 @@ def stacked(spec, seed=0, sites=STACK, o=10):
 
 def reachable(found):
     """Largest cosine of a kernel with each product of neighbours."""
-    pairs = zip(STACK[:2], STACK[1:3], strict=True)
+    pairs = pairwise(STACK[:3])
     return [project(found[b.name], found[a.name], b.window, a.out_shape, b.out_shape).cosine for a, b in pairs]
 
 
 def test_structure_lets_shared_kernels_align():
-    bounds = [random_bound(b.window, a.out_shape, b.out_shape) for a, b in zip(STACK[:2], STACK[1:3], strict=True)]
-    repeated = [local_bound(b.window, a.out_shape, b.out_shape) for a, b in zip(STACK[:2], STACK[1:3], strict=True)]
+    bounds = [random_bound(b.window, a.out_shape, b.out_shape) for a, b in pairwise(STACK[:3])]
+    repeated = [local_bound(b.window, a.out_shape, b.out_shape) for a, b in pairwise(STACK[:3])]
     for spec in ("dense", "orthogonal", "shared"):
         assert reachable(stacked(spec)) == pytest.approx(bounds, rel=0.15)
     assert reachable(stacked("pooled")) == pytest.approx(repeated, rel=1e-5)
