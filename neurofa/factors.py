@@ -71,7 +71,9 @@ class Convolution:
         """T^T Y: (n_out, r) to (n_in, r)."""
         images = columns.t().reshape(-1, *self.out_shape)
         size = (len(images), *self.in_shape)
-        back = torch.nn.grad.conv2d_input(size, self.kernel, images, self.window.stride, self.window.padding)
+        back: Tensor = torch.nn.grad.conv2d_input(  # type: ignore[no-untyped-call]
+            size, self.kernel, images, self.window.stride, self.window.padding
+        )
         return back.flatten(1).t()
 
     def singular(self, rank: int, gen: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -22,8 +22,8 @@ class Aligned(MatrixFeedback, name="aligned"):
     ``svd``: F_l and F_{l-1} are the o leading singular terms of a random kernel's matrix. A third convolution in a row
     takes F_{l-1} as it is, and the F_l that fits best. No weight of the network is read.
 
-    Everything else has independent entries, as with ``dense``: layers that see all of the layer below, and layers in
-    blocks, whose windows are not known. On a network without neighbouring convolutions this is ``dense(normal)``.
+    Everything else has independent entries, as with ``dense``: layers that see all of the layer below, and blocks whose
+    module has no ``window``. On a network without neighbouring convolutions this is ``dense(distribution=normal)``.
 
     Args:
         by: ``nmf`` or ``svd``.

@@ -71,7 +71,10 @@ def taps(window: Window, in_shape: Image, out_shape: Image) -> Tensor:
 def _inner(x: Tensor, delta: Tensor, window: Window) -> Tensor:
     """Sum over samples and positions of delta x^T at every tap: the direction of a kernel, (C_out, C_in, k, k)."""
     size = (delta.shape[1], x.shape[1], window.side, window.side)
-    return torch.nn.grad.conv2d_weight(x, size, delta, window.stride, window.padding)
+    found: Tensor = torch.nn.grad.conv2d_weight(  # type: ignore[no-untyped-call]
+        x, size, delta, window.stride, window.padding
+    )
+    return found
 
 
 def _images(feedback: Tensor, shape: Image) -> Tensor:
