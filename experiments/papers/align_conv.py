@@ -100,7 +100,7 @@ class AlignConv(Experiment, name="align_conv"):
         accuracy_chart(setup.folder / picture, rows, title=title, control=control)
         return Findings(
             rows=[_percent(row) for row in rows], tuning=found.tuning, checks=checks(part, rows), pictures=[picture],
-            columns=["method", "test %", "margin %", "ga", "wa", "wa_bound", "optimizer", "n"],
+            columns=["method", "test %", "margin %", "ga", "wa", "wa_bound", "n"],
         )  # fmt: skip
 
 
@@ -221,6 +221,8 @@ def _alignment(line: Record, common: Fields, setup: Setup) -> Record:
         return mean([value for value in values if value is not None])
 
     second = [_second(run["layers"]) for run in found]
+    if line["rule"] == "bp":  # its return weights are the forward weights, and nothing has to align
+        second = []
     return {
         "ga": average([run["total"].get("delta_cosine") for run in found]),
         "wa": average([layer.get("weight_alignment") for layer in second]),
