@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.files import write_bytes
 from experiments.tables import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def accuracy_chart(
@@ -60,3 +63,19 @@ def accuracy_chart(
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
     write_bytes(path, picture.getvalue())
+
+
+def logarithmic(axes: Axes, places: Sequence[float]) -> None:
+    """Make the axis below logarithmic, with plain numbers 1, 2, 5 where it spans few decades.
+
+    Args:
+        axes: of the picture.
+        places: of what is drawn, above 0.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xscale("log")
+    if places and max(places) < 300 * min(places):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.charts import logarithmic
 from experiments.files import write_bytes
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def curves_chart(
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     if log:
-        axes.set_xscale("log")
+        logarithmic(axes, [line["x"] for line in lines if line["x"] is not None])
     curves: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         curves.setdefault(line["series"], []).append(line)

@@ -61,6 +61,31 @@ def summarise(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[R
     return lines
 
 
+def averaged(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: Sequence[str]) -> list[Record]:
+    """One line for each combination of the columns ``by``, in order of appearance, with means over the rest.
+
+    Args:
+        records: one line a seed.
+        by: columns that tell the lines apart.
+        columns: of numbers.
+
+    Returns:
+        Lines with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column, and all its numbers as
+        ``<column>_each``.
+    """
+    cells: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        cells.setdefault(tuple(record[key] for key in by), []).append(record)
+    lines = []
+    for values, found in cells.items():
+        line: Record = {**dict(zip(by, values, strict=True)), "n": len(found)}
+        for column in columns:
+            each = numbers(found, column)
+            line |= {column: mean(each), f"{column}_std": spread(each), f"{column}_each": each}
+        lines.append(line)
+    return lines
+
+
 def varying(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """Those columns that hold more than one value."""
     return [column for column in columns if len({str(record.get(column)) for record in records}) > 1]

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from hwmodels.registry import build
 from neurofa.layer import LowRank
+from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
-from neurofa.network import Network, Tick
+from neurofa.network import Network, Site, Tick
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, with_own_transposes
 from neurofa.rule import Direct, Rule, Teaching
@@ -30,6 +32,8 @@ from neurofa.spectra import (
     orthogonality,
     stable_rank,
 )
+from neurofa.theory.conv import kernel_alignment, project
+from neurofa.window import Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +177,10 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
     """Weight alignment of every layer for which it is defined.
 
     Direct rules, dense layers above a layer of matching width: WA_l = cos(W_l, F_l F_{l-1}^T), and at the readout
-    WA_L = cos(W_L, F_{L-1}^T). Chained rules: cos(W, B) over the matrices beside the layer, B oriented as W; the first
-    layer returns its error to nobody and is left out.
+    WA_L = cos(W_L, F_{L-1}^T); convolutions right above another image layer, as matrices: see
+    :mod:`neurofa.theory.conv`, and :func:`kernel_bounds` for the largest value that a kernel can reach. Chained rules:
+    cos(W, B) over the matrices beside the layer, B oriented as W; the first layer returns its error to nobody and is
+    left out.
 
     Args:
         network: whose weights are compared.
@@ -193,11 +199,32 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
                 found[site.name] = cosine(ours, torch.cat([b.flatten() for b in back.values()]))
         return found
     pairs = _dense_pairs(network, rule, feedback)
-    return {
+    found = {
         name: cosine(tick.views[name].params["weight"], below.t() if own is None else own @ below.t())
         for name, own, below in pairs
         if below is not None
     }
+    for site, before, window in _image_pairs(network, rule, feedback):
+        kernel = tick.views[site.name].params["weight"]
+        shapes = (_image(before), _image(site))
+        found[site.name] = kernel_alignment(kernel, feedback[site.name], feedback[before.name], window, *shapes)
+    return found
+
+
+def kernel_bounds(network: Network, rule: Rule, feedback: dict[str, Tensor]) -> dict[str, float]:
+    """The largest weight alignment that any kernel can have with this feedback, for every convolution that has one.
+
+    Args:
+        network: for its layers.
+        rule: bound.
+        feedback: from :func:`feedback_matrices`.
+    """
+    return {
+        site.name: project(
+            feedback[site.name], feedback[before.name], window, _image(before), _image(site)
+        ).cosine
+        for site, before, window in _image_pairs(network, rule, feedback)
+    }  # fmt: skip
 
 
 def alignment_matrices(
@@ -250,6 +277,24 @@ def _dense_pairs(
                 found.append((site.name, feedback.get(site.name), below))
         before = site.name
     return found
+
+
+def _image_pairs(network: Network, rule: Rule, feedback: dict[str, Tensor]) -> list[tuple[Site, Site, Window]]:
+    """Convolutions whose input is the output of another layer with a feedback, with that layer and their window."""
+    if not feedback:
+        return []
+    found = []
+    for before, site in pairwise(rule.plan.sites):
+        layer = network.layer(site.name)
+        plain = isinstance(layer, Conv2d) and layer.groups == 1 and site.window == layer.window
+        if plain and site.window is not None and len(before.out_shape) == 3:
+            found.append((site, before, site.window))
+    return found
+
+
+def _image(site: Site) -> tuple[int, int, int]:
+    c, h, w = site.out_shape
+    return c, h, w
 
 
 def _matrices(credit: Credit, names: list[str]) -> Tensor:

@@ -13,6 +13,7 @@ from neurofa.alignment import (
     alignment_matrices,
     feedback_matrices,
     gradient_alignment,
+    kernel_bounds,
     pathways,
     shadow,
     weight_alignment,
@@ -45,7 +46,8 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         ``cosine``, ``delta_cosine``, ``delivered_cosine``, each with the norms of both sides
         (:class:`~neurofa.alignment.GradientAlignment`); ``update_norm`` and ``gradient_norm``, norms of the rule's and
         backpropagation's mean directions over all weights and biases of the layer; ``weight_norm``,
-        ``relative_update`` (the ratio); ``weight_alignment``; ``error_stable_rank``, ``error_effective_rank`` of the
+        ``relative_update`` (the ratio); ``weight_alignment``, and for convolutions ``weight_alignment_bound``, the
+        largest that a kernel can have with this feedback; ``error_stable_rank``, ``error_effective_rank`` of the
         delivered errors (B, n); ``alignment_matrix`` with its conditioning, isotropy, residual and ranks;
         ``feedback`` of direct rules with its conditioning, orthogonality and norm.
     """
@@ -58,6 +60,7 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         bp = shadow(network, tick, teaching, rule)
         feedback = feedback_matrices(rule, gen)
         weights = weight_alignment(network, rule, tick, feedback)
+        bounds = kernel_bounds(network, rule, feedback)
         matrices = alignment_matrices(network, rule, tick, feedback)
         gradients = gradient_alignment(network, ours, bp)
         paths = pathways(feedback)
@@ -71,6 +74,8 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         row |= _norms(ours, bp, name, list(tick.views[name].params.values()), len(x))
         if name in weights:
             row["weight_alignment"] = weights[name]
+        if name in bounds:
+            row["weight_alignment_bound"] = bounds[name]
         if name in ours.errors:
             row |= error_ranks(ours.errors[name], "error_")
         layers[name] = defined(row)

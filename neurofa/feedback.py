@@ -157,7 +157,19 @@ class MatrixFeedback(RandomMatrices, ABC):
     b: Synapses
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
-        self.b = Synapses(self.entries((self.stack(sites), outputs), outputs, gen), self.device, gen)
+        width = self.stack(sites)
+        self.b = Synapses(self.rows(sites, width, outputs, gen), self.device, gen)
+
+    def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
+        """All rows, (m, o); default: independent entries.
+
+        Args:
+            sites: hidden layers, from input to readout.
+            width: m, rows of all layers together.
+            outputs: o.
+            gen: source of randomness.
+        """
+        return self.entries((width, outputs), outputs, gen)
 
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         return nn.functional.linear(error, self.b.read(gen))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hwmodels.device import Device
 from hwmodels.registry import Registered, kind_of_parts
 from neurofa.synapses import Synapses
+from neurofa.window import Window
 from neurofa.work import TANGENT_ATTENTION, Work
 
 Params = Mapping[str, Tensor]
@@ -182,6 +183,11 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     def returning(self) -> tuple[str, ...]:
         """Names of the weights that an error crosses on its way from output to input."""
         return tuple(self.synapses)
+
+    @property
+    def window(self) -> Window | None:
+        """What an output position sees of an input image; None: everything, or not known."""
+        return None
 
     def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
         """Own weights as this pass sees them."""

@@ -21,6 +21,7 @@ from neurofa.arrays import Arrays
 from neurofa.layer import Carrier, Layer, LocalView, Params, Returns, State
 from neurofa.randomness import generator
 from neurofa.synapses import Synapses
+from neurofa.window import Window
 
 ReturnsOf = Callable[[str, Params], Returns | None]
 """Asked once a layer and pass: the weights of the return path beside that layer."""
@@ -47,6 +48,9 @@ class Site:
     """Whether the layer is one affine map behind an elementwise activation."""
     unreturned: tuple[str, ...] = ()
     """Weights that an error would cross without a return weight."""
+    window: Window | None = None
+    """What an output position sees of the output image of the site before (of the network's input at the first one),
+    through pooling in between; None: everything, or not known."""
 
     @property
     def width(self) -> int:
@@ -224,15 +228,15 @@ class Network(nn.Module):
         gen = generator(0, "probe noise", device=some.device)
         fused = self.fused
         self.fuse(False)  # two samples are not worth compiling for
+        window: Window | None = Window(1)
         for name, layer in self.items():
+            window = layer.window.after(window) if layer.window is not None and window is not None else None
             if not isinstance(layer, Carrier) and len(layer.synapses):
                 shapes = {k: tuple(layer.synapse(k).weight.shape) for k in layer.returning}
+                unreturned = tuple(layer.unreturned(probe)) if chained else ()
                 elementwise = isinstance(layer, Affine)
-                sites.append(
-                    Site(
-                        name, self.shapes[name], shapes, elementwise, tuple(layer.unreturned(probe)) if chained else ()
-                    )
-                )
+                sites.append(Site(name, self.shapes[name], shapes, elementwise, unreturned, window))
+                window = Window(1)
             with torch.no_grad():
                 probe = layer.compute(layer.stored(), probe, layer.start(probe, gen))[0]
         self.fuse(fused)

@@ -13,9 +13,11 @@ from torch.func import functional_call
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.activations import from_module
 from neurofa.asymmetric import Seeded, noise_mode, returning_mode
 from neurofa.layer import Direction, Graph, Layer, Params, Returns, State
 from neurofa.randomness import fork_seed
+from neurofa.window import Window
 
 SEED = "seed"
 AFFINE = (nn.Linear, nn.Conv2d)
@@ -55,6 +57,13 @@ class Block(Layer, name="block"):
     def skeleton(self) -> nn.Module:
         """The wrapped module's structure; its own tensors are not used."""
         return self._skeleton[0]
+
+    @property
+    def window(self) -> Window | None:
+        """That of the wrapped module, or of the first module in an ``nn.Sequential`` of elementwise ones behind it."""
+        head, *behind = self.skeleton if isinstance(self.skeleton, nn.Sequential) else [self.skeleton]
+        found = getattr(head, "window", None)
+        return found if isinstance(found, Window) and all(from_module(m) is not None for m in behind) else None
 
     @property
     def couples_samples(self) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from neurofa.layer import Carrier, LocalView, Params, Returns, State
+from neurofa.window import Window
 
 aten = torch.ops.aten
 
@@ -31,6 +32,10 @@ class MaxPool2d(Carrier, name="max_pool2d"):
     def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
         super().__init__()
         self.size, self.stride = _window(size, stride)
+
+    @property
+    def window(self) -> Window:
+        return Window(self.size, self.stride)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
@@ -75,6 +80,10 @@ class AvgPool2d(Linear, name="avg_pool2d"):
     def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
         super().__init__()
         self.size, self.stride = _window(size, stride)
+
+    @property
+    def window(self) -> Window:
+        return Window(self.size, self.stride)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
@@ -126,6 +135,10 @@ class Dropout(Linear, name="dropout"):
         if not 0 <= p < 1:
             raise NeurofaError(f"got dropout(p={p}); expected at least 0 and below 1; 0 switches it off")
         self.p = p
+
+    @property
+    def window(self) -> Window:
+        return Window(1)
 
     def start(self, x: Tensor, gen: torch.Generator | None) -> State:
         if not (self.training and self.p):

@@ -12,6 +12,7 @@ from neurofa.arrays import Product
 from neurofa.asymmetric import correlation_conv2d, refuse_groups
 from neurofa.layer import Direction, Outer, State
 from neurofa.norms import Norm
+from neurofa.window import Window
 
 aten = torch.ops.aten
 
@@ -66,6 +67,10 @@ class Conv2d(Affine, name="conv2d"):
             dropout=dropout,
         )
         self.c_in, self.kernel, self.stride, self.padding, self.groups = c_in, kernel, stride, padding, groups
+
+    @property
+    def window(self) -> Window:
+        return Window(self.kernel, self.stride, self.padding)
 
     def _ordered(self, images: Tensor) -> Tensor:
         """The same images in the memory order that the CPU's kernels are fastest for: the channel innermost.

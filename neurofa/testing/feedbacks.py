@@ -14,17 +14,19 @@ from neurofa.feedback import Feedback
 from neurofa.network import Site
 from neurofa.randomness import generator
 from neurofa.testing.tools import Check, close, require, run_all, snapshot
+from neurofa.window import Window
 
 OUTPUTS = 10
 SITES = (
     Site("first", (40,), {"weight": (40, 30)}, True),
     Site("second", (3, 5, 5), {"weight": (3, 2, 3, 3)}, True),
-    Site("third", (150,), {"weight": (150, 75)}, True),
+    Site("third", (4, 3, 3), {"weight": (4, 3, 3, 3)}, True, (), Window(3)),
+    Site("fourth", (150,), {"weight": (150, 36)}, True),
 )
 
 
 def opened(spec: str, seed: int = 0) -> Feedback:
-    """The pathway to three layers of 40, 75 and 150 outputs."""
+    """The pathway to four layers of 40, 75, 36 and 150 outputs."""
     feedback: Feedback = build("feedback", spec)
     feedback.open(SITES, OUTPUTS, generator(seed, "feedback"))
     return feedback

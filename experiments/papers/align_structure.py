@@ -1,0 +1,247 @@
+"""Which structure of inputs and labels makes direct feedback alignment align well?"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.experiment import Check, Experiment, Findings, Reference, above, at_most
+from experiments.grids_chart import Curve, Curves, Grid, panels_chart
+from experiments.spec import RunSpec
+from experiments.study import Setup
+from experiments.sweep import Row, sweep
+from experiments.tables import Record, averaged, mean
+from hwmodels.errors import NeurofaError
+from neurofa.randomness import generator
+from neurofa.spectra import isotropy
+from neurofa.theory.deep_linear import DeepLinear
+from neurofa.theory.structure import effective_dimension, label_covariance, random_label_isotropy, structured_task
+
+INPUTS, SAMPLES, WIDTH = 9, 1000, 100
+CLOSE = 0.03
+"""Distance of a measured root mean square isotropy from the predicted one."""
+DECAYS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Exponents k of input variances exp(-k i)."""
+MANY_INPUTS = 40
+
+FIGURE = "Refinetti et al. 2021, figures stored in the authors' code, other sizes and 10 000 epochs"
+BY_EYE = "read by eye from a picture, not verified"
+THEN = {
+    ("relu", 0.2, 0.2): 0.68, ("relu", 0.6, 1.0): 0.83, ("relu", 1.0, 1.0): 0.84, ("tanh", 0.2, 0.2): 0.63,
+    ("tanh", 1.0, 1.0): 0.80,
+}  # fmt: skip
+"""Gradient alignment at the end, by activation, alpha and beta."""
+
+
+class AlignStructure(Experiment, name="align_structure"):
+    """Alignment against the structure of a task whose labels do not depend on its inputs.
+
+    Labels have two outputs; alpha is the standard deviation of the second, one minus beta their correlation. Parts:
+    ``early`` (deep linear nets: isotropy of A_2, the weight alignment of the second layer, beside a closed form),
+    ``inputs`` (the same against the effective dimension of the inputs), ``training`` (networks of two hidden layers
+    with an activation: gradient and weight alignment in the course of training).
+
+    Args:
+        values: of alpha and beta; default: 0.2, 0.6, 1 in the part training, 0.2, 0.4, ..., 1 in the others and in all
+            with ``full``.
+        activations: of the part training.
+        draws: data sets of a point in the parts early and inputs, at least 10.
+        epochs: of the part training.
+
+    Raises:
+        NeurofaError: too few draws.
+    """
+
+    source = "after Refinetti et al. 2021, arXiv 2011.12428 (the alpha-beta task of the authors' code)"
+    question = (
+        "Do unequal variances and correlations of the labels make alignment harder, as the conditioning of the early"
+        " alignment matrices predicts, in linear and in other networks?"
+    )
+    parts = ("early", "inputs", "training")
+
+    def __init__(
+        self, *, values: list[float] | None = None, activations: list[str] | None = None, draws: int = 100,
+        epochs: int | None = None,
+    ) -> None:  # fmt: skip
+        if draws < 10:
+            raise NeurofaError(f"got align_structure(draws={draws}); expected at least 10 to average over; raise it")
+        self.values, self.draws, self.epochs = values, draws, epochs
+        self.activations = ["relu", "tanh"] if activations is None else activations
+
+    def run(self, part: str, setup: Setup) -> Findings:
+        fine = [0.2, 0.4, 0.6, 0.8, 1.0]
+        if part == "early":
+            return _early(setup, self.values or fine, self.draws * (10 if setup.full else 1))
+        if part == "inputs":
+            return _inputs(setup, self.draws * (10 if setup.full else 1))
+        values = self.values or (fine if setup.full else [0.2, 0.6, 1.0])
+        return _training(setup, values, self.activations, self.epochs or (2000 if setup.full else 300))
+
+
+def early_isotropy(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Train a linear network of three layers for the first steps; isotropy of A_2, and the norm of A_2.
+
+    Args:
+        x: (P, n_0).
+        y: (P, o).
+    """
+    gen = generator(0, "orthogonal")
+    drawn = [torch.randn(20, y.shape[1], generator=gen, dtype=torch.float64) for _ in range(2)]
+    theory = DeepLinear([torch.linalg.qr(f)[0] for f in drawn], x.shape[1])
+    for _ in range(4):
+        theory.step(x, y, 1e-3)
+    return isotropy(theory.matrices[1]), float(theory.matrices[1].norm())
+
+
+def pooled(found: Sequence[tuple[float, float]]) -> float:
+    """sqrt(sum (tr A)^2 / (o sum ||A||^2)) over draws, whose expectation the closed form is about."""
+    weight = math.fsum(norm**2 for _, norm in found)
+    return math.sqrt(math.fsum((value * norm) ** 2 for value, norm in found) / weight)
+
+
+def _early(setup: Setup, values: Sequence[float], draws: int) -> Findings:
+    rows: list[Record] = []
+    for alpha, beta in itertools.product(values, values):
+        gen = generator(0, "early", f"{alpha:g}", f"{beta:g}")
+        found = [early_isotropy(*structured_task(SAMPLES, INPUTS, alpha, beta, gen)) for _ in range(draws)]
+        labels = label_covariance(alpha, beta)
+        rows.append({
+            "part": "early", "method": f"alpha {alpha:g}, beta {beta:g}", "alpha": alpha, "beta": beta, "draws": draws,
+            "isotropy": mean([value for value, _ in found]), "pooled": pooled(found),
+            "predicted": random_label_isotropy(labels, INPUTS), "many_inputs": random_label_isotropy(labels),
+        })  # fmt: skip
+    gap = max(abs(float(row["pooled"]) - float(row["predicted"])) for row in rows)
+    checks = [
+        at_most("early: pooled isotropy of A_2 minus the closed form, largest of the grid", gap, CLOSE),
+        *_ordered("early", "isotropy of A_2", rows, "isotropy"),
+    ]
+    grids = [
+        _grid(f"{what}, {INPUTS} inputs", rows, values, key)
+        for what, key in (("isotropy of A_2, measured", "isotropy"), ("closed form", "predicted"))
+    ]
+    panels_chart(setup.folder / "early.png", grids, title=f"early: linear, {draws} data sets a point")
+    columns = ["method", "isotropy", "pooled", "predicted", "many_inputs", "draws"]
+    return Findings(rows=rows, checks=checks, pictures=["early.png"], columns=columns)
+
+
+def _inputs(setup: Setup, draws: int) -> Findings:
+    rows: list[Record] = []
+    for outputs, decay in itertools.product((2, 10), DECAYS):
+        variances = torch.exp(-decay * torch.arange(MANY_INPUTS, dtype=torch.float64))
+        dimension = effective_dimension(variances.diag())
+        gen = generator(0, "inputs", str(outputs), f"{decay:g}")
+        found = []
+        for _ in range(draws):
+            x = torch.randn(SAMPLES, MANY_INPUTS, generator=gen, dtype=torch.float64) * variances.sqrt()
+            found.append(early_isotropy(x, torch.randn(SAMPLES, outputs, generator=gen, dtype=torch.float64)))
+        rows.append({
+            "part": "inputs", "method": f"{outputs} outputs, decay {decay:g}", "outputs": outputs, "draws": draws,
+            "dimension": dimension, "isotropy": mean([value for value, _ in found]), "pooled": pooled(found),
+            "predicted": random_label_isotropy(torch.eye(outputs, dtype=torch.float64), dimension),
+        })  # fmt: skip
+    gap = max(abs(float(row["pooled"]) - float(row["predicted"])) for row in rows)
+    checks = [at_most("inputs: pooled isotropy of A_2 minus the closed form, largest", gap, CLOSE)]
+    curves = []
+    for outputs in (2, 10):
+        mine = [row for row in rows if row["outputs"] == outputs]
+        places = [float(row["dimension"]) for row in mine]
+        lost = [float(a["pooled"]) - float(b["pooled"]) for a, b in itertools.pairwise(mine)]
+        checks.append(above(f"inputs: {outputs} outputs: what each smaller dimension costs, least", min(lost), 0))
+        curves += [
+            Curve(f"{outputs} outputs", places, [float(row["predicted"]) for row in mine]),
+            Curve(f"{outputs} outputs", places, [float(row["pooled"]) for row in mine], "o"),
+        ]
+    panel = Curves(
+        title="labels of equal variance; dots: measured, lines: closed form", y_label="isotropy of A_2", curves=curves,
+        x_label="effective dimension of the inputs (tr S)² / tr S²", log_x=True,
+    )  # fmt: skip
+    panels_chart(setup.folder / "inputs.png", [panel], title=f"inputs: linear, {draws} data sets a point")
+    columns = ["method", "dimension", "isotropy", "pooled", "predicted", "draws"]
+    return Findings(rows=rows, checks=checks, pictures=["inputs.png"], columns=columns)
+
+
+def run_of(activation: str, alpha: float, beta: float, seed: int, *, epochs: int, compute: str) -> RunSpec:
+    """One training run of the part training, with the feedback gain of the authors' code, U(-1, 1) / sqrt(width)."""
+    return RunSpec(
+        data=f"structured(alpha={alpha:g}, beta={beta:g}, n_in={INPUTS}, samples={SAMPLES}, seed={seed})",
+        network=f"mlp(hidden=[{WIDTH}, {WIDTH}], activation={activation}, bias=False)",
+        rule=f"dfa(feedback=dense(gain={math.sqrt(2 / WIDTH):.4g}))", optimizer="sgd(lr=0.2)", loss="mse",
+        epochs=epochs, batch_size=100, seed=seed, log="alignment", compute=compute,
+    )  # fmt: skip
+
+
+def _training(setup: Setup, values: Sequence[float], activations: Sequence[str], epochs: int) -> Findings:
+    cells = list(itertools.product(activations, values, values, range(setup.seeds)))
+    specs = [run_of(*cell, epochs=epochs, compute=setup.compute) for cell in cells]
+    done = {
+        row.key: row
+        for row in sweep(
+            specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what="training"
+        )
+    }
+    runs = [_measures(*cell, done[spec.key]) for cell, spec in zip(cells, specs, strict=True)]
+    measured = ["ga_peak", "ga_last", "wa_peak", "wa_last", "loss"]
+    rows = averaged(runs, ["part", "method", "activation", "alpha", "beta"], measured)
+    checks, panels = [], []
+    for activation in activations:
+        mine = [row for row in rows if row["activation"] == activation]
+        for key, what in (("ga_peak", "gradient alignment at its peak"), ("wa_peak", "weight alignment at its peak")):
+            checks += _ordered(f"training: {activation}", what, mine, key)
+            panels.append(_grid(f"{activation}: {what}", mine, values, key))
+        if setup.full:  # shorter runs end while the weights still align
+            one = [run for run in runs if run["activation"] == activation]
+            fall = [float(run["wa_peak"]) - float(run["wa_last"]) for run in one]
+            checks.append(above(f"training: {activation}: weight alignment falls after its peak, by", mean(fall), 0))
+    title = f"training: {epochs} epochs of {SAMPLES} samples, {setup.seeds} seeds"
+    panels_chart(setup.folder / "training.png", panels, title=title)
+    reference = [
+        Reference(f"{activation}, alpha {alpha:g}, beta {beta:g}: gradient alignment", value, FIGURE, BY_EYE)
+        for (activation, alpha, beta), value in THEN.items()
+        if activation in activations
+    ]
+    return Findings(
+        rows=rows, checks=checks, reference=reference, pictures=["training.png"], columns=["method", *measured, "n"]
+    )
+
+
+def _measures(activation: str, alpha: float, beta: float, seed: int, row: Row) -> Record:
+    if row.result is None:
+        raise NeurofaError(
+            f"got a failed run of training (alpha {alpha:g}, beta {beta:g}, seed {seed}: {row.error}); expected all to"
+            " finish; start the experiment again"
+        )
+    metrics: Any = row.result["metrics"]
+    course = [epoch["alignment"] for epoch in metrics]
+    # not defined where a layer has no error or no activity left
+    gradients = [found["total"]["delta_cosine"] or 0.0 for found in course]
+    weights = [found["layers"]["dense1"]["weight_alignment"] or 0.0 for found in course]
+    return {
+        "part": "training", "method": f"{activation}, alpha {alpha:g}, beta {beta:g}", "activation": activation,
+        "alpha": alpha, "beta": beta, "seed": seed, "ga_peak": max(gradients), "ga_last": gradients[-1],
+        "wa_peak": max(weights), "wa_last": weights[-1], "loss": float(metrics[-1]["train_loss"]),
+    }  # fmt: skip
+
+
+def _ordered(part: str, what: str, rows: Sequence[Record], key: str) -> list[Check]:
+    """Whether a measure rises from the smallest to the largest alpha and beta, averaged over the other."""
+    made = []
+    for axis in ("alpha", "beta"):
+        places = sorted({row[axis] for row in rows})
+        low, high = (mean([float(row[key]) for row in rows if row[axis] == at]) for at in (places[0], places[-1]))
+        if len(places) > 1 and low is not None and high is not None:
+            made.append(above(f"{part}: {what}: largest {axis} over smallest", high - low, 0))
+    return made
+
+
+def _grid(title: str, rows: Sequence[Record], values: Sequence[float], key: str) -> Grid:
+    found = {(row["alpha"], row["beta"]): float(row[key]) for row in rows}
+    places = sorted(values)
+    return Grid(
+        title=title, x_label="α, deviation of the second output", y_label="β, one minus the correlation", x=places,
+        y=places, values=[[found[a, b] for a in places] for b in places],
+    )  # fmt: skip

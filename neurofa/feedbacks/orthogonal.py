@@ -1,0 +1,42 @@
+"""Random matrices with orthogonal columns of equal length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwmodels.device import Device
+from neurofa.feedback import MatrixFeedback
+from neurofa.network import Site
+
+
+class Orthogonal(MatrixFeedback, name="orthogonal"):
+    """F_l^T F_l ∝ I for every layer: no direction of the error is louder than another, and none leaks into another.
+
+    A layer narrower than the error has orthogonal rows instead. Then cos(W_l, F_l F_{l-1}^T) is the isotropy of the
+    alignment matrix exactly, and W_l ∝ F_l F_{l-1}^T in every layer makes dfa's direction that of backpropagation in a
+    linear net; with independent entries both hold for wide layers only.
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        device: device on which B lives.
+    """
+
+    source = "left-orthogonal feedback: Refinetti et al. 2021, arXiv 2011.12428, as in the authors' code"
+
+    def __init__(self, *, gain: float = 1.0, device: Device | str = "digital") -> None:
+        super().__init__(gain=gain, distribution="normal", values="raw", device=device)
+
+    def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
+        made = [self.entries((site.width, outputs), outputs, gen) for site in sites]
+        return torch.cat([torch.empty(0, outputs), *made])
+
+    def entries(self, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Tensor:
+        drawn = super().entries(shape, fan, gen)
+        flat = drawn.flatten(1).double()
+        tall = flat if flat.shape[0] >= flat.shape[1] else flat.t()
+        q, r = torch.linalg.qr(tall)
+        q = q * r.diagonal().sign()  # uniform over all orthogonal matrices (Mezzadri 2007, arXiv math-ph/0609050)
+        q = q if flat.shape[0] >= flat.shape[1] else q.t()
+        size = self.gain / (3 * fan) ** 0.5 / q.square().mean().sqrt()
+        return (q * size).to(drawn.dtype).view(shape)

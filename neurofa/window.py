@@ -1,0 +1,54 @@
+"""What an image layer sees of the image below: a square window that moves over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """One output position depends on ``side`` x ``side`` positions of the input, all channels of it.
+
+    Output position p sees the input positions p * stride - padding + 0, 1, ..., side - 1, on both axes.
+    """
+
+    side: int
+    """Pixels."""
+    stride: int = 1
+    """Pixels from one output position to the next."""
+    padding: int = 0
+    """Pixels that are added on every side of the input."""
+
+    def after(self, below: Window) -> Window:
+        """The window of two layers in a row, on the input of the lower one.
+
+        >>> Window(5, 1, 2).after(Window(2, 2))
+        Window(side=10, stride=2, padding=4)
+        """
+        return Window(
+            side=below.side + (self.side - 1) * below.stride,
+            stride=self.stride * below.stride,
+            padding=below.padding + self.padding * below.stride,
+        )
+
+    def positions(self, inputs: int) -> int:
+        """Output positions along an axis of ``inputs`` pixels."""
+        return (inputs + 2 * self.padding - self.side) // self.stride + 1
+
+    def axis(self, inputs: int, outputs: int) -> Tensor:
+        """What is seen along one axis: (outputs, inputs) of zeros and ones, float64."""
+        first = torch.arange(outputs)[:, None] * self.stride - self.padding
+        at = torch.arange(inputs)[None, :] - first
+        return ((at >= 0) & (at < self.side)).double()
+
+    def mask(self, inputs: tuple[int, int], outputs: tuple[int, int]) -> Tensor:
+        """What is seen of an image: (H' W', H W) of zeros and ones, float64.
+
+        Args:
+            inputs: H and W, pixels.
+            outputs: H' and W', pixels.
+        """
+        return torch.kron(self.axis(inputs[0], outputs[0]), self.axis(inputs[1], outputs[1]))
