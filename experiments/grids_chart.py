@@ -12,6 +12,7 @@ from experiments.charts import logarithmic
 from experiments.files import write_bytes
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -59,7 +60,7 @@ class Grid:
 @dataclass
 class _Legend:
     colours: dict[str, str] = field(default_factory=dict)
-    handles: dict[str, object] = field(default_factory=dict)
+    handles: dict[str, Artist] = field(default_factory=dict)
 
 
 def panels_chart(path: Path, panels: Sequence[Curves | Grid], *, title: str) -> None:
@@ -92,7 +93,7 @@ def panels_chart(path: Path, panels: Sequence[Curves | Grid], *, title: str) -> 
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     if legend.handles:
         figure.legend(
-            legend.handles.values(), legend.handles.keys(), loc="outside lower center", fontsize=8, frameon=False,
+            list(legend.handles.values()), list(legend.handles), loc="outside lower center", fontsize=8, frameon=False,
             ncols=min(3 if columns == 1 else 4, len(legend.handles)),
         )  # fmt: skip
     picture = io.BytesIO()

@@ -35,7 +35,7 @@ def structured(
             raise NeurofaError(f"got structured({name}={size}); expected 1 or more; raise {name}")
     gen = torch.Generator().manual_seed(seed)
     x, y = (part.float() for part in structured_task(samples + 2 * held, n_in, alpha, beta, gen))
-    parts = zip(x.split([samples, held, held]), y.split([samples, held, held]), strict=True)
+    parts = zip(torch.split(x, [samples, held, held]), torch.split(y, [samples, held, held]), strict=True)
     train, validation, test = (Split(a.clone(), b.clone()) for a, b in parts)
     return Dataset(
         name="structured", train=train, validation=validation, test=test, classes=2, input_shape=(n_in,),
