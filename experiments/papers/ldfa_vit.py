@@ -8,6 +8,7 @@ from experiments.experiment import Check, Experiment, Findings, Reference, above
 from experiments.study import Fields, Setup
 from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
 from experiments.tables import Record
+from hwmodels.registry import build
 from hwmodels.spec import Spec
 
 NORMATIVE, LOCAL, RAF = "ldfa_normative", "ldfa_local", "raf"
@@ -23,7 +24,8 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
 
     The default is small: patches of 8 x 8, width 128, three blocks, part of the images, few epochs; ``full`` is the
     source's network and recipe (but for AutoAugment and stochastic depth), and takes days without a GPU. The rate is
-    chosen on validation data for every method; the last epoch counts.
+    chosen on validation data for every method; the last epoch counts. The products of a step are counted; the seconds
+    are those of the runs, which share the machine (``neurofa experiment ldfa_flops`` times steps side by side).
 
     Args:
         data: images; default: 15,000 of CIFAR-10, mirrored and shifted.
@@ -59,9 +61,11 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
         picture = draw_points(setup.folder, found, common, setup, name=part, x_label="rank r of the error", log=True)
         reference = [Reference(f"{NORMATIVE}, {r}: test accuracy, %", v, CODE, "read") for r, v in THEN.items()]
         reference.append(Reference(f"{BP}: test accuracy, %", BP_THEN, CODE, "read"))
+        lines = _with_work(found.lines, common)
         return Findings(
-            rows=found.lines, tuning=found.tuning, reference=reference, checks=checks(found.lines), pictures=[picture]
-        )
+            rows=lines, tuning=found.tuning, reference=reference, checks=checks(lines), pictures=[picture],
+            columns=["method", "test_accuracy", "margin_accuracy", "flop_over_bp", "seconds_over_bp", "optimizer", "n"],
+        )  # fmt: skip
 
     def _points(self) -> list[Point]:
         def settings(rule: str, *rates: float) -> list[Fields]:
@@ -85,6 +89,30 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
         ]
 
 
+def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
+    """The lines with the FLOP of a step, counted, and the seconds of training, both in units of those of bp."""
+    import torch
+
+    from neurofa.cost import cost
+    from neurofa.learner import Learner
+
+    data = build("data", str(common["data"]))
+    flop = {}
+    for line in lines:
+        made = build("network", str(common["network"]), input_shape=data.input_shape, outputs=data.classes)
+        learner = Learner(made, str(line["rule"]), optimizer=torch.optim.SGD(made.parameters(), lr=0.1))
+        flop[line["method"]] = cost(learner, batch_size=int(str(common["batch_size"])), held=False).flop
+    bp = next(line for line in lines if line["series"] == BP)
+    return [
+        {
+            **line, "flop_over_bp": flop[line["method"]] / flop[bp["method"]],
+            "seconds_over_bp": line["seconds"] / bp["seconds"], "margin_accuracy": line["margin"],
+            "margin_accuracy_std": line["margin_std"],
+        }
+        for line in lines
+    ]  # fmt: skip
+
+
 def checks(lines: Sequence[Record]) -> list[Check]:
     """The statements of the experiment about its table.
 
@@ -100,6 +128,8 @@ def checks(lines: Sequence[Record]) -> list[Check]:
             bound = 2.0 if then is None else round(BP_THEN - then, 6) + 1.0
             made.append(at_most(f"ranks: what {line['method']} costs beside bp, points", cost, bound))
     for line in lines:
+        if line["series"] == NORMATIVE and "flop_over_bp" in line:
+            made.append(at_most(f"ranks: FLOP of {line['method']} over those of bp", line["flop_over_bp"], 1.0))
         if line["series"] != CONTROL:
             gained = difference(percent_at(lines, line["series"], line["x"]), floor)
             made.append(above(f"ranks: {line['method']} over {CONTROL}, points", gained, 0))
