@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from experiments.files import write_bytes
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -58,7 +59,7 @@ class Grid:
 @dataclass
 class _Legend:
     colours: dict[str, str] = field(default_factory=dict)
-    handles: dict[str, object] = field(default_factory=dict)
+    handles: dict[str, Artist] = field(default_factory=dict)
 
 
 def panels_chart(path: Path, panels: Sequence[Curves | Grid], *, title: str) -> None:

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 from neurofa.window import Window
 
@@ -71,7 +72,7 @@ class Convolution:
         """T^T Y: (n_out, r) to (n_in, r)."""
         images = columns.t().reshape(-1, *self.out_shape)
         size = (len(images), *self.in_shape)
-        back: Tensor = torch.nn.grad.conv2d_input(  # type: ignore[no-untyped-call]
+        back: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
             size, self.kernel, images, self.window.stride, self.window.padding
         )
         return back.flatten(1).t()

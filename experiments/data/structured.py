@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from experiments.data.base import Dataset
@@ -35,8 +37,8 @@ def structured(
             raise NeurofaError(f"got structured({name}={size}); expected 1 or more; raise {name}")
     gen = torch.Generator().manual_seed(seed)
     x, y = (part.float() for part in structured_task(samples + 2 * held, n_in, alpha, beta, gen))
-    parts = zip(x.split([samples, held, held]), y.split([samples, held, held]), strict=True)
-    train, validation, test = (Split(a.clone(), b.clone()) for a, b in parts)
+    edges = [0, samples, samples + held, samples + 2 * held]
+    train, validation, test = (Split(x[a:b].clone(), y[a:b].clone()) for a, b in pairwise(edges))
     return Dataset(
         name="structured", train=train, validation=validation, test=test, classes=2, input_shape=(n_in,),
         provenance={"origin": "synthetic", "seed": str(seed)},

@@ -39,4 +39,5 @@ class Orthogonal(MatrixFeedback, name="orthogonal"):
         q = q * r.diagonal().sign()  # uniform over all orthogonal matrices (Mezzadri 2007, arXiv math-ph/0609050)
         q = q if flat.shape[0] >= flat.shape[1] else q.t()
         size = self.gain / (3 * fan) ** 0.5 / q.square().mean().sqrt()
-        return (q * size).to(drawn.dtype).view(shape)
+        scaled: Tensor = (q * size).to(drawn.dtype).view(shape)
+        return scaled

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 from hwmodels.errors import NeurofaError
 from neurofa.window import Window
@@ -71,7 +72,7 @@ def taps(window: Window, in_shape: Image, out_shape: Image) -> Tensor:
 def _inner(x: Tensor, delta: Tensor, window: Window) -> Tensor:
     """Sum over samples and positions of delta x^T at every tap: the direction of a kernel, (C_out, C_in, k, k)."""
     size = (delta.shape[1], x.shape[1], window.side, window.side)
-    found: Tensor = torch.nn.grad.conv2d_weight(  # type: ignore[no-untyped-call]
+    found: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
         x, size, delta, window.stride, window.padding
     )
     return found

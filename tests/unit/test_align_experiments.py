@@ -17,6 +17,7 @@ from experiments.tables import averaged
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.spectra import isotropy
+from neurofa.theory.conv import local_bound
 from neurofa.theory.structure import label_covariance, statistics, structured_task
 
 
@@ -104,7 +105,7 @@ def test_the_bound_is_measured_for_several_sizes(tmp_path: Path, monkeypatch: py
     predicted = [row["predicted"] for row in result["rows"] if row["feedback"] == "dense"]
     assert predicted == pytest.approx([3 / 80, 3 / 120, 4 / 154])
     # the same statement about another formula does not hold
-    monkeypatch.setattr(align_conv, "random_bound", align_conv.local_bound)
+    monkeypatch.setattr(align_conv, "random_bound", local_bound)
     assert len(failed(done("align_conv(draws=10)", tmp_path, "bound"))) == 6
 
 
@@ -176,5 +177,6 @@ def test_panels_of_both_kinds_are_drawn(tmp_path: Path, count: int) -> None:
         title="c", x_label="x", y_label="y", curves=[Curve("a", [1, 10, 1000], [1, 2, 3])], log_x=True, log_y=True
     )
     flat = Grid(title="g", x_label="x", y_label="y", x=[1, 2], y=[3], values=[[0.5, 0.5]])
-    panels_chart(tmp_path / "p.png", [curves, flat, curves, flat][:count], title="t")
+    panels: list[Curves | Grid] = [curves, flat, curves, flat]
+    panels_chart(tmp_path / "p.png", panels[:count], title="t")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
