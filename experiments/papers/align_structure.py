@@ -217,9 +217,9 @@ def _measures(activation: str, alpha: float, beta: float, seed: int, row: Row) -
         )
     metrics: Any = row.result["metrics"]
     course = [epoch["alignment"] for epoch in metrics]
-    # not defined where a layer has no error or no activity left
-    gradients = [found["total"]["delta_cosine"] or 0.0 for found in course]
-    weights = [found["layers"]["dense1"]["weight_alignment"] or 0.0 for found in course]
+    # None where it is not defined: a layer without an error
+    gradients = [value for found in course if (value := found["total"]["delta_cosine"]) is not None]
+    weights = [float(found["layers"]["dense1"]["weight_alignment"]) for found in course]
     return {
         "part": "training", "method": f"{activation}, alpha {alpha:g}, beta {beta:g}", "activation": activation,
         "alpha": alpha, "beta": beta, "seed": seed, "ga_peak": max(gradients), "ga_last": gradients[-1],
