@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hwmodels.draws import given
+from hwmodels.draws import Key, Source, given
 from hwmodels.fused import compiled_product, draw_key
 from hwmodels.periphery import Periphery
 from neurofa.layer import State
@@ -19,6 +19,9 @@ Product = Callable[[Tensor, Tensor], Tensor]
 
 SEED = "noise"
 """Key of the seed in a layer's state before the tick: 0-dim, int64, on the CPU wherever the tick runs."""
+
+KEY = "key"
+"""In its place, in a pass that is one graph: the words of a :class:`hwmodels.draws.Key`, (2,), int32."""
 
 
 class Arrays:
@@ -58,6 +61,8 @@ class Arrays:
         Returns:
             A function; it raises a NeurofaError where there is noise but no seed in ``state``.
         """
+        if KEY in state:
+            return through(self.forward_io, weight, Key(state[KEY]))
         return through(self.forward_io, weight, _noise(state, "forward", weight.device), fused=self.fused)
 
     def back(self, weight: Tensor, state: State) -> Product:
@@ -65,7 +70,7 @@ class Arrays:
         return through(self.return_io, weight, _noise(state, "return", weight.device), fused=self.fused)
 
 
-def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *, fused: bool = False) -> Product:
+def through(periphery: Periphery, weight: Tensor, gen: Source | None, *, fused: bool = False) -> Product:
     """Products through one periphery.
 
     Args:

@@ -21,6 +21,7 @@ from neurofa.arrays import Arrays
 from neurofa.layer import Carrier, Layer, LocalView, Params, Returns, State
 from neurofa.randomness import generator
 from neurofa.synapses import Synapses
+from neurofa.whole_pass import compiled_pass, forget
 
 ReturnsOf = Callable[[str, Params], Returns | None]
 """Asked once a layer and pass: the weights of the return path beside that layer."""
@@ -144,6 +145,8 @@ class Network(nn.Module):
                 )
         for found in affine.values():
             found.arrays = None if around.exact else Arrays(around, fused=self.fused)
+        self._on_arrays = bool(affine) and not around.exact
+        forget(self)
         given = periphery if isinstance(periphery, str) else str(Spec(around.name, asdict(around)))
         self.periphery_spec = given
 
@@ -289,8 +292,10 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Output alone: (B, *input_shape) to (B, o)."""
+        """Output alone: (B, *input_shape) to (B, o); one compiled graph in evaluation with ``fused`` on arrays."""
         self.check(x)
+        if self.fused and not self.training and self._on_arrays:
+            return compiled_pass(self, x, gen)
         for name in self.names:
             layer = self.layer(name)
             x = layer.compute(layer.read(gen), x, layer.start(x, gen))[0]
