@@ -62,7 +62,7 @@ class Arrays:
             A function; it raises a NeurofaError where there is noise but no seed in ``state``.
         """
         if KEY in state:
-            return through(self.forward_io, weight, Key(state[KEY]))
+            return _eager(self.forward_io, weight, Key(state[KEY]))
         return through(self.forward_io, weight, _noise(state, "forward", weight.device), fused=self.fused)
 
     def back(self, weight: Tensor, state: State) -> Product:
@@ -70,7 +70,7 @@ class Arrays:
         return through(self.return_io, weight, _noise(state, "return", weight.device), fused=self.fused)
 
 
-def through(periphery: Periphery, weight: Tensor, gen: Source | None, *, fused: bool = False) -> Product:
+def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *, fused: bool = False) -> Product:
     """Products through one periphery.
 
     Args:
@@ -79,17 +79,20 @@ def through(periphery: Periphery, weight: Tensor, gen: Source | None, *, fused: 
         gen: source of the noise, on the device of ``weight``.
         fused: compile the products.
     """
+    if not fused:
+        return _eager(periphery, weight, gen)
+    largest, kernel = _largest(weight), compiled_product(periphery)
+    return lambda x, w: kernel(x, w, largest, draw_key(given(gen)) if periphery.noisy else None)
+
+
+def _eager(periphery: Periphery, weight: Tensor, source: Source | None) -> Product:
+    largest = _largest(weight)
+    return lambda x, w: periphery.product(x, w, source, unit=largest)
+
+
+def _largest(weight: Tensor) -> Tensor:
     low, high = weight.aminmax()
-    largest = torch.maximum(high, -low)
-
-    if fused:
-        kernel = compiled_product(periphery)
-        return lambda x, w: kernel(x, w, largest, draw_key(given(gen)) if periphery.noisy else None)
-
-    def product(x: Tensor, w: Tensor) -> Tensor:
-        return periphery.product(x, w, gen, unit=largest)
-
-    return product
+    return torch.maximum(high, -low)
 
 
 def _noise(state: State, way: str, device: torch.device) -> torch.Generator | None:

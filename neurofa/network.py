@@ -153,8 +153,9 @@ class Network(nn.Module):
     def fuse(self, on: bool = True) -> None:
         """Compile what devices make of an update, and products on arrays, into single kernels.
 
-        It needs a C++ compiler, and the first pass takes some seconds for each device, periphery and shape. Noise then
-        has the same law but draws other numbers.
+        The evaluation pass of a network on arrays becomes one graph (:mod:`neurofa.whole_pass`). It needs a C++
+        compiler, and the first pass takes some seconds for each device, periphery and shape, in evaluation for each
+        network. Noise then has the same law but draws other numbers.
 
         Args:
             on: False goes back to eager execution.

@@ -66,15 +66,16 @@ def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> T
         NeurofaError: there is no C++ compiler, a layer cannot be compiled, or noise has no generator.
     """
     layers = tuple(layer for _, layer in network.items())
+    # cells are read and keys are drawn outside: a generator has no place in a graph
+    params = [layer.read(gen) for layer in layers]
+    keys = draw_keys(layers, gen)
     if network not in _KERNELS:
 
         def run(x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
             return whole_pass(layers, x, params, keys)
 
         _KERNELS[network] = compiled_whole(run, "an evaluation pass", "layers")
-    # cells are read and keys are drawn outside: a generator has no place in a graph
-    params = [layer.read(gen) for layer in layers]
-    return _KERNELS[network](x, params, draw_keys(layers, gen))
+    return _KERNELS[network](x, params, keys)
 
 
 def forget(network: Network) -> None:
