@@ -30,10 +30,10 @@ Write = Callable[[Cells, Tensor, Tensor, Tensor], None]
 Product = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
-def draw_key(gen: torch.Generator) -> Tensor:
-    """The words of a key, (2,) int32 on the generator's device; nothing waits for it."""
-    words = torch.randint(-(2**31), 2**31, (2,), generator=gen, device=gen.device)
-    return words.to(torch.int32)
+def draw_key(gen: torch.Generator, count: int | None = None) -> Tensor:
+    """The words of a key, (2,) int32 on the generator's device, or of several, (count, 2); nothing waits for it."""
+    shape = (2,) if count is None else (count, 2)
+    return torch.randint(-(2**31), 2**31, shape, generator=gen, device=gen.device).to(torch.int32)
 
 
 def write_in_place(device: Device, cells: Mapping[str, Tensor], weight: Tensor, change: Tensor, key: Tensor) -> None:
@@ -88,7 +88,21 @@ def compiled_product(io: Periphery) -> Product:
     def product(x: Tensor, w: Tensor, unit: Tensor, key: Tensor | None) -> Tensor:
         return analog_product(io, x, w, None if key is None else Key(key), unit)
 
-    return _told(torch.compile(product, fullgraph=True), f"a product of {io.name}", "a periphery")
+    return compiled_whole(product, f"a product of {io.name}", "a periphery")
+
+
+def compiled_whole(function: Callable[..., Any], what: str, part: str) -> Callable[..., Any]:
+    """A function as one graph, compiled when it is first called and for new shapes.
+
+    Args:
+        function: of tensors; waits for none of them.
+        what: it is, in a complaint.
+        part: what must be without Python control flow, in a complaint.
+
+    Raises:
+        NeurofaError: when called: there is no C++ compiler, or the function cannot be compiled.
+    """
+    return _told(torch.compile(function, fullgraph=True), what, part)
 
 
 def _told(kernel: Callable[..., Any], what: str, part: str) -> Callable[..., Any]:

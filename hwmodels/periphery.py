@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hwmodels.analog import analog_product
 from hwmodels.converters import ADC, DAC, at_least_zero, check_scale
+from hwmodels.draws import Source
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered, kind_of_parts, recipe
 
@@ -101,9 +102,7 @@ class Periphery(Registered, kind="periphery", name="periphery"):
         """Whether a product needs a generator."""
         return bool(self.in_noise or self.out_noise or self.read_noise)
 
-    def product(
-        self, x: Tensor, w: Tensor, gen: torch.Generator | None = None, *, unit: Tensor | None = None
-    ) -> Tensor:
+    def product(self, x: Tensor, w: Tensor, gen: Source | None = None, *, unit: Tensor | None = None) -> Tensor:
         """One matrix product through the array; exactly 0 for a sample whose inputs are all zero.
 
         Args:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hwmodels.draws import given
+from hwmodels.draws import Key, Source, given
 from hwmodels.fused import compiled_product, draw_key
 from hwmodels.periphery import Periphery
 from neurofa.layer import State
@@ -19,6 +19,9 @@ Product = Callable[[Tensor, Tensor], Tensor]
 
 SEED = "noise"
 """Key of the seed in a layer's state before the tick: 0-dim, int64, on the CPU wherever the tick runs."""
+
+KEY = "key"
+"""In its place, in a pass that is one graph: the words of a :class:`hwmodels.draws.Key`, (2,), int32."""
 
 
 class Arrays:
@@ -58,6 +61,8 @@ class Arrays:
         Returns:
             A function; it raises a NeurofaError where there is noise but no seed in ``state``.
         """
+        if KEY in state:
+            return _eager(self.forward_io, weight, Key(state[KEY]))
         return through(self.forward_io, weight, _noise(state, "forward", weight.device), fused=self.fused)
 
     def back(self, weight: Tensor, state: State) -> Product:
@@ -74,17 +79,20 @@ def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *
         gen: source of the noise, on the device of ``weight``.
         fused: compile the products.
     """
+    if not fused:
+        return _eager(periphery, weight, gen)
+    largest, kernel = _largest(weight), compiled_product(periphery)
+    return lambda x, w: kernel(x, w, largest, draw_key(given(gen)) if periphery.noisy else None)
+
+
+def _eager(periphery: Periphery, weight: Tensor, source: Source | None) -> Product:
+    largest = _largest(weight)
+    return lambda x, w: periphery.product(x, w, source, unit=largest)
+
+
+def _largest(weight: Tensor) -> Tensor:
     low, high = weight.aminmax()
-    largest = torch.maximum(high, -low)
-
-    if fused:
-        kernel = compiled_product(periphery)
-        return lambda x, w: kernel(x, w, largest, draw_key(given(gen)) if periphery.noisy else None)
-
-    def product(x: Tensor, w: Tensor) -> Tensor:
-        return periphery.product(x, w, gen, unit=largest)
-
-    return product
+    return torch.maximum(high, -low)
 
 
 def _noise(state: State, way: str, device: torch.device) -> torch.Generator | None:

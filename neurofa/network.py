@@ -21,6 +21,7 @@ from neurofa.arrays import Arrays
 from neurofa.layer import Carrier, Layer, LocalView, Params, Returns, State
 from neurofa.randomness import generator
 from neurofa.synapses import Synapses
+from neurofa.whole_pass import compiled_pass, forget
 from neurofa.window import Window
 
 ReturnsOf = Callable[[str, Params], Returns | None]
@@ -96,6 +97,7 @@ class Network(nn.Module):
     """
 
     fused: bool = False
+    whole: bool = False
 
     def __init__(
         self,
@@ -148,10 +150,12 @@ class Network(nn.Module):
                 )
         for found in affine.values():
             found.arrays = None if around.exact else Arrays(around, fused=self.fused)
+        self._on_arrays = bool(affine) and not around.exact
+        forget(self)
         given = periphery if isinstance(periphery, str) else str(Spec(around.name, asdict(around)))
         self.periphery_spec = given
 
-    def fuse(self, on: bool = True) -> None:
+    def fuse(self, on: bool = True, *, whole: bool = False) -> None:
         """Compile what devices make of an update, and products on arrays, into single kernels.
 
         It needs a C++ compiler, and the first pass takes some seconds for each device, periphery and shape. Noise then
@@ -159,8 +163,11 @@ class Network(nn.Module):
 
         Args:
             on: False goes back to eager execution.
+            whole: also make one graph of the evaluation pass of a network on arrays (:mod:`neurofa.whole_pass`), which
+                is the fastest; compiling it takes a minute for each network and batch size, and pays where many
+                batches are evaluated.
         """
-        self.fused = on
+        self.fused, self.whole = on, on and whole
         for part in self.modules():
             if isinstance(part, Synapses):
                 part.fused = on and not part.exact
@@ -226,7 +233,7 @@ class Network(nn.Module):
         sites = []
         probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(some)
         gen = generator(0, "probe noise", device=some.device)
-        fused = self.fused
+        fused, whole = self.fused, self.whole
         self.fuse(False)  # two samples are not worth compiling for
         window: Window | None = Window(1)
         for name, layer in self.items():
@@ -239,7 +246,7 @@ class Network(nn.Module):
                 window = Window(1)
             with torch.no_grad():
                 probe = layer.compute(layer.stored(), probe, layer.start(probe, gen))[0]
-        self.fuse(fused)
+        self.fuse(fused, whole=whole)
         return Plan(tuple(sites), self.outputs, some.dtype, some.device, self.input_shape)
 
     def check(self, x: Tensor) -> None:
@@ -293,8 +300,10 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Output alone: (B, *input_shape) to (B, o)."""
+        """Output alone: (B, *input_shape) to (B, o); one compiled graph in evaluation where that was asked for."""
         self.check(x)
+        if self.whole and not self.training and self._on_arrays:
+            return compiled_pass(self, x, gen)
         for name in self.names:
             layer = self.layer(name)
             x = layer.compute(layer.read(gen), x, layer.start(x, gen))[0]

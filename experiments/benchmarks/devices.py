@@ -29,7 +29,7 @@ class DevicesSuite(Suite, name="devices"):
     ``update``: batch-aggregated expected pulses (the batch is summed, then every device gets the count that a pulse
     train would bring); the rule is bp, which does the same products as torch, and dfa for one device; ``fused`` writes
     are compiled. ``exact-trains``: every pulse of every sample's stochastic trains, one after the other on each device,
-    which is far more work. ``inference``: a forward pass through converters and noise; ``fused`` products are compiled.
+    which is far more work. ``inference``: a forward pass through converters and noise; ``fused`` is compiled whole.
     ``projection``: y = e B for a batch of 8 with B of 4096 x 4096, stored
     against computed where it is needed.
     """
@@ -96,7 +96,7 @@ def _analog(work: Work, periphery: str, fused: bool, device: torch.device) -> St
         "network", work.recipe, input_shape=work.input_shape, outputs=CLASSES, periphery=periphery
     ).to(device)
     network.eval()
-    network.fuse(fused)
+    network.fuse(fused, whole=fused)
     batches, gen = work.batches(device, torch.contiguous_format), generator(0, "noise", device=device)
 
     def step() -> object:
