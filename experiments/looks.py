@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ class Observer:
 
         layers = to_record(feedback_alignment(self.learner, *next(self.dataset.batches("train", SAMPLES))))
         some = itertools.islice(self.dataset.batches("train", DESCENT_BATCH), DESCENTS)
-        return {"layers": layers, "descent_share": descent_share(self.learner, some)}
+        share = descent_share(self.learner, some)
+        return {"layers": layers, "descent_share": share if math.isfinite(share) else None}
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Look:
     alignment: dict[str, Any] | None
     """As :func:`neurofa.diagnostics.measure` returns it."""
     jacobian: dict[str, Any] | None
-    """``layers`` by name, as :func:`neurofa.jacobian.feedback_alignment` finds them, and ``descent_share``."""
+    """``layers`` by name, as :func:`neurofa.jacobian.feedback_alignment` finds them, and ``descent_share``
+    (None where no hidden layer learns)."""
     features: dict[str, Any] | None
     """As :func:`experiments.separability.separability` returns it."""
 

@@ -79,7 +79,7 @@ def panels_chart(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -104,6 +104,8 @@ def panels_chart(
         axes.set_title(panel.title, loc="left", fontsize=10)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
+        if log == "none" and all(float(x).is_integer() for curve in panel.curves for x in curve.x):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if log == "below":
             axes.set_xscale("symlog", linthresh=min(abs(x) for curve in panel.curves for x in curve.x if x))
         if log == "both":

@@ -105,7 +105,7 @@ def feedback_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 
 def descent_share(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]], seed: int = 0) -> float:
     """Share of batches on which a small step of the rule lowers the loss: <sum dW^rule, sum dW^bp> > 0 in all layers.
 
-    The readout is left out: its step is backpropagation's own.
+    The readout is left out: its step is backpropagation's own. NaN where nothing else learns.
 
     Args:
         learner: left as it was; its optimizer's state does not count.
@@ -118,13 +118,14 @@ def descent_share(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]], se
         gen = generator(seed, "descent", str(index), device=x.device)
         with preserved(network, rule):
             _, ours, bp = _both(learner, x, target, gen)
-        product = sum(
+        products = [
             float((d.double() * bp.directions[name][key].double()).sum())
             for name, found in ours.directions.items()
             if name != network.readout
             for key, d in found.items()
-        )
-        descents.append(product > 0)
+        ]
+        if products:
+            descents.append(sum(products) > 0)
     return sum(descents) / len(descents) if descents else NONE
 
 

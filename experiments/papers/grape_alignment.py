@@ -186,7 +186,7 @@ def last(seeds: Sequence[Sequence[Record]]) -> Record:
     for key in QUANTITIES:
         values = [v for v in (_over_layers(end, key) for end in ends) if v is not None]
         found |= {key: mean(values), f"{key}_std": spread(values)}
-    found["descent_share"] = mean([end["descent_share"] for end in ends])
+    found["descent_share"] = mean([end["descent_share"] for end in ends if end["descent_share"] is not None])
     found["layers"] = {
         name: {key: mean([e["layers"][name][key] for e in ends if e["layers"][name][key] is not None]) for key in row}
         for name, row in ends[0]["layers"].items()

@@ -63,6 +63,7 @@ def test_feedback_set_to_the_jacobian_is_aligned_and_random_feedback_is_not():
     assert descent_share(learner, [batch()]) == 1
     learner.rule.feedback.b.weight.data.neg_()
     assert descent_share(learner, [batch()]) == 0
+    assert math.isnan(descent_share(learner_of("readout_only"), [batch()]))
 
 
 def test_measuring_changes_nothing_and_chained_rules_have_no_matrix():
