@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TINY = 1e-30
 """What inputs or weights that are all zero are divided by; a code per 1e-30 is still a float32."""
+FREE_TO_LOOK = frozenset({"cpu"})
+"""Types of devices where looking at a number waits for nothing; an accelerator would be waited for."""
 
 
 def analog_product(io: Periphery, x: Tensor, w: Tensor, gen: Source | None, unit: Tensor | None) -> Tensor:
@@ -65,8 +67,7 @@ def _fitted(io: Periphery, v: Tensor, w: Tensor, top: Tensor) -> tuple[Tensor, T
     codes = io.dac.codes(v, clip=io.full_scale == "none")
     y = torch.mm(codes, w)
     halvings = doublings(y, top * (io.adc.bound * io.dac.rate), io.most_doublings)
-    if y.device.type == "cpu" and not torch.compiler.is_compiling():
-        # looking costs nothing here; an accelerator would be waited for
+    if y.device.type in FREE_TO_LOOK and not torch.compiler.is_compiling():
         rows = (halvings.view(-1) > 1).nonzero().view(-1)
         if 2 * len(rows) < len(v):
             again = v.index_select(0, rows).div_(halvings.index_select(0, rows))

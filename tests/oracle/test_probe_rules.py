@@ -19,7 +19,7 @@ def test_the_estimate_is_a_running_mean_of_outer_products(window):
         share = 1 / min(step + 1, window or step + 1)
         u = drawn(6, 5, seed=step)
         changes = {name: drawn(6, part.stop - part.start, seed=9) for name, part in ours.feedback.slices.items()}
-        ours.sense(changes, u, None)
+        ours.sense(changes, {}, u, None)
         ours.steps += 1
         for name, part in ours.feedback.slices.items():
             found = torch.stack([torch.outer(d, v) for d, v in zip(changes[name], u, strict=True)]).mean(0)

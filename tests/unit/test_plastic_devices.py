@@ -42,6 +42,11 @@ def changed(learner, start):
             yield part, part.weight.detach() != start[f"{name}.weight"]
 
 
+def start_of(learner, start, synapses):
+    """The weights with which some synapses began."""
+    return next(start[f"{name}.weight"] for name, part in learner.rule.named_modules() if part is synapses)
+
+
 @pytest.mark.parametrize(("spec", "least"), PLASTIC)
 def test_on_words_of_few_bits_it_moves_by_whole_steps(spec, least):
     learner, start = trained(spec.format("feedback=\"dense(device='fixed(bits=6)')\""))
@@ -56,16 +61,20 @@ def test_on_words_of_few_bits_it_moves_by_whole_steps(spec, least):
 
 
 @pytest.mark.parametrize(("spec", "least"), PLASTIC)
-def test_on_pulsed_devices_only_cells_with_cycles_in_the_ledger_move(spec, least):
-    # without write noise and diffusion a device that gets no pulse shows what it showed
-    device = "wear(device='constant_step(dw_min=0.02)')"
-    learner, start = trained(spec.format(f'feedback="dense(device=\\"{device}\\")"'))
+def test_on_pulsed_devices_it_moves_by_pulses_that_the_ledger_counts(spec, least):
+    learner, start = trained(spec.format("feedback=dense(device=wear(device=constant_step(dw_min=0.02)))"))
+    plain, _ = trained(spec.format("feedback=dense(device=constant_step(dw_min=0.02))"))
     moved = 0
-    for synapses, where in changed(learner, start):
-        cycles = synapses.cells["cycles"]
-        if "program" not in spec:  # write-verify is not counted
-            assert not bool((where & (cycles == 0)).any())
+    theirs = (part for part in plain.rule.modules() if isinstance(part, Synapses) and not part.exact)
+    for (synapses, where), other in zip(changed(learner, start), theirs, strict=True):
+        assert torch.equal(synapses.weight, other.weight)  # a ledger changes nothing
         assert torch.equal(synapses.weight.detach(), synapses.device.value(synapses.cells))
+        pulses = float(synapses.cells["cycles"].sum())
+        if "program" not in spec:  # write-verify is not counted
+            assert (pulses > 0) == bool(where.any())
+            # on average a pulse moves a weight by dw_min, give or take the spread of single devices and of counts
+            distance = float((synapses.weight.detach() - start_of(learner, start, synapses)).abs().sum())
+            assert distance < 3 * 0.02 * (pulses + where.numel())
         moved += bool(where.any())
     assert moved >= least
 
