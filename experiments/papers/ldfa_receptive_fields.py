@@ -18,6 +18,7 @@ from experiments.sweep import Row
 from experiments.tables import Record, mean, spread
 from experiments.workers import map_processes
 from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
 from hwmodels.spec import Spec
 
 BP, NARROW = "bp", "bp, narrow optic nerve"
@@ -95,6 +96,8 @@ class ReceptiveFields(Experiment, name="ldfa_receptive_fields"):
 
 def _train(specs: dict[tuple[str, int], RunSpec], setup: Setup, part: str) -> dict[tuple[str, int], Path]:
     """Train what is not there yet; every run keeps its network."""
+    for data in dict.fromkeys(spec.data for spec in specs.values()):
+        build("data", data)  # what is missing is told before anything runs
     folders = {key: setup.folder / "runs" / spec.folder_name for key, spec in specs.items()}
     setup.watch.expect(len(specs), part)
     jobs = [(spec, folders[key]) for key, spec in specs.items()]
