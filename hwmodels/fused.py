@@ -10,6 +10,8 @@ the same numbers but for rounding (a number between two levels of a converter ma
 from __future__ import annotations
 
 import functools
+import itertools
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,7 +69,11 @@ def compiled(device: Device) -> Write:
     Raises:
         NeurofaError: when called: there is no C++ compiler, or the device's ``write`` cannot be compiled.
     """
-    kernel = torch.compile(functools.partial(write_in_place, device), fullgraph=True, dynamic=True)
+
+    def write(cells: Cells, weight: Tensor, change: Tensor, key: Tensor) -> None:
+        write_in_place(device, cells, weight, change, key)
+
+    kernel = torch.compile(_apart(write), fullgraph=True, dynamic=True)
     return _told(kernel, f"a write of {device.name}", "a device")
 
 
@@ -102,7 +108,19 @@ def compiled_whole(function: Callable[..., Any], what: str, part: str) -> Callab
     Raises:
         NeurofaError: when called: there is no C++ compiler, or the function cannot be compiled.
     """
-    return _told(torch.compile(function, fullgraph=True), what, part)
+    return _told(torch.compile(_apart(function), fullgraph=True), what, part)
+
+
+_NUMBERS = itertools.count()
+
+
+def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with code of its own: torch counts recompilations by code, and stops after some."""
+    assert isinstance(function, types.FunctionType)  # noqa: S101 (for the type; callers pass plain functions)
+    code = function.__code__.replace(co_name=f"{function.__name__}_{next(_NUMBERS)}")
+    made = types.FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 def _told(kernel: Callable[..., Any], what: str, part: str) -> Callable[..., Any]:
