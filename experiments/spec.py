@@ -19,7 +19,7 @@ LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed
 
 LOGS: dict[str, tuple[str, ...]] = {
     "none": (), "alignment": ("alignment",), "jacobian": ("jacobian",), "features": ("features",),
-    "all": ("alignment", "jacobian", "features"),
+    "ends": ("jacobian", "features"), "all": ("alignment", "jacobian", "features"),
 }  # fmt: skip
 """What the words of ``log`` measure."""
 
@@ -73,7 +73,8 @@ class RunSpec:
     feedback_seed: int | None = None
     """Of the feedback alone, so that runs of several seeds can share it; None: the seed."""
     log: str = "none"
-    """What is measured beside loss and accuracy: ``none``, ``alignment``, ``jacobian``, ``features``, or ``all`` of it.
+    """What is measured beside loss and accuracy: ``none``, ``alignment``, ``jacobian``, ``features``, ``ends`` (the
+    last two, which are measured at the ends of epochs), or ``all`` of it.
 
     ``alignment`` (:func:`neurofa.diagnostics.measure`) is measured before the first step, at steps 2^(k/2) and at the
     end of every epoch; ``jacobian`` (the feedback beside the network's Jacobian, :mod:`neurofa.jacobian`) and

@@ -96,7 +96,7 @@ def run_study(study: Study, setup: Setup, *, name: str, keep: bool = False) -> O
     build("data", study.common.get("data", RunSpec().data))
     common = {**study.common, "compute": setup.compute}
     trials = {
-        method: [_spec(common, c, seed=TUNING_SEED, epochs=study.tuning_epochs) for c in candidates]
+        method: [_spec(common, c, seed=TUNING_SEED, epochs=study.tuning_epochs, log="none") for c in candidates]
         for method, candidates in study.methods.items()
     }
     contested = [spec for specs in trials.values() if len(specs) > 1 for spec in specs]

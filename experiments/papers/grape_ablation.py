@@ -63,7 +63,7 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
         study = Study(
             common={
                 "data": str(self.data or images), "batch_size": 64, "epochs": self.epochs or (30 if full else 3),
-                "schedule": "cosine", "log": "all",
+                "schedule": "cosine", "log": "ends",
             },
             methods={name: _candidates(*arm) for name, arm in {**_controls(), **arms}.items()},
             tuning_epochs=self.tuning_epochs, control=CONTROL,
