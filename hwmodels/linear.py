@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hwmodels.accurate import expm1_
+
 
 def run(v: Tensor, n: Tensor, step: Tensor, slope: Tensor, *, additive: bool) -> tuple[Tensor, Tensor]:
     """Mean and variance of n pulses that step by h (1 + g v); a response y = 1 + g v below zero counts as zero.
@@ -26,7 +28,7 @@ def run(v: Tensor, n: Tensor, step: Tensor, slope: Tensor, *, additive: bool) ->
     q = (step * slope).clamp_(-0.999999, -1e-30)  # log(1 + q) and 1/q exist; a step onto the bound or beyond ends there
     first = slope.mul_(v).add_(1).clamp_(min=0).mul_(step)
     log = q.log1p()
-    mean = (log * n).expm1_().div_(q).div_(n).mul_(first)
+    mean = expm1_(log * n).div_(q).div_(n).mul_(first)
     if additive:
-        return mean, log.mul_(n).mul_(2).expm1_().div_(q.add(2).mul_(q)).mul_(step).mul_(step)
+        return mean, expm1_(log.mul_(n).mul_(2)).div_(q.add(2).mul_(q)).mul_(step).mul_(step)
     return mean, log.mul_(n - 1).exp_().mul_(first).square_().mul_(n)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hwmodels.accurate import expm1_
 from hwmodels.device import Cells
 from hwmodels.pulsed import Pulsed
 
@@ -67,7 +68,7 @@ class ExpStep(Pulsed, name="exp_step"):
         path = (rate * step).mul_(1 - n)
         capped = path.clamp(max=80)  # beyond it log(1 + y (e^x - 1)) is x + log(y), and e^x has no float32
         beyond = path.sub_(capped).mul_(response > 0)
-        others = capped.expm1_().mul_(response).clamp_(min=-0.999999).log1p_().add_(beyond)
+        others = expm1_(capped).mul_(response).clamp_(min=-0.999999).log1p_().add_(beyond)
         mean = first.sub_(others.div_(rate)).div_(n)
         if not (self.noise_add or self.noise_slope):
             return mean, mean.square().mul_(n)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hwmodels.accurate import expm1_
 from hwmodels.device import Cells
 from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
@@ -100,12 +101,12 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
         rate = torch.lerp(cells["rate_down"], cells["rate_up"], rise)
         sign = rise * 2 - 1
         v = cells["weight"]
-        reach = torch.expm1(-self.levels * rate).reciprocal_().mul_(-2).sub_(1)  # B - 1
+        reach = expm1_(-self.levels * rate).reciprocal_().mul_(-2).sub_(1)  # B - 1
         distance = reach.sub_(v * sign)
-        moved = torch.expm1(-rate * count).neg_().mul_(distance)
+        moved = expm1_(-rate * count).neg_().mul_(distance)
         variance = count.clamp(max=1).mul_((2 * self.cycle_std) ** 2)
         if spread is not None:
-            variance.addcmul_((torch.expm1(-rate) * distance).square_(), spread)
+            variance.addcmul_((expm1_(-rate) * distance).square_(), spread)
         v = normal(v, gen).mul_(variance.sqrt_()).addcmul_(moved, sign).add_(v).clamp_(-1, 1)
         return {**cells, "weight": v}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hwmodels.accurate import expm1_
 from hwmodels.device import Cells
 from hwmodels.draws import normal
 from hwmodels.pulsed import Pulsed
@@ -62,6 +63,6 @@ class PowStep(Pulsed, name="pow_step"):
         above = power.sub_(1)
         above = torch.where(above.abs() < 1e-4, 1e-4, above)  # g = 1 is the limit of the closed form
         shrink = room.pow(above).mul_(rate).mul_(n - 1).mul_(above).clamp_(min=-0.999999).log1p_().div_(above)
-        others = shrink.neg_().expm1_().mul_(room).mul_(width)
+        others = expm1_(shrink.neg_()).mul_(room).mul_(width)
         mean = first.sub_(others.mul_(step.sign())).div_(n)
         return mean, mean.square().mul_(n)
