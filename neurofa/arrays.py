@@ -77,9 +77,9 @@ def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *
         periphery: converters and noise.
         weight: all weights, any shape; the largest one is the unit.
         gen: source of the noise, on the device of ``weight``.
-        fused: compile the products.
+        fused: compile the products, where they are not compiled already.
     """
-    if not fused:
+    if not fused or torch.compiler.is_compiling():  # a graph that is being made takes the product in as it is
         return _eager(periphery, weight, gen)
     largest, kernel = _largest(weight), compiled_product(periphery)
     return lambda x, w: kernel(x, w, largest, draw_key(given(gen)) if periphery.noisy else None)
