@@ -164,8 +164,8 @@ class Network(nn.Module):
         Args:
             on: False goes back to eager execution.
             whole: also make one graph of the evaluation pass of a network on arrays (:mod:`neurofa.whole_pass`), which
-                is the fastest; compiling it takes a minute for each network and batch size, and pays where many
-                batches are evaluated.
+                is the fastest; compiling it takes seconds to minutes for each network and batch size, which pays where
+                many batches are evaluated.
         """
         self.fused, self.whole = on, on and whole
         for part in self.modules():
