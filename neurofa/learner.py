@@ -76,7 +76,7 @@ class Learner:
         self.gen = generator(seed, "learner", device=where)
         wired = seed if feedback_seed is None else feedback_seed
         self.rule.bind(network.plan(chained=self.rule.chained), generator(wired, "feedback"))
-        network.fuse(fused)
+        network.fuse(fused, whole=network.whole)
         for part in self.rule.modules():
             if isinstance(part, Synapses):
                 part.fused = fused and not part.exact
