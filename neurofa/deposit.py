@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from neurofa.layer import Direction, Directions, Layer, Outer
+from neurofa.layer import Direction, Directions, Layer, Outer, Sum
 from neurofa.network import Network
 from neurofa.rule import Rule
 from neurofa.synapses import Synapses
@@ -57,7 +58,25 @@ class Depositor:
         self._asked: dict[int, Tensor] = {}
         self._played: dict[int, tuple[Synapses, Outer, float]] = {}
         self._filled: dict[tuple[int, int], Synapses] = {}
+        self._held: dict[int, Tensor] = {}
         self._waiting = 0
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Add up all directions until the end, then update once: for a sequence that comes in several chunks."""
+        direct, self.direct = self.direct, False
+        try:
+            yield
+            touched = list(self._filled.values())
+            self._finish_gathered()
+            if direct:
+                # plain SGD needs no .grad from step to step; its memory is kept here
+                for synapses in touched:
+                    if synapses.weight.grad is not None:
+                        self._held[id(synapses)] = synapses.weight.grad
+                        synapses.weight.grad = None
+        finally:
+            self.direct = direct
 
     def _check_factored(self, network: Network, rule: Rule) -> None:
         """Refuse what cannot be played sample by sample."""
@@ -127,7 +146,8 @@ class Depositor:
                 change.add_(now, alpha=-lr * decay)
             return
         if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
+            held = self._held.get(id(synapses))
+            weight.grad = torch.zeros_like(weight) if held is None else held
         grad = weight.grad if rows is None else weight.grad[rows]
         part = (id(synapses), 0 if rows is None else rows.start)
         fresh = part not in self._filled
@@ -147,6 +167,9 @@ class Depositor:
             self._played.clear()
             self.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
             return
+        self._finish_gathered()
+
+    def _finish_gathered(self) -> None:
         self._waiting += 1
         if self._waiting < self.accumulate:
             return
@@ -162,7 +185,12 @@ class Depositor:
 
 def _add(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> None:
     """Target <- beta target + alpha direction, in place and without a copy of the direction."""
-    if isinstance(direction, Outer) and direction.tall:
+    if isinstance(direction, Sum):
+        for part in direction.parts:
+            _add(target, part, alpha=alpha, beta=beta)
+            beta = 1.0
+        return
+    if isinstance(direction, Outer) and (direction.tall or direction.sparse):
         direction = direction.dense()
     if isinstance(direction, Outer):
         torch.addmm(target, direction.left.t(), direction.right, beta=beta, alpha=alpha, out=target)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 
@@ -66,6 +68,17 @@ class Events:
         row = torch.repeat_interleave(self.rows.diff())
         found.index_put_((row, self.units), torch.ones((), dtype=dtype, device=row.device), accumulate=True)
         return found.view(self.shape)
+
+    def rows_of_ones(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The counts as a matrix in torch's compressed-row layout, (T B, I), whose values are all one.
+
+        A channel may stand twice in a row; :func:`linear` and :func:`correlation` count it twice.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            ones = torch.ones(1, dtype=dtype, device=self.units.device).expand(len(self.units))
+            size = (self.ticks * self.batch, self.channels)
+            return torch.sparse_csr_tensor(self.rows, self.units, ones, size, check_invariants=False)
 
     def part(self, begin: int, end: int) -> Events:
         """Ticks ``begin`` to ``end`` (exclusive)."""
@@ -136,3 +149,59 @@ class Events:
         counts = torch.bincount(row, minlength=ticks * batch)
         rows = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return cls(rows, unit[order], ticks, batch, channels)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """W x + b, by the channels that fire where ``x`` comes from :meth:`Events.rows_of_ones`.
+
+    Args:
+        x: (N, I), dense or rows of events.
+        weight: (n_out, I).
+        bias: (n_out,) or None.
+
+    Returns:
+        (N, n_out).
+    """
+    if x.layout != torch.sparse_csr:
+        return nn.functional.linear(x, weight, bias)
+    sums = nn.functional.embedding_bag(x.col_indices(), weight.t().contiguous(), x.crow_indices()[:-1], mode="sum")
+    return sums if bias is None else sums.add_(bias)
+
+
+def correlation(left: Tensor, x: Tensor) -> Tensor:
+    """Left^T x for rows of events: (N, n_out) and (N, I) to (n_out, I).
+
+    The events are sorted by channel, so that each channel's column is one sum of rows of ``left``.
+    """
+    units = x.col_indices()
+    row = torch.repeat_interleave(x.crow_indices().diff())
+    if units.device.type == "cpu" and x.shape[1] <= np.iinfo(np.uint16).max:
+        # numpy sorts narrow numbers by their digits, ten times as fast as torch
+        order = torch.from_numpy(units.numpy().astype(np.uint16).argsort(kind="stable"))
+    else:
+        order = torch.sort(units, stable=True).indices
+    counts = torch.bincount(units, minlength=x.shape[1])
+    begins = counts.cumsum(0) - counts
+    return nn.functional.embedding_bag(row[order], left.contiguous(), begins, mode="sum").t()
+
+
+def as_ticks(rows: Tensor, batch: int) -> Tensor:
+    """Rows that lie tick by tick, (K B, ...), as (K, B, ...)."""
+    found: Tensor = torch.unflatten(rows, 0, (-1, batch))
+    return found
+
+
+def dense_rows(x: Tensor) -> Tensor:
+    """Rows of events as a dense matrix, (N, I)."""
+    found = torch.zeros(x.shape, dtype=x.dtype, device=x.device)
+    row = torch.repeat_interleave(x.crow_indices().diff())
+    return found.index_put_((row, x.col_indices()), found.new_ones(()), accumulate=True)
+
+
+def weighed(x: Tensor, weights: Tensor, batch: int) -> Tensor:
+    """Sums over ticks of events, each tick with a weight: (K B, I) and (d, K) to (d, B, I)."""
+    row = torch.repeat_interleave(x.crow_indices().diff())
+    place = (row % batch) * x.shape[1] + x.col_indices()
+    size = batch * x.shape[1]
+    sums = [torch.bincount(place, weights=w[row // batch], minlength=size) for w in weights]
+    return torch.stack(sums).to(weights.dtype).view(len(weights), batch, x.shape[1])

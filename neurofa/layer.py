@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwmodels.device import Device
 from hwmodels.registry import Registered, kind_of_parts
+from neurofa.events import correlation
 from neurofa.synapses import Synapses
 from neurofa.window import Window
 from neurofa.work import TANGENT_ATTENTION, Work
@@ -39,12 +40,30 @@ class Outer(NamedTuple):
 
     def dense(self) -> Tensor:
         """The direction as one tensor, (n_out, n_in)."""
+        if self.sparse:
+            return correlation(self.left, self.right)
         return (self.right.t() @ self.left).t() if self.tall else self.left.t() @ self.right
 
     @property
     def tall(self) -> bool:
         """Whether it is so much higher than wide that the product of its transpose is the faster one on the CPU."""
         return self.left.shape[1] > 16 * self.right.shape[1]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the inputs are rows of events (:meth:`neurofa.events.Events.rows_of_ones`)."""
+        return self.right.layout == torch.sparse_csr
+
+
+class Sum(NamedTuple):
+    """A direction in several terms, of which none is worth a copy."""
+
+    parts: tuple[Tensor | Outer, ...]
+
+    def dense(self) -> Tensor:
+        """The direction as one tensor."""
+        first, *others = [p.dense() if isinstance(p, Outer) else p for p in self.parts]
+        return sum(others, start=first)
 
 
 class LowRank(NamedTuple):
@@ -67,7 +86,7 @@ class LowRank(NamedTuple):
 Returns = Mapping[str, Tensor | LowRank]
 """Weights of the return path beside a layer, by the name of the forward weight."""
 
-Direction = Tensor | Outer
+Direction = Tensor | Outer | Sum
 Directions = dict[str, Direction]
 
 
@@ -112,14 +131,17 @@ class LocalView:
     """(B, *in_shape): error at the own input, where it was found on the way."""
     again: LocalView | None = None
     """The same layer in a second pass (rules that ask for one)."""
+    kappa: float = 0.0
+    """Decay of the filter through which errors arrive (ticks of a sequence; 0: none)."""
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     """Errors at the outputs of the affine maps inside, by weight (layers of several maps with return weights)."""
 
     def given(self, error: Tensor) -> LocalView:
         """The same view with an error that has been delivered."""
         return LocalView(
-            self.x, self.y, self.params, self.before, self.after, self.returns, error, self.graph, again=self.again
-        )
+            self.x, self.y, self.params, self.before, self.after, self.returns, error, self.graph,
+            again=self.again, kappa=self.kappa,
+        )  # fmt: skip
 
     def worked_out(self, delta: Tensor, partial: Directions | None = None, below: Tensor | None = None) -> LocalView:
         """The same view with what the layer has worked out of the error."""
@@ -136,6 +158,7 @@ class LocalView:
             partial or {},
             below,
             self.again,
+            self.kappa,
         )
 
 
@@ -352,7 +375,7 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
         layer, replace(view, graph=Layer._record(layer, view.params, view.x, view.before, None, True)[2])
     )
     assert found.below is not None
-    return {k: d.dense() if isinstance(d, Outer) else d for k, d in found.partial.items()}, found.below
+    return {k: d if isinstance(d, Tensor) else d.dense() for k, d in found.partial.items()}, found.below
 
 
 def _safe(name: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.credit import assign
+from neurofa.credit import Emit, assign
 from neurofa.deposit import Depositor
+from neurofa.events import Events
 from neurofa.layer import Directions, Layer, LocalView
 from neurofa.loss import Loss
 from neurofa.network import Network, ReturnsOf, Tick
@@ -80,16 +81,16 @@ class Learner:
         for part in self.rule.modules():
             if isinstance(part, Synapses):
                 part.fused = fused and not part.exact
-        self._deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
+        self.deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
         self._calibrator: Rule | None = None
         self.steps = 0
 
     @property
     def direct(self) -> bool:
         """Whether directions go straight into the weights, without ``.grad``."""
-        return self._deposit.direct
+        return self.deposit.direct
 
-    def _acting(self) -> Rule:
+    def acting(self) -> Rule:
         """The rule of this step: the learner's own, or backpropagation where the rule asks for it now and then."""
         every = self.rule.calibrate
         if not every or (self.steps + 1) % every:
@@ -100,7 +101,8 @@ class Learner:
             self._calibrator = made
         return self._calibrator
 
-    def _returns(self, rule: Rule) -> ReturnsOf | None:
+    def returns_of(self, rule: Rule) -> ReturnsOf | None:
+        """What a forward pass asks for the return weights beside a layer."""
         return (lambda name, params: rule.returns(name, params, self.gen)) if rule.chained else None
 
     @torch.no_grad()
@@ -118,8 +120,8 @@ class Learner:
             NeurofaError: wrong shapes or labels; NaN (the layer is named), before any weight is touched. On an
                 accelerator NaN is looked for by :meth:`check_finite` only, since looking waits for the device.
         """
-        network, rule = self.network, self._acting()
-        tick = network.step(x, gen=self.gen, returns=self._returns(rule), below=rule.chained)
+        network, rule = self.network, self.acting()
+        tick = network.step(x, gen=self.gen, returns=self.returns_of(rule), below=rule.chained)
         outcome, teaching = taught(self.loss, tick.y, target)
         if x.device.type == "cpu":
             self.check_finite(outcome.value, x)
@@ -127,15 +129,16 @@ class Learner:
             network.absorb(tick)
         mirrors = rule.noise if rule.noise is not None and self.steps % rule.noise.every == 0 else None
         tick = prepare(network, rule, tick, teaching, self.gen)
-        assign(network, rule, tick, teaching, self._emit(rule, len(x)), self.gen, release=mirrors is None)
-        self._deposit.finish()
+        assign(network, rule, tick, teaching, self.emitter(rule, len(x)), self.gen, release=mirrors is None)
+        self.deposit.finish()
         if mirrors is not None:
-            self._mirror(mirrors, tick)
+            self.mirror(mirrors, tick)
         self.steps += 1
         return StepResult(outcome.value, tick.y)
 
-    def _emit(self, rule: Rule, batch: int) -> Any:
-        deposit = self._deposit
+    def emitter(self, rule: Rule, batch: int) -> Emit:
+        """What takes the directions of a layer, summed over ``batch`` samples, to where they belong."""
+        deposit = self.deposit
 
         def emit(name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
             plastic = rule.adapt(name, view, directions)
@@ -145,11 +148,43 @@ class Learner:
 
         return emit
 
-    def _mirror(self, noise: NoisePass, tick: Tick) -> None:
+    def mirror(self, noise: NoisePass, tick: Tick) -> None:
+        """Make the noise pass that a rule has asked for."""
         for name, layer in self.network.items():
             view = tick.views[name]
             if layer.returning:
                 self.rule.mirror(name, layer.mirror(view.params, view.x, noise.amplitude, self.gen), self.gen)
+
+    def stream(
+        self,
+        xs: Tensor | Events,
+        targets: Tensor,
+        *,
+        chunk: int = 32,
+        update: str = "end",
+        teach: tuple[int, int] | None = None,
+        binary: bool = False,
+    ) -> StepResult:
+        """Learn from one batch of sequences, in memory that does not grow with their length.
+
+        Args:
+            xs: (T, B, *input_shape), time first, or event-sparse input.
+            targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
+            chunk: K, ticks that are worked on at once: memory depends on K, not on T; 1 is purely online.
+            update: when weights change: after the last tick (``end``: the directions do not depend on ``chunk``), after
+                every ``chunk``, or after every ``tick`` (one tick at a time).
+            teach: first tick, and the one behind the last, at which the loss counts; None: all. It is their mean.
+            binary: refuse inputs other than 0 and 1.
+
+        Returns:
+            Mean loss over samples and taught ticks, and the mean output at these ticks, (B, o), before each update.
+
+        Raises:
+            NeurofaError: wrong shapes, a rule that cannot learn from sequences, NaN (the layer is named).
+        """
+        from neurofa.stream import learn
+
+        return learn(self, xs, targets, chunk=chunk, update=update, teach=teach, binary=binary)
 
     def check_finite(self, loss: Tensor, x: Tensor) -> None:
         """Refuse to go on from a loss that is not a number.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback, RandomMatrices
-from neurofa.layer import Direction, Directions, LocalView, LowRank, Outer, Params, Returns
+from neurofa.layer import Direction, Directions, LocalView, LowRank, Outer, Params, Returns, Sum
 from neurofa.network import Plan, Site
 from neurofa.rule import Chained, Teaching
 from neurofa.synapses import Synapses
@@ -180,6 +180,8 @@ def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Gen
 
 def along_p(back: LowRank, direction: Direction) -> Direction:
     """P^T dW, shaped as Q: what Q has to follow so that P Q follows P P^T W."""
+    if isinstance(direction, Sum):
+        return Sum(tuple(_single(along_p(back, part)) for part in direction.parts))
     if isinstance(direction, Outer):
         return Outer(direction.left @ back.p, direction.right)
     return (back.p.t() @ direction.flatten(1)).view(back.q.shape)
@@ -188,9 +190,16 @@ def along_p(back: LowRank, direction: Direction) -> Direction:
 def along_q(back: LowRank, direction: Direction) -> Direction:
     """DW Q^T, shaped as P: what P has to follow so that P Q follows W Q^T Q."""
     rows = back.q.flatten(1).t()
+    if isinstance(direction, Sum):
+        return Sum(tuple(_single(along_q(back, part)) for part in direction.parts))
     if isinstance(direction, Outer):
         return Outer(direction.left, direction.right @ rows)
     return direction.flatten(1) @ rows
+
+
+def _single(direction: Direction) -> Tensor | Outer:
+    assert not isinstance(direction, Sum)
+    return direction
 
 
 def oja(p: Tensor, z: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurofa.credit import assign
-from neurofa.layer import Directions, Layer, LocalView, Outer, Params, Returns
+from neurofa.layer import Directions, Layer, LocalView, Params, Returns
 from neurofa.network import Network, Tick
 from neurofa.passes import prepare
 from neurofa.randomness import generator
@@ -35,7 +35,7 @@ class Credit:
 
 def dense(directions: Directions) -> dict[str, Tensor]:
     """Directions as tensors of their own: factors multiplied, nothing shared with the views."""
-    return {k: d.dense() if isinstance(d, Outer) else d.clone() for k, d in directions.items()}
+    return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,10 @@ from neurofa.network import Plan
 from neurofa.probe import Probe
 from neurofa.synapses import Synapses
 from neurofa.work import At, Item, Map
+
+if TYPE_CHECKING:
+    from neurofa.neuron import Dynamics
+    from neurofa.temporal import Temporal
 
 kind_of_parts("rule", "neurofa.rules")
 
@@ -90,6 +94,12 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     """Steps from one step of backpropagation in the rule's place to the next; 0: none."""
     probe: Probe | None = None
     """The probe pass of a rule that needs one; see :mod:`neurofa.probe`."""
+    filtered: bool = False
+    """Whether errors of hidden layers arrive through the filter of a leaky readout (sequences)."""
+    remembers: ClassVar[bool] = True
+    """Whether hidden layers learn from what they have seen in earlier ticks (sequences)."""
+    through_time: ClassVar[bool] = False
+    """Whether a sequence is learnt from as a whole, backwards in time: a control, not local."""
     decay: float = 0.0
     """Weight decay that belongs to the rule, applied to weights and return weights alike."""
 
@@ -162,6 +172,16 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         """Directions of the plastic pathway weights beside one layer, named as in :meth:`plastic`."""
         return {}
+
+    def open_sequence(self) -> None:
+        """A new batch of sequences begins; default: nothing is kept from tick to tick."""
+
+    def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics | None:
+        """Memory that the eligibility of one hidden layer has under this rule; None: that of the layer's neurons."""
+        return None
+
+    def close_chunk(self, name: str, layer: Temporal, view: LocalView) -> None:
+        """The ticks of a chunk are over for one hidden layer, and others follow; default: nothing is kept."""
 
     def modulate(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor | None:
         """Input of a second pass, (B, *input_shape), for rules that compare two; None: no second pass."""

@@ -52,3 +52,21 @@ class DFA(Direct, name="dfa"):
 def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
     """Direct feedback alignment with an error of one trit (default) or one bit (``error=sign``) per output."""
     return DFA(feedback=feedback, error=error)
+
+
+@recipe("rule", "eprop", source="Bellec et al. 2020, Nature Communications 11, 3625 (random feedback)")
+def eprop(*, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True) -> DFA:
+    """E-prop with random feedback: dW = sum_t (B e)_t times the eligibility, filtered as the readout filters spikes.
+
+    Without the filter it is direct feedback alignment on spikes, tick by tick, which needs less memory. Where a filter
+    or a neuron's own state decides a trace, every weight has one, (B, n_out, n_in). On a network without time it is
+    direct feedback alignment.
+
+    Args:
+        feedback: the pathway.
+        error: number format of e before it enters the pathway.
+        filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
+    """
+    rule = DFA(feedback=feedback, error=error)
+    rule.filtered = filtered
+    return rule

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hwmodels.registry import recipe
+from neurofa.feedback import Feedback
 from neurofa.rule import Direct, Teaching
 
 
@@ -22,3 +24,16 @@ class DRTP(Direct, name="drtp"):
 
     def signal(self, teaching: Teaching) -> Tensor:
         return teaching.target
+
+
+@recipe("rule", "etlp", source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281")
+def etlp(*, feedback: Feedback | str = "dense") -> DRTP:
+    """Event-based three-factor local plasticity: a trace of the input, the surrogate derivative, and B y* when taught.
+
+    Targets count at the ticks that are taught (``teach`` of :meth:`~neurofa.learner.Learner.stream`). On a network
+    without time it is direct random target projection.
+
+    Args:
+        feedback: the pathway.
+    """
+    return DRTP(feedback=feedback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
+from hwmodels.registry import recipe
 from neurofa.feedback import Feedback
 from neurofa.layer import Directions, LocalView
 from neurofa.rule import Chained
@@ -40,3 +41,20 @@ class KolenPollack(Chained, name="kp"):
     def work_at(self, at: At) -> list[Item]:
         again = sum(m.product for m in at.work.maps if m.factored)  # the same factors, multiplied at both ends
         return [*super().work_at(at), Item("adaptation", again)]
+
+
+@recipe("rule", "eprop_adaptive", source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)")
+def eprop_adaptive(
+    *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True
+) -> KolenPollack:
+    """Adaptive e-prop: return weights get the same changes and the same decay as the forward weights beside them.
+
+    Args:
+        decay: of weights and return weights.
+        feedback: distribution of the return weights at the start.
+        error: number format of the output error before it is returned.
+        filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
+    """
+    rule = KolenPollack(decay=decay, feedback=feedback, error=error)
+    rule.filtered = filtered
+    return rule

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
+from hwmodels.registry import recipe
 from neurofa.feedback import Feedback
 from neurofa.heads import Headed, Heard
 from neurofa.network import Plan
@@ -95,3 +96,17 @@ class LocalLoss(Headed, name="local_loss"):
         times = self.probes if self.gradient == "forward" else 1
         more = times * self.head_flop(at.name, at.batch) if at.name in self.shapes else 0
         return [*super().work_at(at), Item("delivery", more)]
+
+
+@recipe("rule", "decolle", source="Kaiser, Mostafa and Neftci 2020, Frontiers in Neuroscience 14, 424")
+def decolle(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> LocalLoss:
+    """Deep continuous local learning: every layer descends the loss of a fixed random readout of its own spikes.
+
+    The readout sees the spikes of the tick; the text's local readouts and losses are otherwise the same, its
+    regularisers are left out.
+
+    Args:
+        feedback: distribution and device of the readouts.
+        error: number format of the local errors.
+    """
+    return LocalLoss(gradient="exact", heads="fixed", feedback=feedback, error=error)

@@ -11,6 +11,7 @@ from neurofa.work import At, Item
 class ReadoutOnly(Rule, name="readout_only"):
     """Only the readout learns; hidden layers stay as they were drawn. A rule that stays below has learnt nothing."""
 
+    remembers = False
     source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
 
     def __init__(self) -> None:

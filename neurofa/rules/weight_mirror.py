@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
-from neurofa.layer import Directions, Outer
+from neurofa.layer import Directions
 from neurofa.rule import Chained, NoisePass
 
 
@@ -51,6 +52,6 @@ class WeightMirror(Chained, name="weight_mirror"):
     def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
         beside = self.beside(name)
         for key, found in correlations.items():
-            mean = found.dense() if isinstance(found, Outer) else found
+            mean = found if isinstance(found, Tensor) else found.dense()
             beside[key].weight.data.mul_(1 - self.leak).add_(mean, alpha=self.rate)
             beside[key].commit(gen)

@@ -55,7 +55,7 @@ def test_chained_rules_with_return_weights_equal_to_w_are_bp(rule, spec, shape):
     made = build("rule", rule)
     learner = Learner(network, made, optimizer=torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.5))
     learner.rule.noise = None
-    made.decay = learner._deposit.decay = 0.0
+    made.decay = learner.deposit.decay = 0.0
     for name, layer in network.items():
         for key in layer.returning:
             made.beside(name)[key].program(layer.synapse(key).weight.detach())

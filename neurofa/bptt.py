@@ -1,0 +1,73 @@
+"""Backpropagation through time: the control for sequences. It keeps every tick, and is neither local nor online."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from neurofa.events import Events, as_ticks, dense_rows
+from neurofa.layer import Directions, State
+from neurofa.network import Network
+from neurofa.sequence import parts, rest
+from neurofa.temporal import Temporal
+
+if TYPE_CHECKING:
+    from neurofa.learner import Learner
+    from neurofa.stream import Lesson
+
+
+def learn_through_time(learner: Learner, xs: Tensor | Events, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    """One update by autograd through all ticks and layers, with surrogate derivatives; resets are constants.
+
+    Args:
+        learner: whose rule asked for it.
+        xs: (T, B, *input_shape) or events.
+        lesson: targets and taught ticks.
+
+    Returns:
+        Mean loss and mean output at the taught ticks.
+    """
+    network = learner.network
+    read = {name: layer.read(learner.gen) for name, layer in network.items()}
+    leaves = {name: {k: w.detach().requires_grad_() for k, w in params.items()} for name, params in read.items()}
+    with torch.enable_grad():
+        outputs = _outputs(network, xs, leaves, learner.gen)
+    y = torch.stack([out.detach() for out in outputs])
+    taught = lesson.at(0, xs.shape[0])
+    assert taught is not None
+    rows, target = taught
+    outcome = learner.loss.outcome(y.flatten(0, 1)[rows], target[rows])
+    errors = as_ticks(outcome.error * lesson.share, lesson.batch).unbind(0)
+    wanted = [(name, key, leaf) for name, params in leaves.items() for key, leaf in params.items()]
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        outputs[lesson.begin : lesson.end], [leaf for *_, leaf in wanted], errors, allow_unused=True
+    )
+    for name, layer in network.items():
+        found: Directions = {
+            key: leaf.new_zeros(leaf.shape) if g is None else g
+            for (owner, key, leaf), g in zip(wanted, gradients, strict=True)
+            if owner == name
+        }
+        if found:
+            learner.deposit.layer(layer, found, lesson.batch)
+    learner.deposit.finish()
+    return outcome.value, y[lesson.begin : lesson.end].mean(0)
+
+
+def _outputs(
+    network: Network, xs: Tensor | Events, leaves: dict[str, dict[str, Tensor]], gen: torch.Generator
+) -> list[Tensor]:
+    states: dict[str, State] = rest(network, xs.shape[1])
+    found = []
+    for _, _, rows in parts(network, xs, 1):
+        x = dense_rows(rows) if rows.layout == torch.sparse_csr else rows
+        for name, layer in network.items():
+            before = {**states.get(name, {}), **layer.start(x, gen)}
+            x, after = layer.compute(leaves[name], x, before)
+            if isinstance(layer, Temporal):
+                kept = before.keys() & after.keys()
+                states[name] = {key: after[key] for key in kept}
+        found.append(x)
+    return found

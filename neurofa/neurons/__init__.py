@@ -1,0 +1,1 @@
+"""Models of neurons, one a file."""

@@ -1,0 +1,78 @@
+"""Leaky integrate-and-fire neuron with an adaptive threshold."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.layer import State
+from neurofa.neuron import Coefficient, Dynamics, Firing
+from neurofa.surrogate import Surrogate
+
+
+class ALIF(Firing, name="alif"):
+    """A LIF neuron whose threshold rises by every spike of its own: A_t = threshold + gain a_t.
+
+    a_t = rho a_{t-1} + z_{t-1}; u_t = beta u_{t-1} + I_t, less the reset of the spike before; z_t = 1 where u_t > A_t.
+    A reset by subtraction takes the base threshold. With rho near 1 the neuron remembers for long what it did.
+
+    Args:
+        beta: decay of the potential a tick.
+        rho: decay of the adaptation a tick.
+        gain: by how much a spike raises the threshold (beta_a in the text).
+        threshold: base threshold.
+        reset: ``subtract``, ``zero`` or ``none``.
+        surrogate: derivative of a spike.
+        membrane: number format of the potential.
+    """
+
+    source = "Bellec et al. 2020, Nature Communications 11, 3625 (LSNN; eligibility traces of ALIF)"
+    memories = ("mem", "adaptation", "spk")
+    leaves = ("v", "before", "gate")
+
+    def __init__(
+        self,
+        *,
+        beta: float = 0.9,
+        rho: float = 0.98,
+        gain: float = 0.1,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        surrogate: Surrogate | str = "triangular",
+        membrane: Format | str = "raw",
+    ) -> None:
+        super().__init__(threshold=threshold, reset=reset, delay=True, surrogate=surrogate, membrane=membrane)
+        self._decay(beta=beta, rho=rho)
+        if gain < 0:
+            raise NeurofaError(f"got alif(gain={gain}); expected 0 or more; 0 is a plain lif")
+        self.beta, self.rho, self.gain = beta, rho, gain
+
+    def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
+        z = state["spk"]
+        fired = z.detach()
+        a = state["adaptation"] * self.rho + z
+        u = state["mem"] * self.beta
+        if self.reset == "zero":
+            u = u * (1 - fired)
+        u = u + current
+        if self.reset == "subtract":
+            u = u - fired * self.threshold
+        u = self.rounded(u)
+        v = u - self.threshold - self.gain * a
+        left = {"v": v.detach(), "before": state.get("psi", v.new_zeros(())).expand_as(v)}
+        if self.reset == "zero":
+            left["gate"] = 1 - fired
+        now = self.surrogate.fire(v)
+        return now, left, {"mem": u, "adaptation": a, "spk": now, "psi": self.psi(left)}
+
+    def start(self, like: Tensor) -> State:
+        state = super().start(like)
+        return {**state, "psi": state["spk"].clone()}
+
+    def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
+        psi = self.psi(left) if psi is None else psi
+        # a_t follows the spike of the tick before, whose derivative by u and a is psi (1, -gain)
+        before = left["before"]
+        stays = left["gate"] * self.beta if self.reset == "zero" else self.beta
+        return Dynamics([[stays, 0.0], [before, self.rho - before * self.gain]], [1.0, 0.0], [psi, psi * -self.gain])

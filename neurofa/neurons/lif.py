@@ -1,0 +1,100 @@
+"""Leaky integrate-and-fire neuron."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwmodels.quantize import Format
+from neurofa.layer import State
+from neurofa.neuron import Coefficient, Dynamics, Firing, Recurrent
+from neurofa.surrogate import Surrogate
+
+
+class LIF(Firing, name="lif"):
+    """u_t = beta u_{t-1} + I_t, less the reset; z_t = 1 where u_t > threshold: snnTorch's ``Leaky`` and ``RLeaky``.
+
+    Args:
+        beta: decay of the potential a tick, exp(-dt / tau).
+        threshold: of the potential.
+        reset: ``subtract``, ``zero`` or ``none``.
+        delay: whether a spike resets the potential in the next tick only.
+        gated: whether a reset to zero also drops the current of its tick (snnTorch's ``RLeaky`` does, ``Leaky`` not).
+        surrogate: derivative of a spike.
+        membrane: number format of the potential.
+    """
+
+    source = "Eshraghian et al. 2023, Proceedings of the IEEE (snnTorch 1.0: Leaky, RLeaky)"
+    memories = ("mem",)
+    leaves = ("v", "kept", "gate")
+
+    def __init__(
+        self,
+        *,
+        beta: float = 0.9,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        delay: bool = True,
+        gated: bool = False,
+        surrogate: Surrogate | str = "atan",
+        membrane: Format | str = "raw",
+    ) -> None:
+        super().__init__(threshold=threshold, reset=reset, delay=delay, surrogate=surrogate, membrane=membrane)
+        self._decay(beta=beta)
+        self.beta, self.gated = beta, gated
+
+    def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
+        mem = state["mem"]
+        fired = (mem > self.threshold).to(mem.dtype).detach()
+        u = mem * self.beta
+        if self.reset == "zero":
+            u = (u + current) * (1 - fired) if self.gated else u * (1 - fired) + current
+        else:
+            u = u + current
+        if self.reset == "subtract":
+            u = u - fired * self.threshold
+        u = self.rounded(u)
+        v = u - self.threshold
+        z = self.surrogate.fire(v)
+        left = {"v": v.detach()}
+        if self.reset == "zero":
+            left["kept"] = state.get("stays", torch.ones_like(fired)) * (1 - fired)
+            left["gate"] = 1 - fired
+        after = {"mem": u}
+        if not self.delay and self.reset != "none":
+            now = (z - fired).detach()
+            after["mem"] = u - now * self.threshold if self.reset == "subtract" else u - now * u
+            if self.reset == "zero":
+                after["stays"] = 1 - now
+        return z, left, after
+
+    def start(self, like: Tensor) -> State:
+        state = super().start(like)
+        if self.reset == "zero" and not self.delay:
+            state["stays"] = torch.ones_like(like)
+        return state
+
+    def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
+        psi = self.psi(left) if psi is None else psi
+        if self.reset != "zero":
+            return Dynamics([[self.beta]], [1.0], [psi])
+        return Dynamics([[left["kept"] * self.beta]], [left["gate"] if self.gated else 1.0], [psi])
+
+    def run(self, currents: Tensor, state: State, recurrent: Recurrent | None = None) -> tuple[Tensor, State, State]:
+        if self.reset == "zero" or not self.delay or self.membrane.name != "raw":
+            return super().run(currents, state, recurrent)
+        # In place: the currents become potentials, three passes over a tick's neurons.
+        mem = state["mem"]
+        outs = torch.empty_like(currents)
+        z = torch.gt(mem, self.threshold, out=torch.empty_like(mem))
+        before = z if recurrent is None else recurrent.before
+        for u, out in zip(currents.unbind(0), outs.unbind(0), strict=True):
+            if recurrent is not None:
+                torch.addmm(u, before, recurrent.weight.t(), out=u)
+            u.add_(mem, alpha=self.beta)
+            if self.reset == "subtract":
+                u.sub_(z, alpha=self.threshold)
+            torch.gt(u, self.threshold, out=out)
+            mem = u
+            before = z = out
+        return outs, {"v": currents - self.threshold}, {"mem": mem.clone()}

@@ -1,0 +1,83 @@
+"""Current-based leaky integrate-and-fire neuron."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwmodels.quantize import Format
+from neurofa.layer import State
+from neurofa.neuron import Coefficient, Dynamics, Firing
+from neurofa.surrogate import Surrogate
+
+
+class Synaptic(Firing, name="synaptic"):
+    """i_t = alpha i_{t-1} + I_t; u_t = beta u_{t-1} + i_t, less the reset: snnTorch's ``Synaptic``.
+
+    A reset to zero multiplies the whole new potential by 1 - R_t.
+
+    Args:
+        alpha: decay of the synaptic current a tick.
+        beta: decay of the potential a tick.
+        threshold: of the potential.
+        reset: ``subtract``, ``zero`` or ``none``.
+        delay: whether a spike resets the potential in the next tick only.
+        surrogate: derivative of a spike.
+        membrane: number format of the potential and of the synaptic current.
+    """
+
+    source = "Eshraghian et al. 2023, Proceedings of the IEEE (snnTorch 1.0: Synaptic)"
+    memories = ("syn", "mem")
+    leaves = ("v", "kept", "gate")
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.8,
+        beta: float = 0.9,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        delay: bool = True,
+        surrogate: Surrogate | str = "atan",
+        membrane: Format | str = "raw",
+    ) -> None:
+        super().__init__(threshold=threshold, reset=reset, delay=delay, surrogate=surrogate, membrane=membrane)
+        self._decay(alpha=alpha, beta=beta)
+        self.alpha, self.beta = alpha, beta
+
+    def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
+        mem = state["mem"]
+        fired = (mem > self.threshold).to(mem.dtype).detach()
+        i = self.rounded(state["syn"] * self.alpha + current)
+        u = mem * self.beta + i
+        if self.reset == "subtract":
+            u = u - fired * self.threshold
+        elif self.reset == "zero":
+            u = u * (1 - fired)
+        u = self.rounded(u)
+        v = u - self.threshold
+        z = self.surrogate.fire(v)
+        left = {"v": v.detach()}
+        if self.reset == "zero":
+            left["gate"] = 1 - fired
+            left["kept"] = left["gate"] * state.get("stays", torch.ones_like(fired))
+        after = {"syn": i, "mem": u}
+        if not self.delay and self.reset != "none":
+            now = (z - fired).detach()
+            after["mem"] = u - now * self.threshold if self.reset == "subtract" else u - now * u
+            if self.reset == "zero":
+                after["stays"] = 1 - now
+        return z, left, after
+
+    def start(self, like: Tensor) -> State:
+        state = super().start(like)
+        if self.reset == "zero" and not self.delay:
+            state["stays"] = torch.ones_like(like)
+        return state
+
+    def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
+        psi = self.psi(left) if psi is None else psi
+        if self.reset != "zero":
+            return Dynamics([[self.alpha, 0.0], [self.alpha, self.beta]], [1.0, 1.0], [0.0, psi])
+        gate, kept = left["gate"], left["kept"]
+        return Dynamics([[self.alpha, 0.0], [gate * self.alpha, kept * self.beta]], [1.0, gate], [0.0, psi])

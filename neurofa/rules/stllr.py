@@ -1,0 +1,76 @@
+"""Spike-timing dependent three-factor learning."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from neurofa.feedback import Feedback
+from neurofa.layer import Layer, LocalView
+from neurofa.neuron import Dynamics
+from neurofa.rule import Direct
+from neurofa.temporal import Temporal
+
+
+class STLLR(Direct, name="stllr"):
+    """S-TLLR: dW = sum_t L_t (a_post psi_t tr_in_t + a_pre tr_out_{t-1} x_t), L = B e.
+
+    tr_in_t = l_pre tr_in_{t-1} + x_t follows the input, tr_out_t = l_post tr_out_{t-1} + psi_t the neuron: a causal
+    term, as in other three-factor rules, and one for inputs that arrive after the neuron was active. Both decays are
+    the rule's own, not the neuron's. On layers without a memory it is direct feedback alignment.
+
+    Args:
+        post: a_post, weight of the causal term.
+        pre: a_pre, weight of the other one; negative depresses.
+        decay_in: l_pre a tick.
+        decay_out: l_post a tick.
+        feedback: the pathway.
+        error: number format of e before it enters the pathway.
+    """
+
+    source = "Apolinario and Roy 2025, arXiv 2306.15220 (with its DFA learning signal)"
+
+    def __init__(
+        self,
+        *,
+        post: float = 1.0,
+        pre: float = 0.2,
+        decay_in: float = 0.9,
+        decay_out: float = 0.75,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        for name, value in (("decay_in", decay_in), ("decay_out", decay_out)):
+            if not 0 <= value < 1:
+                raise NeurofaError(f"got stllr({name}={value}); expected at least 0 and below 1; change {name}")
+        self.post, self.pre, self.decay_in, self.decay_out = post, pre, decay_in, decay_out
+        self._active: dict[str, Tensor] = {}
+
+    def open_sequence(self) -> None:
+        self._active = {}
+
+    def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics:
+        psi = layer.ticks(view, layer.neuron.derivative(view.after, view.y))
+        before, _ = self._follow(name, psi)
+        return Dynamics([[self.decay_in, 0.0], [0.0, 0.0]], [1.0, before], [psi * self.post, self.pre])
+
+    def close_chunk(self, name: str, layer: Temporal, view: LocalView) -> None:
+        psi = layer.ticks(view, layer.neuron.derivative(view.after, view.y))
+        self._active[name] = self._follow(name, psi)[1]
+
+    def _follow(self, name: str, psi: Tensor) -> tuple[Tensor, Tensor]:
+        """The trace of the neuron before every tick, (K, B, n), and after the last, (B, n)."""
+        trace = self._active.get(name, torch.zeros_like(psi[0]))
+        found = []
+        for step in psi.unbind(0):
+            found.append(trace)
+            trace = trace * self.decay_out + step
+        return torch.stack(found), trace
+
+    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
+        if not isinstance(layer, Temporal):
+            return layer.localise(view)
+        return layer.localise_by(view, self.dynamics(name, layer, view))

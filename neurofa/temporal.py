@@ -1,0 +1,282 @@
+"""Layers with a memory: an affine map, neurons behind it, and eligibility traces in closed form.
+
+A chunk of K ticks of B samples lies flattened in one batch of K B rows, tick by tick, so that rules and feedbacks serve
+it as they serve any batch; only the neurons know which rows follow each other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
+from hwmodels.quantize import Format
+from hwmodels.registry import build
+from neurofa.affine import Affine
+from neurofa.eligibility import adjoint, forward_change, from_traces, instant, own_traces, shared_trace
+from neurofa.events import as_ticks, dense_rows
+from neurofa.layer import Directions, LocalView, Outer, Params, Returns, State, Sum
+from neurofa.neuron import Coefficient, Dynamics, Neuron, Recurrent
+from neurofa.work import Map, Work
+
+OUT = "out"
+"""The outputs of the last tick, in the state of a recurrent layer."""
+TRACE = "trace/"
+"""Begins the names of traces in a state; the name of the weight follows."""
+
+
+class Temporal(Affine, ABC):
+    """A layer of neurons behind an affine map: I = W x + b (+ V z of the tick before).
+
+    Error L_t at the outputs, at the same tick; the direction of W is sum_t L_t e_t with the exact eligibility e_t of a
+    neuron's own memory. What a neuron does to the others through V, or to itself through its reset, is no path of
+    credit. See :mod:`neurofa.eligibility`.
+
+    Traces in a number format are kept tick by tick, as a chip would: x_bar_t = Q(beta x_bar_{t-1} + x_t).
+    """
+
+    neuron: Neuron
+    traces: Format
+
+    def own(self, neuron: Neuron | str, traces: Format | str, *, recurrent: bool) -> None:
+        """Take the neurons and the options of the memory."""
+        self.neuron, self.recurrent = build("neuron", neuron), recurrent
+        self.traces = build("format", traces)
+
+    def initialise(self, device: Device, gen: torch.Generator) -> None:
+        super().initialise(device, gen)
+        if self.recurrent:
+            n = self.channels
+            self.add_synapses("recurrent", torch.empty(n, n).uniform_(-(n**-0.5), n**-0.5, generator=gen), device, gen)
+
+    def rest(self, like: Tensor) -> State:
+        """State before the first tick of a sequence.
+
+        Args:
+            like: (B, *out_shape), whose shape, dtype and device the state takes.
+        """
+        return self.neuron.start(like) | ({OUT: torch.zeros_like(like)} if self.recurrent else {})
+
+    def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One tick, open to autograd: the slow oracle of :meth:`sweep`."""
+        current = self._affine(params, x, state)
+        known = {key: value for key, value in state.items() if not key.startswith(TRACE)}
+        memory = self.rest(current.detach()) | known
+        if self.recurrent:
+            current = current + nn.functional.linear(memory[OUT], params["recurrent"])
+        y, left, after = self.neuron.tick(current, memory)
+        return y, {**left, **after, **({OUT: y} if self.recurrent else {})}
+
+    def sweep(self, params: Params, x: Tensor, ticks: int, state: State) -> tuple[Tensor, State, State]:
+        """K ticks without autograd.
+
+        Args:
+            params: own weights as read.
+            x: (K B, *in_shape), tick by tick.
+            ticks: K.
+            state: before the first tick.
+
+        Returns:
+            (K B, *out_shape) outputs; what the ticks left, flattened alike; the state after the last, without traces.
+        """
+        rows = self._affine(params, x, state)
+        currents = as_ticks(rows, len(rows) // ticks)
+        among = Recurrent(params["recurrent"], state[OUT]) if self.recurrent else None
+        ys, left, after = self.neuron.run(currents, state, among)
+        if self.recurrent:
+            after[OUT] = ys[-1].clone()
+        return ys.flatten(0, 1), {key: value.flatten(0, 1) for key, value in left.items()}, after
+
+    def potential(self, view: LocalView) -> Tensor:
+        """Distance of the potentials from their thresholds, shaped as the output; of a readout, its output."""
+        return view.after.get("v", view.y)
+
+    def preactivation(self, view: LocalView) -> Tensor:
+        return self.potential(view)
+
+    def localise(self, view: LocalView) -> LocalView:
+        assert view.error is not None
+        return self._work(view, view.error, None)
+
+    def enter(self, view: LocalView, error: Tensor) -> LocalView:
+        return self._work(view, error, 1.0)
+
+    def localise_by(self, view: LocalView, dynamics: Dynamics) -> LocalView:
+        """Work the delivered error into the layer by a rule's own eligibility.
+
+        Args:
+            view: with ``error``.
+            dynamics: in the place of the neurons' own; coefficients (K, B, *out_shape).
+        """
+        assert view.error is not None
+        return self._spread(view, view.error, self._served(dynamics, view))
+
+    def ticks(self, view: LocalView, rows: Tensor) -> Tensor:
+        """Rows of a view, (K B, ...), as (K, B, ...)."""
+        return as_ticks(rows, self._batch(view))
+
+    def _work(self, view: LocalView, error: Tensor, psi: Coefficient | None) -> LocalView:
+        """Work an error into the layer; ``psi`` takes the place of the neurons' own derivative."""
+        return self._spread(view, error, self._dynamics(view, self._batch(view), psi))
+
+    def _spread(self, view: LocalView, error: Tensor, dynamics: Dynamics) -> LocalView:
+        batch = self._batch(view)
+        if self.traces.name != "raw":
+            return self._tick_by_tick(view, error, dynamics, batch)
+        back = adjoint(dynamics, as_ticks(error, batch), kappa=view.kappa)
+        delta = back.delta.flatten(0, 1)
+        shared = dynamics.constant and not view.kappa
+        partial: Directions = {}
+        for name, x in self._inputs(view, batch).items():
+            parts = [self._product(name, delta, x)]
+            trace = view.before.get(TRACE + name)
+            if trace is not None and shared:
+                parts += [self._product(name, tail, old) for tail, old in zip(back.tails, trace, strict=True)]
+            elif trace is not None:
+                parts.append(from_traces(back, trace))
+            partial[name] = parts[0] if len(parts) == 1 else Sum(tuple(parts))
+        if self.bias:
+            found = _over_rows(delta)
+            trace = view.before.get(TRACE + "bias")
+            if trace is not None and shared:
+                found = found + sum(
+                    _over_rows(tail) * old for tail, old in zip(back.tails, trace.view(-1), strict=True)
+                )
+            elif trace is not None:
+                found = found + from_traces(back, trace).squeeze(1)
+            partial["bias"] = found
+        return view.worked_out(delta, partial)
+
+    def _tick_by_tick(self, view: LocalView, error: Tensor, dynamics: Dynamics, batch: int) -> LocalView:
+        """Directions by traces that every tick has rounded: sum_t (c_t L_t) x_bar_t."""
+        (out,) = dynamics.out
+        signal = as_ticks(error, batch) * out
+        delta = signal.flatten(0, 1)
+        partial: Directions = {}
+        for name, x in self._inputs(view, batch).items():
+            xs = self._rounded(dynamics, _ticks(x, batch), view.before.get(TRACE + name))
+            partial[name] = self._product(name, delta, xs.flatten(0, 1))
+        if self.bias:
+            ones = delta.new_ones(len(signal), 1, 1)
+            steady = self._rounded(dynamics, ones, view.before.get(TRACE + "bias"))
+            partial["bias"] = _over_rows((signal * steady.view(-1, *[1] * (signal.dim() - 1))).flatten(0, 1))
+        return view.worked_out(delta, partial)
+
+    def _rounded(self, dynamics: Dynamics, xs: Tensor, before: Tensor | None) -> Tensor:
+        """Traces of every tick, (K, B, ...), each rounded to its format."""
+        ((move,),), (enter,) = dynamics.move, dynamics.enter
+        trace = torch.zeros_like(xs[0]) if before is None else before[0]
+        found = []
+        for x in xs.unbind(0):
+            trace = self.traces.quantize(trace * move + x * enter)
+            found.append(trace)
+        return torch.stack(found)
+
+    def _inputs(self, view: LocalView, batch: int) -> dict[str, Tensor]:
+        """What the weights of each map have seen, one row for a sample and tick."""
+        found = {"weight": view.x}
+        if self.recurrent:
+            first = view.before.get(OUT)
+            first = torch.zeros_like(view.y[:batch]) if first is None else first
+            found["recurrent"] = torch.cat([first, view.y[:-batch]]) if len(view.y) > batch else first
+        return found
+
+    def _product(self, name: str, delta: Tensor, x: Tensor) -> Tensor | Outer:
+        """Sum over rows of errors and inputs of one weight."""
+        found = Outer(delta, x) if name == "recurrent" else self.outer(delta, x)
+        assert not isinstance(found, Sum)
+        return found
+
+    def pullback(self, view: LocalView) -> Directions:
+        return dict((view if view.delta is not None else self.localise(view)).partial)
+
+    def carry_traces(self, view: LocalView, dynamics: Dynamics | None = None) -> State:
+        """Traces after a chunk, to be put into the next chunk's state: their memory does not grow with time.
+
+        Args:
+            view: of the chunk.
+            dynamics: in the place of the neurons' own; None: these.
+        """
+        batch = self._batch(view)
+        dynamics = self._dynamics(view, batch, None) if dynamics is None else dynamics
+        inputs: dict[str, Tensor] = self._inputs(view, batch)
+        if self.bias:
+            inputs["bias"] = view.y.new_ones(len(view.y) // batch, 1, 1)
+        found = {}
+        for name, x in inputs.items():
+            before = view.before.get(TRACE + name)
+            if self.traces.name == "raw" and dynamics.constant and not view.kappa:
+                found[TRACE + name] = shared_trace(dynamics, x, batch if name != "bias" else 1, before)
+                continue
+            xs = x if name == "bias" else _ticks(x, batch)
+            if self.traces.name != "raw":
+                found[TRACE + name] = self._rounded(dynamics, xs, before)[-1].unsqueeze(0)
+            else:
+                xs = xs.expand(-1, batch, 1) if name == "bias" else xs
+                found[TRACE + name] = own_traces(dynamics, xs, before, view.kappa, _ticks(view.y, batch))
+        return found
+
+    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
+        """Error at the input, at the same tick: c_t g_t L_t through the return weights."""
+        assert view.error is not None
+        batch = self._batch(view)
+        signal = instant(self._dynamics(view, batch, None), as_ticks(view.error, batch)).flatten(0, 1)
+        return super().transpose(replace(view, delta=signal), weights)
+
+    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        """Change of the outputs in all ticks of a chunk, through the neurons' own memory; the recurrence is cut."""
+        batch = self._batch(view)
+        current = torch.zeros_like(view.y) if dot is None else self.linear(dot, view.params["weight"], None)
+        if "weight" in moved:
+            current = current + self.linear(view.x, moved["weight"], moved.get("bias"))
+        if "recurrent" in moved:
+            current = current + nn.functional.linear(self._inputs(view, batch)["recurrent"], moved["recurrent"])
+        changes = as_ticks(current, batch)
+        return forward_change(self._dynamics(view, batch, None), changes).flatten(0, 1)
+
+    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+        own = sum(m.product for m in work.maps if m.key in moved)
+        return own + dot * sum(m.product for m in work.maps if m.key == "weight")
+
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+        found = super().work(shape, sends=sends)
+        if not self.recurrent:
+            return replace(found, kept=True)
+        among = Map("recurrent", shape[0], self.channels, self.channels, False, factored=True)
+        return replace(found, maps=(*found.maps, among), kept=True)
+
+    def _batch(self, view: LocalView) -> int:
+        """B: rows that are one tick."""
+        return next((len(view.before[key]) for key in self.neuron.memories if key in view.before), len(view.x))
+
+    def _dynamics(self, view: LocalView, batch: int, psi: Coefficient | None) -> Dynamics:
+        left = {key: _ticks(view.after[key], batch) for key in self.neuron.leaves if key in view.after}
+        return self._served(self.neuron.dynamics(left, psi), view)
+
+    def _served(self, found: Dynamics, view: LocalView) -> Dynamics:
+        """Refuse traces that the layer cannot keep."""
+        if len(self.weight_shape) > 2 and (view.kappa or not found.constant):
+            raise NeurofaError(
+                f"got {self.neuron.name} neurons behind a convolution under a rule that needs a trace for every weight"
+                " and position; expected traces that all neurons share; use lif or synaptic neurons with reset subtract"
+                " or none, and a rule without a filter"
+            )
+        if self.traces.name != "raw" and (view.kappa or not found.constant or len(found.enter) > 1):
+            raise NeurofaError(
+                f"got traces in {self.traces.name} for {self.neuron.name} neurons; expected one trace an input, kept"
+                " tick by tick; use lif neurons with reset subtract or none and a rule without a filter, or raw traces"
+            )
+        return found
+
+
+def _ticks(rows: Tensor, batch: int) -> Tensor:
+    """(K B, ...) rows as (K, B, ...) ticks; rows of events become dense."""
+    return as_ticks(dense_rows(rows) if rows.layout == torch.sparse_csr else rows, batch)
+
+
+def _over_rows(delta: Tensor) -> Tensor:
+    return delta.sum([axis for axis in range(delta.dim()) if axis != 1])
