@@ -136,7 +136,8 @@ class Recordings:
                     f"got channels from {which.min()} to {which.max()} in {source}; expected 0 to {self.channels - 1};"
                     " it is damaged: fetch it again"
                 )
-        at = np.floor(when / self.tick)
+        # a time that stands on the border of two ticks begins the later one, however it was rounded
+        at = np.floor(when / self.tick + 1e-9)
         kept = at < self.ticks
         key = at[kept].astype(np.int64) * self.channels + which[kept]
         key = np.unique(key) if self.binary else np.sort(key, kind="stable")

@@ -82,6 +82,15 @@ def test_half_precision_times_are_binned_in_double_precision():
     assert made.split().at.tolist() == np.floor(times.astype(np.float64) / 0.001).astype(int).tolist()
 
 
+def test_a_time_on_the_border_begins_the_later_tick():
+    millis = np.arange(1000)
+    made = Recordings("test", ticks=100, tick=0.01, input_shape=(1,), binary=False)
+    made.add(millis * 1e-3, np.zeros(1000), 0, "here")
+    assert made.split().at.tolist() == (millis // 10).tolist()
+    times, units = [torch.from_numpy(millis * 1e-3)], [torch.zeros(1000)]
+    assert Events.of_times(times, units, ticks=100, tick=0.01, channels=1).rows.diff().tolist() == [10] * 100
+
+
 @pytest.mark.parametrize(
     ("times", "units", "what"),
     [
