@@ -24,8 +24,8 @@ class Archive:
     name: str
     member: str
     """Name of the file or folder at the top of the archive."""
-    md5: str
-    """As published."""
+    md5: str | None
+    """As published; ``None``: none is, and the reader knows the contents."""
     addresses: Sequence[str]
     """Addresses of the archive, tried in order."""
 
@@ -46,8 +46,9 @@ def unpacked(folder: str, archive: Archive) -> Path:
     target = _files.cache_folder() / folder
     path = _files.find(f"{folder}/{archive.name}")
     if path is None:
-        path = _files.download(archive.addresses, f"md5:{archive.md5}", target / archive.name)
-    elif (got := digest(path, "md5")) != archive.md5:
+        known = None if archive.md5 is None else f"md5:{archive.md5}"
+        path = _files.download(archive.addresses, known, target / archive.name)
+    elif archive.md5 is not None and (got := digest(path, "md5")) != archive.md5:
         raise NeurofaError(f"got md5 {got} for {path}; expected {archive.md5}; delete the file to download it again")
     unpack(path, archive.member, make_folder(target))
     if path.parent == target:
