@@ -10,6 +10,7 @@ import torch
 
 from experiments.data import Sequences
 from experiments.data._recordings import EventSplit, Recordings
+from experiments.raster import one_sample, raster
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.events import Events
@@ -254,3 +255,37 @@ def test_a_copy_elsewhere_is_the_same_data():
     assert moved.compute == torch.device("cpu")
     assert torch.equal(moved.train.cut(torch.arange(9))[0].dense(), data.train.cut(torch.arange(9))[0].dense())
     assert replace(data, name="other").name == "other"
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def test_one_sample_is_taken_out_of_a_batch():
+    events = split_of(raw()).cut(torch.arange(9))[0]
+    for sample in (0, 3, 8):
+        assert torch.equal(one_sample(events, sample), events.dense()[:, sample])
+    with pytest.raises(NeurofaError, match="got sample 9 of 9"):
+        one_sample(events, 9)
+    assert one_sample(torch.ones(4, 2, 3)).shape == (4, 6)
+    with pytest.raises(NeurofaError, match="expected some ticks and channels"):
+        one_sample(torch.ones(4, 0))
+
+
+@pytest.mark.parametrize(
+    "spikes",
+    [
+        split_of(raw()).cut(torch.arange(2))[0],
+        torch.randint(-1, 2, (20, 4, 3), generator=torch.Generator().manual_seed(0)).float(),
+        torch.zeros(5, 3),
+        torch.rand(20, 6, generator=torch.Generator().manual_seed(0)),
+        torch.rand(20, 1, generator=torch.Generator().manual_seed(0)),
+    ],
+)
+def test_every_kind_of_sample_is_drawn(tmp_path, spikes):
+    raster(spikes, tmp_path / "a.png", tick=0.01, title="a sample", teach=(2, 4))
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "a.png")[..., :3]
+    assert picture.shape[0] > 400
+    assert picture.min() < 0.2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
