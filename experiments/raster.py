@@ -58,7 +58,7 @@ def raster(
         at, unit = values.nonzero(as_tuple=True)
         counts = values[at, unit]
         # dots shrink when there are many, but stay seen
-        size = min(12.0, max(0.8, 3000 / max(1, len(at))))
+        size = min(12.0, max(1.2, 4000 / max(1, len(at))))
         most = float(counts.abs().max()) if len(at) else 1.0
         for sign, rgb in ((1, (0.0, 0.0, 0.0)), (-1, (0.8, 0.1, 0.1))):
             chosen = counts.sign() == sign

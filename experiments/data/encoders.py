@@ -78,12 +78,14 @@ class Rate(Encoder, name="rate"):
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Encoder, name="latency"):
-    r"""One spike, the earlier the larger the value: the first passage of a charging RC circuit.
+    r"""One spike, the earlier the larger the value: the first passage of a charging circuit.
 
-    t = first + tau ln(x / (x - threshold)) in ticks, rounded; values below the threshold count as the smallest value
-    above it. ``linear``: t = first + tau (1 - max(x, threshold)). Spikes past the last tick do not happen. Equal to
-    ``snntorch.spikegen.latency`` (with ``bypass`` where a spike comes too late), but ``normalize`` uses the latest time
-    that any value can have, where snntorch takes the latest of its batch, so that a sample does not depend on others.
+    t = first + tau (1 - max(x, threshold)) in ticks, rounded; or, with ``linear=False``, that of an RC circuit,
+    t = first + tau ln(x / (x - threshold)), which puts nearly all values into the first few ticks. Values below the
+    threshold count as the smallest value above it. Spikes past the last tick do not happen. Equal to
+    ``snntorch.spikegen.latency`` with the same options (there ``linear``, ``normalize`` and ``clip`` are off by
+    default, and ``bypass`` allows late spikes), but ``normalize`` uses the latest time that any value can have, where
+    snntorch takes the latest of its batch, so that a sample does not depend on others.
     """
 
     takes = frozenset({"still"})
@@ -92,9 +94,9 @@ class Latency(Encoder, name="latency"):
     tau: float = 5.0
     """Ticks."""
     threshold: float = 0.01
-    linear: bool = False
-    normalize: bool = False
-    """Stretch times so that the latest spike comes in the last tick."""
+    linear: bool = True
+    normalize: bool = True
+    """Stretch times so that the latest spike comes in the last tick; tau then has no effect."""
     clip: bool = True
     """Values below the threshold stay silent."""
     first: int = 0

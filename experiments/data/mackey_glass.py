@@ -23,6 +23,7 @@ _TRANSIENT = 1000
 def mackey_glass(
     *, tau: int = 17, ticks: int = 200, washout: int = 50, stride: int = 10, ahead: int = 1, start: float = 1.2,
     train: int = 6000, validation: int = 1500, test: int = 1500, standardise: bool = True,
+    tick: float = 1e-3,
 ) -> Sequences:  # fmt: skip
     """Windows of one trajectory, sampled once in a unit of time; the target in every tick is the value that follows.
 
@@ -41,6 +42,7 @@ def mackey_glass(
         train: values in the training piece.
         validation: values in the next piece.
         test: values in the last piece.
+        tick: length of a tick, s: how fast the unit of time of the equation, which has none, is played to neurons.
         standardise: to mean 0 and deviation 1 of the training piece.
 
     Returns:
@@ -79,7 +81,7 @@ def mackey_glass(
         classes=1,
         input_shape=(1,),
         ticks=ticks,
-        tick=1.0,
+        tick=tick,
         teach=(washout, ticks),
         provenance={"origin": "synthetic", "tau": str(tau), "mean": repr(mean), "std": repr(std)},
     )

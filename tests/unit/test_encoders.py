@@ -54,14 +54,14 @@ def test_rate_of_moving_values_is_snntorchs(spikegen):
 @pytest.mark.parametrize(
     ("spec", "same"),
     [
-        ("latency(tau=3, clip=False)", {"tau": 3}),
-        ("latency(tau=3)", {"tau": 3, "clip": True}),
-        ("latency(tau=3, threshold=0.2)", {"tau": 3, "threshold": 0.2, "clip": True}),
-        ("latency(normalize=True)", {"normalize": True, "clip": True}),
-        ("latency(normalize=True, first=2)", {"normalize": True, "clip": True, "first_spike_time": 2}),
-        ("latency(tau=4, linear=True)", {"tau": 4, "linear": True, "clip": True}),
-        ("latency(linear=True, normalize=True)", {"linear": True, "normalize": True, "clip": True}),
-        ("latency(tau=2, first=3)", {"tau": 2, "first_spike_time": 3, "clip": True}),
+        ("latency(tau=3, clip=False, linear=False, normalize=False)", {"tau": 3}),
+        ("latency(tau=3, linear=False, normalize=False)", {"tau": 3, "clip": True}),
+        ("latency(tau=3, threshold=0.2, linear=False, normalize=False)", {"tau": 3, "threshold": 0.2, "clip": True}),
+        ("latency(linear=False)", {"normalize": True, "clip": True}),
+        ("latency(linear=False, first=2)", {"normalize": True, "clip": True, "first_spike_time": 2}),
+        ("latency(tau=4, normalize=False)", {"tau": 4, "linear": True, "clip": True}),
+        ("latency", {"linear": True, "normalize": True, "clip": True}),
+        ("latency(tau=2, first=3, linear=False, normalize=False)", {"tau": 2, "first_spike_time": 3, "clip": True}),
     ],
 )
 def test_latency_is_snntorchs(spikegen, spec, same, ticks):
@@ -93,7 +93,7 @@ def test_rate_spikes_are_bernoulli():
 
 def test_latency_is_one_spike_the_earlier_the_larger():
     x = torch.tensor([1.0, 0.6, 0.3, 0.1, 0.02, 0.001])
-    spikes = encode("latency(normalize=True)", x, ticks=50)
+    spikes = encode("latency(linear=False)", x, ticks=50)
     assert spikes.sum(0).tolist() == [1, 1, 1, 1, 1, 0]
     times = spikes.argmax(0)[:-1]
     assert (times.diff() >= 0).all()
@@ -101,14 +101,20 @@ def test_latency_is_one_spike_the_earlier_the_larger():
     assert times.tolist() == [round(tau * math.log(v / (v - 0.01))) for v in x[:-1].tolist()]
 
 
+def test_by_default_latency_is_linear_over_all_ticks():
+    assert encode("latency", torch.tensor([1.0, 0.75, 0.5, 0.02]), ticks=41).argmax(0).tolist() == [0, 10, 20, 39]
+
+
 def test_a_late_spike_does_not_happen():
-    assert encode("latency(tau=100)", torch.tensor([1.0, 0.02]), ticks=10).sum(0).tolist() == [1, 0]
+    assert encode("latency(tau=100, linear=False, normalize=False)", torch.tensor([1.0, 0.02]), ticks=10).sum(
+        0
+    ).tolist() == [1, 0]
 
 
 def test_one_sample_does_not_depend_on_the_others():
     x = torch.tensor([[0.9, 0.5], [0.4, 0.001]])
-    together = encode("latency(normalize=True)", x)
-    assert torch.equal(together[:, :1], encode("latency(normalize=True)", x[:1]))
+    together = encode("latency(linear=False)", x)
+    assert torch.equal(together[:, :1], encode("latency(linear=False)", x[:1]))
 
 
 def test_delta_marks_rises_and_falls():
