@@ -139,7 +139,8 @@ class Events:
                 raise NeurofaError(
                     f"got a negative or non-finite time in sample {sample}; expected seconds from 0; check the file"
                 )
-            at = (seconds / tick).floor().to(torch.int64)
+            # a time that stands on the border of two ticks begins the later one, however it was rounded
+            at = (seconds / tick + 1e-9).floor().to(torch.int64)
             kept = at < ticks
             found_rows.append(at[kept] * batch + sample)
             found_units.append(which.to(torch.int64)[kept])

@@ -1,11 +1,14 @@
 """Data sets: embedded, synthetic, and the standard files of MNIST, Fashion-MNIST and CIFAR, read in place.
 
-``build("data", "mnist(validation=5000)")`` gives a :class:`Dataset`. Files are looked for in the folder that the
-environment variable ``NEUROFA_DATA`` names, then in the user's cache folder, and are downloaded as a last resort.
+``build("data", "mnist(validation=5000)")`` gives a :class:`Dataset`, ``build("data", "encoded(data=digits)")`` the
+:class:`Sequences` of spiking networks. Files are looked for in the folder that the environment variable
+``NEUROFA_DATA`` names, then in the user's cache folder, and are downloaded as a last resort.
 """
 
 from experiments.data.augment import Augment
 from experiments.data.base import Dataset
+from experiments.data.encoders import Encoder
+from experiments.data.sequences import Sequences
 from experiments.data.split import Split, batches
 
-__all__ = ["Augment", "Dataset", "Split", "batches"]
+__all__ = ["Augment", "Dataset", "Encoder", "Sequences", "Split", "batches"]

@@ -56,12 +56,12 @@ def read(path: Path) -> bytes:
         raise NeurofaError(f"got {path} ({error.strerror}); expected a readable file; check its permissions") from None
 
 
-def download(urls: Sequence[str], known_hash: str, target: Path) -> Path:
+def download(urls: Sequence[str], known_hash: str | None, target: Path) -> Path:
     """Download a file, whole and verified or not at all; a progress bar goes to stderr.
 
     Args:
         urls: addresses of the same file, tried in order.
-        known_hash: ``"sha256:..."`` or ``"md5:..."``.
+        known_hash: ``"sha256:..."`` or ``"md5:..."``; ``None``: whatever comes, for the reader to check.
         target: where the file goes.
 
     Returns:

@@ -15,7 +15,7 @@ from torch import Tensor
 from experiments.data.augment import Augment
 from experiments.data.split import Split, batches
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import kind_of_parts
+from hwmodels.registry import build, kind_of_parts
 
 kind_of_parts("data", "experiments.data")
 
@@ -100,6 +100,21 @@ class Dataset:
         augment = self.augment if where == "train" and gen is not None else None
         split = self.splits()[where]
         return batches(split, batch_size, gen, augment=augment, flatten=flatten, device=self.compute)
+
+
+def static(data: object) -> Dataset:
+    """Build a data set that must be static, for recipes that change its inputs or labels.
+
+    Args:
+        data: a spec, or a data set that is built already.
+
+    Raises:
+        NeurofaError: the data are sequences.
+    """
+    found = build("data", data)
+    if not isinstance(found, Dataset):
+        raise NeurofaError(f"got data '{data}', which are sequences; expected a static data set; use digits or mnist")
+    return found
 
 
 def _moved(split: Split, home: torch.device, *, pin: bool) -> Split:

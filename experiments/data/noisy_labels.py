@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from experiments.data.base import Dataset
+from experiments.data.base import Dataset, static
 from experiments.data.split import Split
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import build, recipe
+from hwmodels.registry import recipe
 from hwmodels.spec import Spec
 
 
@@ -31,7 +31,7 @@ def noisy_labels(*, data: Spec | str = "digits", p: float = 0.5, everywhere: boo
     """
     if not 0 <= p <= 1:
         raise NeurofaError(f"got noisy_labels(p={p}); expected a probability, 0 to 1; change p")
-    clean: Dataset = build("data", data)
+    clean = static(data)
     if clean.regression:
         raise NeurofaError(f"got noisy_labels(data={data}), a regression; expected labels; use another data set")
     gen = torch.Generator().manual_seed(seed)

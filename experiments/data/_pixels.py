@@ -1,0 +1,88 @@
+"""Events of a camera: pixels and polarities as channels, pooled in blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.data import _files
+from experiments.data._recordings import Recordings
+from hwmodels.errors import NeurofaError
+
+OVERFLOW_ROW, OVERFLOW_TIME = 240, 2**13
+"""An event in that row, past any sensor, says that the clock ran over: later times lie that many microseconds later."""
+
+
+class Camera:
+    """Gathers the events of a square camera.
+
+    Args:
+        name: of the data set, for messages.
+        side: pixels of the sensor in a row.
+        pool: blocks of that many pixels squared become one channel of each polarity.
+        ticks: T.
+        tick: length of a tick, s.
+        binary: a channel that fires more than once in a tick counts once.
+
+    Raises:
+        NeurofaError: blocks that do not divide the sensor, no ticks or no time.
+    """
+
+    def __init__(self, name: str, side: int, *, pool: int, ticks: int, tick: float, binary: bool) -> None:
+        if pool < 1 or side % pool:
+            raise NeurofaError(f"got {name}(pool={pool}); expected a divisor of {side} pixels; use 1 or 2")
+        self.side, self.pool, self.pooled = side, pool, side // pool
+        self.made = Recordings(
+            name, ticks=ticks, tick=tick, input_shape=(2, self.pooled, self.pooled), binary=binary
+        )  # fmt: skip
+
+    def add(self, x: Any, y: Any, p: Any, seconds: Any, label: int, source: str) -> None:
+        """Add one recording.
+
+        Args:
+            x: (n,) columns.
+            y: (n,) rows.
+            p: (n,) polarities, 0 or 1.
+            seconds: (n,) times, s.
+            label: its class.
+            source: the file, for messages.
+
+        Raises:
+            NeurofaError: a pixel or polarity that the sensor does not have.
+        """
+        for what, values, end in (("columns", x, self.side), ("rows", y, self.side), ("polarities", p, 2)):
+            if len(values) and (values.min() < 0 or values.max() >= end):
+                raise NeurofaError(
+                    f"got {what} from {values.min()} to {values.max()} in {source}; expected 0 to {end - 1};"
+                    " it is damaged: fetch it again"
+                )
+        p, y, x = (np.asarray(values).astype(np.int64) for values in (p, y, x))
+        channel = (p * self.pooled + y // self.pool) * self.pooled + x // self.pool
+        self.made.add(seconds, channel, label, source)
+
+
+def read_words(path: Path) -> tuple[Any, Any, Any, Any]:
+    """Read a file of 40-bit events: x (8 bits), y (8), polarity (1), time (23, microseconds), big-endian.
+
+    Source: G. Orchard et al., Converting static image datasets to spiking neuromorphic datasets using saccades,
+    Front. Neurosci. 9 (2015) 437, and the reading code that came with the files (its clock overflow).
+
+    Returns:
+        (n,) columns, rows, polarities and times in seconds.
+
+    Raises:
+        NeurofaError: not a whole number of events.
+    """
+    blob = _files.read(path)
+    if not blob or len(blob) % 5:
+        raise NeurofaError(
+            f"got {path} with {len(blob)} bytes; expected a multiple of 5 (one event); it is damaged: fetch it again"
+        )
+    word = np.frombuffer(blob, np.uint8).reshape(-1, 5).astype(np.int64)
+    x, y, p = word[:, 0], word[:, 1], word[:, 2] >> 7
+    micros = (word[:, 2] & 127) << 16 | word[:, 3] << 8 | word[:, 4]
+    over = y == OVERFLOW_ROW
+    micros = micros + OVERFLOW_TIME * over.cumsum()
+    return x[~over], y[~over], p[~over], micros[~over] * 1e-6

@@ -1,0 +1,157 @@
+"""Any static data set as sequences: its values, back between 0 and 1, go through an encoder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from experiments.data.base import static
+from experiments.data.encoders import Encoder
+from experiments.data.sequences import DrawnSplit, Sequences
+from experiments.data.split import Split
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build, recipe
+from hwmodels.spec import Spec
+
+
+@recipe("data", "encoded", source="Eshraghian et al. 2023, arXiv 2109.12894: spike encodings")
+def encoded(
+    *,
+    data: Spec | str = "digits",
+    encoder: Encoder | Spec | str = "rate",
+    ticks: int = 25,
+    tick: float = 1e-3,
+    scan: bool = False,
+    seed: int = 0,
+) -> Sequences:
+    """A static data set, encoded as spikes over T ticks.
+
+    Standardised values are put back between 0 and 1 by the range that they have in the train split: the range of each
+    channel for images (grey levels 0 and 255 where both occur), one range for vectors; what lies outside in the other
+    splits is cut to 0..1. Training spikes are drawn anew in every epoch; those of validation and test are the same
+    every time and for every size of batch.
+
+    Args:
+        data: what is encoded.
+        encoder: how.
+        ticks: T.
+        tick: length of a tick, s.
+        scan: show an image column by column (its last axis is time, and is gone from the shape) instead of whole; the
+            width must divide the ticks.
+        seed: of the fixed draws.
+
+    Returns:
+        Sequences whose targets are the data set's labels, or its numbers, the same in every tick.
+
+    Raises:
+        NeurofaError: data that are sequences already, ticks that do not fit, an encoder that cannot take still images
+            (``delta``) or moving ones (``latency``).
+    """
+    whole = static(data)
+    code: Encoder = build("encoder", encoder)
+    shape = whole.input_shape
+    kind = "moving" if scan else "still"
+    if kind not in code.takes:
+        raise NeurofaError(
+            f"got encoder '{code.name}' with scan={scan}; expected {' or '.join(sorted(code.takes))} values;"
+            f" use scan={not scan}"
+        )
+    if ticks < 1:
+        raise NeurofaError(f"got encoded(ticks={ticks}); expected 1 or more; raise it")
+    if scan and ticks % shape[-1]:
+        raise NeurofaError(
+            f"got encoded(ticks={ticks}, scan=True) for {shape[-1]} columns; expected a multiple of {shape[-1]}; use"
+            f" ticks={max(1, round(ticks / shape[-1])) * shape[-1]}"
+        )
+    low, span = value_range(whole.train.x)
+    parts = {
+        where: EncodedSplit(
+            inputs=split, low=low, span=span, encoder=code, ticks=ticks, scan=scan, seed=seed, where=where
+        )
+        for where, split in whole.splits().items()
+    }
+    return Sequences(
+        name=f"encoded {whole.name}",
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        classes=whole.classes,
+        input_shape=parts["train"].input_shape,
+        ticks=ticks,
+        tick=tick,
+        provenance={**whole.provenance, "encoder": str(Spec(code.name, asdict(code))), "fixed_draws_seed": str(seed)},
+    )
+
+
+def value_range(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest value and the width of the range, of each channel of (N, C, H, W), else of all of (N, ...).
+
+    Returns:
+        Two tensors that broadcast against a batch; a constant channel has the width 1.
+    """
+    if x.ndim == 4:
+        low, high = x.amin((0, 2, 3)), x.amax((0, 2, 3))
+        low, high = low[None, :, None, None], high[None, :, None, None]
+    else:
+        low, high = (end.reshape((1,) * x.ndim) for end in x.aminmax())
+    span = high - low
+    return low, torch.where(span > 0, span, torch.ones_like(span))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedSplit(DrawnSplit):
+    """Still inputs that become spikes when they are cut; see :func:`encoded`."""
+
+    inputs: Split
+    low: Tensor
+    span: Tensor
+    encoder: Encoder
+    ticks: int
+    scan: bool
+    seed: int
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Of one sample in one tick: without the last axis when that is time."""
+        shape = tuple(self.inputs.x.shape[1:])
+        return shape[:-1] if self.scan else shape
+
+    @property
+    def labels(self) -> Tensor | None:
+        return None if self.regression else self.inputs.y
+
+    @property
+    def regression(self) -> bool:
+        return self.inputs.y.is_floating_point()
+
+    @property
+    def nbytes(self) -> int:
+        return self.inputs.nbytes
+
+    @property
+    def random(self) -> bool:
+        return self.encoder.random
+
+    @property
+    def home(self) -> torch.device:
+        return self.inputs.x.device
+
+    def draw(self, index: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+        index = index.to(self.home)
+        x = (self.inputs.x[index] - self.low).div_(self.span).clamp_(0, 1).to(gen.device)
+        y = self.inputs.y[index].to(gen.device)
+        if self.scan:
+            xs = x.movedim(-1, 0).repeat_interleave(self.ticks // x.shape[-1], 0)
+        else:
+            xs = x.expand(self.ticks, *x.shape)
+        return self.encoder.encode(xs, gen), y.expand(self.ticks, *y.shape) if self.regression else y
+
+    def to(self, device: torch.device) -> EncodedSplit:
+        inputs = Split(self.inputs.x.to(device), self.inputs.y.to(device))
+        return replace(self, inputs=inputs, low=self.low.to(device), span=self.span.to(device))

@@ -1,0 +1,210 @@
+"""What a data set of sequences is: three splits of samples that last T ticks, delivered time first.
+
+A batch is ``(xs, targets)``: ``xs`` is (T, B, ...) float32, or :class:`neurofa.events.Events` of (T, B, channels) where
+the data are events; ``targets`` are (B,) labels, or (T, B, o) numbers that hold for every tick.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from neurofa.events import Events
+from neurofa.randomness import fork_seed, generator
+
+_SHARE_OF_FREE_MEMORY = 0.5
+"""A set may take that share of a GPU's free memory; the rest is for the network and its activations."""
+
+
+class SequenceSplit(ABC):
+    """Samples of T ticks with their targets, stored compactly and unrolled batch by batch."""
+
+    ticks: int
+    """T."""
+    input_shape: tuple[int, ...]
+    """Of one sample in one tick."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> Tensor | None:
+        """(N,) int64 classes that are known beforehand; ``None``: numbers, or labels drawn with their samples."""
+
+    @property
+    def regression(self) -> bool:
+        """Whether the targets are numbers for every tick rather than labels."""
+        return False
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Memory of what is stored, bytes."""
+
+    @abstractmethod
+    def cut(self, index: Tensor, gen: torch.Generator | None) -> tuple[Tensor | Events, Tensor]:
+        """A batch of the named samples, where the split lies.
+
+        Args:
+            index: (B,) int64 on the CPU.
+            gen: a CPU generator for what is drawn anew; ``None``: the same draws every time, sample by sample, so
+                that they do not depend on how batches are cut.
+        """
+
+    @abstractmethod
+    def to(self, device: torch.device) -> SequenceSplit:
+        """The same samples stored on another device."""
+
+
+class DrawnSplit(SequenceSplit):
+    """Samples into which randomness enters when they are cut; their fixed draws come one generator a sample.
+
+    Training draws come from a generator on the device where the split lies, seeded by the given one: they are the same
+    in every run on that kind of device. Fixed draws are made on the CPU: they are the same on every device.
+    """
+
+    seed: int
+    """Of the fixed draws."""
+    where: str
+    """Name of the split, which parts its fixed draws from the others'."""
+
+    @property
+    def random(self) -> bool:
+        """Whether drawing needs randomness at all."""
+        return True
+
+    @property
+    @abstractmethod
+    def home(self) -> torch.device:
+        """Where the split lies."""
+
+    @abstractmethod
+    def draw(self, index: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch drawn on the generator's device."""
+
+    def cut(self, index: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        if not self.random:
+            return self.draw(index, torch.Generator(self.home))
+        if gen is None:
+            parts = [self.draw(one, generator(self.seed, self.where, str(int(one)))) for one in torch.split(index, 1)]
+            xs, targets = zip(*parts, strict=True)
+            # per-tick targets have their samples in the second place, labels in the first
+            return torch.cat(xs, 1).to(self.home), torch.cat(targets, int(targets[0].ndim > 1)).to(self.home)
+        own = gen if self.home.type == "cpu" else torch.Generator(self.home).manual_seed(fork_seed(gen))
+        return self.draw(index, own)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sequences:
+    """A data set of sequences cut into train, validation and test: the sibling of :class:`experiments.data.Dataset`.
+
+    Raises:
+        NeurofaError: splits of another length or shape, a label or a teaching period out of range, no time.
+    """
+
+    name: str
+    train: SequenceSplit
+    validation: SequenceSplit
+    test: SequenceSplit
+    classes: int
+    """Number of classes, or of regression targets ``o``."""
+    input_shape: tuple[int, ...]
+    """Shape of one sample in one tick; events have ``prod(input_shape)`` channels, counted in C order."""
+    ticks: int
+    """T."""
+    tick: float
+    """Length of a tick, s."""
+    provenance: Mapping[str, str]
+    """Where the data came from: file names with their sha256, seeds, source."""
+    teach: tuple[int, int] | None = None
+    """Ticks [begin, end) in which the target counts; ``None``: all."""
+    compute: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where batches are delivered."""
+
+    def __post_init__(self) -> None:
+        if self.ticks < 1 or not 0 < self.tick < math.inf:
+            raise NeurofaError(
+                f"got {self.ticks} ticks of {self.tick} s in data '{self.name}'; expected 1 or more, of a time above 0;"
+                " change ticks and tick"
+            )
+        if self.teach is not None and not 0 <= self.teach[0] < self.teach[1] <= self.ticks:
+            raise NeurofaError(
+                f"got data '{self.name}' taught in ticks {self.teach}; expected a part of [0, {self.ticks}); change it"
+            )
+        for where, split in self.splits().items():
+            if split.ticks != self.ticks or split.input_shape != self.input_shape:
+                raise NeurofaError(
+                    f"got {where} sequences of {split.ticks} ticks of {split.input_shape} in data '{self.name}'; "
+                    f"expected {self.ticks} of {self.input_shape}; cut them alike"
+                )
+            labels = split.labels
+            if labels is not None and len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= self.classes):
+                raise NeurofaError(
+                    f"got {where} labels from {int(labels.min())} to {int(labels.max())} in data '{self.name}'; "
+                    f"expected 0 to {self.classes - 1}; check the label file"
+                )
+
+    @property
+    def regression(self) -> bool:
+        """Whether the targets are numbers for every tick rather than labels."""
+        return self.train.regression
+
+    def splits(self) -> dict[str, SequenceSplit]:
+        """The three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def to(self, device: torch.device | str) -> Sequences:
+        """The same data with batches delivered on ``device``, and stored there when they fit.
+
+        Args:
+            device: such as ``"cuda"``; a set that would take more than half of a GPU's free memory stays on the host.
+        """
+        device = torch.device(device)
+        home = device
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if sum(split.nbytes for split in self.splits().values()) > _SHARE_OF_FREE_MEMORY * free:
+                home = torch.device("cpu")
+        moved = {name: split.to(home) for name, split in self.splits().items()}
+        return replace(self, train=moved["train"], validation=moved["validation"], test=moved["test"], compute=device)
+
+    def batches(
+        self, where: str, batch_size: int, gen: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor | Events, Tensor]]:
+        """Cut a split into batches, each sample once.
+
+        Args:
+            where: name of the split.
+            batch_size: samples in a batch; the last one may be smaller.
+            gen: a CPU generator that draws the order (the same on every device) and the spikes that are drawn anew;
+                ``None``: the stored order and fixed draws.
+
+        Returns:
+            An iterator over ``(xs, targets)``, see the module.
+
+        Raises:
+            NeurofaError: no such split, or a batch size below 1.
+        """
+        if where not in self.splits():
+            raise NeurofaError(f"got split '{where}'; expected {', '.join(self.splits())}; name one of them")
+        if batch_size < 1:
+            raise NeurofaError(f"got batch size {batch_size}; expected 1 or more; raise it")
+        return self._cut(self.splits()[where], batch_size, gen)
+
+    def _cut(
+        self, split: SequenceSplit, batch_size: int, gen: torch.Generator | None
+    ) -> Iterator[tuple[Tensor | Events, Tensor]]:
+        order = torch.arange(len(split)) if gen is None else torch.randperm(len(split), generator=gen)
+        for index in torch.split(order, batch_size):
+            if not len(index):  # an empty split is one empty piece
+                return
+            xs, targets = split.cut(index, gen)
+            yield xs.to(self.compute), targets.to(self.compute, non_blocking=True)
