@@ -18,6 +18,7 @@ Source: Bellec et al. 2020, Nature Communications 11, 3625, eqs. for LIF and ALI
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -161,13 +162,19 @@ def shared_trace(dynamics: Dynamics, x: Tensor, batch: int, before: Tensor | Non
 
 def powers(dynamics: Dynamics, ticks: int) -> tuple[Tensor, Tensor]:
     """Constant dynamics over K ticks: (d, K) float64 of M^(K-1-s) g in column s, and (d, d) of M^K."""
-    move = torch.tensor(dynamics.move, dtype=torch.float64)
-    step = torch.tensor([g if isinstance(g, float) else 0.0 for g in dynamics.enter], dtype=torch.float64)
+    move = tuple(tuple(c for c in row if isinstance(c, float)) for row in dynamics.move)
+    # what is not remembered may change from tick to tick
+    return _powers(move, tuple(g if isinstance(g, float) else 0.0 for g in dynamics.enter), ticks)
+
+
+@functools.lru_cache(maxsize=64)
+def _powers(move: tuple[tuple[float, ...], ...], enter: tuple[float, ...], ticks: int) -> tuple[Tensor, Tensor]:
+    m, step = torch.tensor(move, dtype=torch.float64), torch.tensor(enter, dtype=torch.float64)
     columns = []
     power = torch.eye(len(step), dtype=torch.float64)
     for _ in range(ticks):
         columns.append(power @ step)
-        power = move @ power
+        power = m @ power
     return torch.stack(columns[::-1], 1), power
 
 

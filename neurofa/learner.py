@@ -160,7 +160,7 @@ class Learner:
         xs: Tensor | Events,
         targets: Tensor,
         *,
-        chunk: int = 32,
+        chunk: int = 64,
         update: str = "end",
         teach: tuple[int, int] | None = None,
         binary: bool = False,

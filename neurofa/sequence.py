@@ -156,7 +156,7 @@ def check_memory(after: Mapping[str, State], begin: int, ticks: int) -> None:
 
 @torch.no_grad()
 def respond(
-    network: Network, xs: Tensor | Events, *, chunk: int = 32, gen: torch.Generator | None = None
+    network: Network, xs: Tensor | Events, *, chunk: int = 64, gen: torch.Generator | None = None
 ) -> Iterator[tuple[int, int, Tick]]:
     """What a network makes of sequences, chunk by chunk: first tick, K, and the tick of K B rows.
 

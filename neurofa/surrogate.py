@@ -75,7 +75,9 @@ class ATan(Surrogate, name="atan"):
         self.alpha = alpha
 
     def derivative(self, v: Tensor) -> Tensor:
-        return v.mul(math.pi / 2 * self.alpha).square_().add_(1).reciprocal_().mul_(self.alpha / 2)
+        height = self.alpha / 2
+        # one pass for 1 / height + (pi v)^2 height, one for its inverse
+        return torch.addcmul(v.new_tensor(1 / height), v, v, value=math.pi**2 * height).reciprocal_()
 
 
 class FastSigmoid(Surrogate, name="fast_sigmoid"):

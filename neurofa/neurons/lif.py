@@ -97,4 +97,5 @@ class LIF(Firing, name="lif"):
             torch.gt(u, self.threshold, out=out)
             mem = u
             before = z = out
-        return outs, {"v": currents - self.threshold}, {"mem": mem.clone()}
+        after = {"mem": mem.clone()}
+        return outs, {"v": currents.sub_(self.threshold)}, after
