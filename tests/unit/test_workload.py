@@ -261,8 +261,11 @@ def test_equal_to_the_neurobench_harness() -> None:
         plain.weight.data.copy_(layer.stored()["weight"])
         plain.bias.data.copy_(layer.stored()["bias"])
     hidden, out = (snn.Leaky(beta=0.9, init_hidden=True, output=last) for last in (False, True))
+    # snnTorch keeps decay, threshold and the like as buffers; states join them when it runs
+    constants = sum(b.numel() * b.element_size() for b in itertools.chain(hidden.buffers(), out.buffers()))
     theirs = models.SNNTorchModel(nn.Sequential(first, hidden, last, out))
-    data = [(xs[:, i : i + 2].transpose(0, 1), torch.zeros(2)) for i in (0, 2)]
+    samples = torch.utils.data.TensorDataset(xs.transpose(0, 1), torch.zeros(4))
+    data = torch.utils.data.DataLoader(samples, batch_size=2)
     metrics = [
         [static.ConnectionSparsity, static.Footprint],
         [workload.ActivationSparsity, workload.SynapticOperations, workload.MembraneUpdates],
@@ -279,5 +282,4 @@ def test_equal_to_the_neurobench_harness() -> None:
     assert found.activation_sparsity == pytest.approx(wanted["ActivationSparsity"])
     assert found.membrane_updates == wanted["MembraneUpdates"]
     assert connection_sparsity(network) == pytest.approx(wanted["ConnectionSparsity"], abs=1e-4)
-    constants = sum(b.numel() * b.element_size() for b in itertools.chain(hidden.buffers(), out.buffers()))
     assert footprint_bytes(network) == wanted["Footprint"] - constants
