@@ -37,6 +37,7 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
         NeurofaError: an unknown or impossible part.
     """
     from experiments.chips import profile_of
+    from experiments.data import still
     from experiments.parts import load_all_kinds
     from experiments.trainer import load_data
     from hwmodels.errors import NeurofaError
@@ -54,7 +55,7 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
         raise NeurofaError(f"got --after {max(after)}; expected seconds; give a number")
     load_all_kinds()
     chip = None if profile is None else profile_of(profile)
-    dataset = load_data(spec.data)
+    dataset = still(load_data(spec.data), "a budget")
     shape = {"input_shape": dataset.input_shape, "outputs": dataset.classes}
     made: Network = (
         load_network(model)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.files import write_bytes
+from experiments.figures import new_figure, save
 from experiments.tables import percent
 
 if TYPE_CHECKING:
@@ -28,11 +27,7 @@ def accuracy_chart(
         control: method whose mean is drawn through.
         targets: accuracy by method, percent, drawn as a diamond.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 1.3 + 0.36 * len(lines)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.5, 1.3 + 0.36 * len(lines))
     axes = figure.subplots()
     for at, line in enumerate(reversed(lines)):
         colour = "0.45" if line["method"] == control else "tab:blue"
@@ -60,9 +55,7 @@ def accuracy_chart(
     axes.set_title(title, loc="left", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)
 
 
 def logarithmic(axes: Axes, places: Sequence[float]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.charts import logarithmic
-from experiments.files import write_bytes
+from experiments.figures import new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +45,7 @@ def curves_chart(
         second: label of an axis above, and its value where the axis below has 1.
         y_label: of what stands in the place of test accuracy.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.5, 4.4)
     axes = figure.subplots()
     if log:
         logarithmic(axes, [line["x"] for line in lines if line["x"] is not None])
@@ -84,9 +79,7 @@ def curves_chart(
     axes.spines["right"].set_visible(False)
     axes.spines["top"].set_visible(second is not None)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)
 
 
 def _curve(axes: Axes, series: str, points: Sequence[Mapping[str, Any]], colour: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.device_report import Panel
-from experiments.files import write_bytes
+from experiments.figures import new_figure, quiet, save
 
 
 def device_chart(path: Path, panels: Sequence[Panel], *, title: str) -> None:
@@ -18,13 +17,9 @@ def device_chart(path: Path, panels: Sequence[Panel], *, title: str) -> None:
         panels: at least one.
         title: above the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 0.5 + 3.1 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * columns, 0.5 + 3.1 * rows)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(panels) :]:
@@ -47,8 +42,5 @@ def device_chart(path: Path, panels: Sequence[Panel], *, title: str) -> None:
         axes.set_xlabel(panel.x_label, fontsize=8)
         axes.set_ylabel(panel.y_label, fontsize=8)
         axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+        quiet(axes)
+    save(figure, path)

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experiments.data import Dataset
+from experiments.data import Dataset, Sequences
 from hwmodels.errors import NeurofaError
 from neurofa.loss import Loss
 from neurofa.network import Network
 from neurofa.randomness import generator
+from neurofa.stream import judge
 
 BATCH = 500
 """Samples in a batch of an evaluation; without gradients a batch needs little memory."""
+SEQUENCES = 100
+"""The same for sequences, of which a batch holds all ticks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,9 @@ class Tally:
 
 
 @torch.no_grad()
-def evaluate(network: Network, dataset: Dataset, where: str, loss: Loss, *, seed: int = 0) -> Score:
+def evaluate(
+    network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = 64
+) -> Score:
     """Evaluate a network; its training mode and the run's generators are left as they are.
 
     Args:
@@ -74,6 +79,7 @@ def evaluate(network: Network, dataset: Dataset, where: str, loss: Loss, *, seed
         where: ``train``, ``validation`` or ``test``.
         loss: to be averaged.
         seed: of the read noise of the network's device.
+        chunk: ticks of a sequence that are worked on at once.
 
     Raises:
         NeurofaError: the loss is not finite.
@@ -83,9 +89,14 @@ def evaluate(network: Network, dataset: Dataset, where: str, loss: Loss, *, seed
     training = network.training
     network.eval()
     try:
-        for x, target in dataset.batches(where, BATCH):
-            y = network(x, gen)
-            tally.add(loss.outcome(y, target).value, y, target)
+        if isinstance(dataset, Sequences):
+            for xs, target in dataset.batches(where, SEQUENCES):
+                value, y = judge(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
+                tally.add(value, y, target)
+        else:
+            for x, target in dataset.batches(where, BATCH):
+                y = network(x, gen)
+                tally.add(loss.outcome(y, target).value, y, target)
     finally:
         network.train(training)
     score = tally.score()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.files import write_bytes
+from experiments.figures import new_figure, save
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 Points = Sequence[tuple[float, float]]
 
@@ -30,11 +29,7 @@ def flop_chart(
         lying: ratios to draw as level lines, by label.
         marked: label and points (size, ratio) of somebody else.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 4.2)
     left, right = figure.subplots(1, 2)
     for index, (method, points) in enumerate(lines.items()):
         left.plot(*zip(*points, strict=True), "o-", color=f"C{index}", markersize=4, label=method)
@@ -62,7 +57,7 @@ def flop_chart(
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
-    _write(path, figure)
+    save(figure, path)
 
 
 def time_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -73,11 +68,7 @@ def time_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) ->
         lines: with ``method``, ``size`` (of the network), ``flop/bp``, ``wall/bp`` and ``cpu/bp``.
         title: above the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 1.6 + 0.3 * len(lines)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.5, 1.6 + 0.3 * len(lines))
     axes = figure.subplots()
     at = list(range(len(lines)))[::-1]
     for key, marker, colour, label in (
@@ -92,10 +83,4 @@ def time_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) ->
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", fontsize=10)
-    _write(path, figure)
-
-
-def _write(path: Path, figure: Figure) -> None:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)

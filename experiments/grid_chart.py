@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.files import write_bytes
+from experiments.figures import new_figure, save
 
 
 def grid_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -19,14 +18,10 @@ def grid_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) ->
             ``test_accuracies`` (shares).
         title: above the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     groups = list(dict.fromkeys(line["group"] for line in lines))
     methods = list(dict.fromkeys(line["variant"] for line in lines))
     colours = {m: "0.45" if m == "readout_only" else f"C{k}" for k, m in enumerate(methods)}
-    figure = Figure(figsize=(7.5, 1.4 + 0.2 * len(groups) * (1 + len(methods) / 2)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.5, 1.4 + 0.2 * len(groups) * (1 + len(methods) / 2))
     axes = figure.subplots()
     step = 0.8 / len(methods)
     for line in lines:
@@ -47,6 +42,4 @@ def grid_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) ->
     axes.set_title(title, loc="left", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)

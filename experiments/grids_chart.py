@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.charts import logarithmic
-from experiments.files import write_bytes
+from experiments.figures import new_figure, quiet, save
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -71,13 +70,9 @@ def panels_chart(path: Path, panels: Sequence[Curves | Grid], *, title: str) -> 
         panels: from left to right.
         title: above them.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(6.5, 4.2 * columns), 3.6 * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(max(6.5, 4.2 * columns), 3.6 * rows + 0.6)
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     legend = _Legend()
     for axes, panel in zip(places, panels, strict=False):
@@ -96,9 +91,7 @@ def panels_chart(path: Path, panels: Sequence[Curves | Grid], *, title: str) -> 
             list(legend.handles.values()), list(legend.handles), loc="outside lower center", fontsize=8, frameon=False,
             ncols=min(3 if columns == 1 else 4, len(legend.handles)),
         )  # fmt: skip
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)
 
 
 def _curves(axes: Axes, panel: Curves, legend: _Legend) -> None:
@@ -110,8 +103,7 @@ def _curves(axes: Axes, panel: Curves, legend: _Legend) -> None:
         colour = legend.colours.setdefault(curve.label, COLOURS[len(legend.colours) % len(COLOURS)])
         drawn = axes.plot(curve.x, curve.y, curve.style, color=colour, markersize=4, linewidth=1.5)
         legend.handles.setdefault(curve.label, drawn[0])
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)
 
 
 def _grid(figure: Figure, axes: Axes, panel: Grid) -> None:

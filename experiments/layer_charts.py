@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.files import write_bytes
+from experiments.figures import new_figure, quiet, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 Dots = Mapping[str, Mapping[str, Sequence[float]]]
@@ -53,7 +51,7 @@ def dots_chart(path: Path, panels: Mapping[str, Dots], *, title: str, y_label: s
         title: above the picture.
         y_label: of the values.
     """
-    figure = _figure((1.5 + 4.2 * len(panels), 3.8))
+    figure = new_figure(1.5 + 4.2 * len(panels), 3.8)
     names = list(dict.fromkeys(series for dots in panels.values() for series in dots))
     for axes, (name, dots) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         layers = list(dict.fromkeys(layer for found in dots.values() for layer in found))
@@ -68,11 +66,11 @@ def dots_chart(path: Path, panels: Mapping[str, Dots], *, title: str, y_label: s
         axes.set_xticks(range(len(layers)), layers)
         axes.set_title(name, loc="left", fontsize=9)
         axes.set_ylabel(y_label)
-        _tidy(axes)
+        quiet(axes)
     handles = [_key(f"C{place}", name) for place, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 4), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def courses_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: int = 2) -> None:
@@ -87,7 +85,7 @@ def courses_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: i
     colours = _colours(list(dict.fromkeys(course.label for panel in panels for course in panel.courses)))
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = _figure((1.0 + 4.4 * columns, 0.6 + 2.9 * rows))
+    figure = new_figure(1.0 + 4.4 * columns, 0.6 + 2.9 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         for course in panel.courses:
@@ -101,13 +99,13 @@ def courses_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: i
         axes.set_xlabel("training step")
         axes.set_ylabel(panel.y_label)
         axes.set_title(panel.title, loc="left", fontsize=9)
-        _tidy(axes)
+        quiet(axes)
         if panel.courses or panel.levels:
             axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
     figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _colours(labels: Sequence[str]) -> dict[str, str]:
@@ -139,27 +137,7 @@ def _course(axes: Axes, course: Course, colour: str, *, log: bool) -> None:
         axes.plot([course.at], [0], "^", color=colour, markersize=7, clip_on=False, transform=foot)
 
 
-def _figure(size: tuple[float, float]) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _key(colour: str, label: str) -> Line2D:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker="o", linewidth=2, markersize=4, label=label)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.files import write_bytes
+from experiments.figures import new_figure, quiet, save
 
 Style = Literal["-", "--", ":", "o", "D"]
 
@@ -48,13 +47,9 @@ def lines_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: int
         title: above the picture.
         columns: panels in a row.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.7 * columns + 0.6, 2.8 * rows + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.7 * columns + 0.6, 2.8 * rows + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     keys: dict[str, Any] = {}
     for axes, panel in zip(grid, panels, strict=False):
@@ -74,8 +69,7 @@ def lines_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: int
         axes.set_xlabel(panel.x_label, fontsize=9)
         axes.set_ylabel(panel.y_label, fontsize=9)
         axes.tick_params(which="both", labelsize=8)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        quiet(axes)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
@@ -83,6 +77,4 @@ def lines_chart(path: Path, panels: Sequence[Panel], *, title: str, columns: int
         handles=list(keys.values()), labels=list(keys), loc="outside lower center", ncols=min(3, len(keys)),
         fontsize=8, frameon=False,
     )  # fmt: skip
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)

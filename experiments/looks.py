@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.data import Dataset
+from experiments.data import Dataset, Sequences, still
 from experiments.result import Row
 from experiments.spec import LOGS
+from hwmodels.errors import NeurofaError
 from neurofa.learner import Learner
 
 SAMPLES = 256
@@ -47,12 +48,20 @@ class Observer:
         seed: of noise in the measurement.
     """
 
-    def __init__(self, log: str, learner: Learner, dataset: Dataset, seed: int) -> None:
-        self.wanted, self.learner, self.dataset, self.seed = LOGS[log], learner, dataset, seed
+    def __init__(self, log: str, learner: Learner, dataset: Dataset | Sequences, seed: int) -> None:
+        self.wanted, self.learner, self.seed = LOGS[log], learner, seed
+        self.data = still(dataset, f"log={log}") if self.wanted else None
         self.seconds = 0.0
         self._inside: list[dict[str, Any]] = []
         self._steps = itertools.dropwhile(lambda step: step < learner.steps, look_steps())
         self._next = next(self._steps)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data without time that are looked at."""
+        if self.data is None:
+            raise NeurofaError("got a look at a run without a log; expected log=all or a part of it; set log")
+        return self.data
 
     def before(self) -> None:
         """Look if a look is due before the next step; probes are fitted before the first step only."""

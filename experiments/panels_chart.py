@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments.files import write_bytes
+from experiments.figures import new_figure, quiet, save
 from experiments.tables import mean, spread
 
 if TYPE_CHECKING:
@@ -77,14 +76,11 @@ def panels_chart(
             for a linear stretch around 0; or ``none``.
         share_y: whether the panels also share the axis of the values.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(1.0 + 4.2 * columns, 1.2 + 2.7 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.0 + 4.2 * columns, 1.2 + 2.7 * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False)
     entries: dict[str, Artist] = {}
     for axes, panel in zip(grid.flat, panels, strict=False):
@@ -102,8 +98,7 @@ def panels_chart(
         for level, label in panel.levels:
             entries.setdefault(label, axes.axhline(level, color="0.3", linestyle=":", linewidth=1.2))
         axes.set_title(panel.title, loc="left", fontsize=10)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        quiet(axes)
         if log == "none" and all(float(x).is_integer() for curve in panel.curves for x in curve.x):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if log == "below":
@@ -130,6 +125,4 @@ def panels_chart(
         list(entries.values()), list(entries), loc="outside lower center", ncols=min(5, max(1, len(entries))),
         fontsize=8, frameon=False,
     )  # fmt: skip
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)

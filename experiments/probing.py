@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from experiments.data import Dataset
+from experiments.data import Dataset, still
 from experiments.evidence import Probe
 from experiments.folder import RunFolder
 from experiments.separability import parts, probe_errors, score
@@ -30,7 +30,7 @@ def probe_run(folder: RunFolder) -> dict[str, Probe]:
         NeurofaError: the data is missing.
     """
     spec = folder.spec()
-    data = load_data(spec.data)
+    data = still(load_data(spec.data), "probes")
     start: Network = build(
         "network", spec.network, input_shape=data.input_shape, outputs=data.classes, seed=spec.seed,
         device=spec.device, periphery=spec.periphery,

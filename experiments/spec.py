@@ -14,7 +14,7 @@ from hwmodels.spec import Spec, parse
 PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedule", "loss")
 """Fields of a run that are specs of registered parts; each is named as its kind."""
 
-LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None}
+LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None, "chunk": 64, "update": "end"}
 """Fields that came later, with what earlier runs had: they count for the key only when they differ from it."""
 
 LOGS: dict[str, tuple[str, ...]] = {
@@ -23,7 +23,12 @@ LOGS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What the words of ``log`` measure."""
 
-CHOICES = {"select": ("last", "best"), "log": tuple(LOGS), "compute": ("cpu", "cuda", "auto")}
+CHOICES = {
+    "select": ("last", "best"),
+    "update": ("end", "chunk", "tick"),
+    "log": tuple(LOGS),
+    "compute": ("cpu", "cuda", "auto"),
+}
 """Fields of a run that are one of a few words."""
 
 
@@ -72,6 +77,10 @@ class RunSpec:
     """Epoch that is reported: the ``last``, or the ``best`` by validation (never by test)."""
     feedback_seed: int | None = None
     """Of the feedback alone, so that runs of several seeds can share it; None: the seed."""
+    chunk: int = 64
+    """Ticks of a sequence that are worked on at once: memory depends on it, not on the number of ticks."""
+    update: str = "end"
+    """When a sequence changes weights: at its ``end``, after every ``chunk``, or after every ``tick``."""
     log: str = "none"
     """What is measured beside loss and accuracy: ``none``, ``alignment``, ``jacobian``, ``features``, ``ends`` (the
     last two, which are measured at the ends of epochs), or ``all`` of it.
@@ -88,7 +97,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         for name in PARTS:
             object.__setattr__(self, name, canonical(getattr(self, name)))
-        for name in ("epochs", "batch_size", "accumulate"):
+        for name in ("epochs", "batch_size", "accumulate", "chunk"):
             if getattr(self, name) < 1:
                 raise NeurofaError(f"got {name}={getattr(self, name)}; expected at least 1; raise {name}")
         if self.clip is not None and not self.clip > 0:

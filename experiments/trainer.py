@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from experiments.data import Dataset
+from experiments.data import Dataset, Sequences
 from experiments.evaluate import Tally, evaluate
 from experiments.files import writing
 from experiments.folder import RunFolder
@@ -23,9 +23,12 @@ from experiments.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
-from neurofa.learner import Learner
+from neurofa.events import Events
+from neurofa.learner import Learner, StepResult
 from neurofa.ledger import ledger
+from neurofa.network import Network
 from neurofa.randomness import generator
+from neurofa.temporal import Temporal
 
 DESCENTS = 20
 """Batches that are looked at for whether a step descends."""
@@ -34,9 +37,9 @@ GLANCE = 20
 
 
 @functools.lru_cache(maxsize=1)
-def load_data(text: str) -> Dataset:
+def load_data(text: str) -> Dataset | Sequences:
     """A data set by its spec; the last one is kept, since the runs of a sweep share it."""
-    dataset: Dataset = build("data", text)
+    dataset: Dataset | Sequences = build("data", text)
     return dataset
 
 
@@ -90,6 +93,7 @@ class Trainer:
                 f"got accumulate={spec.accumulate} for {batches} batches an epoch; expected at most that many; lower"
                 " accumulate or the batch size"
             )
+        _match(self.network, self.dataset)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.learner = Learner(
             self.network, spec.rule, optimizer=self.optimizer, loss=spec.loss, seed=spec.seed,
@@ -127,16 +131,17 @@ class Trainer:
             # the middle of the step, so that a rise from 0 and a fall to 0 both move the weights
             self._set_rate(epoch - 1 + (step - 0.5) / steps)
             self.observer.before()
-            result = learner.step(x, target)
+            result = self._step(x, target)
             tally.add(result.loss, result.y, target)
             if step % GLANCE == 0 or step == steps:
-                learner.check_finite(result.loss, x)
+                if isinstance(x, Tensor) and isinstance(data, Dataset):
+                    learner.check_finite(result.loss, x)
                 progress.step(tally.samples - shown, tally.score())
                 shown = tally.samples
             check()
         seconds = time.perf_counter() - began - self.observer.seconds
         score = tally.score()
-        validation = evaluate(self.network, data, "validation", learner.loss, seed=spec.seed)
+        validation = evaluate(self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk)
         row: Row = {
             "epoch": epoch, "train_loss": score.loss, "train_accuracy": score.accuracy,
             "validation_loss": validation.loss, "validation_accuracy": validation.accuracy,
@@ -145,6 +150,13 @@ class Trainer:
         if counts := ledger(self.network):
             row["pulses"] = {name: count._asdict() for name, count in counts.items()}
         return row | self.observer.close()
+
+    def _step(self, x: Tensor | Events, target: Tensor) -> StepResult:
+        """Learn from a batch, or from a batch of sequences."""
+        if isinstance(x, Tensor) and isinstance(self.dataset, Dataset):
+            return self.learner.step(x, target)
+        spec, teach = self.spec, getattr(self.dataset, "teach", None)
+        return self.learner.stream(x, target, chunk=spec.chunk, update=spec.update, teach=teach)
 
     def _set_rate(self, t: float) -> None:
         multiplier = self.schedule(t, self.spec.epochs)
@@ -168,11 +180,22 @@ class Trainer:
         """Evaluate the reported epoch's network on the test split."""
         if self._best_state is not None:
             self.network.load_state_dict(self._best_state)
-        score = evaluate(self.network, self.dataset, "test", self.learner.loss, seed=self.spec.seed)
+        score = evaluate(
+            self.network, self.dataset, "test", self.learner.loss, seed=self.spec.seed, chunk=self.spec.chunk
+        )
         return Result(
             spec=self.spec, test_accuracy=score.accuracy, test_loss=score.loss, epoch=self.best or len(self.rows),
             rows=tuple(self.rows), samples=len(self.dataset.train),
         )  # fmt: skip
+
+
+def _match(network: Network, dataset: Dataset | Sequences) -> None:
+    """Refuse a network with a memory for data without time."""
+    if isinstance(dataset, Dataset) and any(isinstance(layer, Temporal) for _, layer in network.items()):
+        raise NeurofaError(
+            f"got a spiking network for data '{dataset.name}', which have no time; expected sequences; encode them, as"
+            f" in --data 'encoded(data={dataset.name})'"
+        )
 
 
 def _copy(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,11 +14,12 @@ from hwmodels.errors import NeurofaError
 from neurofa.credit import assign
 from neurofa.events import Events, as_ticks
 from neurofa.layer import LocalView
+from neurofa.loss import Loss
 from neurofa.network import Network, Tick
 from neurofa.neurons.leaky import LeakyIntegrator
 from neurofa.passes import prepare
 from neurofa.rule import Rule, Teaching
-from neurofa.sequence import check, check_memory, parts, rest, sweep
+from neurofa.sequence import check, check_memory, parts, respond, rest, sweep
 from neurofa.temporal import Temporal
 
 if TYPE_CHECKING:
@@ -65,17 +67,12 @@ def learn(
     from neurofa.learner import StepResult
 
     network, rule = learner.network, learner.rule
-    samples = targets.shape[1] if targets.dim() == 3 else len(targets)
-    check(network, xs, samples, binary=binary)
     if chunk < 1 or update not in UPDATES:
         raise NeurofaError(
             f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
         )
-    ticks, batch = xs.shape[:2]
-    begin, end = (0, ticks) if teach is None else teach
-    if not 0 <= begin < end <= ticks:
-        raise NeurofaError(f"got teach=({begin}, {end}) for {ticks} ticks; expected a part of them; change teach")
-    lesson = Lesson(targets, begin, end, batch)
+    lesson = _lesson(network, xs, targets, teach, binary=binary)
+    ticks = xs.shape[0]
     if rule.through_time:
         from neurofa.bptt import learn_through_time
 
@@ -86,8 +83,64 @@ def learn(
         gathering = update == "end" and size < ticks
         with learner.deposit.gathering() if gathering else nullcontext():
             loss, y = _chunks(learner, xs, lesson, size, finish=not gathering)
+    if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+        raise NeurofaError(
+            f"got a loss of {float(loss)} at step {learner.steps}; expected a finite one; lower the learning rate"
+            " or the feedback gain"
+        )
     learner.steps += 1
     return StepResult(loss, y)
+
+
+@torch.no_grad()
+def judge(
+    network: Network,
+    loss: Loss,
+    xs: Tensor | Events,
+    targets: Tensor,
+    *,
+    teach: tuple[int, int] | None = None,
+    chunk: int = 64,
+    gen: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What a network makes of sequences, and what a loss says of it; nothing is learnt.
+
+    Args:
+        network: in the mode that is asked about.
+        loss: of one tick's outputs.
+        xs: (T, B, *input_shape) or events.
+        targets: as for :meth:`~neurofa.learner.Learner.stream`.
+        teach: ticks that count; None: all.
+        chunk: K.
+        gen: source of noise.
+
+    Returns:
+        Mean loss over samples and taught ticks, 0-dim, and the mean output at these ticks, (B, o).
+    """
+    lesson = _lesson(network, xs, targets, teach, binary=False)
+    some = next(network.parameters())
+    value, total = some.new_zeros(()), some.new_zeros(lesson.batch, network.outputs)
+    for first, ticks, tick in respond(network, xs, chunk=chunk, gen=gen):
+        taught = lesson.at(first, ticks)
+        if taught is None:
+            continue
+        rows, target = taught
+        share = (rows.stop - rows.start) // lesson.batch * lesson.share
+        value += loss.outcome(tick.y[rows], target[rows]).value * share
+        total += as_ticks(tick.y[rows], lesson.batch).sum(0).mul_(lesson.share)
+    return value, total
+
+
+def _lesson(
+    network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool
+) -> Lesson:
+    samples = targets.shape[1] if targets.dim() == 3 else len(targets)
+    check(network, xs, samples, binary=binary)
+    ticks, batch = xs.shape[:2]
+    begin, end = (0, ticks) if teach is None else teach
+    if not 0 <= begin < end <= ticks:
+        raise NeurofaError(f"got teach=({begin}, {end}) for {ticks} ticks; expected a part of them; change teach")
+    return Lesson(targets, begin, end, batch)
 
 
 def _check_rule(rule: Rule) -> None:

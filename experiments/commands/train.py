@@ -37,6 +37,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,
     feedback_seed: Annotated[int | None, typer.Option(help="Seed of the feedback alone. Default: the seed.")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Ticks of a sequence at once (memory). Default: 64.")] = None,
+    update: Annotated[
+        str | None, typer.Option(help="When a sequence changes weights: end (default), chunk or tick.")
+    ] = None,
     log: Annotated[
         str | None, typer.Option(help="Measured beside: none (default), alignment, features or all.")
     ] = None,
@@ -66,6 +70,8 @@ def train(
       neurofa train --device "fixed(bits=4, rounding=stochastic)"
 
       neurofa train --rule "dfa(error=ternary)" --schedule "cosine(warmup=1)"
+
+      neurofa train --data encoded --network snn --rule eprop
 
       neurofa train --profile loihi1
 
@@ -102,7 +108,8 @@ def train(
         "data": data, "network": network, "rule": rule, "device": device, "periphery": periphery, "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer, "schedule": schedule, "loss": loss, "accumulate": accumulate, "clip": clip,
-        "fused": fused, "seed": seed, "feedback_seed": feedback_seed, "select": select, "log": log, "compute": compute,
+        "fused": fused, "seed": seed, "feedback_seed": feedback_seed, "chunk": chunk, "update": update,
+        "select": select, "log": log, "compute": compute,
     }  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     _train(

@@ -8,7 +8,7 @@
 from experiments.data.augment import Augment
 from experiments.data.base import Dataset
 from experiments.data.encoders import Encoder
-from experiments.data.sequences import Sequences
+from experiments.data.sequences import Sequences, still
 from experiments.data.split import Split, batches
 
-__all__ = ["Augment", "Dataset", "Encoder", "Sequences", "Split", "batches"]
+__all__ = ["Augment", "Dataset", "Encoder", "Sequences", "Split", "batches", "still"]

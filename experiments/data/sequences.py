@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from experiments.data.base import Dataset
 from hwmodels.errors import NeurofaError
 from neurofa.events import Events
 from neurofa.randomness import fork_seed, generator
@@ -208,3 +209,21 @@ class Sequences:
                 return
             xs, targets = split.cut(index, gen)
             yield xs.to(self.compute), targets.to(self.compute, non_blocking=True)
+
+
+def still(dataset: Dataset | Sequences, what: str) -> Dataset:
+    """Refuse sequences.
+
+    Args:
+        dataset: any.
+        what: cannot deal with them.
+
+    Raises:
+        NeurofaError: they are sequences.
+    """
+    if isinstance(dataset, Sequences):
+        raise NeurofaError(
+            f"got data '{dataset.name}', sequences of {dataset.ticks} ticks, for {what}; expected data without time;"
+            " choose other data (see: neurofa list data)"
+        )
+    return dataset

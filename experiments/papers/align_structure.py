@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from experiments.experiment import Check, Experiment, Findings, Reference, above, at_most
 from experiments.grids_chart import Curve, Curves, Grid, panels_chart
 from experiments.spec import RunSpec
-from experiments.study import Setup
+from experiments.study import TUNING_SEED, Setup
 from experiments.sweep import Row, sweep
 from experiments.tables import Record, averaged, mean
 from hwmodels.errors import NeurofaError
@@ -28,6 +29,10 @@ CLOSE = 0.03
 DECAYS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Exponents k of input variances exp(-k i)."""
 MANY_INPUTS = 40
+RATES = (0.2, 0.1, 0.05, 0.025, 0.0125)
+"""Learning rates of the part training, the largest first."""
+STEADY = 1.1
+"""Training loss over the lowest of the epochs before: so far a run may rise and still count as descending."""
 
 FIGURE = "Refinetti et al. 2021, figures stored in the authors' code, other sizes and 10 000 epochs"
 BY_EYE = "read by eye from a picture, not verified"
@@ -46,15 +51,20 @@ class AlignStructure(Experiment, name="align_structure"):
     ``inputs`` (the same against the effective dimension of the inputs), ``training`` (networks of two hidden layers
     with an activation: gradient and weight alignment in the course of training).
 
+    Labels that do not depend on the inputs cannot be predicted, so that validation cannot choose a learning rate. Each
+    activation trains at the largest rate at which the training loss descends steadily on every task of the grid, with
+    a seed of its own: runs that nearly diverge show the alignment of their bursts and not that of the task.
+
     Args:
         values: of alpha and beta; default: 0.2, 0.6, 1 in the part training, 0.2, 0.4, ..., 1 in the others and in all
             with ``full``.
         activations: of the part training.
         draws: data sets of a point in the parts early and inputs, at least 10.
         epochs: of the part training.
+        lr: learning rate of the part training; default: chosen.
 
     Raises:
-        NeurofaError: too few draws.
+        NeurofaError: too few draws, or no rate is steady.
     """
 
     source = "after Refinetti et al. 2021, arXiv 2011.12428 (the alpha-beta task of the authors' code)"
@@ -66,11 +76,11 @@ class AlignStructure(Experiment, name="align_structure"):
 
     def __init__(
         self, *, values: list[float] | None = None, activations: list[str] | None = None, draws: int = 100,
-        epochs: int | None = None,
+        epochs: int | None = None, lr: float | None = None,
     ) -> None:  # fmt: skip
         if draws < 10:
             raise NeurofaError(f"got align_structure(draws={draws}); expected at least 10 to average over; raise it")
-        self.values, self.draws, self.epochs = values, draws, epochs
+        self.values, self.draws, self.epochs, self.lr = values, draws, epochs, lr
         self.activations = ["relu", "tanh"] if activations is None else activations
 
     def run(self, part: str, setup: Setup) -> Findings:
@@ -80,7 +90,16 @@ class AlignStructure(Experiment, name="align_structure"):
         if part == "inputs":
             return _inputs(setup, self.draws * (10 if setup.full else 1))
         values = self.values or (fine if setup.full else [0.2, 0.6, 1.0])
-        return _training(setup, values, self.activations, self.epochs or (2000 if setup.full else 300))
+        epochs = self.epochs or (2000 if setup.full else 300)
+        chosen: dict[str, float] = {}
+        tuning: list[Record] = []
+        for activation in self.activations:
+            if self.lr is None:
+                chosen[activation], tried = steadiest(setup, activation, values, epochs)
+                tuning += tried
+            else:
+                chosen[activation] = self.lr
+        return _training(setup, values, chosen, epochs, tuning)
 
 
 def early_isotropy(x: Tensor, y: Tensor) -> tuple[float, float]:
@@ -165,31 +184,84 @@ def _inputs(setup: Setup, draws: int) -> Findings:
     return Findings(rows=rows, checks=checks, pictures=["inputs.png"], columns=columns)
 
 
-def run_of(activation: str, alpha: float, beta: float, seed: int, *, epochs: int, compute: str) -> RunSpec:
+def run_of(activation: str, alpha: float, beta: float, seed: int, *, lr: float, epochs: int, compute: str) -> RunSpec:
     """One training run of the part training, with the feedback gain of the authors' code, U(-1, 1) / sqrt(width)."""
     return RunSpec(
         data=f"structured(alpha={alpha:g}, beta={beta:g}, n_in={INPUTS}, samples={SAMPLES}, seed={seed})",
         network=f"mlp(hidden=[{WIDTH}, {WIDTH}], activation={activation}, bias=False)",
-        rule=f"dfa(feedback=dense(gain={math.sqrt(2 / WIDTH):.4g}))", optimizer="sgd(lr=0.2)", loss="mse",
+        rule=f"dfa(feedback=dense(gain={math.sqrt(2 / WIDTH):.4g}))", optimizer=f"sgd(lr={lr:g})", loss="mse",
         epochs=epochs, batch_size=100, seed=seed, log="alignment", compute=compute,
     )  # fmt: skip
 
 
-def _training(setup: Setup, values: Sequence[float], activations: Sequence[str], epochs: int) -> Findings:
+def rise(losses: Sequence[float]) -> float:
+    """The largest loss over the lowest before it; 1 where they only fall.
+
+    >>> rise([4.0, 2.0, 3.0, 1.0])
+    1.5
+    """
+    return max(loss / low for loss, low in zip(losses, itertools.accumulate(losses, min), strict=True))
+
+
+def steadiest(
+    setup: Setup, activation: str, values: Sequence[float], epochs: int
+) -> tuple[float, list[Record]]:  # fmt: skip
+    """The largest of the learning rates at which the loss descends steadily on all tasks, and a line a rate tried.
+
+    Raises:
+        NeurofaError: there is none.
+    """
+    tried: list[Record] = []
+    for lr in RATES:
+        tasks = list(itertools.product(values, values))
+        specs = [
+            replace(
+                run_of(activation, *task, TUNING_SEED, lr=lr, epochs=epochs, compute=setup.compute), log="none"
+            )
+            for task in tasks
+        ]  # fmt: skip
+        rows = _sweep(specs, setup, f"training: {activation} at {lr:g}")
+        # a run without a result has left the finite numbers
+        rises = [math.inf if row.result is None else rise(_losses(row.result)) for row in rows]
+        worst = max(rises)
+        failed = sum(math.isinf(each) for each in rises)
+        tried.append({
+            "part": "training", "method": activation, "optimizer": f"sgd(lr={lr:g})",
+            "rise": None if failed else worst, "diverged": failed, "n": len(rises),
+        })  # fmt: skip
+        if worst <= STEADY:
+            return lr, tried
+    raise NeurofaError(
+        f"got losses of {activation} that rise {worst:.3g}-fold at lr={RATES[-1]:g}; expected a steady descent;"
+        " give a smaller lr"
+    )
+
+
+def _sweep(specs: Sequence[RunSpec], setup: Setup, what: str) -> list[Row]:
+    return sweep(specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what=what)
+
+
+def _losses(result: Mapping[str, Any]) -> list[float]:
+    return [float(epoch["train_loss"]) for epoch in result["metrics"]]
+
+
+def _training(
+    setup: Setup, values: Sequence[float], rates: Mapping[str, float], epochs: int, tuning: list[Record]
+) -> Findings:  # fmt: skip
+    activations = list(rates)
     cells = list(itertools.product(activations, values, values, range(setup.seeds)))
-    specs = [run_of(*cell, epochs=epochs, compute=setup.compute) for cell in cells]
-    done = {
-        row.key: row
-        for row in sweep(
-            specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what="training"
-        )
-    }
-    runs = [_measures(*cell, done[spec.key]) for cell, spec in zip(cells, specs, strict=True)]
-    measured = ["ga_peak", "ga_last", "wa_peak", "wa_last", "loss"]
+    specs = [run_of(*cell, lr=rates[cell[0]], epochs=epochs, compute=setup.compute) for cell in cells]
+    done = _sweep(specs, setup, "training")
+    runs = [_measures(*cell, row) for cell, row in zip(cells, done, strict=True)]
+    measured = ["ga_peak", "ga_last", "wa_peak", "wa_last", "loss", "rise"]
     rows = averaged(runs, ["part", "method", "activation", "alpha", "beta"], measured)
     checks, panels = [], []
     for activation in activations:
         mine = [row for row in rows if row["activation"] == activation]
+        worst = max(float(run["rise"]) for run in runs if run["activation"] == activation)
+        checks.append(
+            at_most(f"training: {activation}: loss over the lowest before, largest of all runs", worst, STEADY)
+        )
         for key, what in (("ga_peak", "gradient alignment at its peak"), ("wa_peak", "weight alignment at its peak")):
             checks += _ordered(f"training: {activation}", what, mine, key)
             panels.append(_grid(f"{activation}: {what}", mine, values, key))
@@ -205,8 +277,9 @@ def _training(setup: Setup, values: Sequence[float], activations: Sequence[str],
         if activation in activations
     ]
     return Findings(
-        rows=rows, checks=checks, reference=reference, pictures=["training.png"], columns=["method", *measured, "n"]
-    )
+        rows=rows, tuning=tuning, checks=checks, reference=reference, pictures=["training.png"],
+        columns=["method", *measured, "n"],
+    )  # fmt: skip
 
 
 def _measures(activation: str, alpha: float, beta: float, seed: int, row: Row) -> Record:
@@ -224,6 +297,7 @@ def _measures(activation: str, alpha: float, beta: float, seed: int, row: Row) -
         "part": "training", "method": f"{activation}, alpha {alpha:g}, beta {beta:g}", "activation": activation,
         "alpha": alpha, "beta": beta, "seed": seed, "ga_peak": max(gradients), "ga_last": gradients[-1],
         "wa_peak": max(weights), "wa_last": weights[-1], "loss": float(metrics[-1]["train_loss"]),
+        "rise": rise(_losses(row.result)),
     }  # fmt: skip
 
 

@@ -180,3 +180,26 @@ def test_panels_of_both_kinds_are_drawn(tmp_path: Path, count: int) -> None:
     both: list[Curves | Grid] = [curves, flat, curves, flat]
     panels_chart(tmp_path / "p.png", both[:count], title="t")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rise_is_over_the_lowest_loss_before() -> None:
+    assert align_structure.rise([4.0, 2.0, 3.0, 1.0, 1.2]) == 1.5
+    assert align_structure.rise([3.0, 2.0, 1.0]) == 1
+
+
+def test_structure_trains_at_the_largest_steady_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(align_structure, "RATES", (20.0, 0.1, 0.05))
+    result = done("align_structure(values=[1.0], activations=[relu], epochs=3)", tmp_path, "training")
+    wild, steady = result["tuning"]
+    assert wild["optimizer"] == "sgd(lr=20)"
+    assert wild["diverged"] or wild["rise"] > align_structure.STEADY
+    assert steady["optimizer"] == "sgd(lr=0.1)"
+    assert steady["rise"] <= align_structure.STEADY
+    assert not [name for name in failed(result) if "loss over the lowest" in name]
+    monkeypatch.setattr(align_structure, "RATES", (20.0,))
+    with pytest.raises(NeurofaError, match="expected a steady descent"):
+        done("align_structure(values=[1.0], activations=[relu], epochs=3)", tmp_path, "training")
+    # a rate that is given is taken, and the check says what it does
+    given = done("align_structure(values=[1.0], activations=[relu], epochs=6, lr=0.9)", tmp_path / "given", "training")
+    assert given["tuning"] == []
+    assert [name for name in failed(given) if "loss over the lowest" in name]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from neurofa.theory.shallow.inputs import Inputs
 from neurofa.theory.shallow.order_parameters import OrderParameters
 from neurofa.theory.shallow.problem import Problem
 
@@ -115,8 +116,7 @@ def simulate(
 class _Learning:
     """The update rule of :mod:`neurofa.theory.shallow.hardware`, line by line, for all runs at once.
 
-    Products and sums of whole arrays instead of batched matrix products: of so small matrices the latter take many
-    times as long on a CPU.
+    Weights move by products and sums of whole arrays: batched outer products take many times as long on a CPU.
     """
 
     def __init__(self, problem: Problem, students: Students, gen: torch.Generator) -> None:
@@ -126,6 +126,8 @@ class _Learning:
         self.weights = torch.cat([students.w, students.B], 1)
         self.w = students.w = self.weights[:, : self.K]
         self.v = students.v = students.v.clone()
+        runs, _, N = self.w.shape
+        self.inputs = Inputs((runs, 1, N), self.w, gen)
 
     def _normal(self, *shape: int) -> Tensor:
         like = self.w
@@ -137,15 +139,14 @@ class _Learning:
         block = max(1, BLOCK // (runs * N))
         while steps > 0:
             count = min(block, steps)
-            inputs = torch.randn(count, runs, 1, N, generator=self.gen, dtype=self.w.dtype, device=self.w.device)
-            for x in inputs.mul_(N**-0.5):
+            for x in self.inputs.draw(count):
                 self._step(x)
             steps -= count
 
     def _step(self, x: Tensor) -> None:
         """One sample a run: ``x`` is (runs, 1, N), the input over sqrt N."""
         io, K, N, rate = self.problem.hardware, self.K, x.shape[2], self.problem.rate
-        fields = (self.weights * x).sum(2)
+        fields = torch.bmm(self.weights, x.transpose(1, 2)).squeeze(2)
         if io.read_noise:
             # the noise of all N weights of a unit, summed: given x it is Gaussian with variance s_r^2 |x|^2 / N
             fields[:, :K] += io.read_noise * x.square().sum(2).sqrt() * self._normal(K)
