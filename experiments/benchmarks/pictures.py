@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from experiments.files import write_bytes
+from experiments.figures import new_figure, quiet, save
 from experiments.raster import one_sample
 from hwmodels.errors import NeurofaError
 from neurofa.events import Events, as_ticks, dense_rows
@@ -165,8 +164,9 @@ def eligibility_chart(learner: Learner, found: Recording, path: Path, *, title: 
                 axes.plot(times, _filtered(own, kappa), "--", color=colour, linewidth=1, label="filtered")
         axes.set_title(f"{name}: weight from input {source} to neuron {neuron}", **_SMALL)
         axes.set_xlim(0, len(times) * ms)
-    if grid[0].get_legend_handles_labels()[0]:
-        grid[0].legend(fontsize=8, frameon=False, loc="upper right")
+    handles, labels = grid[0].get_legend_handles_labels()
+    if kappa and handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.supylabel("eligibility", fontsize=10)
     _finish(figure, grid, path, title)
 
@@ -231,21 +231,14 @@ _SMALL: dict[str, Any] = {"loc": "left", "fontsize": 9}
 
 
 def _figure(rows: int, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 0.9 + sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=list(heights))[:, 0]
+    figure = new_figure(7.5, 0.9 + sum(heights))
+    grid = list(figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=list(heights))[:, 0])
     for axes in grid:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.2)
-    return figure, list(grid)
+        quiet(axes)
+    return figure, grid
 
 
 def _finish(figure: Figure, grid: Sequence[Axes], path: Path, title: str) -> None:
     grid[-1].set_xlabel("time (ms)")
     figure.suptitle(title, fontsize=10)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=140)
-    write_bytes(path, picture.getvalue())
+    save(figure, path)

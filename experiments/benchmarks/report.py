@@ -34,8 +34,6 @@ from neurofa.workload import Meter, connection_sparsity, footprint_bytes, state_
 
 BATCH = 250
 """Samples in a batch of the evaluation."""
-CHUNK = 32
-"""Ticks that learning works on at once, where nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +60,12 @@ def with_ledger(device: str) -> str:
     return str(Spec("wear", {"device": spec, "endurance": 1e999}))
 
 
-def judge(spec: RunSpec, folder: Path, *, chunk: int, chip: Profile | None, progress: Progress) -> Judged:
+def judge(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Progress) -> Judged:
     """Train one network, or take it from its folder, and measure it.
 
     Args:
         spec: the run.
         folder: of the run.
-        chunk: ticks that learning works on at once.
         chip: for the energy of an operation.
         progress: listens.
 
@@ -95,9 +92,9 @@ def judge(spec: RunSpec, folder: Path, *, chunk: int, chip: Profile | None, prog
     updates = len(result.rows) * -(-result.samples // (spec.batch_size * spec.accumulate))
     written = writes(network, updates)
     energy, missing = energies(network, load, written, chip)
-    state, traces = state_bytes(network), trace_bytes(learner, dataset.ticks, chunk)
+    state, traces = state_bytes(network), trace_bytes(learner, dataset.ticks, spec.chunk)
     stored = stored_bytes(network)
-    learning = operations(learner, xs, targets, chunk=chunk, teach=dataset.teach)
+    learning = operations(learner, xs, targets, chunk=spec.chunk, teach=dataset.teach)
     figures: dict[str, Any] = {
         **scores,
         "footprint_bytes": footprint_bytes(network),

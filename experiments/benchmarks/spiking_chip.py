@@ -26,7 +26,7 @@ def spiking_fill(profile: Profile, task: Mapping[str, object], given: Mapping[st
     Args:
         profile: the chip.
         task: the task's own fields.
-        given: fields that the user chose; they stay.
+        given: fields that the user chose; they stay, options of a network too.
 
     Raises:
         NeurofaError: the chip takes no error.
@@ -35,40 +35,50 @@ def spiking_fill(profile: Profile, task: Mapping[str, object], given: Mapping[st
     left = ("network", "rule", "optimizer", "batch_size", "schedule")
     own = {key: value for key, value in task.items() if key not in left}
     symmetric = profile.feedback_weights == "readout"
-    chosen: dict[str, Any] = {
-        **own,
-        "rule": "eprop_symmetric(filtered=False)" if symmetric else "eprop(filtered=False)",
-        "network": network_on(profile, str(task["network"])),
-        **given,
-    }
+    rule = "eprop_symmetric(filtered=False)" if symmetric else "eprop(filtered=False)"
+    network = fitted(profile, str(task["network"])) if "network" not in given else str(given["network"])
+    chosen = {**own, "rule": rule, **given, "network": network_on(profile, network)}
     return fill(profile, chosen)
 
 
 def network_on(profile: Profile, network: str) -> str:
-    """A spiking network with the widths, membranes, traces and surrogate derivative of a chip.
+    """A spiking network whose membranes, traces and surrogate derivative are a chip's where they were left open.
 
     Args:
         profile: the chip.
-        network: spec of ``snn`` or of another network, which is left as it is where it has no such options.
+        network: spec of a network; without such options it stays as it is.
     """
     spec = parse(network)
     known = options(find("network", spec.name))
     chosen: dict[str, Any] = dict(spec.options)
-    if "hidden" in known:
-        hidden = list(chosen.get("hidden", [256]))[: profile.hidden_layers]
-        chosen["hidden"] = hidden if profile.layer_width is None else [min(n, profile.layer_width) for n in hidden]
     if "neuron" in known:
         neuron = _spec(chosen.get("neuron", "lif"))
         added: dict[str, Any] = {}
         if profile.surrogate_segments is not None:
             added["surrogate"] = Spec("table", {})
-        chosen["neuron"] = Spec(neuron.name, {**neuron.options, **added, **_membrane(profile)})
+        chosen["neuron"] = Spec(neuron.name, {**added, **_membrane(profile), **neuron.options})
     if "readout" in known:
         readout = _spec(chosen.get("readout", "leaky"))
-        chosen["readout"] = Spec(readout.name, {**readout.options, **_membrane(profile)})
+        chosen["readout"] = Spec(readout.name, {**_membrane(profile), **readout.options})
     if "traces" in known and profile.trace_bits is not None:
-        chosen["traces"] = _format(profile.trace_bits, TRACE_RANGE)
+        chosen.setdefault("traces", _format(profile.trace_bits, TRACE_RANGE))
     return str(Spec(spec.name, chosen))
+
+
+def fitted(profile: Profile, network: str) -> str:
+    """A spiking network no deeper and wider than a chip.
+
+    Args:
+        profile: the chip.
+        network: spec of a network with a list of hidden widths; another one stays as it is.
+    """
+    spec = parse(network)
+    hidden = spec.options.get("hidden")
+    if not isinstance(hidden, list):
+        return network
+    kept = hidden[: profile.hidden_layers]
+    widths = kept if profile.layer_width is None else [min(n, profile.layer_width) for n in kept]
+    return str(Spec(spec.name, {**spec.options, "hidden": widths}))
 
 
 def _membrane(profile: Profile) -> dict[str, Any]:

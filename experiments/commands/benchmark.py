@@ -54,7 +54,8 @@ def benchmark(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in a step.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, 2, ...")] = 1,
-    chunk: Annotated[int, typer.Option(min=1, help="Ticks that learning works on at once, for its memory.")] = 32,
+    chunk: Annotated[int | None, typer.Option(help="Ticks that are worked on at once. Default: 64.")] = None,
+    update: Annotated[str | None, typer.Option(help="When weights change: end (default), chunk, tick.")] = None,
     count_writes: Annotated[
         bool, typer.Option("--count-writes/--no-count-writes", help="Keep a ledger of writes to the weights.")
     ] = True,
@@ -82,7 +83,7 @@ def benchmark(
     known = task_of(task)
     options = {
         "data": data, "network": network, "rule": rule, "device": device, "optimizer": optimizer, "schedule": schedule,
-        "epochs": epochs, "batch_size": batch_size, "compute": compute,
+        "epochs": epochs, "batch_size": batch_size, "chunk": chunk, "update": update, "compute": compute,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     if threads is not None:
@@ -104,11 +105,11 @@ def benchmark(
         with Progress() if quiet else Bar() as progress:
             for seed in range(seeds):
                 one = replace(spec, seed=seed)
-                judged.append(judge(one, make_folder(out / f"seed-{seed}"), chunk=chunk, chip=chip, progress=progress))
+                judged.append(judge(one, make_folder(out / f"seed-{seed}"), chip=chip, progress=progress))
     except Interrupted:
         typer.echo("stopped; the same command goes on", err=True)
         raise typer.Exit(130) from None
-    extra: dict[str, Any] = {"device": canonical(str(fields.get("device", "digital"))), "chunk": chunk}
+    extra: dict[str, Any] = {"device": canonical(str(fields.get("device", "digital"))), "chunk": spec.chunk}
     if chip is not None:
         extra["profile"] = {
             "name": profile, "source": chip.source,
@@ -131,18 +132,20 @@ def benchmark(
 def _pictures(spec: Any, network: Any, out: Path, title: str) -> list[str]:
     """Pictures of the first test sample."""
     from experiments.benchmarks.pictures import draw
+    from experiments.data import Sequences
     from experiments.trainer import load_data
     from hwmodels.registry import build
     from neurofa.learner import Learner
 
     dataset = load_data(spec.data)
+    assert isinstance(dataset, Sequences)  # noqa: S101 (the runs have been made on it)
     network = network.to("cpu")
     learner = Learner(
         network, spec.rule, optimizer=build("optimizer", spec.optimizer)(network.parameters()), loss=spec.loss,
         seed=spec.seed, feedback_seed=spec.feedback_seed,
     )  # fmt: skip
-    xs, _ = next(dataset.batches("test", 1))  # type: ignore[attr-defined,unused-ignore]
-    return draw(learner, xs, out, tick=dataset.tick, title=title)  # type: ignore[attr-defined,unused-ignore]
+    xs, _ = next(dataset.batches("test", 1))
+    return draw(learner, xs, out, tick=dataset.tick, title=title)
 
 
 def _show(result: dict[str, Any], about: str, findings: list[Finding], pictures: list[Path]) -> None:

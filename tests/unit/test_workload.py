@@ -90,7 +90,7 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
                     spiking = set(value.flatten().tolist()) <= {-1.0, 0.0, 1.0}
                     acs, macs = acs + count * spiking, macs + count * (not spiking)
                     dense += len(value) * params[key].numel()
-                if layer.neuron.spiking:  # type: ignore[attr-defined]
+                if layer.neuron.spiking:  # type: ignore[attr-defined,union-attr]
                     zeros, activations = zeros + float((y == 0).sum()), activations + y.numel()
                 changed = after["mem"] != before["mem"] if t else torch.ones_like(after["mem"])
                 updates += float(changed.sum())
@@ -109,8 +109,8 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
 )  # fmt: skip
 def test_counts_are_those_of_loops(spec: str) -> None:
     network, xs = made(spec), spikes(7, 3, 6, p=0.5)
-    for _, layer in network.items():
-        weight = layer.synapse("weight").weight
+    for name in network.names:
+        weight = network.layer(name).synapse("weight").weight
         weight.data.mul_(3).masked_fill_(spikes(*weight.shape, seed=1) > 0, 0)
     xs[2, 0, 0] = 2.0
     meter = Meter(network)
@@ -240,6 +240,7 @@ def test_writes_come_from_the_ledger() -> None:
         student.stream(spikes(8, 3, 6, seed=seed, p=0.9), torch.tensor([0, 1, 2]))
     found = writes(network, updates=3)
     assert found is not None
+    assert found.per_update is not None
     assert found.per_update == pytest.approx(found.mean / 3)
     assert 0 < found.per_update <= 1
     assert found.largest == 3
@@ -253,8 +254,8 @@ def test_equal_to_the_neurobench_harness() -> None:
     static: Any = pytest.importorskip("neurobench.metrics.static", reason=reason)
     benchmarks: Any = pytest.importorskip("neurobench.benchmarks", reason=reason)
     network, xs = made("snn(hidden=[9], readout=lif)"), spikes(10, 4, 6, p=0.6)
-    for _, layer in network.items():
-        layer.synapse("weight").weight.data.mul_(2)
+    for name in network.names:
+        network.layer(name).synapse("weight").weight.data.mul_(2)
     network.layer("spiking0").synapse("weight").weight.data[:3, :2] = 0
     first, last = nn.Linear(6, 9), nn.Linear(9, 3)
     for plain, (_, layer) in zip((first, last), network.items(), strict=True):
