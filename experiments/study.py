@@ -32,7 +32,7 @@ class Study:
     common: Fields
     """Fields that all runs share: data, batch size, schedule, epochs."""
     methods: Mapping[str, Sequence[Fields]]
-    """Candidate settings by method; with more than one, validation accuracy decides."""
+    """Candidate settings by method; with more than one, validation accuracy decides, or loss without labels."""
     tuning_epochs: int
     """Epochs of the runs that choose; the schedule of the learning rate is as long as they are."""
     control: str | None = None
@@ -136,16 +136,22 @@ def _rows(specs: Sequence[RunSpec], setup: Setup, what: str, keep: bool = False)
     return {row.key: row for row in rows}
 
 
-def _validation(row: Row | None) -> float | None:
-    value = row.result.get("validation_accuracy") if row is not None and row.result is not None else None
+def _validation(row: Row | None, measure: str = "validation_accuracy") -> float | None:
+    value = row.result.get(measure) if row is not None and row.result is not None else None
     return float(value) if isinstance(value, int | float) else None
 
 
+def _score(row: Row) -> float | None:
+    """What is to be large: accuracy or, where there are no labels, minus the loss."""
+    accuracy, loss = _validation(row), _validation(row, "validation_loss")
+    return accuracy if accuracy is not None or loss is None else -loss
+
+
 def _best(method: str, specs: Sequence[RunSpec], tried: Mapping[str, Row]) -> int:
-    """Index of the candidate with the highest validation accuracy, the first of equals; diverged ones are out."""
+    """Index of the candidate that is best on validation data, the first of equals; diverged ones are out."""
     if len(specs) == 1:
         return 0
-    scores = {index: score for index, s in enumerate(specs) if (score := _validation(tried[s.key])) is not None}
+    scores = {index: score for index, s in enumerate(specs) if (score := _score(tried[s.key])) is not None}
     if not scores:
         raise NeurofaError(
             f"got no candidate of '{method}' that ran ({tried[specs[0].key].error}); expected one; change its settings"
@@ -163,6 +169,8 @@ def _line(
         margins = [a - b for a, b in zip(ours, theirs, strict=True)]
     del line["status"], line["failed"]
     line |= {"margin": tables.mean(margins), "margin_std": tables.spread(margins)}
+    losses = tables.numbers(runs, "test_loss")
+    line |= {"test_loss": tables.mean(losses), "test_loss_std": tables.spread(losses)}
     per_seed = tables.numbers(runs, "test_accuracy")
     return {**setting, "epochs": runs[0]["epochs"], "test_accuracies": per_seed, **line}
 
@@ -174,4 +182,5 @@ def _pairs(study: Study, trials: Mapping[str, Sequence[RunSpec]], method: str) -
 
 def _trial(name: str, method: str, setting: Fields, row: Row | None) -> tables.Record:
     error = row.error if row is not None else None
-    return {"part": name, "method": method, **setting, "validation_accuracy": _validation(row), "error": error}
+    measured = {"validation_accuracy": _validation(row), "validation_loss": _validation(row, "validation_loss")}
+    return {"part": name, "method": method, **setting, **measured, "error": error}

@@ -160,6 +160,18 @@ def floats(profile: Profile, asked: Footprint) -> Answer:  # noqa: ARG001
     return f"floats: {asked.dtype_bits}", "", "not simulated"
 
 
-def spiking(profile: Profile, asked: Footprint) -> Answer:  # noqa: ARG001
-    """A width of spiking neurons, asked of a network that has none."""
-    return "no spiking layer", "", "not applicable"
+def spiking(limit: str, formats: str) -> Judge:
+    """Width of what neurons keep from tick to tick; a network without neurons keeps nothing."""
+
+    def judge(profile: Profile, asked: Footprint) -> Answer:
+        kept = getattr(asked, formats)
+        if not kept:
+            return "no spiking layer", "", "not applicable"
+        allowed = getattr(profile, limit)
+        answers = [
+            width(asked.dtype_bits, allowed, "floats") if kind.name == "raw" else width(kind.bits, allowed, kind.name)
+            for kind in kept
+        ]
+        return worst(answers)
+
+    return judge

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from neurofa.affine import Affine
 from neurofa.layer import Layer
+from neurofa.neuron import Firing
 from neurofa.rule import Rule
+from neurofa.temporal import Temporal
 
 SMOOTH = 64
 """Different values of a derivative on the grid from which on it counts as smooth."""
@@ -41,7 +43,10 @@ def derivatives(rule: Rule, layers: dict[str, Layer]) -> dict[str, float]:
         return {"g": pieces(other(grid))}
     found: dict[str, float] = {}
     for layer in list(layers.values())[:-1]:
-        if isinstance(layer, Affine):
+        if isinstance(layer, Temporal) and isinstance(layer.neuron, Firing):
+            surrogate = layer.neuron.surrogate
+            found[surrogate.name] = pieces(surrogate.derivative(grid.clone()))
+        elif isinstance(layer, Affine):
             f = layer.activation
             kept = grid.clone() if f.needs_input else f.forward(grid.clone())
             found[f.name] = pieces(f.backward(torch.ones_like(grid), kept))

@@ -22,6 +22,7 @@ from neurofa.learner import Learner
 from neurofa.network import Plan
 from neurofa.rule import Direct, Rule
 from neurofa.rules.readout_only import ReadoutOnly
+from neurofa.temporal import Temporal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,10 @@ class Footprint:
     """Learning rates in use."""
     state: int
     """Numbers of learning state beside every weight."""
+    traces: tuple[Format, ...] = ()
+    """The different number formats of eligibility traces; none: no layer has any."""
+    membranes: tuple[Format, ...] = ()
+    """The different number formats of membrane potentials; none: no layer has neurons."""
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -114,6 +119,10 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         rates=rates if rates is not None else tuple(g["lr"] for g in learner.optimizer.param_groups),
         state=state_per_weight(learner.optimizer)
         + max((sum(d.digital_state for d in chain(device)) for device in held), default=0),
+        traces=tuple(dict.fromkeys(layer.traces for layer in layers.values() if isinstance(layer, Temporal))),
+        membranes=tuple(
+            dict.fromkeys(layer.neuron.membrane for layer in layers.values() if isinstance(layer, Temporal))
+        ),
     )
 
 

@@ -202,11 +202,11 @@ def _chunks(
             if mirrors is not None:
                 learner.mirror(mirrors, Tick(tick.y, views))
         if first + ticks < last:
-            states = {name: after[name] | _traces(network, rule, name, views[name]) for name in after}
+            states = {name: after[name] | kept_traces(network, rule, name, views[name]) for name in after}
     return loss, total
 
 
-def _traces(network: Network, rule: Rule, name: str, view: LocalView) -> dict[str, Tensor]:
+def kept_traces(network: Network, rule: Rule, name: str, view: LocalView) -> dict[str, Tensor]:
     """What one layer takes along from the ticks of a chunk."""
     layer = network.layer(name)
     assert isinstance(layer, Temporal)

@@ -25,7 +25,7 @@ def snn(
     readout: Spec | str = "leaky",
     recurrent: bool = False,
     bias: bool = True,
-    traces: str = "raw",
+    traces: Spec | str = "raw",
 ) -> Network:
     """Layers of spiking neurons of any widths (default 256), then a readout of leaky integrators.
 
@@ -46,9 +46,9 @@ def snn(
     before = math.prod(input_shape)
     for width in widths:
         positive(hidden=width)
-        layers.append(Spiking(before, width, neuron=str(neuron), recurrent=recurrent, bias=bias, traces=traces))
+        layers.append(Spiking(before, width, neuron=str(neuron), recurrent=recurrent, bias=bias, traces=str(traces)))
         before = width
-    last = Spiking(before, outputs, neuron=str(readout), bias=bias, traces=traces)
+    last = Spiking(before, outputs, neuron=str(readout), bias=bias, traces=str(traces))
     return Network([*layers, last], input_shape, seed=seed, device=device)
 
 

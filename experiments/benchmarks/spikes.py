@@ -1,0 +1,109 @@
+"""Learning from sequences of spikes, against backpropagation through time in snnTorch."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from experiments.bench import Case, Method, Suite
+from experiments.benchmarks._measure import Step
+from experiments.parts import load_kinds
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+from neurofa.events import Events
+from neurofa.learner import Learner
+from neurofa.randomness import generator
+
+INPUTS, HIDDEN, OUTPUTS, BATCH = 700, 256, 20, 32
+DENSITY = 0.03
+"""Share of inputs that fire in a tick."""
+DECAY, RATE, CHUNK = 0.9, 0.1, 32
+ONLINE = {
+    "dfa": ("dfa", False), "dfa-events": ("dfa", True), "symmetric": ("eprop_symmetric(filtered=False)", True),
+    "eprop": ("eprop", True), "bptt": ("bptt", False),
+}  # fmt: skip
+"""Rule, and whether the input is event-sparse, by name of the method."""
+
+
+class SpikesSuite(Suite, name="spikes"):
+    """One update from 32 sequences, 700-256-20 leaky neurons, 3 % of the inputs firing: 100 and 1000 ticks.
+
+    ``snntorch`` is the usual loop over ticks, ``loss.backward()`` through all of them and SGD; ``batched``
+    takes the input's products of all ticks at once. ``dfa`` is direct feedback alignment with eligibility traces of
+    the inputs, on dense and on event-sparse input, ``symmetric`` the same with the readout's weights, ``eprop`` has a
+    filtered trace for every weight (both on events), ``bptt`` is this package's control. Peaks leave the input out.
+    """
+
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(_case(ticks) for ticks in (100, 1000))
+
+
+class LongSpikesSuite(Suite, name="spikes_long"):
+    """The update of ``spikes`` with 10000 ticks: minutes, and gigabytes for backpropagation through time."""
+
+    def cases(self) -> tuple[Case, ...]:
+        return (_case(10000),)
+
+
+def _case(ticks: int) -> Case:
+    bind = functools.partial
+    methods = [
+        Method(name="snntorch", build=bind(_through_time, ticks, False)),
+        Method(name="batched", build=bind(_through_time, ticks, True)),
+    ]
+    methods += [Method(name=name, build=bind(_online, ticks, *how)) for name, how in ONLINE.items()]
+    return Case(name=f"{ticks}-ticks", methods=tuple(methods), beside="batched")
+
+
+@functools.lru_cache(maxsize=2)
+def _batch(ticks: int, sparse: bool, device: torch.device) -> tuple[Tensor | Events, Tensor]:
+    """Spikes and labels, made once in a process so that they are no part of a method's memory."""
+    gen = generator(0, "spikes", device=device)
+    xs = torch.empty(ticks, BATCH, INPUTS, device=device).bernoulli_(DENSITY, generator=gen)
+    labels = torch.randint(OUTPUTS, (BATCH,), generator=gen, device=device)
+    return (Events.of_dense(xs) if sparse else xs), labels
+
+
+def _online(ticks: int, rule: str, sparse: bool, device: torch.device) -> Step:
+    load_kinds()
+    xs, labels = _batch(ticks, sparse, device)
+    network = build(
+        "network", f"snn(hidden=[{HIDDEN}], neuron=lif(beta={DECAY}), readout=leaky(kappa={DECAY}))",
+        input_shape=(INPUTS,), outputs=OUTPUTS,
+    ).to(device)  # fmt: skip
+    learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=RATE))
+    return lambda: learner.stream(xs, labels, chunk=CHUNK)
+
+
+def _through_time(ticks: int, batched: bool, device: torch.device) -> Step:
+    try:
+        import snntorch
+    except ImportError:
+        raise NeurofaError(
+            "got bench spikes without snntorch; expected it, as the baseline; pip install 'neurofa[spikes]'"
+        ) from None
+    made: Any = snntorch
+    xs, labels = _batch(ticks, False, device)
+    assert isinstance(xs, Tensor)  # noqa: S101 (asked for dense)
+    first, last = nn.Linear(INPUTS, HIDDEN).to(device), nn.Linear(HIDDEN, OUTPUTS).to(device)
+    hidden, out = made.Leaky(beta=DECAY).to(device), made.Leaky(beta=DECAY, reset_mechanism="none").to(device)
+    optimizer = torch.optim.SGD([*first.parameters(), *last.parameters()], lr=RATE)
+    targets = labels.repeat(ticks)
+
+    def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        spikes, potentials = None, []
+        mem, mem_out = hidden.init_leaky(), out.init_leaky()
+        for x in (first(xs) if batched else xs).unbind(0):
+            spikes, mem = hidden(x if batched else first(x), mem)
+            _, mem_out = out(last(spikes), mem_out)
+            potentials.append(mem_out)
+        loss = nn.functional.cross_entropy(torch.stack(potentials).flatten(0, 1), targets)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        return loss.detach()
+
+    return step

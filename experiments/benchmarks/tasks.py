@@ -1,0 +1,91 @@
+"""The tasks of ``neurofa benchmark``: each a run with documented settings, any of which an option overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hwmodels.errors import NeurofaError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task."""
+
+    about: str
+    """One line for people."""
+    fields: Mapping[str, object]
+    """Of :class:`~experiments.spec.RunSpec`."""
+    measure: str = "accuracy"
+    """What is reported: ``accuracy``, a share, or ``smape``, percent from 0 to 200."""
+    needs: str = ""
+    """Files that are not part of the package; empty: none."""
+
+
+def _fields(
+    data: str, network: str, *, lr: float, epochs: int, batch_size: int = 32, **more: object
+) -> dict[str, object]:
+    return {
+        "data": data, "network": network, "rule": "eprop", "optimizer": f"adam(lr={lr})", "schedule": "cosine",
+        "epochs": epochs, "batch_size": batch_size, **more,
+    }  # fmt: skip
+
+
+TASKS: Mapping[str, Task] = {
+    "digits": Task(
+        about="8 x 8 digits as Poisson spikes, 20 ticks; needs no files",
+        fields=_fields("encoded(data=digits, ticks=20)", "snn(hidden=[128])", lr=0.005, epochs=10),
+    ),
+    "rate_mnist": Task(
+        about="MNIST as Poisson spikes, 25 ticks, 784-400-10",
+        fields=_fields("encoded(data=mnist, ticks=25)", "snn(hidden=[400])", lr=0.002, epochs=3, batch_size=64),
+        needs="MNIST",
+    ),
+    "spoken_digits": Task(
+        about="spoken digits through a cochlea model",
+        fields=_fields("spoken_digits(binary=True)", "snn(hidden=[256], recurrent=True)", lr=0.002, epochs=15),
+        needs="the Free Spoken Digit Dataset",
+    ),
+    "nmnist_small": Task(
+        about="1100 recordings of N-MNIST, pixels in blocks of four, 60 ticks of 5 ms",
+        fields=_fields("nmnist_small(pool=2, binary=True)", "snn(hidden=[256])", lr=0.002, epochs=15),
+        needs="the N-MNIST sample file",
+    ),
+    "nmnist": Task(
+        about="N-MNIST, pixels in blocks of four, 60 ticks of 5 ms",
+        fields=_fields("nmnist(pool=2, binary=True)", "snn(hidden=[256])", lr=0.001, epochs=3, batch_size=64),
+        needs="N-MNIST",
+    ),
+    "shd": Task(
+        about="Spiking Heidelberg Digits, 100 ticks of 10 ms, 700-256-20 with recurrence",
+        fields=_fields("shd(binary=True)", "snn(hidden=[256], recurrent=True)", lr=0.001, epochs=30, batch_size=64),
+        needs="Spiking Heidelberg Digits",
+    ),
+    "mackey_glass": Task(
+        about="Mackey-Glass series, the next value from the values so far; needs no files",
+        fields=_fields(
+            "mackey_glass", "snn(hidden=[128], recurrent=True, neuron=lif(beta=0.9), readout=leaky(kappa=0.5))",
+            lr=0.005, epochs=20, loss="mse",
+        ),
+        measure="smape",
+    ),
+    "evidence": Task(
+        about="evidence accumulation over 140 ticks with adaptive neurons; needs no files",
+        fields=_fields(
+            "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples=1600, held=640)",
+            "snn(hidden=[60], recurrent=True, neuron=alif(beta=0.95, rho=0.99, gain=0.2))", lr=0.01, epochs=10,
+        ),
+    ),
+}  # fmt: skip
+"""By name."""
+
+
+def task_of(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        NeurofaError: there is none.
+    """
+    if name not in TASKS:
+        raise NeurofaError(f"got task '{name}'; expected one of {', '.join(TASKS)}{did_you_mean(name, TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,286 @@
+"""Online and local rules on spiking networks, beside backpropagation through time and a readout alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from experiments.benchmarks._memory import peak_of_method
+from experiments.benchmarks.report import with_ledger
+from experiments.benchmarks.spiking_chip import spiking_fill
+from experiments.charts import accuracy_chart
+from experiments.chips import profile_of
+from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
+from experiments.lines_chart import Line, Panel, lines_chart
+from experiments.spec import RunSpec
+from experiments.study import Fields, Setup, Study, run_study
+from experiments.tables import Record
+from experiments.trainer import Trainer
+from hwmodels.errors import NeurofaError
+from hwmodels.spec import Spec, parse
+from neurofa.training_load import trace_bytes
+
+CONTROL, ORACLE = "readout_only", "bptt"
+RULES = (ORACLE, "eprop_symmetric", "eprop", "dfa", "drtp", CONTROL)
+MORE = ("decolle", "stllr", "erbp", "ostl")
+"""Rules that ``more`` adds."""
+RATES = (0.001, 0.003, 0.01)
+"""Of Adam, chosen from on validation data."""
+BEHIND = 3.0
+"""Points of accuracy by which a rule may stay behind backpropagation through time."""
+
+LIF = "snn(hidden=[{n}])"
+RECURRENT = "snn(hidden=[{n}], recurrent=True)"
+SHORT = "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples={n}, held=640)"
+PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
+    "mnist": ("encoded(data=mnist(subset=4000, validation=1000), ticks=25)", "encoded(data=mnist, ticks=25)",
+              LIF.format(n=400), 3, 15),
+    "spoken_digits": ("spoken_digits(binary=True)", "spoken_digits(binary=True)", RECURRENT.format(n=256), 5, 40),
+    "nmnist_small": ("nmnist_small(pool=2, binary=True)", "nmnist_small(binary=True)", LIF.format(n=256), 10, 40),
+    "mackey_glass": ("mackey_glass", "mackey_glass", "snn(hidden=[128], recurrent=True, readout=leaky(kappa=0.5))",
+                     10, 60),
+    "evidence": (SHORT.format(n=800), "evidence", "snn(hidden=[60], recurrent=True, neuron=alif(rho=0.99, gain=0.2))",
+                 5, 30),
+}  # fmt: skip
+"""Data of the default and of the full size, network, and epochs of both."""
+
+CHIPS = ("loihi1", "reckon")
+MEMRISTIVE = ("reram_sb", "ecram")
+HARDWARE: Fields = {
+    "data": "encoded(data=digits, ticks=20)", "network": "snn(hidden=[64])", "batch_size": 32, "schedule": "cosine",
+    "optimizer": "sgd(lr=0.1)",
+}  # fmt: skip
+"""Of the part ``chips``; a chip chooses its own batch, and keeps its rate."""
+
+TICKS = (100, 1000, 10000)
+GROWING, FLAT = ("snntorch", "bptt"), ("dfa-events", "symmetric")
+"""Methods of ``neurofa bench spikes`` whose memory grows with time, and whose does not."""
+COLOURS = {"snntorch": "tab:red", "bptt": "tab:orange", "dfa-events": "tab:blue", "symmetric": "tab:green"}
+
+
+class SpikingRules(Experiment, name="spiking_rules"):
+    """E-prop, direct feedback alignment and relatives on spikes, each tuned on validation data before its runs count.
+
+    Parts: ``mnist`` (rate-coded, 784-400-10), ``spoken_digits``, ``nmnist_small``, ``mackey_glass`` (the loss of the
+    next value), ``evidence`` (adaptive neurons, an answer after a delay), ``chips`` (Loihi 1 and ReckOn as their
+    profiles have them, and two memristive presets, on the embedded digits) and ``memory`` (peaks of one update with
+    100, 1000 and 10000 ticks, in processes of their own). In a network of one hidden layer without recurrence
+    ``eprop_symmetric`` is backpropagation through time, but for rounding.
+
+    Args:
+        more: also decolle, stllr, erbp and ostl.
+        data: instead of each part's own.
+        network: instead of each part's own.
+        epochs: of the runs that count, instead of each part's own.
+        tuning_epochs: of the runs that choose.
+        ticks: lengths of the part ``memory``.
+    """
+
+    source = (
+        "the rules' own texts: Bellec et al. 2020, Frenkel et al. 2021, Kaiser et al. 2020, Apolinario and Roy 2025"
+    )
+    question = (
+        "Which online rules train the hidden layers of a spiking network, how far behind backpropagation through time,"
+        " and in what memory?"
+    )
+    parts = (*PARTS, "chips", "memory")
+
+    def __init__(
+        self, *, more: bool = False, data: Spec | str | None = None, network: Spec | str | None = None,
+        epochs: int | None = None, tuning_epochs: int = 1, ticks: list[int] | None = None,
+    ) -> None:  # fmt: skip
+        self.rules = (*RULES[:-1], *(MORE if more else ()), CONTROL)
+        self.data, self.network, self.epochs, self.tuning_epochs = data, network, epochs, tuning_epochs
+        self.ticks = tuple(ticks or TICKS)
+        for count in self.ticks:
+            if count not in TICKS:
+                raise NeurofaError(
+                    f"got spiking_rules(ticks=[{count}]); expected some of {', '.join(map(str, TICKS))}; change ticks"
+                )
+
+    def run(self, part: str, setup: Setup) -> Findings:
+        if part == "memory":
+            return self._memory(setup)
+        if part == "chips":
+            return self._chips(setup)
+        small, full, network, few, many = PARTS[part]
+        regression = part == "mackey_glass"
+        common: Fields = {
+            "data": str(self.data or (full if setup.full else small)), "network": str(self.network or network),
+            "batch_size": 32, "schedule": "cosine", "epochs": self.epochs or (many if setup.full else few),
+            "loss": "mse" if regression else "cross_entropy",
+        }  # fmt: skip
+        study = Study(
+            common=common, control=CONTROL, tuning_epochs=self.tuning_epochs,
+            methods={rule: [{"rule": rule, "optimizer": f"adam(lr={lr})"} for lr in RATES] for rule in self.rules},
+        )  # fmt: skip
+        found = run_study(study, setup, name=part)
+        lines = [line | {"trace_bytes": _traces(common, line)} for line in found.lines]
+        if regression:
+            return Findings(
+                rows=lines, tuning=found.tuning, checks=loss_checks(part, lines),
+                columns=["method", "test_loss", "trace_bytes", "optimizer"],
+            )  # fmt: skip
+        picture = f"{part}.png"
+        accuracy_chart(setup.folder / picture, lines, control=CONTROL, title=_title(part, common, setup))
+        return Findings(
+            rows=lines, tuning=found.tuning, checks=checks(part, lines), pictures=[picture],
+            reference=REFERENCES.get(part, []),
+            columns=["method", "test_accuracy", "margin", "validation_accuracy", "trace_bytes", "optimizer"],
+        )  # fmt: skip
+
+    def _chips(self, setup: Setup) -> Findings:
+        found, epochs = Findings(), self.epochs or (10 if setup.full else 3)
+        base: Fields = {**HARDWARE, "epochs": epochs}
+        if self.data is not None:
+            base = {**base, "data": str(self.data)}
+        if self.network is not None:
+            base = {**base, "network": str(self.network)}
+        for name in (*CHIPS, *MEMRISTIVE):
+            methods = _on_chip(name, base) if name in CHIPS else _on_device(name)
+            common = {
+                key: value for key, value in base.items() if key not in ("optimizer", *next(iter(methods.values()))[0])
+            }
+            study = Study(common=common, methods=methods, tuning_epochs=self.tuning_epochs, control=CONTROL)
+            outcome = run_study(study, setup, name=f"chips: {name}")
+            for lines, kept in ((outcome.lines, found.rows), (outcome.tuning, found.tuning)):
+                kept += [{**line, "part": "chips", "method": f"{name}: {line['method']}"} for line in lines]
+        accuracy_chart(setup.folder / "chips.png", found.rows, title=_title("chips", base, setup))
+        found.pictures = ["chips.png"]
+        found.checks = [
+            above(f"chips: margin of {line['method']} over {CONTROL}, points", _points(line["margin"]), 0)
+            for line in found.rows
+            if line["margin"] is not None
+        ]
+        found.columns = ["method", "test_accuracy", "margin", "validation_accuracy", "optimizer", "device"]
+        return found
+
+    def _memory(self, setup: Setup) -> Findings:
+        rows: list[Record] = []
+        setup.watch.expect(len(self.ticks) * len(COLOURS), "memory")
+        for ticks in self.ticks:
+            suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
+            for method in COLOURS:
+                peak = peak_of_method(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
+                rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
+        lines = [
+            Line(
+                label=method, colour=colour, x=self.ticks,
+                y=[row["peak_mib"] for row in rows if row["method"] == method],
+            )
+            for method, colour in COLOURS.items()
+        ]  # fmt: skip
+        panel = Panel(
+            title="700-256-20, 32 sequences, input apart", lines=lines, x_label="ticks", y_label="peak (MiB)", log="xy"
+        )
+        lines_chart(setup.folder / "memory.png", [panel], title="memory of one update, in fresh processes", columns=1)
+        return Findings(
+            rows=rows, checks=memory_checks(rows), pictures=["memory.png"], columns=["method", "ticks", "peak_mib"]
+        )
+
+
+REFERENCES = {
+    "mnist": [
+        Reference(f"{name}: test accuracy, %", value, source, certainty)
+        for name, value, source, certainty in (
+            ("ST-DFA on an FPGA", 96.27, "Lee et al. 2020, abstract; MNIST downsampled", "read"),
+            ("EM-STDP with DFA on Loihi, convolutional", 94.7, "Renner et al. 2024, table 1", "read"),
+            ("SPOON, DRTP", 95.3, "Renner et al. 2024, table 1", "read"),
+        )
+    ],
+}
+
+
+def _title(part: str, common: Fields, setup: Setup) -> str:
+    return f"{part}: {parse(str(common['data'])).name}, {common['epochs']} epochs, {setup.seeds} seeds"
+
+
+def _traces(common: Fields, line: Mapping[str, Any]) -> int:
+    """Bytes that a method carries through the ticks of one sample."""
+    fields = {**common, "rule": line["rule"], "optimizer": line["optimizer"]}
+    trainer = Trainer(RunSpec.from_json(fields), None)
+    ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
+    return trace_bytes(trainer.learner, ticks, trainer.spec.chunk).bytes
+
+
+def _on_chip(name: str, base: Fields) -> dict[str, list[Fields]]:
+    """E-prop and the control with a chip's formats, each at rates of the chip's form."""
+    chip = profile_of(name)
+    filled = spiking_fill(chip, base, {})
+    own = ("device", "network", "rule", "batch_size", "periphery")
+    fields: Fields = {key: filled[key] for key in own if key in filled} | {"schedule": "constant"}
+    rates = [chip.rate_below(rate) for rate in (0.001, 0.004, 0.016)]
+    return {
+        rule: [{**fields, "rule": text, "optimizer": f"sgd(lr={rate!r})"} for rate in rates]
+        for rule, text in ((parse(str(filled["rule"])).name, str(filled["rule"])), (CONTROL, CONTROL))
+    }
+
+
+def _on_device(name: str) -> dict[str, list[Fields]]:
+    return {
+        label: [
+            {"rule": rule, "device": with_ledger(name), "optimizer": f"sgd(lr={lr})"} for lr in (0.03, 0.1, 0.3, 1.0)
+        ]
+        for label, rule in (("eprop", "eprop(filtered=False)"), (CONTROL, CONTROL))
+    }
+
+
+def _points(share: object) -> float | None:
+    return round(100 * share, 6) if isinstance(share, int | float) else None
+
+
+def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+    """Whether each rule beats the readout alone, and stays near backpropagation through time.
+
+    Args:
+        part: of the experiment.
+        lines: one a rule, accuracies as shares.
+    """
+    best = next(line["test_accuracy"] for line in lines if line["method"] == ORACLE)
+    others = [line for line in lines if line["method"] != CONTROL]
+    made = [
+        above(f"{part}: margin of {line['method']} over {CONTROL}, points", _points(line["margin"]), 0)
+        for line in others
+    ]
+    return made + [
+        at_least(f"{part}: {line['method']} less {ORACLE}, points", _points(line["test_accuracy"] - best), -BEHIND)
+        for line in others
+        if line["method"] != ORACLE
+    ]
+
+
+def loss_checks(part: str, lines: Sequence[Record]) -> list[Check]:
+    """The same for a forecast: its loss beside those of the control and of backpropagation through time.
+
+    Args:
+        part: of the experiment.
+        lines: one a rule, with ``test_loss``.
+    """
+    loss = {line["method"]: line["test_loss"] for line in lines}
+    others = [method for method in loss if method != CONTROL]
+    made = [at_most(f"{part}: loss of {m} over that of {CONTROL}", loss[m] / loss[CONTROL], 1.0) for m in others]
+    return made + [
+        at_most(f"{part}: loss of {m} over that of {ORACLE}", loss[m] / loss[ORACLE], 2.0)
+        for m in others
+        if m != ORACLE
+    ]
+
+
+def memory_checks(rows: Sequence[Record]) -> list[Check]:
+    """Whether peaks of online rules stay flat, and those of backpropagation through time grow with the ticks.
+
+    Args:
+        rows: one a method and length.
+    """
+    ticks = sorted({row["ticks"] for row in rows})
+    if len(ticks) < 2:
+        return []
+    peak = {(row["method"], row["ticks"]): row["peak_mib"] for row in rows}
+    low, high = ticks[0], ticks[-1]
+    grown = {method: peak[method, high] / peak[method, low] for method in COLOURS}
+    return [
+        *[at_most(f"memory: {m}, peak at {high} over peak at {low} ticks", grown[m], 1.5) for m in FLAT],
+        *[at_least(f"memory: {m}, peak at {high} over peak at {low} ticks", grown[m], high / low / 3) for m in GROWING],
+    ]

@@ -1,0 +1,77 @@
+"""The experiment on spiking rules: tiny runs, and checks that can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.experiment import conduct
+from experiments.papers import spiking_rules
+from experiments.parts import load_kinds
+from experiments.spec import RunSpec
+from experiments.study import Setup
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+
+load_kinds()
+TINY = "encoded(data=digits(subset=32), ticks=4)"
+
+
+def test_a_part_ranks_rules_and_tells_their_memory(tmp_path: Path) -> None:
+    made = build("experiment", f"spiking_rules(data='{TINY}', network='snn(hidden=[6])', epochs=1)")
+    found = conduct(made, Setup(folder=tmp_path, seeds=1, workers=0), parts=["mnist"])
+    assert [row["method"] for row in found["rows"]] == list(spiking_rules.RULES)
+    memory = {row["method"]: row["trace_bytes"] for row in found["rows"]}
+    assert memory["eprop"] > memory["dfa"] > memory["readout_only"]
+    assert len(found["tuning"]) == 3 * len(spiking_rules.RULES)
+    assert (tmp_path / "mnist.png").is_file()
+
+
+def test_forecasts_are_chosen_by_loss(tmp_path: Path) -> None:
+    data = "mackey_glass(ticks=20, washout=5, train=60, validation=40, test=40)"
+    made = build("experiment", f"spiking_rules(data='{data}', network='snn(hidden=[4])', epochs=1)")
+    found = conduct(made, Setup(folder=tmp_path, seeds=1, workers=0), parts=["mackey_glass"])
+    for row in found["rows"]:
+        tried = [line for line in found["tuning"] if line["method"] == row["method"]]
+        assert row["optimizer"] == min(tried, key=lambda line: line["validation_loss"])["optimizer"]
+    assert {"bptt", "readout_only"} <= {row["method"] for row in found["rows"]}
+
+
+@pytest.mark.slow
+def test_chips_and_devices_run(tmp_path: Path) -> None:
+    made = build("experiment", f"spiking_rules(data='{TINY}', network='snn(hidden=[6])', epochs=1)")
+    found = conduct(made, Setup(folder=tmp_path, seeds=1, workers=0), parts=["chips"])
+    groups = [row["method"].partition(":")[0] for row in found["rows"]]
+    assert set(groups) == {*spiking_rules.CHIPS, *spiking_rules.MEMRISTIVE}
+    assert all(check["name"].startswith("chips: margin") for check in found["checks"])
+
+
+@pytest.mark.parametrize("part", list(spiking_rules.PARTS))
+def test_settings_are_runs(part: str) -> None:
+    small, full, network, _, _ = spiking_rules.PARTS[part]
+    for data in (small, full):
+        RunSpec(data=data, network=network).check()
+
+
+def test_checks_say_no() -> None:
+    lines = [
+        {"method": "bptt", "margin": 0.2, "test_accuracy": 0.9},
+        {"method": "eprop", "margin": 0.18, "test_accuracy": 0.88},
+        {"method": "drtp", "margin": -0.01, "test_accuracy": 0.69},
+        {"method": "readout_only", "margin": None, "test_accuracy": 0.7},
+    ]
+    assert [check.holds for check in spiking_rules.checks("mnist", lines)] == [True, True, False, True, False]
+    losses = [{"method": m, "test_loss": v} for m, v in (("bptt", 0.1), ("dfa", 0.3), ("readout_only", 0.2))]
+    assert [check.holds for check in spiking_rules.loss_checks("mackey_glass", losses)] == [True, False, False]
+    rows = [
+        {"method": method, "ticks": ticks, "peak_mib": ticks if method == "snntorch" else 10.0}
+        for method in spiking_rules.COLOURS
+        for ticks in (100, 1000)
+    ]
+    assert [check.holds for check in spiking_rules.memory_checks(rows)] == [True, True, True, False]
+
+
+def test_lengths_without_a_case_are_refused() -> None:
+    with pytest.raises(NeurofaError, match=r"got spiking_rules\(ticks=\[7\]\)"):
+        build("experiment", "spiking_rules(ticks=[7])")
