@@ -13,12 +13,15 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa import recipes as _recipes  # declares the networks
 from neurofa.checkpoint import load_network, save_network
+from neurofa.events import Events
 from neurofa.feedback import Feedback
 from neurofa.layer import Layer, LocalView, Outer
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, GlobalAvgPool2d, MaxPool2d
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
+from neurofa.layers.spiking import Spiking
+from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.learner import Learner, StepResult
 from neurofa.loss import Loss
 from neurofa.network import Network, Plan, Site
@@ -37,6 +40,7 @@ __all__ = [
     "Dense",
     "Direct",
     "Dropout",
+    "Events",
     "Feedback",
     "Flatten",
     "GlobalAvgPool2d",
@@ -51,6 +55,8 @@ __all__ = [
     "Plan",
     "Rule",
     "Site",
+    "Spiking",
+    "SpikingConv2d",
     "StepResult",
     "Synapses",
     "Teaching",

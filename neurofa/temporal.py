@@ -242,6 +242,17 @@ class Temporal(Affine, ABC):
         own = sum(m.product for m in work.maps if m.key in moved)
         return own + dot * sum(m.product for m in work.maps if m.key == "weight")
 
+    def module(self) -> nn.Module:
+        """Refused: a plain module of one input has no place for a memory.
+
+        Raises:
+            NeurofaError: always.
+        """
+        raise NeurofaError(
+            f"got a layer of {self.neuron.name} neurons for a plain module; expected layers without a memory; use"
+            " network.to_snntorch(), or neurofa export"
+        )
+
     def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
         found = super().work(shape, sends=sends)
         if not self.recurrent:

@@ -20,6 +20,7 @@ Check = Callable[[str], None]
 CONTROL = "a control without a feedback pathway: nothing is encoded"
 ELEMENTWISE = "replaces the derivative of one elementwise activation; a block has none"
 POOLED = "its subspace learns from statistics of the whole batch"
+MEMORY = "a memory has no place in a plain module of one input; see Network.to_snntorch"
 NOISE = "draws anew in every pass, so that two passes are not one"
 PHYSICAL = "noise and converters stand before its linear map, which the contract of projections tests"
 PROJECTION = "one projection for all layers, not a matrix per layer"
@@ -30,6 +31,14 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("rule", "adfa", "tells_its_products_on_vit"): ELEMENTWISE,
     ("rule", "bp", "takes_every_error_format"): CONTROL,
     ("rule", "readout_only", "takes_every_error_format"): CONTROL,
+    **{("rule", name, "takes_every_error_format"): CONTROL for name in ("bptt", "eprop_symmetric", "ostl")},
+    ("rule", "etlp", "zero_error_gives_no_update"): "learns from the target, not from the error",
+    **{("layer", name, "module_is_the_same_map"): MEMORY for name in ("spiking", "spiking_conv")},
+    **{
+        ("network", name, check): MEMORY
+        for name in ("snn", "conv_snn")
+        for check in ("module_is_the_same_map", "bp_equals_autograd")
+    },
     ("rule", "drtp", "zero_error_gives_no_update"): "learns from the target, not from the error",
     ("rule", "brsf", "accumulation_equals_one_batch"): NOISE,
     ("rule", "weight_mirror", "accumulation_equals_one_batch"): NOISE,

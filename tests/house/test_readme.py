@@ -51,13 +51,15 @@ def run(script: str) -> str:
 
 
 def test_the_readmes_example_learns():
-    (example,) = blocks("README.md", "python")
-    assert float(run(f"{example}\nprint(accuracy)")) > 0.9
+    example, spikes = blocks("README.md", "python")
+    accuracy, loss = run(f"{example}\n{spikes}\nprint(accuracy, float(loss))").split()
+    assert float(accuracy) > 0.9
+    assert float(loss) < 1.5  # ten classes by chance: 2.3
 
 
 def test_the_contributors_rule_registers_and_learns():
     (rule,) = blocks("CONTRIBUTING.md", "python")
-    (example,) = blocks("README.md", "python")
+    example, _ = blocks("README.md", "python")
     changed = example.replace('"dfa"', '"root_dfa"')
     assert changed != example
     assert float(run(f"{rule}\n{changed}\nprint(accuracy)")) > 0.9
