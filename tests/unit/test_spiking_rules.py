@@ -11,6 +11,7 @@ from experiments.papers import spiking_rules
 from experiments.parts import load_kinds
 from experiments.spec import RunSpec
 from experiments.study import Setup
+from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
@@ -55,7 +56,7 @@ def test_settings_are_runs(part: str) -> None:
 
 
 def test_checks_say_no() -> None:
-    lines = [
+    lines: list[Record] = [
         {"method": "bptt", "margin": 0.2, "test_accuracy": 0.9},
         {"method": "eprop", "margin": 0.18, "test_accuracy": 0.88},
         {"method": "drtp", "margin": -0.01, "test_accuracy": 0.69},
