@@ -11,6 +11,7 @@ from experiments.papers import spiking_rules
 from experiments.parts import load_kinds
 from experiments.spec import RunSpec
 from experiments.study import Setup
+from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
@@ -55,16 +56,14 @@ def test_settings_are_runs(part: str) -> None:
 
 
 def test_checks_say_no() -> None:
-    lines: list[dict[str, object]] = [
+    lines: list[Record] = [
         {"method": "bptt", "margin": 0.2, "test_accuracy": 0.9},
         {"method": "eprop", "margin": 0.18, "test_accuracy": 0.88},
         {"method": "drtp", "margin": -0.01, "test_accuracy": 0.69},
         {"method": "readout_only", "margin": None, "test_accuracy": 0.7},
     ]
     assert [check.holds for check in spiking_rules.checks("mnist", lines)] == [True, True, False, True, False]
-    losses: list[dict[str, object]] = [
-        {"method": m, "test_loss": v} for m, v in (("bptt", 0.1), ("dfa", 0.3), ("readout_only", 0.2))
-    ]
+    losses = [{"method": m, "test_loss": v} for m, v in (("bptt", 0.1), ("dfa", 0.3), ("readout_only", 0.2))]
     assert [check.holds for check in spiking_rules.loss_checks("mackey_glass", losses)] == [True, False, False]
     rows = [
         {"method": method, "ticks": ticks, "peak_mib": ticks if method == "snntorch" else 10.0}
