@@ -196,8 +196,8 @@ def _number(value: Tensor, name: str, where: str) -> float:
     numbers = value.detach().reshape(-1)
     if not bool((numbers == numbers[0]).all()):
         raise NeurofaError(
-            f"got {len(set(numbers.tolist()))} different values of {name} at '{where}'; expected one for all neurons of a"
-            " layer; use one value, or one layer for each"
+            f"got {len(set(numbers.tolist()))} different values of {name} at '{where}'; expected one for all neurons"
+            " of a layer; use one value, or one layer for each"
         )
     return float(numbers[0])
 
