@@ -378,7 +378,8 @@ class Network(nn.Module):
         In an ``nn.Sequential`` the neurons have ``init_hidden=True``, the last one may have ``output=True``. Of any
         other module the children are taken in the order of their definition (``fc1, lif1, fc2, lif2``), flattened
         before the first linear one behind images. Decays and thresholds that snnTorch would learn keep their values.
-        The bias of an ``RLeaky``'s recurrence joins the layer's own.
+        The bias of an ``RLeaky``'s recurrence joins the layer's own. Spikes are those of snnTorch, except where another
+        order of the same sums rounds a potential to the other side of its threshold.
 
         Args:
             model: the network; its weights are copied.
