@@ -34,7 +34,7 @@ def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
     while at < len(modules):
         head = modules[at]
         at += 1
-        if _affine(head):
+        if plain_affine(head):
             norm_module = modules[at] if at < len(modules) else None
             norm = _norm(norm_module)
             at += norm is not None
@@ -45,7 +45,7 @@ def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
             layers.append(_unit(head, norm, activation, dropout or 0.0))
             sources.append((head, norm_module if norm is not None else None))
         else:
-            layers.append(_carrier(head) or Block(head))
+            layers.append(carrier_of(head) or Block(head))
             sources.append(None)
     return layers, sources
 
@@ -72,7 +72,8 @@ def _flat(model: nn.Sequential) -> list[nn.Module]:
     return found
 
 
-def _affine(module: nn.Module) -> bool:
+def plain_affine(module: nn.Module) -> bool:
+    """Whether a module is an affine map that a layer here can be."""
     if isinstance(module, nn.Conv2d):
         square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
         padding = module.padding
@@ -119,7 +120,8 @@ def _unit(head: nn.Module, norm: Norm | None, activation: Activation | None, dro
     )
 
 
-def _carrier(module: nn.Module) -> Layer | None:
+def carrier_of(module: nn.Module) -> Layer | None:
+    """The carrier that does what a module does; None: there is none."""
     match module:
         case nn.MaxPool2d(kernel_size=int(size), stride=int(stride), padding=0, dilation=1, ceil_mode=False):
             return MaxPool2d(size, stride=stride)

@@ -63,13 +63,13 @@ class Temporal(Affine, ABC):
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One tick, open to autograd: the slow oracle of :meth:`sweep`."""
-        current = self._affine(params, x, state)
+        current, route = self.currents(params, x, state)
         known = {key: value for key, value in state.items() if not key.startswith(TRACE)}
         memory = self.rest(current.detach()) | known
         if self.recurrent:
             current = current + nn.functional.linear(memory[OUT], params["recurrent"])
         y, left, after = self.neuron.tick(current, memory)
-        return y, {**left, **after, **({OUT: y} if self.recurrent else {})}
+        return y, {**left, **route, **after, **({OUT: y} if self.recurrent else {})}
 
     def sweep(self, params: Params, x: Tensor, ticks: int, state: State) -> tuple[Tensor, State, State]:
         """K ticks without autograd.
@@ -83,13 +83,25 @@ class Temporal(Affine, ABC):
         Returns:
             (K B, *out_shape) outputs; what the ticks left, flattened alike; the state after the last, without traces.
         """
-        rows = self._affine(params, x, state)
+        rows, route = self.currents(params, x, state)
         currents = as_ticks(rows, len(rows) // ticks)
         among = Recurrent(params["recurrent"], state[OUT]) if self.recurrent else None
         ys, left, after = self.neuron.run(currents, state, among)
         if self.recurrent:
             after[OUT] = ys[-1].clone()
-        return ys.flatten(0, 1), {key: value.flatten(0, 1) for key, value in left.items()}, after
+        return ys.flatten(0, 1), {key: value.flatten(0, 1) for key, value in left.items()} | route, after
+
+    def currents(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Input currents W x + b, (N, *out_shape), and what :meth:`unroute` has to know of the way they came."""
+        return self._affine(params, x, state), {}
+
+    def unroute(self, view: LocalView, error: Tensor) -> Tensor:
+        """Error at the currents, (N, *out_shape), as error at the affine output."""
+        return error
+
+    def reroute(self, view: LocalView, change: Tensor) -> Tensor:
+        """Change of the affine output as change of the currents: the adjoint of :meth:`unroute`."""
+        return change
 
     def potential(self, view: LocalView) -> Tensor:
         """Distance of the potentials from their thresholds, shaped as the output; of a readout, its output."""
@@ -128,19 +140,21 @@ class Temporal(Affine, ABC):
         if self.traces.name != "raw":
             return self._tick_by_tick(view, error, dynamics, batch)
         back = adjoint(dynamics, as_ticks(error, batch), kappa=view.kappa)
-        delta = back.delta.flatten(0, 1)
+        error = back.delta.flatten(0, 1)
+        delta = self.unroute(view, error)
         shared = dynamics.constant and not view.kappa
         partial: Directions = {}
         for name, x in self._inputs(view, batch).items():
             parts = [self._product(name, delta, x)]
             trace = view.before.get(TRACE + name)
             if trace is not None and shared:
-                parts += [self._product(name, tail, old) for tail, old in zip(back.tails, trace, strict=True)]
+                tails = [self.unroute(view, tail) for tail in back.tails]
+                parts += [self._product(name, tail, old) for tail, old in zip(tails, trace, strict=True)]
             elif trace is not None:
                 parts.append(from_traces(back, trace))
             partial[name] = parts[0] if len(parts) == 1 else Sum(tuple(parts))
         if self.bias:
-            found = _over_rows(delta)
+            found = _over_rows(error)
             trace = view.before.get(TRACE + "bias")
             if trace is not None and shared:
                 found = found + sum(
@@ -155,7 +169,7 @@ class Temporal(Affine, ABC):
         """Directions by traces that every tick has rounded: sum_t (c_t L_t) x_bar_t."""
         (out,) = dynamics.out
         signal = as_ticks(error, batch) * out
-        delta = signal.flatten(0, 1)
+        delta = self.unroute(view, signal.flatten(0, 1))
         partial: Directions = {}
         for name, x in self._inputs(view, batch).items():
             xs = self._rounded(dynamics, _ticks(x, batch), view.before.get(TRACE + name))
@@ -225,14 +239,16 @@ class Temporal(Affine, ABC):
         assert view.error is not None
         batch = self._batch(view)
         signal = instant(self._dynamics(view, batch, None), as_ticks(view.error, batch)).flatten(0, 1)
-        return super().transpose(replace(view, delta=signal), weights)
+        return super().transpose(replace(view, delta=self.unroute(view, signal)), weights)
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
         """Change of the outputs in all ticks of a chunk, through the neurons' own memory; the recurrence is cut."""
         batch = self._batch(view)
-        current = torch.zeros_like(view.y) if dot is None else self.linear(dot, view.params["weight"], None)
+        current = torch.zeros_like(view.y)
+        if dot is not None:
+            current = self.reroute(view, self.linear(dot, view.params["weight"], None))
         if "weight" in moved:
-            current = current + self.linear(view.x, moved["weight"], moved.get("bias"))
+            current = current + self.reroute(view, self.linear(view.x, moved["weight"], moved.get("bias")))
         if "recurrent" in moved:
             current = current + nn.functional.linear(self._inputs(view, batch)["recurrent"], moved["recurrent"])
         changes = as_ticks(current, batch)

@@ -77,6 +77,8 @@ class AvgPool2d(Linear, name="avg_pool2d"):
         stride: step between windows, pixels; None: ``size``.
     """
 
+    closed_form = True
+
     def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
         super().__init__()
         self.size, self.stride = _window(size, stride)
@@ -88,6 +90,14 @@ class AvgPool2d(Linear, name="avg_pool2d"):
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
         return nn.functional.avg_pool2d(x, self.size, self.stride), {}
+
+    def localise(self, view: LocalView) -> LocalView:
+        return view
+
+    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
+        return aten.avg_pool2d_backward(  # type: ignore[no-any-return]
+            view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], False, True, None
+        )
 
     def module(self) -> nn.Module:
         return nn.AvgPool2d(self.size, self.stride)

@@ -24,6 +24,7 @@ VARIANTS = {
     "stride": ["stride=2"],
     "padding": ["padding=1, stride=2"],
     "groups": ["groups=2"],
+    "pool": ["pool=avg_pool2d", "pool=max_pool2d, stride=2", "pool='max_pool2d(size=2, stride=1)'"],
 }
 """Options that all layers give one meaning, and the settings of them that are tried."""
 
