@@ -189,6 +189,9 @@ def _chunks(
         if network.training:
             network.absorb(tick)
         views = dict(tick.views)
+        # before the update: traces that a layer cannot keep are refused while no weight has moved
+        ends = first + ticks == last
+        carried = {} if ends else {name: after[name] | kept_traces(network, rule, name, views[name]) for name in after}
         taught = lesson.at(first, ticks)
         if taught is not None:
             value, teaching = _teaching(learner, tick, *taught, lesson)
@@ -201,8 +204,9 @@ def _chunks(
                 learner.deposit.finish()
             if mirrors is not None:
                 learner.mirror(mirrors, Tick(tick.y, views))
-        if first + ticks < last:
-            states = {name: after[name] | kept_traces(network, rule, name, views[name]) for name in after}
+        if not ends:
+            _close(network, rule, views)
+            states = carried
     return loss, total
 
 
@@ -214,9 +218,14 @@ def kept_traces(network: Network, rule: Rule, name: str, view: LocalView) -> dic
         return layer.carry_traces(view)
     if not rule.remembers:
         return {}
-    carried = layer.carry_traces(view, rule.dynamics(name, layer, view))
-    rule.close_chunk(name, layer, view)
-    return carried
+    return layer.carry_traces(view, rule.dynamics(name, layer, view))
+
+
+def _close(network: Network, rule: Rule, views: dict[str, LocalView]) -> None:
+    """Let a rule keep what it needs of a chunk of its own."""
+    for name, layer in network.items():
+        if isinstance(layer, Temporal) and name != network.readout:
+            rule.close_chunk(name, layer, views[name])
 
 
 def _teaching(learner: Learner, tick: Tick, taught: slice, target: Tensor, lesson: Lesson) -> tuple[Tensor, Teaching]:

@@ -230,6 +230,7 @@ class Temporal(Affine, ABC):
             if self.traces.name != "raw":
                 found[TRACE + name] = self._rounded(dynamics, xs, before)[-1].unsqueeze(0)
             else:
+                self._refuse_own()
                 xs = xs.expand(-1, batch, 1) if name == "bias" else xs
                 found[TRACE + name] = own_traces(dynamics, xs, before, view.kappa, _ticks(view.y, batch))
         return found
@@ -285,19 +286,22 @@ class Temporal(Affine, ABC):
         return self._served(self.neuron.dynamics(left, psi), view)
 
     def _served(self, found: Dynamics, view: LocalView) -> Dynamics:
-        """Refuse traces that the layer cannot keep."""
-        if len(self.weight_shape) > 2 and (view.kappa or not found.constant):
-            raise NeurofaError(
-                f"got {self.neuron.name} neurons behind a convolution under a rule that needs a trace for every weight"
-                " and position; expected traces that all neurons share; use lif or synaptic neurons with reset subtract"
-                " or none, and a rule without a filter"
-            )
+        """Refuse rounded traces of what has none."""
         if self.traces.name != "raw" and (view.kappa or not found.constant or len(found.enter) > 1):
             raise NeurofaError(
                 f"got traces in {self.traces.name} for {self.neuron.name} neurons; expected one trace an input, kept"
                 " tick by tick; use lif neurons with reset subtract or none and a rule without a filter, or raw traces"
             )
         return found
+
+    def _refuse_own(self) -> None:
+        """Refuse a trace for every weight and position of a convolution."""
+        if len(self.weight_shape) > 2:
+            raise NeurofaError(
+                f"got {self.neuron.name} neurons behind a convolution under a rule that needs a trace for every weight"
+                " and position; expected traces that all neurons share; use lif or synaptic neurons with reset subtract"
+                " or none and a rule without a filter, or a chunk as long as the sequence"
+            )
 
 
 def _ticks(rows: Tensor, batch: int) -> Tensor:

@@ -240,8 +240,12 @@ def test_traces_that_convolutions_cannot_keep_are_refused():
     for network, rule in (("conv_snn(channels=[2], neuron=alif)", "dfa"), ("conv_snn(channels=[2])", "eprop")):
         made = build("network", network, input_shape=(1, 8, 8), outputs=CLASSES)
         learner = Learner(made, rule, optimizer=torch.optim.SGD(made.parameters(), lr=0.1))
+        xs, target, before = torch.ones(4, B, 1, 8, 8), torch.zeros(B, dtype=torch.long), weights(learner)
         with pytest.raises(NeurofaError, match="behind a convolution"):
-            learner.stream(torch.zeros(4, B, 1, 8, 8), torch.zeros(B, dtype=torch.long))
+            learner.stream(xs, target, chunk=2, update="chunk")
+        assert same(before, weights(learner))
+        learner.stream(xs, target, chunk=4)
+        assert not same(before, weights(learner))
 
 
 def test_events_are_what_they_were():
