@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from exports import graph
 from exports.arrays import Array, Matrix, Role
-from exports.traced import trace
+from exports.traced import Trace, trace
 from hwmodels.device import Cells, Device
 from hwmodels.devices.fixed import Fixed
 from hwmodels.errors import NeurofaError
@@ -136,7 +136,9 @@ def _affine(layer: Affine, at: At, axes: str) -> dict[str, object]:
         kind = layer.norm.name
         if kind not in ("batch", "layer"):
             raise NeurofaError(f"got norm '{kind}' at layer '{at.name}' for export; expected batch or layer; use one")
-        norm = graph.Norm(kind="batch" if kind == "batch" else "layer", eps=layer.norm.eps, **kept)
+        momentum = layer.norm.momentum if isinstance(layer.norm, BatchNorm) else 0.0
+        word = "batch" if kind == "batch" else "layer"
+        norm = graph.Norm(kind=word, eps=layer.norm.eps, momentum=momentum, **kept)  # type: ignore[arg-type]
     bias = vector(layer.synapse("bias"), at.states, "bias, added to the product") if layer.bias else None
     weight = matrix(layer.synapse("weight"), at.states, "forward weights W of y = W x + b", axes, "forward")
     return {
@@ -192,7 +194,10 @@ def _(layer: Dropout, at: At) -> graph.Node:
 def _(layer: Block, at: At) -> graph.Node:
     plain = layer.module()
     like = next(iter(layer.stored().values()), torch.zeros(()))
-    found = trace(plain, at.in_shape, like)
+    try:
+        found, reason = trace(plain, at.in_shape, like), ""
+    except NeurofaError as error:  # its weights can be stored all the same
+        found, reason = Trace((), {}, {}, ""), str(error)
     parameters: dict[str, Array] = {}
     for key, value in layer.stored().items():
         meaning = f"'{key}' of a {type(layer.skeleton).__name__}"
@@ -208,6 +213,7 @@ def _(layer: Block, at: At) -> graph.Node:
     return graph.Traced(
         name=at.name, in_shape=at.in_shape, out_shape=at.out_shape, parameters=parameters,
         placeholders=found.placeholders | {key: key for key in found.constants}, ops=found.ops, result=found.result,
+        reason=reason,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from hwmodels.projections.crossbar import Crossbar
 from hwmodels.projections.microring import Microring, detuning
 from hwmodels.quantize import Format
 from hwmodels.registry import Registered, options
+from hwmodels.spec import parse
 from neurofa import rule as rules
 from neurofa.feedback import Feedback, MatrixFeedback
 from neurofa.feedbacks.pooled import Pooled
@@ -260,7 +261,7 @@ def learning(learner: Learner, spec: str) -> Learning:
     direct, chained = isinstance(rule, rules.Direct), isinstance(rule, rules.Chained)
     path = "readout" if isinstance(rule, ReadoutOnly) else "direct" if direct else "chained" if chained else "other"
     plastic = sorted({key for name, _ in learner.network.items() for key in rule.plastic(name)})
-    g = getattr(rule.g, "name", "") if isinstance(rule, AugmentedDFA) else "own"
+    g = str(parse(spec).options.get("g", "bell")) if isinstance(rule, AugmentedDFA) else "own"
     return Learning(
         rule=rule.name, spec=spec, path=path, signal="target" if isinstance(rule, DRTP) else "error",  # type: ignore[arg-type]
         derivative=g, frozen=tuple(sorted(rule.frozen)) if isinstance(rule, DFA) else (),

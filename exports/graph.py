@@ -56,11 +56,13 @@ class Norm:
     """Normalisation between an affine map and its activation.
 
     ``batch``: (a - mean) / sqrt(variance + eps) with the stored statistics, per channel; ``layer``: with the mean and
-    the variance of one sample over its channels and positions. Then gain and shift per channel.
+    the variance of one sample over its channels and positions. Then gain and shift per channel. In training ``batch``
+    takes the statistics of the batch, and the stored ones follow by ``momentum``.
     """
 
     kind: Literal["batch", "layer"]
     eps: float
+    momentum: float = 0.0
     gain: Array | None = None
     shift: Array | None = None
     mean: Array | None = None
@@ -106,7 +108,7 @@ class Affine(Node):
         return found | (self.norm.arrays() if self.norm is not None else {})
 
     def constants(self) -> dict[str, Any]:
-        norm = {} if self.norm is None else {"norm": self.norm.kind, "norm_eps": self.norm.eps}
+        norm = {} if self.norm is None else {"norm": self.norm.kind, "norm_eps": self.norm.eps, "norm_momentum": self.norm.momentum}
         return {"activation": self.activation, "dropout": self.dropout} | norm
 
 
@@ -207,12 +209,14 @@ class Traced(Node):
         placeholders: the name by which operations refer to each of them; ``x`` is the input.
         ops: in order.
         result: name of the output.
+        reason: why there are no operations; empty where there are.
     """
 
     parameters: dict[str, Array]
-    placeholders: dict[str, str]
-    ops: tuple[Op, ...]
-    result: str
+    placeholders: dict[str, str] = field(default_factory=dict)
+    ops: tuple[Op, ...] = ()
+    result: str = ""
+    reason: str = ""
 
     def arrays(self) -> dict[str, Array]:
         return dict(self.parameters)
