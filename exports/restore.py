@@ -21,11 +21,13 @@ OUTLIER = 5.0
 """Robust standard deviations from which a device counts as an outlier."""
 
 
-def rebuild(recipe: dict[str, Any]) -> Learner:
-    """A learner of the same structure, with weights of its own.
+def rebuild(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.0) -> Learner:
+    """A learner of the same structure with plain SGD, with weights of its own.
 
     Args:
         recipe: ``network``, ``input_shape``, ``outputs``, ``seed``, ``device``, ``periphery``, ``rule``, ``loss``.
+        lr: learning rate.
+        weight_decay: of the optimizer.
 
     Raises:
         NeurofaError: nothing in the file says how to build it.
@@ -38,8 +40,17 @@ def rebuild(recipe: dict[str, Any]) -> Learner:
         "network", recipe["network"], input_shape=tuple(recipe["input_shape"]), outputs=recipe["outputs"],
         seed=recipe["seed"], device=recipe["device"], periphery=recipe["periphery"],
     )  # fmt: skip
-    optimizer = torch.optim.SGD(network.parameters(), lr=recipe.get("lr", 0.1))
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, weight_decay=weight_decay)
     return Learner(network, recipe["rule"], optimizer=optimizer, loss=recipe["loss"], seed=recipe["seed"])
+
+
+def twin(learner: Learner, recipe: dict[str, Any]) -> Learner:
+    """Another learner in the same state, with the plain SGD part of its optimizer."""
+    group = learner.optimizer.param_groups[0]
+    made = rebuild(recipe, lr=group["lr"], weight_decay=group.get("weight_decay", 0.0))
+    made.network.load_state_dict(learner.network.state_dict())
+    made.rule.load_state_dict(learner.rule.state_dict())
+    return made
 
 
 def restore(learner: Learner, stored: Stored) -> None:

@@ -35,8 +35,8 @@ class Stored:
 
     @property
     def kind(self) -> str:
-        """``network`` or ``measured``."""
-        return str(plain(self.file.attrs["kind"]))
+        """``network``, ``measured``, or ``plain`` for a file of a lab that follows no format."""
+        return str(plain(self.file.attrs["kind"])) if "kind" in self.file.attrs else "plain"
 
     def attributes(self, path: str) -> dict[str, Any]:
         """Attributes of a group or dataset as JSON values; text that is JSON is read."""
@@ -141,8 +141,12 @@ def _read(value: Any) -> Any:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Stored]:
+def opened(path: Path, *, measured: bool = False) -> Iterator[Stored]:
     """Open a file of ours.
+
+    Args:
+        path: of the file.
+        measured: also open plain HDF5 without a format, as a lab may write it.
 
     Raises:
         NeurofaError: no such file, no HDF5, truncated, of another format or version.
@@ -159,6 +163,9 @@ def opened(path: Path) -> Iterator[Stored]:
         ) from None
     with file:
         found = {key: plain(file.attrs[key]) if key in file.attrs else "none" for key in ("format", "format_version")}
+        if found["format"] == "none" and measured:
+            yield Stored(file, path)
+            return
         if found["format"] != FORMAT:
             raise NeurofaError(
                 f"got '{path}' of format '{found['format']}'; expected {FORMAT}; only exported files are read"
