@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from exports.arrays import Matrix
+from exports.quantised import row_blocks
 from hwmodels.conductance import ConductanceMap, Conductances, DifferentialPair
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -118,7 +119,9 @@ def mapped(matrix: Matrix, mapping: Mapping) -> Mapped:
         NeurofaError: weights that are not finite.
     """
     chosen = mapping.of(matrix)
-    scale = float(chosen.scale(matrix.values))
+    # of the largest weight, found block by block: nothing of the matrix's size is made
+    largest = max((float(matrix.values[rows].abs().amax()) for rows in row_blocks(matrix.values)), default=0.0)
+    scale = float(chosen.scale(matrix.values.new_tensor(largest)))
     if not 0 < scale < float("inf"):
         raise NeurofaError(f"got weights with a largest size of {1 / scale if scale else 'infinity'}; expected finite"
                            " numbers; train again")  # fmt: skip

@@ -12,8 +12,8 @@ from torch import Tensor
 from exports.arrays import Matrix
 from hwmodels.errors import NeurofaError
 
-BLOCK = 2**22
-"""Numbers that are worked on at a time: some tens of megabytes with everything around them."""
+BLOCK = 2**20
+"""Numbers that are worked on at a time: some megabytes with everything around them."""
 
 
 @dataclass(frozen=True, kw_only=True)

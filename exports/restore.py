@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from exports.hdf5.read import Source, Stored
+from exports.quantised import row_blocks
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Programmable
 from hwmodels.registry import build
@@ -53,6 +54,7 @@ def twin(learner: Learner, recipe: dict[str, Any]) -> Learner:
     return made
 
 
+@torch.no_grad()
 def restore(learner: Learner, stored: Stored) -> None:
     """Make a learner exactly what was exported, device cells and feedback included.
 
@@ -64,8 +66,7 @@ def restore(learner: Learner, stored: Stored) -> None:
     paths = stored.states()
     for prefix, module in (("network", learner.network), ("rule", learner.rule)):
         wanted = module.state_dict()
-        found = {key: stored.tensor(paths[f"{prefix}:{key}"]) for key in wanted if f"{prefix}:{key}" in paths}
-        lacking = [key for key in wanted if key not in found]
+        lacking = [key for key in wanted if f"{prefix}:{key}" not in paths]
         # an effective matrix of hardware is no state; what it is made of is
         extra = [s for s in paths if s.startswith(f"{prefix}:") and s.removeprefix(f"{prefix}:") not in wanted]
         if lacking or extra:
@@ -73,13 +74,24 @@ def restore(learner: Learner, stored: Stored) -> None:
                 f"got '{stored.path}' {'without' if lacking else 'with'} '{(lacking or extra)[0]}'; expected the state"
                 " of the same network and rule; import it into the run that it was exported from"
             )
-        for key, value in found.items():
-            if tuple(value.shape) != tuple(wanted[key].shape):
+        for key, tensor in wanted.items():
+            shape = tuple(stored.file[paths[f"{prefix}:{key}"]].shape)
+            if shape != tuple(tensor.shape):
                 raise NeurofaError(
-                    f"got '{key}' of shape {tuple(value.shape)} in '{stored.path}'; expected"
-                    f" {tuple(wanted[key].shape)}; import it into the run that it was exported from"
+                    f"got '{key}' of shape {shape} in '{stored.path}'; expected {tuple(tensor.shape)}; import it into the"
+                    " run that it was exported from"
                 )
-        module.load_state_dict(found)
+        for key, tensor in wanted.items():
+            _fill(tensor, stored, paths[f"{prefix}:{key}"])
+
+
+def _fill(tensor: Tensor, stored: Stored, path: str) -> None:
+    """Read a dataset into a tensor of a state dict, which shares its memory with the module, block by block."""
+    if not tensor.ndim or not tensor.numel():
+        tensor.copy_(stored.tensor(path))
+        return
+    for rows in row_blocks(tensor):
+        tensor[rows] = torch.from_numpy(stored.file[path][rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +104,8 @@ class Fitted:
     cosine: float
     """Between measured and target."""
     error: float
-    """Root mean square of measured / s - target, in units of the target's own."""
+    """Root mean square of measured / s - target (measured - target, where the scale is kept), in units of the target's
+    own."""
     outliers: int
     """Weights more than 5 robust standard deviations off."""
     worst: tuple[str, ...]
@@ -123,19 +136,19 @@ def fit(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tup
     m, w = measured.double(), target.double()
     power = float(w.square().sum())
     scale = float((m * w).sum()) / power if power else 1.0
-    if scale <= 0:
+    if scale <= 0 and not keep_scale:
         raise NeurofaError(
             f"got '{path}' that fits its target with the factor {scale:.3g}; expected a positive one; check sign and"
             " orientation"
         )
     cosine = scale * power**0.5 / max(float(m.norm()), 1e-300) if power else 1.0
-    off = m / scale - w
+    off = m / (1.0 if keep_scale else scale) - w
     middle = (off - off.median()).abs().median() * 1.4826
     far = (off - off.median()).abs() > OUTLIER * middle.clamp_min(1e-12)
     indices = torch.nonzero(far)
     order = off[far].abs().argsort(descending=True)[:5]
     worst = tuple(
-        f"{tuple(indices[i].tolist())}: {float(m[tuple(indices[i])]) / scale:.4g} for {float(w[tuple(indices[i])]):.4g}"
+        f"{tuple(indices[i].tolist())}: {float(off[tuple(indices[i])] + w[tuple(indices[i])]):.4g} for {float(w[tuple(indices[i])]):.4g}"
         for i in order.tolist()
     )
     error = float(off.square().mean().sqrt()) / max((power / w.numel()) ** 0.5, 1e-300)

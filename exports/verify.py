@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from neurofa.rule import Direct
 
 SHOWN = 8
 """Devices out of tolerance that one line names."""
+
+LARGE = 2**26
+"""Numbers in a matrix from which on nothing is built that would hold it a second time."""
 
 
 def verify(
@@ -50,6 +54,8 @@ def verify(
             return [*found, *(_computed(stored, learner) if sound else [])]
     except NeurofaError as error:
         return [Check("opens", False, str(error))]
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # whatever h5py makes of a damaged file
+        return [Check("opens", False, f"a part of '{path}' cannot be read ({str(error).splitlines()[0]})")]
 
 
 def _computed(stored: Stored, learner: Learner | None) -> list[Check]:
@@ -60,6 +66,9 @@ def _computed(stored: Stored, learner: Learner | None) -> list[Check]:
         found.append(guarded("against", lambda: _same_state(stored, learner)))
     if not isinstance(recipe, dict) or not recipe.get("network"):
         return [*found, Check("network", True, "not computed: the file does not say how its network is built")]
+    largest = max((math.prod(stored.file[path].shape) for path in stored.datasets()), default=0)
+    if largest > LARGE:
+        return [*found, Check("network", True, "not computed: a matrix is too large to be held again; its products are")]
     try:
         again = rebuild(recipe)
         restore(again, stored)

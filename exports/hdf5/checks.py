@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from exports.checks import Check, guarded, told
+from exports.heap import trim
 from exports.hdf5.layout import attributes_digest, digest_block, plain, total
 from exports.hdf5.read import Stored
+from exports.mapped import weights_of
 from exports.quantised import BLOCK
 from exports.schema import faults as schema_faults
 
@@ -26,8 +28,10 @@ def file_checks(stored: Stored) -> list[Check]:
     known = _manifest(stored)
 
     def look() -> None:
-        for path in stored.datasets():
+        for index, path in enumerate(stored.datasets()):
             _scan(stored, path, known.get(path), scan)
+            if index % 64 == 0:
+                trim()
 
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("schema", lambda: told("schema", schema_faults(stored.file, stored.kind), "follows version 1")),
@@ -112,7 +116,7 @@ def _limits(stored: Stored, path: str) -> tuple[float, float] | None:
     group = stored.file[above]
     # a float32 may lie one rounding beyond a limit that is stored in double precision
     low, high = float(plain(group.attrs["g_min"])), float(plain(group.attrs["g_max"]))
-    return low - 1e-6 * high, high * (1 + 1e-6)
+    return max(0.0, low - 1e-6 * high), high * (1 + 1e-6)
 
 
 def _shapes(stored: Stored) -> list[str]:
@@ -182,17 +186,14 @@ def _row_blocks(item: Any) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
 
 def _conductance_off(stored: Stored, path: str) -> float:
     """Largest difference of a weight from its conductances, in tolerances."""
-    from exports.mapped import weights_of
-
-    item, worst = stored.file[path], 0.0
-    plain_matrix = item.ndim == 2
-    whole = None if plain_matrix else torch.from_numpy(item[()]).flatten(1)
+    item, worst, held, slab = stored.file[path], 0.0, (-1, -1), torch.empty(0)
     for _, own, planes in stored.tiles(path):
-        found = {key: g for key, g in planes.items() if key != "faults"}
-        w = weights_of(own["map"], own["scale"], found)
-        rows = slice(own["first_input"], own["first_input"] + w.shape[0])
-        columns = slice(own["first_output"], own["first_output"] + w.shape[1])
-        part = torch.from_numpy(item[columns, rows]) if whole is None else whole[columns, rows]
+        w = weights_of(own["map"], own["scale"], {key: g for key, g in planes.items() if key != "faults"})
+        first, last = own["first_output"], own["first_output"] + w.shape[1]
+        if held != (first, last):  # tiles come column by column: the outputs of one column are read once
+            held, slab = (first, last), torch.from_numpy(item[first:last]).flatten(1)
+            trim()
+        part = slab[:, own["first_input"] : own["first_input"] + w.shape[0]]
         worst = max(worst, float((w - part.t()).abs().amax()) * own["scale"] / own["tolerance"])
     return worst
 

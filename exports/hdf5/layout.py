@@ -47,7 +47,7 @@ def digest_block(values: np.ndarray[Any, Any]) -> bytes:
 def plain(value: Any) -> Any:
     """An attribute's value as a JSON value."""
     if isinstance(value, bytes):
-        return value.decode()
+        return value.decode(errors="replace")
     if isinstance(value, np.ndarray):
         return [plain(v) for v in value.tolist()]
     if isinstance(value, np.generic):

@@ -79,9 +79,14 @@ class Stored:
         return sorted(found)
 
     def tiles(self, path: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Tensor]]]:
-        """Name, attributes and planes (S, faults among them) of every tile of a matrix."""
+        """Name, attributes and planes (S, faults among them) of every tile of a matrix, column by column."""
         group = self.file[f"{path}_tiles"]
-        for name in group:
+
+        def address(name: str) -> tuple[int, int]:
+            own = group[name].attrs
+            return int(own["first_output"]), int(own["first_input"])
+
+        for name in sorted(group, key=address):
             where = f"{path}_tiles/{name}"
             yield name, self.attributes(where), {key: self.tensor(f"{where}/{key}") for key in group[name]}
 
@@ -162,25 +167,27 @@ def opened(path: Path, *, measured: bool = False) -> Iterator[Stored]:
             f"got '{path}', which cannot be opened ({reason}); expected a whole HDF5 file; copy or make it anew"
         ) from None
     with file:
-        found = {key: plain(file.attrs[key]) if key in file.attrs else "none" for key in ("format", "format_version")}
-        if found["format"] == "none" and measured:
-            yield Stored(file, path)
-            return
-        if found["format"] != FORMAT:
-            raise NeurofaError(
-                f"got '{path}' of format '{found['format']}'; expected {FORMAT}; only exported files are read"
-            )
-        if str(found["format_version"]).split(".")[0] != VERSION.split(".")[0]:
-            raise NeurofaError(
-                f"got '{path}' of format version {found['format_version']}; expected {VERSION}; use the version of"
-                " neurofa that wrote it"
-            )
         try:
+            _know(file, path, measured=measured)
             yield Stored(file, path)
         except (OSError, KeyError, RuntimeError) as error:
-            if isinstance(error, NeurofaError):
-                raise
             raise NeurofaError(
                 f"got '{path}', of which a part cannot be read ({str(error).splitlines()[0]}); expected a whole file;"
                 " copy or make it anew"
             ) from None
+
+
+def _know(file: Any, path: Path, *, measured: bool) -> None:
+    """Refuse files of another format or version."""
+    found = {key: plain(file.attrs[key]) if key in file.attrs else "none" for key in ("format", "format_version")}
+    if found["format"] == "none" and measured:
+        return
+    if found["format"] != FORMAT:
+        raise NeurofaError(
+            f"got '{path}' of format '{found['format']}'; expected {FORMAT}; only exported files are read"
+        )
+    if str(found["format_version"]).split(".")[0] != VERSION.split(".")[0]:
+        raise NeurofaError(
+            f"got '{path}' of format version {found['format_version']}; expected {VERSION}; use the version of"
+            " neurofa that wrote it"
+        )

@@ -16,12 +16,17 @@ import torch
 from torch import Tensor
 
 from exports.extras import need
+from exports.heap import trim
 from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, total
 from exports.quantised import BLOCK
 from hwmodels.errors import NeurofaError
 
 CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
+
+
+TRIM = 2**22
+"""Numbers that are written from one return of free memory to the next."""
 
 
 class Writer:
@@ -35,6 +40,7 @@ class Writer:
     def __init__(self, file: Any, *, compression: int) -> None:
         self.file, self.compression = file, compression
         self.manifest: list[tuple[str, str]] = []
+        self._since = 0
 
     def group(self, path: str, /, **attributes: Any) -> Any:
         """A group, made where it is missing, with more attributes."""
@@ -116,6 +122,10 @@ class Writer:
             if value is not None:
                 made.attrs[key] = stored(value)
         self.manifest.append((path, digest.hexdigest()))
+        self._since += made.size
+        if self._since > TRIM:
+            self._since = 0
+            trim()
 
     def finish(self) -> None:
         """Write the manifest: nothing may be added afterwards."""
