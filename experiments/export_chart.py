@@ -43,7 +43,9 @@ def export_chart(path: Path, stored: Stored) -> int:
         matrix = _thinned(stored, name)
         size = float(matrix.abs().max()) or 1.0
         axes = grid[0][column]
-        picture = axes.imshow(matrix.numpy(), cmap="RdBu", vmin=-size, vmax=size, aspect="auto", interpolation="nearest")
+        picture = axes.imshow(
+            matrix.numpy(), cmap="RdBu", vmin=-size, vmax=size, aspect="auto", interpolation="nearest"
+        )
         figure.colorbar(picture, ax=axes).ax.tick_params(labelsize=6)
         axes.set_title(f"{name}\n{' x '.join(map(str, stored.file[name].shape))}", loc="left", fontsize=8)
         axes.set_xlabel("input", fontsize=8)

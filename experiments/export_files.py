@@ -157,7 +157,9 @@ def _int8(held: Held, model: Model, wanted: Wanted, path: Path) -> list[str]:
     x, notes = wanted.inputs, list[str]()
     if x is None:
         x = of_learner(held.learner, count=64, repeats=1, seed=held.spec.seed)[0].inputs
-        notes.append(f"{path.name}: ranges of activations are those of normal numbers, since the run's data are missing")
+        notes.append(
+            f"{path.name}: ranges of activations are those of normal numbers, since the run's data are missing"
+        )
     save(inference_int8(model, x), path)
     return notes
 
@@ -169,7 +171,8 @@ def _nir(model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]
         graph, changed = nir.forward(model, convert=wanted.convert_reset, dt=wanted.dt)
         nir.save(graph, path)
         return [
-            f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its spikes differ on random inputs"
+            f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its spikes differ on random"
+            " inputs"
             f" ({m.spikes[0]} to {m.spikes[1]})"
             for m in changed
         ]

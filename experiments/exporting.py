@@ -66,7 +66,9 @@ def load_run(path: Path) -> Held:
     folder = RunFolder(path)
     spec = replace(folder.spec(), compute="cpu")
     if not folder.finished or not folder.checkpoint.is_file():
-        raise NeurofaError(f"got '{path}', which holds no finished run; expected one; go on with --resume, or train first")
+        raise NeurofaError(
+            f"got '{path}', which holds no finished run; expected one; go on with --resume, or train first"
+        )
     network = load_network(folder.model)
     network.attach(spec.periphery)
     optimizer = build("optimizer", spec.optimizer)(network.parameters())

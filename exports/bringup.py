@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Programming:
 
     Args:
         rounds: most write-verify rounds; devices within tolerance are left alone.
-        reads: reads that are averaged when the result is measured.
+        reads: reads that are averaged, to verify and to measure: one noisy read would have good devices written anew.
         seed: of the devices and all their noise.
     """
 
@@ -39,7 +39,9 @@ class Programming:
 
     def __post_init__(self) -> None:
         if self.rounds < 0 or self.reads < 1:
-            raise NeurofaError(f"got rounds={self.rounds}, reads={self.reads}; expected 0 or more, 1 or more; raise them")
+            raise NeurofaError(
+                f"got rounds={self.rounds}, reads={self.reads}; expected 0 or more, 1 or more; raise them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,8 @@ class Chip:
     """Elements that each hold one conductance, as a share f of the range in which they are programmed.
 
     Memories that are made of conductances (``pcm``, ``hermes``, ``reram_wan``, ...) hold f on one device of their pair;
-    their range in uS is scaled to the file's. Pulsed devices start at the low end of 0.6 times their mean range, and are
-    pulsed from there.
+    their range in uS is scaled to the file's. Pulsed devices start at the low end of 0.6 times their mean range, and
+    are pulsed from there.
 
     Args:
         device: the model.
@@ -76,15 +78,15 @@ class Chip:
     def __init__(self, device: Device) -> None:
         if device.factored:
             raise NeurofaError(
-                f"got --device {device.name}, which is written by outer products only; expected a device whose elements are"
-                " written one by one; use the device inside it"
+                f"got --device {device.name}, which is written by outer products only; expected a device whose"
+                " elements are written one by one; use the device inside it"
             )
         self.device = _unit(device)
         inner = chain(self.device)[-1]
         top, bottom = getattr(inner, "w_max", None), getattr(inner, "w_min", None)
-        pulsed = top is not None and bottom is not None
-        self.low, self.high = (REACH * bottom, REACH * top) if pulsed else (0.0, 1.0)
-        self.pulsed = pulsed
+        self.low, self.high, self.pulsed = 0.0, 1.0, False
+        if top is not None and bottom is not None:
+            self.low, self.high, self.pulsed = REACH * bottom, REACH * top, True
         self._pair = inner if isinstance(inner, Programmed) and inner is self.device else None
 
     def program(self, share: Tensor, tolerance: float, how: Programming, gen: torch.Generator) -> tuple[Cells, int]:
@@ -103,11 +105,13 @@ class Chip:
         begin = torch.full_like(wanted, self.low) if self.pulsed else wanted
         cells, used = self.device.program(begin, gen), 0
         for used in range(how.rounds + 1):
-            off = share - self.read(cells, gen)
+            off = share - torch.stack([self.read(cells, gen) for _ in range(how.reads)]).mean(0)
             todo = off.abs() > tolerance
             if used == how.rounds or not bool(todo.any()):
                 break
-            change = torch.where(todo, off * (self.high - self.low), torch.zeros_like(off))
+            # a pair is programmed anew to its target; pulses go from what was read
+            ask = off * (self.high - self.low) if self._pair is None else wanted - self.device.value(cells)
+            change = torch.where(todo, ask, torch.zeros_like(ask))
             cells = self.device.write(cells, change, gen)
         return cells, used
 
@@ -124,13 +128,15 @@ class Chip:
 def _unit(device: Device) -> Device:
     """The same device with a full range of 1 in its own unit, and so the devices inside."""
     changes: dict[str, Any] = {}
-    for field in fields(device) if is_dataclass(device) else ():
+    own: Any = device  # every device is a dataclass, which its base does not say
+    for field in fields(own):
         value = getattr(device, field.name)
         if isinstance(value, Device):
             changes[field.name] = _unit(value)
         elif field.name in ("range", "scale") and value is None:
             changes[field.name] = 1.0
-    return replace(device, **changes) if changes else device  # type: ignore[type-var]
+    found: Device = replace(own, **changes)
+    return found
 
 
 @torch.no_grad()
@@ -153,18 +159,16 @@ def bringup(stored: Stored, device: Device, out: Path, how: Programming | None =
     chip, paths = Chip(device), stored.tiled()
     if stored.kind != "network" or not paths:
         raise NeurofaError(
-            f"got '{stored.path}' without conductances; expected an exported network with some; export with --tile 256x256"
+            f"got '{stored.path}' without conductances; expected an exported network with some; export with --tile"
+            " 256x256"
         )
-    found = []
     with create(out, "measured") as writer:
         writer.group(
             "measured", of=stored.path.name, of_manifest_sha256=str(stored.file.attrs["manifest_sha256"]),
             device=spec_of(device), **asdict(how),
         )  # fmt: skip
         writer.group("provenance", **dict(stored.file["provenance"].attrs.items()))
-        for path in paths:
-            found.append(_matrix(writer, stored, path, chip, how))
-    return found
+        return [_matrix(writer, stored, path, chip, how) for path in paths]
 
 
 def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programming) -> Outcome:
@@ -216,9 +220,7 @@ def _limits(own: dict[str, Any]) -> dict[str, Any]:
     return {key: own[key] for key in ("map", "scale", "scale_unit", "g_min", "g_max", "tolerance")}
 
 
-def _probe(
-    writer: Writer, stored: Stored, path: str, weights: Tensor, variance: Tensor, gen: torch.Generator
-) -> None:
+def _probe(writer: Writer, stored: Stored, path: str, weights: Tensor, variance: Tensor, gen: torch.Generator) -> None:
     name = "probes/" + path.replace("/", ".")
     if name not in stored.file:
         return

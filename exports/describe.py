@@ -1,8 +1,8 @@
 """Layers and networks as nodes of the neutral graph: one adapter a class.
 
 The adapters stand here, and not as methods in ``neurofa``, because nodes, units and addresses are the vocabulary of
-files: the training packages lie below and need not know it. ``functools.singledispatch`` keeps what a method would give:
-a class is described once, subclasses inherit, and a third party registers an adapter for a class of its own::
+files: the training packages lie below and need not know it. ``functools.singledispatch`` keeps what a method would
+give: a class is described once, subclasses inherit, and a third party registers an adapter for a class of its own::
 
     @describe.register
     def _(layer: MyLayer, at: At) -> Node: ...
@@ -109,8 +109,9 @@ def grid(device: Device, cells: Cells) -> tuple[int, float] | None:
 def matrix(synapses: Synapses, known: dict[int, str], meaning: str, axes: str, role: Role) -> Matrix:
     """Stored weights with the device that stores them."""
     return Matrix(
-        values=synapses.weight.detach(), meaning=meaning, axes=axes, state=known.get(id(synapses.weight), ""), role=role,
-        device=spec_of(synapses.device), conductance=conductances(synapses.device), faults=faults(synapses.cells),
+        values=synapses.weight.detach(), meaning=meaning, axes=axes, role=role,
+        state=known.get(id(synapses.weight), ""), device=spec_of(synapses.device),
+        conductance=conductances(synapses.device), faults=faults(synapses.cells),
         grid=grid(synapses.device, synapses.cells),
     )  # fmt: skip
 
@@ -176,12 +177,12 @@ def _(layer: AvgPool2d, at: At) -> graph.Node:
 
 
 @describe.register
-def _(layer: GlobalAvgPool2d, at: At) -> graph.Node:
+def _(layer: GlobalAvgPool2d, at: At) -> graph.Node:  # noqa: ARG001
     return _pool(at, "global")
 
 
 @describe.register
-def _(layer: Flatten, at: At) -> graph.Node:
+def _(layer: Flatten, at: At) -> graph.Node:  # noqa: ARG001
     return graph.Flatten(name=at.name, in_shape=at.in_shape, out_shape=at.out_shape)
 
 
@@ -224,7 +225,8 @@ def _buffer_state(layer: Block, at: At, key: str) -> str:
 
 def converters(network: Network) -> dict[str, object]:
     """Constants of the converters around the arrays of forward weights; empty for exact products."""
-    for _, layer in network.items():
+    for name in network.names:
+        layer = network.layer(name)
         if isinstance(layer, Affine) and layer.arrays is not None:
             constants = asdict(layer.arrays.forward_io)
             return {key: _finite(value) for key, value in constants.items()}

@@ -91,18 +91,22 @@ def encoding(encoder: Format | None) -> ErrorEncoding:
     """A number format in plain values."""
     if encoder is None or encoder.name == "raw":
         return ErrorEncoding()
-    constants = asdict(encoder) if is_dataclass(encoder) else {}
+    values: Any = encoder  # formats are dataclasses, which their base does not say
+    constants: dict[str, Any] = asdict(values)
     return ErrorEncoding(format=encoder.name, bits=float(encoder.bits), constants=constants)
 
 
 @functools.singledispatch
-def describe_rule(rule: rules.Rule, known: dict[int, str]) -> Direct | Chained | Undescribed | None:
+def describe_rule(
+    rule: rules.Rule,
+    known: dict[int, str],  # noqa: ARG001
+) -> Direct | Chained | Undescribed | None:
     """The pathway of a rule; rules without an adapter are stored by name and computed by nobody."""
     return Undescribed(rule=rule.name)
 
 
 @describe_rule.register
-def _(rule: ReadoutOnly, known: dict[int, str]) -> None:
+def _(rule: ReadoutOnly, known: dict[int, str]) -> None:  # noqa: ARG001
     return None
 
 
@@ -156,7 +160,7 @@ def _return(synapses: Any, known: dict[int, str]) -> Matrix | Array:
 
 
 @functools.singledispatch
-def describe_feedback(feedback: Feedback, known: dict[int, str]) -> Direct | Undescribed:
+def describe_feedback(feedback: Feedback, known: dict[int, str]) -> Direct | Undescribed:  # noqa: ARG001
     """The pathway of a direct rule."""
     return Undescribed(rule=feedback.name)
 

@@ -108,7 +108,11 @@ class Affine(Node):
         return found | (self.norm.arrays() if self.norm is not None else {})
 
     def constants(self) -> dict[str, Any]:
-        norm = {} if self.norm is None else {"norm": self.norm.kind, "norm_eps": self.norm.eps, "norm_momentum": self.norm.momentum}
+        norm = (
+            {}
+            if self.norm is None
+            else {"norm": self.norm.kind, "norm_eps": self.norm.eps, "norm_momentum": self.norm.momentum}
+        )
         return {"activation": self.activation, "dropout": self.dropout} | norm
 
 

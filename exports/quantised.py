@@ -20,9 +20,9 @@ BLOCK = 2**20
 class NumberFormat:
     """w = scale (q - zero), q whole numbers of ``bits`` bits.
 
-    Symmetric: zero = 0 and q in +-(2^(bits-1) - 1), scale = max|w| / (2^(bits-1) - 1). Asymmetric: q from -2^(bits-1) to
-    2^(bits-1) - 1 between the smallest and the largest weight, 0 among them. Rounding is to the nearest, half to even,
-    as in ONNX QuantizeLinear; so a weight is off by half a scale at most.
+    Symmetric: zero = 0 and q in +-(2^(bits-1) - 1), scale = max|w| / (2^(bits-1) - 1). Asymmetric: q from -2^(bits-1)
+    to 2^(bits-1) - 1 between the smallest and the largest weight, 0 among them. Rounding is to the nearest, half to
+    even, as in ONNX QuantizeLinear; so a weight is off by half a scale at most.
 
     Args:
         bits: width of one number, 2 to 16.
@@ -66,7 +66,7 @@ class Scales:
     """Of one matrix."""
 
     scale: Tensor
-    """(n_out,) or (1,): weight of one step; powers of nothing in particular."""
+    """(n_out,) or (1,): weight of one step."""
     zero: Tensor
     """(n_out,) or (1,), int32: code of the weight 0."""
     format: NumberFormat

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ States = dict[str, Tensor]
 """What is carried from tick to tick, by ``NODE.NAME``."""
 
 _F = nn.functional
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda a: a, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "gelu": _F.gelu,
     "silu": _F.silu, "leaky_relu": lambda a: _F.leaky_relu(a, 0.01),
 }  # fmt: skip
@@ -74,7 +76,9 @@ def start(model: Model, batch: int) -> States:
 
 def state_names(node: Spiking) -> tuple[str, ...]:
     """Names of what one layer carries; previous spikes z where the equations ask for them."""
-    return (*node.neuron.states, "z") if node.recurrent is not None or node.neuron.model == "alif" else node.neuron.states
+    return (
+        (*node.neuron.states, "z") if node.recurrent is not None or node.neuron.model == "alif" else node.neuron.states
+    )
 
 
 def tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[str, Tensor]]:

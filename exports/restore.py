@@ -78,7 +78,8 @@ def restore(learner: Learner, stored: Stored) -> None:
             shape = tuple(stored.file[paths[f"{prefix}:{key}"]].shape)
             if shape != tuple(tensor.shape):
                 raise NeurofaError(
-                    f"got '{key}' of shape {shape} in '{stored.path}'; expected {tuple(tensor.shape)}; import it into the"
+                    f"got '{key}' of shape {shape} in '{stored.path}'; expected {tuple(tensor.shape)}; import it into"
+                    " the"
                     " run that it was exported from"
                 )
         for key, tensor in wanted.items():
@@ -148,7 +149,8 @@ def fit(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tup
     indices = torch.nonzero(far)
     order = off[far].abs().argsort(descending=True)[:5]
     worst = tuple(
-        f"{tuple(indices[i].tolist())}: {float(off[tuple(indices[i])] + w[tuple(indices[i])]):.4g} for {float(w[tuple(indices[i])]):.4g}"
+        f"{tuple(indices[i].tolist())}: {float(off[tuple(indices[i])] + w[tuple(indices[i])]):.4g} for"
+        f" {float(w[tuple(indices[i])]):.4g}"
         for i in order.tolist()
     )
     error = float(off.square().mean().sqrt()) / max((power / w.numel()) ** 0.5, 1e-300)
@@ -206,6 +208,7 @@ def _projection(learner: Learner, path: str) -> Programmable:
     if isinstance(feedback, Projected) and isinstance(feedback.projection, Programmable):
         return feedback.projection
     raise NeurofaError(
-        f"got '{path}' for the feedback '{feedback.name}'; expected a pathway that can be programmed; import it into a run"
+        f"got '{path}' for the feedback '{feedback.name}'; expected a pathway that can be programmed; import it into"
+        " a run"
         " with a dense, crossbar, microring or mzi feedback"
     )

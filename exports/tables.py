@@ -34,7 +34,10 @@ def write_tables(stored: Stored, folder: Path) -> list[Path]:
             stem = folder / f"{path.replace('/', '.')}-{name}"
             write_whole(stem.with_name(f"{stem.name}.csv"), _csv(own, planes).encode())
             buffer = io.BytesIO()
-            about = {key: np.asarray(own[key]) for key in ("first_input", "first_output", "scale", "g_min", "g_max", "tolerance")}
+            about = {
+                key: np.asarray(own[key])
+                for key in ("first_input", "first_output", "scale", "g_min", "g_max", "tolerance")
+            }
             np.savez_compressed(buffer, map=np.asarray(own["map"]), unit=np.asarray("S"), **about, **planes)  # type: ignore[arg-type]
             write_whole(stem.with_name(f"{stem.name}.npz"), buffer.getvalue())
             found += [stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}.npz")]

@@ -68,7 +68,10 @@ def _computed(stored: Stored, learner: Learner | None) -> list[Check]:
         return [*found, Check("network", True, "not computed: the file does not say how its network is built")]
     largest = max((math.prod(stored.file[path].shape) for path in stored.datasets()), default=0)
     if largest > LARGE:
-        return [*found, Check("network", True, "not computed: a matrix is too large to be held again; its products are")]
+        return [
+            *found,
+            Check("network", True, "not computed: a matrix is too large to be held again; its products are"),
+        ]
     try:
         again = rebuild(recipe)
         restore(again, stored)
@@ -136,7 +139,8 @@ def _measured(stored: Stored) -> list[Check]:
                 bad = torch.nonzero(off > own["tolerance"])
                 count, total = count + len(bad), total + off.numel()
                 for row, column in bad[off[tuple(bad.t())].argsort(descending=True)][:SHOWN].tolist():
-                    address = f"{path} tile {name} {key} input {own['first_input'] + row} output {own['first_output'] + column}"
+                    place = f"input {own['first_input'] + row} output {own['first_output'] + column}"
+                    address = f"{path} tile {name} {key} {place}"
                     values = f"{float(g[row, column]) * 1e6:.4g} for {float(wanted[row, column]) * 1e6:.4g} uS"
                     far.append((float(off[row, column]), f"{address}: {values}"))
     far.sort(reverse=True)
@@ -144,14 +148,12 @@ def _measured(stored: Stored) -> list[Check]:
     head = [f"{count} of {total} devices are out of tolerance, the worst: {named[0]}", *named[1:]] if count else []
     found = [told("tolerance", head, f"all {total} devices", most=SHOWN)]
     faults, good = [], 0
-    for name in stored.file["probes"] if "probes" in stored.file else ():
+    for name in stored.file.get("probes", ()):
         where = f"probes/{name}/output"
         if f"{where}/measured" in stored.file:
             out = (stored.tensor(f"{where}/measured") - stored.tensor(f"{where}/expected")).abs()
-            bad = int((out > stored.tensor(f"{where}/band")).sum())
-            good += out.numel() - bad
-            if bad:
-                faults.append(f"{bad} of {out.numel()} products of '{name}' lie outside of the pass band")
+            outside = int((out > stored.tensor(f"{where}/band")).sum())
+            good += out.numel() - outside
+            if outside:
+                faults.append(f"{outside} of {out.numel()} products of '{name}' lie outside of the pass band")
     return [*found, told("probes", faults, f"{good} products lie in their pass bands")]
-
-

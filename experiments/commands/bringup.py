@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 def bringup(
     file: Annotated[Path, typer.Argument(help="Exported HDF5 file with conductances (--tile).", show_default=False)],
     device: Annotated[str, typer.Option(help="Memory device that plays the chip; see: neurofa list devices.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Measured file. Default: measured.h5 beside it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Measured file. Default: measured.h5 beside it.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Most rounds of writing and verifying.")] = 20,
     reads: Annotated[int, typer.Option(help="Reads that a measurement averages.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the devices and their noise.")] = 0,
@@ -46,7 +48,9 @@ def bringup(
         import json as encoder
         from dataclasses import asdict
 
-        typer.echo(encoder.dumps({"file": str(where), "device": device, "matrices": [asdict(f) for f in found]}, indent=2))
+        typer.echo(
+            encoder.dumps({"file": str(where), "device": device, "matrices": [asdict(f) for f in found]}, indent=2)
+        )
         return
     for f in found:
         typer.echo(f"{f.path}: {f.within} of {f.devices} devices ({f.share:.2%}) within tolerance, {f.rounds} rounds")

@@ -24,11 +24,15 @@ def import_(
     values: Annotated[
         str | None, typer.Option(help="float, quantized or conductance. Default: float; of measured files conductance.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Matrices to take, such as feedback/matrix. Default: all.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Matrices to take, such as feedback/matrix. Default: all.")
+    ] = None,
     keep_scale: Annotated[
         bool, typer.Option("--keep-scale", help="Take measured numbers as they are, with their common factor.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Leave the run alone, and write a copy of it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Leave the run alone, and write a copy of it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
 ) -> None:
     """Put weights and feedback of a file into a run, and say how they compare with what they replace.
@@ -68,7 +72,9 @@ def import_(
         import json as encoder
         from dataclasses import asdict
 
-        typer.echo(encoder.dumps({"file": str(file), "run": str(where), "matrices": [asdict(f) for f in fitted]}, indent=2))
+        typer.echo(
+            encoder.dumps({"file": str(file), "run": str(where), "matrices": [asdict(f) for f in fitted]}, indent=2)
+        )
         return
     if not fitted:
         typer.echo(f"{where}: exactly the state of {file}")
@@ -102,11 +108,13 @@ def _take(held: Held, stored: Stored, values: str | None, only: list[str] | None
     for path in only or ():
         if path not in there:
             raise NeurofaError(
-                f"got --only {path}; expected one of {', '.join(there) or 'none'}{did_you_mean(path, there)}; check the name"
+                f"got --only {path}; expected one of {', '.join(there) or 'none'}{did_you_mean(path, there)}; check"
+                " the name"
             )
     chosen = {path: known[path] for path in (only or there)}
     if not chosen:
         raise NeurofaError(
-            f"got '{stored.path}' without a matrix of this run; expected some of {', '.join(known)}; check the names in it"
+            f"got '{stored.path}' without a matrix of this run; expected some of {', '.join(known)}; check the names"
+            " in it"
         )
     return replace(held.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=held.spec.seed)

@@ -15,9 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="HDF5, ONNX or NIR file.", show_default=False)],
-    picture: Annotated[
-        Path | None, typer.Option(help="PNG of the matrices and of their conductances (HDF5).")
-    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the matrices and of their conductances (HDF5).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
 ) -> None:
     """Show what a file holds: layers, feedback, learning rule, datasets with shapes and units; matrices as a picture.
@@ -84,7 +82,9 @@ def _onnx(file: Path) -> dict[str, Any]:
         "inputs": [{"name": p.name, "type": p.type, "shape": p.shape} for p in session.session.get_inputs()],
         "outputs": [{"name": p.name, "type": p.type, "shape": p.shape} for p in session.session.get_outputs()],
     }
-    about = {k: v for k, v in session.metadata.items() if k in ("part", "format", "format_version", "run", "key", "rule")}
+    about = {
+        k: v for k, v in session.metadata.items() if k in ("part", "format", "format_version", "run", "key", "rule")
+    }
     return {"file": str(file), "kind": "onnx", **ends, "metadata": [about]}
 
 

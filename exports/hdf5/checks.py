@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from exports.checks import Check, guarded, told
-from exports.heap import trim
 from exports.hdf5.layout import attributes_digest, digest_block, plain, total
 from exports.hdf5.read import Stored
+from exports.heap import trim
 from exports.mapped import weights_of
 from exports.quantised import BLOCK
 from exports.schema import faults as schema_faults
@@ -156,7 +156,7 @@ def _copies(stored: Stored) -> Check:
     for path in stored.matrices():
         item = stored.file[path]
         if f"{path}_quantized" in stored.file:
-            scale = stored.tensor(f"{path}_quantized/scale")
+            scale, steps = stored.tensor(f"{path}_quantized/scale"), 0.0
             for start, block in _row_blocks(item):
                 codes = torch.from_numpy(stored.file[f"{path}_quantized/codes"][start : start + len(block)])
                 step, zero = (
@@ -164,14 +164,15 @@ def _copies(stored: Stored) -> Check:
                     for part in (scale, stored.tensor(f"{path}_quantized/zero_point"))
                 )
                 shape = (-1,) + (1,) * (codes.ndim - 1)
-                off = ((codes.to(step.dtype) - zero.view(shape)) * step.view(shape) - torch.from_numpy(block)).abs()
-                worst["whole numbers"] = max(worst["whole numbers"], float((off / step.view(shape)).amax()))
-            if worst["whole numbers"] > 0.5 + 1e-3:
-                faults.append(f"'{path}' differs from its whole numbers by {worst['whole numbers']:.3f} steps")
+                gap = ((codes.to(step.dtype) - zero.view(shape)) * step.view(shape) - torch.from_numpy(block)).abs()
+                steps = max(steps, float((gap / step.view(shape)).amax()))
+            worst["whole numbers"] = max(worst["whole numbers"], steps)
+            if not steps <= 0.5 + 1e-3:
+                faults.append(f"'{path}' differs from its whole numbers by {steps:.3f} steps")
         if f"{path}_tiles" in stored.file:
             off = _conductance_off(stored, path)
             worst["conductances"] = max(worst["conductances"], off)
-            if off > 1:
+            if not off <= 1:
                 faults.append(f"'{path}' differs from its conductances by {off:.3g} tolerances")
     fine = f"at most {worst['whole numbers']:.3f} steps and {worst['conductances']:.2e} tolerances off"
     return told("copies", faults, fine)
@@ -200,7 +201,7 @@ def _conductance_off(stored: Stored, path: str) -> float:
 
 def _products(stored: Stored) -> list[str]:
     found = []
-    for name in stored.file["probes"] if "probes" in stored.file else ():
+    for name in stored.file.get("probes", ()):
         of = stored.attributes(f"probes/{name}")["of"]
         if of in ("network", "feedback"):
             continue

@@ -14,7 +14,7 @@ README = """\
 This file holds a trained neural network, the pathway by which errors return to its layers, and what a lab needs to put
 both on hardware and to check it there. It is plain HDF5: no software of ours is needed to use it.
 
-layers/NAME        one layer; attributes say what it computes (kind, activation, ...), 'order' at /layers in which order.
+layers/NAME        one layer; attributes say what it computes (kind, activation, ...), 'order' at /layers which follows.
                    weight: one row an output, so that y = weight @ x + bias.
 feedback           how the error at the output (output minus target, B samples) reaches the layers.
                    matrix: rows [first, last) of feedback/slices/NAME times the error are the teaching signal of NAME.
@@ -22,9 +22,9 @@ NAME_quantized     the same weights as whole numbers: weight = scale * (codes - 
 NAME_tiles         the same weights as conductances in siemens, tile by tile; a tile's rows are inputs, its columns
                    outputs; attributes first_input and first_output say where it stands in the matrix, 'map' and 'scale'
                    how conductances become weights: pair: weight = (plus - minus) / scale; reference: weight =
-                   (g - reference) / scale; single: weight = (g - (g_min + g_max) / 2) / scale; n_pair: weight = sum over
-                   k of significance**k * (plus_k - minus_k) / scale. 'tolerance' is how far a conductance may be off,
-                   'faults' marks elements that cannot be written.
+                   (g - reference) / scale; single: weight = (g - (g_min + g_max) / 2) / scale; n_pair: weight = sum
+                   over k of significance**k * (plus_k - minus_k) / scale. 'tolerance' is how far a conductance may be
+                   off, 'faults' marks elements that cannot be written.
 error_encoding     the number format in which the error enters the pathway.
 learning           how weights change: rule, optimizer and their constants.
 probes             vectors to send in, what should come out (expected), how far a working chip strays (spread: one

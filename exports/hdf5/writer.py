@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from exports.extras import need
-from exports.heap import trim
 from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, total
+from exports.heap import trim
 from exports.quantised import BLOCK
 from hwmodels.errors import NeurofaError
 

@@ -26,7 +26,11 @@ def nir_checks(path: Path, model: Model | None) -> list[Check]:
     try:
         graph = nir.read(path)
     except Exception as error:  # nir and h5py raise many classes
-        return [Check("opens", False, f"cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})")]
+        return [
+            Check(
+                "opens", False, f"cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            )
+        ]
     arrays = _arrays(graph)
     bad = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     found = [
@@ -48,7 +52,9 @@ def _arrays(graph: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _against(graph: Any, arrays: dict[str, np.ndarray[Any, Any]], model: Model) -> Check:
-    part = str(graph.metadata.get("neurofa", {}).get("part", "forward")) if isinstance(graph.metadata, dict) else "forward"
+    part = (
+        str(graph.metadata.get("neurofa", {}).get("part", "forward")) if isinstance(graph.metadata, dict) else "forward"
+    )
     wanted = _arrays(feedback(model) if "feedback" in part else forward(model, convert=True)[0])
     for name, value in wanted.items():
         if name not in arrays or arrays[name].shape != value.shape or not np.array_equal(arrays[name], value):

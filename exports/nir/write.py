@@ -39,11 +39,11 @@ def forward(
 ) -> tuple[Any, list[Mismatch]]:
     """The network as a NIR graph.
 
-    A decay beta a tick of dt seconds is the time constant tau = dt / (1 - beta), and R = tau / dt, so that v <- beta v + I.
+    A decay beta a tick of dt seconds is the time constant tau = dt / (1 - beta), and R = tau / dt: v <- beta v + I.
 
     Args:
         model: of spiking layers, pooling by means and flattening.
-        convert: where neurons reset in a way that NIR cannot say, let them reset to zero, and measure what that changes.
+        convert: where neurons reset in a way that NIR cannot say, let them reset to zero, and measure what changes.
         dt: length of a tick for the time constants, s; None: that of the neurons. snnTorch reads all graphs with 1e-4.
         inputs: (T, B, *input_shape) spikes to measure with; None: random ones.
 
@@ -59,18 +59,21 @@ def forward(
     for node in model.nodes:
         if isinstance(node, Spiking) and node.neuron.model == "alif":
             raise NeurofaError(
-                f"got adaptive thresholds at '{node.name}' for NIR; expected lif, synaptic or leaky neurons, it has no node"
+                f"got adaptive thresholds at '{node.name}' for NIR; expected lif, synaptic or leaky neurons, it has"
+                " no node"
                 " for them; export to ONNX or HDF5"
             )
     if odd and not convert:
         raise NeurofaError(
-            f"got reset '{odd[0].neuron.reset}' at '{odd[0].name}' for NIR; expected reset to zero, the only one that NIR can"
-            " say; convert with a measured change of the spikes (--convert-reset), train with reset=zero, or export to ONNX"
+            f"got reset '{odd[0].neuron.reset}' at '{odd[0].name}' for NIR; expected reset to zero, the only one that"
+            " NIR can"
+            " say; convert with a measured change of the spikes (--convert-reset), train with reset=zero, or export"
+            " to ONNX"
         )
     if odd:
         model, changed = _converted(model, odd, inputs)
     nodes: dict[str, Any] = {"input": nir.Input(np.array(model.input_shape))}
-    edges, last = [], "input"
+    edges, last = list[tuple[str, str]](), "input"
     for node in model.nodes:
         last = _add(nir, node, nodes, edges, last, dt)
     nodes["output"] = nir.Output(np.array(model.nodes[-1].out_shape))
@@ -138,7 +141,9 @@ def _converted(model: Model, odd: list[Spiking], inputs: Tensor | None) -> tuple
     ))  # fmt: skip
     before, after = run(model, xs)[1], run(changed, xs)[1]
     found = [
-        Mismatch(name, float((before[name] != after[name]).float().mean()), (int(before[name].sum()), int(after[name].sum())))
+        Mismatch(
+            name, float((before[name] != after[name]).float().mean()), (int(before[name].sum()), int(after[name].sum()))
+        )
         for name in before
     ]
     return changed, found
@@ -160,7 +165,8 @@ def _add(nir: Any, node: Node, nodes: dict[str, Any], edges: list[tuple[str, str
         if node.recurrent is not None:
             if len(node.out_shape) != 1:
                 raise NeurofaError(
-                    f"got recurrent weights over {node.out_shape} at '{node.name}' for NIR; expected a vector of neurons;"
+                    f"got recurrent weights over {node.out_shape} at '{node.name}' for NIR; expected a vector of"
+                    " neurons;"
                     " export to ONNX"
                 )
             nodes[f"{node.name}_rec"] = nir.Linear(weight=_numpy(node.recurrent))
@@ -203,7 +209,14 @@ def _neuron(nir: Any, node: Spiking, dt: float | None) -> Any:
     seconds = n.dt if dt is None else dt
     tau = _tau(node, n.beta, seconds)
     zero = np.zeros(node.out_shape)
-    about = {"neurofa": {"dt": seconds, "reset": n.reset if n.spikes else "none", "reset_delay": str(n.delay), "model": n.model}}
+    about = {
+        "neurofa": {
+            "dt": seconds,
+            "reset": n.reset if n.spikes else "none",
+            "reset_delay": str(n.delay),
+            "model": n.model,
+        }
+    }
     if n.model == "leaky":
         return nir.LI(tau=tau, r=tau / seconds, v_leak=zero, metadata=about)
     theta = _numpy(_array(n, "threshold")).astype(np.float64)
@@ -227,7 +240,8 @@ def _tau(node: Spiking, decay: Array, seconds: float) -> np.ndarray[Any, Any]:
     beta = _numpy(decay).astype(np.float64)
     if bool((beta >= 1).any()):
         raise NeurofaError(
-            f"got a decay of 1 at '{node.name}' for NIR; expected below 1: its time constant would be infinite; train with a"
+            f"got a decay of 1 at '{node.name}' for NIR; expected below 1: its time constant would be infinite; train"
+            " with a"
             " leak, or export to ONNX"
         )
     return seconds / (1 - beta)

@@ -1,1 +1,1 @@
-"""ONNX: inference, feedback, one learning step, and spiking networks as a step or a loop, in standard operators alone."""
+"""ONNX: inference, feedback, a learning step, and spiking networks as a step or a loop, in standard operators."""

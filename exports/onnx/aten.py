@@ -29,7 +29,8 @@ def translate(b: Builder, node: Traced, x: str, params: Mapping[str, str]) -> st
     for op in node.ops:
         if op.target not in _KNOWN:
             raise NeurofaError(
-                f"got operation '{op.target}' in layer '{node.name}'; expected one with an ONNX form here; write the module"
+                f"got operation '{op.target}' in layer '{node.name}'; expected one with an ONNX form here; write the"
+                " module"
                 " with other operations, or export to HDF5"
             )
         args, options = _named(op, names)
@@ -183,8 +184,8 @@ def _layer_norm(
 
 @_knows("_native_batch_norm_legit_no_training.default")
 def _batch_norm(
-    b: Builder, x: str, gain: str, shift: str, mean: str, variance: str, momentum: float, eps: float
-) -> list[str]:  # noqa: ARG001
+    b: Builder, x: str, gain: str, shift: str, mean: str, variance: str, _momentum: float, eps: float
+) -> list[str]:
     return [b.op("BatchNormalization", x, gain, shift, mean, variance, epsilon=eps)]
 
 
@@ -220,16 +221,18 @@ def _rsqrt(b: Builder, x: str) -> str:
 
 
 @_knows("max_pool2d_with_indices.default")
-def _max_pool(b: Builder, x: str, size: tuple[int, ...], stride: tuple[int, ...] = (), pad: tuple[int, ...] = (0, 0)) -> list[str]:
+def _max_pool(
+    b: Builder, x: str, size: tuple[int, ...], stride: tuple[int, ...] = (), pad: tuple[int, ...] = (0, 0)
+) -> list[str]:
     return [b.op("MaxPool", x, kernel_shape=list(size), strides=list(stride or size), pads=[*pad, *pad])]
 
 
 @_knows("avg_pool2d.default")
-def _avg_pool(b: Builder, x: str, size: tuple[int, ...], stride: tuple[int, ...] = (), pad: tuple[int, ...] = (0, 0)) -> str:
+def _avg_pool(
+    b: Builder, x: str, size: tuple[int, ...], stride: tuple[int, ...] = (), pad: tuple[int, ...] = (0, 0)
+) -> str:
     pads = [*pad, *pad]
-    return b.op(
-        "AveragePool", x, kernel_shape=list(size), strides=list(stride or size), pads=pads, count_include_pad=1
-    )
+    return b.op("AveragePool", x, kernel_shape=list(size), strides=list(stride or size), pads=pads, count_include_pad=1)
 
 
 @_knows("eq.Scalar")

@@ -64,7 +64,8 @@ class Builder:
         numbers = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
         if self._bytes + numbers.nbytes > LIMIT:
             raise NeurofaError(
-                f"got {(self._bytes + numbers.nbytes) / 2**30:.2f} GiB of weights for one ONNX file; expected below 2 GiB,"
+                f"got {(self._bytes + numbers.nbytes) / 2**30:.2f} GiB of weights for one ONNX file; expected below 2"
+                " GiB,"
                 " the limit of its encoding; export to HDF5"
             )
         if name not in self.initializers:
@@ -144,7 +145,8 @@ def checked(model: Any) -> Any:
         onnx.checker.check_model(inferred, full_check=True)
     except Exception as error:  # onnx has no common base for its errors
         raise NeurofaError(
-            f"got an ONNX graph that its checker refuses ({str(error).splitlines()[0]}); expected a valid one; report it"
+            f"got an ONNX graph that its checker refuses ({str(error).splitlines()[0]}); expected a valid one; report"
+            " it"
             " with the network's spec"
         ) from None
     return inferred

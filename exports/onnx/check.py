@@ -62,7 +62,9 @@ def _checker(model: Any) -> Check:
 
 def _finite(model: Any) -> Check:
     to_array = need("onnx").numpy_helper.to_array
-    bad = [i.name for i in model.graph.initializer if not torch.from_numpy(to_array(i).copy()).double().isfinite().all()]
+    bad = [
+        i.name for i in model.graph.initializer if not torch.from_numpy(to_array(i).copy()).double().isfinite().all()
+    ]
     return Check("finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity in the weights")
 
 
@@ -97,9 +99,13 @@ def _against(model: Any, part: str, learner: Learner, described: Model, inputs: 
         network.train(training)
         off = float((got - wanted).abs().amax())
         if part == "inference":
-            return Check("against", off <= CLOSE * max(1.0, float(wanted.abs().amax())), f"outputs {off:.2e} off torch's")
+            return Check(
+                "against", off <= CLOSE * max(1.0, float(wanted.abs().amax())), f"outputs {off:.2e} off torch's"
+            )
         same = float((got.argmax(1) == wanted.argmax(1)).float().mean())
-        return Check("against", same >= 0.75, f"outputs {off:.2e} off, {same:.0%} of the decisions as in floating point")
+        return Check(
+            "against", same >= 0.75, f"outputs {off:.2e} off, {same:.0%} of the decisions as in floating point"
+        )
     if part == "feedback":
         return _against_feedback(session, learner)
     if part == "learning":

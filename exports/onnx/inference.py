@@ -81,7 +81,7 @@ def _ranges(model: Model, samples: Tensor) -> dict[str, tuple[float, float]]:
 
 def _as_uint8(b: Builder, name: str, x: str, low: float, high: float) -> str:
     low, high = min(low, 0.0), max(high, 0.0)  # zero is exact
-    step = max((high - low) / 255, np.finfo(np.float32).tiny)
+    step = max((high - low) / 255, float(np.finfo(np.float32).tiny))
     scale = b.weight(f"{name}.input_scale", np.asarray(step, dtype=np.float32))
     zero = b.weight(f"{name}.input_zero_point", np.asarray(round(-low / step), dtype=np.uint8))
     return b.op("DequantizeLinear", b.op("QuantizeLinear", x, scale, zero), scale, zero)

@@ -62,7 +62,8 @@ def forward(b: Builder, node: Node, x: str, params: Params, *, training: bool = 
         kept.y = translate(b, node, x, params)
     else:
         raise NeurofaError(
-            f"got a {node.kind} at '{node.name}' for a static ONNX graph; expected a layer without state; export a spiking"
+            f"got a {node.kind} at '{node.name}' for a static ONNX graph; expected a layer without state; export a"
+            " spiking"
             " network as a step or a loop"
         )
     return kept
@@ -139,7 +140,7 @@ def normal_cdf(b: Builder, a: str) -> str:
 
 
 ACTIVATIONS: dict[str, Callable[[Builder, str], str]] = {
-    "identity": lambda b, a: a,
+    "identity": lambda b, a: a,  # noqa: ARG005
     "relu": lambda b, a: b.op("Relu", a),
     "tanh": lambda b, a: b.op("Tanh", a),
     "sigmoid": lambda b, a: b.op("Sigmoid", a),

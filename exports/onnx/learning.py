@@ -23,9 +23,9 @@ RULES = ("dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_
 def learning(model: Model) -> Any:
     """One update of plain SGD by the model's rule, in any batch size.
 
-    Inputs: ``input`` (B, *input_shape), ``target`` (B,) labels (int64) or (B, o) values, ``lr`` (0-dim), and every array
-    that learns by its name ``LAYER.ARRAY``; outputs: ``output`` (B, o) before the update, ``loss_error`` (B, o), and
-    ``new.NAME`` for every one of them. Feedback that stays is inside.
+    Inputs: ``input`` (B, *input_shape), ``target`` (B,) labels (int64) or (B, o) values, ``lr`` (0-dim), and every
+    array that learns by its name ``LAYER.ARRAY``; outputs: ``output`` (B, o) before the update, ``loss_error`` (B, o),
+    and ``new.NAME`` for every one of them. Feedback that stays is inside.
 
     Raises:
         NeurofaError: a rule, optimizer or layer without such a graph, with the reason.
@@ -49,12 +49,13 @@ def feedback(model: Model) -> Any:
         b = Builder()
         sent = encode(b, model.error, "error")
         for part in model.feedback.slices:
-            b.rename(teaching(b, model, model.feedback, part, sent), f"teaching.{part.layer}")
+            b.rename(teaching(b, model.feedback, part, sent), f"teaching.{part.layer}")
         outputs = {f"teaching.{part.layer}": ("B", *part.shape) for part in model.feedback.slices}
         return _finish(b, model, "feedback", {"error": ("B", model.outputs)}, outputs)
     if not isinstance(model.feedback, Chained):
         raise NeurofaError(
-            f"got the feedback of rule '{model.learning.rule if model.learning else '?'}' for ONNX; expected a direct or"
+            f"got the feedback of rule '{model.learning.rule if model.learning else '?'}' for ONNX; expected a direct"
+            " or"
             " chained pathway; export to HDF5"
         )
     _check(model, model.learning)
@@ -72,29 +73,38 @@ def _check(model: Model, known: Learning | None) -> None:
     used = known.constants
     odd = [key for key in ("momentum", "nesterov", "maximize", "clip", "clamp", "calibrate") if used.get(key)]
     if known.optimizer != "SGD" or odd or used.get("accumulate", 1) != 1:
-        what = known.optimizer if known.optimizer != "SGD" else f"{(odd or ['accumulate'])[0]}={used[(odd or ['accumulate'])[0]]}"
+        what = (
+            known.optimizer
+            if known.optimizer != "SGD"
+            else f"{(odd or ['accumulate'])[0]}={used[(odd or ['accumulate'])[0]]}"
+        )
         raise NeurofaError(f"got {what} for a learning graph; expected plain SGD without them; train with sgd(lr=...)")
     for node in model.nodes:
         weights = [a for a in node.arrays().values() if getattr(a, "device", "digital") != "digital"]
         if weights:
             raise NeurofaError(
-                f"got weights on {getattr(weights[0], 'device', '')} at '{node.name}' for a learning graph; expected digital"
+                f"got weights on {getattr(weights[0], 'device', '')} at '{node.name}' for a learning graph; expected"
+                " digital"
                 " ones: writes to a device draw random numbers; export to HDF5"
             )
         if isinstance(node, Traced):
             raise NeurofaError(
-                f"got a block at '{node.name}' for a learning graph; expected dense and convolutional layers, whose local"
+                f"got a block at '{node.name}' for a learning graph; expected dense and convolutional layers, whose"
+                " local"
                 " derivatives are written out; export to HDF5"
             )
         if isinstance(node, Affine) and node.dropout:
-            raise NeurofaError(f"got dropout at '{node.name}' for a learning graph; expected none: it draws; take it out")
+            raise NeurofaError(
+                f"got dropout at '{node.name}' for a learning graph; expected none: it draws; take it out"
+            )
 
 
-def teaching(b: Builder, model: Model, path: Direct, part: Slice, sent: str, matrix: str | None = None) -> str:
+def teaching(b: Builder, path: Direct, part: Slice, sent: str, matrix: str | None = None) -> str:
     """Teaching signal of one layer, (B, *shape): its rows of B times the encoded error."""
     if path.matrix is None:
         raise NeurofaError(
-            f"got the feedback '{path.hardware.kind if path.hardware else ''}' without a linear map for ONNX; expected one;"
+            f"got the feedback '{path.hardware.kind if path.hardware else ''}' without a linear map for ONNX;"
+            " expected one;"
             " use a linear detection, or export to HDF5"
         )
     first, last = part.rows
@@ -118,7 +128,9 @@ class _Step:
         self.learns: dict[str, Array] = {}
         self.new: dict[str, str] = {}
         self.delivered: dict[str, tuple[str, tuple[int, ...]]] = {}
-        self.params = {node.name: {key: self._put(node, key, a) for key, a in node.arrays().items()} for node in model.nodes}
+        self.params = {
+            node.name: {key: self._put(node, key, a) for key, a in node.arrays().items()} for node in model.nodes
+        }
         affine = [node for node in model.nodes if isinstance(node, Affine)]
         self.readout, self.lowest = affine[-1].name, affine[0].name
 
@@ -136,7 +148,12 @@ class _Step:
         for node in self.model.nodes:
             kept[node.name] = forward(self.b, node, x, self.params[node.name], training=True)
             x = kept[node.name].y
-            if not self.only_errors and isinstance(node, Affine) and node.norm is not None and node.norm.kind == "batch":
+            if (
+                not self.only_errors
+                and isinstance(node, Affine)
+                and node.norm is not None
+                and node.norm.kind == "batch"
+            ):
                 self._statistics(node, kept[node.name])
         self.y = x
         error = "error" if self.only_errors else self._error(x)
@@ -181,7 +198,7 @@ class _Step:
                 arrived = error
             elif node.name in slices:
                 frozen = node.name in self.known.frozen
-                arrived = None if frozen else teaching(b, self.model, path, slices[node.name], sent, matrix)
+                arrived = None if frozen else teaching(b, path, slices[node.name], sent, matrix)
             else:
                 arrived = above
             if arrived is None:
@@ -204,7 +221,9 @@ class _Step:
         found = direction(self.b, node, delta, own.x) | moved
         for key, change in found.items():
             self._update(f"{node.name}.{key}", change, decays=key in ("weight", "norm_gain"))
-        back_weights = self.model.feedback.returns.get(node.name, {}) if isinstance(self.model.feedback, Chained) else {}
+        back_weights = (
+            self.model.feedback.returns.get(node.name, {}) if isinstance(self.model.feedback, Chained) else {}
+        )
         item = back_weights.get("weight")
         if self.known.rule == "kp" and isinstance(item, Array):
             name = f"feedback.{node.name}.weight"
@@ -260,7 +279,8 @@ class _Step:
         path = self.model.feedback
         if node.norm is not None:
             raise NeurofaError(
-                f"got a norm at '{node.name}' under a chained rule for a learning graph; expected none: its return gain is"
+                f"got a norm at '{node.name}' under a chained rule for a learning graph; expected none: its return"
+                " gain is"
                 " not written out; use a direct rule, or export to HDF5"
             )
         if path.tied == "weights":

@@ -40,12 +40,15 @@ def encode(b: Builder, encoding: ErrorEncoding | None, error: str) -> str:
         codes = b.op("Clip", b.op("Round", b.op("Div", error, scale)), b.constant(float(-top)), b.constant(float(top)))
         return b.op("Mul", codes, scale)
     raise NeurofaError(
-        f"got errors in the format {encoding.format}({', '.join(f'{k}={v}' for k, v in known.items())}) for ONNX; expected"
+        f"got errors in the format {encoding.format}({', '.join(f'{k}={v}' for k, v in known.items())}) for ONNX;"
+        " expected"
         " raw, sign, ternary, or uniform symmetric per tensor to the nearest; export to HDF5"
     )
 
 
-def localise(b: Builder, node: Affine, kept: Kept, error: str, params: dict[str, str], g: str) -> tuple[str, dict[str, str]]:
+def localise(
+    b: Builder, node: Affine, kept: Kept, error: str, params: dict[str, str], g: str
+) -> tuple[str, dict[str, str]]:
     """The error at a node's affine output, with the directions of gain and shift.
 
     Args:
@@ -174,7 +177,9 @@ def carry(b: Builder, node: Node, kept: Kept, error: str) -> str:
     """
     if isinstance(node, Identity):
         if node.p:
-            raise NeurofaError(f"got dropout at '{node.name}' in a learning graph; expected none: it draws; take it out")
+            raise NeurofaError(
+                f"got dropout at '{node.name}' in a learning graph; expected none: it draws; take it out"
+            )
         return error
     if isinstance(node, Flatten):
         return b.reshape(error, -1, *node.in_shape)
@@ -191,8 +196,11 @@ def carry(b: Builder, node: Node, kept: Kept, error: str) -> str:
                 output_padding=rest,
             )  # fmt: skip
         size = b.op("Shape", kept.x)
-        return b.op("MaxUnpool", error, kept.more["index"], size, kernel_shape=[node.size] * 2, strides=[node.stride] * 2)
+        return b.op(
+            "MaxUnpool", error, kept.more["index"], size, kernel_shape=[node.size] * 2, strides=[node.stride] * 2
+        )
     raise NeurofaError(
-        f"got a {node.kind} at '{node.name}' that errors pass; expected flattening, or pooling in windows that do not overlap;"
+        f"got a {node.kind} at '{node.name}' that errors pass; expected flattening, or pooling in windows that do not"
+        " overlap;"
         " use a direct rule, or export to HDF5"
     )

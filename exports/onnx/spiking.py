@@ -24,7 +24,10 @@ def states(model: Model) -> Shapes:
         NeurofaError: nothing spikes.
     """
     found = {
-        f"{node.name}.{key}": node.out_shape for node in model.nodes if isinstance(node, Spiking) for key in state_names(node)
+        f"{node.name}.{key}": node.out_shape
+        for node in model.nodes
+        if isinstance(node, Spiking)
+        for key in state_names(node)
     }
     if not found:
         raise NeurofaError("got a network without spiking layers; expected one; export the inference graph")
@@ -81,11 +84,15 @@ def loop(model: Model) -> Any:
     ends = [b.name("end") for _ in known]
     results = ["output", *[f"spikes.{name}" for name in spikes]]
     b.nodes.append(
-        b.onnx.helper.make_node("Scan", [*starts, "input"], [*ends, *results], name="ticks", num_scan_inputs=1, body=body)
+        b.onnx.helper.make_node(
+            "Scan", [*starts, "input"], [*ends, *results], name="ticks", num_scan_inputs=1, body=body
+        )
     )
     outputs = {"output": (f, ("T", "B", *model.nodes[-1].out_shape))}
     outputs |= {f"spikes.{name}": (f, ("T", "B", *model.node(name).out_shape)) for name in spikes}
-    return b.model("neurofa_loop", {"input": (f, ("T", "B", *model.input_shape))}, outputs, metadata(model, "loop", dt=_dt(model)))
+    return b.model(
+        "neurofa_loop", {"input": (f, ("T", "B", *model.input_shape))}, outputs, metadata(model, "loop", dt=_dt(model))
+    )
 
 
 def _dt(model: Model) -> list[float]:

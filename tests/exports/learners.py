@@ -18,18 +18,25 @@ from hwmodels.registry import build
 from neurofa.learner import Learner
 
 SHAPES = {"mlp": (1, 6, 6), "cnn": (1, 12, 12), "vit": (1, 8, 8)}
-NETWORKS = {"mlp": "mlp(hidden=[12, 9])", "cnn": "cnn(channels=[3, 4], hidden=8, norm=batch)", "vit": "vit(depth=1, width=8, heads=2)"}
+NETWORKS = {
+    "mlp": "mlp(hidden=[12, 9])",
+    "cnn": "cnn(channels=[3, 4], hidden=8, norm=batch)",
+    "vit": "vit(depth=1, width=8, heads=2)",
+}
 
 
 def recipe(network: str = "mlp", rule: str = "dfa", device: str = "digital", **more: Any) -> dict[str, Any]:
     head = network.partition("(")[0]
     return {
-        "network": NETWORKS.get(network, network), "input_shape": SHAPES[head], "outputs": 10, "seed": 0, "device": device,
+        "network": NETWORKS.get(network, network), "input_shape": SHAPES[head], "outputs": 10, "seed": 0,
+        "device": device,
         "periphery": "exact", "rule": rule, "loss": "cross_entropy", **more,
     }  # fmt: skip
 
 
-def learner(network: str = "mlp", rule: str = "dfa", device: str = "digital", *, steps: int = 3, **options: Any) -> Learner:
+def learner(
+    network: str = "mlp", rule: str = "dfa", device: str = "digital", *, steps: int = 3, **options: Any
+) -> Learner:
     r = recipe(network, rule, device)
     made = build(
         "network", r["network"], input_shape=r["input_shape"], outputs=10, seed=0, device=device, periphery="exact"
@@ -48,7 +55,7 @@ def model(found: Learner, network: str = "mlp", rule: str = "dfa", device: str =
 def exported(path: Path, network: str = "mlp", rule: str = "dfa", device: str = "digital", **content: Any) -> Learner:
     """Write a learner with everything, and give it back."""
     found = learner(network, rule, device)
-    whole = {"mapping": Mapping(tile=(16, 16)), "numbers": NumberFormat(bits=8)} | content
+    whole: dict[str, Any] = {"mapping": Mapping(tile=(16, 16)), "numbers": NumberFormat(bits=8)} | content
     probes = of_learner(found, count=3, repeats=4, seed=0)
     write(path, model(found, network, rule, device), probes, Content(**whole))
     return found

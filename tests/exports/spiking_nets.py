@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from exports.arrays import Array, Matrix
@@ -26,7 +28,8 @@ def neuron(model: str, shape: tuple[int, ...], gen: torch.Generator, **options) 
         own["alpha"] = array(0.5, 0.9)
     if model == "alif":
         own["rho"], own["kappa"] = array(0.9, 0.99), array(0.05, 0.3)
-    return Neuron(model=model, **own)
+    kind: Any = model
+    return Neuron(model=kind, **own)
 
 
 def dense(name: str, n_in: int, n_out: int, gen: torch.Generator, scale: float = 0.5, bias: bool = True) -> Dense:
@@ -37,7 +40,9 @@ def dense(name: str, n_in: int, n_out: int, gen: torch.Generator, scale: float =
     )  # fmt: skip
 
 
-def spiking(name: str, n_in: int, n_out: int, gen: torch.Generator, model: str = "lif", recurrent: bool = False, **options) -> Spiking:
+def spiking(
+    name: str, n_in: int, n_out: int, gen: torch.Generator, model: str = "lif", recurrent: bool = False, **options
+) -> Spiking:
     weights = Matrix(values=grid((n_out, n_out), gen, 0.2), meaning="recurrent weights") if recurrent else None
     current = dense(name, n_in, n_out, gen)
     return Spiking(
@@ -54,7 +59,8 @@ def stack(model: str = "lif", recurrent: bool = False, seed: int = 0, **options)
     """12 inputs, 16 spiking neurons, 5 leaky readouts."""
     gen = torch.Generator().manual_seed(seed)
     return chain(
-        spiking("hidden", 12, 16, gen, model, recurrent, **options), spiking("readout", 16, 5, gen, "leaky", reset="none")
+        spiking("hidden", 12, 16, gen, model, recurrent, **options),
+        spiking("readout", 16, 5, gen, "leaky", reset="none"),
     )
 
 

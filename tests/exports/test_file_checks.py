@@ -35,7 +35,9 @@ def failing(path):
 def test_a_sound_file_passes(sound):
     checks = verify(sound)
     assert not failing(sound)
-    assert {"schema", "manifest", "checksums", "ranges", "copies", "products", "network", "feedback"} <= {c.name for c in checks}
+    assert {"schema", "manifest", "checksums", "ranges", "copies", "products", "network", "feedback"} <= {
+        c.name for c in checks
+    }
 
 
 def test_a_truncated_file_cannot_be_opened(damaged):
@@ -69,10 +71,13 @@ def test_flipped_bytes_anywhere_are_found_where_they_matter(damaged):
 
 def everything(path):
     found = {}
+
+    def see(name, item):
+        values = item[()].tobytes() if hasattr(item, "dtype") and item.dtype.kind != "O" else None
+        found[name] = {key: str(value) for key, value in item.attrs.items()}, values
+
     with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update(
-            {name: ({k: str(v) for k, v in item.attrs.items()}, item[()].tobytes() if hasattr(item, "dtype") and item.dtype.kind != "O" else None)}
-        ))  # fmt: skip
+        file.visititems(see)
     return found
 
 
@@ -122,7 +127,10 @@ def test_nan_is_named(damaged):
 def test_a_conductance_out_of_range_is_named(damaged):
     with h5py.File(damaged, "r+") as file:
         file["layers/dense1/weight_tiles/0_0/plus"][2, 2] = 26e-6
-    assert "layers/dense1/weight_tiles/0_0/plus' from 0 to 2.6e-05 S; expected 0 to 2.5e-05 S" in failing(damaged)["ranges"]
+    assert (
+        "layers/dense1/weight_tiles/0_0/plus' from 0 to 2.6e-05 S; expected 0 to 2.5e-05 S"
+        in failing(damaged)["ranges"]
+    )
 
 
 def test_a_code_out_of_range_is_named(damaged):
@@ -157,10 +165,16 @@ def test_files_explain_themselves_to_plain_h5py(sound):
         tiles, back = file["layers/dense1/weight_tiles"], np.zeros_like(w)
         for tile in tiles.values():  # as the README says
             g, a = (tile["plus"][()] - tile["minus"][()]) / tile.attrs["scale"], tile.attrs
-            back[a["first_output"] : a["first_output"] + g.shape[1], a["first_input"] : a["first_input"] + g.shape[0]] = g.T
+            back[
+                a["first_output"] : a["first_output"] + g.shape[1], a["first_input"] : a["first_input"] + g.shape[0]
+            ] = g.T
         assert np.allclose(back, w, atol=1e-6)
         units = []
-        file.visititems(lambda path, item: units.append("unit" in item.attrs) if hasattr(item, "dtype") and "manifest" not in path else None)
+        file.visititems(
+            lambda path, item: (
+                units.append("unit" in item.attrs) if hasattr(item, "dtype") and "manifest" not in path else None
+            )
+        )
         assert len(units) > 50
         assert all(units)
 

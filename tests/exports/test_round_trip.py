@@ -37,6 +37,7 @@ def test_float_files_give_back_everything_bit_for_bit(tmp_path, network, rule):
         assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
+@pytest.mark.slow
 def test_blocks_come_back_bit_for_bit(tmp_path):
     first = exported(tmp_path / "x.h5", "vit", mapping=None, numbers=None)
     again = rebuild(recipe("vit", seed=7))

@@ -72,7 +72,7 @@ def through_snntorch(path, xs, kind):
     pytest.importorskip("snntorch")
     if "nirtorch" not in sys.modules:  # only the walk over a graph needs it, and this graph is a chain
         try:
-            import nirtorch  # noqa: F401
+            import nirtorch  # type: ignore[import-not-found]  # noqa: F401
         except ImportError:
             sys.modules["nirtorch"] = types.ModuleType("nirtorch")
     from snntorch.import_nir import _nir_to_snntorch_module
@@ -106,7 +106,9 @@ def test_nir_runs_in_snntorch_with_the_same_spikes(tmp_path, kind, module, delay
 
 def test_nir_refuses_subtraction_with_the_option(tmp_path):
     model = stack(reset="subtract")
-    with pytest.raises(NeurofaError, match=r"reset 'subtract' at 'hidden' for NIR; expected reset to zero.*--convert-reset"):
+    with pytest.raises(
+        NeurofaError, match=r"reset 'subtract' at 'hidden' for NIR; expected reset to zero.*--convert-reset"
+    ):
         nir.forward(model)
     _, (changed,) = nir.forward(model, convert=True)
     assert changed.layer == "hidden"
