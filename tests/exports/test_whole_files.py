@@ -30,14 +30,15 @@ write(Path(sys.argv[1]), Model(input_shape=(1500,), nodes=(node,)), (), Content(
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.2, 0.6, 1.5, 60.0])
 def test_a_killed_export_leaves_nothing_or_a_whole_file(tmp_path, after):
     path = tmp_path / "x.h5"
-    child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)], stdout=subprocess.PIPE, env=dict(os.environ))
-    assert child.stdout is not None
-    child.stdout.readline()
-    try:
-        child.wait(after)
-    except subprocess.TimeoutExpired:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ)) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"begin\n"
+        try:
+            child.wait(after)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
     time.sleep(0.05)
     if path.exists():
         assert all(check.ok for check in verify(path))
