@@ -1,0 +1,74 @@
+"""Where things stand in a file, and how what stands there is summed up in checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+FORMAT, VERSION = "neurofa-hardware", "1.0"
+
+README = """\
+This file holds a trained neural network, the pathway by which errors return to its layers, and what a lab needs to put
+both on hardware and to check it there. It is plain HDF5: no software of ours is needed to use it.
+
+layers/NAME        one layer; attributes say what it computes (kind, activation, ...), 'order' at /layers which follows.
+                   weight: one row an output, so that y = weight @ x + bias.
+feedback           how the error at the output (output minus target, B samples) reaches the layers.
+                   matrix: rows [first, last) of feedback/slices/NAME times the error are the teaching signal of NAME.
+NAME_quantized     the same weights as whole numbers: weight = scale * (codes - zero_point), scale per row or one.
+NAME_tiles         the same weights as conductances in siemens, tile by tile; a tile's rows are inputs, its columns
+                   outputs; attributes first_input and first_output say where it stands in the matrix, 'map' and 'scale'
+                   how conductances become weights: pair: weight = (plus - minus) / scale; reference: weight =
+                   (g - reference) / scale; single: weight = (g - (g_min + g_max) / 2) / scale; n_pair: weight = sum
+                   over k of significance**k * (plus_k - minus_k) / scale. 'tolerance' is how far a conductance may be
+                   off, 'faults' marks elements that cannot be written.
+error_encoding     the number format in which the error enters the pathway.
+learning           how weights change: rule, optimizer and their constants.
+probes             vectors to send in, what should come out (expected), how far a working chip strays (spread: one
+                   standard deviation) and how far it may (band: |measured - expected| <= band passes).
+state              what the training software needs beyond this to go on.
+provenance         JSON: the run, its seed, the versions.
+manifest           SHA-256 of every dataset (of its values in C order, little endian) and of all attributes.
+
+Every dataset has the attributes unit and meaning. Units: S siemens, uS microsiemens, V, s, A, rad, nm, dB; 1 is a
+number without a unit. The schema is written down in exports/schema/ of the package neurofa.
+"""
+
+
+def digest_block(values: np.ndarray[Any, Any]) -> bytes:
+    """Bytes that a checksum counts: C order, little endian."""
+    little = values.dtype.newbyteorder("<") if values.dtype.byteorder == ">" else values.dtype
+    return np.ascontiguousarray(values, dtype=little).tobytes()
+
+
+def plain(value: Any) -> Any:
+    """An attribute's value as a JSON value."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, np.ndarray):
+        return [plain(v) for v in value.tolist()]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return value
+
+
+def attributes_digest(file: Any) -> str:
+    """SHA-256 of all attributes but those of the manifest and the total of the root."""
+    found: dict[str, dict[str, Any]] = {"/": {k: plain(v) for k, v in file.attrs.items() if k != "manifest_sha256"}}
+
+    def see(path: str, item: Any) -> None:
+        if not path.startswith("manifest"):
+            found[path] = {key: plain(value) for key, value in item.attrs.items()}
+
+    file.visititems(see)
+    text = json.dumps(found, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def total(lines: list[tuple[str, str]], attributes: str) -> str:
+    """SHA-256 of the manifest: every line ``path sha256``, sorted, then that of the attributes."""
+    text = "".join(f"{path} {digest}\n" for path, digest in sorted(lines)) + attributes
+    return hashlib.sha256(text.encode()).hexdigest()
