@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments.data import Sequences
 from experiments.folder import RunFolder, machine
 from experiments.parts import load_kinds
 from experiments.spec import RunSpec
@@ -87,6 +88,8 @@ def samples(spec: RunSpec, count: int) -> Tensor | None:
     try:
         dataset = load_data(spec.data)
     except NeurofaError:
+        return None
+    if isinstance(dataset, Sequences):
         return None
     where = "validation" if len(dataset.validation) else "train"
     x, _ = next(iter(dataset.batches(where, count)))

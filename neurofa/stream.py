@@ -13,7 +13,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from neurofa.credit import assign
 from neurofa.events import Events, as_ticks
-from neurofa.layer import LocalView
+from neurofa.layer import LocalView, State
 from neurofa.loss import Loss
 from neurofa.network import Network, Tick
 from neurofa.neurons.leaky import LeakyIntegrator
@@ -173,41 +173,56 @@ def filter_of(network: Network, rule: Rule) -> float:
 def _chunks(
     learner: Learner, xs: Tensor | Events, lesson: Lesson, chunk: int, *, finish: bool
 ) -> tuple[Tensor, Tensor]:
-    network, rule, gen = learner.network, learner.acting(), learner.gen
-    kappa = filter_of(network, rule)
+    rule = learner.acting()
+    course = _Course(learner, rule, lesson, filter_of(learner.network, rule), finish)
     rule.open_sequence()
-    states = rest(network, lesson.batch)
-    some = next(network.parameters())
-    loss, total = some.new_zeros(()), some.new_zeros(lesson.batch, network.outputs)
-    emit = learner.emitter(rule, lesson.batch)
-    last = xs.shape[0]
-    for first, ticks, x in parts(network, xs, chunk):
+    states = rest(learner.network, lesson.batch)
+    for first, ticks, x in parts(learner.network, xs, chunk):
+        states = course.take(x, first, ticks, states, last=first + ticks == xs.shape[0])
+    return course.loss, course.y
+
+
+class _Course:
+    """One batch of sequences on its way through a learner."""
+
+    def __init__(self, learner: Learner, rule: Rule, lesson: Lesson, kappa: float, finish: bool) -> None:
+        self.learner, self.rule, self.lesson, self.kappa, self.finish = learner, rule, lesson, kappa, finish
+        self.emit = learner.emitter(rule, lesson.batch)
+        some = next(learner.network.parameters())
+        self.loss, self.y = some.new_zeros(()), some.new_zeros(lesson.batch, learner.network.outputs)
+
+    def take(self, x: Tensor, first: int, ticks: int, states: dict[str, State], *, last: bool) -> dict[str, State]:
+        """Learn from one chunk; what it needed is free again before the next one begins."""
+        learner, rule, network = self.learner, self.rule, self.learner.network
         tick, after = sweep(
-            network, x, ticks, states, gen=gen, returns=learner.returns_of(rule), kappa=kappa, below=rule.chained
-        )
+            network, x, ticks, states, gen=learner.gen, returns=learner.returns_of(rule), kappa=self.kappa,
+            below=rule.chained,
+        )  # fmt: skip
         check_memory(after, first, ticks)
         if network.training:
             network.absorb(tick)
         views = dict(tick.views)
         # before the update: traces that a layer cannot keep are refused while no weight has moved
-        ends = first + ticks == last
-        carried = {} if ends else {name: after[name] | kept_traces(network, rule, name, views[name]) for name in after}
-        taught = lesson.at(first, ticks)
+        carried = {} if last else {name: after[name] | kept_traces(network, rule, name, views[name]) for name in after}
+        taught = self.lesson.at(first, ticks)
         if taught is not None:
-            value, teaching = _teaching(learner, tick, *taught, lesson)
-            loss += value
-            total += as_ticks(tick.y[taught[0]], lesson.batch).sum(0).mul_(lesson.share)
-            mirrors = rule.noise if rule.noise is not None and learner.steps % rule.noise.every == 0 else None
-            ready = prepare(network, rule, tick, teaching, gen)
-            assign(network, rule, ready, teaching, emit, gen)
-            if finish:
-                learner.deposit.finish()
-            if mirrors is not None:
-                learner.mirror(mirrors, Tick(tick.y, views))
-        if not ends:
+            self._teach(tick, views, *taught)
+        if not last:
             _close(network, rule, views)
-            states = carried
-    return loss, total
+        return carried
+
+    def _teach(self, tick: Tick, views: dict[str, LocalView], rows: slice, target: Tensor) -> None:
+        learner, rule, lesson = self.learner, self.rule, self.lesson
+        value, teaching = _teaching(learner, tick, rows, target, lesson)
+        self.loss += value
+        self.y += as_ticks(tick.y[rows], lesson.batch).sum(0).mul_(lesson.share)
+        mirrors = rule.noise if rule.noise is not None and learner.steps % rule.noise.every == 0 else None
+        ready = prepare(learner.network, rule, tick, teaching, learner.gen)
+        assign(learner.network, rule, ready, teaching, self.emit, learner.gen)
+        if self.finish:
+            learner.deposit.finish()
+        if mirrors is not None:
+            learner.mirror(mirrors, Tick(tick.y, views))
 
 
 def kept_traces(network: Network, rule: Rule, name: str, view: LocalView) -> dict[str, Tensor]:
