@@ -63,20 +63,27 @@ class Depositor:
 
     @contextmanager
     def gathering(self) -> Iterator[None]:
-        """Add up all directions until the end, then update once: for a sequence that comes in several chunks."""
+        """Add up all directions until the end, then update once: for a sequence that comes in several chunks.
+
+        Where the sequence is refused on the way, what was gathered for this update is dropped.
+        """
         direct, self.direct = self.direct, False
+        touched = self._filled
         try:
             yield
-            touched = list(self._filled.values())
+            touched = dict(self._filled)
             self._finish_gathered()
+        except BaseException:
+            self._filled, self._waiting = {}, 0
+            raise
+        finally:
+            self.direct = direct
             if direct:
                 # plain SGD needs no .grad from step to step; its memory is kept here
-                for synapses in touched:
+                for synapses in touched.values():
                     if synapses.weight.grad is not None:
                         self._held[id(synapses)] = synapses.weight.grad
                         synapses.weight.grad = None
-        finally:
-            self.direct = direct
 
     def _check_factored(self, network: Network, rule: Rule) -> None:
         """Refuse what cannot be played sample by sample."""

@@ -122,7 +122,6 @@ def _chunks(
 ) -> tuple[Tensor, Tensor]:
     network, rule, gen = learner.network, learner.acting(), learner.gen
     kappa = filter_of(network, rule)
-    rule.open_sequence()
     states = rest(network, lesson.batch)
     some = next(network.parameters())
     loss, total = some.new_zeros(()), some.new_zeros(lesson.batch, network.outputs)
@@ -161,9 +160,7 @@ def _traces(network: Network, rule: Rule, name: str, view: LocalView) -> dict[st
         return layer.carry_traces(view)
     if not rule.remembers:
         return {}
-    carried = layer.carry_traces(view, rule.dynamics(name, layer, view))
-    rule.close_chunk(name, layer, view)
-    return carried
+    return layer.carry_traces(view, rule.dynamics(name, layer, view)) | rule.keep(name, layer, view)
 
 
 def _teaching(learner: Learner, tick: Tick, taught: slice, target: Tensor, lesson: Lesson) -> tuple[Tensor, Teaching]:

@@ -192,7 +192,15 @@ class Temporal(Affine, ABC):
         return found
 
     def pullback(self, view: LocalView) -> Directions:
-        return dict((view if view.delta is not None else self.localise(view)).partial)
+        if view.delta is None:
+            view = self.localise(view)
+        if view.partial:
+            return dict(view.partial)
+        # a rule has worked out the error at the currents by itself: no memory comes in
+        assert view.delta is not None
+        delta, inputs = view.delta, self._inputs(view, self._batch(view))
+        found: Directions = {name: self._product(name, delta, x) for name, x in inputs.items()}
+        return found | ({"bias": _over_rows(delta)} if self.bias else {})
 
     def carry_traces(self, view: LocalView, dynamics: Dynamics | None = None) -> State:
         """Traces after a chunk, to be put into the next chunk's state: their memory does not grow with time.
@@ -241,6 +249,12 @@ class Temporal(Affine, ABC):
     def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
         own = sum(m.product for m in work.maps if m.key in moved)
         return own + dot * sum(m.product for m in work.maps if m.key == "weight")
+
+    def module(self) -> nn.Module:
+        raise NeurofaError(
+            f"got layer '{self.name}' for a plain module; expected layers without a memory, since a plain module has no"
+            " state from tick to tick; use neurofa.sequence.respond for its outputs"
+        )
 
     def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
         found = super().work(shape, sends=sends)

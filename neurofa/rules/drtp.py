@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hwmodels.quantize import Format
 from hwmodels.registry import recipe
 from neurofa.feedback import Feedback
 from neurofa.rule import Direct, Teaching
@@ -27,7 +28,7 @@ class DRTP(Direct, name="drtp"):
 
 
 @recipe("rule", "etlp", source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281")
-def etlp(*, feedback: Feedback | str = "dense") -> DRTP:
+def etlp(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> DRTP:
     """Event-based three-factor local plasticity: a trace of the input, the surrogate derivative, and B y* when taught.
 
     Targets count at the ticks that are taught (``teach`` of :meth:`~neurofa.learner.Learner.stream`). On a network
@@ -35,5 +36,6 @@ def etlp(*, feedback: Feedback | str = "dense") -> DRTP:
 
     Args:
         feedback: the pathway.
+        error: number format of y* before it enters the pathway.
     """
-    return DRTP(feedback=feedback)
+    return DRTP(feedback=feedback, error=error)
