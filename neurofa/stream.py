@@ -81,7 +81,7 @@ def learn(
 
         loss, y = learn_through_time(learner, xs, lesson)
     else:
-        _check_rule(rule)
+        check_rule(rule)
         size = 1 if update == "tick" else chunk
         gathering = update == "end" and size < ticks
         with learner.deposit.gathering() if gathering else nullcontext():
@@ -90,7 +90,12 @@ def learn(
     return StepResult(loss, y)
 
 
-def _check_rule(rule: Rule) -> None:
+def check_rule(rule: Rule) -> None:
+    """Refuse rules that cannot learn from sequences.
+
+    Raises:
+        NeurofaError: the rule compares two passes.
+    """
     by_difference = rule.probe is not None and rule.probe.by == "difference"
     if by_difference or type(rule).modulate is not Rule.modulate:
         raise NeurofaError(
