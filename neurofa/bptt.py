@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hwmodels.errors import NeurofaError
+from neurofa.affine import Affine
 from neurofa.events import Events, as_ticks, dense_rows
 from neurofa.layer import Directions, State
 from neurofa.network import Network
@@ -30,9 +32,16 @@ def learn_through_time(learner: Learner, xs: Tensor | Events, lesson: Lesson) ->
         Mean loss and mean output at the taught ticks.
 
     Raises:
-        NeurofaError: NaN, naming the layer, before any weight is touched.
+        NeurofaError: NaN, naming the layer, before any weight is touched; a periphery; a device that plays samples.
     """
     network = learner.network
+    for name, layer in network.items():
+        if isinstance(layer, Affine) and layer.arrays is not None:
+            raise NeurofaError(
+                f"got a periphery around layer '{name}' for backpropagation through time; expected exact products,"
+                " which have a derivative; use periphery exact, or another rule such as eprop"
+            )
+    learner.deposit.refuse_factored("directions that are sums over all ticks", "use dfa or another device")
     read = {name: layer.read(learner.gen) for name, layer in network.items()}
     leaves = {name: {k: w.detach().requires_grad_() for k, w in params.items()} for name, params in read.items()}
     with torch.enable_grad():

@@ -65,8 +65,7 @@ def learn(
     from neurofa.learner import StepResult
 
     network, rule = learner.network, learner.rule
-    samples = targets.shape[1] if targets.dim() == 3 else len(targets)
-    check(network, xs, samples, binary=binary)
+    check(network, xs, _samples(xs, targets), binary=binary)
     if chunk < 1 or update not in UPDATES:
         raise NeurofaError(
             f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
@@ -82,12 +81,29 @@ def learn(
         loss, y = learn_through_time(learner, xs, lesson)
     else:
         check_rule(rule)
+        check_traces(network, rule)
         size = 1 if update == "tick" else chunk
         gathering = update == "end" and size < ticks
+        if gathering:
+            learner.deposit.refuse_factored(
+                "an update of several chunks together", "use update=chunk, or longer chunks"
+            )
         with learner.deposit.gathering() if gathering else nullcontext():
             loss, y = _chunks(learner, xs, lesson, size, finish=not gathering)
     learner.steps += 1
     return StepResult(loss, y)
+
+
+def _samples(xs: Tensor | Events, targets: Tensor) -> int:
+    """B as the targets have it."""
+    ticks, shape = xs.shape[0], tuple(targets.shape)
+    labels = len(shape) == 1 or targets.is_floating_point()
+    if not 1 <= len(shape) <= 3 or not labels or (len(shape) == 3 and shape[0] != ticks):
+        raise NeurofaError(
+            f"got targets of shape {shape}, {targets.dtype}, for {ticks} ticks; expected one label a sample, (B,), or"
+            f" values (B, o) or ({ticks}, B, o); give labels of single ticks as one-hot values with loss mse"
+        )
+    return shape[1] if len(shape) == 3 else shape[0]
 
 
 def check_rule(rule: Rule) -> None:
@@ -102,6 +118,20 @@ def check_rule(rule: Rule) -> None:
             f"got rule '{rule.name}' for sequences, which compares two passes; expected one that learns from the pass"
             " itself; use eprop, dfa, drtp or another (see: neurofa list rule)"
         )
+
+
+def check_traces(network: Network, rule: Rule) -> None:
+    """Refuse eligibility that a layer cannot keep, before any weight changes.
+
+    Raises:
+        NeurofaError: see :meth:`neurofa.temporal.Temporal.check_traces`.
+    """
+    kappa = filter_of(network, rule)
+    for name, layer in network.items():
+        if isinstance(layer, Temporal):
+            hidden = name != network.readout
+            view = layer.blank(network.shapes[name], kappa if hidden else 0.0)
+            layer.check_traces(view, rule.dynamics(name, layer, view) if hidden else None)
 
 
 def filter_of(network: Network, rule: Rule) -> float:
@@ -177,7 +207,7 @@ def _teaching(learner: Learner, tick: Tick, taught: slice, target: Tensor, lesso
 
     def whole(part: Tensor) -> Tensor:
         if len(part) == len(y):
-            return part.mul_(share)
+            return part * share  # not in place: targets are the caller's
         found = torch.zeros_like(y)
         found[taught] = part
         return found.mul_(share)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from hwmodels.registry import build
+from neurofa.events import Events
 from neurofa.layer import LocalView
 from neurofa.learner import Learner
 from neurofa.network import Network
 from neurofa.replay import dense
+from neurofa.rule import Rule
 from neurofa.sequence import rest
 from neurofa.temporal import OUT, Temporal
 
@@ -37,14 +41,15 @@ def by_chunks(
     layer: Temporal, xs: Tensor, signal: Tensor, k: int, kappa: float = 0.0
 ) -> tuple[dict[str, Tensor], float]:
     """Directions from chunks of k ticks, and the firing rate."""
-    batch, total, spikes = xs.shape[1], {}, []
+    total: dict[str, Tensor] = {}
+    spikes: list[Tensor] = []
     params, state = layer.read(), layer.rest(torch.zeros_like(signal[0]))
     for begin in range(0, len(xs), k):
         x, error = xs[begin : begin + k].flatten(0, 1), signal[begin : begin + k].flatten(0, 1)
-        y, left, after = layer.sweep(params, x, len(x) // batch, state)
+        y, left, after = layer.sweep(params, x, len(x) // xs.shape[1], state)
         view = LocalView(x, y, params, state, left, None, error, kappa=kappa)
         for key, found in dense(layer.pullback(layer.localise(view))).items():
-            total[key] = total.get(key, 0) + found
+            total[key] = total[key] + found if key in total else found
         state = after | layer.carry_traces(view)
         spikes.append(y)
     return total, float(torch.cat(spikes).mean())
@@ -55,7 +60,8 @@ def by_autograd(
 ) -> dict[str, Tensor]:
     """The same by backpropagation through all ticks, the recurrence cut or not."""
     leaves = {key: w.clone().requires_grad_() for key, w in layer.read().items()}
-    state, filtered, value = layer.rest(torch.zeros_like(signal[0])), 0.0, torch.zeros((), dtype=xs.dtype)
+    state, value = layer.rest(torch.zeros_like(signal[0])), torch.zeros((), dtype=xs.dtype)
+    filtered = torch.zeros_like(signal[0])
     for x, error in zip(xs, signal, strict=True):
         y, after = layer.compute(leaves, x, state)
         state = {key: after[key] for key in state}
@@ -96,7 +102,9 @@ def weights(network: Network) -> dict[str, Tensor]:
     return {f"{name}.{key}": w.clone() for name, layer in network.items() for key, w in layer.stored().items()}
 
 
-def streamed(network: Network, rule: object, xs: object, targets: Tensor, **options: object) -> dict[str, Tensor]:
+def streamed(
+    network: Network, rule: Rule | str, xs: Tensor | Events, targets: Tensor, **options: Any
+) -> dict[str, Tensor]:
     """Directions that one call of ``stream`` takes, found as changes under plain SGD of rate 1."""
     before = weights(network)
     learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=1.0))
