@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hwmodels.errors import NeurofaError
+from neurofa.affine import Affine
 from neurofa.events import Events, as_ticks, dense_rows
 from neurofa.layer import Directions, State
 from neurofa.network import Network
-from neurofa.sequence import parts, rest
+from neurofa.sequence import check_memory, parts, rest
 from neurofa.temporal import Temporal
 
 if TYPE_CHECKING:
@@ -28,12 +30,23 @@ def learn_through_time(learner: Learner, xs: Tensor | Events, lesson: Lesson) ->
 
     Returns:
         Mean loss and mean output at the taught ticks.
+
+    Raises:
+        NeurofaError: NaN, naming the layer, before any weight is touched; a periphery; a device that plays samples.
     """
     network = learner.network
+    for name, layer in network.items():
+        if isinstance(layer, Affine) and layer.arrays is not None:
+            raise NeurofaError(
+                f"got a periphery around layer '{name}' for backpropagation through time; expected exact products,"
+                " which have a derivative; use periphery exact, or another rule such as eprop"
+            )
+    learner.deposit.refuse_factored("directions that are sums over all ticks", "use dfa or another device")
     read = {name: layer.read(learner.gen) for name, layer in network.items()}
     leaves = {name: {k: w.detach().requires_grad_() for k, w in params.items()} for name, params in read.items()}
     with torch.enable_grad():
-        outputs = _outputs(network, xs, leaves, learner.gen)
+        outputs, states = _outputs(network, xs, leaves, learner.gen)
+    check_memory(states, 0, xs.shape[0])
     y = torch.stack([out.detach() for out in outputs])
     taught = lesson.at(0, xs.shape[0])
     assert taught is not None
@@ -58,7 +71,7 @@ def learn_through_time(learner: Learner, xs: Tensor | Events, lesson: Lesson) ->
 
 def _outputs(
     network: Network, xs: Tensor | Events, leaves: dict[str, dict[str, Tensor]], gen: torch.Generator
-) -> list[Tensor]:
+) -> tuple[list[Tensor], dict[str, State]]:
     states: dict[str, State] = rest(network, xs.shape[1])
     found = []
     for _, _, rows in parts(network, xs, 1):
@@ -69,5 +82,7 @@ def _outputs(
             if isinstance(layer, Temporal):
                 kept = before.keys() & after.keys()
                 states[name] = {key: after[key] for key in kept}
+            elif network.training:
+                layer.absorb({key: value.detach() for key, value in after.items()})
         found.append(x)
-    return found
+    return found, states

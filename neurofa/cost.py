@@ -96,8 +96,9 @@ def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ..
         if second:
             items.append(Item("passes", work.forward))
         if rule.noise is not None and layer.returning:
-            # the pass itself, and the correlations of its outputs with the noise
-            items.append(Item("passes", work.forward + work.affine, rule.noise.every))
+            # the pass itself, and the correlations of its outputs with the noise; not among the neurons of a layer
+            among = sum(m.product for m in work.maps if m.key not in layer.returning)
+            items.append(Item("passes", work.forward + work.affine - 2 * among, rule.noise.every))
         if isinstance(layer, Carrier) or not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest

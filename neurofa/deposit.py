@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from neurofa.events import dense_rows
 from neurofa.layer import Direction, Directions, Layer, Outer, Sum
 from neurofa.network import Network
 from neurofa.rule import Rule
@@ -52,6 +53,7 @@ class Depositor:
                 forward = key.rpartition("@")[2]
                 beside = forward if forward in layer.returning else next(iter(layer.synapses))
                 self._join(synapses, layer.synapse(beside))
+        self._synapses = [layer.synapse(key) for _, layer in network.items() for key in layer.synapses]
         self.direct = clip is None and accumulate == 1 and _plain_sgd(optimizer)
         self._check_factored(network, rule)
         # Changes asked of devices, kept from step to step: fresh memory of this size costs more than the work in it.
@@ -63,20 +65,27 @@ class Depositor:
 
     @contextmanager
     def gathering(self) -> Iterator[None]:
-        """Add up all directions until the end, then update once: for a sequence that comes in several chunks."""
+        """Add up all directions until the end, then update once: for a sequence that comes in several chunks.
+
+        Where the sequence is refused on the way, what was gathered for this update is dropped.
+        """
         direct, self.direct = self.direct, False
+        touched = self._filled
         try:
             yield
-            touched = list(self._filled.values())
+            touched = dict(self._filled)
             self._finish_gathered()
+        except BaseException:
+            self._filled, self._waiting = {}, 0
+            raise
+        finally:
+            self.direct = direct
             if direct:
                 # plain SGD needs no .grad from step to step; its memory is kept here
-                for synapses in touched:
+                for synapses in touched.values():
                     if synapses.weight.grad is not None:
                         self._held[id(synapses)] = synapses.weight.grad
                         synapses.weight.grad = None
-        finally:
-            self.direct = direct
 
     def _check_factored(self, network: Network, rule: Rule) -> None:
         """Refuse what cannot be played sample by sample."""
@@ -98,6 +107,29 @@ class Depositor:
             for key, (synapses, _) in rule.plastic(name).items():
                 if synapses.device.factored:
                     self._refuse(f"plastic feedback '{key}' at layer '{name}'", synapses, "use the device inside it")
+
+    def refuse_factored(self, got: str, remedy: str) -> None:
+        """Refuse devices that play every sample's update.
+
+        Args:
+            got: what they cannot do.
+            remedy: what to do instead.
+
+        Raises:
+            NeurofaError: there is one.
+        """
+        for synapses in self._synapses:
+            if synapses.device.factored:
+                self._refuse(got, synapses, remedy)
+
+    def _playable(self, direction: Direction, synapses: Synapses) -> Outer:
+        """A direction as outer products, one after the other."""
+        parts = direction.parts if isinstance(direction, Sum) else (direction,)
+        outers = [part for part in parts if isinstance(part, Outer)]
+        if len(outers) < len(parts):
+            self._refuse("traces of single weights", synapses, "use lif neurons and a rule without a filter")
+        rights = [dense_rows(part.right) if part.sparse else part.right for part in outers]
+        return Outer(torch.cat([part.left for part in outers]), torch.cat(rights))
 
     @staticmethod
     def _refuse(got: str, synapses: Synapses, remedy: str) -> None:
@@ -134,8 +166,7 @@ class Depositor:
                 _add(now, direction, alpha=-lr / batch, beta=1.0 - lr * decay)
                 return
             if synapses.device.factored:
-                assert isinstance(direction, Outer)
-                self._played[id(synapses)] = synapses, direction, lr / batch
+                self._played[id(synapses)] = synapses, self._playable(direction, synapses), lr / batch
                 return
             if id(synapses) not in self._asked:
                 self._asked[id(synapses)] = torch.zeros_like(weight)

@@ -58,6 +58,25 @@ class Dynamics:
         return numbers and all(not isinstance(g, Tensor) for g, some in zip(self.enter, kept, strict=True) if some)
 
 
+def tick_format(what: str, given: Format | str) -> Format:
+    """A number format that ticks round to without a generator.
+
+    Args:
+        what: what is rounded, for the message.
+        given: a spec, or a format.
+
+    Raises:
+        NeurofaError: one that rounds stochastically.
+    """
+    found: Format = build("format", given)
+    if getattr(found, "rounding", "nearest") == "stochastic":
+        raise NeurofaError(
+            f"got {what} in {found.name}(rounding=stochastic); expected rounding to the nearest value, which a replayed"
+            " tick repeats; change it"
+        )
+    return found
+
+
 class Neuron(Registered, ABC, kind="neuron"):
     """A model of a neuron, without weights.
 
@@ -73,7 +92,7 @@ class Neuron(Registered, ABC, kind="neuron"):
     """Names of what a tick may leave for :meth:`dynamics`."""
 
     def __init__(self, *, membrane: Format | str = "raw") -> None:
-        self.membrane: Format = build("format", membrane)
+        self.membrane = tick_format("membrane", membrane)
 
     def start(self, like: Tensor) -> State:
         """State before the first tick: everything is zero.

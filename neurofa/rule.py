@@ -18,7 +18,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from hwmodels.registry import Registered, build, kind_of_parts
 from neurofa.feedback import Feedback
-from neurofa.layer import Directions, Layer, LocalView, Params, Returns
+from neurofa.layer import Directions, Layer, LocalView, Params, Returns, State
 from neurofa.loss import Loss, Outcome
 from neurofa.network import Plan
 from neurofa.probe import Probe
@@ -173,15 +173,16 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Directions of the plastic pathway weights beside one layer, named as in :meth:`plastic`."""
         return {}
 
-    def open_sequence(self) -> None:
-        """A new batch of sequences begins; default: nothing is kept from tick to tick."""
-
     def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics | None:
         """Memory that the eligibility of one hidden layer has under this rule; None: that of the layer's neurons."""
         return None
 
-    def close_chunk(self, name: str, layer: Temporal, view: LocalView) -> None:
-        """The ticks of a chunk are over for one hidden layer, and others follow; default: nothing is kept."""
+    def keep(self, name: str, layer: Temporal, view: LocalView) -> State:
+        """What the rule itself takes along from the ticks of a chunk, in the state of one hidden layer.
+
+        Names begin with :data:`neurofa.temporal.TRACE`; default: nothing.
+        """
+        return {}
 
     def modulate(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor | None:
         """Input of a second pass, (B, *input_shape), for rules that compare two; None: no second pass."""

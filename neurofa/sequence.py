@@ -25,14 +25,14 @@ def check(network: Network, xs: Tensor | Events, samples: int | None = None, *, 
         binary: whether inputs have to be 0 or 1.
 
     Raises:
-        NeurofaError: wrong shape or dtype, batch first, values that are no spikes.
+        NeurofaError: wrong shape or dtype, nothing at all, batch first, values that are no spikes.
     """
     shape = tuple(xs.shape)
     inner, flat = network.input_shape, int(torch.tensor(network.input_shape).prod())
     wanted = f"(T, B, {', '.join(map(str, inner))})"
     fits = shape[2:] == inner if isinstance(xs, Tensor) else shape[2] == flat
-    if len(shape) < 3 or not fits or shape[0] < 1:
-        raise NeurofaError(f"got a sequence of shape {shape}; expected {wanted}, time first; reshape it")
+    if len(shape) < 3 or not fits or min(shape[:2]) < 1:
+        raise NeurofaError(f"got a sequence of shape {shape}; expected {wanted}, time first, not empty; reshape it")
     if samples is not None and shape[1] != samples:
         if shape[0] == samples:
             raise NeurofaError(
@@ -45,6 +45,11 @@ def check(network: Network, xs: Tensor | Events, samples: int | None = None, *, 
     if isinstance(xs, Tensor):
         if not xs.is_floating_point():
             raise NeurofaError(f"got a sequence of {xs.dtype}; expected floating point; convert it with xs.float()")
+        own = next(network.parameters()).dtype
+        if xs.dtype != own:
+            raise NeurofaError(
+                f"got a sequence of {xs.dtype} for weights of {own}; expected one dtype; use xs.to({own})"
+            )
         if binary and not bool(((xs == 0) | (xs == 1)).all()):
             raise NeurofaError(
                 f"got inputs from {float(xs.min()):.4g} to {float(xs.max()):.4g} where spikes were promised; expected 0"

@@ -78,9 +78,14 @@ def learn(
 
         loss, y = learn_through_time(learner, xs, lesson)
     else:
-        _check_rule(rule)
+        check_rule(rule)
         size = 1 if update == "tick" else chunk
+        check_traces(network, rule, kept=size < ticks)
         gathering = update == "end" and size < ticks
+        if gathering:
+            learner.deposit.refuse_factored(
+                "an update of several chunks together", "use update=chunk, or longer chunks"
+            )
         with learner.deposit.gathering() if gathering else nullcontext():
             loss, y = _chunks(learner, xs, lesson, size, finish=not gathering)
     if loss.device.type == "cpu" and not math.isfinite(loss.item()):
@@ -134,8 +139,7 @@ def judge(
 def _lesson(
     network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool
 ) -> Lesson:
-    samples = targets.shape[1] if targets.dim() == 3 else len(targets)
-    check(network, xs, samples, binary=binary)
+    check(network, xs, _samples(xs, targets), binary=binary)
     ticks, batch = xs.shape[:2]
     begin, end = (0, ticks) if teach is None else teach
     if not 0 <= begin < end <= ticks:
@@ -143,13 +147,49 @@ def _lesson(
     return Lesson(targets, begin, end, batch)
 
 
-def _check_rule(rule: Rule) -> None:
+def _samples(xs: Tensor | Events, targets: Tensor) -> int:
+    """B as the targets have it."""
+    ticks, shape = xs.shape[0], tuple(targets.shape)
+    labels = len(shape) == 1 or targets.is_floating_point()
+    if not 1 <= len(shape) <= 3 or not labels or (len(shape) == 3 and shape[0] != ticks):
+        raise NeurofaError(
+            f"got targets of shape {shape}, {targets.dtype}, for {ticks} ticks; expected one label a sample, (B,), or"
+            f" values (B, o) or ({ticks}, B, o); give labels of single ticks as one-hot values with loss mse"
+        )
+    return shape[1] if len(shape) == 3 else shape[0]
+
+
+def check_rule(rule: Rule) -> None:
+    """Refuse rules that cannot learn from sequences.
+
+    Raises:
+        NeurofaError: the rule compares two passes.
+    """
     by_difference = rule.probe is not None and rule.probe.by == "difference"
     if by_difference or type(rule).modulate is not Rule.modulate:
         raise NeurofaError(
             f"got rule '{rule.name}' for sequences, which compares two passes; expected one that learns from the pass"
             " itself; use eprop, dfa, drtp or another (see: neurofa list rule)"
         )
+
+
+def check_traces(network: Network, rule: Rule, *, kept: bool) -> None:
+    """Refuse eligibility that a layer cannot keep, before any weight changes.
+
+    Args:
+        network: of any layers.
+        rule: bound to it.
+        kept: whether there are several chunks, so that traces are carried from one to the next.
+
+    Raises:
+        NeurofaError: see :meth:`neurofa.temporal.Temporal.check_traces`.
+    """
+    kappa = filter_of(network, rule)
+    for name, layer in network.items():
+        if isinstance(layer, Temporal):
+            hidden = name != network.readout
+            view = layer.blank(network.shapes[name], kappa if hidden else 0.0)
+            layer.check_traces(view, rule.dynamics(name, layer, view) if hidden else None, kept=kept)
 
 
 def filter_of(network: Network, rule: Rule) -> float:
@@ -175,7 +215,6 @@ def _chunks(
 ) -> tuple[Tensor, Tensor]:
     rule = learner.acting()
     course = _Course(learner, rule, lesson, filter_of(learner.network, rule), finish)
-    rule.open_sequence()
     states = rest(learner.network, lesson.batch)
     for first, ticks, x in parts(learner.network, xs, chunk):
         states = course.take(x, first, ticks, states, last=first + ticks == xs.shape[0])
@@ -207,8 +246,6 @@ class _Course:
         taught = self.lesson.at(first, ticks)
         if taught is not None:
             self._teach(tick, views, *taught)
-        if not last:
-            _close(network, rule, views)
         return carried
 
     def _teach(self, tick: Tick, views: dict[str, LocalView], rows: slice, target: Tensor) -> None:
@@ -233,14 +270,7 @@ def kept_traces(network: Network, rule: Rule, name: str, view: LocalView) -> dic
         return layer.carry_traces(view)
     if not rule.remembers:
         return {}
-    return layer.carry_traces(view, rule.dynamics(name, layer, view))
-
-
-def _close(network: Network, rule: Rule, views: dict[str, LocalView]) -> None:
-    """Let a rule keep what it needs of a chunk of its own."""
-    for name, layer in network.items():
-        if isinstance(layer, Temporal) and name != network.readout:
-            rule.close_chunk(name, layer, views[name])
+    return layer.carry_traces(view, rule.dynamics(name, layer, view)) | rule.keep(name, layer, view)
 
 
 def _teaching(learner: Learner, tick: Tick, taught: slice, target: Tensor, lesson: Lesson) -> tuple[Tensor, Teaching]:
@@ -252,7 +282,7 @@ def _teaching(learner: Learner, tick: Tick, taught: slice, target: Tensor, lesso
 
     def whole(part: Tensor) -> Tensor:
         if len(part) == len(y):
-            return part.mul_(share)
+            return part * share  # not in place: targets are the caller's
         found = torch.zeros_like(y)
         found[taught] = part
         return found.mul_(share)

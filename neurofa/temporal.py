@@ -20,7 +20,7 @@ from neurofa.affine import Affine
 from neurofa.eligibility import adjoint, forward_change, from_traces, instant, own_traces, shared_trace
 from neurofa.events import as_ticks, dense_rows
 from neurofa.layer import Directions, LocalView, Outer, Params, Returns, State, Sum
-from neurofa.neuron import Coefficient, Dynamics, Neuron, Recurrent
+from neurofa.neuron import Coefficient, Dynamics, Neuron, Recurrent, tick_format
 from neurofa.work import Map, Work
 
 OUT = "out"
@@ -37,6 +37,8 @@ class Temporal(Affine, ABC):
     credit. See :mod:`neurofa.eligibility`.
 
     Traces in a number format are kept tick by tick, as a chip would: x_bar_t = Q(beta x_bar_{t-1} + x_t).
+
+    A periphery stands around W alone: V z is multiplied exactly.
     """
 
     neuron: Neuron
@@ -45,13 +47,16 @@ class Temporal(Affine, ABC):
     def own(self, neuron: Neuron | str, traces: Format | str, *, recurrent: bool) -> None:
         """Take the neurons and the options of the memory."""
         self.neuron, self.recurrent = build("neuron", neuron), recurrent
-        self.traces = build("format", traces)
+        self.traces = tick_format("traces", traces)
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         super().initialise(device, gen)
         if self.recurrent:
             n = self.channels
             self.add_synapses("recurrent", torch.empty(n, n).uniform_(-(n**-0.5), n**-0.5, generator=gen), device, gen)
+
+    def factors(self, name: str) -> bool:
+        return name == "recurrent" or super().factors(name)
 
     def rest(self, like: Tensor) -> State:
         """State before the first tick of a sequence.
@@ -102,6 +107,33 @@ class Temporal(Affine, ABC):
     def reroute(self, view: LocalView, change: Tensor) -> Tensor:
         """Change of the affine output as change of the currents: the adjoint of :meth:`unroute`."""
         return change
+
+    def blank(self, shape: tuple[int, ...], kappa: float) -> LocalView:
+        """The view of one tick in which nothing happens, without weights: what eligibility it asks for shows there.
+
+        Args:
+            shape: of one output.
+            kappa: decay of the filter; 0: none.
+        """
+        nothing = self.synapse("weight").weight.new_zeros(1, *shape)
+        y, left, _ = self.neuron.tick(nothing, self.neuron.start(nothing))
+        return LocalView(nothing, y, {}, {}, left, kappa=kappa)
+
+    def check_traces(self, view: LocalView, dynamics: Dynamics | None, *, kept: bool) -> None:
+        """Refuse eligibility that the layer cannot keep.
+
+        Args:
+            view: of any ticks.
+            dynamics: in the place of the neurons' own; None: these.
+            kept: whether traces are carried from chunk to chunk.
+
+        Raises:
+            NeurofaError: traces of single weights behind a convolution, or in a number format.
+        """
+        own = self._dynamics(view, self._batch(view), None)
+        found = own if dynamics is None else self._served(dynamics, view)
+        if kept and (view.kappa or not found.constant):
+            self._refuse_own()
 
     def potential(self, view: LocalView) -> Tensor:
         """Distance of the potentials from their thresholds, shaped as the output; of a readout, its output."""
@@ -206,7 +238,15 @@ class Temporal(Affine, ABC):
         return found
 
     def pullback(self, view: LocalView) -> Directions:
-        return dict((view if view.delta is not None else self.localise(view)).partial)
+        if view.delta is None:
+            view = self.localise(view)
+        if view.partial:
+            return dict(view.partial)
+        # a rule has worked out the error at the currents by itself: no memory comes in
+        assert view.delta is not None
+        delta, inputs = view.delta, self._inputs(view, self._batch(view))
+        found: Directions = {name: self._product(name, delta, x) for name, x in inputs.items()}
+        return found | ({"bias": _over_rows(delta)} if self.bias else {})
 
     def carry_traces(self, view: LocalView, dynamics: Dynamics | None = None) -> State:
         """Traces after a chunk, to be put into the next chunk's state: their memory does not grow with time.

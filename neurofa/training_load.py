@@ -54,7 +54,6 @@ def trace_bytes(learner: Learner, ticks: int, chunk: int) -> Carried:
 def _carried(learner: Learner, xs: Tensor) -> Carried:
     network, rule = learner.network, learner.rule
     kappa = filter_of(network, rule)
-    rule.open_sequence()
     before = {id(t) for t in _own(rule)}
     ((_, ticks, x),) = parts(network, xs, len(xs))
     states = rest(network, 1)

@@ -107,9 +107,9 @@ class At:
         Args:
             through: FLOP of an error's way through one map of a layer.
         """
+        sent = sum(through(self.name, m) for m in self.work.maps if m.sends)
         if self.work.closed:
-            sent = sum(through(self.name, m) for m in self.work.maps) if self.sends else 0
+            sent *= self.sends
         else:
-            sent = sum(through(self.name, m) for m in self.work.maps if m.sends)
             sent += RETURNING_ATTENTION * self.work.attention
         return [Item("delivery", sent), Item("update", self.work.affine)]

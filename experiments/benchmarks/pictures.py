@@ -187,7 +187,6 @@ def eligibility(learner: Learner, name: str, view: LocalView, neuron: int, sourc
     layer, rule = learner.network.layer(name), learner.rule
     if not isinstance(layer, Temporal):
         raise NeurofaError(f"got layer '{name}' of kind {layer.name}; expected one of neurons; name another layer")
-    rule.open_sequence()
     dynamics = rule.dynamics(name, layer, view)
     if dynamics is None:
         left = {key: as_ticks(view.after[key], 1) for key in layer.neuron.leaves if key in view.after}

@@ -39,7 +39,8 @@ class KolenPollack(Chained, name="kp"):
         return {key: (synapses, None) for key, synapses in self.beside(name).items()}
 
     def work_at(self, at: At) -> list[Item]:
-        again = sum(m.product for m in at.work.maps if m.factored)  # the same factors, multiplied at both ends
+        # the same factors, multiplied at both ends
+        again = sum(m.product for m in at.work.maps if m.factored and m.key in self.beside(at.name))
         return [*super().work_at(at), Item("adaptation", again)]
 
 

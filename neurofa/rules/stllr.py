@@ -8,10 +8,13 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
-from neurofa.layer import Layer, LocalView
+from neurofa.layer import Layer, LocalView, State
 from neurofa.neuron import Dynamics
 from neurofa.rule import Direct
-from neurofa.temporal import Temporal
+from neurofa.temporal import TRACE, Temporal
+
+ACTIVE = TRACE + "neuron"
+"""Name of the neuron's own trace in the state of a layer."""
 
 
 class STLLR(Direct, name="stllr"):
@@ -47,23 +50,19 @@ class STLLR(Direct, name="stllr"):
             if not 0 <= value < 1:
                 raise NeurofaError(f"got stllr({name}={value}); expected at least 0 and below 1; change {name}")
         self.post, self.pre, self.decay_in, self.decay_out = post, pre, decay_in, decay_out
-        self._active: dict[str, Tensor] = {}
-
-    def open_sequence(self) -> None:
-        self._active = {}
 
     def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics:
         psi = layer.ticks(view, layer.neuron.derivative(view.after, view.y))
-        before, _ = self._follow(name, psi)
+        before, _ = self._follow(view, psi)
         return Dynamics([[self.decay_in, 0.0], [0.0, 0.0]], [1.0, before], [psi * self.post, self.pre])
 
-    def close_chunk(self, name: str, layer: Temporal, view: LocalView) -> None:
+    def keep(self, name: str, layer: Temporal, view: LocalView) -> State:
         psi = layer.ticks(view, layer.neuron.derivative(view.after, view.y))
-        self._active[name] = self._follow(name, psi)[1]
+        return {ACTIVE: self._follow(view, psi)[1]}
 
-    def _follow(self, name: str, psi: Tensor) -> tuple[Tensor, Tensor]:
+    def _follow(self, view: LocalView, psi: Tensor) -> tuple[Tensor, Tensor]:
         """The trace of the neuron before every tick, (K, B, n), and after the last, (B, n)."""
-        trace = self._active.get(name, torch.zeros_like(psi[0]))
+        trace = view.before.get(ACTIVE, torch.zeros_like(psi[0]))
         found = []
         for step in psi.unbind(0):
             found.append(trace)

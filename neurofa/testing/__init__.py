@@ -10,6 +10,7 @@ from __future__ import annotations
 from neurofa.testing.feedbacks import check_feedback, feedback_checks
 from neurofa.testing.layers import check_layer, layer_checks
 from neurofa.testing.networks import check_network, network_checks
+from neurofa.testing.neurons import check_neuron, check_surrogate, neuron_checks, surrogate_checks
 from neurofa.testing.rules import check_rule, rule_checks
 from neurofa.testing.tools import EXCEPTIONS, Check, run_check
 
@@ -19,10 +20,14 @@ __all__ = [
     "check_feedback",
     "check_layer",
     "check_network",
+    "check_neuron",
     "check_rule",
+    "check_surrogate",
     "feedback_checks",
     "layer_checks",
     "network_checks",
+    "neuron_checks",
     "rule_checks",
     "run_check",
+    "surrogate_checks",
 ]

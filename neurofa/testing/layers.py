@@ -25,6 +25,7 @@ VARIANTS = {
     "padding": ["padding=1, stride=2"],
     "groups": ["groups=2"],
     "pool": ["pool=avg_pool2d", "pool=max_pool2d, stride=2", "pool='max_pool2d(size=2, stride=1)'"],
+    "neuron": ["neuron=leaky", "neuron=synaptic"],
 }
 """Options that all layers give one meaning, and the settings of them that are tried."""
 
@@ -40,6 +41,8 @@ def specs(name: str) -> list[str]:
             found += [f"{name}(norm={norm}, activation=tanh)", f"{name}(norm='{norm}(affine=False)', activation=gelu)"]
     if "norm" in known and "dropout" in known:
         found.append(f"{name}(norm=batch, activation=silu, dropout=0.5)")
+    if "recurrent" in known:
+        found += [f"{name}(neuron={n}, recurrent=True)" for n in parts("neuron")]
     return found + [f"{name}({setting})" for option, s in VARIANTS.items() if option in known for setting in s]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from neurofa.network import Network
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
 from neurofa.rule import Rule, taught
+from neurofa.temporal import Temporal
 from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
@@ -98,7 +100,7 @@ def files_keep_every_bit(name: str) -> None:
 
 
 def bp_equals_autograd(name: str) -> None:
-    """Layer by layer, backpropagation gives autograd's gradient of the plain module: to 1e-5 and, doubled, to 1e-10."""
+    """Layer by layer, backpropagation gives autograd's gradient of the whole map: to 1e-5 and, doubled, to 1e-10."""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         network = made(name, SHAPES[0])
         network.to(dtype)
@@ -110,14 +112,33 @@ def bp_equals_autograd(name: str) -> None:
         tick = record(network, rule, x, gen)
         found = collect(network, rule, tick, taught(CrossEntropy(), tick.y, labels)[1], gen).directions
         # in double precision on the other side: rounding there would move a ReLU across zero now and then
-        plain = network.module().double()
+        forward, leaves = _open(network)
         with torch.enable_grad():
-            loss = torch.nn.functional.cross_entropy(plain(x.double()), labels, reduction="sum")
-            theirs = torch.autograd.grad(loss, list(plain.parameters()))
+            loss = torch.nn.functional.cross_entropy(forward(x.double()), labels, reduction="sum")
+            theirs = torch.autograd.grad(loss, leaves)
         ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
         require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")
         for (what, direction), gradient in zip(ours, theirs, strict=True):
             close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
+
+
+def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
+    """The map in double precision, open to autograd, and its weights.
+
+    It is the plain module; layers with a memory have none, and compute one tick from rest.
+    """
+    if not any(isinstance(layer, Temporal) for _, layer in network.items()):
+        plain = network.module().double()
+        return plain, list(plain.parameters())
+    twin = copy.deepcopy(network).double()
+    read = [(layer, {k: w.requires_grad_() for k, w in layer.stored().items()}) for _, layer in twin.items()]
+
+    def forward(x: Tensor) -> Tensor:
+        for layer, params in read:
+            x = layer.compute(params, x, layer.start(x, None))[0]
+        return x
+
+    return forward, [w for _, params in read for w in params.values()]
 
 
 def network_checks() -> list[tuple[str, Check]]:

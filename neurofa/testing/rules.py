@@ -254,9 +254,11 @@ def rule_checks() -> list[tuple[str, Check]]:
         trains_beyond_chance,
     ]  # fmt: skip
     named = [(check.__name__, check) for check in plain]
-    for spec in ("mlp", "cnn", "vit"):
+    for spec in ("mlp", "cnn", "vit", "snn"):
         named += [(f"learns_on_{spec}", _learns_on(spec)), (f"is_as_declared_on_{spec}", _is_as_declared(spec))]
-    named += [(f"tells_its_products_on_{spec}", _tells_its_products(spec)) for spec in ("mlp", "cnn", "vgg", "vit")]
+    named += [
+        (f"tells_its_products_on_{spec}", _tells_its_products(spec)) for spec in ("mlp", "cnn", "vgg", "vit", "snn")
+    ]
     return named
 
 

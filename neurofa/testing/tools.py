@@ -20,26 +20,25 @@ Check = Callable[[str], None]
 CONTROL = "a control without a feedback pathway: nothing is encoded"
 ELEMENTWISE = "replaces the derivative of one elementwise activation; a block has none"
 POOLED = "its subspace learns from statistics of the whole batch"
-MEMORY = "a memory has no place in a plain module of one input; see Network.to_snntorch"
 NOISE = "draws anew in every pass, so that two passes are not one"
 PHYSICAL = "noise and converters stand before its linear map, which the contract of projections tests"
+MEMORY = "a plain module has no state from tick to tick"
 PROJECTION = "one projection for all layers, not a matrix per layer"
 
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("rule", "adfa", "learns_on_vit"): ELEMENTWISE,
     ("rule", "adfa", "is_as_declared_on_vit"): ELEMENTWISE,
     ("rule", "adfa", "tells_its_products_on_vit"): ELEMENTWISE,
-    ("rule", "bp", "takes_every_error_format"): CONTROL,
-    ("rule", "readout_only", "takes_every_error_format"): CONTROL,
-    **{("rule", name, "takes_every_error_format"): CONTROL for name in ("bptt", "eprop_symmetric", "ostl")},
-    ("rule", "etlp", "zero_error_gives_no_update"): "learns from the target, not from the error",
-    **{("layer", name, "module_is_the_same_map"): MEMORY for name in ("spiking", "spiking_conv")},
     **{
-        ("network", name, check): MEMORY
-        for name in ("snn", "conv_snn")
-        for check in ("module_is_the_same_map", "bp_equals_autograd")
+        ("rule", name, "takes_every_error_format"): CONTROL
+        for name in ("bp", "bptt", "eprop_symmetric", "ostl", "readout_only")
     },
     ("rule", "drtp", "zero_error_gives_no_update"): "learns from the target, not from the error",
+    ("rule", "etlp", "zero_error_gives_no_update"): "learns from the target, not from the error",
+    ("layer", "spiking", "module_is_the_same_map"): MEMORY,
+    ("layer", "spiking_conv", "module_is_the_same_map"): MEMORY,
+    ("network", "snn", "module_is_the_same_map"): MEMORY,
+    ("network", "conv_snn", "module_is_the_same_map"): MEMORY,
     ("rule", "brsf", "accumulation_equals_one_batch"): NOISE,
     ("rule", "weight_mirror", "accumulation_equals_one_batch"): NOISE,
     ("rule", "raf", "accumulation_equals_one_batch"): POOLED,
@@ -64,6 +63,7 @@ NETWORKS = {
     "mlp": "mlp(hidden=[12, 10])",
     "cnn": "cnn(channels=[3, 4], kernel=3, hidden=10, norm=batch)",
     "vgg": "vgg(plan=[4, M, 6])",
+    "snn": "snn(hidden=[12, 10], recurrent=True)",
     "vit": "vit(patch=4, width=8, depth=1, heads=2)",
 }
 INPUT_SHAPE = (1, 8, 8)
