@@ -183,12 +183,12 @@ def _chunks(
             if mirrors is not None:
                 learner.mirror(mirrors, Tick(tick.y, views))
         if first + ticks < last:
-            states = {name: after[name] | _traces(network, rule, name, views[name]) for name in after}
+            states = {name: after[name] | carried(network, rule, name, views[name]) for name in after}
     return loss, total
 
 
-def _traces(network: Network, rule: Rule, name: str, view: LocalView) -> dict[str, Tensor]:
-    """What one layer takes along from the ticks of a chunk."""
+def carried(network: Network, rule: Rule, name: str, view: LocalView) -> dict[str, Tensor]:
+    """What one layer takes along from the ticks of a chunk, to be put into its state."""
     layer = network.layer(name)
     assert isinstance(layer, Temporal)
     if name == network.readout:
