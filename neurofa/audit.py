@@ -108,19 +108,22 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
     name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
     with torch.no_grad(), preserved(network, bound):
         network.train()
-        report = _Audit(bound, network, x, target, seed).report(name)
+        report = Audit(bound, network, x, target, seed).report(name)
         if not bound.calibrate:
             return report
         other: Rule = build("rule", "bp")
         other.bind(bound.plan, generator(seed, "calibration"))
-        return _together(report, _Audit(other, network, x, target, seed).report(name))
+        return _together(report, Audit(other, network, x, target, seed).report(name))
 
 
-class _Audit:
+class Audit:
     """One audit: a tick, what a clean replay of it gives, and the poisoned replays."""
 
-    def __init__(self, rule: Rule, network: Network, x: Tensor, target: Tensor, seed: int) -> None:
+    def __init__(
+        self, rule: Rule, network: Network, x: Tensor, target: Tensor, seed: int, samples: int | None = None
+    ) -> None:
         self.rule, self.network, self.x, self.seed = rule, network, x, seed
+        self.samples = len(x) if samples is None else samples  # rows b, b + samples, ... are one sample's
         # A network that the rule holds as a submodule is no pathway: putting it back would undo the poison.
         held = {t.data_ptr() for t in (*network.parameters(), *network.buffers())}
         own = [t for t in (*rule.parameters(), *rule.buffers()) if t.data_ptr() not in held]
@@ -140,14 +143,14 @@ class _Audit:
         self.learning = list(self.clean[0].directions)
 
     def report(self, name: str) -> AuditReport:
-        coupled = self._couplings()
+        coupled, future = self._couplings(), self.future()
         found = {}
         for key in self.network.names:
             if not self.network.layer(key).synapses:
                 continue
             found[key] = Dependence(
                 learns=key in self.learning, other_weights=self._others(key), transports=self._transports(key),
-                other_samples=key in coupled,
+                other_samples=key in coupled, future_ticks=future,
             )  # fmt: skip
         transports = max((d.transports for d in found.values()), key=TRANSPORTS.index)
         return AuditReport(
@@ -155,6 +158,10 @@ class _Audit:
             local=not any(d.other_weights for d in found.values()) and transports != "weights",
             transports=transports, couples_samples=bool(coupled), dependencies=found,
         )  # fmt: skip
+
+    def future(self) -> str:
+        """Whether later ticks reach an update."""
+        return "static"
 
     def _gen(self) -> torch.Generator:
         """The same stream for every replay; the rule's own generator goes back to its start as well."""
@@ -255,17 +262,19 @@ class _Audit:
 
     def _couplings(self) -> set[str]:
         """Layers whose update for the first sample changes with the other samples."""
+        n = self.samples
         x = self.x.clone()
-        x[1:] = x[1:].flip(-1) * 0.5 + 0.25
+        others = torch.arange(len(x), device=x.device) % n > 0
+        x[others] = x[others].flip(-1) * 0.5 + 0.25
         clean, _ = self._delivered(self.tick, self.teaching)
-        other, changed = self._delivered(self._record(x), _first_kept(self.teaching))
+        other, changed = self._delivered(self._record(x), _first_kept(self.teaching, n))
         coupled = set()
         for name in self.learning:
-            if not torch.equal(clean[name][0], other[name][0]):
+            if not torch.equal(clean[name][::n], other[name][::n]):
                 coupled.add(name)
                 continue
             error = torch.zeros_like(clean[name])
-            error[0] = clean[name][0]
+            error[::n] = clean[name][::n]
             ours = self._pulled(name, replace(self.tick.views[name], error=error))
             theirs = self._pulled(name, replace(changed.views[name], error=error))
             if not _same(ours, theirs):
@@ -306,10 +315,11 @@ def _together(ours: AuditReport, theirs: AuditReport) -> AuditReport:
     )  # fmt: skip
 
 
-def _first_kept(teaching: Teaching) -> Teaching:
+def _first_kept(teaching: Teaching, samples: int) -> Teaching:
     """The same teaching for the first sample, another one for the rest."""
     error, target = teaching.error.clone(), teaching.target.clone()
-    error[1:], target[1:] = error[1:].flip(-1) * 3, target[1:].flip(-1)
+    others = torch.arange(len(error), device=error.device) % samples > 0
+    error[others], target[others] = error[others].flip(-1) * 3, target[others].flip(-1)
     return replace(teaching, error=error, target=target)
 
 

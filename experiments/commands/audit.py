@@ -25,6 +25,8 @@ Examples:
 
   neurofa audit bp --network "vgg(plan=[8, M, 8, M])" --json
 
+  neurofa audit eprop --network "snn(hidden=[32, 32], recurrent=True)" --ticks 8
+
   neurofa audit "fa(error=ternary)" --network vit --data-shape 3,32,32 --device "fixed(bits=4)"
 """
 
@@ -40,6 +42,7 @@ def audit(
     device: Annotated[str, typer.Option(help="Spec of the device on which the weights live.")] = "digital",
     data_shape: Annotated[str, typer.Option(help="Shape of one sample; samples are random numbers.")] = "1,8,8",
     outputs: Annotated[int, typer.Option(min=1, help="Width of the readout.")] = 10,
+    ticks: Annotated[int, typer.Option(min=1, help="Ticks of a sequence of spikes (even); 1: one static tick.")] = 1,
     batch_size: Annotated[int, typer.Option(min=2, help="Samples in the batch.")] = 8,
     seed: Annotated[int, typer.Option(help="Of weights, feedback and samples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, nothing else, on stdout.")] = False,
@@ -50,14 +53,18 @@ def audit(
     import neurofa.recipes  # noqa: F401  (declares the networks)
     from hwmodels.registry import build
     from neurofa.audit import audit as find_out
+    from neurofa.audit_sequence import audit_sequence
     from neurofa.randomness import generator
 
     shape = _shape(data_shape)
     net = build("network", network, input_shape=shape, outputs=outputs, seed=seed, device=device)
     gen = generator(seed, "samples")
-    x = torch.randn(batch_size, *shape, generator=gen)
+    x = torch.randn(ticks, batch_size, *shape, generator=gen)
     labels = torch.randint(outputs, (batch_size,), generator=gen)
-    report = find_out(rule, net, x, labels, seed=seed)
+    if ticks > 1:
+        report = audit_sequence(rule, net, (x > 0.5).float(), labels, seed=seed)  # three spikes in ten ticks
+    else:
+        report = find_out(rule, net, x[0], labels, seed=seed)
     if as_json:
         sys.stdout.write(json.dumps(report.to_dict() | {"network": network, "device": device}, indent=1) + "\n")
     else:

@@ -8,7 +8,9 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa.audit import TRANSPORTS, audit
+from neurofa.audit_sequence import audit_sequence
 from neurofa.cost import cost
+from neurofa.events import as_ticks
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
@@ -63,6 +65,16 @@ def _is_as_declared(spec: str) -> Check:
 
     check.__doc__ = f"What poisoning finds on a small {spec} is what the rule declares."
     return check
+
+
+def is_as_declared_in_sequences(name: str) -> None:
+    """What poisoning finds in a sequence is what the rule declares; later ticks reach no update but through time."""
+    x, labels = batch(24)
+    report = audit_sequence(name, small("snn"), as_ticks(x, 4), labels[:4])
+    require(report.agrees, f"{report.verdict}: {report.dependencies}")
+    future = {d.future_ticks for d in report.dependencies.values()}
+    wanted = "yes" if build("rule", name).through_time else "no"
+    require(future == {wanted}, f"later ticks reach an update: {future}, declared {wanted}")
 
 
 def _tells_its_products(spec: str) -> Check:
@@ -251,7 +263,7 @@ def rule_checks() -> list[tuple[str, Check]]:
         builds_from_defaults, is_deterministic, pathway_persists, works_in_float64, works_on_a_coarse_device,
         takes_every_error_format, works_with_every_optimizer, direct_writes_equal_grad, accumulation_equals_one_batch,
         zero_error_gives_no_update, evaluation_changes_nothing, refuses_nan, learns_from_one_sample,
-        trains_beyond_chance,
+        trains_beyond_chance, is_as_declared_in_sequences,
     ]  # fmt: skip
     named = [(check.__name__, check) for check in plain]
     for spec in ("mlp", "cnn", "vit", "snn"):

@@ -35,6 +35,7 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     },
     ("rule", "drtp", "zero_error_gives_no_update"): "learns from the target, not from the error",
     ("rule", "etlp", "zero_error_gives_no_update"): "learns from the target, not from the error",
+    ("rule", "pepita", "is_as_declared_in_sequences"): "compares two passes, and refuses sequences",
     ("layer", "spiking", "module_is_the_same_map"): MEMORY,
     ("layer", "spiking_conv", "module_is_the_same_map"): MEMORY,
     ("network", "snn", "module_is_the_same_map"): MEMORY,
