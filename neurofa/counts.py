@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from neurofa.affine import Affine
 from neurofa.layer import Layer
+from neurofa.neuron import Firing
 from neurofa.rule import Rule
+from neurofa.temporal import Temporal
 
 SMOOTH = 64
 """Different values of a derivative on the grid from which on it counts as smooth."""
@@ -19,8 +21,14 @@ SMOOTH = 64
 def connections(layer: Layer, out_shape: tuple[int, ...]) -> int:
     """Connections of one layer: every output of an affine map has all its inputs, whether weights are shared or not."""
     if isinstance(layer, Affine):
-        return math.prod(layer.weight_shape[1:]) * math.prod(out_shape)
+        return sum(fan_in(layer)) * math.prod(out_shape)
     return sum(w.numel() for w in layer.stored().values() if w.dim() > 1)
+
+
+def fan_in(layer: Affine) -> list[int]:
+    """Connections into one output of a layer of one affine map, and those from the neurons beside it."""
+    among = [layer.channels] if isinstance(layer, Temporal) and layer.recurrent else []
+    return [math.prod(layer.weight_shape[1:]), *among]
 
 
 def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
@@ -34,14 +42,18 @@ def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
 
 
 def derivatives(rule: Rule, layers: dict[str, Layer]) -> dict[str, float]:
-    """Constant pieces of g (augmented rules) or of every hidden activation's f', counted on a grid over [-8, 8]."""
+    """Constant pieces of g (augmented rules), or of every hidden f' or spike's psi, counted on a grid over [-8, 8]."""
     grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     other = getattr(rule, "g", None)
     if callable(other):
         return {"g": pieces(other(grid))}
     found: dict[str, float] = {}
     for layer in list(layers.values())[:-1]:
-        if isinstance(layer, Affine):
+        if isinstance(layer, Temporal):
+            if isinstance(layer.neuron, Firing):
+                psi = layer.neuron.surrogate
+                found[psi.name] = pieces(psi.derivative(grid))
+        elif isinstance(layer, Affine):
             f = layer.activation
             kept = grid.clone() if f.needs_input else f.forward(grid.clone())
             found[f.name] = pieces(f.backward(torch.ones_like(grid), kept))

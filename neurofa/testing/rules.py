@@ -69,7 +69,7 @@ def _is_as_declared(spec: str) -> Check:
 def is_as_declared_in_sequences(name: str) -> None:
     """What poisoning finds in a sequence is what the rule declares; later ticks reach no update but through time."""
     x, labels = batch(24)
-    report = audit_sequence(name, small("snn"), x.unflatten(0, (6, 4)), labels[:4])
+    report = audit_sequence(name, small("snn"), x.view(6, 4, *x.shape[1:]), labels[:4])
     require(report.agrees, f"{report.verdict}: {report.dependencies}")
     future = {d.future_ticks for d in report.dependencies.values()}
     wanted = "yes" if build("rule", name).through_time else "no"
