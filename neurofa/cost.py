@@ -65,7 +65,9 @@ def cost(learner: Learner, *, batch_size: int, held: bool = True) -> Cost:
     Nothing is run: layers tell their maps (:meth:`~neurofa.layer.Layer.work`), the feedback its projection
     (:meth:`~neurofa.feedback.Feedback.flop`), the rule what it does beside every layer
     (:meth:`~neurofa.rule.Rule.work_at`), and the passes that it asks for are put together here as the learner makes
-    them. Exact devices and exact products are assumed: what simulating an analog device takes is not part of a rule.
+    them. Of a network with a memory a step is one tick: a chunk of K ticks takes K times as much, and what traces take
+    that chunks leave to each other is not told. Exact devices and exact products are assumed: what simulating an
+    analog device takes is not part of a rule.
 
     Args:
         learner: network, rule and optimizer.

@@ -21,8 +21,14 @@ SMOOTH = 64
 def connections(layer: Layer, out_shape: tuple[int, ...]) -> int:
     """Connections of one layer: every output of an affine map has all its inputs, whether weights are shared or not."""
     if isinstance(layer, Affine):
-        return math.prod(layer.weight_shape[1:]) * math.prod(out_shape)
+        return sum(fan_in(layer)) * math.prod(out_shape)
     return sum(w.numel() for w in layer.stored().values() if w.dim() > 1)
+
+
+def fan_in(layer: Affine) -> list[int]:
+    """Connections into one output of a layer of one affine map, and those from the neurons beside it."""
+    among = [layer.channels] if isinstance(layer, Temporal) and layer.recurrent else []
+    return [math.prod(layer.weight_shape[1:]), *among]
 
 
 def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
@@ -36,7 +42,7 @@ def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
 
 
 def derivatives(rule: Rule, layers: dict[str, Layer]) -> dict[str, float]:
-    """Constant pieces of g (augmented rules) or of every hidden activation's f', counted on a grid over [-8, 8]."""
+    """Constant pieces of g (augmented rules), or of every hidden f' or spike's psi, counted on a grid over [-8, 8]."""
     grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     other = getattr(rule, "g", None)
     if callable(other):

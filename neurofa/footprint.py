@@ -15,7 +15,7 @@ from hwmodels.projection import Projection
 from hwmodels.quantize import Format
 from hwmodels.registry import options
 from neurofa.affine import Affine
-from neurofa.counts import connections, derivatives, mixed_sources, state_per_weight
+from neurofa.counts import connections, derivatives, fan_in, mixed_sources, state_per_weight
 from neurofa.feedbacks.projection import Projected
 from neurofa.layer import Carrier, Layer
 from neurofa.learner import Learner
@@ -90,7 +90,7 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
     network, rule = learner.network, learner.rule
     layers = {name: layer for name, layer in network.items() if not isinstance(layer, Carrier) and layer.synapses}
     plan = network.plan(chained=False)
-    maps = [(layer, key) for layer in layers.values() for key in layer.returning if layer.stored()[key].dim() > 1]
+    maps = [(layer, key) for layer in layers.values() for key in _matrices(layer)]
     matrices = [layer.stored()[key] for layer, key in maps]
     held = [layer.synapse(key).device for layer, key in maps]
     projection = rule.feedback.projection if isinstance(rule.feedback, Projected) else None
@@ -102,7 +102,7 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         inputs=math.prod(network.input_shape),
         widths=tuple(site.width for site in plan.sites),
         synapses=sum(connections(layer, network.shapes[name]) for name, layer in layers.items()),
-        fan_in=max((math.prod(w.shape[1:]) for w in matrices), default=0),
+        fan_in=max(map(_fan_in, layers.values()), default=0),
         devices=tuple(dict.fromkeys(tuple(chain(device)) for device in held)),
         dtype_bits=torch.finfo(plan.dtype).bits,
         peripheries=tuple(dict.fromkeys(_periphery(layer) for layer, _ in maps)),
@@ -124,6 +124,18 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
             dict.fromkeys(layer.neuron.membrane for layer in layers.values() if isinstance(layer, Temporal))
         ),
     )
+
+
+def _matrices(layer: Layer) -> list[str]:
+    """Names of the affine weights of a layer, those among its own neurons included."""
+    among = ["recurrent"] if isinstance(layer, Temporal) and layer.recurrent else []
+    return [key for key in layer.returning if layer.stored()[key].dim() > 1] + among
+
+
+def _fan_in(layer: Layer) -> int:
+    if isinstance(layer, Affine):
+        return sum(fan_in(layer))
+    return max((math.prod(layer.stored()[key].shape[1:]) for key in _matrices(layer)), default=0)
 
 
 def _periphery(layer: Layer) -> Periphery | None:

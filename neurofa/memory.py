@@ -26,6 +26,8 @@ def memory(learner: Learner, batch_size: int) -> dict[str, int]:
     rule keeps. ``activations``: what the forward pass, and a second one, leave for the backward phase, each storage
     once: inputs and outputs of layers, their states, what autograd saves inside blocks. ``gradients``: of all weights
     that learn, where directions do not go straight into them. ``optimizer``: its state beside the same weights.
+    Of a network with a memory, activations are those of one tick: a chunk of K ticks leaves K times as many, and traces
+    beside them.
 
     Args:
         learner: network, rule and optimizer; it is left as it is.

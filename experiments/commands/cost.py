@@ -30,7 +30,7 @@ def cost(
 
     Nothing is run: layers, feedback and rule tell their products. What is done now and then (a noise pass, a
     decomposition, a calibrating step) counts in equal shares. Elementwise work, QR and SVD are not counted. A FLOP is
-    one multiplication or one addition.
+    one multiplication or one addition. Of a spiking network, a step is one tick of a batch.
 
     [bold]Examples[/bold]
 
