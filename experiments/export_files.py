@@ -167,13 +167,14 @@ def _int8(held: Held, model: Model, wanted: Wanted, path: Path) -> list[str]:
 def _nir(model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]:
     from exports.nir import write as nir
 
+    seen = "random spikes" if wanted.inputs is None else "data of the run"
+
     def forward(path: Path) -> list[str]:
-        graph, changed = nir.forward(model, convert=wanted.convert_reset, dt=wanted.dt)
+        graph, changed = nir.forward(model, convert=wanted.convert_reset, dt=wanted.dt, inputs=wanted.inputs)
         nir.save(graph, path)
         return [
-            f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its spikes differ on random"
-            " inputs"
-            f" ({m.spikes[0]} to {m.spikes[1]})"
+            f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its slots (tick, sample, neuron)"
+            f" differ on {seen} ({m.spikes[0]} to {m.spikes[1]} spikes)"
             for m in changed
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.data import Sequences
+from experiments.data import Dataset, Sequences
 from experiments.folder import RunFolder, machine
 from experiments.parts import load_kinds
 from experiments.spec import RunSpec
 from experiments.trainer import load_data
+from exports.describe_neurons import TICK
 from exports.describe_paths import describe_learner
 from exports.graph import Model
+from exports.ticks import in_ticks
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
 from hwmodels.registry import build
 from neurofa.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
+from neurofa.events import Events
 from neurofa.learner import Learner
 
 
@@ -33,9 +37,26 @@ class Held:
     extra: dict[str, Any]
     """What the checkpoint keeps beside the learner."""
 
+    @functools.cached_property
+    def dataset(self) -> Dataset | Sequences | None:
+        """The run's data; None where they are missing."""
+        try:
+            return load_data(self.spec.data)
+        except NeurofaError:
+            return None
+
     def model(self, **more: Any) -> Model:
-        """Its neutral graph; ``more`` joins the provenance."""
-        return describe_learner(self.learner, self.spec.rule, self.provenance() | more)
+        """Its neutral graph; ``more`` joins the provenance.
+
+        A network with a memory takes the length of a tick from the data; where they are missing or know no time, it is
+        a default, and the provenance says so.
+        """
+        tick, about = TICK, self.provenance() | more
+        if in_ticks(self.learner.network):
+            timed = self.dataset if isinstance(self.dataset, Sequences) else None
+            tick = TICK if timed is None else timed.tick
+            about["tick"] = {"seconds": tick, "from": "default" if timed is None else f"data {timed.name}"}
+        return describe_learner(self.learner, self.spec.rule, about, tick)
 
     def provenance(self) -> dict[str, Any]:
         """Spec, seed, versions, and the recipe that builds the learner again."""
@@ -83,16 +104,24 @@ def load_run(path: Path) -> Held:
     return Held(folder, spec, learner, extra)
 
 
-def samples(spec: RunSpec, count: int) -> Tensor | None:
-    """Some inputs of the run's validation data (or training data, where there is none); None where data are missing."""
-    try:
-        dataset = load_data(spec.data)
-    except NeurofaError:
+def samples(held: Held, count: int) -> Tensor | None:
+    """Some inputs of the run's validation data (or training data, where there is none); None where data are missing.
+
+    Args:
+        held: the run.
+        count: samples, at most.
+
+    Returns:
+        (B, *input_shape); of sequences (T, B, *input_shape), events as dense counts.
+    """
+    dataset = held.dataset
+    if dataset is None:
         return None
-    if isinstance(dataset, Sequences):
-        return None
-    where = "validation" if len(dataset.validation) else "train"
+    where = "validation" if len(dataset.splits()["validation"]) else "train"
     x, _ = next(iter(dataset.batches(where, count)))
+    if isinstance(x, Events):
+        x = x.dense()
+        x = x.view(*x.shape[:2], *dataset.input_shape)
     return x.to(torch.float32)
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from exports import graph
 from exports.arrays import Array, Matrix, Role
+from exports.describe_neurons import TICK, describe_neuron
 from exports.traced import Trace, trace
 from hwmodels.device import Cells, Device
 from hwmodels.devices.fixed import Fixed
@@ -31,9 +32,12 @@ from neurofa.layers.block import Block
 from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, GlobalAvgPool2d, MaxPool2d
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
+from neurofa.layers.spiking import Spiking
+from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.network import Network
 from neurofa.norms import BatchNorm
 from neurofa.synapses import Synapses
+from neurofa.temporal import Temporal
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class At:
     out_shape: tuple[int, ...]
     states: dict[int, str]
     """Key in a state dict, with ``network:`` before it, by the identity of a parameter or buffer."""
+    tick: float = TICK
+    """Length of a tick, s, for layers with a memory."""
 
 
 def states(module: nn.Module, prefix: str) -> dict[int, str]:
@@ -53,11 +59,16 @@ def states(module: nn.Module, prefix: str) -> dict[int, str]:
     return found | {id(b): f"{prefix}:{key}" for key, b in module.named_buffers()}
 
 
-def nodes(network: Network) -> tuple[graph.Node, ...]:
-    """All layers as nodes, from input to readout; nothing is copied but the structure of blocks."""
+def nodes(network: Network, tick: float = TICK) -> tuple[graph.Node, ...]:
+    """All layers as nodes, from input to readout; nothing is copied but the structure of blocks.
+
+    Args:
+        network: of layers that have adapters.
+        tick: length of a tick, s, for layers with a memory.
+    """
     known, shape, found = states(network, "network"), network.input_shape, []
     for name, layer in network.items():
-        found.append(describe(layer, At(name, shape, network.shapes[name], known)))
+        found.append(describe(layer, At(name, shape, network.shapes[name], known, tick)))
         shape = network.shapes[name]
     return tuple(found)
 
@@ -158,6 +169,38 @@ def _(layer: Conv2d, at: At) -> graph.Node:
     shared = _affine(layer, at, "(C_out, C_in / groups, k, k)")
     geometry = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
     return graph.Conv2d(**shared, **geometry)  # type: ignore[arg-type]
+
+
+def _spiking(layer: Temporal, at: At, current: graph.Dense | graph.Conv2d, pool: graph.Pool | None) -> graph.Node:
+    among = None
+    if layer.recurrent:
+        meaning = "recurrent weights V, from the spikes of the tick before to the currents"
+        among = matrix(layer.synapse("recurrent"), at.states, meaning, "(n_out, n_out)", "forward")
+    return graph.Spiking(
+        name=at.name, in_shape=at.in_shape, out_shape=at.out_shape, current=current, recurrent=among, pool=pool,
+        neuron=describe_neuron(layer.neuron, at.name, current.weight.values.new_ones(at.out_shape), at.tick),
+    )  # fmt: skip
+
+
+@describe.register
+def _(layer: Spiking, at: At) -> graph.Node:
+    return _spiking(layer, at, graph.Dense(**_affine(layer, at, "(n_out, n_in)")), None)  # type: ignore[arg-type]
+
+
+@describe.register
+def _(layer: SpikingConv2d, at: At) -> graph.Node:
+    shape = layer.out_shape(torch.Size((1, *at.in_shape)))[1:]
+    inner = replace(at, out_shape=shape)
+    shared = _affine(layer, inner, "(C_out, C_in / groups, k, k)")
+    geometry = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+    current = graph.Conv2d(**shared, **geometry)  # type: ignore[arg-type]
+    pool = None
+    if layer.pool is not None:
+        place = At(f"{at.name}_pool", shape, at.out_shape, at.states, at.tick)
+        described = describe(layer.pool, place)
+        assert isinstance(described, graph.Pool)  # noqa: S101 (the layer takes no other)
+        pool = described
+    return _spiking(layer, at, current, pool)
 
 
 def _pool(at: At, how: str, size: int = 0, stride: int = 0) -> graph.Node:

@@ -9,6 +9,7 @@ from typing import Any
 
 from exports.arrays import Array, Matrix
 from exports.describe import conductances, converters, matrix, nodes, spec_of, states
+from exports.describe_neurons import TICK, constants
 from exports.graph import Model
 from exports.pathways import Chained, Direct, ErrorEncoding, Factors, Hardware, Learning, Slice, Undescribed
 from hwmodels.device import Device
@@ -28,19 +29,21 @@ from neurofa.rules.adfa import AugmentedDFA
 from neurofa.rules.dfa import DFA
 from neurofa.rules.drtp import DRTP
 from neurofa.rules.readout_only import ReadoutOnly
+from neurofa.temporal import Temporal
 
 
-def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any]) -> Model:
+def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], tick: float = TICK) -> Model:
     """Everything that is exported of a learner.
 
     Args:
         learner: network, rule and optimizer.
         spec: of the rule, for the record.
         provenance: run, seed, versions; JSON values.
+        tick: length of a tick, s, for layers with a memory.
     """
     network, rule = learner.network, learner.rule
     known = states(network, "network") | states(rule, "rule")
-    described = nodes(network)
+    described = nodes(network, tick)
     feedback = describe_rule(rule, known)
     taken = {array.state for node in described for array in node.arrays().values()} | _states_of(feedback)
     more: dict[str, Array] = {}
@@ -256,12 +259,14 @@ def learning(learner: Learner, spec: str) -> Learning:
         key: value for key, value in group.items()
         if key not in ("params", "initial_lr") and isinstance(value, int | float | bool | None)
     }  # fmt: skip
-    more = {"rule_decay": rule.decay, "accumulate": learner.accumulate, "clip": learner.clip}
+    more: dict[str, Any] = {"rule_decay": rule.decay, "accumulate": learner.accumulate, "clip": learner.clip}
     more |= {
         key: _value(getattr(rule, key))
         for key in options(type(rule))
         if isinstance(getattr(rule, key, None), int | float | str)
     }
+    memories = {name: constants(layer) for name, layer in learner.network.items() if isinstance(layer, Temporal)}
+    more |= {"neurons": memories} if memories else {}
     direct, chained = isinstance(rule, rules.Direct), isinstance(rule, rules.Chained)
     path = "readout" if isinstance(rule, ReadoutOnly) else "direct" if direct else "chained" if chained else "other"
     plastic = sorted({key for name, _ in learner.network.items() for key in rule.plastic(name)})

@@ -240,8 +240,11 @@ class Neuron:
     - ``alif``: u <- beta u + I, fires above theta + kappa a, a <- rho a + z afterwards.
 
     z' = 1(u > theta). Reset: ``subtract`` takes theta from u where z, ``zero`` sets u to 0 where z, ``none`` leaves it.
-    With ``delay`` that happens at the beginning of the next tick (``zero`` then acts on u before it decays), else at
-    once. Seen from the spikes the two are the same but for ``subtract``, whose theta then has not decayed.
+    With ``delay`` that happens in the next tick (``zero`` then acts on u before it decays), else at once. Seen from the
+    spikes the two are the same but for ``subtract``, whose theta then has not decayed. At once, ``lif`` and
+    ``synaptic`` neurons that subtract do as snnTorch does: with R = 1(u > theta) of the u that the tick finds, R theta
+    comes off before they fire and (z - R) theta afterwards. ``gated`` neurons that reset to zero in the next tick lose
+    that tick's drive (I, or i) too.
 
     Args:
         model: which of the four.
@@ -253,6 +256,8 @@ class Neuron:
         kappa: what one unit of a adds to the threshold (``alif``).
         reset: see above.
         delay: see above.
+        gated: see above.
+        membrane: number format to which every tick rounds u and i; ``raw``: none.
     """
 
     model: Literal["lif", "synaptic", "alif", "leaky"]
@@ -264,6 +269,8 @@ class Neuron:
     kappa: Array | None = None
     reset: Literal["subtract", "zero", "none"] = "subtract"
     delay: bool = True
+    gated: bool = False
+    membrane: str = "raw"
 
     def __post_init__(self) -> None:
         needed = {"lif": ("threshold",), "synaptic": ("alpha", "threshold"), "alif": ("threshold", "rho", "kappa")}
@@ -290,6 +297,26 @@ class Neuron:
         return self.model != "leaky"
 
     @property
+    def skips(self) -> bool:
+        """Whether a spike makes the next tick lose its drive."""
+        return self.gated and self.delay and self.reset == "zero" and self.spikes
+
+    def computable(self, name: str) -> None:
+        """Refuse neurons whose potentials are rounded, where nothing can round as they do.
+
+        Args:
+            name: of their node, for the message.
+
+        Raises:
+            NeurofaError: a membrane in a number format.
+        """
+        if self.membrane != "raw":
+            raise NeurofaError(
+                f"got potentials in {self.membrane} at '{name}'; expected raw ones, because rounding is not written out"
+                " there; export to HDF5, or train with membrane=raw"
+            )
+
+    @property
     def states(self) -> tuple[str, ...]:
         """Names of what is carried from tick to tick."""
         return {"synaptic": ("i", "u"), "alif": ("u", "a")}.get(self.model, ("u",))
@@ -302,15 +329,20 @@ class Spiking(Node):
     Args:
         current: the affine map, with the activation identity and no norm; its output is the current I.
         neuron: the dynamics.
+        pool: a pooling through which the current passes first; None: none.
         recurrent: (n, n) weights from the layer's previous spikes to its currents.
     """
 
     current: Dense | Conv2d
     neuron: Neuron
     recurrent: Matrix | None = None
+    pool: Pool | None = None
 
     def __post_init__(self) -> None:
-        self._need(self.current.out_shape == self.out_shape, f"{self.current.out_shape}", f"{self.out_shape}")
+        last = self.current.out_shape if self.pool is None else self.pool.out_shape
+        self._need(last == self.out_shape, f"currents of shape {last}", f"{self.out_shape}")
+        into = self.current.out_shape if self.pool is None else self.pool.in_shape
+        self._need(into == self.current.out_shape, f"a pooling of {into}", f"one of {self.current.out_shape}")
         plain = self.current.activation == "identity" and self.current.norm is None
         self._need(plain, "a current with an activation or a norm", "a plain affine map")
         sized(self.neuron.beta, self.out_shape, f"beta of node '{self.name}'")
@@ -323,9 +355,14 @@ class Spiking(Node):
         return found | ({} if self.recurrent is None else {"recurrent": self.recurrent})
 
     def constants(self) -> dict[str, Any]:
-        own = {"model": self.neuron.model, "reset": self.neuron.reset, "reset_delay": self.neuron.delay}
+        n = self.neuron
+        own = {
+            "model": n.model, "reset": n.reset, "reset_delay": n.delay, "reset_gated": n.skips, "membrane": n.membrane,
+            "recurrent_weights": self.recurrent is not None,
+        }  # fmt: skip
         affine = {k: v for k, v in self.current.constants().items() if k in ("stride", "padding", "groups")}
-        return affine | own | {"dt": self.neuron.dt, "current": self.current.kind}
+        pool = {} if self.pool is None else {f"pool_{key}": value for key, value in self.pool.constants().items()}
+        return affine | pool | own | {"dt": n.dt, "current": self.current.kind}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

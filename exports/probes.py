@@ -10,6 +10,7 @@ from torch import Tensor
 
 from exports.arrays import Matrix
 from exports.mapped import MICRO, Mapped
+from exports.ticks import TICKS, drawn, in_ticks, responses
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.rule import Direct
@@ -90,22 +91,31 @@ def of_learner(learner: Learner, *, count: int, repeats: int, seed: int, inputs:
         count: K.
         repeats: passes over which mean and spread are taken where there is noise.
         seed: of vectors and noise.
-        inputs: (K, *input_shape) of real data; None: normal numbers.
+        inputs: (K, *input_shape) of real data, or (T, K, *input_shape) for a network with a memory; None: normal
+            numbers, or random spikes.
 
     Returns:
-        A probe of the network; for direct rules one of the feedback too.
+        A probe of the network, with the spikes of its layers where it has some; for direct rules one of the feedback
+        too.
     """
     network, gen = learner.network, generator(seed, "probe noise")
     some = next(network.parameters())
-    drawn = torch.randn(count, *network.input_shape, generator=generator(seed, "probe inputs")).to(some)
-    x = drawn if inputs is None else inputs[:count].to(some)
-    training = network.training
-    network.eval()
-    try:
-        passes = [network(x, gen) for _ in range(repeats)]
-    finally:
-        network.train(training)
-    found = [Probe(of="network", inputs=x, answers={"output": _spread(passes)}, note=_note(passes))]
+    if in_ticks(network):
+        xs = drawn(network.input_shape, TICKS, count, seed) if inputs is None else inputs[:, :count]
+        x = xs.to(some)
+        runs = [responses(network, x, gen) for _ in range(repeats)]
+    else:
+        normal = torch.randn(count, *network.input_shape, generator=generator(seed, "probe inputs")).to(some)
+        x = normal if inputs is None else inputs[:count].to(some)
+        training = network.training
+        network.eval()
+        try:
+            runs = [{"output": network(x, gen)} for _ in range(repeats)]
+        finally:
+            network.train(training)
+    passes = {name: [run[name] for run in runs] for name in runs[0]}
+    answers = {name: _spread(seen) for name, seen in passes.items()}
+    found = [Probe(of="network", inputs=x, answers=answers, note=_note(passes["output"]))]
     rule = learner.rule
     if isinstance(rule, Direct) and rule.feedback.slices:
         # errors as those of a softmax: they sum to zero
@@ -113,8 +123,8 @@ def of_learner(learner: Learner, *, count: int, repeats: int, seed: int, inputs:
         error = torch.softmax(y, 1) - torch.eye(network.outputs).to(some)[torch.arange(count) % network.outputs]
         asked = [rule.feedback.send(rule.encoder.quantize(error, gen), gen) for _ in range(repeats)]
         seen = {name: [ask(name) for ask in asked] for name in rule.feedback.slices}
-        answers = {name: _spread(signals) for name, signals in seen.items()}
-        found.append(Probe(of="feedback", inputs=error, answers=answers, note=_note(next(iter(seen.values())))))
+        signals = {name: _spread(sent) for name, sent in seen.items()}
+        found.append(Probe(of="feedback", inputs=error, answers=signals, note=_note(next(iter(seen.values())))))
     return found
 
 

@@ -98,7 +98,10 @@ def tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[
             x = apply(node, x)
             continue
         own = {key: states[f"{node.name}.{key}"] for key in state_names(node)}
+        node.neuron.computable(node.name)
         current = affine(node.current, x)
+        if node.pool is not None:
+            current = apply(node.pool, current)
         if node.recurrent is not None:
             back = own["z"].flatten(1) @ node.recurrent.values.t()
             current = current + back.view_as(current)
@@ -122,22 +125,24 @@ def neuron(n: Neuron, current: Tensor, own: States) -> tuple[Tensor, States]:
     if n.model == "synaptic":
         assert n.alpha is not None  # noqa: S101 (checked when the neuron was built)
         drive = found["i"] = n.alpha.values * own["i"] + current
-    level = theta
+    raised: Tensor | float = 0.0
     if n.model == "alif":
         assert n.kappa is not None  # noqa: S101 (checked when the neuron was built)
-        level = theta + n.kappa.values * own["a"]
-    if n.delay:
-        fired = own["z"] if n.model == "alif" else (u > theta).to(u.dtype)
-        if n.reset == "zero":
-            u = u * (1 - fired)
-        u = beta * u + drive
-        if n.reset == "subtract":
-            u = u - fired * theta
-        z = (u > level).to(u.dtype)
-    else:
-        u = beta * u + drive
-        z = (u > level).to(u.dtype)
-        u = u - z * theta if n.reset == "subtract" else u * (1 - z) if n.reset == "zero" else u
+        raised = n.kappa.values * own["a"]
+    fired = own["z"] if n.model == "alif" else (u > theta).to(u.dtype)
+    if n.reset == "zero" and n.delay and not n.gated:
+        u = u * (1 - fired)
+    u = beta * u + drive
+    if n.skips:
+        u = u * (1 - fired)
+    # a potential may lie on its threshold up to rounding: the order of operations is that of the layers
+    if n.reset == "subtract" and (n.delay or n.model != "alif"):
+        u = u - fired * theta
+    z = (u - theta > raised).to(u.dtype)
+    if n.reset == "subtract" and not n.delay:
+        u = u - (z if n.model == "alif" else z - fired) * theta
+    elif n.reset == "zero" and not n.delay:
+        u = u * (1 - z)
     found["u"] = u
     if n.model == "alif":
         assert n.rho is not None  # noqa: S101 (checked when the neuron was built)

@@ -16,6 +16,7 @@ from exports.hdf5.read import Stored, opened
 from exports.nir.check import nir_checks
 from exports.onnx.check import onnx_checks
 from exports.restore import rebuild, restore
+from exports.ticks import in_ticks, responses
 from hwmodels.errors import NeurofaError
 from neurofa.learner import Learner
 from neurofa.randomness import generator
@@ -37,14 +38,14 @@ def verify(
         path: the file.
         learner: to compare with; None: from the file alone.
         model: that learner's neutral graph.
-        inputs: real data to compare outputs on; None: normal numbers.
+        inputs: real data to compare outputs on, (T, B, ...) for a network with a memory; None: drawn ones.
     """
     suffix = path.suffix.lower()
     try:
         if suffix == ".onnx":
             return onnx_checks(path, learner, model, inputs)
         if suffix == ".nir":
-            return nir_checks(path, model)
+            return nir_checks(path, model, inputs)
         with opened(path) as stored:
             found = [Check("opens", True, f"HDF5, kind {stored.kind}, version {stored.file.attrs['format_version']}")]
             found += file_checks(stored)
@@ -109,8 +110,24 @@ def _within(stored: Stored, where: str, seen: Callable[[torch.Generator], Tensor
 def _network(stored: Stored, learner: Learner) -> Check:
     x = stored.tensor("probes/network/input")
     learner.network.eval()
+    if in_ticks(learner.network):
+        return _spikes(stored, learner, x)
     fault = _within(stored, "probes/network/output", lambda gen: learner.network(x, gen))
     return told("network", [fault] if fault else [], f"{len(x)} probe vectors give the expected outputs")
+
+
+def _spikes(stored: Stored, learner: Learner, xs: Tensor) -> Check:
+    faults = []
+    answers = sorted(name for name in stored.file["probes/network"] if name != "input")
+    for name in answers:
+
+        def seen(gen: torch.Generator, name: str = name) -> Tensor:
+            return responses(learner.network, xs, gen)[name]
+
+        if fault := _within(stored, f"probes/network/{name}", seen):
+            faults.append(fault)
+    many = f"{xs.shape[1]} probe sequences of {xs.shape[0]} ticks"
+    return told("network", faults, f"{many} give the expected outputs and spikes ({', '.join(answers)})")
 
 
 def _feedback(stored: Stored, learner: Learner) -> Check:

@@ -111,7 +111,7 @@ def _wanted(
                 typer.echo(f"limit broken: {said} (see: neurofa check)", err=True)
     mapping = None if tile is None else Mapping(tile=_tile(tile), conductance=map, tolerance=tolerance)
     numbers = None if bits is None else NumberFormat(bits=bits)
-    return Wanted(mapping=mapping, numbers=numbers, inputs=samples(held.spec, 64), **rest), more
+    return Wanted(mapping=mapping, numbers=numbers, inputs=samples(held, 64), **rest), more
 
 
 def _tile(text: str) -> tuple[int, int]:

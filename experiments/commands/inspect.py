@@ -106,6 +106,16 @@ def _size(found: Any) -> list[int]:
     return [int(n) for value in found.values() for n in value]
 
 
+def _shapes(line: dict[str, Any]) -> str:
+    ends = ("x".join(map(str, line[key])) for key in ("in_shape", "out_shape"))
+    return " to ".join(ends)
+
+
+def _rest(line: dict[str, Any]) -> str:
+    shown = {key: value for key, value in line.items() if key not in ("name", "kind", "in_shape", "out_shape")}
+    return ", ".join(f"{key}={value}" for key, value in shown.items())
+
+
 def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
 
@@ -115,6 +125,9 @@ def _print(found: dict[str, Any]) -> None:
     for title, lines in found.items():
         if not isinstance(lines, list):
             console.print(f"{title}: {lines}", markup=False, highlight=False, soft_wrap=True)
+        elif title == "layers":
+            rows = [[line["name"], line["kind"], _shapes(line), _rest(line)] for line in lines]
+            console.print(table(title, ["name", "kind", "shape", "more"], rows, left=4))
         elif lines and isinstance(lines[0], dict) and len(lines) == 1:
             rows = [[key, str(value)] for key, value in lines[0].items()]
             console.print(table(title, ["what", "value"], rows, left=2))

@@ -39,7 +39,7 @@ def verify(
         checks = check(file)
     else:
         held = load_run(against)
-        checks = check(file, held.learner, held.model(), samples(held.spec, 64))
+        checks = check(file, held.learner, held.model(), samples(held, 64))
     ok = all(c.ok for c in checks)
     if json:
         import json as encoder

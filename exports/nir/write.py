@@ -57,6 +57,8 @@ def forward(
     changed: list[Mismatch] = []
     odd = [node for node in model.nodes if isinstance(node, Spiking) and _odd(node)]
     for node in model.nodes:
+        if isinstance(node, Spiking):
+            node.neuron.computable(node.name)
         if isinstance(node, Spiking) and node.neuron.model == "alif":
             raise NeurofaError(
                 f"got adaptive thresholds at '{node.name}' for NIR; expected lif, synaptic or leaky neurons, it has"
@@ -65,13 +67,12 @@ def forward(
             )
     if odd and not convert:
         raise NeurofaError(
-            f"got reset '{odd[0].neuron.reset}' at '{odd[0].name}' for NIR; expected reset to zero, the only one that"
-            " NIR can"
-            " say; convert with a measured change of the spikes (--convert-reset), train with reset=zero, or export"
-            " to ONNX"
+            f"got reset '{odd[0].neuron.reset}'{' that drops the next drive' if odd[0].neuron.skips else ''} at"
+            f" '{odd[0].name}' for NIR; expected reset to zero, the only one that NIR can say; convert with a measured"
+            " change of the spikes (--convert-reset), train with reset=zero, or export to ONNX or HDF5"
         )
     if odd:
-        model, changed = _converted(model, odd, inputs)
+        model, changed = _converted(model, inputs)
     nodes: dict[str, Any] = {"input": nir.Input(np.array(model.input_shape))}
     edges, last = list[tuple[str, str]](), "input"
     for node in model.nodes:
@@ -126,19 +127,23 @@ def save(graph: Any, path: Path) -> None:
 
 
 def _odd(node: Spiking) -> bool:
-    return node.neuron.spikes and node.neuron.reset != "zero"
+    return node.neuron.spikes and (node.neuron.reset != "zero" or node.neuron.skips)
 
 
-def _converted(model: Model, odd: list[Spiking], inputs: Tensor | None) -> tuple[Model, list[Mismatch]]:
+def zeroed(model: Model) -> Model:
+    """The model as NIR can say it: neurons that reset in another way reset to zero."""
+    return replace(model, nodes=tuple(
+        replace(node, neuron=replace(node.neuron, reset="zero", gated=False))
+        if isinstance(node, Spiking) and _odd(node) else node
+        for node in model.nodes
+    ))  # fmt: skip
+
+
+def _converted(model: Model, inputs: Tensor | None) -> tuple[Model, list[Mismatch]]:
     gen = generator(0, "reset")
     shape = (TICKS, SAMPLES, *model.input_shape)
     xs = (torch.rand(shape, generator=gen) < RATE).float() if inputs is None else inputs
-    names = {node.name for node in odd}
-    changed = replace(model, nodes=tuple(
-        replace(node, neuron=replace(node.neuron, reset="zero"))
-        if isinstance(node, Spiking) and node.name in names else node
-        for node in model.nodes
-    ))  # fmt: skip
+    changed = zeroed(model)
     before, after = run(model, xs)[1], run(changed, xs)[1]
     found = [
         Mismatch(
@@ -161,7 +166,10 @@ def _add(nir: Any, node: Node, nodes: dict[str, Any], edges: list[tuple[str, str
         into, out = f"{node.name}_w", node.name
         nodes[into] = _current(nir, node.current)
         nodes[out] = _neuron(nir, node, dt)
-        edges += [(last, into), (into, out)]
+        edges.append((last, into))
+        if node.pool is not None:
+            into = _add(nir, node.pool, nodes, edges, into, dt)
+        edges.append((into, out))
         if node.recurrent is not None:
             if len(node.out_shape) != 1:
                 raise NeurofaError(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from exports.arrays import Array
-from exports.graph import Affine, Model, Node, Traced
+from exports.graph import Affine, Model, Node, Spiking, Traced
 from exports.onnx.builder import Builder
 from exports.onnx.inference import metadata
 from exports.onnx.layers import Kept, forward
@@ -59,12 +59,25 @@ def feedback(model: Model) -> Any:
             " chained pathway; export to HDF5"
         )
     _check(model, model.learning)
+    _memoryless(model)
     step = _Step(model, only_errors=True)
     step.run()
     return step.close()
 
 
+def _memoryless(model: Model) -> None:
+    """Refuse layers whose errors and directions need the memory of their neurons."""
+    for node in model.nodes:
+        if isinstance(node, Spiking):
+            raise NeurofaError(
+                f"got spiking neurons at '{node.name}' for a graph of errors or learning; expected layers without a"
+                " memory, since eligibility traces are not written out; take the step, the loop and a direct feedback,"
+                " or export to HDF5"
+            )
+
+
 def _check(model: Model, known: Learning | None) -> None:
+    _memoryless(model)
     if known is None or known.rule not in RULES:
         raise NeurofaError(
             f"got rule '{'none' if known is None else known.rule}' for a learning graph; expected one of"

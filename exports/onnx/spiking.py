@@ -120,7 +120,10 @@ def _tick(
             x = forward(b, node, x, params).y
             continue
         own = {key: before[f"{node.name}.{key}"] for key in state_names(node)}
+        node.neuron.computable(node.name)
         current = affine(b, node.current, x, params)
+        if node.pool is not None:
+            current = forward(b, node.pool, current, {}).y
         if node.recurrent is not None:
             back = b.op("Gemm", b.op("Flatten", own["z"], axis=1), params["recurrent"], transB=1)
             current = b.op("Add", current, b.reshape(back, -1, *node.out_shape))
@@ -145,27 +148,26 @@ def _neuron(
     if n.model == "leaky":
         u = b.op("Add", b.op("Mul", beta, u), current)
         return u, {"u": u}
-    theta = level = params["neuron_threshold"]
+    theta, raised = params["neuron_threshold"], b.constant(0.0)
     if n.model == "synaptic":
         drive = found["i"] = b.op("Add", b.op("Mul", params["neuron_alpha"], own["i"]), current)
     if n.model == "alif":
-        level = b.op("Add", theta, b.op("Mul", params["neuron_kappa"], own["a"]))
+        raised = b.op("Mul", params["neuron_kappa"], own["a"])
     one = b.constant(1.0, np.float32)
-    if n.delay:
-        fired = own["z"] if n.model == "alif" else fires(u, theta)
-        if n.reset == "zero":
-            u = b.op("Mul", u, b.op("Sub", one, fired))
-        u = b.op("Add", b.op("Mul", beta, u), drive)
-        if n.reset == "subtract":
-            u = b.op("Sub", u, b.op("Mul", fired, theta))
-        z = fires(u, level)
-    else:
-        u = b.op("Add", b.op("Mul", beta, u), drive)
-        z = fires(u, level)
-        if n.reset == "subtract":
-            u = b.op("Sub", u, b.op("Mul", z, theta))
-        elif n.reset == "zero":
-            u = b.op("Mul", u, b.op("Sub", one, z))
+    fired = own["z"] if n.model == "alif" else fires(u, theta)
+    if n.reset == "zero" and n.delay and not n.gated:
+        u = b.op("Mul", u, b.op("Sub", one, fired))
+    u = b.op("Add", b.op("Mul", beta, u), drive)
+    if n.skips:
+        u = b.op("Mul", u, b.op("Sub", one, fired))
+    if n.reset == "subtract" and (n.delay or n.model != "alif"):
+        u = b.op("Sub", u, b.op("Mul", fired, theta))
+    z = fires(b.op("Sub", u, theta), raised)
+    if n.reset == "subtract" and not n.delay:
+        now = z if n.model == "alif" else b.op("Sub", z, fired)
+        u = b.op("Sub", u, b.op("Mul", now, theta))
+    elif n.reset == "zero" and not n.delay:
+        u = b.op("Mul", u, b.op("Sub", one, z))
     found["u"] = u
     if n.model == "alif":
         found["a"] = b.op("Add", b.op("Mul", params["neuron_rho"], own["a"]), z)
