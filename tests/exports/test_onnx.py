@@ -25,7 +25,7 @@ def images(found, batch, seed=0):
     return torch.randn(batch, *found.network.input_shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("network", [*NETS, "vit"])
+@pytest.mark.parametrize("network", [*NETS, pytest.param("vit", marks=pytest.mark.slow)])
 def test_inference_is_that_of_torch(network):
     found = learner(network)
     described = model(found, network)
