@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.files import write_bytes
+from exports.whole import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,4 +33,4 @@ def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG, 150 dots an inch, whole or not at all."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    write_whole(path, picture.getvalue())

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from exports.whole import write_whole
 from hwmodels.errors import NeurofaError
 
 
@@ -51,24 +52,9 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole: into a file beside it, which then takes its name.
-
-    Raises:
-        NeurofaError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with writing(path):
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
 def write_text(path: Path, content: str) -> None:
     """Write a text file whole, as UTF-8."""
-    write_bytes(path, content.encode())
+    write_whole(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.files import write_bytes
 from experiments.result import Result, Row
+from exports.whole import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def draw_curves(result: Result, path: Path) -> None:
     _title(figure, result)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    write_bytes(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def _panel(axes: Axes, result: Result, what: str, scale: float) -> None:

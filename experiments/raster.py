@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.files import write_bytes
+from exports.whole import write_whole
 from hwmodels.errors import NeurofaError
 from neurofa.events import Events
 
@@ -83,7 +83,7 @@ def raster(
     axes.spines[["top", "right"]].set_visible(False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    write_whole(path, picture.getvalue())
 
 
 def one_sample(spikes: Tensor | Events, sample: int = 0) -> Tensor:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hwmodels.errors import NeurofaError
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its name, then rename it.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write into, which takes that name when the block ends well, and else is removed.
 
     Raises:
         NeurofaError: the place cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
+        yield part
         part.replace(path)
     except OSError as error:
         raise NeurofaError(
@@ -24,3 +27,13 @@ def write_whole(path: Path, content: bytes) -> None:
         ) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole.
+
+    Raises:
+        NeurofaError: the place cannot be written.
+    """
+    with whole(path) as part:
+        part.write_bytes(content)

@@ -24,7 +24,8 @@ from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.learner import Learner, StepResult
 from neurofa.loss import Loss
-from neurofa.network import Network, Plan, Site
+from neurofa.network import Network
+from neurofa.plan import Plan, Site
 from neurofa.rule import Chained, Direct, Rule, Teaching
 from neurofa.synapses import Synapses
 

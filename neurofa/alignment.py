@@ -18,7 +18,8 @@ from hwmodels.registry import build
 from neurofa.layer import LowRank
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
-from neurofa.network import Network, Site, Tick
+from neurofa.network import Network, Tick
+from neurofa.plan import Site
 from neurofa.randomness import generator
 from neurofa.replay import Credit, collect, with_own_transposes
 from neurofa.rule import Direct, Rule, Teaching

@@ -17,7 +17,7 @@ from neurofa.temporal import Temporal
 
 if TYPE_CHECKING:
     from neurofa.learner import Learner
-    from neurofa.stream import Lesson
+    from neurofa.lesson import Lesson
 
 
 def learn_through_time(learner: Learner, xs: Tensor | Events, lesson: Lesson) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from hwmodels.registry import Registered, build, kind_of_parts
-from neurofa.network import Site
+from neurofa.plan import Site
 from neurofa.synapses import Synapses
 
 kind_of_parts("feedback", "neurofa.feedbacks")

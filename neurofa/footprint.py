@@ -19,7 +19,7 @@ from neurofa.counts import connections, derivatives, fan_in, mixed_sources, stat
 from neurofa.feedbacks.projection import Projected
 from neurofa.layer import Carrier, Layer
 from neurofa.learner import Learner
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Direct, Rule
 from neurofa.rules.readout_only import ReadoutOnly
 from neurofa.temporal import Temporal

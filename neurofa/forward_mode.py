@@ -32,7 +32,7 @@ from hwmodels.quantize import Format
 from neurofa.affine import Affine
 from neurofa.feedback import Feedback
 from neurofa.layer import Layer, LocalView, Params
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.probe import By, Probe
 from neurofa.rule import Direct, Teaching
 from neurofa.work import At, Item

@@ -18,7 +18,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
 from neurofa.layer import Directions, LocalView, Outer
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Rule, Teaching
 from neurofa.synapses import Synapses
 from neurofa.work import At, Item

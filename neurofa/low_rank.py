@@ -13,7 +13,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback, RandomMatrices
 from neurofa.layer import Direction, Directions, LocalView, LowRank, Outer, Params, Returns, Sum
-from neurofa.network import Plan, Site
+from neurofa.plan import Plan, Site
 from neurofa.rule import Chained, Teaching
 from neurofa.synapses import Synapses
 from neurofa.work import At, Item, Map

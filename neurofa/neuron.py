@@ -179,6 +179,8 @@ class Firing(Neuron, ABC):
         membrane: number format of the potential.
     """
 
+    leaves = ("v", "kept", "gate")
+
     def __init__(
         self, *, threshold: float, reset: str, delay: bool, surrogate: Surrogate | str, membrane: Format | str
     ) -> None:
@@ -188,6 +190,37 @@ class Firing(Neuron, ABC):
             raise NeurofaError(f"got {self.name}(reset={reset}); expected {', '.join(RESETS)}; choose one")
         self.threshold, self.reset, self.delay = threshold, reset, delay
         self.surrogate: Surrogate = build("surrogate", surrogate)
+
+    def start(self, like: Tensor) -> State:
+        state = super().start(like)
+        if self.reset == "zero" and not self.delay:
+            state["stays"] = torch.ones_like(like)
+        return state
+
+    def fired(self, mem: Tensor) -> Tensor:
+        """R: 1 where the potential that a tick finds is above the threshold; a constant in learning."""
+        return (mem > self.threshold).to(mem.dtype).detach()
+
+    def left_by(self, u: Tensor, v: Tensor, z: Tensor, fired: Tensor, state: State) -> tuple[State, State]:
+        """What a tick leaves for :meth:`dynamics`, and the potential after it.
+
+        Args:
+            u: (B, *shape) potential that has met the threshold.
+            v: its distance from the threshold.
+            z: spikes.
+            fired: R.
+            state: before the tick.
+        """
+        left, after = {"v": v.detach()}, {"mem": u}
+        if self.reset == "zero":
+            left["gate"] = 1 - fired
+            left["kept"] = left["gate"] * state.get("stays", torch.ones_like(fired))
+        if not self.delay and self.reset != "none":
+            now = (z - fired).detach()
+            after["mem"] = u - now * self.threshold if self.reset == "subtract" else u - now * u
+            if self.reset == "zero":
+                after["stays"] = 1 - now
+        return left, after
 
     def derivative(self, left: State, like: Tensor) -> Tensor:
         return self.psi(left)

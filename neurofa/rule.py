@@ -1,6 +1,6 @@
 """Learning rules: which signal reaches each layer, what the layer makes of it, how the feedback learns.
 
-A rule knows shapes (a :class:`~neurofa.network.Plan`), never layers. The learner asks it, layer by layer, from the
+A rule knows shapes (a :class:`~neurofa.plan.Plan`), never layers. The learner asks it, layer by layer, from the
 readout down: :meth:`Rule.deliver` an error, :meth:`Rule.update` the weights, :meth:`Rule.adapt` the pathway.
 """
 
@@ -20,7 +20,7 @@ from hwmodels.registry import Registered, build, kind_of_parts
 from neurofa.feedback import Feedback
 from neurofa.layer import Directions, Layer, LocalView, Params, Returns, State
 from neurofa.loss import Loss, Outcome
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.probe import Probe
 from neurofa.synapses import Synapses
 from neurofa.work import At, Item, Map

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -28,7 +29,7 @@ def check(network: Network, xs: Tensor | Events, samples: int | None = None, *, 
         NeurofaError: wrong shape or dtype, nothing at all, batch first, values that are no spikes.
     """
     shape = tuple(xs.shape)
-    inner, flat = network.input_shape, int(torch.tensor(network.input_shape).prod())
+    inner, flat = network.input_shape, math.prod(network.input_shape)
     wanted = f"(T, B, {', '.join(map(str, inner))})"
     fits = shape[2:] == inner if isinstance(xs, Tensor) else shape[2] == flat
     if len(shape) < 3 or not fits or min(shape[:2]) < 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,43 +13,19 @@ from hwmodels.errors import NeurofaError
 from neurofa.credit import assign
 from neurofa.events import Events, as_ticks
 from neurofa.layer import LocalView, State
+from neurofa.lesson import Lesson, lesson_of
 from neurofa.loss import Loss
 from neurofa.network import Network, Tick
 from neurofa.neurons.leaky import LeakyIntegrator
 from neurofa.passes import prepare
 from neurofa.rule import Rule, Teaching
-from neurofa.sequence import check, check_memory, parts, respond, rest, sweep
+from neurofa.sequence import check_memory, parts, respond, rest, sweep
 from neurofa.temporal import Temporal
 
 if TYPE_CHECKING:
     from neurofa.learner import Learner, StepResult
 
 UPDATES = ("end", "chunk", "tick")
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What is taught when: targets, and the ticks at which the loss counts."""
-
-    targets: Tensor
-    """(B,), (B, o) or (T, B, o)."""
-    begin: int
-    end: int
-    batch: int
-
-    def at(self, first: int, ticks: int) -> tuple[slice, Tensor] | None:
-        """Rows of a chunk that are taught, and the targets of all K B rows; None: nothing is taught in these ticks."""
-        low, high = max(self.begin - first, 0), min(self.end - first, ticks)
-        if low >= high:
-            return None
-        per_tick = self.targets.dim() == 3
-        rows = self.targets[first : first + ticks] if per_tick else self.targets.expand(ticks, *self.targets.shape)
-        return slice(low * self.batch, high * self.batch), rows.flatten(0, 1)
-
-    @property
-    def share(self) -> float:
-        """Weight of one tick's loss."""
-        return 1.0 / (self.end - self.begin)
 
 
 def learn(
@@ -71,7 +46,7 @@ def learn(
         raise NeurofaError(
             f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
         )
-    lesson = _lesson(network, xs, targets, teach, binary=binary)
+    lesson = lesson_of(network, xs, targets, teach, binary=binary)
     ticks = xs.shape[0]
     if rule.through_time:
         from neurofa.bptt import learn_through_time
@@ -122,7 +97,7 @@ def judge(
     Returns:
         Mean loss over samples and taught ticks, 0-dim, and the mean output at these ticks, (B, o).
     """
-    lesson = _lesson(network, xs, targets, teach, binary=False)
+    lesson = lesson_of(network, xs, targets, teach)
     some = next(network.parameters())
     value, total = some.new_zeros(()), some.new_zeros(lesson.batch, network.outputs)
     for first, ticks, tick in respond(network, xs, chunk=chunk, gen=gen):
@@ -134,29 +109,6 @@ def judge(
         value += loss.outcome(tick.y[rows], target[rows]).value * share
         total += as_ticks(tick.y[rows], lesson.batch).sum(0).mul_(lesson.share)
     return value, total
-
-
-def _lesson(
-    network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool
-) -> Lesson:
-    check(network, xs, _samples(xs, targets), binary=binary)
-    ticks, batch = xs.shape[:2]
-    begin, end = (0, ticks) if teach is None else teach
-    if not 0 <= begin < end <= ticks:
-        raise NeurofaError(f"got teach=({begin}, {end}) for {ticks} ticks; expected a part of them; change teach")
-    return Lesson(targets, begin, end, batch)
-
-
-def _samples(xs: Tensor | Events, targets: Tensor) -> int:
-    """B as the targets have it."""
-    ticks, shape = xs.shape[0], tuple(targets.shape)
-    labels = len(shape) == 1 or targets.is_floating_point()
-    if not 1 <= len(shape) <= 3 or not labels or (len(shape) == 3 and shape[0] != ticks):
-        raise NeurofaError(
-            f"got targets of shape {shape}, {targets.dtype}, for {ticks} ticks; expected one label a sample, (B,), or"
-            f" values (B, o) or ({ticks}, B, o); give labels of single ticks as one-hot values with loss mse"
-        )
-    return shape[1] if len(shape) == 3 else shape[0]
 
 
 def check_rule(rule: Rule) -> None:
@@ -189,7 +141,8 @@ def check_traces(network: Network, rule: Rule, *, kept: bool) -> None:
         if isinstance(layer, Temporal):
             hidden = name != network.readout
             view = layer.blank(network.shapes[name], kappa if hidden else 0.0)
-            layer.check_traces(view, rule.dynamics(name, layer, view) if hidden else None, kept=kept)
+            dynamics = rule.dynamics(name, layer, view) if hidden else None
+            layer.check_traces(view, dynamics, kept=kept and (rule.remembers or not hidden))
 
 
 def filter_of(network: Network, rule: Rule) -> float:

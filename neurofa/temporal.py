@@ -256,7 +256,9 @@ class Temporal(Affine, ABC):
             dynamics: in the place of the neurons' own; None: these.
         """
         batch = self._batch(view)
-        dynamics = self._dynamics(view, batch, None) if dynamics is None else dynamics
+        if dynamics is None:
+            # traces ask for the output's derivative only where they are filtered
+            dynamics = self._dynamics(view, batch, None if view.kappa else 1.0)
         inputs: dict[str, Tensor] = self._inputs(view, batch)
         if self.bias:
             inputs["bias"] = view.y.new_ones(len(view.y) // batch, 1, 1)

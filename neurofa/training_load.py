@@ -54,7 +54,6 @@ def trace_bytes(learner: Learner, ticks: int, chunk: int) -> Carried:
 def _carried(learner: Learner, xs: Tensor) -> Carried:
     network, rule = learner.network, learner.rule
     kappa = filter_of(network, rule)
-    before = {id(t) for t in _own(rule)}
     ((_, ticks, x),) = parts(network, xs, len(xs))
     states = rest(network, 1)
     tick, after = sweep(
@@ -67,14 +66,7 @@ def _carried(learner: Learner, xs: Tensor) -> Carried:
         for trace in kept_traces(network, rule, name, tick.views[name]).values():
             held += trace.numel() * trace.element_size()
             bits += min(layer.traces.bits, torch.finfo(trace.dtype).bits) * trace.numel()
-    more = sum(t.numel() * t.element_size() for t in _own(rule) if id(t) not in before)
-    return Carried(bytes=held + more, stored=math.ceil(bits) / 8 + more)
-
-
-def _own(rule: Rule) -> list[Tensor]:
-    """Tensors that a rule keeps by the names of layers, from chunk to chunk."""
-    kept = [value for value in vars(rule).values() if isinstance(value, dict)]
-    return [t for values in kept for t in values.values() if isinstance(t, Tensor)]
+    return Carried(bytes=held, stored=math.ceil(bits) / 8)
 
 
 def _tape(learner: Learner, xs: Tensor) -> int:

@@ -82,11 +82,7 @@ class Dataset:
                 host instead.
         """
         device = torch.device(device)
-        home = device
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if sum(split.nbytes for split in self.splits().values()) > _SHARE_OF_FREE_MEMORY * free:
-                home = torch.device("cpu")
+        home = home_of(device, sum(split.nbytes for split in self.splits().values()))
         pin = home != device
         moved = {name: _moved(split, home, pin=pin) for name, split in self.splits().items()}
         return replace(self, train=moved["train"], validation=moved["validation"], test=moved["test"], compute=device)
@@ -115,6 +111,19 @@ def static(data: object) -> Dataset:
     if not isinstance(found, Dataset):
         raise NeurofaError(f"got data '{data}', which are sequences; expected a static data set; use digits or mnist")
     return found
+
+
+def home_of(device: torch.device, nbytes: int) -> torch.device:
+    """Where a data set lies whose batches go to ``device``: there, where it fits beside a network, else on the host.
+
+    Args:
+        device: of the batches.
+        nbytes: memory of the whole set.
+    """
+    if device.type != "cuda":
+        return device
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if nbytes <= _SHARE_OF_FREE_MEMORY * free else torch.device("cpu")
 
 
 def _moved(split: Split, home: torch.device, *, pin: bool) -> Split:

@@ -14,13 +14,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from experiments.data.base import Dataset
+from experiments.data.base import Dataset, home_of
 from hwmodels.errors import NeurofaError
 from neurofa.events import Events
 from neurofa.randomness import fork_seed, generator
-
-_SHARE_OF_FREE_MEMORY = 0.5
-"""A set may take that share of a GPU's free memory; the rest is for the network and its activations."""
 
 
 class SequenceSplit(ABC):
@@ -169,11 +166,7 @@ class Sequences:
             device: such as ``"cuda"``; a set that would take more than half of a GPU's free memory stays on the host.
         """
         device = torch.device(device)
-        home = device
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if sum(split.nbytes for split in self.splits().values()) > _SHARE_OF_FREE_MEMORY * free:
-                home = torch.device("cpu")
+        home = home_of(device, sum(split.nbytes for split in self.splits().values()))
         moved = {name: split.to(home) for name, split in self.splits().items()}
         return replace(self, train=moved["train"], validation=moved["validation"], test=moved["test"], compute=device)
 

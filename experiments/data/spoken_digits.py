@@ -17,7 +17,8 @@ from experiments.data import _files, _fsdd
 from experiments.data._recordings import Recordings
 from experiments.data.cochlea import Cochlea, by_recording
 from experiments.data.sequences import Sequences
-from experiments.files import make_folder, write_bytes
+from experiments.files import make_folder
+from exports.whole import write_whole
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import recipe
 
@@ -118,7 +119,7 @@ def cached_spikes(cells: Cochlea, speech: _fsdd.Speech) -> tuple[Any, Any, Any]:
     make_folder(path.parent)
     file = io.BytesIO()
     np.savez_compressed(file, times=spikes[0], units=spikes[1], offsets=spikes[2])
-    write_bytes(path, file.getvalue())
+    write_whole(path, file.getvalue())
     return spikes
 
 

@@ -18,7 +18,7 @@ from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
-from neurofa.network import Site
+from neurofa.plan import Site
 from neurofa.randomness import generator
 from neurofa.theory.conv import local_bound, project, random_bound
 from neurofa.window import Window

@@ -9,7 +9,6 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments.experiment import Check, Experiment, Findings, above
-from experiments.files import write_bytes
 from experiments.receptive_fields import Shape, receptive_fields, shape_of
 from experiments.run import train_run
 from experiments.spec import RunSpec
@@ -17,6 +16,7 @@ from experiments.study import Setup
 from experiments.sweep import Row
 from experiments.tables import Record, mean, spread
 from experiments.workers import map_processes
+from exports.whole import write_whole
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
@@ -156,7 +156,7 @@ def _draw(path: Path, fields: dict[str, Tensor]) -> None:
     figure.suptitle("receptive fields of optic-nerve units (seed 0)", fontsize=10, x=0.01, ha="left")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    write_bytes(path, picture.getvalue())
+    write_whole(path, picture.getvalue())
 
 
 def checks(rows: Sequence[Record]) -> list[Check]:

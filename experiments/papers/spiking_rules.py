@@ -33,7 +33,7 @@ BEHIND = 3.0
 
 LIF = "snn(hidden=[{n}])"
 RECURRENT = "snn(hidden=[{n}], recurrent=True, neuron=lif(surrogate=fast_sigmoid(slope=10.0)))"
-"""A wider surrogate derivative lets the gradient through 100 ticks of recurrence explode: bptt then learns nothing."""
+"""A wider surrogate derivative lets the gradient through 100 ticks of recurrence explode, and bptt with it."""
 SHORT = "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples={n}, held=640)"
 PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
     "mnist": ("encoded(data=mnist(subset=4000, validation=1000), ticks=25)", "encoded(data=mnist, ticks=25)",

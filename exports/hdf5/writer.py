@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -19,6 +18,7 @@ from exports.extras import need
 from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, total
 from exports.heap import trim
 from exports.quantised import BLOCK
+from exports.whole import whole
 from hwmodels.errors import NeurofaError
 
 CHUNK = 2**18
@@ -169,20 +169,11 @@ def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
         NeurofaError: the extra is missing, or the place cannot be written.
     """
     h5py = need("h5py")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # metadata of the newer format carries checksums of its own
-        with h5py.File(part, "w", libver=("v110", "v110")) as file:
-            writer = Writer(file, compression=compression)
-            file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
-            file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            file.attrs["README"] = README
-            yield writer
-            writer.finish()
-        part.replace(path)
-    except OSError as error:
-        raise NeurofaError(
-            f"got '{path}' ({error.strerror or error}); expected a place that can be written; choose another folder"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+    # metadata of the newer format carries checksums of its own
+    with whole(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+        writer = Writer(file, compression=compression)
+        file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
+        file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        file.attrs["README"] = README
+        yield writer
+        writer.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from exports.extras import need
 from exports.graph import Conv2d, Dense, Flatten, Model, Neuron, Node, Pool, Spiking
 from exports.pathways import Direct
 from exports.reference import run
+from exports.whole import whole
 from hwmodels.errors import NeurofaError
 from neurofa.randomness import generator
 
@@ -114,16 +114,8 @@ def save(graph: Any, path: Path) -> None:
         NeurofaError: the place cannot be written.
     """
     nir = need("nir")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as part:
         nir.write(part, graph)
-        part.replace(path)
-    except OSError as error:
-        raise NeurofaError(
-            f"got '{path}' ({error.strerror or error}); expected a place that can be written; choose another folder"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _odd(node: Spiking) -> bool:

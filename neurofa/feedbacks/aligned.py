@@ -11,7 +11,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.factors import Convolution, nonnegative
 from neurofa.feedback import MatrixFeedback
-from neurofa.network import Site
+from neurofa.plan import Site
 
 
 class Aligned(MatrixFeedback, name="aligned"):

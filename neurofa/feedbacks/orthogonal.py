@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hwmodels.device import Device
 from neurofa.feedback import MatrixFeedback
-from neurofa.network import Site
+from neurofa.plan import Site
 
 
 class Orthogonal(MatrixFeedback, name="orthogonal"):

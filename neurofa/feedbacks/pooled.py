@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hwmodels.device import Device
 from hwmodels.quantize import Format
 from neurofa.feedback import MatrixFeedback
-from neurofa.network import Site
+from neurofa.plan import Site
 
 
 class Pooled(MatrixFeedback, name="pooled"):

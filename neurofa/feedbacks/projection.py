@@ -13,7 +13,7 @@ from torch import Tensor
 from hwmodels.projection import Projection
 from hwmodels.registry import parts, recipe
 from neurofa.feedback import Feedback
-from neurofa.network import Site
+from neurofa.plan import Site
 
 
 class Projected(Feedback):

@@ -10,7 +10,7 @@ from torch import Tensor
 from hwmodels.device import Device
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback, MatrixFeedback
-from neurofa.network import Site
+from neurofa.plan import Site
 from neurofa.synapses import Synapses
 
 

@@ -26,7 +26,6 @@ class LIF(Firing, name="lif"):
 
     source = "Eshraghian et al. 2023, Proceedings of the IEEE (snnTorch 1.0: Leaky, RLeaky)"
     memories = ("mem",)
-    leaves = ("v", "kept", "gate")
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class LIF(Firing, name="lif"):
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         mem = state["mem"]
-        fired = (mem > self.threshold).to(mem.dtype).detach()
+        fired = self.fired(mem)
         u = mem * self.beta
         if self.reset == "zero":
             u = (u + current) * (1 - fired) if self.gated else u * (1 - fired) + current
@@ -56,23 +55,8 @@ class LIF(Firing, name="lif"):
         u = self.rounded(u)
         v = u - self.threshold
         z = self.surrogate.fire(v)
-        left = {"v": v.detach()}
-        if self.reset == "zero":
-            left["kept"] = state.get("stays", torch.ones_like(fired)) * (1 - fired)
-            left["gate"] = 1 - fired
-        after = {"mem": u}
-        if not self.delay and self.reset != "none":
-            now = (z - fired).detach()
-            after["mem"] = u - now * self.threshold if self.reset == "subtract" else u - now * u
-            if self.reset == "zero":
-                after["stays"] = 1 - now
+        left, after = self.left_by(u, v, z, fired, state)
         return z, left, after
-
-    def start(self, like: Tensor) -> State:
-        state = super().start(like)
-        if self.reset == "zero" and not self.delay:
-            state["stays"] = torch.ones_like(like)
-        return state
 
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
         psi = self.psi(left) if psi is None else psi

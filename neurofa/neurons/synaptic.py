@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from hwmodels.quantize import Format
@@ -28,7 +27,6 @@ class Synaptic(Firing, name="synaptic"):
 
     source = "Eshraghian et al. 2023, Proceedings of the IEEE (snnTorch 1.0: Synaptic)"
     memories = ("syn", "mem")
-    leaves = ("v", "kept", "gate")
 
     def __init__(
         self,
@@ -47,7 +45,7 @@ class Synaptic(Firing, name="synaptic"):
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         mem = state["mem"]
-        fired = (mem > self.threshold).to(mem.dtype).detach()
+        fired = self.fired(mem)
         i = self.rounded(state["syn"] * self.alpha + current)
         u = mem * self.beta + i
         if self.reset == "subtract":
@@ -57,23 +55,8 @@ class Synaptic(Firing, name="synaptic"):
         u = self.rounded(u)
         v = u - self.threshold
         z = self.surrogate.fire(v)
-        left = {"v": v.detach()}
-        if self.reset == "zero":
-            left["gate"] = 1 - fired
-            left["kept"] = left["gate"] * state.get("stays", torch.ones_like(fired))
-        after = {"syn": i, "mem": u}
-        if not self.delay and self.reset != "none":
-            now = (z - fired).detach()
-            after["mem"] = u - now * self.threshold if self.reset == "subtract" else u - now * u
-            if self.reset == "zero":
-                after["stays"] = 1 - now
-        return z, left, after
-
-    def start(self, like: Tensor) -> State:
-        state = super().start(like)
-        if self.reset == "zero" and not self.delay:
-            state["stays"] = torch.ones_like(like)
-        return state
+        left, after = self.left_by(u, v, z, fired, state)
+        return z, left, {"syn": i, **after}
 
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
         psi = self.psi(left) if psi is None else psi

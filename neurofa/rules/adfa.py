@@ -11,7 +11,7 @@ from neurofa.activations import Nonlinearity
 from neurofa.affine import Affine
 from neurofa.feedback import Feedback
 from neurofa.layer import Layer, LocalView
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Direct
 from neurofa.work import At, Item
 

@@ -6,7 +6,7 @@ import torch
 
 from hwmodels.registry import recipe
 from neurofa.layer import Params
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Chained
 
 

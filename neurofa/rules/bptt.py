@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from neurofa.layer import Params
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Chained
 
 

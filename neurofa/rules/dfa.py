@@ -9,7 +9,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from hwmodels.registry import recipe
 from neurofa.feedback import Feedback
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Direct, Teaching
 
 

@@ -12,7 +12,7 @@ from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
 from neurofa.layer import Directions, LocalView, Outer, Params, Returns
 from neurofa.low_rank import drawn, oja, standardised
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Chained, Teaching
 from neurofa.synapses import Synapses
 from neurofa.work import At, Item

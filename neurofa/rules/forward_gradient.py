@@ -8,7 +8,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.layer import Directions, Layer, LocalView, Params
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.probe import By, Probe
 from neurofa.rule import Rule, Teaching
 from neurofa.work import At, Item

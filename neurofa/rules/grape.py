@@ -9,7 +9,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
 from neurofa.forward_mode import Aligning, cosines
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.probe import By
 
 

@@ -12,7 +12,7 @@ from hwmodels.quantize import Format
 from neurofa.feedback import Feedback
 from neurofa.layer import Direction, Directions, LocalView, LowRank, Params, Returns
 from neurofa.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Teaching
 from neurofa.work import At, Item, Map
 

@@ -10,7 +10,7 @@ from hwmodels.quantize import Format
 from hwmodels.registry import recipe
 from neurofa.feedback import Feedback
 from neurofa.heads import Headed, Heard
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Teaching
 from neurofa.synapses import Synapses
 from neurofa.work import At, Item

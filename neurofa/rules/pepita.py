@@ -12,7 +12,7 @@ from hwmodels.quantize import Format
 from neurofa.affine import Affine
 from neurofa.feedback import Feedback
 from neurofa.layer import Directions, Layer, LocalView
-from neurofa.network import Plan, Site
+from neurofa.plan import Plan, Site
 from neurofa.rule import Rule, Teaching
 from neurofa.work import At, Item
 

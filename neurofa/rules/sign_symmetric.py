@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neurofa.layer import Params
-from neurofa.network import Plan
+from neurofa.plan import Plan
 from neurofa.rule import Chained
 from neurofa.synapses import Synapses
 

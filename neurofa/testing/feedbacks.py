@@ -11,7 +11,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, options, parts
 from neurofa.feedback import Feedback
-from neurofa.network import Site
+from neurofa.plan import Site
 from neurofa.randomness import generator
 from neurofa.testing.tools import Check, close, require, run_all, snapshot
 from neurofa.window import Window

@@ -404,3 +404,12 @@ def test_recording_a_static_tick_works_on_spiking_networks():
     made = learner("fa")
     tick = record(made.network, made.rule, given()[0], generator(0, "gen"))
     assert tick.y.shape == (4, 3)
+
+
+def test_a_control_without_traces_serves_what_could_keep_none():
+    ours = learner(rule="readout_only", spec="conv_snn(channels=[3], neuron=alif)", **CONV)
+    before = weights(ours)
+    ours.stream(IMAGES, LABELS, chunk=2)
+    moved = {key for key, value in weights(ours).items() if not torch.equal(value, before[key])}
+    assert moved
+    assert all(key.startswith(f"layers.{ours.network.readout}.") for key in moved)

@@ -13,7 +13,7 @@ from neurofa.alignment import feedback_matrices, kernel_bounds, weight_alignment
 from neurofa.diagnostics import measure
 from neurofa.factors import Convolution, nonnegative
 from neurofa.layers.conv import Conv2d
-from neurofa.network import Site
+from neurofa.plan import Site
 from neurofa.randomness import generator
 from neurofa.replay import record
 from neurofa.spectra import cosine
