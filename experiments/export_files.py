@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -195,7 +195,7 @@ def _tables(held: Held, model: Model, wanted: Wanted, path: Path) -> list[str]:
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / "network.h5"
-        _hdf5(held, model, wanted, whole)
+        _hdf5(held, model, replace(wanted, vectors=0), whole)
         with opened(whole) as stored:
             found = write_tables(stored, path)
     return [f"{path.name}: {len(found)} files, a CSV and an npz a tile"]

@@ -18,13 +18,13 @@ from experiments.trainer import load_data
 from exports.describe_neurons import TICK
 from exports.describe_paths import describe_learner
 from exports.graph import Model
-from exports.ticks import in_ticks
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
 from hwmodels.registry import build
 from neurofa.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
 from neurofa.events import Events
 from neurofa.learner import Learner
+from neurofa.sequence import has_memory
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Held:
         a default, and the provenance says so.
         """
         tick, about = TICK, self.provenance() | more
-        if in_ticks(self.learner.network):
+        if has_memory(self.learner.network):
             timed = self.dataset if isinstance(self.dataset, Sequences) else None
             tick = TICK if timed is None else timed.tick
             about["tick"] = {"seconds": tick, "from": "default" if timed is None else f"data {timed.name}"}

@@ -28,7 +28,7 @@ from neurofa.learner import Learner, StepResult
 from neurofa.ledger import ledger
 from neurofa.network import Network
 from neurofa.randomness import generator
-from neurofa.temporal import Temporal
+from neurofa.sequence import has_memory
 
 DESCENTS = 20
 """Batches that are looked at for whether a step descends."""
@@ -191,7 +191,7 @@ class Trainer:
 
 def _match(network: Network, dataset: Dataset | Sequences) -> None:
     """Refuse a network with a memory for data without time."""
-    if isinstance(dataset, Dataset) and any(isinstance(layer, Temporal) for _, layer in network.items()):
+    if isinstance(dataset, Dataset) and has_memory(network):
         raise NeurofaError(
             f"got a spiking network for data '{dataset.name}', which have no time; expected sequences; encode them, as"
             f" in --data 'encoded(data={dataset.name})'"

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from exports.arrays import Matrix
 from exports.mapped import MICRO, Mapped
-from exports.ticks import TICKS, drawn, in_ticks, responses
+from exports.ticks import TICKS, drawn, responses
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.rule import Direct
+from neurofa.sequence import has_memory
 
 SIGMAS = 4.0
 """Half-width of a pass band in units of the spread: one good probe in 16000 lies outside of it."""
@@ -100,7 +101,7 @@ def of_learner(learner: Learner, *, count: int, repeats: int, seed: int, inputs:
     """
     network, gen = learner.network, generator(seed, "probe noise")
     some = next(network.parameters())
-    if in_ticks(network):
+    if has_memory(network):
         xs = drawn(network.input_shape, TICKS, count, seed) if inputs is None else inputs[:, :count]
         x = xs.to(some)
         runs = [responses(network, x, gen) for _ in range(repeats)]

@@ -14,11 +14,6 @@ TICKS, RATE = 20, 0.3
 """Of drawn probes: ticks, and the probability of a spike in each."""
 
 
-def in_ticks(network: Network) -> bool:
-    """Whether some layer has a memory."""
-    return any(isinstance(layer, Temporal) for _, layer in network.items())
-
-
 def drawn(shape: tuple[int, ...], ticks: int, samples: int, seed: int) -> Tensor:
     """Random spikes: (T, B, *shape) of 0 and 1."""
     return (torch.rand(ticks, samples, *shape, generator=generator(seed, "probe spikes")) < RATE).float()

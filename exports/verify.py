@@ -16,11 +16,12 @@ from exports.hdf5.read import Stored, opened
 from exports.nir.check import nir_checks
 from exports.onnx.check import onnx_checks
 from exports.restore import rebuild, restore
-from exports.ticks import in_ticks, responses
+from exports.ticks import responses
 from hwmodels.errors import NeurofaError
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.rule import Direct
+from neurofa.sequence import has_memory
 
 SHOWN = 8
 """Devices out of tolerance that one line names."""
@@ -110,7 +111,7 @@ def _within(stored: Stored, where: str, seen: Callable[[torch.Generator], Tensor
 def _network(stored: Stored, learner: Learner) -> Check:
     x = stored.tensor("probes/network/input")
     learner.network.eval()
-    if in_ticks(learner.network):
+    if has_memory(learner.network):
         return _spikes(stored, learner, x)
     fault = _within(stored, "probes/network/output", lambda gen: learner.network(x, gen))
     return told("network", [fault] if fault else [], f"{len(x)} probe vectors give the expected outputs")

@@ -16,6 +16,11 @@ from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.temporal import Temporal
 
 
+def has_memory(network: Network) -> bool:
+    """Whether some layer remembers from tick to tick."""
+    return any(isinstance(layer, Temporal) for _, layer in network.items())
+
+
 def check(network: Network, xs: Tensor | Events, samples: int | None = None, *, binary: bool = False) -> None:
     """Refuse sequences that are none.
 

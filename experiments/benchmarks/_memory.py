@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from exports.heap import trim
 from hwmodels.errors import NeurofaError
 
 STEPS = 4
@@ -72,16 +72,9 @@ def _rehearse(build: Callable[[torch.device], Callable[[], object]], device: tor
         step()
     del step
     gc.collect()
-    _trim()
+    trim()  # what small tensors leave on the heap would make a tape of many of them seem to be free
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def _trim() -> None:
-    """Hand back what small tensors leave on the heap; without it a tape of many small ones would seem to be free."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)
 
 
 def _lowered_mark() -> int:

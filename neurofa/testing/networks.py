@@ -18,7 +18,7 @@ from neurofa.network import Network
 from neurofa.randomness import generator
 from neurofa.replay import collect, record
 from neurofa.rule import Rule, taught
-from neurofa.temporal import Temporal
+from neurofa.sequence import has_memory
 from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
@@ -127,7 +127,7 @@ def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
 
     It is the plain module; layers with a memory have none, and compute one tick from rest.
     """
-    if not any(isinstance(layer, Temporal) for _, layer in network.items()):
+    if not has_memory(network):
         plain = network.module().double()
         return plain, list(plain.parameters())
     twin = copy.deepcopy(network).double()
