@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from neurofa.dense_map import DenseMap
-from neurofa.events import Events, dense_rows
+from neurofa.events import Events, dense_rows, spike_rows
 from neurofa.layer import LocalView, State
 from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.temporal import Temporal
@@ -81,7 +81,7 @@ def rest(network: Network, batch: int) -> dict[str, State]:
 def parts(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[int, int, Tensor]]:
     """Cut a sequence into chunks: first tick, number of ticks K, and (K B, *input_shape) rows.
 
-    Events stay events where the first layer can use them.
+    Events stay events where the first layer can use them, and dense spikes become events where these are faster.
     """
     some = next(network.parameters())
     first = network.layer(network.names[0])
@@ -91,6 +91,8 @@ def parts(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[i
         end = min(begin + chunk, total)
         if isinstance(xs, Tensor):
             rows = xs[begin:end].flatten(0, 1)
+            if sparse and rows.dim() == 2:
+                rows = spike_rows(rows)
         else:
             rows = xs.part(begin, end).rows_of_ones(some.dtype)
             if not sparse:

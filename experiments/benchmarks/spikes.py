@@ -20,12 +20,13 @@ from neurofa.randomness import generator
 INPUTS, HIDDEN, OUTPUTS, BATCH = 700, 256, 20, 32
 DENSITY = 0.03
 """Share of inputs that fire in a tick."""
-DECAY, RATE, CHUNK = 0.9, 0.1, 32
+DECAY, RATE, CHUNK = 0.9, 0.1, 100
+SYMMETRIC = "eprop_symmetric(filtered=False)"
 ONLINE = {
-    "dfa": ("dfa", False), "dfa-events": ("dfa", True), "symmetric": ("eprop_symmetric(filtered=False)", True),
-    "eprop": ("eprop", True), "bptt": ("bptt", False),
+    "dfa": ("dfa", "dense"), "dfa-real": ("dfa", "real"), "dfa-events": ("dfa", "events"),
+    "symmetric": (SYMMETRIC, "events"), "eprop": ("eprop", "events"), "bptt": ("bptt", "dense"),
 }  # fmt: skip
-"""Rule, and whether the input is event-sparse, by name of the method."""
+"""Rule, and form of the input, by name of the method."""
 
 
 class SpikesSuite(Suite, name="spikes"):
@@ -33,8 +34,10 @@ class SpikesSuite(Suite, name="spikes"):
 
     ``snntorch`` is the usual loop over ticks, ``loss.backward()`` through all of them and SGD; ``batched``
     takes the input's products of all ticks at once. ``dfa`` is direct feedback alignment with eligibility traces of
-    the inputs, on dense and on event-sparse input, ``symmetric`` the same with the readout's weights, ``eprop`` has a
-    filtered trace for every weight (both on events), ``bptt`` is this package's control. Peaks leave the input out.
+    the inputs on the same dense array of spikes, whose events it finds; ``dfa-real`` has numbers in their places, which
+    only dense products can serve; ``dfa-events`` is given events. ``symmetric`` is the same with the readout's weights,
+    ``eprop`` has a filtered trace for every weight (both on events), ``bptt`` is this package's control. Peaks leave
+    the input out.
     """
 
     def cases(self) -> tuple[Case, ...]:
@@ -58,18 +61,20 @@ def _case(ticks: int) -> Case:
     return Case(name=f"{ticks}-ticks", methods=tuple(methods), beside="batched")
 
 
-@functools.lru_cache(maxsize=2)
-def _batch(ticks: int, sparse: bool, device: torch.device) -> tuple[Tensor | Events, Tensor]:
+@functools.lru_cache(maxsize=3)
+def _batch(ticks: int, form: str, device: torch.device) -> tuple[Tensor | Events, Tensor]:
     """Spikes and labels, made once in a process so that they are no part of a method's memory."""
     gen = generator(0, "spikes", device=device)
     xs = torch.empty(ticks, BATCH, INPUTS, device=device).bernoulli_(DENSITY, generator=gen)
     labels = torch.randint(OUTPUTS, (BATCH,), generator=gen, device=device)
-    return (Events.of_dense(xs) if sparse else xs), labels
+    if form == "events":
+        return Events.of_dense(xs), labels
+    return xs.mul_(0.9) if form == "real" else xs, labels
 
 
-def _online(ticks: int, rule: str, sparse: bool, device: torch.device) -> Step:
+def _online(ticks: int, rule: str, form: str, device: torch.device) -> Step:
     load_kinds()
-    xs, labels = _batch(ticks, sparse, device)
+    xs, labels = _batch(ticks, form, device)
     network = build(
         "network", f"snn(hidden=[{HIDDEN}], neuron=lif(beta={DECAY}), readout=leaky(kappa={DECAY}))",
         input_shape=(INPUTS,), outputs=OUTPUTS,
@@ -86,7 +91,7 @@ def _through_time(ticks: int, batched: bool, device: torch.device) -> Step:
             "got bench spikes without snntorch; expected it, as the baseline; pip install 'neurofa[spikes]'"
         ) from None
     made: Any = snntorch
-    xs, labels = _batch(ticks, False, device)
+    xs, labels = _batch(ticks, "dense", device)
     assert isinstance(xs, Tensor)  # noqa: S101 (asked for dense)
     first, last = nn.Linear(INPUTS, HIDDEN).to(device), nn.Linear(HIDDEN, OUTPUTS).to(device)
     hidden, out = made.Leaky(beta=DECAY).to(device), made.Leaky(beta=DECAY, reset_mechanism="none").to(device)

@@ -5,7 +5,7 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from neurofa.events import Events
+from neurofa.events import Events, dense_rows, spike_rows
 from neurofa.learner import Learner
 from neurofa.randomness import generator
 from neurofa.stream import judge
@@ -66,3 +66,38 @@ def test_surrogates_are_those_of_snntorch():
         leaf = v.clone().requires_grad_()
         (want,) = torch.autograd.grad(theirs(leaf).sum(), leaf)
         torch.testing.assert_close(build("surrogate", ours).derivative(v), want)
+
+
+def silent(share, rows=1100, channels=130):
+    return (torch.rand(rows, channels, generator=generator(1, "silent")) < share).float()
+
+
+def test_dense_spikes_are_taken_as_the_events_that_they_are():
+    x = silent(0.03)
+    x[5], x[-1] = 0, 0
+    found = spike_rows(x)
+    assert found.layout == torch.sparse_csr
+    assert torch.equal(dense_rows(found), x)
+    assert torch.equal(dense_rows(spike_rows(x.double().mul(1))), x.double())
+    assert torch.equal(dense_rows(spike_rows(torch.zeros_like(x))), torch.zeros_like(x))
+
+
+@pytest.mark.parametrize(
+    "x", [silent(0.2), silent(0.03) * 0.5, silent(0.03) * 2, -silent(0.03), silent(0.03, 100), silent(0.03) * torch.nan]
+)
+def test_what_is_no_sparse_matrix_of_spikes_stays_as_it_is(x):
+    assert spike_rows(x) is x
+
+
+def test_learning_from_dense_spikes_is_learning_from_their_events():
+    gen, learnt = generator(2, "long"), []
+    xs, labels = (torch.rand(90, 8, 120, generator=gen) < 0.05).float(), torch.randint(0, CLASSES, (8,), generator=gen)
+    noise = 1 + torch.finfo(torch.float32).eps  # almost the same numbers, which dense products serve
+    for given in (xs, Events.of_dense(xs), xs * noise):
+        network = build("network", "snn(hidden=[7])", input_shape=(120,), outputs=CLASSES, seed=1)
+        learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.5))
+        learner.stream(given, labels, chunk=90)
+        learnt.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
+    assert torch.equal(learnt[0], learnt[1])
+    assert not torch.equal(learnt[0], learnt[2])
+    torch.testing.assert_close(learnt[0], learnt[2], rtol=1e-4, atol=1e-6)
