@@ -168,8 +168,8 @@ class Learner:
         """Learn from one batch of sequences, in memory that does not grow with their length.
 
         Args:
-            xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors of few spikes are taken as events,
-                chunk by chunk (:func:`neurofa.events.spike_rows`).
+            xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors of few spikes are taken as
+                events, chunk by chunk (:func:`neurofa.events.spike_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
             chunk: K, ticks that are worked on at once: memory depends on K, not on T; 1 is purely online.
             update: when weights change: after the last tick (``end``: the directions do not depend on ``chunk``), after
