@@ -105,11 +105,11 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
-    """A value with its spread where there is one; accuracies as percentages."""
+    """A value with its spread where there is one; accuracies and their differences as percentages."""
     from experiments.tables import percent, plain
 
     value, spread = row.get(column), row.get(f"{column}_std")
-    if "accuracy" in column:
+    if "accuracy" in column or column in ("margin", "behind"):
         return percent(value, spread)
     return plain(value) if value is None or spread is None else f"{plain(value)} ± {spread:.2g}"
 

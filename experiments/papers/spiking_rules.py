@@ -8,10 +8,7 @@ from typing import Any
 import torch
 
 from experiments.benchmarks._memory import peak_of_method
-from experiments.benchmarks.report import with_ledger
-from experiments.benchmarks.spiking_chip import spiking_fill
 from experiments.charts import accuracy_chart
-from experiments.chips import profile_of
 from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
 from experiments.lines_chart import Line, Panel, lines_chart
 from experiments.spec import RunSpec
@@ -47,14 +44,6 @@ PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
 }  # fmt: skip
 """Data of the default and of the full size, network, and epochs of both."""
 
-CHIPS = ("loihi1", "reckon")
-MEMRISTIVE = ("reram_sb", "ecram")
-HARDWARE: Fields = {
-    "data": "encoded(data=digits, ticks=20)", "network": "snn(hidden=[64])", "batch_size": 32, "schedule": "cosine",
-    "optimizer": "sgd(lr=0.1)",
-}  # fmt: skip
-"""Of the part ``chips``; a chip chooses its own batch, and keeps its rate."""
-
 TICKS = (100, 1000, 10000)
 GROWING, FLAT = ("snntorch", "bptt"), ("dfa-events", "symmetric")
 """Methods of ``neurofa bench spikes`` whose memory grows with time, and whose does not."""
@@ -65,9 +54,8 @@ class SpikingRules(Experiment, name="spiking_rules"):
     """E-prop, direct feedback alignment and relatives on spikes, each tuned on validation data before its runs count.
 
     Parts: ``mnist`` (rate-coded, 784-400-10), ``spoken_digits``, ``nmnist_small``, ``mackey_glass`` (the loss of the
-    next value), ``evidence`` (adaptive neurons, an answer after a delay), ``chips`` (Loihi 1 and ReckOn as their
-    profiles have them, and two memristive presets, on the embedded digits) and ``memory`` (peaks of one update with
-    100, 1000 and 10000 ticks, in processes of their own). In a network of one hidden layer without recurrence
+    next value), ``evidence`` (adaptive neurons, an answer after a delay), and ``memory`` (peaks of one update with 100,
+    1000 and 10000 ticks, in processes of their own). In a network of one hidden layer without recurrence
     ``eprop_symmetric`` is backpropagation through time, but for rounding.
 
     Args:
@@ -86,7 +74,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
         "Which online rules train the hidden layers of a spiking network, how far behind backpropagation through time,"
         " and in what memory?"
     )
-    parts = (*PARTS, "chips", "memory")
+    parts = (*PARTS, "memory")
 
     def __init__(
         self, *, more: bool = False, data: Spec | str | None = None, network: Spec | str | None = None,
@@ -104,8 +92,6 @@ class SpikingRules(Experiment, name="spiking_rules"):
     def run(self, part: str, setup: Setup) -> Findings:
         if part == "memory":
             return self._memory(setup)
-        if part == "chips":
-            return self._chips(setup)
         small, full, network, few, many = PARTS[part]
         regression = part == "mackey_glass"
         common: Fields = {
@@ -131,32 +117,6 @@ class SpikingRules(Experiment, name="spiking_rules"):
             reference=REFERENCES.get(part, []),
             columns=["method", "test_accuracy", "margin", "validation_accuracy", "trace_bytes", "optimizer"],
         )  # fmt: skip
-
-    def _chips(self, setup: Setup) -> Findings:
-        found, epochs = Findings(), self.epochs or (10 if setup.full else 3)
-        base: Fields = {**HARDWARE, "epochs": epochs}
-        if self.data is not None:
-            base = {**base, "data": str(self.data)}
-        if self.network is not None:
-            base = {**base, "network": str(self.network)}
-        for name in (*CHIPS, *MEMRISTIVE):
-            methods = _on_chip(name, base) if name in CHIPS else _on_device(name)
-            common = {
-                key: value for key, value in base.items() if key not in ("optimizer", *next(iter(methods.values()))[0])
-            }
-            study = Study(common=common, methods=methods, tuning_epochs=self.tuning_epochs, control=CONTROL)
-            outcome = run_study(study, setup, name=f"chips: {name}")
-            for lines, kept in ((outcome.lines, found.rows), (outcome.tuning, found.tuning)):
-                kept += [{**line, "part": "chips", "method": f"{name}: {line['method']}"} for line in lines]
-        accuracy_chart(setup.folder / "chips.png", found.rows, title=_title("chips", base, setup))
-        found.pictures = ["chips.png"]
-        found.checks = [
-            above(f"chips: margin of {line['method']} over {CONTROL}, points", _points(line["margin"]), 0)
-            for line in found.rows
-            if line["margin"] is not None
-        ]
-        found.columns = ["method", "test_accuracy", "margin", "validation_accuracy", "optimizer", "device"]
-        return found
 
     def _memory(self, setup: Setup) -> Findings:
         rows: list[Record] = []
@@ -204,28 +164,6 @@ def _traces(common: Fields, line: Mapping[str, Any]) -> int:
     trainer = Trainer(RunSpec.from_json(fields), None)
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
     return trace_bytes(trainer.learner, ticks, trainer.spec.chunk).bytes
-
-
-def _on_chip(name: str, base: Fields) -> dict[str, list[Fields]]:
-    """E-prop and the control with a chip's formats, each at rates of the chip's form."""
-    chip = profile_of(name)
-    filled = spiking_fill(chip, base, {})
-    own = ("device", "network", "rule", "batch_size", "periphery")
-    fields: Fields = {key: filled[key] for key in own if key in filled} | {"schedule": "constant"}
-    rates = [chip.rate_below(rate) for rate in (0.001, 0.004, 0.016)]
-    return {
-        rule: [{**fields, "rule": text, "optimizer": f"sgd(lr={rate!r})"} for rate in rates]
-        for rule, text in ((parse(str(filled["rule"])).name, str(filled["rule"])), (CONTROL, CONTROL))
-    }
-
-
-def _on_device(name: str) -> dict[str, list[Fields]]:
-    return {
-        label: [
-            {"rule": rule, "device": with_ledger(name), "optimizer": f"sgd(lr={lr})"} for lr in (0.03, 0.1, 0.3, 1.0)
-        ]
-        for label, rule in (("eprop", "eprop(filtered=False)"), (CONTROL, CONTROL))
-    }
 
 
 def _points(share: object) -> float | None:

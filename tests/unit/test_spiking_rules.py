@@ -39,15 +39,6 @@ def test_forecasts_are_chosen_by_loss(tmp_path: Path) -> None:
     assert {"bptt", "readout_only"} <= {row["method"] for row in found["rows"]}
 
 
-@pytest.mark.slow
-def test_chips_and_devices_run(tmp_path: Path) -> None:
-    made = build("experiment", f"spiking_rules(data='{TINY}', network='snn(hidden=[6])', epochs=1)")
-    found = conduct(made, Setup(folder=tmp_path, seeds=1, workers=0), parts=["chips"])
-    groups = [row["method"].partition(":")[0] for row in found["rows"]]
-    assert set(groups) == {*spiking_rules.CHIPS, *spiking_rules.MEMRISTIVE}
-    assert all(check["name"].startswith("chips: margin") for check in found["checks"])
-
-
 @pytest.mark.parametrize("part", list(spiking_rules.PARTS))
 def test_settings_are_runs(part: str) -> None:
     small, full, network, _, _ = spiking_rules.PARTS[part]
