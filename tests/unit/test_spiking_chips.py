@@ -56,7 +56,7 @@ def test_imperfections_of_devices_are_lifted_one_at_a_time() -> None:
     assert "curvature" in linear
     (methods,) = linear["curvature"].values()
     inner = parse(str(methods[0]["device"])).options["device"]
-    assert str(inner) == "ecram(gamma_down=0.0, gamma_up=0.0)"
+    assert str(inner) == "ecram(gamma_up=0.0, gamma_down=0.0)"
     ((quiet, *_),) = bounded["noise of writes"].values()
     device = build("device", quiet["device"]).device
     assert (device.dw_min_std, device.write_noise_std) == (0, 0)
