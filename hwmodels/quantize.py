@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hwmodels.draws import uniform
 from hwmodels.errors import NeurofaError
@@ -48,6 +49,14 @@ class Format(Registered, ABC, kind="format"):
         return None
 
 
+def differentiated(x: Tensor) -> bool:
+    """Whether somebody may ask for a derivative through ``x``, backwards or forwards.
+
+    Custom functions cost more than the arithmetic of a tick; where nobody asks they are not needed.
+    """
+    return torch.is_grad_enabled() or forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
+
+
 def straight_through(fmt: Format, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
     """Quantize with a gradient: the identity where the format does not clip, zero where it does.
 
@@ -64,6 +73,8 @@ def straight_through(fmt: Format, x: Tensor, gen: torch.Generator | None = None)
     Source: Bengio, Leonard and Courville 2013, arXiv 1308.3432 (the estimator); Hubara et al. 2016, arXiv 1602.02830,
     eq. 4 (zero where it saturates).
     """
+    if not differentiated(x):
+        return fmt.quantize(x, gen)
     y: Tensor = _StraightThrough.apply(x, fmt, gen)  # type: ignore[no-untyped-call]
     return y
 

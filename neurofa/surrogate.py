@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from hwmodels.quantize import differentiated
 from hwmodels.registry import Registered, kind_of_parts
 
 kind_of_parts("surrogate", "neurofa.surrogate")
@@ -28,14 +29,20 @@ class Surrogate(Registered, ABC, kind="surrogate"):
 
     def fire(self, v: Tensor) -> Tensor:
         """Z = 1 where v > 0, else 0, in the dtype of ``v``; autograd sees psi(v)."""
+        if not differentiated(v):
+            return _step(v)
         z: Tensor = _Spike.apply(v, self)  # type: ignore[no-untyped-call]
         return z
+
+
+def _step(v: Tensor) -> Tensor:
+    return (v > 0).to(v.dtype)
 
 
 class _Spike(torch.autograd.Function):
     @staticmethod
     def forward(v: Tensor, surrogate: Surrogate) -> Tensor:  # noqa: ARG004
-        return (v > 0).to(v.dtype)
+        return _step(v)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Surrogate], output: Tensor) -> None:  # noqa: ARG004

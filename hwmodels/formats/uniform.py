@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -61,6 +62,11 @@ class Uniform(Format, name="uniform"):
         if self.rounding == "stochastic":
             check_generator(gen)
         x32 = x.detach().to(work_dtype(x.dtype))
+        if self.symmetric and self.range is not None:
+            # a scale that is known is a number: every tick of a spiking network comes through here
+            top = 2 ** (self.bits - 1) - 1
+            scale = _step(self.range, top, x32.dtype)
+            return self._round(x32 / scale, gen).clamp_(-top, top).mul_(scale).to(x.dtype)
         low, high = self._ends(x32)
         tiny = torch.finfo(x32.dtype).tiny  # an all-zero tensor divides zero by this
         if self.symmetric:
@@ -92,3 +98,9 @@ class Uniform(Format, name="uniform"):
     def inside(self, x: Tensor) -> Tensor | None:
         """|x| <= range, boolean, shaped as ``x``; None when the full scale follows the tensor."""
         return None if self.range is None else x.abs() <= self.range
+
+
+@functools.lru_cache(maxsize=64)
+def _step(full: float, top: int, dtype: torch.dtype) -> float:
+    """The full scale over the largest code, rounded as tensors of that dtype round it."""
+    return float(torch.tensor(full, dtype=dtype) / top)
