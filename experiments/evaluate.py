@@ -13,6 +13,7 @@ from hwmodels.errors import NeurofaError
 from neurofa.loss import Loss
 from neurofa.network import Network
 from neurofa.randomness import generator
+from neurofa.sequence import CHUNK
 from neurofa.stream import judge
 
 BATCH = 500
@@ -69,7 +70,7 @@ class Tally:
 
 @torch.no_grad()
 def evaluate(
-    network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = 64
+    network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = CHUNK
 ) -> Score:
     """Evaluate a network; its training mode and the run's generators are left as they are.
 

@@ -14,7 +14,7 @@ from hwmodels.spec import Spec, parse
 PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedule", "loss")
 """Fields of a run that are specs of registered parts; each is named as its kind."""
 
-LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None, "chunk": 64, "update": "end"}
+LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None, "chunk": 100, "update": "end"}
 """Fields that came later, with what earlier runs had: they count for the key only when they differ from it."""
 
 LOGS: dict[str, tuple[str, ...]] = {
@@ -77,7 +77,7 @@ class RunSpec:
     """Epoch that is reported: the ``last``, or the ``best`` by validation (never by test)."""
     feedback_seed: int | None = None
     """Of the feedback alone, so that runs of several seeds can share it; None: the seed."""
-    chunk: int = 64
+    chunk: int = 100
     """Ticks of a sequence that are worked on at once: memory depends on it, not on the number of ticks."""
     update: str = "end"
     """When a sequence changes weights: at its ``end``, after every ``chunk``, or after every ``tick``."""

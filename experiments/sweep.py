@@ -131,7 +131,7 @@ def sweep(
     watch = watch or Unwatched()
     watch.expect(len(wanted), what)
     for row in rows.values():
-        watch.see(row)
+        watch.see(failed=not row.done)
 
     def open_runs() -> Iterator[RunSpec]:
         for key, spec in wanted.items():
@@ -142,7 +142,7 @@ def sweep(
             row = _read(path) if path.exists() and not keep else None
             if row is not None and row.done:
                 rows[key] = row
-                watch.see(row)
+                watch.see(failed=not row.done)
             else:
                 yield spec
 
@@ -154,7 +154,7 @@ def sweep(
             row = Row(key=spec.key, spec=spec.to_json(), result=answer)
         rows[spec.key] = row
         write_json(_path(folder, row.key), asdict(row))
-        watch.see(row)
+        watch.see(failed=not row.done)
     return [rows[key] for key in wanted]
 
 

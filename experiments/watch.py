@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from experiments.sweep import Row
-
 
 class Watch(Protocol):
     """Who wants to know how many runs get on."""
@@ -18,7 +16,7 @@ class Watch(Protocol):
     def expect(self, runs: int, what: str) -> None:
         """That many more runs follow."""
 
-    def see(self, row: Row) -> None:
+    def see(self, *, failed: bool = False) -> None:
         """One of them has ended."""
 
 
@@ -28,7 +26,7 @@ class Unwatched:
     def expect(self, runs: int, what: str) -> None:
         """Nothing to do."""
 
-    def see(self, row: Row) -> None:
+    def see(self, *, failed: bool = False) -> None:
         """Nothing to do."""
 
 
@@ -66,6 +64,6 @@ class _Bar:
         self.failed = 0
         self.task = self.progress.add_task(what, total=runs, failed="")
 
-    def see(self, row: Row) -> None:
-        self.failed += not row.done
+    def see(self, *, failed: bool = False) -> None:
+        self.failed += failed
         self.progress.update(self.task, advance=1, failed=f", {self.failed} failed" if self.failed else "")

@@ -19,6 +19,7 @@ from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.passes import prepare
 from neurofa.randomness import generator
 from neurofa.rule import NoisePass, Rule, taught
+from neurofa.sequence import CHUNK
 from neurofa.synapses import Synapses
 
 
@@ -160,7 +161,7 @@ class Learner:
         xs: Tensor | Events,
         targets: Tensor,
         *,
-        chunk: int = 64,
+        chunk: int = CHUNK,
         update: str = "end",
         teach: tuple[int, int] | None = None,
         binary: bool = False,

@@ -15,6 +15,9 @@ from neurofa.layer import LocalView, State
 from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.temporal import Temporal
 
+CHUNK = 100
+"""Ticks that are worked on at once where nobody says otherwise: memory grows with them, not with the sequence."""
+
 
 def has_memory(network: Network) -> bool:
     """Whether some layer remembers from tick to tick."""
@@ -169,7 +172,7 @@ def check_memory(after: Mapping[str, State], begin: int, ticks: int) -> None:
 
 @torch.no_grad()
 def respond(
-    network: Network, xs: Tensor | Events, *, chunk: int = 64, gen: torch.Generator | None = None
+    network: Network, xs: Tensor | Events, *, chunk: int = CHUNK, gen: torch.Generator | None = None
 ) -> Iterator[tuple[int, int, Tick]]:
     """What a network makes of sequences, chunk by chunk: first tick, K, and the tick of K B rows.
 

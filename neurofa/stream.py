@@ -19,7 +19,7 @@ from neurofa.network import Network, Tick
 from neurofa.neurons.leaky import LeakyIntegrator
 from neurofa.passes import prepare
 from neurofa.rule import Rule, Teaching
-from neurofa.sequence import check_memory, parts, respond, rest, sweep
+from neurofa.sequence import CHUNK, check_memory, parts, respond, rest, sweep
 from neurofa.temporal import Temporal
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def judge(
     targets: Tensor,
     *,
     teach: tuple[int, int] | None = None,
-    chunk: int = 64,
+    chunk: int = CHUNK,
     gen: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What a network makes of sequences, and what a loss says of it; nothing is learnt.

@@ -54,7 +54,7 @@ def benchmark(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in a step.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, 2, ...")] = 1,
-    chunk: Annotated[int | None, typer.Option(help="Ticks that are worked on at once. Default: 64.")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Ticks that are worked on at once. Default: 100.")] = None,
     update: Annotated[str | None, typer.Option(help="When weights change: end (default), chunk, tick.")] = None,
     count_writes: Annotated[
         bool, typer.Option("--count-writes/--no-count-writes", help="Keep a ledger of writes to the weights.")

@@ -37,7 +37,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,
     feedback_seed: Annotated[int | None, typer.Option(help="Seed of the feedback alone. Default: the seed.")] = None,
-    chunk: Annotated[int | None, typer.Option(help="Ticks of a sequence at once (memory). Default: 64.")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Ticks of a sequence at once (memory). Default: 100.")] = None,
     update: Annotated[
         str | None, typer.Option(help="When a sequence changes weights: end (default), chunk or tick.")
     ] = None,

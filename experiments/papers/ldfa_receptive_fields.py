@@ -13,7 +13,6 @@ from experiments.receptive_fields import Shape, receptive_fields, shape_of
 from experiments.run import train_run
 from experiments.spec import RunSpec
 from experiments.study import Setup
-from experiments.sweep import Row
 from experiments.tables import Record, mean, spread
 from experiments.workers import map_processes
 from exports.whole import write_whole
@@ -107,7 +106,7 @@ def _train(specs: dict[tuple[str, int], RunSpec], setup: Setup, part: str) -> di
                 f"got a failed run ({spec.rule}, seed {spec.seed}: {answer}); expected all to finish; start the"
                 " experiment again"
             )
-        setup.watch.see(Row(key=spec.key, spec=spec.to_json(), result=answer))
+        setup.watch.see()
     return folders
 
 

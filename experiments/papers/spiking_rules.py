@@ -125,6 +125,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
             suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
             for method in COLOURS:
                 peak = peak_of_method(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
+                setup.watch.see()
                 rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
         lines = [
             Line(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import neurofa.recipes  # noqa: F401
+from experiments.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Dense, Learner, Network
@@ -14,7 +15,7 @@ from neurofa.poison import nan, poisoned, weights_of
 from neurofa.randomness import generator
 from neurofa.replay import dense, record
 from neurofa.rule import taught
-from neurofa.sequence import respond, rest, sweep
+from neurofa.sequence import CHUNK, respond, rest, sweep
 
 LABELS = torch.tensor([0, 2, 1, 2])
 SPEC = "snn(hidden=[7, 6], recurrent=True)"
@@ -413,3 +414,7 @@ def test_a_control_without_traces_serves_what_could_keep_none():
     moved = {key for key, value in weights(ours).items() if not torch.equal(value, before[key])}
     assert moved
     assert all(key.startswith(f"layers.{ours.network.readout}.") for key in moved)
+
+
+def test_runs_and_learners_work_on_as_many_ticks_at_once():
+    assert RunSpec().chunk == CHUNK
