@@ -32,7 +32,8 @@ PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
     "digits": ("encoded(data=digits, ticks=20)", "encoded(data=digits, ticks=20)", FEED.format(n=64), 5, 20),
     "mnist": ("encoded(data=mnist(subset=4000, validation=1000), ticks=25)", "encoded(data=mnist, ticks=25)",
               FEED.format(n=100), 4, 10),
-    "spoken_digits": ("spoken_digits(binary=True)", "spoken_digits(binary=True)", RECURRENT.format(n=64), 15, 60),
+    "spoken_digits": ("spoken_digits(binary=True, ticks=50, tick=0.02, channels=50)", "spoken_digits(binary=True)",
+                      RECURRENT.format(n=32), 8, 60),
 }  # fmt: skip
 """Data of the default and of the full size, network, and epochs of both."""
 
@@ -51,7 +52,8 @@ class SpikingChips(Experiment, name="spiking_chips"):
     Every target has a control of its own in which only the readout learns, and its own rate, chosen on validation data.
     A chip has its number formats, batch, rates, rule and errors from its profile. Where a target falls behind floats,
     its limits are lifted one at a time, those that the profile's validator finds broken by the run in floats; of a
-    device, its kinds of noise, spread, coarseness and curvature. The one whose lifting gains most is to blame.
+    device, its kinds of noise, spread, coarseness and curvature; rates stay, where their form allows it. The limit
+    whose lifting gains most is to blame.
 
     Parts: ``digits`` (embedded), ``mnist`` (both rate-coded) and ``spoken_digits`` (with recurrence).
 
@@ -59,7 +61,7 @@ class SpikingChips(Experiment, name="spiking_chips"):
         data: instead of each part's own.
         network: instead of each part's own.
         epochs: of the runs that count, instead of each part's own.
-        tuning_epochs: of the runs that choose.
+        tuning_epochs: of the runs that choose, instead of a quarter of those that count.
         lift: whether limits are lifted.
     """
 
@@ -69,7 +71,7 @@ class SpikingChips(Experiment, name="spiking_chips"):
 
     def __init__(
         self, *, data: Spec | str | None = None, network: Spec | str | None = None, epochs: int | None = None,
-        tuning_epochs: int = 1, lift: bool = True,
+        tuning_epochs: int | None = None, lift: bool = True,
     ) -> None:  # fmt: skip
         self.data, self.network, self.epochs, self.tuning_epochs = data, network, epochs, tuning_epochs
         self.lift = lift
@@ -93,7 +95,8 @@ class SpikingChips(Experiment, name="spiking_chips"):
                 freed = lifted_device(name) if chip is None else lifted_chip(chip, broken, base)
                 gains = {}
                 for limit, alone in freed.items():
-                    free = self._take(part, f"{name} without {limit}", alone, base, setup, found, floats)
+                    kept = at_rate(alone, str(line["optimizer"]))
+                    free = self._take(part, f"{name} without {limit}", kept, base, setup, found, floats)
                     gains[limit] = free["test_accuracy"] - line["test_accuracy"]
                 line["says"] = blame(str(line["says"]), gains)
         accuracy_chart(
@@ -107,9 +110,11 @@ class SpikingChips(Experiment, name="spiking_chips"):
         found: Findings, floats: Record | None = None,
     ) -> Record:  # fmt: skip
         """Study one target; its rows go into the table, that of the rule comes back."""
+        epochs = int(str(base["epochs"]))
         study = Study(
             common={"batch_size": BATCH, "schedule": "cosine", **base}, methods=methods,
-            tuning_epochs=self.tuning_epochs, control=CONTROL if CONTROL in methods else None,
+            tuning_epochs=self.tuning_epochs or max(1, epochs // 4),
+            control=CONTROL if CONTROL in methods else None,
         )  # fmt: skip
         outcome = run_study(study, setup, name=f"{part}: {target}")
         named = {"part": part}
@@ -197,6 +202,14 @@ def lifted_device(name: str) -> dict[str, dict[str, list[Fields]]]:
 
 def _rule_alone(methods: Mapping[str, list[Fields]]) -> dict[str, list[Fields]]:
     return {rule: settings for rule, settings in methods.items() if rule != CONTROL}
+
+
+def at_rate(methods: Mapping[str, Sequence[Fields]], optimizer: str) -> dict[str, Sequence[Fields]]:
+    """The settings with an optimizer that was chosen before; all of them where none has it."""
+    kept = {
+        rule: [fields for fields in settings if fields["optimizer"] == optimizer] for rule, settings in methods.items()
+    }
+    return {rule: kept[rule] or settings for rule, settings in methods.items()}
 
 
 def blame(says: str, gains: Mapping[str, float]) -> str:

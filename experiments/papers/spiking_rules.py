@@ -23,19 +23,26 @@ CONTROL, ORACLE = "readout_only", "bptt"
 RULES = (ORACLE, "eprop_symmetric", "eprop", "dfa", "drtp", CONTROL)
 MORE = ("decolle", "stllr", "erbp", "ostl")
 """Rules that ``more`` adds."""
-RATES = (0.001, 0.003, 0.01)
-"""Of Adam, chosen from on validation data."""
+OPTIMIZERS = ("adam(lr=0.001)", "adam(lr=0.003)", "adam(lr=0.01)")
+"""Chosen from on validation data."""
+DECAYING = ("adam(lr=0.003)", "adam(lr=0.01)", "adamw(lr=0.01, weight_decay=0.2)")
+"""The same with recurrence: targets that are sent back for ever drive neurons into silence unless weights decay."""
+VARIANTS: Mapping[str, tuple[str, ...]] = {"drtp": ("drtp", "drtp(feedback=dense(values=sign))")}
+"""Rules with more than one form to choose from, where weights decay."""
 BEHIND = 3.0
 """Points of accuracy by which a rule may stay behind backpropagation through time."""
 
 LIF = "snn(hidden=[{n}])"
-RECURRENT = "snn(hidden=[{n}], recurrent=True, neuron=lif(surrogate=fast_sigmoid(slope=10.0)))"
+RECURRENT = (
+    "snn(hidden=[{n}], recurrent=True, neuron=lif(beta=0.95, surrogate=fast_sigmoid(slope=10.0)),"
+    " readout=leaky(kappa=0.95))"
+)
 """A wider surrogate derivative lets the gradient through 100 ticks of recurrence explode, and bptt with it."""
 SHORT = "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples={n}, held=640)"
 PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
     "mnist": ("encoded(data=mnist(subset=4000, validation=1000), ticks=25)", "encoded(data=mnist, ticks=25)",
               LIF.format(n=400), 3, 15),
-    "spoken_digits": ("spoken_digits(binary=True)", "spoken_digits(binary=True)", RECURRENT.format(n=256), 5, 40),
+    "spoken_digits": ("spoken_digits(binary=True)", "spoken_digits(binary=True)", RECURRENT.format(n=32), 30, 100),
     "nmnist_small": ("nmnist_small(pool=2, binary=True)", "nmnist_small(binary=True)", LIF.format(n=256), 10, 40),
     "mackey_glass": ("mackey_glass", "mackey_glass", "snn(hidden=[128], recurrent=True, readout=leaky(kappa=0.5))",
                      10, 60),
@@ -63,7 +70,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
         data: instead of each part's own.
         network: instead of each part's own.
         epochs: of the runs that count, instead of each part's own.
-        tuning_epochs: of the runs that choose.
+        tuning_epochs: of the runs that choose, instead of a third of those that count.
         ticks: lengths of the part ``memory``.
     """
 
@@ -78,7 +85,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
 
     def __init__(
         self, *, more: bool = False, data: Spec | str | None = None, network: Spec | str | None = None,
-        epochs: int | None = None, tuning_epochs: int = 1, ticks: list[int] | None = None,
+        epochs: int | None = None, tuning_epochs: int | None = None, ticks: list[int] | None = None,
     ) -> None:  # fmt: skip
         self.rules = (*RULES[:-1], *(MORE if more else ()), CONTROL)
         self.data, self.network, self.epochs, self.tuning_epochs = data, network, epochs, tuning_epochs
@@ -94,14 +101,15 @@ class SpikingRules(Experiment, name="spiking_rules"):
             return self._memory(setup)
         small, full, network, few, many = PARTS[part]
         regression = part == "mackey_glass"
+        epochs = self.epochs or (many if setup.full else few)
         common: Fields = {
             "data": str(self.data or (full if setup.full else small)), "network": str(self.network or network),
-            "batch_size": 32, "schedule": "cosine", "epochs": self.epochs or (many if setup.full else few),
+            "batch_size": 32, "schedule": "cosine", "epochs": epochs,
             "loss": "mse" if regression else "cross_entropy",
         }  # fmt: skip
         study = Study(
-            common=common, control=CONTROL, tuning_epochs=self.tuning_epochs,
-            methods={rule: [{"rule": rule, "optimizer": f"adam(lr={lr})"} for lr in RATES] for rule in self.rules},
+            common=common, control=CONTROL, tuning_epochs=self.tuning_epochs or max(1, epochs // 3),
+            methods={rule: candidates(rule, decaying=part == "spoken_digits") for rule in self.rules},
         )  # fmt: skip
         found = run_study(study, setup, name=part)
         lines = [line | {"trace_bytes": _traces(common, line)} for line in found.lines]
@@ -157,6 +165,18 @@ REFERENCES = {
 
 def _title(part: str, common: Fields, setup: Setup) -> str:
     return f"{part}: {parse(str(common['data'])).name}, {common['epochs']} epochs, {setup.seeds} seeds"
+
+
+def candidates(rule: str, *, decaying: bool) -> list[Fields]:
+    """Settings of a rule that validation data choose from.
+
+    Args:
+        rule: by name.
+        decaying: whether decay of the weights is one of them.
+    """
+    optimizers = DECAYING if decaying else OPTIMIZERS
+    variants = VARIANTS.get(rule, (rule,)) if decaying else (rule,)
+    return [{"rule": variant, "optimizer": optimizer} for variant in variants for optimizer in optimizers]
 
 
 def _traces(common: Fields, line: Mapping[str, Any]) -> int:

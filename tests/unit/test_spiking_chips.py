@@ -87,3 +87,13 @@ def test_chips_and_devices_run(tmp_path: Path) -> None:
         fallen = next(row for method, row in rows.items() if method.startswith(f"{target}: eprop"))
         assert (fallen["behind"] > spiking_chips.BEHIND) == ("most to blame" in fallen["says"])
     assert (tmp_path / "digits.png").is_file()
+
+
+def test_a_lifted_limit_keeps_the_rate_where_it_can() -> None:
+    chip = profile_of("loihi1")
+    lifted = spiking_chips.lifted_chip(chip, ["trace_bits", "synapse_state"], BASE)
+    rate = f"sgd(lr={chip.rate_below(0.001)!r})"
+    (settings,) = spiking_chips.at_rate(lifted["trace_bits"], rate).values()
+    assert [fields["optimizer"] for fields in settings] == [rate]
+    (settings,) = spiking_chips.at_rate(lifted["synapse_state"], rate).values()
+    assert len(settings) == len(spiking_chips.ADAM)
