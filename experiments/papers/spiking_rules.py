@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from experiments.benchmarks._memory import peak_of_method
+from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts import accuracy_chart
 from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
 from experiments.lines_chart import Line, Panel, lines_chart
@@ -33,16 +34,11 @@ BEHIND = 3.0
 """Points of accuracy by which a rule may stay behind backpropagation through time."""
 
 LIF = "snn(hidden=[{n}])"
-RECURRENT = (
-    "snn(hidden=[{n}], recurrent=True, neuron=lif(beta=0.95, surrogate=fast_sigmoid(slope=10.0)),"
-    " readout=leaky(kappa=0.95))"
-)
-"""A wider surrogate derivative lets the gradient through 100 ticks of recurrence explode, and bptt with it."""
 SHORT = "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples={n}, held=640)"
 PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
     "mnist": ("encoded(data=mnist(subset=4000, validation=1000), ticks=25)", "encoded(data=mnist, ticks=25)",
               LIF.format(n=400), 3, 15),
-    "spoken_digits": ("spoken_digits(binary=True)", "spoken_digits(binary=True)", RECURRENT.format(n=32), 30, 100),
+    "spoken_digits": ("spoken_digits(binary=True)", "spoken_digits(binary=True)", SPOKEN.format(n=32), 30, 100),
     "nmnist_small": ("nmnist_small(pool=2, binary=True)", "nmnist_small(binary=True)", LIF.format(n=256), 10, 40),
     "mackey_glass": ("mackey_glass", "mackey_glass", "snn(hidden=[128], recurrent=True, readout=leaky(kappa=0.5))",
                      10, 60),
