@@ -168,11 +168,18 @@ def candidates(rule: str, *, decaying: bool) -> list[Fields]:
 
     Args:
         rule: by name.
-        decaying: whether decay of the weights is one of them.
+        decaying: for recurrent networks: whether decay of the weights is one of them, and for backpropagation through
+            time a small norm of all directions.
     """
-    optimizers = DECAYING if decaying else OPTIMIZERS
-    variants = VARIANTS.get(rule, (rule,)) if decaying else (rule,)
-    return [{"rule": variant, "optimizer": optimizer} for variant in variants for optimizer in optimizers]
+    if not decaying:
+        return [{"rule": rule, "optimizer": optimizer} for optimizer in OPTIMIZERS]
+    clips = (None, 0.1) if rule == ORACLE else (None,)  # its gradient runs through the recurrence, and explodes
+    return [
+        {"rule": variant, "optimizer": optimizer, "clip": clip}
+        for variant in VARIANTS.get(rule, (rule,))
+        for optimizer in DECAYING
+        for clip in clips
+    ]
 
 
 def _traces(common: Fields, line: Mapping[str, Any]) -> int:

@@ -67,3 +67,13 @@ def test_checks_say_no() -> None:
 def test_lengths_without_a_case_are_refused() -> None:
     with pytest.raises(NeurofaError, match=r"got spiking_rules\(ticks=\[7\]\)"):
         build("experiment", "spiking_rules(ticks=[7])")
+
+
+def test_recurrent_networks_are_offered_decay_and_their_oracle_a_clipped_gradient() -> None:
+    plain, oracle = (spiking_rules.candidates("bptt", decaying=decaying) for decaying in (False, True))
+    assert len(plain) == 3
+    assert {fields["clip"] for fields in oracle} == {None, 0.1}
+    for rule in spiking_rules.RULES:
+        offered = spiking_rules.candidates(rule, decaying=True)
+        assert any("weight_decay" in str(fields["optimizer"]) for fields in offered)
+        assert all(str(fields["rule"]).startswith(rule) for fields in offered)
