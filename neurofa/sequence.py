@@ -11,7 +11,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from neurofa.dense_map import DenseMap
 from neurofa.events import Events, dense_rows, spike_rows
-from neurofa.layer import LocalView, State
+from neurofa.layer import Layer, LocalView, State
 from neurofa.network import Network, ReturnsOf, Tick
 from neurofa.temporal import Temporal
 
@@ -84,18 +84,15 @@ def rest(network: Network, batch: int) -> dict[str, State]:
 def parts(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[int, int, Tensor]]:
     """Cut a sequence into chunks: first tick, number of ticks K, and (K B, *input_shape) rows.
 
-    Events stay events where the first layer can use them, and dense spikes become events where these are faster.
+    Events stay events where the first layer can use them.
     """
     some = next(network.parameters())
-    first = network.layer(network.names[0])
-    sparse = isinstance(first, DenseMap) and first.arrays is None
+    sparse = _takes_events(network.layer(network.names[0]))
     total = xs.shape[0]
     for begin in range(0, total, chunk):
         end = min(begin + chunk, total)
         if isinstance(xs, Tensor):
             rows = xs[begin:end].flatten(0, 1)
-            if sparse and rows.dim() == 2:
-                rows = spike_rows(rows)
         else:
             rows = xs.part(begin, end).rows_of_ones(some.dtype)
             if not sparse:
@@ -117,6 +114,8 @@ def sweep(
 ) -> tuple[Tick, dict[str, State]]:
     """K ticks, remembering what every layer may see when it learns.
 
+    Dense spikes at the lowest map are taken as events where these are faster (:func:`neurofa.events.spike_rows`).
+
     Args:
         network: of any layers; those without a memory take the ticks as samples.
         x: (K B, *input_shape), tick by tick.
@@ -136,6 +135,8 @@ def sweep(
     for name, layer in network.items():
         params = layer.read(gen)
         back = returns(name, params) if returns is not None and params else None
+        if not learns_below and x.dim() == 2 and _takes_events(layer):
+            x = spike_rows(x)
         if isinstance(layer, Temporal):
             before = {**states[name], **layer.start(x, gen)}
             y, left, after[name] = layer.sweep(params, x, ticks, before)
@@ -148,6 +149,11 @@ def sweep(
         learns_below = learns_below or bool(params)
         x = y
     return Tick(x, views), after
+
+
+def _takes_events(layer: Layer) -> bool:
+    """Whether inputs may be rows of events: products are exact, and of vectors."""
+    return isinstance(layer, DenseMap) and layer.arrays is None
 
 
 def check_memory(after: Mapping[str, State], begin: int, ticks: int) -> None:

@@ -8,6 +8,7 @@ from hwmodels.registry import build, parts
 from neurofa.events import Events, dense_rows, spike_rows
 from neurofa.learner import Learner
 from neurofa.randomness import generator
+from neurofa.sequence import rest, sweep
 from neurofa.stream import judge
 
 T, B, CLASSES = 20, 6, 4
@@ -101,3 +102,13 @@ def test_learning_from_dense_spikes_is_learning_from_their_events():
     assert torch.equal(learnt[0], learnt[1])
     assert not torch.equal(learnt[0], learnt[2])
     torch.testing.assert_close(learnt[0], learnt[2], rtol=1e-4, atol=1e-6)
+
+
+def test_images_of_few_spikes_are_events_behind_their_flattening():
+    network = build("network", "snn(hidden=[7])", input_shape=(2, 8, 8), outputs=CLASSES)
+    x = silent(0.03, 800, 128).view(-1, 2, 8, 8)
+    tick, _ = sweep(network, x, 100, rest(network, 8))
+    lowest, readout = tick.views[network.lowest], tick.views[network.readout]
+    assert lowest.x.layout == torch.sparse_csr
+    assert torch.equal(dense_rows(lowest.x), x.flatten(1))
+    assert readout.x.layout == torch.strided
