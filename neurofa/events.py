@@ -166,13 +166,13 @@ def spike_rows(x: Tensor) -> Tensor:
     (700 to 256 neurons on two cores); a thin sample of the rows decides.
 
     Args:
-        x: (N, I).
+        x: (N, I), dense, or rows of events already.
 
     Returns:
         As :meth:`Events.rows_of_ones` gives them; or ``x`` itself: numbers other than 0 and 1, too many spikes, too few
         numbers to be worth it, an accelerator (looking would wait for it).
     """
-    if x.numel() < WORTHWHILE or x.device.type != "cpu":
+    if x.layout != torch.strided or x.numel() < WORTHWHILE or x.device.type != "cpu":
         return x
     sample = x[:: max(1, len(x) // SAMPLE)]
     if int(sample.count_nonzero()) > SPARSE * sample.numel():
