@@ -66,7 +66,8 @@ class SpikingRules(Experiment, name="spiking_rules"):
         data: instead of each part's own.
         network: instead of each part's own.
         epochs: of the runs that count, instead of each part's own.
-        tuning_epochs: of the runs that choose, instead of a third of those that count.
+        tuning_epochs: of the runs that choose, instead of a third of those that count; for ``spoken_digits`` as many,
+            since decay of the weights shows late.
         ticks: lengths of the part ``memory``.
     """
 
@@ -96,7 +97,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
         if part == "memory":
             return self._memory(setup)
         small, full, network, few, many = PARTS[part]
-        regression = part == "mackey_glass"
+        regression, recurrent = part == "mackey_glass", part == "spoken_digits"
         epochs = self.epochs or (many if setup.full else few)
         common: Fields = {
             "data": str(self.data or (full if setup.full else small)), "network": str(self.network or network),
@@ -104,8 +105,9 @@ class SpikingRules(Experiment, name="spiking_rules"):
             "loss": "mse" if regression else "cross_entropy",
         }  # fmt: skip
         study = Study(
-            common=common, control=CONTROL, tuning_epochs=self.tuning_epochs or max(1, epochs // 3),
-            methods={rule: candidates(rule, decaying=part == "spoken_digits") for rule in self.rules},
+            common=common, control=CONTROL,
+            tuning_epochs=self.tuning_epochs or (epochs if recurrent else max(1, epochs // 3)),
+            methods={rule: candidates(rule, decaying=recurrent) for rule in self.rules},
         )  # fmt: skip
         found = run_study(study, setup, name=part)
         lines = [line | {"trace_bytes": _traces(common, line)} for line in found.lines]
