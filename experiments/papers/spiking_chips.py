@@ -26,6 +26,9 @@ BEHIND = 0.02
 BATCH = 32
 """Where nothing limits it."""
 
+TELLING = 0.01
+"""Share of the test data below which nothing is blamed."""
+
 FEED = "snn(hidden=[{n}])"
 RECURRENT = "snn(hidden=[{n}], recurrent=True, neuron=lif(beta=0.95), readout=leaky(kappa=0.95))"
 PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
@@ -82,23 +85,21 @@ class SpikingChips(Experiment, name="spiking_chips"):
             "data": str(self.data or (full if setup.full else small)), "network": str(self.network or network),
             "epochs": self.epochs or (many if setup.full else few),
         }  # fmt: skip
-        found = Findings(columns=["method", "test_accuracy", "behind", "margin", "optimizer", "says"])
+        found = Findings(columns=["method", "test_accuracy", "behind", "margin", "optimizer", "blame"])
         floats = self._take(part, "floats", on_floats(), base, setup, found)
         for name in (*CHIPS, *MEMRISTIVE):
             chip = profile_of(name) if name in CHIPS else None
             methods = on_device(parse(name)) if chip is None else on_chip(chip, base)
             line = self._take(part, name, methods, base, setup, found, floats)
-            broken = [] if chip is None else broken_limits(chip, base, floats)
-            if chip is not None:
-                line["says"] = f"floats break: {', '.join(broken)}"
+            line["limits"] = [] if chip is None else broken_limits(chip, base, floats)
             if self.lift and line["behind"] > BEHIND:
-                freed = lifted_device(name) if chip is None else lifted_chip(chip, broken, base)
+                freed = lifted_device(name) if chip is None else lifted_chip(chip, line["limits"], base)
                 gains = {}
                 for limit, alone in freed.items():
-                    kept = at_rate(alone, str(line["optimizer"]))
-                    free = self._take(part, f"{name} without {limit}", kept, base, setup, found, floats)
+                    settings = at_rate(alone, next(iter(methods.values())), line)
+                    free = self._take(part, f"{name} without {limit}", settings, base, setup, found, floats)
                     gains[limit] = free["test_accuracy"] - line["test_accuracy"]
-                line["says"] = blame(str(line["says"]), gains)
+                line["blame"] = blame(gains)
         accuracy_chart(
             setup.folder / f"{part}.png", found.rows, title=f"{part}: {base['epochs']} epochs, {setup.seeds} seeds"
         )
@@ -117,13 +118,16 @@ class SpikingChips(Experiment, name="spiking_chips"):
             control=CONTROL if CONTROL in methods else None,
         )  # fmt: skip
         outcome = run_study(study, setup, name=f"{part}: {target}")
-        named = {"part": part}
-        rows = [{**line, **named, "method": f"{target}: {line['method']}", "says": ""} for line in outcome.lines]
+        names = {CONTROL: f"{target}, {CONTROL}"}
+        rows, tried = (
+            [{**line, "part": part, "method": names.get(line["method"], target)} for line in lines]
+            for lines in (outcome.lines, outcome.tuning)
+        )
         rule = rows[0]
         if floats is not None:
             rule["behind"] = floats["test_accuracy"] - rule["test_accuracy"]
         found.rows += rows
-        found.tuning += [{**line, **named, "method": f"{target}: {line['method']}"} for line in outcome.tuning]
+        found.tuning += tried
         return rule
 
 
@@ -204,26 +208,38 @@ def _rule_alone(methods: Mapping[str, list[Fields]]) -> dict[str, list[Fields]]:
     return {rule: settings for rule, settings in methods.items() if rule != CONTROL}
 
 
-def at_rate(methods: Mapping[str, Sequence[Fields]], optimizer: str) -> dict[str, Sequence[Fields]]:
-    """The settings with an optimizer that was chosen before; all of them where none has it."""
-    kept = {
-        rule: [fields for fields in settings if fields["optimizer"] == optimizer] for rule, settings in methods.items()
-    }
-    return {rule: kept[rule] or settings for rule, settings in methods.items()}
-
-
-def blame(says: str, gains: Mapping[str, float]) -> str:
-    """What a row says of its limits, and the one whose lifting gains most.
+def at_rate(
+    lifted: Mapping[str, Sequence[Fields]], own: Sequence[Fields], chosen: Mapping[str, object]
+) -> dict[str, Sequence[Fields]]:
+    """The one of the lifted settings whose rate is as the chosen one's, where rates count alike; else all of them.
 
     Args:
-        says: of the row so far.
+        lifted: candidates without a limit, by rule.
+        own: candidates with all limits.
+        chosen: the one of these that validation data chose.
+    """
+    at = next(i for i, fields in enumerate(own) if all(fields[key] == chosen[key] for key in ("rule", "optimizer")))
+
+    def form(fields: Fields) -> tuple[object, str]:
+        return fields.get("batch_size"), parse(str(fields["optimizer"])).name
+
+    return {
+        rule: [settings[at]] if list(map(form, settings)) == list(map(form, own)) else settings
+        for rule, settings in lifted.items()
+    }
+
+
+def blame(gains: Mapping[str, float]) -> str:
+    """The limit whose lifting gains most, if it gains as much as can be told from nothing.
+
+    Args:
         gains: share of the test data that each lifted limit gains.
     """
     worst = max(gains, key=lambda limit: gains[limit], default=None)
     if worst is None:
-        return says
-    verdict = f"most to blame: {worst} ({100 * gains[worst]:+.1f} points)"
-    return f"{says}; {verdict}" if says else verdict
+        return "no limit that could be lifted"
+    verdict = f"{worst} ({100 * gains[worst]:+.1f} points)"
+    return verdict if gains[worst] >= TELLING else f"none alone; at most {verdict}"
 
 
 def margin_checks(part: str, rows: Sequence[Record]) -> list[Check]:
