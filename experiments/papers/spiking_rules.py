@@ -27,9 +27,9 @@ MORE = ("decolle", "stllr", "erbp", "ostl")
 OPTIMIZERS = ("adam(lr=0.001)", "adam(lr=0.003)", "adam(lr=0.01)")
 """Chosen from on validation data."""
 DECAYING = ("adam(lr=0.003)", "adam(lr=0.01)", "adamw(lr=0.01, weight_decay=0.2)")
-"""The same with recurrence: targets that are sent back for ever drive neurons into silence unless weights decay."""
-VARIANTS: Mapping[str, tuple[str, ...]] = {"drtp": ("drtp", "drtp(feedback=dense(values=sign))")}
-"""Rules with more than one form to choose from, where weights decay."""
+"""The same with recurrence, which some rules would drive too far."""
+VARIANTS: Mapping[str, tuple[str, ...]] = {"drtp": ("drtp", "drtp(centred=True)")}
+"""Forms to choose from with recurrence: what all targets share drives neurons one way for ever."""
 BEHIND = 3.0
 """Points of accuracy by which a rule may stay behind backpropagation through time."""
 

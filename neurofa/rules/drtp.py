@@ -18,13 +18,23 @@ class DRTP(Direct, name="drtp"):
     Args:
         feedback: the pathway.
         error: number format of y* before it enters the pathway.
+        centred: send y* less its mean over the outputs. Of one-hot targets that is what the error of the cross-entropy
+            is before anything is learnt, up to its sign; what all classes share, and would drive a neuron one way for
+            ever, is gone. Not in the source.
     """
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
     needs = frozenset({"target"})
 
+    def __init__(
+        self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", centred: bool = False
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        self.centred = centred
+
     def signal(self, teaching: Teaching) -> Tensor:
-        return teaching.target
+        target = teaching.target
+        return target - target.mean(1, keepdim=True) if self.centred else target
 
 
 @recipe("rule", "etlp", source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281")

@@ -161,16 +161,18 @@ def test_dkp_feedback_follows_the_readout():
     assert float((readout - feedback).norm()) == pytest.approx(start * (1 - lr * decay) ** 100, rel=1e-9)
 
 
-def test_drtp_needs_no_error():
+@pytest.mark.parametrize("centred", [False, True])
+def test_drtp_needs_no_error(centred):
     network = build("network", "mlp(hidden=[6])", input_shape=(5,), outputs=3).double()
     x, labels = batch(4, (5,), 3)
-    learner = Learner(network, "drtp", optimizer=torch.optim.SGD(network.parameters(), lr=1.0))
+    learner = Learner(network, f"drtp(centred={centred})", optimizer=torch.optim.SGD(network.parameters(), lr=1.0))
     layer = network.layer("dense0")
     before = layer.synapse("weight").weight.detach().clone()
     h = network.step(x).views["dense0"].y
     b = learner.rule.feedback.matrix().weight.detach().t().clone()
     learner.step(x, labels)
-    wanted = ((torch.eye(3, dtype=torch.float64)[labels] @ b) * (1 - h**2)).t() @ x / 4
+    shared = 1 / 3 if centred else 0
+    wanted = (((torch.eye(3, dtype=torch.float64)[labels] - shared) @ b) * (1 - h**2)).t() @ x / 4
     assert torch.allclose(before - layer.synapse("weight").weight.detach(), wanted, atol=1e-12)
 
 
