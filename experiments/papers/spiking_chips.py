@@ -149,11 +149,9 @@ def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
     else:
         rates = SGD if chip.batch is None else ONE_BY_ONE
         optimizers = [f"sgd(lr={chip.rate_below(rate)!r})" for rate in rates]
-    if chip.rate_bits is not None:
-        # a schedule would take the rate out of the chip's form
-        fields = {**fields, "schedule": "constant"}
+    # a schedule would take the rate out of a chip's form; without that limit it stays, so that one thing changes
     return {
-        rule: [{**fields, "rule": rule, "optimizer": optimizer} for optimizer in optimizers]
+        rule: [{**fields, "rule": rule, "optimizer": optimizer, "schedule": "constant"} for optimizer in optimizers]
         for rule in (str(filled["rule"]), CONTROL)
     }
 
