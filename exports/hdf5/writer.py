@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from exports.extras import need
+from exports.hdf5.chunks import Chunks
 from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, total
 from exports.heap import trim
 from exports.quantised import BLOCK
@@ -24,6 +25,9 @@ from hwmodels.errors import NeurofaError
 CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
 
+
+METADATA = 2**21
+"""Bytes of HDF5's cache of metadata."""
 
 TRIM = 2**22
 """Numbers that are written from one return of free memory to the next."""
@@ -39,6 +43,7 @@ class Writer:
 
     def __init__(self, file: Any, *, compression: int) -> None:
         self.file, self.compression = file, compression
+        self.chunks = Chunks(compression) if compression else None
         self.manifest: list[tuple[str, str]] = []
         self._since = 0
 
@@ -102,7 +107,10 @@ class Writer:
             part = block(at).detach().cpu()
             self._look(path, part, finite)
             numbers = np.ascontiguousarray(part.numpy())
-            made[at] = numbers
+            if self.chunks is None:
+                made[at] = numbers
+            else:
+                self.chunks.put(made, start, numbers)
             digest.update(digest_block(numbers))
         self._close(path, made, digest, unit, meaning, attributes)
 
@@ -129,6 +137,8 @@ class Writer:
 
     def finish(self) -> None:
         """Write the manifest: nothing may be added afterwards."""
+        if self.chunks is not None:
+            self.chunks.finish()
         lines = sorted(self.manifest)
         attributes = attributes_digest(self.file)
         group = self.file.require_group("manifest")
@@ -136,6 +146,11 @@ class Writer:
         group.create_dataset("path", data=[path.encode() for path, _ in lines])
         group.create_dataset("sha256", data=[digest.encode() for _, digest in lines])
         self.file.attrs["manifest_sha256"] = total(lines, attributes)
+
+    def close(self) -> None:
+        """End the threads that compress."""
+        if self.chunks is not None:
+            self.chunks.close()
 
 
 def _cut(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -156,6 +171,14 @@ def stored(value: Any) -> Any:
     return json.dumps(value, sort_keys=True, default=str)
 
 
+def _lean(file: Any) -> None:
+    """Keep HDF5 from holding more than two megabytes of metadata: thousands of tiles would fill 32."""
+    cache = file.id.get_mdc_config()
+    cache.set_initial_size, cache.initial_size = True, METADATA
+    cache.min_size, cache.max_size = METADATA // 2, METADATA
+    file.id.set_mdc_config(cache)
+
+
 @contextmanager
 def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
     """A file that is whole or not there: written beside its name, and renamed at the end.
@@ -171,9 +194,13 @@ def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
     h5py = need("h5py")
     # metadata of the newer format carries checksums of its own
     with whole(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+        _lean(file)
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
         file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         file.attrs["README"] = README
-        yield writer
-        writer.finish()
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
