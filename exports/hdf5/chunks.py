@@ -19,16 +19,19 @@ class Chunks:
     """Compresses chunks and stores them; what is read back is what h5py's own filters would have stored.
 
     A chunk is a zlib stream of the bytes, first bytes of all numbers first (the shuffle of HDF5), as the filters
-    ``shuffle`` and ``gzip`` of the dataset say. HDF5 calls them on one thread; here as many work as torch uses.
+    ``shuffle`` and ``gzip`` of the dataset say. HDF5 calls them on one thread; here as many work as torch uses, and
+    torch uses one until the end: what it does to blocks is little beside this, and its threads would wait in a loop.
 
     Args:
         level: of gzip, 1 to 9.
     """
 
     def __init__(self, level: int) -> None:
-        self.level, threads = level, torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(threads, "deflate") if threads > 1 else None
-        self._most = 2 * threads
+        self.level, self.threads = level, torch.get_num_threads()
+        self._pool = None
+        if self.threads > 1:
+            self._pool = ThreadPoolExecutor(self.threads, "deflate")
+            torch.set_num_threads(1)
         self._under_way: deque[tuple[Any, tuple[int, ...], Future[bytes]]] = deque()
 
     def put(self, made: Any, start: int, block: np.ndarray[Any, Any]) -> None:
@@ -49,7 +52,7 @@ class Chunks:
                 made.id.write_direct_chunk(offset, deflated(chunk, self.level))
                 continue
             self._under_way.append((made.id, offset, self._pool.submit(deflated, chunk, self.level)))
-            self._settle(self._most)
+            self._settle(2 * self.threads)
 
     def _settle(self, left: int) -> None:
         """Store what is compressed, oldest first, until no more than this many chunks are under way."""
@@ -66,6 +69,7 @@ class Chunks:
         self._under_way.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(self.threads)
 
 
 def deflated(chunk: np.ndarray[Any, Any], level: int) -> bytes:
@@ -79,12 +83,16 @@ def deflated(chunk: np.ndarray[Any, Any], level: int) -> bytes:
         level: of gzip, 1 to 9.
     """
     planes = np.ascontiguousarray(np.ascontiguousarray(chunk).view(np.uint8).reshape(-1, chunk.itemsize).T).reshape(-1)
-    steps = range(0, len(planes), PIECE * SHARE)
-    sample = np.concatenate([planes[at : at + PIECE] for at in steps]).data
-    plain, coded = (len(_stream(sample, level, way)) for way in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY))
-    return _stream(planes.data, level, zlib.Z_HUFFMAN_ONLY if coded < plain else zlib.Z_DEFAULT_STRATEGY)
+    content = planes.data
+    samples = [content[at : at + PIECE] for at in range(0, len(content), PIECE * SHARE)]
+    plain, coded = (len(_stream(samples, level, way)) for way in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY))
+    return _stream([content], level, zlib.Z_HUFFMAN_ONLY if coded < plain else zlib.Z_DEFAULT_STRATEGY)
 
 
-def _stream(content: memoryview, level: int, strategy: int) -> bytes:
+def _stream(pieces: list[memoryview], level: int, strategy: int) -> bytes:
+    """One zlib stream; no piece knows of the one before it, as bytes of another plane would not."""
     made = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
-    return made.compress(content) + made.flush()
+    found = []
+    for piece in pieces[:-1]:
+        found += [made.compress(piece), made.flush(zlib.Z_FULL_FLUSH)]
+    return b"".join([*found, made.compress(pieces[-1]), made.flush()])

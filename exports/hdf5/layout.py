@@ -10,6 +10,9 @@ import numpy as np
 
 FORMAT, VERSION = "neurofa-hardware", "1.0"
 
+METADATA = 2**17
+"""Bytes of metadata, as they stand in a file, that HDF5 keeps at hand; in memory they are ten times as many."""
+
 README = """\
 This file holds a trained neural network, the pathway by which errors return to its layers, and what a lab needs to put
 both on hardware and to check it there. It is plain HDF5: no software of ours is needed to use it.
@@ -36,6 +39,14 @@ manifest           SHA-256 of every dataset (of its values in C order, little en
 Every dataset has the attributes unit and meaning. Units: S siemens, uS microsiemens, V, s, A, rad, nm, dB; 1 is a
 number without a unit. The schema is written down in exports/schema/ of the package neurofa.
 """
+
+
+def lean(file: Any) -> None:
+    """Keep HDF5 from holding the metadata of thousands of tiles."""
+    cache = file.id.get_mdc_config()
+    cache.set_initial_size, cache.initial_size = True, METADATA
+    cache.min_size, cache.max_size = METADATA // 2, METADATA
+    file.id.set_mdc_config(cache)
 
 
 def digest_block(values: np.ndarray[Any, Any]) -> memoryview | bytes:

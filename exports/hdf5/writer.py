@@ -16,21 +16,14 @@ from torch import Tensor
 
 from exports.extras import need
 from exports.hdf5.chunks import Chunks
-from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, total
-from exports.heap import trim
+from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, lean, total
+from exports.heap import apart
 from exports.quantised import BLOCK
 from exports.whole import whole
 from hwmodels.errors import NeurofaError
 
 CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
-
-
-METADATA = 2**21
-"""Bytes of HDF5's cache of metadata."""
-
-TRIM = 2**22
-"""Numbers that are written from one return of free memory to the next."""
 
 
 class Writer:
@@ -45,7 +38,6 @@ class Writer:
         self.file, self.compression = file, compression
         self.chunks = Chunks(compression) if compression else None
         self.manifest: list[tuple[str, str]] = []
-        self._since = 0
 
     def group(self, path: str, /, **attributes: Any) -> Any:
         """A group, made where it is missing, with more attributes."""
@@ -130,10 +122,6 @@ class Writer:
             if value is not None:
                 made.attrs[key] = stored(value)
         self.manifest.append((path, digest.hexdigest()))
-        self._since += made.size
-        if self._since > TRIM:
-            self._since = 0
-            trim()
 
     def finish(self) -> None:
         """Write the manifest: nothing may be added afterwards."""
@@ -171,14 +159,6 @@ def stored(value: Any) -> Any:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _lean(file: Any) -> None:
-    """Keep HDF5 from holding more than two megabytes of metadata: thousands of tiles would fill 32."""
-    cache = file.id.get_mdc_config()
-    cache.set_initial_size, cache.initial_size = True, METADATA
-    cache.min_size, cache.max_size = METADATA // 2, METADATA
-    file.id.set_mdc_config(cache)
-
-
 @contextmanager
 def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
     """A file that is whole or not there: written beside its name, and renamed at the end.
@@ -193,8 +173,8 @@ def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
     """
     h5py = need("h5py")
     # metadata of the newer format carries checksums of its own
-    with whole(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
-        _lean(file)
+    with apart(), whole(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+        lean(file)
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
         file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
