@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from exports.extras import need
-from exports.hdf5.layout import FORMAT, VERSION, plain
+from exports.hdf5.layout import FORMAT, VERSION, lean, plain
 from exports.mapped import weights_of
 from hwmodels.errors import NeurofaError
 from hwmodels.tiles import Tile, reassemble
@@ -168,6 +168,7 @@ def opened(path: Path, *, measured: bool = False) -> Iterator[Stored]:
         ) from None
     with file:
         try:
+            lean(file)
             _know(file, path, measured=measured)
             yield Stored(file, path)
         except (OSError, KeyError, RuntimeError) as error:

@@ -15,18 +15,15 @@ import torch
 from torch import Tensor
 
 from exports.extras import need
-from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, total
-from exports.heap import trim
+from exports.hdf5.chunks import Chunks
+from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, lean, total
+from exports.heap import apart
 from exports.quantised import BLOCK
 from exports.whole import whole
 from hwmodels.errors import NeurofaError
 
 CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
-
-
-TRIM = 2**22
-"""Numbers that are written from one return of free memory to the next."""
 
 
 class Writer:
@@ -39,8 +36,8 @@ class Writer:
 
     def __init__(self, file: Any, *, compression: int) -> None:
         self.file, self.compression = file, compression
+        self.chunks = Chunks(compression) if compression else None
         self.manifest: list[tuple[str, str]] = []
-        self._since = 0
 
     def group(self, path: str, /, **attributes: Any) -> Any:
         """A group, made where it is missing, with more attributes."""
@@ -102,7 +99,10 @@ class Writer:
             part = block(at).detach().cpu()
             self._look(path, part, finite)
             numbers = np.ascontiguousarray(part.numpy())
-            made[at] = numbers
+            if self.chunks is None:
+                made[at] = numbers
+            else:
+                self.chunks.put(made, start, numbers)
             digest.update(digest_block(numbers))
         self._close(path, made, digest, unit, meaning, attributes)
 
@@ -122,13 +122,11 @@ class Writer:
             if value is not None:
                 made.attrs[key] = stored(value)
         self.manifest.append((path, digest.hexdigest()))
-        self._since += made.size
-        if self._since > TRIM:
-            self._since = 0
-            trim()
 
     def finish(self) -> None:
         """Write the manifest: nothing may be added afterwards."""
+        if self.chunks is not None:
+            self.chunks.finish()
         lines = sorted(self.manifest)
         attributes = attributes_digest(self.file)
         group = self.file.require_group("manifest")
@@ -136,6 +134,11 @@ class Writer:
         group.create_dataset("path", data=[path.encode() for path, _ in lines])
         group.create_dataset("sha256", data=[digest.encode() for _, digest in lines])
         self.file.attrs["manifest_sha256"] = total(lines, attributes)
+
+    def close(self) -> None:
+        """End the threads that compress."""
+        if self.chunks is not None:
+            self.chunks.close()
 
 
 def _cut(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -170,10 +173,14 @@ def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
     """
     h5py = need("h5py")
     # metadata of the newer format carries checksums of its own
-    with whole(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+    with apart(), whole(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+        lean(file)
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
         file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         file.attrs["README"] = README
-        yield writer
-        writer.finish()
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
