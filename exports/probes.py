@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from exports.arrays import Matrix
 from exports.mapped import MICRO, Mapped
@@ -121,7 +122,7 @@ def of_learner(learner: Learner, *, count: int, repeats: int, seed: int, inputs:
     if isinstance(rule, Direct) and rule.feedback.slices:
         # errors as those of a softmax: they sum to zero
         y = torch.randn(count, network.outputs, generator=generator(seed, "probe errors")).to(some)
-        error = torch.softmax(y, 1) - torch.eye(network.outputs).to(some)[torch.arange(count) % network.outputs]
+        error = torch.softmax(y, 1) - one_hot(torch.arange(count) % network.outputs, network.outputs).to(some)
         asked = [rule.feedback.send(rule.encoder.quantize(error, gen), gen) for _ in range(repeats)]
         seen = {name: [ask(name) for ask in asked] for name in rule.feedback.slices}
         signals = {name: _spread(sent) for name, sent in seen.items()}

@@ -33,7 +33,9 @@ class Synapses(nn.Module):
         super().__init__()
         self.device = device
         cells = device.program(target.detach(), gen)
-        self.weight = nn.Parameter(device.value(cells).clone())
+        value = device.value(cells)
+        # an exact device's cells are not kept beside the weight, which may be the very numbers that it programmed
+        self.weight = nn.Parameter(value if device.exact else value.clone())
         self._cells = () if device.exact else tuple(cells)
         for key in self._cells:
             self.register_buffer(f"cell_{key}", cells[key])

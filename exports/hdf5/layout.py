@@ -53,7 +53,7 @@ def digest_block(values: np.ndarray[Any, Any]) -> memoryview | bytes:
     """Bytes that a checksum counts: C order, little endian; those of the array itself where they stand like that."""
     little = values.dtype.newbyteorder("<") if values.dtype.byteorder == ">" else values.dtype
     ordered = np.ascontiguousarray(values, dtype=little)
-    return memoryview(ordered.reshape(-1).view(np.uint8)) if ordered.dtype.kind in "fiub" else ordered.tobytes()
+    return ordered.reshape(-1).view(np.uint8).data if ordered.dtype.kind in "fiub" else ordered.tobytes()
 
 
 def plain(value: Any) -> Any:

@@ -123,3 +123,23 @@ def test_a_damaged_file_is_exit_code_2(trained, tmp_path, capsys):
     assert run(["export", str(trained), "-o", str(tmp_path / "n.h5")]) == 0
     (tmp_path / "n.h5").write_bytes((tmp_path / "n.h5").read_bytes()[:5000])
     assert not printed(capsys, "verify", tmp_path / "n.h5", code=2)["ok"]
+
+
+@pytest.mark.slow
+def test_a_transformer_comes_back_from_its_whole_numbers(tmp_path, capsys):
+    words = ["--data", "digits", "--network", "vit(width=16, depth=1, heads=2)", "--rule", "bp", "--epochs", "10"]
+    words += ["--optimizer", "adam(lr=0.003)"]
+    assert run(["train", *words, "--no-control", "-q", "--out", str(tmp_path / "run")]) == 0
+    lost = {}
+    for bits in (8, 2):
+        file, copy = tmp_path / f"{bits}.h5", tmp_path / f"copy{bits}"
+        assert run(["export", str(tmp_path / "run"), "--bits", str(bits), "-o", str(file)]) == 0
+        assert printed(capsys, "verify", file, "--against", tmp_path / "run")["ok"]
+        said = printed(capsys, "import", file, "--into", tmp_path / "run", "--values", "quantized", "-o", copy)
+        paths = {f["path"] for f in said["matrices"]}
+        assert {"layers/block1/qkv.weight", "layers/block1/mlp.2.weight"} <= paths
+        lost[bits] = accuracy(capsys, tmp_path / "run") - accuracy(capsys, copy)
+        assert printed(capsys, "verify", file, "--against", copy, code=2)["ok"] is False  # it is no longer the run
+    assert accuracy(capsys, tmp_path / "run") > 0.5
+    assert abs(lost[8]) < 0.03
+    assert lost[2] > 0.1  # two bits do not hold a transformer: the numbers that were read in are those that compute

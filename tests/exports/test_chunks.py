@@ -78,12 +78,24 @@ def test_the_shorter_of_two_ways_is_taken():
     assert len(deflated(rows, 1)) < 0.1 * len(deflated(noise, 1))
 
 
-def test_a_file_that_fails_ends_its_threads(tmp_path, threads):
-    bad = torch.randn(900, 900)
-    bad[-1, -1] = float("nan")
-    with pytest.raises(NeurofaError, match="NaN"), create(tmp_path / "x.h5", "network") as made:
+def written(path, threads, *, last):
+    """A file of two datasets, the second ending with a number of choice."""
+    with create(path, "network") as made:
         made.tensor("good", torch.randn(900, 900), unit="1", meaning="numbers")
-        made.tensor("bad", bad, unit="1", meaning="numbers")
+        assert bool(deflating()) == (threads > 1)
+        made.tensor("second", torch.cat([torch.randn(2000, 900), torch.full((1, 900), last)]), unit="1", meaning="some")
+
+
+def deflating():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("deflate")]
+
+
+def test_a_file_that_fails_ends_its_threads(tmp_path, threads):
+    with pytest.raises(NeurofaError, match="NaN"):
+        written(tmp_path / "x.h5", threads, last=float("nan"))
     assert torch.get_num_threads() == threads
-    assert not [t for t in threading.enumerate() if t.name.startswith("deflate")]
+    assert not deflating()
     assert not list(tmp_path.iterdir())
+    written(tmp_path / "x.h5", threads, last=1.0)
+    assert not deflating()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.h5"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ reader = pytest.importorskip("snntorch.import_nir")
 def pair(kind: str, recurrent: bool) -> Model:
     """Two layers that fire, since neither library has leaky integrators."""
     gen = torch.Generator().manual_seed(0)
-    options = {"reset": "zero", "delay": kind == "lif"}
+    options: dict[str, Any] = {"reset": "zero", "delay": kind == "lif"}
     return chain(
         spiking("hidden", 12, 16, gen, kind, recurrent, **options), spiking("out", 16, 5, gen, kind, **options)
     )

@@ -37,7 +37,8 @@ save(inference(Model(input_shape=(n,), nodes=(node,))), path)
     "nir": """
 from exports.nir.write import forward, save
 ones = Array(values=torch.ones(n), meaning="of neurons")
-fires = Neuron(model="lif", beta=Array(values=ones.values * 0.9, meaning="decay"), threshold=ones, reset="zero", dt=1e-4)
+beta = Array(values=ones.values * 0.9, meaning="decay")
+fires = Neuron(model="lif", beta=beta, threshold=ones, reset="zero", dt=1e-4)
 spiking = Spiking(name="a", in_shape=(n,), out_shape=(n,), current=node, neuron=fires)
 save(forward(Model(input_shape=(n,), nodes=(spiking,)))[0], path)
 """,
