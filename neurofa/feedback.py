@@ -145,7 +145,7 @@ class RandomMatrices(Feedback, ABC):
         return b
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
-        return Synapses(self.entries(shape, math.prod(shape[1:]), gen), self.device, gen)
+        return Synapses(self.entries(shape, math.prod(shape[1:]), gen), self.device, gen, adopt=True)
 
 
 class MatrixFeedback(RandomMatrices, ABC):
@@ -158,7 +158,7 @@ class MatrixFeedback(RandomMatrices, ABC):
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         width = self.stack(sites)
-        self.b = Synapses(self.rows(sites, width, outputs, gen), self.device, gen)
+        self.b = Synapses(self.rows(sites, width, outputs, gen), self.device, gen, adopt=True)
 
     def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
         """All rows, (m, o); default: independent entries.

@@ -22,6 +22,8 @@ class Synapses(nn.Module):
         target: the weights to program, any shape.
         device: physics of one stored weight.
         gen: source of randomness for programming.
+        adopt: let an exact device keep ``target`` itself, which nobody else may hold: large matrices are not there
+            twice while they are made.
 
     With ``fused`` set, a write is one compiled kernel (:mod:`hwmodels.fused`).
     """
@@ -29,14 +31,18 @@ class Synapses(nn.Module):
     weight: nn.Parameter
     fused: bool = False
 
-    def __init__(self, target: Tensor, device: Device, gen: torch.Generator | None = None) -> None:
+    def __init__(
+        self, target: Tensor, device: Device, gen: torch.Generator | None = None, *, adopt: bool = False
+    ) -> None:
         super().__init__()
         self.device = device
-        cells = device.program(target.detach(), gen)
-        value = device.value(cells)
-        # an exact device's cells are not kept beside the weight, which may be the very numbers that it programmed
-        self.weight = nn.Parameter(value if device.exact else value.clone())
-        self._cells = () if device.exact else tuple(cells)
+        # an exact device stores what it is given, and keeps no cells beside the weight
+        cells = {} if device.exact else device.program(target.detach(), gen)
+        if device.exact:
+            self.weight = nn.Parameter(target.detach() if adopt else target.detach().clone())
+        else:
+            self.weight = nn.Parameter(device.value(cells).clone())
+        self._cells = tuple(cells)
         for key in self._cells:
             self.register_buffer(f"cell_{key}", cells[key])
 
