@@ -58,7 +58,8 @@ class SpikingChips(Experiment, name="spiking_chips"):
     device, its kinds of noise, spread, coarseness and curvature; rates stay, where their form allows it. The limit
     whose lifting gains most is to blame.
 
-    Parts: ``digits`` (embedded), ``mnist`` (both rate-coded) and ``spoken_digits`` (with recurrence).
+    Parts: ``digits`` (embedded), ``mnist`` (both rate-coded) and ``spoken_digits`` (with recurrence). Chips learn from
+    one sample at a time, in number formats tick by tick: on two cores ``spoken_digits`` takes more than an hour.
 
     Args:
         data: instead of each part's own.
