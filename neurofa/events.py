@@ -175,7 +175,8 @@ def spike_rows(x: Tensor) -> Tensor:
     if x.layout != torch.strided or x.numel() < WORTHWHILE or x.device.type != "cpu":
         return x
     sample = x[:: max(1, len(x) // SAMPLE)]
-    if int(sample.count_nonzero()) > SPARSE * sample.numel():
+    active = int(sample.count_nonzero())
+    if active > SPARSE * sample.numel() or int((sample == 1).sum()) < active:
         return x
     # numpy finds what is true several times faster than it finds what is not zero
     at = torch.from_numpy(np.flatnonzero((x != 0).numpy()))
