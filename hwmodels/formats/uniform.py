@@ -103,4 +103,4 @@ class Uniform(Format, name="uniform"):
 @functools.lru_cache(maxsize=64)
 def _step(full: float, top: int, dtype: torch.dtype) -> float:
     """The full scale over the largest code, rounded as tensors of that dtype round it."""
-    return float(torch.tensor(full, dtype=dtype) / top)
+    return max(float(torch.tensor(full, dtype=dtype) / top), torch.finfo(dtype).tiny)
