@@ -29,7 +29,7 @@ OPTIMIZERS = ("adam(lr=0.001)", "adam(lr=0.003)", "adam(lr=0.01)")
 DECAYING = ("adam(lr=0.003)", "adam(lr=0.01)", "adamw(lr=0.01, weight_decay=0.2)")
 """The same with recurrence, which some rules would drive too far."""
 VARIANTS: Mapping[str, tuple[str, ...]] = {"drtp": ("drtp", "drtp(centred=True)")}
-"""Forms to choose from with recurrence: what all targets share drives neurons one way for ever."""
+"""Forms of a rule to choose from: what all targets share drives neurons one way for ever."""
 BEHIND = 3.0
 """Points of accuracy by which a rule may stay behind backpropagation through time."""
 
@@ -173,12 +173,13 @@ def candidates(rule: str, *, decaying: bool) -> list[Fields]:
         decaying: for recurrent networks: whether decay of the weights is one of them, and for backpropagation through
             time a small norm of all directions.
     """
+    forms = VARIANTS.get(rule, (rule,))
     if not decaying:
-        return [{"rule": rule, "optimizer": optimizer} for optimizer in OPTIMIZERS]
+        return [{"rule": form, "optimizer": optimizer} for form in forms for optimizer in OPTIMIZERS]
     clips = (None, 0.1) if rule == ORACLE else (None,)  # its gradient runs through the recurrence, and explodes
     return [
-        {"rule": variant, "optimizer": optimizer, "clip": clip}
-        for variant in VARIANTS.get(rule, (rule,))
+        {"rule": form, "optimizer": optimizer, "clip": clip}
+        for form in forms
         for optimizer in DECAYING
         for clip in clips
     ]
