@@ -38,8 +38,8 @@ def run_cells(function: Callable[..., Record], cells: Sequence[Cell], setup: Set
     rows_folder = make_folder(setup.folder / "rows")
     rows = {key: row for key, row in load_rows(setup.folder).items() if key in wanted and row.done}
     setup.watch.expect(len(wanted), name)
-    for row in rows.values():
-        setup.watch.see(failed=not row.done)
+    for _ in rows:
+        setup.watch.see()
 
     def open_cells() -> Iterator[tuple[Callable[..., Record], str, Cell]]:
         for key, cell in wanted.items():
@@ -54,7 +54,7 @@ def run_cells(function: Callable[..., Record], cells: Sequence[Cell], setup: Set
             )
         rows[key] = Row(key=key, spec={"function": _name(function), **cell}, result=answer)
         write_json(_path(rows_folder, key), asdict(rows[key]))
-        setup.watch.see(failed=not rows[key].done)
+        setup.watch.see()
     return [dict(rows[_key(function, cell)].result or {}) for cell in cells]
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from experiments.files import make_folder, write_json
 from experiments.study import Setup
-from experiments.tables import Record
+from experiments.tables import Record, points
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered, kind_of_parts
 
@@ -42,6 +42,21 @@ def at_most(name: str, value: float | None, bound: float) -> Check:
 def above(name: str, value: float | None, bound: float) -> Check:
     """The check value > bound; a missing value does not hold."""
     return Check(name, value, f"> {bound:g}", value is not None and value > bound)
+
+
+def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[Check]:
+    """Whether every method beats the control.
+
+    Args:
+        part: of the experiment.
+        lines: one a method, with its ``margin`` over the control as a share; None, as for the control, is left out.
+        control: name of the control.
+    """
+    return [
+        above(f"{part}: margin of {line['method']} over {control}, points", points(line["margin"]), 0)
+        for line in lines
+        if line["margin"] is not None
+    ]
 
 
 @dataclass(frozen=True)

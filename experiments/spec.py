@@ -14,7 +14,7 @@ from hwmodels.spec import Spec, parse
 PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedule", "loss")
 """Fields of a run that are specs of registered parts; each is named as its kind."""
 
-LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None, "chunk": 100, "update": "end"}
+LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None, "chunk": 64, "update": "end"}
 """Fields that came later, with what earlier runs had: they count for the key only when they differ from it."""
 
 LOGS: dict[str, tuple[str, ...]] = {

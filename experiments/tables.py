@@ -108,6 +108,11 @@ def percent(value: object, spread: object = None) -> str:
     return f"{100 * value:.2f}" + (f" ± {100 * spread:.2f}" if isinstance(spread, int | float) else "")
 
 
+def points(share: object) -> float | None:
+    """A share as percent, rounded so that equal accuracies differ by zero; None where there is none."""
+    return round(100 * share, 6) if isinstance(share, int | float) else None
+
+
 def plain(value: object) -> str:
     """Any value as a cell: numbers short, nothing as a dash."""
     if isinstance(value, float):

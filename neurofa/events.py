@@ -162,8 +162,7 @@ class Events:
 def spike_rows(x: Tensor) -> Tensor:
     """The rows of events of a dense matrix of spikes, where so few fire that events are faster than dense products.
 
-    Products by events, with the search for them, take less time than dense ones up to a fifth of the inputs firing
-    (700 to 256 neurons on two cores); a thin sample of the rows decides.
+    A thin sample of the rows decides; ``neurofa bench spikes`` shows what it saves, the search for events included.
 
     Args:
         x: (N, I), dense, or rows of events already.

@@ -36,12 +36,13 @@ class Synapses(nn.Module):
     ) -> None:
         super().__init__()
         self.device = device
-        # an exact device stores what it is given, and keeps no cells beside the weight
-        cells = {} if device.exact else device.program(target.detach(), gen)
-        if device.exact:
-            self.weight = nn.Parameter(target.detach() if adopt else target.detach().clone())
+        cells: Cells = {}
+        if device.exact:  # stores what it is given, and keeps no cells beside the weight
+            value = target.detach() if adopt else target.detach().clone()
         else:
-            self.weight = nn.Parameter(device.value(cells).clone())
+            cells = device.program(target.detach(), gen)
+            value = device.value(cells).clone()
+        self.weight = nn.Parameter(value)
         self._cells = tuple(cells)
         for key in self._cells:
             self.register_buffer(f"cell_{key}", cells[key])

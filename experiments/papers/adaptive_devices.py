@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from experiments.experiment import Check, Experiment, Findings, above
 from experiments.grid_chart import grid_chart
 from experiments.study import Fields, Setup, Study, run_study
-from experiments.tables import Record
+from experiments.tables import Record, points
 from hwmodels.spec import Spec
 
 CONTROL = "readout_only"
@@ -116,16 +116,12 @@ def checks(group: str, lines: Sequence[Record]) -> list[Check]:
     """
     at = {line["variant"]: line for line in lines}
     made = [
-        above(f"{group}: margin of {rule} over {CONTROL}, points", _points(line["margin"]), 0)
+        above(f"{group}: margin of {rule} over {CONTROL}, points", points(line["margin"]), 0)
         for rule, line in at.items()
         if rule != CONTROL
     ]
     for rule in ("raf", "fdfa", "grape2026"):
         if rule in at and "dfa" in at:
             gained = at[rule]["test_accuracy"] - at["dfa"]["test_accuracy"]
-            made.append(above(f"{group}: {rule} over dfa, points", _points(gained), 0))
+            made.append(above(f"{group}: {rule} over dfa, points", points(gained), 0))
     return made
-
-
-def _points(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least
+from experiments.experiment import Check, Experiment, Findings, Reference, at_least, margin_checks
 from experiments.study import Fields, Setup, Study, run_study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
@@ -108,11 +108,7 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
         part: one of the experiment's parts.
         lines: one a rule, margins as shares.
     """
-    made = [
-        above(f"{part}: margin of {line['method']} over {CONTROL}, points", round(100 * line["margin"], 6), 0)
-        for line in lines
-        if line["margin"] is not None
-    ]
+    made = margin_checks(part, lines, CONTROL)
     winners = sum(check.holds for check in made)
     return [
         *made,

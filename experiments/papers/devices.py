@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.experiment import Check, Experiment, Findings, above
+from experiments.experiment import Check, Experiment, Findings, above, margin_checks
 from experiments.grid_chart import grid_chart
 from experiments.study import Fields, Setup, Study, run_study
-from experiments.tables import Record
+from experiments.tables import Record, points
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec
 
@@ -126,11 +126,7 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
         part: of the experiment.
         lines: one a device and method, accuracies as shares.
     """
-    made = [
-        above(f"{part}: margin of {line['method']} over {CONTROL}, points", points(line["margin"]), 0)
-        for line in lines
-        if line["margin"] is not None
-    ]
+    made = margin_checks(part, lines, CONTROL)
     if part == "rescued":
         bare = {line["group"]: line["test_accuracy"] for line in lines if line["variant"] == "dfa"}
         for group, accuracy in bare.items():
@@ -143,8 +139,3 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
                 above(f"rescued: {group}: the better composition over dfa as it is, points", points(best - accuracy), 0)
             )
     return made
-
-
-def points(share: object) -> float | None:
-    """A share as percent, rounded so that equal accuracies differ by zero."""
-    return round(100 * share, 6) if isinstance(share, int | float) else None

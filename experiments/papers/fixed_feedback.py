@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
+from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most, margin_checks
 from experiments.study import Fields, Setup, Study, run_study
-from experiments.tables import Record
+from experiments.tables import Record, points
 from hwmodels.spec import Spec
 
 CONTROL = "readout_only"
@@ -183,7 +183,7 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
         part: one of the experiment's parts.
         lines: one a method, accuracies as shares.
     """
-    measured = {str(line["method"]): _percent(line["test_accuracy"]) for line in lines}
+    measured = {str(line["method"]): points(line["test_accuracy"]) for line in lines}
     made = [
         at_least(f"{part}: {method} test accuracy, %", measured[method], bound)
         for method, bound in TARGETS.get(part, {}).items()
@@ -197,14 +197,5 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
         gained = None if nearest is None or drawn is None else drawn - nearest
         made.append(at_most(f"bits: {SMALL_STEPS} stalls: test accuracy, %", measured.get(SMALL_STEPS), 30))
         made.append(above("bits: stochastic over nearest rounding, each at its best rate, points", gained, 0))
-    made += [
-        above(f"{part}: margin of {line['method']} over {CONTROL}, points", _percent(line["margin"]), 0)
-        for line in lines
-        if line["margin"] is not None
-    ]
+    made += margin_checks(part, lines, CONTROL)
     return made
-
-
-def _percent(share: object) -> float | None:
-    # rounded, so that equal accuracies have a margin of zero
-    return round(100 * share, 6) if isinstance(share, int | float) else None

@@ -8,7 +8,7 @@ from typing import Any
 from experiments.charts import accuracy_chart
 from experiments.experiment import Check, Experiment, Findings, Reference, above
 from experiments.study import Fields, Setup, Study, run_study
-from experiments.tables import Record, mean
+from experiments.tables import Record, mean, points
 from hwmodels.spec import Spec
 
 CONTROL, DFA, BP = "readout_only", "dfa", "bp"
@@ -147,16 +147,12 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
     """
     at = {line["method"]: line["test_accuracy"] for line in lines}
     made = [
-        above(f"{part}: {arm} over {DFA}, points", _points(at[arm] - at[DFA]), 0)
+        above(f"{part}: {arm} over {DFA}, points", points(at[arm] - at[DFA]), 0)
         for arm in at
         if arm not in (BP, DFA, CONTROL, FROZEN)
     ]
-    made.append(above(f"{part}: what dfa's convolutions learn is worth, points", _points(at[DFA] - at[FROZEN]), 0))
+    made.append(above(f"{part}: what dfa's convolutions learn is worth, points", points(at[DFA] - at[FROZEN]), 0))
     if CALIBRATED in at:
-        gained = _points(at["smaller, calibrated"] - at[CALIBRATED])
+        gained = points(at["smaller, calibrated"] - at[CALIBRATED])
         made.append(above(f"{part}: calibrated grape2026 over calibration alone, points", gained, 0))
     return made
-
-
-def _points(share: float) -> float:
-    return round(100 * share, 6)

@@ -10,7 +10,7 @@ from experiments.experiment import Check, Experiment, Findings, Reference, above
 from experiments.panels_chart import Panel, over_seeds, panels_chart
 from experiments.study import Fields, Outcome, Setup, Study, run_study
 from experiments.swept import Point, run_points
-from experiments.tables import Record, mean, spread
+from experiments.tables import Record, mean, points, spread
 from hwmodels.spec import Spec
 
 CONTROL, BP, DFA = "readout_only", "bp", "dfa"
@@ -238,9 +238,9 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
         if at[name]["matrix_cosine"] is not None and name != "dfa, convolutions frozen":
             made.append(above(f"{part}: cos(B, J) of {name}", at[name]["matrix_cosine"], USEFUL))
         gained = _minus(at[name]["test_accuracy"], at[DFA]["test_accuracy"]) if DFA in at else None
-        made.append(above(f"{part}: {name} over dfa, points of accuracy", _points(gained), 0))
+        made.append(above(f"{part}: {name} over dfa, points of accuracy", points(gained), 0))
     margins = {line["method"]: line["margin"] for line in lines if line["margin"] is not None}
-    return made + [above(f"{part}: margin of {m} over {CONTROL}, points", _points(v), 0) for m, v in margins.items()]
+    return made + [above(f"{part}: margin of {m} over {CONTROL}, points", points(v), 0) for m, v in margins.items()]
 
 
 def _of_noise(lines: Sequence[Record]) -> list[Check]:
@@ -256,7 +256,3 @@ def _of_noise(lines: Sequence[Record]) -> list[Check]:
 
 def _minus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
-
-
-def _points(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 6)

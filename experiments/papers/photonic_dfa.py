@@ -10,7 +10,7 @@ from experiments.curves_chart import Mark
 from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
 from experiments.study import Fields, Setup
 from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
-from experiments.tables import Record
+from experiments.tables import Record, points
 from hwmodels.projections.opu import OPU
 from hwmodels.spec import Spec
 
@@ -241,10 +241,5 @@ def _of_drift(lines: Sequence[Record]) -> list[Check]:
 
 def _margins(part: str, lines: Sequence[Record]) -> list[Check]:
     return [
-        above(f"{part}: margin of {line['method']} over {CONTROL}, points", _points(line["margin"]), 0)
-        for line in lines
+        above(f"{part}: margin of {line['method']} over {CONTROL}, points", points(line["margin"]), 0) for line in lines
     ]
-
-
-def _points(share: object) -> float | None:
-    return round(100 * share, 6) if isinstance(share, int | float) else None

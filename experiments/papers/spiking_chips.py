@@ -10,7 +10,7 @@ from experiments.benchmarks.report import with_ledger
 from experiments.benchmarks.spiking_chip import spiking_fill
 from experiments.charts import accuracy_chart
 from experiments.chips import examine, profile_of
-from experiments.experiment import Check, Experiment, Findings, above
+from experiments.experiment import Experiment, Findings, margin_checks
 from experiments.spec import RunSpec
 from experiments.study import Fields, Setup, Study, run_study
 from experiments.tables import Record
@@ -104,7 +104,7 @@ class SpikingChips(Experiment, name="spiking_chips"):
         accuracy_chart(
             setup.folder / f"{part}.png", found.rows, title=f"{part}: {base['epochs']} epochs, {setup.seeds} seeds"
         )
-        found.pictures, found.checks = [f"{part}.png"], margin_checks(part, found.rows)
+        found.pictures, found.checks = [f"{part}.png"], margin_checks(part, found.rows, CONTROL)
         return found
 
     def _take(
@@ -239,17 +239,3 @@ def blame(gains: Mapping[str, float]) -> str:
         return "no limit that could be lifted"
     verdict = f"{worst} ({100 * gains[worst]:+.1f} points)"
     return verdict if gains[worst] >= TELLING else f"none alone; at most {verdict}"
-
-
-def margin_checks(part: str, rows: Sequence[Record]) -> list[Check]:
-    """Whether every target's rule beats the control on the same target.
-
-    Args:
-        part: of the experiment.
-        rows: accuracies as shares; ``margin`` is None for controls and where there is none.
-    """
-    return [
-        above(f"{part}: margin of {row['method']} over {CONTROL}, points", round(100 * row["margin"], 6), 0)
-        for row in rows
-        if row["margin"] is not None
-    ]

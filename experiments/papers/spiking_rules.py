@@ -10,11 +10,11 @@ import torch
 from experiments.benchmarks._memory import peak_of_method
 from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
+from experiments.experiment import Check, Experiment, Findings, Reference, at_least, at_most, margin_checks
 from experiments.lines_chart import Line, Panel, lines_chart
 from experiments.spec import RunSpec
 from experiments.study import Fields, Setup, Study, run_study
-from experiments.tables import Record
+from experiments.tables import Record, points
 from experiments.trainer import Trainer
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec, parse
@@ -27,7 +27,7 @@ MORE = ("decolle", "stllr", "erbp", "ostl")
 OPTIMIZERS = ("adam(lr=0.001)", "adam(lr=0.003)", "adam(lr=0.01)")
 """Chosen from on validation data."""
 DECAYING = ("adam(lr=0.003)", "adam(lr=0.01)", "adamw(lr=0.01, weight_decay=0.2)")
-"""The same with recurrence, which some rules would drive too far."""
+"""The same where a hundred ticks of recurrence are taught, which some rules would drive too far."""
 VARIANTS: Mapping[str, tuple[str, ...]] = {"drtp": ("drtp", "drtp(centred=True)")}
 """Forms of a rule to choose from: what all targets share drives neurons one way for ever."""
 BEHIND = 3.0
@@ -97,7 +97,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
         if part == "memory":
             return self._memory(setup)
         small, full, network, few, many = PARTS[part]
-        regression, recurrent = part == "mackey_glass", part == "spoken_digits"
+        regression, decaying = part == "mackey_glass", part == "spoken_digits"
         epochs = self.epochs or (many if setup.full else few)
         common: Fields = {
             "data": str(self.data or (full if setup.full else small)), "network": str(self.network or network),
@@ -106,8 +106,8 @@ class SpikingRules(Experiment, name="spiking_rules"):
         }  # fmt: skip
         study = Study(
             common=common, control=CONTROL,
-            tuning_epochs=self.tuning_epochs or (epochs if recurrent else max(1, epochs // 3)),
-            methods={rule: candidates(rule, decaying=recurrent) for rule in self.rules},
+            tuning_epochs=self.tuning_epochs or (epochs if decaying else max(1, epochs // 3)),
+            methods={rule: candidates(rule, decaying=decaying) for rule in self.rules},
         )  # fmt: skip
         found = run_study(study, setup, name=part)
         lines = [line | {"trace_bytes": _traces(common, line)} for line in found.lines]
@@ -170,8 +170,8 @@ def candidates(rule: str, *, decaying: bool) -> list[Fields]:
 
     Args:
         rule: by name.
-        decaying: for recurrent networks: whether decay of the weights is one of them, and for backpropagation through
-            time a small norm of all directions.
+        decaying: whether decay of the weights is one of them, and for backpropagation through time a small norm of all
+            directions.
     """
     forms = VARIANTS.get(rule, (rule,))
     if not decaying:
@@ -193,10 +193,6 @@ def _traces(common: Fields, line: Mapping[str, Any]) -> int:
     return trace_bytes(trainer.learner, ticks, trainer.spec.chunk).bytes
 
 
-def _points(share: object) -> float | None:
-    return round(100 * share, 6) if isinstance(share, int | float) else None
-
-
 def checks(part: str, lines: Sequence[Record]) -> list[Check]:
     """Whether each rule beats the readout alone, and stays near backpropagation through time.
 
@@ -206,12 +202,8 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
     """
     best = next(line["test_accuracy"] for line in lines if line["method"] == ORACLE)
     others = [line for line in lines if line["method"] != CONTROL]
-    made = [
-        above(f"{part}: margin of {line['method']} over {CONTROL}, points", _points(line["margin"]), 0)
-        for line in others
-    ]
-    return made + [
-        at_least(f"{part}: {line['method']} less {ORACLE}, points", _points(line["test_accuracy"] - best), -BEHIND)
+    return margin_checks(part, others, CONTROL) + [
+        at_least(f"{part}: {line['method']} less {ORACLE}, points", points(line["test_accuracy"] - best), -BEHIND)
         for line in others
         if line["method"] != ORACLE
     ]

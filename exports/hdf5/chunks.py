@@ -75,8 +75,8 @@ class Chunks:
 def deflated(chunk: np.ndarray[Any, Any], level: int) -> bytes:
     """The stream of one chunk.
 
-    Search for repetitions finds none in trained or random weights, and takes two thirds of the time; codes for the
-    single bytes alone make them smaller. Which of both serves a chunk is tried on samples of it.
+    Search for repetitions finds none in trained or random weights, and takes most of the time; codes for the single
+    bytes alone make them smaller. Which of both serves a chunk is tried on samples of it.
 
     Args:
         chunk: the numbers.

@@ -11,7 +11,7 @@ import numpy as np
 FORMAT, VERSION = "neurofa-hardware", "1.0"
 
 METADATA = 2**17
-"""Bytes of metadata, as they stand in a file, that HDF5 keeps at hand; in memory they are ten times as many."""
+"""Bytes of metadata, as they stand in a file, that HDF5 keeps at hand; in memory they are many more."""
 
 README = """\
 This file holds a trained neural network, the pathway by which errors return to its layers, and what a lab needs to put

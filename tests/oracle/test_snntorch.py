@@ -41,7 +41,7 @@ def same(neuron, given, theirs, among=None):
     assert torch.equal(torch.stack(ticks), ours)
     tolerance = 1e-12 if given.dtype == torch.float64 else 1e-4
     assert torch.allclose(after["mem"], mems[-1].to(ours.dtype), rtol=tolerance, atol=tolerance)
-    assert torch.allclose(state["mem"], mems[-1].to(ours.dtype), rtol=tolerance, atol=tolerance)
+    return torch.allclose(state["mem"], mems[-1].to(ours.dtype), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -56,7 +56,7 @@ def test_lif_is_leaky(reset, delay, dtype):
         mems.append(mem.detach())
         spikes.append(spike.detach())
     neuron = build("neuron", f"lif(beta=0.85, threshold=0.875, reset={reset}, delay={delay})")
-    same(neuron, given, (torch.stack(mems), torch.stack(spikes)))
+    assert same(neuron, given, (torch.stack(mems), torch.stack(spikes)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -80,7 +80,7 @@ def test_recurrent_lif_is_rleaky(reset, delay, dtype):
         spikes.append(spike.detach())
     neuron = build("neuron", f"lif(beta=0.85, threshold=0.875, reset={reset}, delay={delay}, gated={reset == 'zero'})")
     among = Recurrent(weight, torch.zeros(B, N, dtype=dtype))
-    same(neuron, given, (torch.stack(mems), torch.stack(spikes)), among)
+    assert same(neuron, given, (torch.stack(mems), torch.stack(spikes)), among)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -98,7 +98,7 @@ def test_synaptic_is_synaptic(reset, delay, dtype):
         mems.append(mem.detach())
         spikes.append(spike.detach())
     neuron = build("neuron", f"synaptic(alpha=0.7, beta=0.85, threshold=0.875, reset={reset}, delay={delay})")
-    same(neuron, given, (torch.stack(mems), torch.stack(spikes)))
+    assert same(neuron, given, (torch.stack(mems), torch.stack(spikes)))
 
 
 @pytest.mark.parametrize(

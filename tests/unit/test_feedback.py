@@ -5,6 +5,7 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Learner
+from neurofa.synapses import Synapses
 
 
 @pytest.mark.parametrize("rule", ["dfa", "dkp", "fa"])
@@ -20,3 +21,13 @@ def test_a_wide_feedback_fits_into_the_range_of_its_device(rule):
     step = 3 / 127 / (5**0.5 if rule != "fa" else 400**0.5)
     assert float((made[0] - made[1]).abs().max()) <= step / 2 * 1.001
     assert float(made[1].abs().max()) > 0.9 * float(made[0].abs().max())
+
+
+@pytest.mark.parametrize("device", ["digital", "fixed(bits=24, range=4.0)"])
+@pytest.mark.parametrize("adopt", [False, True])
+def test_only_an_exact_device_that_may_adopt_shares_memory_with_its_target(device, adopt):
+    target = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    made = Synapses(target, build("device", device), torch.Generator(), adopt=adopt)
+    assert torch.allclose(made.weight, target, atol=1e-6)
+    shared = made.weight.data_ptr() == target.data_ptr()
+    assert shared == (adopt and device == "digital")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.chips import examine, profile_of
-from experiments.experiment import conduct
+from experiments.experiment import conduct, margin_checks
 from experiments.papers import spiking_chips
 from experiments.parts import load_kinds
 from experiments.spec import RunSpec
@@ -72,7 +72,7 @@ def test_the_limit_that_gains_most_is_to_blame() -> None:
         {"method": "y", "margin": 0.1},
         {"method": "z", "margin": None},
     ]
-    assert [check.holds for check in spiking_chips.margin_checks("mnist", rows)] == [False, True]
+    assert [check.holds for check in margin_checks("mnist", rows, "readout_only")] == [False, True]
 
 
 @pytest.mark.slow
