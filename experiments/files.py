@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from exports.whole import write_whole
+from exports.files.atomic import write_whole
 from hwmodels.errors import NeurofaError
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.describe import spec_of
+from exports.describe.layers import spec_of
 from exports.hdf5.read import Stored
 from exports.hdf5.writer import Writer, create
-from exports.mapped import weights_of
+from exports.programming.conductances import weights_of
 from hwmodels.device import Cells, Device
+from hwmodels.device_models.nested import chain
+from hwmodels.device_models.programmed import Programmed
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import chain
-from hwmodels.programmed import Programmed
-from neurofa.randomness import generator
+from neurofa.core.randomness import generator
 
 REACH = 0.6
 """Share of a pulsed device's mean range that is used: most devices get there, whatever their own bounds."""

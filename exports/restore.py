@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from exports.hdf5.read import Source, Stored
-from exports.quantised import row_blocks
+from exports.programming.integers import row_blocks
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Programmable
 from hwmodels.registry import build
+from neurofa.core.randomness import generator
+from neurofa.core.synapses import Synapses
 from neurofa.feedbacks.projection import Projected
-from neurofa.learner import Learner
-from neurofa.randomness import generator
-from neurofa.synapses import Synapses
+from neurofa.training.learner import Learner
 
 OUTLIER = 5.0
 """Robust standard deviations from which a device counts as an outlier."""
@@ -33,7 +33,7 @@ def rebuild(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.
     Raises:
         NeurofaError: nothing in the file says how to build it.
     """
-    import neurofa.recipes  # noqa: F401 (registers the networks)
+    import neurofa.core.recipes  # noqa: F401 (registers the networks)
 
     if not recipe.get("network"):
         raise NeurofaError("got a network that no recipe made; expected one; pass the learner that it belongs to")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from exports.files.atomic import write_whole
 from exports.hdf5.read import Stored
-from exports.whole import write_whole
 from hwmodels.errors import NeurofaError
 
 

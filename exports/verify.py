@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from exports.checks import Check, guarded, told
-from exports.graph import Model
+from exports.graph.nodes import Model
 from exports.hdf5.checks import file_checks
 from exports.hdf5.read import Stored, opened
 from exports.nir.check import nir_checks
 from exports.onnx.check import onnx_checks
+from exports.programming.spike_probes import responses
 from exports.restore import rebuild, restore
-from exports.ticks import responses
 from hwmodels.errors import NeurofaError
-from neurofa.learner import Learner
-from neurofa.randomness import generator
-from neurofa.rule import Direct
-from neurofa.sequence import has_memory
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Direct
+from neurofa.spiking.sequence import has_memory
+from neurofa.training.learner import Learner
 
 SHOWN = 8
 """Devices out of tolerance that one line names."""

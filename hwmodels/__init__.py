@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import NeurofaError, did_you_mean
-from hwmodels.registry import Registered, build, find, kind_of_parts, kinds, options, parts, recipe
+from hwmodels.registry import Registered, build, declare_kind, find, kinds, options, parts, recipe
 from hwmodels.spec import Spec, parse
 
 if TYPE_CHECKING:
     from hwmodels.device import Cells, Device
-    from hwmodels.quantize import Format, straight_through
+    from hwmodels.format import Format, straight_through
 
 __all__ = [
     "Cells",
@@ -21,9 +21,9 @@ __all__ = [
     "Registered",
     "Spec",
     "build",
+    "declare_kind",
     "did_you_mean",
     "find",
-    "kind_of_parts",
     "kinds",
     "options",
     "parse",
@@ -35,8 +35,8 @@ __all__ = [
 _NEEDS_TORCH = {
     "Cells": "hwmodels.device",
     "Device": "hwmodels.device",
-    "Format": "hwmodels.quantize",
-    "straight_through": "hwmodels.quantize",
+    "Format": "hwmodels.format",
+    "straight_through": "hwmodels.format",
 }
 
 

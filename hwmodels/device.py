@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import Registered, kind_of_parts
+from hwmodels.registry import Registered
 
 Cells = dict[str, Tensor]
 """State of the physical elements of one weight tensor, by name; each entry is a tensor."""
-
-kind_of_parts("device", "hwmodels.devices")
 
 
 class Device(Registered, ABC, kind="device"):

@@ -3,8 +3,8 @@
 An eager write runs over its matrices some forty times and stores its random numbers; compiled, it reads the cells once
 and writes them once. What stands around an eager product (converters, noise) runs some twenty times over inputs and
 outputs; compiled, it is a kernel before the product and one behind it. Both draw their numbers from a
-:class:`~hwmodels.draws.Key` and follow the same arithmetic, so that an eager write or product with the same key gives
-the same numbers but for rounding (a number between two levels of a converter may fall to either).
+:class:`~hwmodels.numerics.random.Key` and follow the same arithmetic, so that an eager write or product with the
+same key gives the same numbers but for rounding (a number between two levels of a converter may fall to either).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from hwmodels.analog import analog_product
+from hwmodels.arrays.product import analog_product
 from hwmodels.device import Cells, Device
-from hwmodels.draws import Key
 from hwmodels.errors import NeurofaError
+from hwmodels.numerics.random import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hwmodels.periphery import Periphery
+    from hwmodels.arrays.periphery import Periphery
 
 Write = Callable[[Cells, Tensor, Tensor, Tensor], None]
 Product = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -42,7 +42,7 @@ def write_in_place(device: Device, cells: Mapping[str, Tensor], weight: Tensor, 
     """Write to the device, and leave the result in the tensors that are given.
 
     Args:
-        device: its ``write`` is used; it may draw only through :mod:`hwmodels.draws`.
+        device: its ``write`` is used; it may draw only through :mod:`hwmodels.numerics.random`.
         cells: overwritten with the cells afterwards.
         weight: overwritten with their value.
         change: requested addition to the weights.
@@ -79,7 +79,7 @@ def compiled(device: Device) -> Write:
 
 @functools.cache
 def compiled_product(io: Periphery) -> Product:
-    """:func:`~hwmodels.analog.analog_product` of that periphery, compiled when it is first called and for new shapes.
+    """Return :func:`~hwmodels.arrays.product.analog_product` of a periphery, compiled at its first call for each shape.
 
     Args:
         io: equal peripheries share one kernel.

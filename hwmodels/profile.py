@@ -16,9 +16,7 @@ from typing import ClassVar
 from hwmodels.errors import NeurofaError
 from hwmodels.figures import Figure
 from hwmodels.provenance import Provenance
-from hwmodels.registry import Registered, kind_of_parts
-
-kind_of_parts("profile", "hwmodels.profiles")
+from hwmodels.registry import Registered
 
 WORDS = ("weight_bits", "weight_sign")
 SIZES = ("neurons", "synapses", "fan_in")

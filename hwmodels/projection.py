@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from hwmodels.noise import Noise, Source
-from hwmodels.registry import Registered, kind_of_parts, options
-
-kind_of_parts("projection", "hwmodels.projections")
+from hwmodels.numerics.noise_moments import Noise, Source
+from hwmodels.registry import Registered, options
 
 
 class Projection(nn.Module, Registered, ABC, kind="projection"):

@@ -19,20 +19,49 @@ from typing import Any, ClassVar
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec, parse, render
 
-_HOMES: dict[str, str] = {}
+_SHELVES: dict[str, str] = {
+    "activation": "neurofa.maps.activations",
+    "bench": "experiments.benchmarks",
+    "camera": "hwmodels.optics.camera",
+    "conductance": "hwmodels.arrays.conductance",
+    "data": "experiments.data",
+    "detection": "hwmodels.optics.detection",
+    "device": "hwmodels.devices",
+    "encoder": "experiments.data.encoders",
+    "experiment": "experiments.papers",
+    "feedback": "neurofa.feedbacks",
+    "format": "hwmodels.formats",
+    "layer": "neurofa.layers",
+    "loss": "neurofa.core.loss",
+    "network": "neurofa.networks",
+    "neuron": "neurofa.neurons",
+    "nonlinearity": "neurofa.maps.activations",
+    "norm": "neurofa.maps.norms",
+    "optimizer": "experiments.runs.optimizers",
+    "periphery": "hwmodels.arrays.periphery",
+    "profile": "hwmodels.profiles",
+    "projection": "hwmodels.projections",
+    "rule": "neurofa.rules",
+    "schedule": "experiments.runs.schedules",
+    "surrogate": "neurofa.spiking.surrogate",
+}
+"""Every kind of part, and the shelf (a module, or a package whose modules) that defines the parts of that kind.
+
+A table of names, imported when somebody asks for a kind: what is registered does not depend on earlier imports.
+"""
 _PARTS: dict[str, dict[str, Callable[..., Any]]] = {}
 _LOADED: set[str] = set()
 
 
-def kind_of_parts(kind: str, home: str) -> None:
-    """Declare a kind of part and the package whose modules define it."""
-    _HOMES[kind] = home
-    _PARTS.setdefault(kind, {})
+def declare_kind(kind: str, shelf: str) -> None:
+    """Declare a further kind of part, and the module or package that defines its parts."""
+    _SHELVES[kind] = shelf
+    _LOADED.discard(kind)
 
 
 def kinds() -> list[str]:
-    """All declared kinds, sorted."""
-    return sorted(_PARTS)
+    """Return the names of all kinds, sorted."""
+    return sorted({*_SHELVES, *_PARTS})
 
 
 def _add(kind: str, name: str, part: Callable[..., Any]) -> None:
@@ -86,19 +115,19 @@ def parts(kind: str) -> dict[str, Callable[..., Any]]:
     Raises:
         NeurofaError: no such kind.
     """
-    if kind not in _PARTS:
+    if kind not in kinds():
         raise NeurofaError(f"got kind '{kind}'; expected one of {', '.join(kinds())}{did_you_mean(kind, kinds())}")
     if kind not in _LOADED:
         _LOADED.add(kind)  # first, because a part's module may ask for the parts of its own kind
         try:
-            if kind in _HOMES:
-                import_modules(_HOMES[kind])
+            if kind in _SHELVES:
+                import_modules(_SHELVES[kind])
             for point in entry_points(group=f"neurofa.{kind}"):
                 point.load()
         except BaseException:
             _LOADED.discard(kind)
             raise
-    return dict(sorted(_PARTS[kind].items()))
+    return dict(sorted(_PARTS.get(kind, {}).items()))
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:

@@ -11,27 +11,24 @@ torch.Size([4, 3])
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from neurofa import recipes as _recipes  # declares the networks
-from neurofa.checkpoint import load_network, save_network
-from neurofa.events import Events
-from neurofa.feedback import Feedback
-from neurofa.layer import Layer, LocalView, Outer
+from neurofa.core.events import Events
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Layer, LocalView, Outer
+from neurofa.core.loss import Loss
+from neurofa.core.network import Network
+from neurofa.core.plan import Plan, Site
+from neurofa.core.rule import Chained, Direct, Rule, Teaching
+from neurofa.core.synapses import Synapses
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, GlobalAvgPool2d, MaxPool2d
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.learner import Learner, StepResult
-from neurofa.loss import Loss
-from neurofa.network import Network
-from neurofa.plan import Plan, Site
-from neurofa.rule import Chained, Direct, Rule, Teaching
-from neurofa.synapses import Synapses
+from neurofa.training.checkpoint import load_network, save_network
+from neurofa.training.learner import Learner, StepResult
 
 __version__ = "0.1.0"
-
-del _recipes
 
 __all__ = [
     "AvgPool2d",

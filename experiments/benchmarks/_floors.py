@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from neurofa.randomness import generator
+from neurofa.core.randomness import generator
 
 aten = torch.ops.aten
 TINY = -1e-9

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from exports.heap import trim
+from exports.files.heap import trim
 from hwmodels.errors import NeurofaError
 
 STEPS = 4
@@ -99,7 +99,7 @@ def _mark() -> int:
 
 def main(words: list[str]) -> None:
     """Answer for one method: suite, case, method, device, threads."""
-    from experiments.bench import select
+    from experiments.benchmarks._suite import select
     from hwmodels.registry import build
 
     suite, case, method, device, threads = words

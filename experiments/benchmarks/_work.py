@@ -14,10 +14,10 @@ from experiments.benchmarks._floors import conv_floor, dense_floor
 from experiments.benchmarks._measure import Step
 from hwmodels.registry import build
 from hwmodels.spec import render
-from neurofa.learner import Learner
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.recipes import draw_weights
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.recipes import draw_weights
+from neurofa.training.learner import Learner
 
 CLASSES = 10
 LR = 0.01

@@ -7,14 +7,14 @@ import functools
 import torch
 from torch import nn
 
-from experiments.bench import Case, Method, Suite
 from experiments.benchmarks._measure import Step
+from experiments.benchmarks._suite import Case, Method, Suite
 from experiments.benchmarks._work import CLASSES, Work, learned, mlp, plain
 from hwmodels.projection import Projection
 from hwmodels.registry import build
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.recipes import draw_weights
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.recipes import draw_weights
 
 STORES = ("constant_step", "soft_bounds", "exp_step", "reram_es", "reram_array_om", "fixed(bits=4)")
 COMPOSED = ("mixed_precision(device=reram_es)", "tiki_taka_v2")

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from experiments.figures import new_figure, quiet, save
-from experiments.raster import one_sample
+from experiments.charts.figure import new_figure, quiet, save
+from experiments.charts.raster import one_sample
 from hwmodels.errors import NeurofaError
-from neurofa.events import Events, as_ticks, dense_rows
-from neurofa.layer import LocalView
-from neurofa.learner import Learner
-from neurofa.network import Network
-from neurofa.neuron import Coefficient
+from neurofa.core.events import Events, as_ticks, dense_rows
+from neurofa.core.layer import LocalView
+from neurofa.core.network import Network
 from neurofa.neurons.leaky import LeakyIntegrator
-from neurofa.sequence import parts, rest, sweep
-from neurofa.temporal import Temporal
+from neurofa.spiking.neuron import Coefficient
+from neurofa.spiking.sequence import parts, rest, sweep
+from neurofa.spiking.temporal import Temporal
+from neurofa.training.learner import Learner
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,26 +11,26 @@ import torch
 from torch import Tensor
 
 from experiments.data import Sequences
-from experiments.folder import RunFolder, machine
-from experiments.forecast import autonomous, smape
-from experiments.progress import Progress
-from experiments.run import train_run
-from experiments.spec import RunSpec
-from experiments.trainer import compute_device, load_data
+from experiments.reports.forecast import autonomous, smape
+from experiments.runs.folder import RunFolder, machine
+from experiments.runs.progress import Progress
+from experiments.runs.run import train_run
+from experiments.runs.spec import RunSpec
+from experiments.runs.trainer import compute_device, load_data
 from hwmodels.device import Device
+from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
-from hwmodels.pulses import PulseDriven
 from hwmodels.registry import build
 from hwmodels.spec import Spec, parse
-from neurofa.checkpoint import load_network
-from neurofa.learner import Learner
-from neurofa.ledger import countable
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.sequence import rest, sweep
-from neurofa.training_load import energies, operations, trace_bytes, writes
-from neurofa.workload import Meter, connection_sparsity, footprint_bytes, state_bytes, stored_bytes
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.costs.learning import energies, operations, trace_bytes, writes
+from neurofa.costs.neurobench import Meter, connection_sparsity, footprint_bytes, state_bytes, stored_bytes
+from neurofa.costs.writes import countable
+from neurofa.spiking.sequence import rest, sweep
+from neurofa.training.checkpoint import load_network
+from neurofa.training.learner import Learner
 
 BATCH = 250
 """Samples in a batch of the evaluation."""

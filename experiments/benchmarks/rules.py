@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from experiments.bench import Case, Method, Suite
+from experiments.benchmarks._suite import Case, Method, Suite
 from experiments.benchmarks._work import Work, cnn, learned, mlp, plain
 from hwmodels.registry import parts
 

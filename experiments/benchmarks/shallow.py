@@ -6,8 +6,8 @@ import functools
 
 import torch
 
-from experiments.bench import Case, Method, Suite
 from experiments.benchmarks._measure import Step
+from experiments.benchmarks._suite import Case, Method, Suite
 from neurofa.theory.shallow import Problem, draw, simulate
 
 STEPS = 50

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.bench import Case, Method, Suite
 from experiments.benchmarks._measure import Step
-from experiments.parts import load_kinds
+from experiments.benchmarks._suite import Case, Method, Suite
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.events import Events
-from neurofa.learner import Learner
-from neurofa.randomness import generator
+from neurofa.core.events import Events
+from neurofa.core.randomness import generator
+from neurofa.training.learner import Learner
 
 INPUTS, HIDDEN, OUTPUTS, BATCH = 700, 256, 20, 32
 DENSITY = 0.03
@@ -73,7 +72,6 @@ def _batch(ticks: int, form: str, device: torch.device) -> tuple[Tensor | Events
 
 
 def _online(ticks: int, rule: str, form: str, device: torch.device) -> Step:
-    load_kinds()
     xs, labels = _batch(ticks, form, device)
     network = build(
         "network", f"snn(hidden=[{HIDDEN}], neuron=lif(beta={DECAY}), readout=leaky(kappa={DECAY}))",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.chips import fill
+from experiments.reports.chips import fill
 from hwmodels.profile import Profile
 from hwmodels.registry import find, options
 from hwmodels.spec import Spec, parse

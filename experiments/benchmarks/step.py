@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from experiments.bench import Case, Method, Suite
 from experiments.benchmarks._measure import Step
+from experiments.benchmarks._suite import Case, Method, Suite
 from experiments.benchmarks._work import Work, learned, mlp, plain, vgg
 from hwmodels.errors import NeurofaError
 

@@ -15,7 +15,7 @@ class Task:
     about: str
     """One line for people."""
     fields: Mapping[str, object]
-    """Of :class:`~experiments.spec.RunSpec`."""
+    """Of :class:`~experiments.runs.spec.RunSpec`."""
     measure: str = "accuracy"
     """What is reported: ``accuracy``, a share, or ``smape``, percent from 0 to 200."""
     needs: str = ""

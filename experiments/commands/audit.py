@@ -11,7 +11,7 @@ import typer
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
-    from neurofa.audit import AuditReport
+    from neurofa.audit.step import AuditReport
 
 HELP = """Find out by poisoning what a rule's update depends on, and compare it with what the rule declares.
 
@@ -50,11 +50,11 @@ def audit(
     """Audit one rule on random samples."""
     import torch
 
-    import neurofa.recipes  # noqa: F401  (declares the networks)
+    import neurofa.core.recipes  # noqa: F401  (declares the networks)
     from hwmodels.registry import build
-    from neurofa.audit import audit as find_out
-    from neurofa.audit_sequence import audit_sequence
-    from neurofa.randomness import generator
+    from neurofa.audit.sequence import audit_sequence
+    from neurofa.audit.step import audit as find_out
+    from neurofa.core.randomness import generator
 
     shape = _shape(data_shape)
     net = build("network", network, input_shape=shape, outputs=outputs, seed=seed, device=device)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-    from experiments.bench import Row
+    from experiments.benchmarks._suite import Row
 
 HELP = """Measure speed against a baseline that runs beside it in the same process.
 
@@ -76,7 +76,7 @@ def bench(
 
 
 def _device(compute: str) -> torch.device:
-    from experiments.run import compute_device
+    from experiments.runs.run import compute_device
 
     if compute not in ("cpu", "cuda"):
         raise NeurofaError(f"got compute '{compute}'; expected cpu or cuda; choose one")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from neurofa.chip_fit import Finding
+    from neurofa.chips.fit import Finding
 
 HELP = """Train a spiking network on a task of the field and report what its benchmarks report.
 
@@ -73,11 +73,11 @@ def benchmark(
 
     from experiments.benchmarks.report import judge, spec_of, summary
     from experiments.benchmarks.tasks import task_of
-    from experiments.chips import examine, profile_of
     from experiments.files import make_folder, write_json
-    from experiments.interrupt import Interrupted
-    from experiments.progress import Bar, Progress
-    from experiments.spec import canonical
+    from experiments.reports.chips import examine, profile_of
+    from experiments.runs.interrupt import Interrupted
+    from experiments.runs.progress import Bar, Progress
+    from experiments.runs.spec import canonical
     from hwmodels.spec import parse
 
     known = task_of(task)
@@ -133,9 +133,9 @@ def _pictures(spec: Any, network: Any, out: Path, title: str) -> list[str]:
     """Pictures of the first test sample."""
     from experiments.benchmarks.pictures import draw
     from experiments.data import Sequences
-    from experiments.trainer import load_data
+    from experiments.runs.trainer import load_data
     from hwmodels.registry import build
-    from neurofa.learner import Learner
+    from neurofa.training.learner import Learner
 
     dataset = load_data(spec.data)
     assert isinstance(dataset, Sequences)  # noqa: S101 (the runs have been made on it)

@@ -34,13 +34,11 @@ def bringup(
 
       neurofa bringup network.h5 --device "stuck(device=reram_wan)" --rounds 5
     """
-    from experiments.parts import load_kinds
     from exports.bringup import Programming
     from exports.bringup import bringup as program
     from exports.hdf5.read import opened
     from hwmodels.registry import build
 
-    load_kinds()
     where = out if out is not None else file.with_name("measured.h5")
     with opened(file) as stored:
         found = program(stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed))

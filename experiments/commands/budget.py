@@ -58,9 +58,9 @@ def budget(
     """
     from dataclasses import replace
 
-    from experiments.budget_report import report, show
-    from experiments.folder import RunFolder
-    from experiments.spec import RunSpec
+    from experiments.reports.budget import report, show
+    from experiments.runs.folder import RunFolder
+    from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
 
     given = {

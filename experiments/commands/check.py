@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from hwmodels.profile import Profile
-    from neurofa.chip_fit import Finding
+    from neurofa.chips.fit import Finding
 
 HELP = """Compare a run with a chip: what the chip has, what the run asks for, and by how much that is too much.
 
@@ -56,9 +56,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
 ) -> None:
     """Show every limit, and whether it holds."""
-    from experiments.chips import examine, profile_of
-    from experiments.chips import fill as filled
-    from experiments.spec import RunSpec
+    from experiments.reports.chips import examine, profile_of
+    from experiments.reports.chips import fill as filled
+    from experiments.runs.spec import RunSpec
 
     given = {
         "network": network, "rule": rule, "data": data, "device": device, "periphery": periphery,

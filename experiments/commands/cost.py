@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from neurofa.cost import Cost
+    from neurofa.costs.flops import Cost
 
 BASELINE = "bp"
 
@@ -40,13 +40,11 @@ def cost(
 
       neurofa cost --rule grape2026 --network cnn --data cifar10 --optimizer adam --json
     """
-    from experiments.parts import load_kinds
-    from experiments.run import load_data
+    from experiments.runs.run import load_data
     from hwmodels.registry import build
-    from neurofa.cost import cost as count
-    from neurofa.learner import Learner
+    from neurofa.costs.flops import cost as count
+    from neurofa.training.learner import Learner
 
-    load_kinds()
     dataset = load_data(data)
 
     def counted(spec: str) -> Cost:

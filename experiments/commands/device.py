@@ -41,17 +41,15 @@ def show(
 
       neurofa device show reram_array_om --json
     """
-    from experiments.device_report import constants, moments, panels
-    from experiments.parts import load_all_kinds
+    from experiments.reports.device import constants, moments, panels
     from hwmodels.device import Device
     from hwmodels.registry import build
 
-    load_all_kinds()
     device: Device = build("device", spec)
     found = panels(device, pulses=pulses, seed=seed)
     path = (out if out is not None else Path(f"device-{device.name}.png")) if found else None
     if path is not None:
-        from experiments.device_chart import device_chart
+        from experiments.reports.device_chart import device_chart
 
         device_chart(path, found, title=spec)
     about: dict[str, Any] = {

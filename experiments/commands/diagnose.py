@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from experiments.diagnosis import Diagnosis
-    from neurofa.phases import Phases
+    from experiments.diagnosis.diagnosis import Diagnosis
+    from neurofa.diagnostics.phases import Phases
 
 
 def register(app: typer.Typer) -> None:
@@ -40,17 +40,15 @@ def diagnose_run(
     A picture of alignment, norms, conditioning and probes over training is
     drawn into the folder (diagnosis.png).
     """
-    from experiments.diagnosis import diagnose
-    from experiments.diagnosis_report import draw, sentences, to_json
-    from experiments.evidence import collect_evidence
-    from experiments.folder import RunFolder
-    from experiments.looks import looks
-    from experiments.parts import load_kinds
-    from experiments.probing import probe_run
+    from experiments.diagnosis.diagnosis import diagnose
+    from experiments.diagnosis.evidence import collect_evidence
+    from experiments.diagnosis.probes import probe_run
+    from experiments.diagnosis.report import draw, sentences, to_json
+    from experiments.runs.folder import RunFolder
+    from experiments.runs.observer import looks
     from hwmodels.errors import NeurofaError
-    from neurofa.checkpoint import load_network
+    from neurofa.training.checkpoint import load_network
 
-    load_kinds()
     folder = RunFolder(run)
     spec = folder.spec()
     if not folder.finished:

@@ -34,11 +34,11 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from experiments.evaluate import evaluate as score_of
-    from experiments.folder import RunFolder
-    from experiments.trainer import compute_device, load_data
+    from experiments.runs.evaluate import evaluate as score_of
+    from experiments.runs.folder import RunFolder
+    from experiments.runs.trainer import compute_device, load_data
     from hwmodels.registry import build
-    from neurofa.checkpoint import load_network
+    from neurofa.training.checkpoint import load_network
 
     folder = RunFolder(run)
     spec = replace(folder.spec(), compute=compute)

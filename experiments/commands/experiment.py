@@ -49,14 +49,12 @@ def experiment(
     """Do the experiment and show it."""
     from rich.console import Console
 
-    from experiments.experiment import Experiment, conduct
-    from experiments.parts import load_kinds
-    from experiments.spec import canonical
-    from experiments.study import Setup
-    from experiments.watch import run_bar
+    from experiments.runs.spec import canonical
+    from experiments.sweeps.experiment import Experiment, conduct
+    from experiments.sweeps.study import Setup
+    from experiments.sweeps.watch import run_bar
     from hwmodels.registry import build
 
-    load_kinds()
     made: Experiment = build("experiment", name)
     folder = out if out is not None else Path("runs", "experiments", canonical(name) + ("-full" if full else ""))
     console = Console(stderr=True)

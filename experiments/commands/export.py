@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from experiments.export_files import Wanted
-    from experiments.exporting import Held
+    from experiments.exporting.files import Wanted
+    from experiments.exporting.load import Held
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +56,8 @@ def export(
 
     What a format cannot say is refused with the reason. See also: neurofa verify, neurofa inspect
     """
-    from experiments.export_files import export as write
-    from experiments.exporting import load_run
+    from experiments.exporting.files import export as write
+    from experiments.exporting.load import load_run
 
     held = load_run(run)
     wanted, more = _wanted(
@@ -89,11 +89,11 @@ def _wanted(
     profile: str | None, **rest: Any,
 ) -> tuple[Wanted, dict[str, Any]]:  # fmt: skip
     """What to write, and what joins the provenance."""
-    from experiments.chips import examine, profile_of
-    from experiments.export_files import Wanted
-    from experiments.exporting import profile_content, samples
-    from exports.mapped import Mapping
-    from exports.quantised import NumberFormat
+    from experiments.exporting.files import Wanted
+    from experiments.exporting.load import profile_content, samples
+    from experiments.reports.chips import examine, profile_of
+    from exports.programming.conductances import Mapping
+    from exports.programming.integers import NumberFormat
 
     more: dict[str, Any] = {}
     if profile is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from experiments.exporting import Held
+    from experiments.exporting.load import Held
     from exports.hdf5.read import Stored
     from exports.restore import Fitted
 
@@ -54,7 +54,7 @@ def import_(
     """
     import shutil
 
-    from experiments.exporting import load_run
+    from experiments.exporting.load import load_run
     from exports.hdf5.read import opened
     from hwmodels.errors import NeurofaError
 
@@ -89,7 +89,7 @@ def import_(
 def _take(held: Held, stored: Stored, values: str | None, only: list[str] | None, *, keep_scale: bool) -> list[Fitted]:
     from typing import get_args
 
-    from exports.arrays import Matrix
+    from exports.graph.arrays import Matrix
     from exports.hdf5.read import Source
     from exports.hdf5.write import arrays_of
     from exports.restore import replace, restore

@@ -65,7 +65,7 @@ def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
         ]  # fmt: skip
         found: dict[str, Any] = {"file": str(file), "kind": stored.kind, **tables}
         if picture is not None:
-            from experiments.export_chart import export_chart
+            from experiments.charts.export import export_chart
 
             found["picture"] = str(picture) if export_chart(picture, stored) else None
     return found
@@ -89,7 +89,7 @@ def _onnx(file: Path) -> dict[str, Any]:
 
 
 def _nir(file: Path) -> dict[str, Any]:
-    from exports.extras import need
+    from exports.files.optional import need
     from hwmodels.errors import NeurofaError
 
     if not file.is_file():

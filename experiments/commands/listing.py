@@ -35,10 +35,8 @@ def listing(
 
       neurofa list device --json
     """
-    from experiments.parts import load_all_kinds
     from hwmodels.registry import kinds, parts
 
-    load_all_kinds()
     wanted = [singular(kind, kinds())] if kind is not None else kinds()
     found = {each: [_about(name, part) for name, part in parts(each).items()] for each in wanted}
     if json:

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperOption
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
-    from experiments.sweep import Row
+    from experiments.sweeps.sweep import Row
 
 SWEEP_HELP = """Train every combination of rules, networks, devices, data and options, on several seeds.
 
@@ -103,9 +103,9 @@ def sweep(
     as_json: Annotated[bool, typer.Option("--json", help="Print only the rows as JSON on stdout.")] = False,
 ) -> None:
     """Do the runs and show them."""
-    from experiments.sweep import grid
-    from experiments.sweep import sweep as do
-    from experiments.watch import run_bar
+    from experiments.sweeps.sweep import grid
+    from experiments.sweeps.sweep import sweep as do
+    from experiments.sweeps.watch import run_bar
 
     axes: dict[str, Sequence[object] | str | None] = {
         "rule": rule, "network": network, "device": device, "periphery": periphery, "data": data,
@@ -127,7 +127,7 @@ def results(
     as_json: Annotated[bool, typer.Option("--json", help="Print only the rows as JSON on stdout.")] = False,
 ) -> None:
     """Show the rows of a folder."""
-    from experiments.sweep import load_rows
+    from experiments.sweeps.sweep import load_rows
 
     if not (folder / "rows").is_dir():
         raise NeurofaError(

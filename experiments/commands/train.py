@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from experiments.run import Result, RunSpec
+    from experiments.runs.run import Result, RunSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -125,9 +125,9 @@ def _train(
     import torch
 
     from experiments.files import read_json
-    from experiments.folder import RunFolder
-    from experiments.progress import Bar, Progress
-    from experiments.run import Interrupted, RunSpec, train_run
+    from experiments.runs.folder import RunFolder
+    from experiments.runs.progress import Bar, Progress
+    from experiments.runs.run import Interrupted, RunSpec, train_run
     from hwmodels.errors import NeurofaError
 
     if resume and overwrite:
@@ -164,8 +164,8 @@ def _train(
 
 def _on_chip(profile: str, chosen: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """What the chip chooses beside what was given; says which of its limits are broken all the same."""
-    from experiments.chips import examine, fill, profile_of
-    from experiments.run import RunSpec
+    from experiments.reports.chips import examine, fill, profile_of
+    from experiments.runs.run import RunSpec
 
     chip = profile_of(profile)
     chosen = fill(chip, chosen)
@@ -186,7 +186,7 @@ def _show(result: Result, spec: RunSpec, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.folder import RunFolder
+    from experiments.runs.folder import RunFolder
 
     table = Table(title=f"{spec.network} on {spec.data}, weights on {spec.device}, {len(result.rows)} epochs")
     table.add_column("rule")

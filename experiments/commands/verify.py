@@ -32,7 +32,7 @@ def verify(
 
       neurofa verify measured.h5 --json
     """
-    from experiments.exporting import load_run, samples
+    from experiments.exporting.load import load_run, samples
     from exports.verify import verify as check
 
     if against is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.data.sequences import SequenceSplit
 from hwmodels.errors import NeurofaError
-from neurofa.events import Events
+from neurofa.core.events import Events
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,9 +15,7 @@ from torch import Tensor
 from experiments.data.augment import Augment
 from experiments.data.split import Split, batches
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import build, kind_of_parts
-
-kind_of_parts("data", "experiments.data")
+from hwmodels.registry import build
 
 _SHARE_OF_FREE_MEMORY = 0.5
 """A set may take that share of a GPU's free memory; the rest is for the network and its activations."""

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import Registered, kind_of_parts
-
-kind_of_parts("encoder", "experiments.data.encoders")
+from hwmodels.registry import Registered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What a data set of sequences is: three splits of samples that last T ticks, delivered time first.
 
-A batch is ``(xs, targets)``: ``xs`` is (T, B, ...) float32, or :class:`neurofa.events.Events` of (T, B, channels) where
-the data are events; ``targets`` are (B,) labels, or (T, B, o) numbers that hold for every tick.
+A batch is ``(xs, targets)``: ``xs`` is (T, B, ...) float32, or :class:`neurofa.core.events.Events` of (T, B,
+channels) where the data are events; ``targets`` are (B,) labels, or (T, B, o) numbers that hold for every tick.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from experiments.data.base import Dataset, home_of
 from hwmodels.errors import NeurofaError
-from neurofa.events import Events
-from neurofa.randomness import fork_seed, generator
+from neurofa.core.events import Events
+from neurofa.core.randomness import fork_seed, generator
 
 
 class SequenceSplit(ABC):

@@ -18,7 +18,7 @@ from experiments.data._recordings import Recordings
 from experiments.data.cochlea import Cochlea, by_recording
 from experiments.data.sequences import Sequences
 from experiments.files import make_folder
-from exports.whole import write_whole
+from exports.files.atomic import write_whole
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import recipe
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.experiment import Check, Experiment, Findings, above
-from experiments.grid_chart import grid_chart
-from experiments.study import Fields, Setup, Study, run_study
+from experiments.charts.device_grid import grid_chart
+from experiments.sweeps.experiment import Check, Experiment, Findings, above
+from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record, points
 from hwmodels.spec import Spec
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.grids_chart import Curve, Curves, panels_chart
-from experiments.spec import RunSpec
-from experiments.study import Fields, Setup, Study, run_study
-from experiments.sweep import load_rows
+from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.panels_and_grids import Curve, Curves, panels_chart
+from experiments.runs.spec import RunSpec
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
+from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.sweep import load_rows
 from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
-from neurofa.plan import Site
-from neurofa.randomness import generator
+from neurofa.core.plan import Site
+from neurofa.core.randomness import generator
+from neurofa.core.window import Window
 from neurofa.theory.conv import local_bound, project, random_bound
-from neurofa.window import Window
 
 CONTROL = "readout_only"
 SIZES = ((14, 4), (28, 3), (28, 4), (32, 5))

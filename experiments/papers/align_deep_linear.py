@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from experiments.experiment import Check, Experiment, Findings, above, at_least, at_most
-from experiments.grids_chart import Curve, Curves, panels_chart
-from experiments.study import Setup
+from experiments.charts.panels_and_grids import Curve, Curves, panels_chart
+from experiments.sweeps.experiment import Check, Experiment, Findings, above, at_least, at_most
+from experiments.sweeps.study import Setup
 from experiments.tables import Record, averaged
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.alignment import feedback_matrices
-from neurofa.randomness import generator
-from neurofa.spectra import conditioning, cosine, isotropy
+from neurofa.core.randomness import generator
+from neurofa.diagnostics.alignment import feedback_matrices
+from neurofa.linalg.spectra import conditioning, cosine, isotropy
 from neurofa.theory.deep_linear import DeepLinear, early
 from neurofa.theory.structure import statistics
 

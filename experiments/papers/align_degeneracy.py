@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from experiments import shallow
-from experiments.cells import run_cells
-from experiments.experiment import Check, Experiment, Findings, Reference, at_least, at_most
-from experiments.lines_chart import Line, Panel, lines_chart
-from experiments.shallow import Fields
-from experiments.study import Setup
+from experiments.charts.lines import Line, Panel, lines_chart
+from experiments.papers import _shallow as shallow
+from experiments.papers._shallow import Fields
+from experiments.sweeps.cells import run_cells
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_least, at_most
+from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from neurofa.theory.shallow.degeneracy import success_probability
@@ -173,7 +173,7 @@ def relu_row(teacher: int, hidden: int, answer: Mapping[str, object]) -> Record:
     Args:
         teacher: M, hidden units of the teacher.
         hidden: K, of the students.
-        answer: of :func:`experiments.shallow.simulated_runs`.
+        answer: of :func:`experiments.papers._shallow.simulated_runs`.
     """
     from scipy.stats import binomtest
 

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from experiments.experiment import Check, Experiment, Findings, Reference, above
-from experiments.layer_charts import dots_chart
-from experiments.spec import RunSpec
-from experiments.study import Fields, Outcome, Setup, Study, run_study
-from experiments.sweep import run_folder
+from experiments.charts.layers import dots_chart
+from experiments.runs.spec import RunSpec
+from experiments.runs.trainer import load_data
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
+from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from experiments.sweeps.sweep import run_folder
 from experiments.tables import Record, mean, spread
-from experiments.trainer import load_data
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
-from neurofa.checkpoint import load_network
-from neurofa.network import Network
-from neurofa.spectra import cosine
+from neurofa.core.network import Network
+from neurofa.linalg.spectra import cosine
+from neurofa.training.checkpoint import load_network
 
 SHARED, OWN, BP = "dfa, one F", "dfa, own F", "bp"
 SOURCE = "Refinetti et al. 2021, arXiv 2011.12428, experiments on deep non-linear networks"

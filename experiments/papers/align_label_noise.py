@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.alignments import GRADIENTS, WEIGHTS, centred, drawn, layers_with, looked, phases_of
-from experiments.experiment import Check, Experiment, Findings, Reference, above
-from experiments.layer_charts import Panel, courses_chart
-from experiments.looks import Look, course
-from experiments.study import Fields, Outcome, Setup, Study, run_study
+from experiments.charts.layers import Panel, courses_chart
+from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, centred, drawn, layers_with, looked, phases_of
+from experiments.runs.observer import Look, course
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
+from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
-from neurofa.phases import phases
+from neurofa.diagnostics.phases import phases
 
 SOURCE = "Refinetti et al. 2021, arXiv 2011.12428"
 RATES = (0.03, 0.1)

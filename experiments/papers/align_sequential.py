@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.alignments import GRADIENTS, WEIGHTS, centred, drawn, layers_with, looked, phases_of
-from experiments.experiment import Check, Experiment, Findings, above
-from experiments.layer_charts import Panel, courses_chart
-from experiments.looks import Look
-from experiments.study import Fields, Setup, Study, run_study
+from experiments.charts.layers import Panel, courses_chart
+from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, centred, drawn, layers_with, looked, phases_of
+from experiments.runs.observer import Look
+from experiments.sweeps.experiment import Check, Experiment, Findings, above
+from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record, mean, spread
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
-from neurofa.phases import order
+from neurofa.diagnostics.phases import order
 
 TITLES = {GRADIENTS: "gradient", WEIGHTS: "weight"}
 RATES = {"tanh": (0.03, 0.1), "relu": (0.003, 0.01), "linear": (0.003, 0.01)}
@@ -23,7 +23,8 @@ class AlignSequential(Experiment, name="align_sequential"):
     """Time at which each layer aligns under direct feedback alignment, and whether the order is that of depth.
 
     A layer has aligned at the first step at which it reaches half of its largest alignment
-    (:mod:`neurofa.phases`); the order of all layers is summed up by Kendall's tau-b of depth and time, seed by seed:
+    (:mod:`neurofa.diagnostics.phases`); the order of all layers is summed up by Kendall's tau-b of depth and time,
+    seed by seed:
     1 from the bottom to the top. The source says that layers align from the bottom to the top. Weight alignment of a
     layer needs the layers below it; gradient alignment of a layer needs the weights of all layers above it.
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments import shallow
-from experiments.cells import run_cells
-from experiments.experiment import Experiment, Findings, Reference, above, at_least, at_most
-from experiments.lines_chart import lines_chart
-from experiments.shallow import Fields
-from experiments.shallow_report import (
+from experiments.charts.lines import lines_chart
+from experiments.papers import _shallow as shallow
+from experiments.papers._shallow import Fields
+from experiments.papers._shallow_report import (
     COMPARED,
     closest,
     compared_panel,
@@ -20,7 +18,9 @@ from experiments.shallow_report import (
     phase_row,
     worst,
 )
-from experiments.study import Setup
+from experiments.sweeps.cells import run_cells
+from experiments.sweeps.experiment import Experiment, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 

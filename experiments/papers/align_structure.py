@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.grids_chart import Curve, Curves, Grid, panels_chart
-from experiments.spec import RunSpec
-from experiments.study import TUNING_SEED, Setup
-from experiments.sweep import Row, sweep
+from experiments.charts.panels_and_grids import Curve, Curves, Grid, panels_chart
+from experiments.runs.spec import RunSpec
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
+from experiments.sweeps.study import TUNING_SEED, Setup
+from experiments.sweeps.sweep import Row, sweep
 from experiments.tables import Record, averaged, mean
 from hwmodels.errors import NeurofaError
-from neurofa.randomness import generator
-from neurofa.spectra import isotropy
+from neurofa.core.randomness import generator
+from neurofa.linalg.spectra import isotropy
 from neurofa.theory.deep_linear import DeepLinear
 from neurofa.theory.structure import effective_dimension, label_covariance, random_label_isotropy, structured_task
 

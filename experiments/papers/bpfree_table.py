@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, at_least, margin_checks
-from experiments.study import Fields, Setup, Study, run_study
+from experiments.charts.accuracy import accuracy_chart
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_least, margin_checks
+from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts as registered

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.study import Fields, Setup
-from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
+from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.sweeps.study import Fields, Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec

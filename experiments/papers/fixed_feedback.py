@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most, margin_checks
-from experiments.study import Fields, Setup, Study, run_study
+from experiments.charts.accuracy import accuracy_chart
+from experiments.sweeps.experiment import (
+    Check,
+    Experiment,
+    Findings,
+    Reference,
+    above,
+    at_least,
+    at_most,
+    margin_checks,
+)
+from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record, points
 from hwmodels.spec import Spec
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, above
-from experiments.study import Fields, Setup, Study, run_study
+from experiments.charts.accuracy import accuracy_chart
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
+from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record, mean, points
 from hwmodels.spec import Spec
 

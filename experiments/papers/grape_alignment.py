@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.experiment import Check, Experiment, Findings, Reference, above
-from experiments.panels_chart import Panel, over_seeds, panels_chart
-from experiments.study import Fields, Outcome, Setup, Study, run_study
-from experiments.swept import Point, run_points
+from experiments.charts.panels import Panel, over_seeds, panels_chart
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
+from experiments.sweeps.points import Point, run_points
+from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
 from experiments.tables import Record, mean, points, spread
 from hwmodels.spec import Spec
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.panels_chart import Curve, Panel, panels_chart
-from experiments.study import Setup
+from experiments.charts.panels import Curve, Panel, panels_chart
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.study import Setup
 from experiments.tables import Record, mean, spread
-from neurofa.randomness import generator
+from neurofa.core.randomness import generator
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,10 +6,10 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from experiments.curves_chart import curves_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, at_most
-from experiments.study import Setup
-from experiments.swept import CONTROL, Point, run_points
+from experiments.charts.curves import curves_chart
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_most
+from experiments.sweeps.points import CONTROL, Point, run_points
+from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.spec import Spec, parse
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from experiments.curves_chart import Mark
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.study import Fields, Setup
-from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.charts.curves import Mark
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.sweeps.study import Fields, Setup
 from experiments.tables import Record, numbers
 from hwmodels.spec import Spec
 

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks._measure import CLOCKS, measure, torch_threads
-from experiments.experiment import Experiment, Findings, Reference, above
-from experiments.flop_chart import flop_chart, time_chart
-from experiments.study import Setup
+from experiments.charts.flop import flop_chart, time_chart
+from experiments.sweeps.experiment import Experiment, Findings, Reference, above
+from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import parse
-from neurofa.cost import Cost, cost
-from neurofa.learner import Learner
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.work import RETURNING_ATTENTION
+from neurofa.core.network import Network
+from neurofa.core.products import RETURNING_ATTENTION
+from neurofa.core.randomness import generator
+from neurofa.costs.flops import Cost, cost
+from neurofa.training.learner import Learner
 
 IMAGE, CLASSES = (3, 32, 32), 10
 PAPER = "vit(width=384, depth=8, heads=8, ratio=2, patch=4)"

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from experiments.experiment import Check, Experiment, Findings, above, at_least, at_most
-from experiments.panels_chart import Curve, Panel, panels_chart
-from experiments.spec import RunSpec
-from experiments.study import Setup
+from experiments.charts.panels import Curve, Panel, panels_chart
+from experiments.runs.spec import RunSpec
+from experiments.runs.trainer import compute_device
+from experiments.sweeps.experiment import Check, Experiment, Findings, above, at_least, at_most
+from experiments.sweeps.study import Setup
 from experiments.tables import Record, mean
-from experiments.trainer import compute_device
 from hwmodels.errors import NeurofaError
-from neurofa.randomness import generator
+from neurofa.core.randomness import generator
 
 if TYPE_CHECKING:
     from torch import Tensor

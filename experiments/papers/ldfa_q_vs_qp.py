@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.curves_chart import Mark
-from experiments.experiment import Check, Experiment, Findings, Reference, above
-from experiments.study import Fields, Setup
-from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.charts.curves import Mark
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
+from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.sweeps.study import Fields, Setup
 from experiments.tables import Record
 from hwmodels.spec import Spec
 

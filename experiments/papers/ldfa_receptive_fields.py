@@ -8,14 +8,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from experiments.experiment import Check, Experiment, Findings, above
-from experiments.receptive_fields import Shape, receptive_fields, shape_of
-from experiments.run import train_run
-from experiments.spec import RunSpec
-from experiments.study import Setup
+from experiments.papers._receptive_fields import Shape, receptive_fields, shape_of
+from experiments.runs.run import train_run
+from experiments.runs.spec import RunSpec
+from experiments.sweeps.experiment import Check, Experiment, Findings, above
+from experiments.sweeps.study import Setup
+from experiments.sweeps.workers import map_processes
 from experiments.tables import Record, mean, spread
-from experiments.workers import map_processes
-from exports.whole import write_whole
+from exports.files.atomic import write_whole
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
@@ -117,8 +117,8 @@ def _work(job: tuple[RunSpec, Path]) -> Record:
 
 def _fields(folder: Path) -> tuple[float, Tensor]:
     """Test accuracy, and the receptive fields of the optic nerve."""
-    from experiments.folder import RunFolder
-    from neurofa.checkpoint import load_network
+    from experiments.runs.folder import RunFolder
+    from neurofa.training.checkpoint import load_network
 
     run = RunFolder(folder)
     network = load_network(run.model)

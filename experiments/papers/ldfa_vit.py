@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.study import Fields, Setup
-from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
+from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.sweeps.study import Fields, Setup
 from experiments.tables import Record
 from hwmodels.registry import build
 from hwmodels.spec import Spec
@@ -93,8 +93,8 @@ def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
     """The lines with the FLOP of a step, counted, and the seconds of training, both in units of those of bp."""
     import torch
 
-    from neurofa.cost import cost
-    from neurofa.learner import Learner
+    from neurofa.costs.flops import cost
+    from neurofa.training.learner import Learner
 
     data = build("data", str(common["data"]))
     flop = {}

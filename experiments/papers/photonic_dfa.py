@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from experiments.charts import accuracy_chart
-from experiments.curves_chart import Mark
-from experiments.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.study import Fields, Setup
-from experiments.swept import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.curves import Mark
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
+from experiments.sweeps.study import Fields, Setup
 from experiments.tables import Record, points
 from hwmodels.projections.opu import OPU
 from hwmodels.spec import Spec

@@ -8,11 +8,11 @@ from typing import Any
 
 from experiments.benchmarks.report import with_ledger
 from experiments.benchmarks.spiking_chip import spiking_fill
-from experiments.charts import accuracy_chart
-from experiments.chips import examine, profile_of
-from experiments.experiment import Experiment, Findings, margin_checks
-from experiments.spec import RunSpec
-from experiments.study import Fields, Setup, Study, run_study
+from experiments.charts.accuracy import accuracy_chart
+from experiments.reports.chips import examine, profile_of
+from experiments.runs.spec import RunSpec
+from experiments.sweeps.experiment import Experiment, Findings, margin_checks
+from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record
 from hwmodels.profile import Profile
 from hwmodels.registry import find, options

@@ -9,16 +9,16 @@ import torch
 
 from experiments.benchmarks._memory import peak_of_method
 from experiments.benchmarks.tasks import SPOKEN
-from experiments.charts import accuracy_chart
-from experiments.experiment import Check, Experiment, Findings, Reference, at_least, at_most, margin_checks
-from experiments.lines_chart import Line, Panel, lines_chart
-from experiments.spec import RunSpec
-from experiments.study import Fields, Setup, Study, run_study
+from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.lines import Line, Panel, lines_chart
+from experiments.runs.spec import RunSpec
+from experiments.runs.trainer import Trainer
+from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_least, at_most, margin_checks
+from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record, points
-from experiments.trainer import Trainer
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec, parse
-from neurofa.training_load import trace_bytes
+from neurofa.costs.learning import trace_bytes
 
 CONTROL, ORACLE = "readout_only", "bptt"
 RULES = (ORACLE, "eprop_symmetric", "eprop", "dfa", "drtp", CONTROL)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from exports.checks import Check, guarded, told
+from exports.files.heap import trim
 from exports.hdf5.layout import attributes_digest, digest_block, plain, total
 from exports.hdf5.read import Stored
-from exports.heap import trim
-from exports.mapped import weights_of
-from exports.quantised import BLOCK
+from exports.programming.conductances import weights_of
+from exports.programming.integers import BLOCK
 from exports.schema import faults as schema_faults
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.extras import need
+from exports.files.optional import need
 from exports.hdf5.layout import FORMAT, VERSION, lean, plain
-from exports.mapped import weights_of
+from exports.programming.conductances import weights_of
+from hwmodels.arrays.tiles import Tile, reassemble
 from hwmodels.errors import NeurofaError
-from hwmodels.tiles import Tile, reassemble
 
 Source = Literal["float", "quantized", "conductance"]
 """Which copy of a matrix is read."""

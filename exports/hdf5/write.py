@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exports.arrays import Array, Matrix
-from exports.graph import Model
+from exports.graph.arrays import Array, Matrix
+from exports.graph.nodes import Model
+from exports.graph.pathways import Chained, Direct, Factors, Undescribed
 from exports.hdf5.writer import Writer, create
-from exports.mapped import MICRO, Mapped, Mapping, mapped
-from exports.pathways import Chained, Direct, Factors, Undescribed
-from exports.probes import Probe, of_matrix
-from exports.quantised import NumberFormat, scales
+from exports.programming.conductances import MICRO, Mapped, Mapping, mapped
+from exports.programming.integers import NumberFormat, scales
+from exports.programming.probes import Probe, of_matrix
 
 
 @dataclass(frozen=True, kw_only=True)

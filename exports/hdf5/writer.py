@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.extras import need
+from exports.files.atomic import whole
+from exports.files.heap import apart
+from exports.files.optional import need
 from exports.hdf5.chunks import Chunks
 from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, lean, total
-from exports.heap import apart
-from exports.quantised import BLOCK
-from exports.whole import whole
+from exports.programming.integers import BLOCK
 from hwmodels.errors import NeurofaError
 
 CHUNK = 2**18
@@ -73,7 +73,7 @@ class Writer:
             shape: of the whole.
             dtype: of the numbers.
             block: gives some rows; for 0-dim data, whatever it is asked, the number.
-            unit: see :data:`exports.arrays.UNITS`.
+            unit: see :data:`exports.graph.arrays.UNITS`.
             meaning: one line.
             finite: refuse infinity.
             attributes: more of them.

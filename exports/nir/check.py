@@ -9,12 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from exports.checks import Check, guarded
-from exports.extras import need
-from exports.graph import Model
+from exports.files.optional import need
+from exports.graph.nodes import Model
+from exports.graph.reference import run
 from exports.nir import run as reader
 from exports.nir.write import feedback, forward, zeroed
-from exports.reference import run
-from exports.ticks import TICKS, drawn
+from exports.programming.spike_probes import TICKS, drawn
 from hwmodels.errors import NeurofaError
 
 CLOSE = 1e-5

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.arrays import Array
-from exports.extras import need
-from exports.graph import Conv2d, Dense, Flatten, Model, Neuron, Node, Pool, Spiking
-from exports.pathways import Direct
-from exports.reference import run
-from exports.whole import whole
+from exports.files.atomic import whole
+from exports.files.optional import need
+from exports.graph.arrays import Array
+from exports.graph.nodes import Conv2d, Dense, Flatten, Model, Neuron, Node, Pool, Spiking
+from exports.graph.pathways import Direct
+from exports.graph.reference import run
 from hwmodels.errors import NeurofaError
-from neurofa.randomness import generator
+from neurofa.core.randomness import generator
 
 TICKS, SAMPLES, RATE = 50, 16, 0.3
 """Of the random spikes with which a change of the reset is measured."""

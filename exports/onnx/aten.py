@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from exports.graph import Op, Ref, Traced
+from exports.describe.modules import Free
+from exports.graph.nodes import Op, Ref, Traced
 from exports.onnx.builder import Builder
-from exports.traced import Free
 from hwmodels.errors import NeurofaError
 
 Translator = Callable[..., Any]

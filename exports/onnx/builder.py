@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.extras import need
+from exports.files.optional import need
 from hwmodels.errors import NeurofaError
 
 OPSET, IR = 17, 8
@@ -158,6 +158,6 @@ def save(model: Any, path: Path) -> None:
     Raises:
         NeurofaError: the place cannot be written.
     """
-    from exports.whole import write_whole
+    from exports.files.atomic import write_whole
 
     write_whole(path, model.SerializeToString())

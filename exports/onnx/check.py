@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from exports.checks import Check, guarded
-from exports.extras import need
-from exports.graph import Model
+from exports.files.optional import need
+from exports.graph.nodes import Model
+from exports.graph.reference import start
 from exports.onnx.builder import checked
 from exports.onnx.runtime import Runtime
-from exports.reference import start
+from exports.programming.spike_probes import drawn, responses
 from exports.restore import twin
-from exports.ticks import drawn, responses
 from hwmodels.errors import NeurofaError
-from neurofa.learner import Learner
-from neurofa.randomness import generator
-from neurofa.rule import Direct
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Direct
+from neurofa.training.learner import Learner
 
 CLOSE, LEARNT, STEPS = 1e-5, 1e-4, 10
 """Largest difference of outputs, and of weights after so many steps of learning."""

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.arrays import Array, Matrix
-from exports.graph import Affine, Model, Node, Traced
+from exports.graph.arrays import Array, Matrix
+from exports.graph.nodes import Affine, Model, Node, Traced
 from exports.onnx.builder import Builder
 from exports.onnx.layers import forward, weights
 from exports.onnx.runtime import Runtime
-from exports.quantised import NumberFormat, scales
+from exports.programming.integers import NumberFormat, scales
 from hwmodels.errors import NeurofaError
 
 INT8 = NumberFormat(bits=8, per="channel")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from exports.graph import Affine, Conv2d, Dense, Flatten, Identity, Node, Pool, Traced
+from exports.graph.nodes import Affine, Conv2d, Dense, Flatten, Identity, Node, Pool, Traced
 from exports.onnx.aten import translate
 from exports.onnx.builder import Builder
 from hwmodels.errors import NeurofaError
@@ -148,4 +148,4 @@ ACTIVATIONS: dict[str, Callable[[Builder, str], str]] = {
     "gelu": _gelu,
     "silu": lambda b, a: b.op("Mul", a, b.op("Sigmoid", a)),
 }
-"""By name; see :data:`exports.graph.ACTIVATIONS`."""
+"""By name; see :data:`exports.graph.nodes.ACTIVATIONS`."""

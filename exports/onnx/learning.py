@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from exports.arrays import Array
-from exports.graph import Affine, Model, Node, Spiking, Traced
+from exports.graph.arrays import Array
+from exports.graph.nodes import Affine, Model, Node, Spiking, Traced
+from exports.graph.pathways import Chained, Direct, Factors, Learning, Slice
 from exports.onnx.builder import Builder
 from exports.onnx.inference import metadata
 from exports.onnx.layers import Kept, forward
 from exports.onnx.returns import back, carry, direction, encode, localise, narrow
-from exports.pathways import Chained, Direct, Factors, Learning, Slice
 from hwmodels.errors import NeurofaError
 
 RULES = ("dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only")

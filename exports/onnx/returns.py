@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exports.graph import Affine, Conv2d, Dense, Flatten, Identity, Node, Pool
+from exports.graph.nodes import Affine, Conv2d, Dense, Flatten, Identity, Node, Pool
+from exports.graph.pathways import ErrorEncoding
 from exports.onnx.builder import Builder
 from exports.onnx.layers import Kept, norm_axes, normal_cdf
-from exports.pathways import ErrorEncoding
 from hwmodels.errors import NeurofaError
 
 

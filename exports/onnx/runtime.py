@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.extras import need
+from exports.files.optional import need
 
 
 class Runtime:

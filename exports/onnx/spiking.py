@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from exports.graph import Model, Neuron, Spiking
+from exports.graph.nodes import Model, Neuron, Spiking
+from exports.graph.reference import state_names
 from exports.onnx.builder import Builder
 from exports.onnx.inference import metadata
 from exports.onnx.layers import affine, forward, weights
-from exports.reference import state_names
 from hwmodels.errors import NeurofaError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -139,7 +139,7 @@ def _tick(
 def _neuron(
     b: Builder, n: Neuron, current: str, own: dict[str, str], params: dict[str, str]
 ) -> tuple[str, dict[str, str]]:
-    """The equations of :func:`exports.reference.neuron`, operator by operator."""
+    """The equations of :func:`exports.graph.reference.neuron`, operator by operator."""
 
     def fires(u: str, level: str) -> str:
         return b.op("Cast", b.op("Greater", u, level), to=1)

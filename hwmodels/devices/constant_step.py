@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hwmodels.device import Cells
-from hwmodels.pulsed import Pulsed
+from hwmodels.device_models.pulsed import Pulsed
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantStep(Pulsed, name="constant_step"):
     """Steps of one size: v += up (1 + dw_min_std xi), v -= down (1 + dw_min_std xi), exact for any number of pulses.
 
-    Options and cells: :class:`~hwmodels.pulsed.Pulsed`.
+    Options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
     """
 
     source = "Gokmen and Vlasov 2016, Front. Neurosci. 10:333"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.accurate import expm1_
 from hwmodels.device import Cells
-from hwmodels.pulsed import Pulsed
+from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.numerics.accurate import expm1_
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class ExpStep(Pulsed, name="exp_step"):
         noise_add: further cycle noise, device units.
         noise_slope: further cycle noise per |v|.
 
-    Other options and cells: :class:`~hwmodels.pulsed.Pulsed`.
+    Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
     """
 
     source = "aihwkit, ExpStepDevice; Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.draws import uniform
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import check_bits, check_generator, check_rounding, work_dtype
+from hwmodels.format import check_bits, check_generator, check_rounding, work_dtype
+from hwmodels.numerics.random import uniform
 
 
 @dataclass(frozen=True, kw_only=True)

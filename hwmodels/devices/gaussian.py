@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
+from hwmodels.numerics.random import normal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hwmodels.device_models.programmed import Programmed, one_over_f, polynomial, power_law
 from hwmodels.errors import NeurofaError
-from hwmodels.programmed import Programmed, one_over_f, polynomial, power_law
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Hermes(Programmed, name="hermes"):
     t0 = 300 s for two devices, 200 s for one; t_read = 512 ns. sd and Q were fitted for two devices and are used for
     one as well. g_max follows from the number of devices: 20.7 uS for two, 10.35 uS for one.
 
-    Cells and options: :class:`~hwmodels.programmed.Programmed`; the fates are the exponents nu.
+    Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; the fates are the exponents nu.
 
     Args:
         devices: 1 or 2 on each side.

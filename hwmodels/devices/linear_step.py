@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels import linear
 from hwmodels.device import Cells
-from hwmodels.draws import normal
+from hwmodels.device_models import linear
+from hwmodels.device_models.pulsed import Pulsed
 from hwmodels.errors import NeurofaError
-from hwmodels.pulsed import Pulsed
+from hwmodels.numerics.random import normal
 from hwmodels.registry import recipe
 
 
@@ -35,7 +35,7 @@ class LinearStep(Pulsed, name="linear_step"):
         own_bounds: refer gamma to each device's own bounds instead of w_max and w_min.
         additive: noise that does not shrink with the step.
 
-    Other options and cells: :class:`~hwmodels.pulsed.Pulsed`.
+    Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
     """
 
     source = "aihwkit, LinearStepDevice; Rasch et al. 2021, arXiv 2104.02184"

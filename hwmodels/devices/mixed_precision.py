@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
+from hwmodels.device_models.nested import inner_device, pack, unpack
+from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import inner_device, pack, unpack
-from hwmodels.pulses import PulseDriven
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.accurate import expm1_
 from hwmodels.device import Cells
-from hwmodels.draws import normal
+from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
+from hwmodels.numerics.accurate import expm1_
+from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
-from hwmodels.pulses import PulseDriven
 
 _BEND = 0.098995
 """Largest distance of the staircase from the straight line per unit of nonlinearity, in units of the range.

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.draws import normal
+from hwmodels.device_models.nested import inner_device, pack, unpack
+from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import inner_device, pack, unpack
+from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
-from hwmodels.pulsed import Pulsed
-from hwmodels.pulses import PulseDriven
 
 
 @dataclass(frozen=True, kw_only=True)

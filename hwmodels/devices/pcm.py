@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hwmodels.programmed import Programmed, one_over_f, polynomial, power_law
+from hwmodels.device_models.programmed import Programmed, one_over_f, polynomial, power_law
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Pcm(Programmed, name="pcm"):
     target. Read: sigma = g Q sqrt(ln((t + t0 + t_read)/(2 t_read))), Q = min(0.2, 0.0088/r^0.65), r after programming;
     t0 = 20 s, t_read = 250 ns.
 
-    Cells and options: :class:`~hwmodels.programmed.Programmed`; the fates are the exponents nu.
+    Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; the fates are the exponents nu.
     """
 
     source = "aihwkit, PCMLikeNoiseModel"

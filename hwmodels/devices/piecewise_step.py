@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells
-from hwmodels.pulsed import Pulsed
+from hwmodels.device_models.pulsed import Pulsed
 
 SUBSTEPS = 4
 """Parts in which several pulses at once are followed along the curve."""
@@ -29,7 +29,7 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
         nodes_up: relative step up at the nodes, at least two, >= 0.
         nodes_down: relative step down at the nodes, at least two, >= 0.
 
-    Other options and cells: :class:`~hwmodels.pulsed.Pulsed`.
+    Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
     """
 
     source = "aihwkit, PiecewiseStepDevice"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.accurate import expm1_
 from hwmodels.device import Cells
-from hwmodels.draws import normal
-from hwmodels.pulsed import Pulsed
+from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.numerics.accurate import expm1_
+from hwmodels.numerics.random import normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class PowStep(Pulsed, name="pow_step"):
         pow_gamma_dtod: its device-to-device spread, relative.
         pow_up_down: asymmetry of the exponents.
 
-    Other options and cells: :class:`~hwmodels.pulsed.Pulsed`.
+    Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
     """
 
     source = "aihwkit, PowStepDevice; Fusi and Abbott 2007, Nat. Neurosci. 10:485; Frascaroli et al. 2018, Sci. Rep. 8"

@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
+from hwmodels.device_models.nested import inner_device
+from hwmodels.device_models.pulses import PulseDriven, PulseTrain
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import inner_device
-from hwmodels.pulses import PulseDriven, PulseTrain
 
 
 @dataclass(frozen=True, kw_only=True)
 class PulseTrains(PulseDriven, name="pulse_trains"):
     """A pulse-driven device whose updates are played: rows and columns send random pulses, it steps where two coincide.
 
-    The batch is not summed first: every sample sends its own trains (:func:`hwmodels.pulses.play`), which is what a
+    The batch is not summed first: every sample sends its own trains (:func:`hwmodels.device_models.pulses.play`),
+    which is what a
     crossbar does, and takes several times as long as a summed update. Updates have to be outer products and the
     learning rate has to reach the pulses, so that
     only plain SGD can train it. Cells are those of the device.

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hwmodels.device_models.programmed import Programmed
 from hwmodels.errors import NeurofaError
-from hwmodels.programmed import Programmed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class ReRamCmo(Programmed, name="reram_cmo"):
     0.01129027 g uS at 2 %. Relaxation from 1 s on: g - 0.08900 ln t + (0.04201 ln t + 0.41183) xi uS, xi drawn once per
     programming; before 1 s nothing moves. Read: sigma = 0.0277316 log10(g) sqrt(ln((t + 1 us)/(2 us))) uS.
 
-    Cells and other options: :class:`~hwmodels.programmed.Programmed`; the fates are xi.
+    Cells and other options: :class:`~hwmodels.device_models.programmed.Programmed`; the fates are xi.
 
     Args:
         acceptance: where write-verify stops, % of the range: 0.2 or 2.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells
-from hwmodels.draws import normal
-from hwmodels.programmed import Programmed, polynomial
+from hwmodels.device_models.programmed import Programmed, polynomial
+from hwmodels.numerics.random import normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class ReRamWan(Programmed, name="reram_wan"):
 
     Another fit to the same figure (CrossSim's) gives 1.05 instead of 0.35 uS at g = 0, 1.71 instead of 1.10 at 40 uS.
 
-    Cells and options: :class:`~hwmodels.programmed.Programmed`; ``plus`` and ``minus`` are the targets, the fates xi.
+    Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; ``plus`` and ``minus`` are the
+    targets, the fates xi.
     """
 
     source = "aihwkit, ReRamWan2022NoiseModel"

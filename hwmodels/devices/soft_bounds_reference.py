@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels import linear
 from hwmodels.device import Cells
-from hwmodels.draws import normal
-from hwmodels.pulsed import Pulsed
+from hwmodels.device_models import linear
+from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.numerics.random import normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
         subtract_symmetry: add each device's own symmetry point to its reference.
         additive: noise that does not shrink with the step.
 
-    Other options and cells: :class:`~hwmodels.pulsed.Pulsed`.
+    Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
     """
 
     source = "aihwkit, SoftBoundsReferenceDevice; Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"

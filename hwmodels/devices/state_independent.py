@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.programmed import Programmed, one_over_f, power_law
+from hwmodels.device_models.programmed import Programmed, one_over_f, power_law
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class StateIndependent(Programmed, name="state_independent"):
     Programming: sigma = prog_std; drift g ((t + t0)/t0)^(-nu); read: sigma = read_std (g/g_max)
     sqrt(ln((t + t0 + t_read)/(2 t_read))), t0 = 20 s, t_read = 250 ns.
 
-    Cells and other options: :class:`~hwmodels.programmed.Programmed`; the fates are the exponents nu.
+    Cells and other options: :class:`~hwmodels.device_models.programmed.Programmed`; the fates are the exponents nu.
 
     Args:
         prog_std: programming noise, uS.

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.draws import uniform
+from hwmodels.device_models.nested import inner_device, pack, unpack
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import inner_device, pack, unpack
+from hwmodels.numerics.random import uniform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.draws import uniform
+from hwmodels.device_models.nested import inner_device, pack, unpack
+from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import inner_device, pack, unpack
-from hwmodels.pulsed import Pulsed
-from hwmodels.pulses import PulseDriven
+from hwmodels.numerics.random import uniform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
+from hwmodels.device_models.nested import inner_device
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import inner_device
 
 
 @dataclass(frozen=True, kw_only=True)

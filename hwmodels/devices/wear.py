@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.draws import normal
+from hwmodels.device_models.nested import inner_device, pack, unpack
+from hwmodels.device_models.pulses import PulseDriven, PulseTrain
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import inner_device, pack, unpack
-from hwmodels.pulses import PulseDriven, PulseTrain
+from hwmodels.numerics.random import normal
 from hwmodels.registry import build, recipe
 
 SOURCE = "log-normal lifetimes, a common abstraction; endurance figures differ by orders of magnitude (Lanza 2019)"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format, check_bits, work_dtype
+from hwmodels.format import Format, check_bits, work_dtype
 
 
 @dataclass(frozen=True, kw_only=True)

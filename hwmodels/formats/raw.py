@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format, check_bits, check_generator, check_rounding, round_stochastically, work_dtype
+from hwmodels.format import Format, check_bits, check_generator, check_rounding, round_stochastically, work_dtype
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hwmodels.array_noise import noises, only
+from hwmodels.arrays.array_noise import noises, only
+from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Cells, Device
+from hwmodels.device_models.nested import chain
 from hwmodels.devices.stuck import Stuck
 from hwmodels.errors import NeurofaError
-from hwmodels.nested import chain
-from hwmodels.noise import Noise, Source
-from hwmodels.periphery import Periphery
+from hwmodels.numerics.noise_moments import Noise, Source
 from hwmodels.projection import Programmable
 from hwmodels.registry import build
 

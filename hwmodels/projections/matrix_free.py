@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from hwmodels.draws import mix
-from hwmodels.noise import Source
+from hwmodels.numerics.noise_moments import Source
+from hwmodels.numerics.random import mix
 from hwmodels.projection import Projection
 
 BLOCK = 2**20

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hwmodels.converters import at_least_zero, check_scale, full_scale
-from hwmodels.draws import normal
+from hwmodels.arrays.converters import at_least_zero, check_scale, full_scale
 from hwmodels.errors import NeurofaError
-from hwmodels.noise import Noise, Source
+from hwmodels.numerics.noise_moments import Noise, Source
+from hwmodels.numerics.random import normal
 from hwmodels.projection import Programmable
 
 

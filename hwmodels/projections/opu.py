@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hwmodels.camera import Camera, ideal
-from hwmodels.detection import Detection, Exposure, Field
-from hwmodels.draws import normal
 from hwmodels.errors import NeurofaError
-from hwmodels.noise import Noise, Source
-from hwmodels.optical_noise import Seen, camera_sources, decorrelation, encoding
+from hwmodels.format import Format
+from hwmodels.numerics.noise_moments import Noise, Source
+from hwmodels.numerics.random import normal
+from hwmodels.optics.camera import Camera, ideal
+from hwmodels.optics.detection import Detection, Exposure, Field
+from hwmodels.optics.optical_noise import Seen, camera_sources, decorrelation, encoding
 from hwmodels.projection import Projection
-from hwmodels.quantize import Format
 from hwmodels.registry import build
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from hwmodels.quantize import Format, straight_through
+from hwmodels.format import Format, straight_through
 from hwmodels.testing._tools import DTYPES, SHAPES, NoHost, expect, generator, named, same, weights
 
 

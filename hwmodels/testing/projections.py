@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from hwmodels import analog
+from hwmodels.arrays import product as analog
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Projection
 from hwmodels.registry import build

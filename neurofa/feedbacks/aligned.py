@@ -9,9 +9,9 @@ from torch import Tensor
 
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
-from neurofa.factors import Convolution, nonnegative
-from neurofa.feedback import MatrixFeedback
-from neurofa.plan import Site
+from neurofa.core.feedback import MatrixFeedback
+from neurofa.core.plan import Site
+from neurofa.linalg.factors import Convolution, nonnegative
 
 
 class Aligned(MatrixFeedback, name="aligned"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hwmodels.device import Device
-from hwmodels.quantize import Format
-from neurofa.feedback import MatrixFeedback
+from hwmodels.format import Format
+from neurofa.core.feedback import MatrixFeedback
 
 
 class Dense(MatrixFeedback, name="dense"):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Device
-from neurofa.feedback import MatrixFeedback
-from neurofa.plan import Site
+from neurofa.core.feedback import MatrixFeedback
+from neurofa.core.plan import Site
 
 
 class Orthogonal(MatrixFeedback, name="orthogonal"):

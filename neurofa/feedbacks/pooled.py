@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.device import Device
-from hwmodels.quantize import Format
-from neurofa.feedback import MatrixFeedback
-from neurofa.plan import Site
+from hwmodels.format import Format
+from neurofa.core.feedback import MatrixFeedback
+from neurofa.core.plan import Site
 
 
 class Pooled(MatrixFeedback, name="pooled"):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hwmodels.projection import Projection
 from hwmodels.registry import parts, recipe
-from neurofa.feedback import Feedback
-from neurofa.plan import Site
+from neurofa.core.feedback import Feedback
+from neurofa.core.plan import Site
 
 
 class Projected(Feedback):

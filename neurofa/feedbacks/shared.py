@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Device
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback, MatrixFeedback
-from neurofa.plan import Site
-from neurofa.synapses import Synapses
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback, MatrixFeedback
+from neurofa.core.plan import Site
+from neurofa.core.synapses import Synapses
 
 
 class Shared(MatrixFeedback, name="shared"):

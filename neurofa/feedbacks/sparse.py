@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import MatrixFeedback
+from hwmodels.format import Format
+from neurofa.core.feedback import MatrixFeedback
 
 
 class Sparse(MatrixFeedback, name="sparse"):

@@ -13,11 +13,11 @@ from torch.func import functional_call
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.activations import from_module
-from neurofa.asymmetric import Seeded, noise_mode, returning_mode
-from neurofa.layer import Direction, Graph, Layer, Params, Returns, State
-from neurofa.randomness import fork_seed
-from neurofa.window import Window
+from neurofa.core.layer import Direction, Graph, Layer, Params, Returns, State
+from neurofa.core.randomness import fork_seed
+from neurofa.core.window import Window
+from neurofa.maps.activations import from_module
+from neurofa.maps.asymmetric import Seeded, noise_mode, returning_mode
 
 SEED = "seed"
 AFFINE = (nn.Linear, nn.Conv2d)

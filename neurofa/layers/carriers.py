@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.layer import Carrier, LocalView, Params, Returns, State
-from neurofa.window import Window
+from neurofa.core.layer import Carrier, LocalView, Params, Returns, State
+from neurofa.core.window import Window
 
 aten = torch.ops.aten
 

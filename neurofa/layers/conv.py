@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurofa.conv_map import ConvMap
+from neurofa.maps.conv_map import ConvMap
 
 
 class Conv2d(ConvMap, name="conv2d"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from neurofa.activations import Activation
-from neurofa.dense_map import DenseMap
-from neurofa.norms import Norm
+from neurofa.maps.activations import Activation
+from neurofa.maps.dense_map import DenseMap
+from neurofa.maps.norms import Norm
 
 
 class Dense(DenseMap, name="dense"):

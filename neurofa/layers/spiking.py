@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hwmodels.quantize import Format
-from neurofa.dense_map import DenseMap
-from neurofa.neuron import Neuron
-from neurofa.temporal import Temporal
+from hwmodels.format import Format
+from neurofa.maps.dense_map import DenseMap
+from neurofa.spiking.neuron import Neuron
+from neurofa.spiking.temporal import Temporal
 
 
 class Spiking(Temporal, DenseMap, name="spiking"):

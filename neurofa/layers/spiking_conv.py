@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 from hwmodels.registry import build
-from neurofa.conv_map import ConvMap
-from neurofa.layer import Layer, LocalView, Params, State
-from neurofa.neuron import Dynamics, Neuron
-from neurofa.temporal import Temporal
-from neurofa.window import Window
+from neurofa.core.layer import Layer, LocalView, Params, State
+from neurofa.core.window import Window
+from neurofa.maps.conv_map import ConvMap
+from neurofa.spiking.neuron import Dynamics, Neuron
+from neurofa.spiking.temporal import Temporal
 
 POOLS = ("avg_pool2d", "max_pool2d")
 INDEX = "index"

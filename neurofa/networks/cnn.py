@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from neurofa.layer import Layer
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.recipes import image, network, positive
 from neurofa.layers.carriers import Flatten, MaxPool2d
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
-from neurofa.network import Network
-from neurofa.recipes import image, network, positive
 
 
 @network("cnn", source="after LeCun et al. 1998 (LeNet-5)")

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.activations import Activation
-from neurofa.layer import Layer
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.recipes import image, network, positive
+from neurofa.core.window import Window
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.recipes import image, network, positive
+from neurofa.maps.activations import Activation
 from neurofa.theory.conv import unrolled
-from neurofa.window import Window
 
 
 class LocallyConnected2d(nn.Module):

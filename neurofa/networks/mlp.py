@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from neurofa.layer import Layer
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.recipes import network, positive
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.dense import Dense
-from neurofa.network import Network
-from neurofa.recipes import network, positive
 
 
 @network("mlp")

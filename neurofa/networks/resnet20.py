@@ -6,14 +6,14 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from neurofa.layer import Layer
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.recipes import draw_weights, image, network, positive
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import GlobalAvgPool2d
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.recipes import draw_weights, image, network, positive
 
 
 class ResidualBlock(nn.Module):

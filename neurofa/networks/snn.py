@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from hwmodels.spec import Spec
-from neurofa.layer import Layer
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.recipes import image, network, positive
 from neurofa.layers.carriers import AvgPool2d, Flatten
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.network import Network
-from neurofa.recipes import image, network, positive
 
 
 @network("snn")

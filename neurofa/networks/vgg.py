@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hwmodels.errors import NeurofaError
-from neurofa.layer import Layer
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.recipes import image, network, positive
 from neurofa.layers.carriers import Flatten, MaxPool2d
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
-from neurofa.network import Network
-from neurofa.recipes import image, network, positive
 
 
 @network("vgg", source="after Simonyan and Zisserman 2015, arXiv 1409.1556")

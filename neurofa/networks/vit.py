@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.recipes import draw_weights, image, network, positive
 from neurofa.layers.block import Block
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.recipes import draw_weights, image, network, positive
 
 
 class PatchEmbedding(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hwmodels.quantize import Format
-from neurofa.layer import State
-from neurofa.neuron import Coefficient, Dynamics, Neuron, Recurrent
+from hwmodels.format import Format
+from neurofa.core.layer import State
+from neurofa.spiking.neuron import Coefficient, Dynamics, Neuron, Recurrent
 
 
 class LeakyIntegrator(Neuron, name="leaky"):

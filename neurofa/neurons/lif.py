@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hwmodels.quantize import Format
-from neurofa.layer import State
-from neurofa.neuron import Coefficient, Dynamics, Firing, Recurrent
-from neurofa.surrogate import Surrogate
+from hwmodels.format import Format
+from neurofa.core.layer import State
+from neurofa.spiking.neuron import Coefficient, Dynamics, Firing, Recurrent
+from neurofa.spiking.surrogate import Surrogate
 
 
 class LIF(Firing, name="lif"):

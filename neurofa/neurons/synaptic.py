@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hwmodels.quantize import Format
-from neurofa.layer import State
-from neurofa.neuron import Coefficient, Dynamics, Firing
-from neurofa.surrogate import Surrogate
+from hwmodels.format import Format
+from neurofa.core.layer import State
+from neurofa.spiking.neuron import Coefficient, Dynamics, Firing
+from neurofa.spiking.surrogate import Surrogate
 
 
 class Synaptic(Firing, name="synaptic"):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 from hwmodels.registry import build
-from neurofa.activations import Nonlinearity
-from neurofa.affine import Affine
-from neurofa.feedback import Feedback
-from neurofa.layer import Layer, LocalView
-from neurofa.plan import Plan
-from neurofa.rule import Direct
-from neurofa.work import At, Item
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Layer, LocalView
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Direct
+from neurofa.maps.activations import Nonlinearity
+from neurofa.maps.affine import Affine
 
 
 class AugmentedDFA(Direct, name="adfa"):

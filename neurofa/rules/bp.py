@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from hwmodels.registry import recipe
-from neurofa.layer import Params
-from neurofa.plan import Plan
-from neurofa.rule import Chained
+from neurofa.core.layer import Params
+from neurofa.core.plan import Plan
+from neurofa.core.rule import Chained
 
 
 class BP(Chained, name="bp"):

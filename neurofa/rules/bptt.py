@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from neurofa.layer import Params
-from neurofa.plan import Plan
-from neurofa.rule import Chained
+from neurofa.core.layer import Params
+from neurofa.core.plan import Plan
+from neurofa.core.rule import Chained
 
 
 class BPTT(Chained, name="bptt"):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 from hwmodels.registry import recipe
-from neurofa.feedback import Feedback
-from neurofa.plan import Plan
-from neurofa.rule import Direct, Teaching
+from neurofa.core.feedback import Feedback
+from neurofa.core.plan import Plan
+from neurofa.core.rule import Direct, Teaching
 
 
 class DFA(Direct, name="dfa"):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.layer import Directions, LocalView, Outer
-from neurofa.plan import Plan
-from neurofa.rule import Direct
-from neurofa.synapses import Synapses
-from neurofa.work import At, Item
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Directions, LocalView, Outer
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Direct
+from neurofa.core.synapses import Synapses
 
 
 class DKP(Direct, name="dkp"):

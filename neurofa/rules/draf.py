@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.layer import Directions, LocalView, Outer, Params, Returns
-from neurofa.low_rank import drawn, oja, standardised
-from neurofa.plan import Plan
-from neurofa.rule import Chained, Teaching
-from neurofa.synapses import Synapses
-from neurofa.work import At, Item
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Directions, LocalView, Outer, Params, Returns
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Chained, Teaching
+from neurofa.core.synapses import Synapses
+from neurofa.families.low_rank import drawn, oja, standardised
 
 BROADCASTS = ("penultimate", "transported", "output")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 from hwmodels.registry import recipe
-from neurofa.feedback import Feedback
-from neurofa.rule import Direct, Teaching
+from neurofa.core.feedback import Feedback
+from neurofa.core.rule import Direct, Teaching
 
 
 class DRTP(Direct, name="drtp"):
@@ -41,8 +41,8 @@ class DRTP(Direct, name="drtp"):
 def etlp(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> DRTP:
     """Event-based three-factor local plasticity: a trace of the input, the surrogate derivative, and B y* when taught.
 
-    Targets count at the ticks that are taught (``teach`` of :meth:`~neurofa.learner.Learner.stream`). On a network
-    without time it is direct random target projection.
+    Targets count at the ticks that are taught (``teach`` of :meth:`~neurofa.training.learner.Learner.stream`). On a
+    network without time it is direct random target projection.
 
     Args:
         feedback: the pathway.

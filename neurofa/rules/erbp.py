@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.layer import Layer, LocalView
-from neurofa.neuron import Dynamics
-from neurofa.rule import Direct
-from neurofa.temporal import Temporal
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Layer, LocalView
+from neurofa.core.rule import Direct
+from neurofa.spiking.neuron import Dynamics
+from neurofa.spiking.temporal import Temporal
 
 
 class ERBP(Direct, name="erbp"):

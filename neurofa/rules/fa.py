@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurofa.rule import Chained
+from neurofa.core.rule import Chained
 
 
 class FA(Chained, name="fa"):

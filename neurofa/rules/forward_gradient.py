@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.layer import Directions, Layer, LocalView, Params
-from neurofa.plan import Plan
-from neurofa.probe import By, Probe
-from neurofa.rule import Rule, Teaching
-from neurofa.work import At, Item
+from hwmodels.format import Format
+from neurofa.core.layer import Directions, Layer, LocalView, Params
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Rule, Teaching
+from neurofa.training.probe import By, Probe
 
 
 class ForwardGradient(Rule, name="forward_gradient"):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.forward_mode import Aligning, cosines
-from neurofa.plan import Plan
-from neurofa.probe import By
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.plan import Plan
+from neurofa.families.jacobian_tracking import Aligning, cosines
+from neurofa.training.probe import By
 
 
 class GrAPE2025(Aligning, name="grape2025"):

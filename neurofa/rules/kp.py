@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 from hwmodels.registry import recipe
-from neurofa.feedback import Feedback
-from neurofa.layer import Directions, LocalView
-from neurofa.rule import Chained
-from neurofa.synapses import Synapses
-from neurofa.work import At, Item
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Directions, LocalView
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Chained
+from neurofa.core.synapses import Synapses
 
 
 class KolenPollack(Chained, name="kp"):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.layer import Direction, Directions, LocalView, LowRank, Params, Returns
-from neurofa.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
-from neurofa.plan import Plan
-from neurofa.rule import Teaching
-from neurofa.work import At, Item, Map
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Direction, Directions, LocalView, LowRank, Params, Returns
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item, Map
+from neurofa.core.rule import Teaching
+from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 
 OVERSAMPLED, PASSES = 8, 2
 """Directions beyond r, and power iterations, of the randomised decomposition."""

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.heads import Headed
-from neurofa.layer import Directions, Layer, LocalView, Params
-from neurofa.probe import By, Probe
-from neurofa.replay import dense
-from neurofa.rule import Teaching
-from neurofa.work import At, Item
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Directions, Layer, LocalView, Params
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Teaching
+from neurofa.families.local_heads import Headed
+from neurofa.training.probe import By, Probe
+from neurofa.training.replay import dense
 
 TINY = 1e-14
 

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 from hwmodels.registry import recipe
-from neurofa.feedback import Feedback
-from neurofa.heads import Headed, Heard
-from neurofa.plan import Plan
-from neurofa.rule import Teaching
-from neurofa.synapses import Synapses
-from neurofa.work import At, Item
+from neurofa.core.feedback import Feedback
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Teaching
+from neurofa.core.synapses import Synapses
+from neurofa.families.local_heads import Headed, Heard
 
 GRADIENTS = ("forward", "exact", "random")
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.affine import Affine
-from neurofa.feedback import Feedback
-from neurofa.layer import Directions, Layer, LocalView
-from neurofa.plan import Plan, Site
-from neurofa.rule import Rule, Teaching
-from neurofa.work import At, Item
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Directions, Layer, LocalView
+from neurofa.core.plan import Plan, Site
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Rule, Teaching
+from neurofa.maps.affine import Affine
 
 INPUT = "input"
 """Name of the one place that the pathway leads to."""

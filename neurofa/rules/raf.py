@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.layer import Direction, Directions, LocalView, LowRank
-from neurofa.low_rank import LowRankChained, P, Q, along_flop, along_p, oja, standardised
-from neurofa.rule import Teaching
-from neurofa.work import At, Item, Map
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Direction, Directions, LocalView, LowRank
+from neurofa.core.products import At, Item, Map
+from neurofa.core.rule import Teaching
+from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, oja, standardised
 
 
 class RAF(LowRankChained, name="raf"):

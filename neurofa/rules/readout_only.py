@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from neurofa.rule import Rule, Teaching
-from neurofa.work import At, Item
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Rule, Teaching
 
 
 class ReadoutOnly(Rule, name="readout_only"):

@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from neurofa.layer import Params
-from neurofa.plan import Plan
-from neurofa.rule import Chained
-from neurofa.synapses import Synapses
+from neurofa.core.layer import Params
+from neurofa.core.plan import Plan
+from neurofa.core.rule import Chained
+from neurofa.core.synapses import Synapses
 
 
 class SignSymmetric(Chained, ABC):

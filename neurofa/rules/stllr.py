@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.layer import Layer, LocalView, State
-from neurofa.neuron import Dynamics
-from neurofa.rule import Direct
-from neurofa.temporal import TRACE, Temporal
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Layer, LocalView, State
+from neurofa.core.rule import Direct
+from neurofa.spiking.neuron import Dynamics
+from neurofa.spiking.temporal import TRACE, Temporal
 
 ACTIVE = TRACE + "neuron"
 """Name of the neuron's own trace in the state of a layer."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
-from neurofa.feedback import Feedback
-from neurofa.layer import Directions
-from neurofa.rule import Chained, NoisePass
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Directions
+from neurofa.core.rule import Chained, NoisePass
 
 
 class WeightMirror(Chained, name="weight_mirror"):

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, options, parts
-from neurofa.feedback import Feedback
-from neurofa.plan import Site
-from neurofa.randomness import generator
+from neurofa.core.feedback import Feedback
+from neurofa.core.plan import Site
+from neurofa.core.randomness import generator
+from neurofa.core.window import Window
 from neurofa.testing.tools import Check, close, require, run_all, snapshot
-from neurofa.window import Window
 
 OUTPUTS = 10
 SITES = (

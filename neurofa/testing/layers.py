@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
-from neurofa.layer import Carrier, Layer, LocalView, vjp
-from neurofa.randomness import generator
-from neurofa.replay import dense
+from neurofa.core.layer import Carrier, Layer, LocalView, vjp
+from neurofa.core.randomness import generator
+from neurofa.maps.trace import traced
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, close, require, run_all, same, snapshot
-from neurofa.traced import traced
+from neurofa.training.replay import dense
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
 """Shapes of one sample that are tried: a vector, an image, and tokens where vectors are taken."""

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
-from neurofa.checkpoint import load_network, save_network
-from neurofa.loss import CrossEntropy
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.replay import collect, record
-from neurofa.rule import Rule, taught
-from neurofa.sequence import has_memory
+from neurofa.core.loss import CrossEntropy
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Rule, taught
+from neurofa.spiking.sequence import has_memory
 from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
+from neurofa.training.checkpoint import load_network, save_network
+from neurofa.training.replay import collect, record
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
 OUTPUTS = 10

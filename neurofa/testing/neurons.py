@@ -11,12 +11,12 @@ from torch.autograd import forward_ad
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, options, parts
-from neurofa.dual import make_dual, unpack_dual
-from neurofa.eligibility import adjoint, forward_change
-from neurofa.layer import State
-from neurofa.neuron import RESETS, Neuron, Recurrent
-from neurofa.randomness import generator
-from neurofa.surrogate import Surrogate
+from neurofa.core.layer import State
+from neurofa.core.randomness import generator
+from neurofa.maps.jvp import make_dual, unpack_dual
+from neurofa.spiking.eligibility import adjoint, forward_change
+from neurofa.spiking.neuron import RESETS, Neuron, Recurrent
+from neurofa.spiking.surrogate import Surrogate
 from neurofa.testing.tools import Check, close, require, run_all, same
 
 TICKS, BATCH, WIDTH = 12, 3, 7

@@ -7,16 +7,16 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from neurofa.audit import TRANSPORTS, audit
-from neurofa.audit_sequence import audit_sequence
-from neurofa.cost import cost
-from neurofa.events import as_ticks
-from neurofa.learner import Learner
-from neurofa.randomness import generator
-from neurofa.replay import collect, record
-from neurofa.rule import Rule, Teaching, taught
+from neurofa.audit.sequence import audit_sequence
+from neurofa.audit.step import TRANSPORTS, audit
+from neurofa.core.events import as_ticks
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Rule, Teaching, taught
+from neurofa.costs.flops import cost
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
+from neurofa.training.learner import Learner
+from neurofa.training.replay import collect, record
 
 
 def builds_from_defaults(name: str) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-import neurofa.recipes  # noqa: F401  (declares the kind network)
+import neurofa.core.recipes  # noqa: F401  (declares the kind network)
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.learner import Learner
-from neurofa.network import Network
-from neurofa.randomness import generator
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.training.learner import Learner
 
 Check = Callable[[str], None]
 """Takes the name of a registered part; raises when the part breaks the contract."""

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
 from hwmodels.errors import NeurofaError
-from neurofa.window import Window
+from neurofa.core.window import Window
 
 Image = tuple[int, int, int]
 """C, H, W."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hwmodels.errors import NeurofaError
-from neurofa.forward_mode import cosines
+from neurofa.families.jacobian_tracking import cosines
 from neurofa.rules.grape import blend, lean, settle, shrink, turn
 
 RULES = ("original", "alternative 1", "alternative 2", "2026")

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import bench
 from experiments.benchmarks import _measure, _work
+from experiments.benchmarks import _suite as bench
 from experiments.benchmarks import rules as rules_suite
 from experiments.benchmarks import step as suite
 from experiments.benchmarks._memory import peak_of, peak_of_method
 from experiments.cli import run
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from neurofa.learner import Learner
-from neurofa.network import Network
+from neurofa.core.network import Network
+from neurofa.training.learner import Learner
 
 CPU = torch.device("cpu")
 

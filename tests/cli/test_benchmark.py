@@ -13,16 +13,13 @@ from experiments.benchmarks.pictures import eligibility, record
 from experiments.benchmarks.report import with_ledger
 from experiments.benchmarks.spiking_chip import fitted, network_on
 from experiments.benchmarks.tasks import TASKS
-from experiments.chips import profile_of
 from experiments.cli import run
-from experiments.folder import RunFolder
-from experiments.parts import load_kinds
-from experiments.spec import RunSpec
+from experiments.reports.chips import profile_of
+from experiments.runs.folder import RunFolder
+from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.learner import Learner
-
-load_kinds()
+from neurofa.training.learner import Learner
 
 DATA = "encoded(data=digits(subset=64), ticks=6)"
 SMALL = ["--data", DATA, "--network", "snn(hidden=[8])", "--epochs", "1"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.chips import fill, profile_of
 from experiments.cli import run as command
 from experiments.commands.listing import singular
-from experiments.run import RunSpec, train_run
+from experiments.reports.chips import fill, profile_of
+from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.cli import run
-from neurofa.work import PHASES
+from neurofa.core.products import PHASES
 
 
 def test_the_object_adds_up(capsys):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.cli import run
-from experiments.device_report import constants, moments, panels
+from experiments.reports.device import constants, moments, panels
 from hwmodels.registry import build, parts
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.cli import run as command
-from experiments.run import RunSpec, train_run
+from experiments.runs.run import RunSpec, train_run
 
 FINE = RunSpec(data="digits(validation=500)", network="mlp(hidden=[48, 48])", epochs=6, log="alignment")
 CONV = "cnn(channels=[6], kernel=3, hidden=32, activation=tanh)"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.cli import run as command
-from experiments.run import RunSpec, train_run
+from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
 from neurofa import Block, Dense, Learner, Network
 

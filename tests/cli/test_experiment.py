@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
-from experiments.experiment import above, at_least, at_most
 from experiments.papers.fixed_feedback import TARGETS, FixedFeedback, checks
-from experiments.study import Setup, Study, run_study
-from experiments.sweep import load_rows
+from experiments.sweeps.experiment import above, at_least, at_most
+from experiments.sweeps.study import Setup, Study, run_study
+from experiments.sweeps.sweep import load_rows
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
 

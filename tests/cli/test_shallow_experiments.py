@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
-from experiments.cells import run_cells
+from experiments.papers._shallow_report import closest, comparison, early_row, phase_row
 from experiments.papers.align_degeneracy import relu_checks, relu_row
-from experiments.shallow_report import closest, comparison, early_row, phase_row
-from experiments.study import Setup
+from experiments.sweeps.cells import run_cells
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 
 CALLS: list[float] = []

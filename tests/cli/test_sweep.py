@@ -17,8 +17,8 @@ import pytest
 
 from experiments import cli, tables
 from experiments.commands.sweep import spread
-from experiments.sweep import grid, load_rows
-from experiments.workers import LostWorkerError, map_processes
+from experiments.sweeps.sweep import grid, load_rows
+from experiments.sweeps.workers import LostWorkerError, map_processes
 from hwmodels.errors import NeurofaError
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.cli import run as command
-from experiments.evaluate import Score
-from experiments.progress import Progress
-from experiments.run import Interrupted, RunSpec, train_run
-from experiments.spec import canonical
+from experiments.runs.evaluate import Score
+from experiments.runs.progress import Progress
+from experiments.runs.run import Interrupted, RunSpec, train_run
+from experiments.runs.spec import canonical
 from hwmodels.errors import NeurofaError
 
 SMALL = RunSpec(data="digits(subset=200)", network="mlp(hidden=[24])", epochs=3)

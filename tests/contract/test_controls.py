@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from hwmodels import registry
-from neurofa.feedback import MatrixFeedback
+from neurofa.core.feedback import MatrixFeedback
 from neurofa.layers.dense import Dense
 from neurofa.rules.dfa import DFA
 from neurofa.testing import (

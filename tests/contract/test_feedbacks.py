@@ -2,7 +2,7 @@
 
 import pytest
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import parts
 from neurofa.testing import feedback_checks, run_check
 

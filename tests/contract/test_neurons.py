@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from hwmodels import registry
 from hwmodels.registry import parts
-from neurofa.neuron import Dynamics
 from neurofa.neurons.lif import LIF
-from neurofa.surrogate import Sigmoid
+from neurofa.spiking.neuron import Dynamics
+from neurofa.spiking.surrogate import Sigmoid
 from neurofa.testing import neuron_checks, run_check, surrogate_checks
 
 NEURONS, SURROGATES = dict(neuron_checks()), dict(surrogate_checks())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import hwmodels.converters
+import hwmodels.arrays.converters
 import hwmodels.projection
 from hwmodels import build, parts, registry
 from hwmodels.testing.projections import check_projection, projection_checks

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-import neurofa.recipes  # noqa: F401 (registers the networks)
-from exports.describe_paths import describe_learner
-from exports.graph import Model
+import neurofa.core.recipes  # noqa: F401 (registers the networks)
+from exports.describe.learners import describe_learner
+from exports.graph.nodes import Model
 from exports.hdf5.write import Content, write
-from exports.mapped import Mapping
-from exports.probes import of_learner
-from exports.quantised import NumberFormat
+from exports.programming.conductances import Mapping
+from exports.programming.integers import NumberFormat
+from exports.programming.probes import of_learner
 from hwmodels.registry import build
-from neurofa.learner import Learner
+from neurofa.training.learner import Learner
 
 SHAPES = {"mlp": (1, 6, 6), "cnn": (1, 12, 12), "vit": (1, 8, 8)}
 NETWORKS = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from exports.arrays import Array, Matrix
-from exports.graph import Conv2d, Dense, Flatten, Model, Neuron, Node, Pool, Spiking
+from exports.graph.arrays import Array, Matrix
+from exports.graph.nodes import Conv2d, Dense, Flatten, Model, Neuron, Node, Pool, Spiking
 
 
 def grid(shape: tuple[int, ...], gen: torch.Generator, scale: float) -> torch.Tensor:

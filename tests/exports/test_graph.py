@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from exports.arrays import Array, Matrix
-from exports.describe import At, describe, nodes
-from exports.describe_paths import describe_rule
-from exports.graph import Conv2d, Dense, Flatten, Model
-from exports.pathways import Direct, Factors, Slice
-from exports.reference import apply
+from exports.describe.layers import At, describe, nodes
+from exports.describe.learners import describe_rule
+from exports.graph.arrays import Array, Matrix
+from exports.graph.nodes import Conv2d, Dense, Flatten, Model
+from exports.graph.pathways import Direct, Factors, Slice
+from exports.graph.reference import apply
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from neurofa.core.network import Network
 from neurofa.layers.block import Block
-from neurofa.network import Network
 from tests.exports.learners import learner
 
 W = Matrix(values=torch.zeros(3, 4), meaning="weights")

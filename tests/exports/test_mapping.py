@@ -10,14 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exports.arrays import Matrix
+from exports.graph.arrays import Matrix
 from exports.hdf5.read import opened
-from exports.mapped import MICRO, Mapping, mapped, weights_of
-from exports.quantised import NumberFormat, scales
+from exports.programming.conductances import MICRO, Mapping, mapped, weights_of
+from exports.programming.integers import NumberFormat, scales
 from exports.tables import write_tables
+from hwmodels.arrays.tiles import Tile, reassemble
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
-from hwmodels.tiles import Tile, reassemble
 from tests.exports.learners import exported
 
 MAPS = [f"{name}(g_min=2.0, g_max=30.0)" for name in parts("conductance")]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from exports.graph import Model
+from exports.graph.nodes import Model
+from exports.graph.reference import run
 from exports.nir import write
-from exports.reference import run
 from tests.exports.spiking_nets import chain, images, spikes, spiking
 
 nir = pytest.importorskip("nir")

@@ -174,8 +174,8 @@ def test_a_wrong_graph_is_refused():
 
 
 def test_weights_beyond_one_protocol_buffer_are_refused():
-    from exports.arrays import Matrix
-    from exports.graph import Dense, Model
+    from exports.graph.arrays import Matrix
+    from exports.graph.nodes import Dense, Model
 
     huge = torch.zeros(1).expand(30000, 20000)  # 2.4 GB that are not there
     node = Dense(name="a", in_shape=(20000,), out_shape=(30000,), weight=Matrix(values=huge, meaning="w"))
@@ -185,10 +185,10 @@ def test_weights_beyond_one_protocol_buffer_are_refused():
 
 @pytest.mark.slow
 def test_a_hundred_steps_on_mnist_follow_torch(real_data):
-    from experiments.trainer import load_data
-    from exports.describe_paths import describe_learner
+    from experiments.runs.trainer import load_data
+    from exports.describe.learners import describe_learner
     from hwmodels.registry import build
-    from neurofa.learner import Learner
+    from neurofa.training.learner import Learner
 
     data = load_data("mnist")
     network = build("network", "mlp(hidden=[256, 256])", input_shape=data.input_shape, outputs=10, seed=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exports.arrays import Matrix
+from exports.graph.arrays import Matrix
 from exports.hdf5.read import opened
 from exports.hdf5.write import arrays_of
 from exports.restore import fit, rebuild, replace, restore

@@ -8,11 +8,11 @@ import types
 import pytest
 import torch
 
-from exports.arrays import Array
+from exports.graph.arrays import Array
+from exports.graph.reference import run, start
 from exports.nir import write as nir
 from exports.onnx import spiking
 from exports.onnx.runtime import Runtime
-from exports.reference import run, start
 from exports.verify import verify
 from hwmodels.errors import NeurofaError
 from tests.exports.spiking_nets import images, neuron, spikes, stack

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-import neurofa.recipes  # noqa: F401 (registers the networks)
-from experiments.exporting import load_run, samples
-from exports.describe import nodes
-from exports.describe_neurons import describe_neuron
-from exports.describe_paths import describe_learner
-from exports.graph import Conv2d, Pool
+import neurofa.core.recipes  # noqa: F401 (registers the networks)
+from experiments.exporting.load import load_run, samples
+from exports.describe.layers import nodes
+from exports.describe.learners import describe_learner
+from exports.describe.neurons import describe_neuron
+from exports.graph.nodes import Conv2d, Pool
+from exports.graph.reference import run, start
 from exports.hdf5.read import opened
 from exports.hdf5.write import Content, write
 from exports.nir import run as reader
@@ -18,19 +19,18 @@ from exports.nir import write as nir
 from exports.onnx import learning, spiking
 from exports.onnx.builder import save
 from exports.onnx.runtime import Runtime
-from exports.probes import of_learner
-from exports.reference import run, start
+from exports.programming.probes import of_learner
+from exports.programming.spike_probes import drawn, responses
 from exports.restore import rebuild, restore
-from exports.ticks import drawn, responses
 from exports.verify import verify
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.core.network import Network
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.learner import Learner
-from neurofa.network import Network
 from neurofa.neurons.leaky import LeakyIntegrator
+from neurofa.training.learner import Learner
 
 NEURONS = [
     *(f"lif(reset={r}, delay={d})" for r in ("subtract", "zero", "none") for d in (True, False)),

@@ -17,8 +17,8 @@ from exports.verify import verify
 HEAD = """
 import sys, torch
 from pathlib import Path
-from exports.arrays import Array, Matrix
-from exports.graph import Dense, Model, Neuron, Spiking
+from exports.graph.arrays import Array, Matrix
+from exports.graph.nodes import Dense, Model, Neuron, Spiking
 path, n = Path(sys.argv[1]), int(sys.argv[2])
 w = Matrix(values=torch.randn(n, n), meaning="w")
 node = Dense(name="a", in_shape=(n,), out_shape=(n,), weight=w)
@@ -26,7 +26,7 @@ node = Dense(name="a", in_shape=(n,), out_shape=(n,), weight=w)
 SCRIPTS = {
     "h5": """
 from exports.hdf5.write import Content, write
-from exports.mapped import Mapping
+from exports.programming.conductances import Mapping
 write(path, Model(input_shape=(n,), nodes=(node,)), (), Content(mapping=Mapping(tile=(64, 64))))
 """,
     "onnx": """
@@ -82,8 +82,8 @@ def test_a_killed_export_leaves_nothing_or_a_whole_file(tmp_path, form):
 def test_a_failed_export_leaves_what_was_there(tmp_path):
     import torch
 
-    from exports.arrays import Matrix
-    from exports.graph import Dense, Model
+    from exports.graph.arrays import Matrix
+    from exports.graph.nodes import Dense, Model
     from exports.hdf5.write import write
     from hwmodels.errors import NeurofaError
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
-from neurofa.events import Events
-from neurofa.layer import LocalView
-from neurofa.learner import Learner
-from neurofa.network import Network
-from neurofa.replay import dense
-from neurofa.rule import Rule
-from neurofa.sequence import rest
-from neurofa.temporal import OUT, Temporal
+from neurofa.core.events import Events
+from neurofa.core.layer import LocalView
+from neurofa.core.network import Network
+from neurofa.core.rule import Rule
+from neurofa.spiking.sequence import rest
+from neurofa.spiking.temporal import OUT, Temporal
+from neurofa.training.learner import Learner
+from neurofa.training.replay import dense
 
 RATES = (0.1, 0.4)
 """Share of ticks in which neurons of these tests fire: where they rarely do, or always, a test says little."""

@@ -6,10 +6,10 @@ from torch.nn import functional
 
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
-from neurofa.credit import assign
-from neurofa.layer import Outer
-from neurofa.randomness import generator
-from neurofa.rule import taught
+from neurofa.core.layer import Outer
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
+from neurofa.training.backward import assign
 
 NETWORKS = {
     "mlp": ("mlp(hidden=[30, 20])", (20,)),

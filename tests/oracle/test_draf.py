@@ -6,11 +6,11 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.audit import audit
-from neurofa.low_rank import oja
-from neurofa.randomness import generator
-from neurofa.replay import collect, record
-from neurofa.rule import taught
+from neurofa.audit.step import audit
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
+from neurofa.families.low_rank import oja
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 

@@ -8,9 +8,9 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.randomness import generator
-from neurofa.replay import collect, record
-from neurofa.rule import taught
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 

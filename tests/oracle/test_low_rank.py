@@ -6,12 +6,12 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.layer import LowRank, Outer
-from neurofa.low_rank import P, Q, along_p, along_q, oja, standardised
-from neurofa.randomness import generator
-from neurofa.replay import collect, record
-from neurofa.rule import taught
+from neurofa.core.layer import LowRank, Outer
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
+from neurofa.families.low_rank import P, Q, along_p, along_q, oja, standardised
 from neurofa.rules.ldfa import truncated
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 

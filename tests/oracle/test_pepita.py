@@ -6,10 +6,10 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
-from neurofa.passes import prepare
-from neurofa.randomness import generator
-from neurofa.replay import record
-from neurofa.rule import taught
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
+from neurofa.training.extra_passes import prepare
+from neurofa.training.replay import record
 from tests.oracle.test_rules import batch
 
 

@@ -7,10 +7,10 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
-from neurofa.probe import Probe, send
-from neurofa.randomness import generator
-from neurofa.replay import collect, record
-from neurofa.rule import taught
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
+from neurofa.training.probe import Probe, send
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 

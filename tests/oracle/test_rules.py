@@ -8,7 +8,7 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Block, Dense, Learner, Network
-from neurofa.asymmetric import asymmetric_conv2d, asymmetric_linear
+from neurofa.maps.asymmetric import asymmetric_conv2d, asymmetric_linear
 from tests.oracle.test_bp_is_autograd import directions
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hwmodels.registry import build
-from neurofa.neuron import Recurrent
+from neurofa.spiking.neuron import Recurrent
 
 snntorch = pytest.importorskip("snntorch", reason="snntorch is not installed: pip install snntorch")
 surrogate = pytest.importorskip("snntorch.surrogate")

@@ -7,15 +7,15 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from neurofa.events import Events
+from neurofa.core.events import Events
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.learner import Learner
 from neurofa.neurons.lif import LIF
-from neurofa.replay import dense
-from neurofa.sequence import sweep
-from neurofa.stream import check_rule
+from neurofa.spiking.sequence import sweep
 from neurofa.testing.neurons import neuron_specs
+from neurofa.training.learner import Learner
+from neurofa.training.replay import dense
+from neurofa.training.stream import check_rule
 from tests.oracle.spikes import (
     by_autograd,
     by_chunks,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hwmodels.accurate import expm1_
+from hwmodels.numerics.accurate import expm1_
 
 
 @pytest.mark.parametrize("compiling", [False, True])

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from experiments.experiment import conduct
 from experiments.papers import adaptive_devices, bpfree_table, grape_alignment, ldfa_classes_vs_rank
 from experiments.papers import ldfa_fc_cifar10 as fc
 from experiments.papers import ldfa_q_vs_qp as q_vs_qp
 from experiments.papers import ldfa_receptive_fields as fields
 from experiments.papers import ldfa_vit as vit
-from experiments.study import Setup
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.experiment import conduct
-from experiments.looks import Look
 from experiments.papers import align_degeneracy_deep as degeneracy
 from experiments.papers import align_label_noise as noise
 from experiments.papers import align_sequential as sequential
-from experiments.study import Setup
+from experiments.runs.observer import Look
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

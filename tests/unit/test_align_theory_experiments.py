@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.experiment import conduct
-from experiments.grids_chart import Curve, Curves, Grid, panels_chart
+from experiments.charts.panels_and_grids import Curve, Curves, Grid, panels_chart
 from experiments.papers import align_conv, align_deep_linear, align_structure
-from experiments.study import Setup
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from experiments.tables import averaged
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.spectra import isotropy
+from neurofa.linalg.spectra import isotropy
 from neurofa.theory.conv import local_bound
 from neurofa.theory.structure import label_covariance, statistics, structured_task
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hwmodels.array_noise import noises, only
+from hwmodels.arrays.array_noise import noises, only
 from hwmodels.registry import build
 
 SPECS = {

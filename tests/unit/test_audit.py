@@ -11,15 +11,15 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.audit import audit
-from neurofa.layer import Directions, Outer
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.rule import Chained, Direct, Rule
+from neurofa.audit.step import audit
+from neurofa.core.layer import Directions, Outer
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Chained, Direct, Rule
 from neurofa.rules.dfa import DFA
 from neurofa.rules.kp import KolenPollack
 

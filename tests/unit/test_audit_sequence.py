@@ -7,15 +7,15 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.audit_sequence import audit_sequence
-from neurofa.neuron import Dynamics
-from neurofa.randomness import generator
+from neurofa.audit.sequence import audit_sequence
+from neurofa.core.randomness import generator
 from neurofa.rules.dfa import DFA
-from neurofa.temporal import TRACE
+from neurofa.spiking.neuron import Dynamics
+from neurofa.spiking.temporal import TRACE
 
 LABELS = torch.tensor([0, 2, 1, 2])
 

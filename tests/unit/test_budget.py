@@ -8,7 +8,7 @@ import torch
 
 from experiments.cli import run
 from hwmodels.registry import build
-from neurofa.theory.budget import drifts, dynamics, hardware, statics
+from neurofa.costs.error_budget import drifts, dynamics, hardware, statics
 
 PROJECTIONS = [
     "microring(sigma=0.098)",

@@ -5,7 +5,7 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from neurofa import Learner, Network, build
-from neurofa.checkpoint import load_checkpoint, save_checkpoint
+from neurofa.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def make(rule: str, seed: int = 0, device: str = "fixed(bits=6)") -> Learner:

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from hwmodels.mesh import Phases, propagate, propagate_moments
-from hwmodels.noise import Noise
-from hwmodels.optical_noise import rectified
-from hwmodels.programmed import gauss_hermite
+from hwmodels.device_models.programmed import gauss_hermite
+from hwmodels.numerics.noise_moments import Noise
+from hwmodels.optics.mesh import Phases, propagate, propagate_moments
+from hwmodels.optics.optical_noise import rectified
 from hwmodels.registry import build
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-import hwmodels.conductance  # noqa: F401  (declares the kind)
+import hwmodels.arrays.conductance  # noqa: F401  (declares the kind)
 from hwmodels import NeurofaError, build, parts
-from hwmodels.tiles import Tile, partition, reassemble
+from hwmodels.arrays.tiles import Tile, partition, reassemble
 
 MAPS = [*parts("conductance"), "pair(g_min=2.5, g_max=20.0)", "n_pair(pairs=3, significance=4.0, g_min=1.0)"]
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from hwmodels import NeurofaError, build
-from hwmodels.bf16 import pays
-from hwmodels.converters import ADC, DAC, bit_planes, doublings, full_scale
-from hwmodels.periphery import Periphery
-from hwmodels.wires import wire_loss
+from hwmodels.arrays.converters import ADC, DAC, bit_planes, doublings, full_scale
+from hwmodels.arrays.periphery import Periphery
+from hwmodels.arrays.wires import wire_loss
+from hwmodels.numerics.bf16 import pays
 
 
 def gen(seed=0):

@@ -9,8 +9,8 @@ from torch import nn
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Block, Dense, Learner, Network
-from neurofa.cost import cost
-from neurofa.memory import memory
+from neurofa.costs.flops import cost
+from neurofa.costs.memory import memory
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import batch, learner, small
 
@@ -51,8 +51,8 @@ def test_a_calibrating_step_is_told_and_shared():
 @pytest.mark.parametrize("groups", [1, 2])
 def test_groups_of_channels_share_their_norm(groups):
     """DW x/|x| with one |x| a group: what dividing by the norm of every channel's own inputs gives."""
-    from neurofa.forward_mode import _by_weights
-    from neurofa.layer import LocalView
+    from neurofa.core.layer import LocalView
+    from neurofa.families.jacobian_tracking import _by_weights
     from neurofa.layers.conv import Conv2d
 
     layer = Conv2d(4, 6, 3, padding=1, groups=groups)

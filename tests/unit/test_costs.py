@@ -5,15 +5,12 @@ import math
 import pytest
 import torch
 
-from experiments.parts import load_all_kinds
 from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import build, parts
-from neurofa.learner import Learner
-from neurofa.ledger import Writes, per_update
-from neurofa.network import Network
-from neurofa.theory.costs import costs
-
-load_all_kinds()
+from neurofa.core.network import Network
+from neurofa.costs.energy import costs
+from neurofa.costs.writes import Writes, per_update
+from neurofa.training.learner import Learner
 
 
 def learner(rule="dfa", device="digital", hidden=(20, 30)):
@@ -169,7 +166,7 @@ def test_a_ledger_changes_nothing_but_counts(device):
 
 
 def test_counts_are_those_of_a_device_that_keeps_a_ledger_by_itself():
-    from neurofa.ledger import ledger
+    from neurofa.costs.writes import ledger
 
     a, b = learner(device="reram_es"), learner(device="wear(device=reram_es, endurance=1e999)")
     found = per_update(a, batches())

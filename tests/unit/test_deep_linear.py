@@ -8,9 +8,9 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.alignment import feedback_matrices
-from neurofa.randomness import generator
-from neurofa.spectra import cosine, isotropy
+from neurofa.core.randomness import generator
+from neurofa.diagnostics.alignment import feedback_matrices
+from neurofa.linalg.spectra import cosine, isotropy
 from neurofa.theory.deep_linear import DeepLinear, alignment_cosine, early
 from neurofa.theory.structure import (
     effective_dimension,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments.experiment import conduct
 from experiments.papers.devices import DEVICES, PAIRED, RESCUED, Devices, checks, plain, rescued
-from experiments.study import Setup
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

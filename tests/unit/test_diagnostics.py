@@ -11,9 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import build, parts
-from neurofa.alignment import (
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Teaching
+from neurofa.diagnostics.alignment import (
     alignment_matrices,
     feedback_matrices,
     gradient_alignment,
@@ -21,14 +24,19 @@ from neurofa.alignment import (
     shadow,
     weight_alignment,
 )
-from neurofa.diagnostics import measure
+from neurofa.diagnostics.measure import measure
 from neurofa.layers.dense import Dense
-from neurofa.learner import Learner
-from neurofa.network import Network
-from neurofa.randomness import generator
-from neurofa.replay import collect, record
-from neurofa.rule import Teaching
-from neurofa.spectra import conditioning, cosine, effective_rank, isotropy, mean_cosine, orthogonality, stable_rank
+from neurofa.linalg.spectra import (
+    conditioning,
+    cosine,
+    effective_rank,
+    isotropy,
+    mean_cosine,
+    orthogonality,
+    stable_rank,
+)
+from neurofa.training.learner import Learner
+from neurofa.training.replay import collect, record
 
 
 def learner(rule: str, spec: str = "mlp(hidden=[12, 10])", loss: str = "cross_entropy", double: bool = False, lr=0.1):

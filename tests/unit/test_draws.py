@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from hwmodels.draws import FEW, Key, normal, uniform, words
 from hwmodels.errors import NeurofaError
 from hwmodels.fused import draw_key
+from hwmodels.numerics.random import FEW, Key, normal, uniform, words
 
 N = 400_000
 

@@ -19,7 +19,7 @@ from experiments.data._held_out import held_groups
 from experiments.data._pixels import read_words
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.events import Events
+from neurofa.core.events import Events
 
 
 def one_line(error: pytest.ExceptionInfo[NeurofaError]) -> bool:

@@ -5,11 +5,11 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from neurofa.events import Events, dense_rows, spike_rows
-from neurofa.learner import Learner
-from neurofa.randomness import generator
-from neurofa.sequence import rest, sweep
-from neurofa.stream import judge
+from neurofa.core.events import Events, dense_rows, spike_rows
+from neurofa.core.randomness import generator
+from neurofa.spiking.sequence import rest, sweep
+from neurofa.training.learner import Learner
+from neurofa.training.stream import judge
 
 T, B, CLASSES = 20, 6, 4
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.experiment import conduct
 from experiments.papers.faults import BP, FEEDBACK, FLOOR, HIGH_SHARE, WEIGHTS, Faults, checks, sound, stuck
-from experiments.study import Setup
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

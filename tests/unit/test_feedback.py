@@ -5,7 +5,7 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.synapses import Synapses
+from neurofa.core.synapses import Synapses
 
 
 @pytest.mark.parametrize("rule", ["dfa", "dkp", "fa"])

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hwmodels.analog import analog_product
-from hwmodels.draws import Key
+from hwmodels.arrays.product import analog_product
 from hwmodels.errors import NeurofaError
 from hwmodels.fused import compiled, compiled_product, draw_key, write_in_place
+from hwmodels.numerics.random import Key
 from hwmodels.registry import build, parts
 from neurofa import Learner
 

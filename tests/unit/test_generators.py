@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments.data.mackey_glass import BETA, GAMMA, trajectory
-from experiments.forecast import autonomous, smape
+from experiments.reports.forecast import autonomous, smape
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

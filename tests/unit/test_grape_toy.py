@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.experiment import conduct
 from experiments.papers.grape_toy import checks
-from experiments.study import Setup
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.forward_mode import cosines
+from neurofa.families.jacobian_tracking import cosines
 from neurofa.rules.grape import blend, lean, settle, shrink, turn
 from neurofa.theory.following import Following, at_cosine, ceiling, closeness, estimates, weighted
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from neurofa import Learner, build
-from neurofa.jacobian import descent_share, effective_rows, feedback_alignment, mean_jacobians, to_record
-from neurofa.randomness import generator
-from neurofa.replay import record
+from neurofa.core.randomness import generator
+from neurofa.diagnostics.jacobian import descent_share, effective_rows, feedback_alignment, mean_jacobians, to_record
+from neurofa.training.replay import record
 
 
 def learner_of(rule, network="mlp(hidden=[7, 5])", shape=(6,), **options):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments.experiment import conduct
 from experiments.papers.ldfa_flops import BY_HAND, LDFAFlops
-from experiments.study import Setup
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 
 

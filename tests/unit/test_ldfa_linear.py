@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.experiment import conduct
 from experiments.papers.ldfa_linear import (
     ERRORS,
     FIXED,
@@ -22,7 +21,8 @@ from experiments.papers.ldfa_linear import (
     overlap,
     plasticity,
 )  # fmt: skip
-from experiments.study import Setup
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.theory.lowrank import Moments

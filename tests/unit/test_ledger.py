@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from experiments.run import RunSpec, train_run
+from experiments.runs.run import RunSpec, train_run
 from hwmodels.registry import build
-from neurofa.ledger import ledger
+from neurofa.costs.writes import ledger
 
 
 def run(device, **more):

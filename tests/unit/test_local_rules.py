@@ -5,8 +5,8 @@ import torch
 
 from hwmodels.registry import build, parts
 from neurofa import Dense, Learner, Network
-from neurofa.audit import audit
-from neurofa.randomness import generator
+from neurofa.audit.step import audit
+from neurofa.core.randomness import generator
 from neurofa.rules.pepita import Pepita
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.looks import course, look_steps, looks
-from experiments.run import RunSpec, train_run
+from experiments.runs.observer import course, look_steps, looks
+from experiments.runs.run import RunSpec, train_run
 from hwmodels.registry import build
-from neurofa.learner import Learner
+from neurofa.training.learner import Learner
 
 SMALL = RunSpec(data="digits(subset=200)", network="mlp(hidden=[12, 10])", epochs=2)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hwmodels.draws import mix
+from hwmodels.numerics.random import mix
 from hwmodels.projections import matrix_free
 from hwmodels.projections.matrix_free import MatrixFree
 

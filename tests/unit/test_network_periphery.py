@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from experiments.run import RunSpec, train_run
+from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner, load_network, save_network

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hwmodels.errors import NeurofaError
-from neurofa.phases import FLOOR, order, phases
+from neurofa.diagnostics.phases import FLOOR, order, phases
 
 
 def test_a_course_that_aligns_and_memorises():

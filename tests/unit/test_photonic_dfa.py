@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from experiments.experiment import conduct
 from experiments.papers.photonic_dfa import (
     HOLOGRAPHY,
     MOVING,
@@ -21,8 +20,9 @@ from experiments.papers.photonic_dfa import (
     PhotonicDFA,
     checks,
 )
-from experiments.study import Setup
-from experiments.sweep import load_rows
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
+from experiments.sweeps.sweep import load_rows
 from hwmodels.errors import NeurofaError
 from hwmodels.projections.opu import OPU
 from hwmodels.registry import build

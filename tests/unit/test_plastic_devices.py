@@ -6,8 +6,8 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.randomness import generator
-from neurofa.synapses import Synapses
+from neurofa.core.randomness import generator
+from neurofa.core.synapses import Synapses
 
 PLASTIC = [
     ("raf(rank=4, {})", 4),

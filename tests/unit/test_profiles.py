@@ -8,14 +8,14 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 import torch
 
-import neurofa.recipes  # noqa: F401  (declares the networks)
+import neurofa.core.recipes  # noqa: F401  (declares the networks)
 from hwmodels import build, parts
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
 from neurofa import Learner
-from neurofa.chip_fit import _LIMITS, check
-from neurofa.counts import state_per_weight
-from neurofa.footprint import footprint
+from neurofa.chips.fit import _LIMITS, check
+from neurofa.chips.requirements import footprint
+from neurofa.costs.counts import state_per_weight
 
 NAMES = list(parts("profile"))
 

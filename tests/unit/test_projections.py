@@ -7,7 +7,7 @@ import torch
 
 import hwmodels.projection  # noqa: F401  (declares the kind)
 from hwmodels import NeurofaError, build, parts
-from hwmodels.mesh import decompose, neighbours, order, propagate, settable, with_crosstalk
+from hwmodels.optics.mesh import decompose, neighbours, order, propagate, settable, with_crosstalk
 from hwmodels.projections.microring import detuning, realised
 from neurofa import Learner
 

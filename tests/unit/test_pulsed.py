@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwmodels import NeurofaError, build, find
+from hwmodels.device_models.pulsed import Pulsed
 from hwmodels.devices.nonlinear_update import curvature
-from hwmodels.pulsed import Pulsed
 
 MODELS = {
     "constant_step": 1e-5,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hwmodels import NeurofaError, build
-from hwmodels.coincidences import ones, replay, words
-from hwmodels.pulses import PulseTrain, play
+from hwmodels.device_models.coincidences import ones, replay, words
+from hwmodels.device_models.pulses import PulseTrain, play
 
 CONSTANT = "constant_step(dw_min=0.001, dw_min_dtod=0, up_down_dtod=0, w_max_dtod=0, w_min_dtod=0, scale=1{})"
 X = torch.tensor([[1.0, -0.6, 0.25, 0.05]])

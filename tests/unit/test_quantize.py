@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hwmodels import NeurofaError, build, straight_through
-from hwmodels.quantize import round_stochastically
+from hwmodels.format import round_stochastically
 
 NUMBERS = st.lists(st.floats(-100, 100, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-6), min_size=1)
 BITS = st.integers(2, 12)

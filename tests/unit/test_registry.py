@@ -10,13 +10,13 @@ from typing import Literal
 
 import pytest
 
-from hwmodels import NeurofaError, Registered, Spec, build, find, kind_of_parts, kinds, options, parts, recipe, registry
+from hwmodels import NeurofaError, Registered, Spec, build, declare_kind, find, kinds, options, parts, recipe, registry
 
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch):
     """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "_HOMES", dict(registry._HOMES))
+    monkeypatch.setattr(registry, "_SHELVES", dict(registry._SHELVES))
     monkeypatch.setattr(registry, "_PARTS", {kind: dict(known) for kind, known in registry._PARTS.items()})
     monkeypatch.setattr(registry, "_LOADED", set(registry._LOADED))
 
@@ -134,7 +134,7 @@ def test_one_new_file_in_the_folder_of_a_kind_is_enough(tmp_path, monkeypatch):
         """)
     )
     monkeypatch.syspath_prepend(tmp_path)
-    kind_of_parts("shopped", "gadget_shop")
+    declare_kind("shopped", "gadget_shop")
     assert list(parts("shopped")) == ["bell"]
     assert build("shopped", "bell(loud=True)") == ("ding", True)
     for name in ("gadget_shop", "gadget_shop.bell"):
@@ -151,7 +151,7 @@ def test_a_third_party_registers_through_an_entry_point(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[neurofa.honked]\nhorn = thirdparty_horn\n")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    kind_of_parts("honked", "hwmodels.formats")
+    declare_kind("honked", "hwmodels.formats")
     assert build("honked", "horn") == "honk"
     sys.modules.pop("thirdparty_horn")
 
@@ -162,7 +162,7 @@ def test_a_folder_that_fails_to_import_fails_again(tmp_path, monkeypatch):
     (folder / "__init__.py").write_text("")
     (folder / "broken.py").write_text("raise RuntimeError('out of stock')")
     monkeypatch.syspath_prepend(tmp_path)
-    kind_of_parts("broken", "broken_shop")
+    declare_kind("broken", "broken_shop")
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of stock"):
             parts("broken")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from sklearn.linear_model import RidgeCV
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from experiments.data import Dataset, Split
-from experiments.probing import compare, sign_test
-from experiments.separability import PENALTIES, ridge, separability
+from experiments.diagnosis.probes import compare, sign_test
+from experiments.runs.linear_probe import PENALTIES, ridge, separability
 from hwmodels.registry import build
-from neurofa.randomness import generator
+from neurofa.core.randomness import generator
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.charts.raster import one_sample, raster
 from experiments.data import Sequences
 from experiments.data._recordings import EventSplit, Recordings
-from experiments.raster import one_sample, raster
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.events import Events
-from neurofa.randomness import generator
+from neurofa.core.events import Events
+from neurofa.core.randomness import generator
 
 TICKS, TICK, SHAPE = 12, 0.01, (2, 5)
 

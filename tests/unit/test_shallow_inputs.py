@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwmodels import draws
+from hwmodels.numerics import random as draws
 from neurofa.theory.shallow import Problem, draw, simulate
 from neurofa.theory.shallow.inputs import FEW, PAIRS, Inputs
 

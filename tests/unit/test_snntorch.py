@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from neurofa import Learner, Network, NeurofaError, build
-from neurofa.sequence import respond
+from neurofa.spiking.sequence import respond
 
 snn = pytest.importorskip("snntorch")
 from snntorch import surrogate, utils  # noqa: E402

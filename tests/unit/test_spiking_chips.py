@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from experiments.chips import examine, profile_of
-from experiments.experiment import conduct, margin_checks
 from experiments.papers import spiking_chips
-from experiments.parts import load_kinds
-from experiments.spec import RunSpec
-from experiments.study import Setup
+from experiments.reports.chips import examine, profile_of
+from experiments.runs.spec import RunSpec
+from experiments.sweeps.experiment import conduct, margin_checks
+from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.registry import build
 from hwmodels.spec import parse
 
-load_kinds()
 TINY = "encoded(data=digits(subset=32), ticks=4)"
 BASE = {"data": TINY, "network": "snn(hidden=[6])", "epochs": 1}
 

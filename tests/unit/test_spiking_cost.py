@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-import neurofa.recipes  # noqa: F401
+import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import build, parts
 from neurofa import Learner
-from neurofa.cost import cost
-from neurofa.counts import pieces
-from neurofa.footprint import footprint
+from neurofa.chips.requirements import footprint
+from neurofa.costs.counts import pieces
+from neurofa.costs.flops import cost
 from neurofa.testing.flops import Counted
 
 LABELS = torch.tensor([0, 2, 1, 2])

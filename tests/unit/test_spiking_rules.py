@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments.experiment import conduct
 from experiments.papers import spiking_rules
-from experiments.parts import load_kinds
-from experiments.spec import RunSpec
-from experiments.study import Setup
+from experiments.runs.spec import RunSpec
+from experiments.sweeps.experiment import conduct
+from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
-load_kinds()
 TINY = "encoded(data=digits(subset=32), ticks=4)"
 
 

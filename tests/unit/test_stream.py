@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-import neurofa.recipes  # noqa: F401
-from experiments.spec import RunSpec
+import neurofa.core.recipes  # noqa: F401
+from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Dense, Learner, Network
-from neurofa.credit import assign
-from neurofa.events import Events
+from neurofa.audit.poison import nan, poisoned, weights_of
+from neurofa.core.events import Events
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
 from neurofa.layers.spiking import Spiking
-from neurofa.poison import nan, poisoned, weights_of
-from neurofa.randomness import generator
-from neurofa.replay import dense, record
-from neurofa.rule import taught
-from neurofa.sequence import CHUNK, respond, rest, sweep
+from neurofa.spiking.sequence import CHUNK, respond, rest, sweep
+from neurofa.training.backward import assign
+from neurofa.training.replay import dense, record
 
 LABELS = torch.tensor([0, 2, 1, 2])
 SPEC = "snn(hidden=[7, 6], recurrent=True)"

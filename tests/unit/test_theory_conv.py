@@ -9,14 +9,14 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.alignment import feedback_matrices, kernel_bounds, weight_alignment
-from neurofa.diagnostics import measure
-from neurofa.factors import Convolution, nonnegative
+from neurofa.core.plan import Site
+from neurofa.core.randomness import generator
+from neurofa.core.window import Window
+from neurofa.diagnostics.alignment import feedback_matrices, kernel_bounds, weight_alignment
+from neurofa.diagnostics.measure import measure
 from neurofa.layers.conv import Conv2d
-from neurofa.plan import Site
-from neurofa.randomness import generator
-from neurofa.replay import record
-from neurofa.spectra import cosine
+from neurofa.linalg.factors import Convolution, nonnegative
+from neurofa.linalg.spectra import cosine
 from neurofa.theory.conv import (
     kernel_alignment,
     local_bound,
@@ -26,7 +26,7 @@ from neurofa.theory.conv import (
     taps,
     unrolled,
 )
-from neurofa.window import Window
+from neurofa.training.replay import record
 
 DOUBLE = torch.float64
 CASES = [

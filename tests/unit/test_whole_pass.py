@@ -8,7 +8,7 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.whole_pass import draw_keys, whole_pass
+from neurofa.maps.compiled_pass import draw_keys, whole_pass
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile with")
 QUIET = "periphery(out_noise=0, bound_management=True)"

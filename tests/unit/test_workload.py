@@ -9,16 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.parts import load_kinds
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.events import Events
-from neurofa.learner import Learner
-from neurofa.network import Network
-from neurofa.training_load import operations, trace_bytes, writes
-from neurofa.workload import Meter, connection_sparsity, footprint_bytes, state_bytes, stored_bytes
-
-load_kinds()
+from neurofa.core.events import Events
+from neurofa.core.network import Network
+from neurofa.costs.learning import operations, trace_bytes, writes
+from neurofa.costs.neurobench import Meter, connection_sparsity, footprint_bytes, state_bytes, stored_bytes
+from neurofa.training.learner import Learner
 
 
 def spikes(*shape: int, seed: int = 0, p: float = 0.3) -> Tensor:

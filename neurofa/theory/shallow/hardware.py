@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from hwmodels.quantize import Format
+from hwmodels.format import Format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.draws import GOLDEN
+from hwmodels.numerics.random import GOLDEN
 
 PAIRS = 2**16
 """Pairs of numbers that are made at once, few enough for the cache."""
@@ -79,7 +79,7 @@ class Inputs:
         first *= sines
 
     def _hash(self, count: int, a: int, b: int) -> np.ndarray:
-        """mix(a i + b), i < count, of :func:`hwmodels.draws.mix` in words without sign; valid until the next call."""
+        """Return mix(a i + b) for i < count as unsigned words; valid until the next call."""
         x, spare = self._words[:count], self._spare[:count]
         np.multiply(self._places[:count], np.uint32(a), out=x)
         x += np.uint32(b % 2**32)

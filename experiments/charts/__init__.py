@@ -1,0 +1,1 @@
+"""Pictures, each a function from data to a figure."""

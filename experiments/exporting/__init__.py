@@ -1,0 +1,1 @@
+"""Runs as learners for export, and the files of an export."""

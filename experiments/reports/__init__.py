@@ -1,0 +1,1 @@
+"""Reports of devices, budgets, chips and forecasts."""

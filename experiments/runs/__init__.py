@@ -1,0 +1,1 @@
+"""One training run: its spec, folder, loop, measurements and result."""

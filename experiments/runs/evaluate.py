@@ -1,0 +1,108 @@
+"""Loss and accuracy of a network on one split of a data set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from experiments.data import Dataset, Sequences
+from hwmodels.errors import NeurofaError
+from neurofa.core.loss import Loss
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.spiking.sequence import CHUNK
+from neurofa.training.stream import judge
+
+BATCH = 500
+"""Samples in a batch of an evaluation; without gradients a batch needs little memory."""
+SEQUENCES = 100
+"""The same for sequences, of which a batch holds all ticks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Means over a split."""
+
+    loss: float | None
+    """None for an empty split."""
+    accuracy: float | None
+    """Share of right labels, from 0 to 1; None for regression and for an empty split."""
+    samples: int
+
+
+class Tally:
+    """Running sums of loss and hits on the compute device, fetched when they are asked for.
+
+    Args:
+        regression: whether targets are numbers, so that there are no hits to count.
+        device: the compute device.
+    """
+
+    def __init__(self, *, regression: bool, device: torch.device) -> None:
+        self.regression, self.samples = regression, 0
+        # float64 holds the sum of a million float32 losses without drift
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._hits = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, loss: Tensor, y: Tensor, target: Tensor) -> None:
+        """Take one batch.
+
+        Args:
+            loss: 0-dim, mean over the batch.
+            y: (B, o) outputs.
+            target: (B,) labels or (B, o) values.
+        """
+        self.samples += len(y)
+        self._loss += loss.detach() * len(y)
+        if not self.regression:
+            self._hits += (y.argmax(1) == target).sum()
+
+    def score(self) -> Score:
+        """The means so far; waits for the device."""
+        if not self.samples:
+            return Score(loss=None, accuracy=None, samples=0)
+        accuracy = None if self.regression else int(self._hits) / self.samples
+        return Score(loss=float(self._loss) / self.samples, accuracy=accuracy, samples=self.samples)
+
+
+@torch.no_grad()
+def evaluate(
+    network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = CHUNK
+) -> Score:
+    """Evaluate a network; its training mode and the run's generators are left as they are.
+
+    Args:
+        network: on the compute device of ``dataset``.
+        dataset: the data.
+        where: ``train``, ``validation`` or ``test``.
+        loss: to be averaged.
+        seed: of the read noise of the network's device.
+        chunk: ticks of a sequence that are worked on at once.
+
+    Raises:
+        NeurofaError: the loss is not finite.
+    """
+    gen = generator(seed, "evaluate", where, device=dataset.compute)
+    tally = Tally(regression=dataset.regression, device=dataset.compute)
+    training = network.training
+    network.eval()
+    try:
+        if isinstance(dataset, Sequences):
+            for xs, target in dataset.batches(where, SEQUENCES):
+                value, y = judge(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
+                tally.add(value, y, target)
+        else:
+            for x, target in dataset.batches(where, BATCH):
+                y = network(x, gen)
+                tally.add(loss.outcome(y, target).value, y, target)
+    finally:
+        network.train(training)
+    score = tally.score()
+    if score.loss is not None and not math.isfinite(score.loss):
+        raise NeurofaError(
+            f"got a {where} loss of {score.loss}; expected a finite one; lower the learning rate or the feedback gain"
+        )
+    return score

@@ -1,0 +1,66 @@
+"""What a run leaves: its figures and its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.runs.spec import RunSpec
+
+Row = dict[str, Any]
+"""One epoch: its number, train and validation loss and accuracy, lr, seconds, and what was logged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The figures of a finished run; accuracies are shares from 0 to 1, and None for regression."""
+
+    spec: RunSpec
+    test_accuracy: float | None
+    """Of the reported epoch."""
+    test_loss: float | None
+    epoch: int
+    """The reported epoch: the last one, or the best by validation."""
+    rows: tuple[Row, ...]
+    """All epochs."""
+    samples: int
+    """Training samples of one epoch."""
+    control: Result | None = None
+    """The readout-only control with the same settings, where it was trained."""
+
+    @property
+    def row(self) -> Row:
+        """The reported epoch's row."""
+        return self.rows[self.epoch - 1]
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on training steps, s: without loading and evaluation."""
+        return float(sum(row["seconds"] for row in self.rows))
+
+    @property
+    def margin(self) -> float | None:
+        """Test accuracy above the control's."""
+        if self.control is None or self.test_accuracy is None or self.control.test_accuracy is None:
+            return None
+        return self.test_accuracy - self.control.test_accuracy
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``result.json``."""
+        seconds = self.seconds
+        content: dict[str, Any] = {
+            "test_accuracy": self.test_accuracy,
+            "validation_accuracy": self.row["validation_accuracy"],
+            "train_accuracy": self.row["train_accuracy"],
+            "loss": self.row["train_loss"],
+            "validation_loss": self.row["validation_loss"],
+            "test_loss": self.test_loss,
+            "epochs": len(self.rows),
+            "epoch": self.epoch,
+            "samples": self.samples,
+            "seconds": round(seconds, 4),
+            "samples_per_second": round(self.samples * len(self.rows) / seconds, 1) if seconds else None,
+        }
+        if self.control is not None:
+            content["control_test_accuracy"] = self.control.test_accuracy
+        return content | {"key": self.spec.key, "spec": self.spec.to_json()}

@@ -1,0 +1,79 @@
+"""The one training loop of the project: the command, sweeps and experiments all call :func:`train_run`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from experiments.files import writing
+from experiments.runs.folder import RunFolder, machine
+from experiments.runs.interrupt import Interrupted, deferred_interrupt
+from experiments.runs.progress import Progress
+from experiments.runs.result import Result
+from experiments.runs.spec import RunSpec
+from experiments.runs.trainer import Trainer, compute_device, load_data
+from neurofa.training.checkpoint import save_network
+
+__all__ = ["Interrupted", "Result", "RunSpec", "compute_device", "load_data", "train_run"]
+
+CONTROL = "readout_only"
+
+
+def train_run(
+    spec: RunSpec, out: Path | None = None, *, progress: Progress | None = None, resume: bool = False,
+    overwrite: bool = False, control: bool = False,
+) -> Result:  # fmt: skip
+    """Train one network and report it.
+
+    The same spec gives the same rows bit for bit on the same machine, resumed or not: the order of the data, the
+    weights, the feedback and all noise come from generators of the seed.
+
+    Args:
+        spec: the run.
+        out: its folder; None: nothing is written.
+        progress: listens.
+        resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
+        overwrite: begin anew in a folder that holds a run.
+        control: also train the readout-only control with the same settings (in ``out/control``).
+
+    Raises:
+        NeurofaError: an unknown or impossible part, numbers that are not finite, a folder that cannot be written or
+            holds another run.
+        Interrupted: Ctrl-C; ``out`` holds the state of the last finished epoch.
+    """
+    control = control and spec.rule != CONTROL
+    folder = None if out is None else RunFolder(out)
+    trainer = Trainer(spec, folder)
+    if folder is not None:
+        folder.open(spec, resume=resume, overwrite=overwrite)
+        if folder.finished:
+            done = folder.read_result()
+            if done.control is not None or not control:
+                return done
+        about = {"control": control, "data": dict(trainer.dataset.provenance)}
+        folder.begin(spec, about | machine())
+        trainer.restore(folder)
+    with deferred_interrupt() as check, _exact(spec.compute):
+        trainer.train(progress or Progress(), check)
+        result = trainer.report()
+        if control:
+            below = None if folder is None else folder.control
+            beside = train_run(replace(spec, rule=CONTROL), below, progress=progress, resume=resume, overwrite=True)
+            result = replace(result, control=beside)
+        check()
+    if folder is not None:
+        from experiments.runs.plot import draw_curves
+
+        with writing(folder.model):
+            save_network(trainer.network, folder.model)
+        draw_curves(result, folder.curves)
+        folder.finish(result)
+    return result
+
+
+def _exact(compute: str) -> AbstractContextManager[None]:
+    """On a GPU, the convolution algorithms that give the same bits every time."""
+    return nullcontext() if compute == "cpu" else torch.backends.cudnn.flags(deterministic=True, benchmark=False)

@@ -1,0 +1,144 @@
+"""Experiments: a question, the runs that answer it, and the checks that say what the answer is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar
+
+from experiments.files import make_folder, write_json
+from experiments.sweeps.study import Setup
+from experiments.tables import Record, points
+from hwmodels.errors import NeurofaError, did_you_mean
+from hwmodels.registry import Registered
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statement about a figure, and whether it holds."""
+
+    name: str
+    """What is measured, with its unit."""
+    value: float | None
+    """None where there is nothing to measure."""
+    target: str
+    """Such as ``>= 98.3``."""
+    holds: bool
+
+
+def at_least(name: str, value: float | None, bound: float) -> Check:
+    """The check value >= bound; a missing value does not hold."""
+    return Check(name, value, f">= {bound:g}", value is not None and value >= bound)
+
+
+def at_most(name: str, value: float | None, bound: float) -> Check:
+    """The check value <= bound; a missing value does not hold."""
+    return Check(name, value, f"<= {bound:g}", value is not None and value <= bound)
+
+
+def above(name: str, value: float | None, bound: float) -> Check:
+    """The check value > bound; a missing value does not hold."""
+    return Check(name, value, f"> {bound:g}", value is not None and value > bound)
+
+
+def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[Check]:
+    """Whether every method beats the control.
+
+    Args:
+        part: of the experiment.
+        lines: one a method, with its ``margin`` over the control as a share; None, as for the control, is left out.
+        control: name of the control.
+    """
+    return [
+        above(f"{part}: margin of {line['method']} over {control}, points", points(line["margin"]), 0)
+        for line in lines
+        if line["margin"] is not None
+    ]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A figure of somebody else, to lay beside ours."""
+
+    name: str
+    value: float
+    source: str
+    certainty: str
+    """How sure the figure is: measured by whom, read where, or remembered."""
+
+
+@dataclass
+class Findings:
+    """What one part of an experiment leaves."""
+
+    rows: list[Record] = field(default_factory=list)
+    """Its table."""
+    tuning: list[Record] = field(default_factory=list)
+    """Settings that were compared on validation data."""
+    reference: list[Reference] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    """Names of PNG files in the folder."""
+    columns: list[str] = field(default_factory=list)
+    """Keys of the rows that the printed table shows, in order; none: accuracies and settings of training runs."""
+
+
+class Experiment(Registered, ABC, kind="experiment"):
+    """A question with a source, answered part by part."""
+
+    question: ClassVar[str]
+    """What is asked, one sentence."""
+    parts: ClassVar[tuple[str, ...]] = ("all",)
+    """Names of the parts, in order."""
+
+    @abstractmethod
+    def run(self, part: str, setup: Setup) -> Findings:
+        """Do one part.
+
+        Args:
+            part: one of ``parts``.
+            setup: folder, seeds, workers and size of the runs.
+
+        Raises:
+            NeurofaError: a run failed; data is missing.
+        """
+
+
+def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) -> Record:
+    """Do an experiment and write ``result.json`` into its folder.
+
+    Args:
+        experiment: which one.
+        setup: how; runs that the folder already holds are not done again.
+        parts: some of the experiment's; none: all.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        NeurofaError: an unknown part, a failed run, missing data, or a folder that cannot be written.
+    """
+    for part in parts:
+        if part not in experiment.parts:
+            near = did_you_mean(part, experiment.parts)
+            raise NeurofaError(f"got part '{part}'; expected one of {', '.join(experiment.parts)}{near}")
+    chosen = [part for part in experiment.parts if not parts or part in parts]
+    make_folder(setup.folder)
+    found = [experiment.run(part, setup) for part in chosen]
+    result: Record = {
+        "experiment": experiment.name,
+        "question": experiment.question,
+        "source": experiment.source,
+        "parts": chosen,
+        "full": setup.full,
+        "seeds": list(range(setup.seeds)),
+        "rows": [row for findings in found for row in findings.rows],
+        "reference": [asdict(figure) for findings in found for figure in findings.reference],
+        "checks": [asdict(check) for findings in found for check in findings.checks],
+        "tuning": [row for findings in found for row in findings.tuning],
+        "pictures": [name for findings in found for name in findings.pictures],
+        "columns": {part: findings.columns for part, findings in zip(chosen, found, strict=True) if findings.columns},
+    }
+    write_json(setup.folder / "result.json", result)
+    return result

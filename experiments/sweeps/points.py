@@ -1,0 +1,97 @@
+"""Methods along a swept quantity: every point of every curve is tuned and run as a method of one study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.charts.curves import Mark, curves_chart
+from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from hwmodels.errors import NeurofaError
+
+CONTROL = "readout_only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One method: a point of a curve, or a level that does not depend on the swept quantity."""
+
+    series: str
+    """Name of the curve, or of the level."""
+    x: float | None = None
+    """The swept quantity; None for a level."""
+    candidates: Sequence[Fields]
+    """Settings that validation data chooses from."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method: ``<series>`` of a level, else ``<series>, <x>``."""
+        return self.series if self.x is None else f"{self.series}, {self.x:g}"
+
+
+def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setup: Setup, *, name: str) -> Outcome:
+    """Tune and run every point; the lines of the outcome say their ``series`` and ``x``.
+
+    Points with equal settings share their runs. A method called ``readout_only`` is the control of the margins.
+
+    Args:
+        points: of all curves, with the levels.
+        common: fields that all runs share.
+        tuning_epochs: epochs of the runs that choose.
+        setup: how the runs are done.
+        name: of the part.
+
+    Raises:
+        NeurofaError: two points at the same place of a curve, or what
+            :func:`~experiments.sweeps.study.run_study` raises.
+    """
+    methods = {point.method: point.candidates for point in points}
+    if len(methods) < len(points):
+        raise NeurofaError(f"got two points at one place in '{name}'; expected different values; leave out the second")
+    control = CONTROL if CONTROL in methods else None
+    study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs, control=control)
+    found = run_study(study, setup, name=name)
+    places = {point.method: {"series": point.series, "x": point.x} for point in points}
+    lines = [{"part": line["part"], "method": line["method"], **places[line["method"]], **line} for line in found.lines]
+    return Outcome(lines, found.tuning, found.runs)
+
+
+def draw_points(
+    folder: Path, outcome: Outcome, common: Fields, setup: Setup, *, name: str, x_label: str, log: bool = False,
+    marks: Sequence[Mark] = (), second: tuple[str, float] | None = None,
+) -> str:  # fmt: skip
+    """Draw the curves of a part into ``<name>.png``.
+
+    Args:
+        folder: for the picture.
+        outcome: of :func:`run_points`.
+        common: fields that all runs share, for the title.
+        setup: for the title.
+        name: of the part.
+        x_label: the swept quantity with its unit.
+        log: whether its axis is logarithmic.
+        marks: figures of others.
+        second: label of an axis above, and its value where the axis below has 1.
+
+    Returns:
+        The name of the picture.
+    """
+    title = f"{name}: {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds; bands: standard deviation"
+    picture = f"{name}.png"
+    curves_chart(folder / picture, outcome.lines, title=title, x_label=x_label, log=log, marks=marks, second=second)
+    return picture
+
+
+def percent_at(lines: Sequence[Mapping[str, Any]], series: str, x: float | None = None) -> float | None:
+    """Mean test accuracy of one point, percent, rounded so that equal shares are equal; None where there is none."""
+    for line in lines:
+        if line["series"] == series and line["x"] == x and line["test_accuracy"] is not None:
+            return round(100 * float(line["test_accuracy"]), 6)
+    return None
+
+
+def difference(a: float | None, b: float | None) -> float | None:
+    """A - b, rounded as accuracies are; None where one is missing."""
+    return None if a is None or b is None else round(a - b, 6)

@@ -1,0 +1,1 @@
+"""Networks and learners described as neutral graphs."""

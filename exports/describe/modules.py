@@ -1,0 +1,100 @@
+"""A torch module as a list of operations, with the batch left open."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from exports.graph.nodes import Op, Ref
+from hwmodels.errors import NeurofaError
+
+
+@dataclass(frozen=True)
+class Free:
+    """A size that follows the batch."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What tracing finds."""
+
+    ops: tuple[Op, ...]
+    placeholders: dict[str, str]
+    """Name in the operations by the module's own name of a parameter or buffer."""
+    constants: dict[str, Tensor]
+    """Tensors that are no state of the module, by their name in the operations."""
+    result: str
+
+
+def trace(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> Trace:
+    """List a module's operations in evaluation mode, in ATen's core operator set; the input is called ``x``.
+
+    Args:
+        module: (B, *in_shape) to one tensor.
+        in_shape: shape of one sample.
+        like: dtype and device of the input.
+
+    Raises:
+        NeurofaError: the module cannot be traced (Python that depends on the data), with torch's reason.
+    """
+    from torch.export import Dim, export
+
+    x = torch.zeros(2, *in_shape).to(like)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = export(_Entry(module.eval()), (x,), dynamic_shapes=({0: Dim("B", min=2)},)).run_decompositions()
+    except Exception as error:  # torch.export raises many classes, none of them common to its versions
+        raise NeurofaError(
+            f"got a {type(module).__name__} that cannot be traced ({str(error).splitlines()[0]}); expected a module"
+            " without branches on its data; write it with torch operations alone"
+        ) from None
+    signature = program.graph_signature
+    named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    lifted = signature.inputs_to_lifted_tensor_constants
+    ops, renamed = [], dict[str, str]()
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            if node.name not in named and node.name not in lifted:
+                renamed[node.name] = "x"
+        elif node.op == "call_function" and not isinstance(node.meta["val"], torch.SymInt | int):
+            target = node.target.__name__ if not hasattr(node.target, "_schema") else str(node.target)
+            args = tuple(_plain(a, renamed) for a in node.args)
+            kwargs = {k: _plain(v, renamed) for k, v in node.kwargs.items() if k not in _IGNORED}
+            ops.append(Op(name=node.name, target=target.removeprefix("aten."), args=args, kwargs=kwargs))
+    (result,) = signature.user_outputs
+    return Trace(
+        ops=tuple(ops),
+        placeholders={name.removeprefix("module."): key for key, name in named.items()},
+        constants={key: program.constants[name] for key, name in lifted.items()},
+        result=renamed.get(result, result),
+    )
+
+
+_IGNORED = ("memory_format", "pin_memory", "layout", "device")
+
+
+class _Entry(nn.Module):
+    """Gives the input a name of its own, whatever the module calls it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.module(x)
+        return y
+
+
+def _plain(value: Any, renamed: dict[str, str]) -> Any:
+    if isinstance(value, torch.fx.Node):
+        if isinstance(value.meta["val"], torch.SymInt | int):
+            return Free()
+        return Ref(renamed.get(value.name, value.name))
+    if isinstance(value, list | tuple):
+        return tuple(_plain(v, renamed) for v in value)
+    return str(value) if isinstance(value, torch.dtype) else value

@@ -1,0 +1,1 @@
+"""Numbers a chip is programmed with: conductances, integers, probe vectors."""

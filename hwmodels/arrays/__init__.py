@@ -1,0 +1,1 @@
+"""Analog arrays: converters, periphery, conductances, tiles, wires."""

@@ -1,0 +1,186 @@
+"""Converters between digital numbers and analog signals, and the full scales that they work at."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.format import check_bits, check_rounding, work_dtype
+from hwmodels.formats.uniform import Uniform
+from hwmodels.numerics.random import normal
+
+Scale = Literal["sample", "batch", "none"]
+"""Over what a full scale is taken: every sample, the whole batch, or fixed at 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converter:
+    """A quantiser with a bound: levels q s, s = 2 bound / (2^bits - 2), an odd number of them, so that zero is exact.
+
+    Args:
+        bits: n, resolution, 2 to 24; None converts exactly.
+        bound: largest signal, > 0, in the unit of the signal; beyond it the converter clips.
+        noise: standard deviation of the Gaussian noise on the analog side, in the unit of the signal, 0 or more.
+        rounding: to the ``nearest`` level, or ``stochastic``.
+
+    Source: aihwkit (Rasch et al. 2021, arXiv 2104.02184), parameters of the analog input and output.
+    """
+
+    bits: int | None = 8
+    bound: float = 1.0
+    noise: float = 0.0
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+    _grid: Uniform | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        check_rounding(name, self.rounding)
+        if not 0 < self.bound < math.inf:
+            raise NeurofaError(f"got {name}(bound={self.bound}); expected a positive number; change the bound")
+        at_least_zero(name, noise=self.noise)
+        if self.bits is not None:
+            check_bits(name, self.bits, one=f"use {name}(bits=2) for three levels")
+            grid = Uniform(bits=self.bits, range=self.bound, rounding=self.rounding)
+            object.__setattr__(self, "_grid", grid)
+
+    @property
+    def step(self) -> float:
+        """Distance s of two levels, in the unit of the signal; 0 for exact conversion."""
+        return 0.0 if self.bits is None else 2 * self.bound / (2**self.bits - 2)
+
+    @property
+    def rate(self) -> float:
+        """Codes per unit of the signal: 1/s, or 1 for exact conversion."""
+        return 1.0 if self.bits is None else (2 ** (self.bits - 1) - 1) / self.bound
+
+    def codes(self, q: Tensor, *, clip: bool = True, out: Tensor | None = None) -> Tensor:
+        """The nearest codes, without noise.
+
+        Args:
+            q: signal times :attr:`rate`, float32 or wider, any shape.
+            clip: False where the signal is known to lie within the bound.
+            out: written to and returned; may be ``q``.
+
+        Returns:
+            Whole numbers (any number for exact conversion) in the shape of ``q``.
+        """
+        if self.bits is not None:
+            q = torch.round(q, out=out)
+        top = self.bound * self.rate
+        return torch.clamp(q, -top, top, out=out) if clip else q
+
+    def level(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """The nearest (or stochastically chosen) level within the bound, in the shape and unit of ``x``."""
+        if self._grid is not None and self.rounding == "stochastic":
+            return self._grid.quantize(x, gen)
+        q = x.to(work_dtype(x.dtype)) * self.rate
+        return self.codes(q, out=q).div_(self.rate).to(x.dtype)
+
+
+class DAC(Converter):
+    """Digital to analog: the level, then the noise of the line."""
+
+    def convert(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Signals clip(Q(x)) + noise xi, in the shape and unit of ``x``."""
+        v = self.level(x, gen)
+        return v.add_(normal(v, gen), alpha=self.noise) if self.noise else v
+
+
+class ADC(Converter):
+    """Analog to digital: the noise of the line, then the level."""
+
+    def convert(self, y: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Numbers clip(Q(y + noise xi)), in the shape and unit of ``y``."""
+        return self.level(torch.add(y, normal(y, gen), alpha=self.noise) if self.noise else y, gen)
+
+
+def at_least_zero(name: str, **values: float) -> None:
+    """Refuse negative, infinite and undefined constants.
+
+    Raises:
+        NeurofaError: naming the first one.
+    """
+    for key, value in values.items():
+        if not 0 <= value < math.inf:
+            raise NeurofaError(f"got {name}({key}={value}); expected 0 or more; change {key}")
+
+
+def full_scale(x: Tensor, per: Scale) -> Tensor:
+    """The digital factor that brings inputs to the converter's range (noise management ABS_MAX).
+
+    Args:
+        x: (B, n), any unit.
+        per: ``sample`` gives max_j |x_j| of each row, ``batch`` the largest of all rows, ``none`` 1.
+
+    Returns:
+        (B, 1) for ``sample``, else (1, 1), in the unit of ``x``; 1 where all inputs are zero.
+    """
+    size = largest(x.abs(), per)
+    return torch.where(size > 0, size, torch.ones_like(size))
+
+
+def largest(sizes: Tensor, per: Scale) -> Tensor:
+    """Full scales as :func:`full_scale` gives them, but 0 where all inputs are zero.
+
+    Args:
+        sizes: (B, n), magnitudes of the inputs.
+        per: as there.
+    """
+    if per == "none" or not sizes.numel():
+        return sizes.new_ones((1, 1))
+    return sizes.amax(dim=1, keepdim=True) if per == "sample" else sizes.amax().view(1, 1)
+
+
+def check_scale(name: str, per: str) -> None:
+    """Refuse an unknown full scale.
+
+    Raises:
+        NeurofaError: neither ``sample``, ``batch`` nor ``none``.
+    """
+    if per not in ("sample", "batch", "none"):
+        raise NeurofaError(f"got {name}(full_scale={per}); expected sample, batch or none; choose one")
+
+
+def doublings(y: Tensor, bound: float | Tensor, most: int) -> Tensor:
+    """How often the inputs must be halved so that no output of a sample reaches the bound (bound management).
+
+    k = clamp(ceil(log2(max_i |y_i| / bound)), 0, most): the end of the iteration *halve and try again*, predicted from
+    noise-free outputs, so that nothing waits for the host.
+
+    Args:
+        y: (B, n_out), outputs without noise, unit of ``bound``.
+        bound: of the ADC.
+        most: largest k.
+
+    Returns:
+        2^k, (B, 1).
+    """
+    # a tiny excess, so that an output exactly at the bound is halved as well
+    excess = y.abs().amax(dim=1, keepdim=True).mul_(2**1e-6 / bound)
+    return excess.log2_().ceil_().clamp_(0, most).exp2_()
+
+
+def bit_planes(v: Tensor, dac: DAC) -> tuple[Tensor, Tensor]:
+    """Cut quantised inputs into one pulse train per bit: v = s sum_k 2^k p_k with p_k in {-1, 0, +1}.
+
+    Args:
+        v: (B, n), levels of ``dac``.
+        dac: the converter that made them; needs bits.
+
+    Returns:
+        Planes p (bits - 1, B, n) and factors s 2^k (bits - 1, 1, 1), in the unit of ``v``.
+
+    Raises:
+        NeurofaError: the converter is exact.
+    """
+    if dac.bits is None:
+        raise NeurofaError("got bit-sliced inputs without in_bits; expected 2 to 24 bits; set in_bits")
+    codes = (v.abs() / dac.step).round_().to(torch.int32)
+    powers = torch.arange(dac.bits - 1, device=v.device, dtype=torch.int32).view(-1, 1, 1)
+    planes = (codes >> powers).bitwise_and_(1).to(v.dtype).mul_(v.sign())
+    return planes, torch.exp2(powers.to(v.dtype)).mul_(dac.step)

@@ -1,0 +1,160 @@
+"""Number formats: what a hardware number can say, and the gradient that passes through it.
+
+``Format`` is the root of the registered kind ``format``; the formats stand one a file in ``hwmodels.formats``. They
+never wait for the host: scales are computed, and stay, where the tensor lives.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from hwmodels.errors import NeurofaError
+from hwmodels.numerics.random import uniform
+from hwmodels.registry import Registered
+
+
+class Format(Registered, ABC, kind="format"):
+    """A set of representable numbers and the rule that maps a tensor onto it.
+
+    Subclasses are frozen, keyword-only dataclasses. NaN stays NaN, so that a fault upstream is seen downstream.
+    """
+
+    @property
+    @abstractmethod
+    def bits(self) -> float:
+        """Width of one number, bit; the base-2 logarithm of the number of values where no code word is defined."""
+
+    @abstractmethod
+    def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Map every entry onto the grid.
+
+        Args:
+            x: floating-point tensor, any shape and unit.
+            gen: source of randomness on x's device, for formats that round stochastically.
+
+        Returns:
+            Numbers of the grid in the shape, dtype, device and unit of ``x``, which is left as it was. They carry no
+            gradient (``raw`` apart): see :func:`straight_through`.
+        """
+
+    def inside(self, x: Tensor) -> Tensor | None:
+        """Where the format does not clip: a boolean tensor shaped as ``x``, or None when it never clips (default)."""
+        return None
+
+
+def differentiated(x: Tensor) -> bool:
+    """Whether somebody may ask for a derivative through ``x``, backwards or forwards.
+
+    Custom functions cost more than the arithmetic of a tick; where nobody asks they are not needed.
+    """
+    return torch.is_grad_enabled() or forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
+
+
+def straight_through(fmt: Format, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
+    """Quantize with a gradient: the identity where the format does not clip, zero where it does.
+
+    Forward y = Q(x); backward dL/dx = 1(x inside) dL/dy.
+
+    Args:
+        fmt: the number format Q.
+        x: floating-point tensor, any shape.
+        gen: source of randomness, as in :meth:`Format.quantize`.
+
+    Returns:
+        ``fmt.quantize(x, gen)``, attached to the graph of ``x``.
+
+    Source: Bengio, Leonard and Courville 2013, arXiv 1308.3432 (the estimator); Hubara et al. 2016, arXiv 1602.02830,
+    eq. 4 (zero where it saturates).
+    """
+    if not differentiated(x):
+        return fmt.quantize(x, gen)
+    y: Tensor = _StraightThrough.apply(x, fmt, gen)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forward and its context stand apart, so that ``torch.func`` transforms work too."""
+
+    @staticmethod
+    def forward(x: Tensor, fmt: Format, gen: torch.Generator | None) -> Tensor:
+        return fmt.quantize(x, gen)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Format, torch.Generator | None], output: Tensor) -> None:  # noqa: ARG004
+        x, fmt, _ = inputs
+        mask = fmt.inside(x)
+        ctx.clips = mask is not None
+        ctx.save_for_backward(*([] if mask is None else [mask]))
+
+    @staticmethod
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor, None, None]:
+        return (error * ctx.saved_tensors[0] if ctx.clips else error), None, None
+
+
+def work_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype to round in: half-width floats have too few digits for the fraction of a code."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def round_stochastically(q: Tensor, gen: torch.Generator | None) -> Tensor:
+    """Round up with a probability equal to the fraction: r = floor(q) + 1(U < q - floor(q)), so that E[r] = q.
+
+    The same law as floor(q + U), but whole numbers stay: in floating point q + U can reach the next whole number.
+
+    Args:
+        q: floating-point tensor in units of one step; overwritten.
+        gen: source of U, uniform in [0, 1), on q's device.
+
+    Returns:
+        Whole numbers, same shape and dtype; Var[r] <= 1/4.
+
+    Raises:
+        NeurofaError: no generator.
+
+    Source: Gupta et al. 2015, arXiv 1502.02551, section 3.
+    """
+    check_generator(gen)
+    low = q.floor()
+    # 1(U < fraction), by the sign: comparing into a tensor of truth values is many times slower on a CPU
+    return low.add_(q.sub_(low).sub_(uniform(q, gen)).sign_().clamp_(min=0))
+
+
+def check_bits(name: str, bits: int, *, one: str) -> None:
+    """Refuse widths that a sign and a whole-number code in a float32 cannot have.
+
+    Args:
+        name: who asks.
+        bits: width of the code, bit.
+        one: what to do instead of one bit.
+
+    Raises:
+        NeurofaError: not in 2 to 24.
+    """
+    if not 2 <= bits <= 24:
+        remedy = one if bits == 1 else f"use {name}(bits=8)"
+        raise NeurofaError(f"got {name}(bits={bits}); expected 2 to 24; {remedy}")
+
+
+def check_rounding(name: str, rounding: str) -> None:
+    """Refuse an unknown rounding.
+
+    Raises:
+        NeurofaError: neither ``nearest`` nor ``stochastic``.
+    """
+    if rounding not in ("nearest", "stochastic"):
+        raise NeurofaError(f"got {name}(rounding={rounding}); expected nearest or stochastic; choose one")
+
+
+def check_generator(gen: torch.Generator | None) -> None:
+    """Refuse to round stochastically from a hidden source.
+
+    Raises:
+        NeurofaError: no generator.
+    """
+    if gen is None:
+        raise NeurofaError("got no generator for stochastic rounding; expected a torch.Generator; pass gen=...")

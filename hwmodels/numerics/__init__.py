@@ -1,0 +1,1 @@
+"""Random numbers, bfloat16, accurate sums, moments of noise."""

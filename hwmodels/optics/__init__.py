@@ -1,0 +1,1 @@
+"""Optical components: meshes, cameras, detection, noise of light."""

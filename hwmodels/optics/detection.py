@@ -1,0 +1,224 @@
+"""How a camera, which sees intensities, is made to see the linear field of scattered light.
+
+Fields are complex amplitudes E (B, n_out) at the camera, with E|E|^2 = 1 when half of the modulator's pixels are lit.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.optics.camera import Camera
+from hwmodels.registry import Registered
+
+
+@dataclass(frozen=True)
+class Field:
+    """Light at the camera for one image on the modulator, and the fixed anchor light beside it."""
+
+    real: Tensor
+    """(B, n_out)."""
+    imag: Tensor
+    """(B, n_out)."""
+    mean: Tensor
+    """(B, 1): expected mean intensity, from the number of lit pixels."""
+    anchor_real: Tensor
+    """(n_out,): field of the anchor chosen for every camera pixel."""
+    anchor_imag: Tensor
+    """(n_out,)."""
+    anchor_light: Tensor
+    """(n_out,): its intensity, as it was calibrated."""
+
+    @property
+    def light(self) -> Tensor:
+        """Intensity |E|^2, (B, n_out)."""
+        return self.real.square().addcmul(self.imag, self.imag)
+
+
+class Exposure(NamedTuple):
+    """One frame, and what it counts for in the sum that detection makes."""
+
+    light: Tensor
+    """(B, n_out), intensities."""
+    mean: Tensor
+    """(B, 1), expected mean intensity."""
+    weight: float | Tensor
+    """Or (n_out,), one a pixel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection(Registered, ABC, kind="detection"):
+    """A way to read the camera."""
+
+    linear: ClassVar[bool] = True
+    """Whether it sees the real part of the field; otherwise its intensity."""
+    anchors: ClassVar[int] = 0
+    """Anchor images that the modulator can add to every image."""
+    anchor_light: ClassVar[float] = 0.0
+    """Mean intensity of an anchor."""
+
+    @property
+    def frames(self) -> int:
+        """Camera frames for one image."""
+        return 1
+
+    @abstractmethod
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        """The frames of one image that are used, and what each counts for."""
+
+    def offset(self, field: Field) -> Tensor:
+        """What is subtracted from the sum of the frames, broadcasts to (B, n_out); default: nothing."""
+        return torch.zeros_like(field.mean)
+
+    def detect(self, field: Field, camera: Camera, gen: torch.Generator | None) -> Tensor:
+        """What is made of the frames of one image, sum_k weight_k I_k - offset.
+
+        Args:
+            field: at the camera.
+            camera: sees every frame once.
+            gen: source of its noise.
+
+        Returns:
+            (B, n_out), in the unit of the field, or of its square where the detection is not linear.
+        """
+        total = torch.zeros_like(field.real)
+        for light, mean, weight in self.exposures(field):
+            seen = camera.expose(light, mean, gen)
+            total = total.addcmul_(seen, weight) if isinstance(weight, Tensor) else total.add_(seen, alpha=weight)
+        return total.sub_(self.offset(field))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intensity(Detection, name="intensity"):
+    """The bare camera, |E|^2 less its expected mean: a nonlinear projection, one frame."""
+
+    linear = False
+    source = "Saade et al. 2016, arXiv 1510.06664 (random features in a scattering medium)"
+
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        yield Exposure(field.light, field.mean, 1.0)
+
+    def offset(self, field: Field) -> Tensor:
+        return field.mean
+
+
+def interfere(field: Field, reference: float, steps: int) -> Iterator[Exposure]:
+    """Interference with a reference beam at evenly spaced phases.
+
+    I_k = |E + r e^(i phi_k)|^2, phi_k = 2 pi k / steps; Re E = sum_k cos(phi_k) I_k / (r steps).
+
+    Args:
+        field: at the camera.
+        reference: r^2, intensity of the reference beam.
+        steps: number of phases, 3 or more.
+    """
+    r = math.sqrt(reference)
+    light, mean = field.light + reference, field.mean + reference
+    for k in range(steps):
+        phase = 2 * math.pi * k / steps
+        c, s = math.cos(phase), math.sin(phase)
+        if abs(c) > 1e-9:  # the other pixels only serve the imaginary part
+            seen = light.add(field.real, alpha=2 * r * c).add_(field.imag, alpha=2 * r * s).clamp_min_(0)
+            yield Exposure(seen, mean, c / (r * steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holography(Detection, name="holography"):
+    """Off-axis holography: a tilted reference beam, whose phase turns once over four neighbouring pixels; one frame.
+
+    Args:
+        reference: intensity of the reference beam; the signal has 1 when half of the modulator is lit.
+    """
+
+    source = "Launay et al. 2020, arXiv 2006.01475 (off-axis holography); formula: four-bucket interferometry"
+
+    reference: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check_reference(self.name, self.reference)
+
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        return interfere(field, self.reference, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseShifting(Detection, name="phase_shifting"):
+    """Phase-shifting holography: one frame for every phase of the reference beam.
+
+    Args:
+        reference: intensity of the reference beam; the signal has 1 when half of the modulator is lit.
+        steps: phases, 3 or more.
+    """
+
+    source = "Creath 1988, Prog. Opt. 26, 349 (n-bucket interferometry)"
+
+    reference: float = 2.0
+    steps: int = 3
+
+    def __post_init__(self) -> None:
+        _check_reference(self.name, self.reference)
+        if self.steps < 3:
+            raise NeurofaError(f"got phase_shifting(steps={self.steps}); expected at least 3; 3 is the default")
+
+    @property
+    def frames(self) -> int:
+        return self.steps
+
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        return interfere(field, self.reference, self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchors(Detection, name="anchors"):
+    """No reference beam: anchor images a of further modulator pixels are lit together with the image x.
+
+    |M(x + a)|^2 - |Mx|^2 - |Ma|^2 = 2 Re(conj(Ma) Mx), divided by 2 |Ma|: one frame for x, one for each anchor; |Ma|^2
+    is calibrated once. Every camera pixel uses the anchor that is brightest there, since weak ones amplify noise.
+
+    Args:
+        count: anchors, 1 or more.
+        light: mean intensity of an anchor; the signal has 1 when half of the modulator is lit.
+    """
+
+    source = "Ohana et al. 2023, Opt. Express 31, 25881, arXiv 2305.12988 (linear projection without holography)"
+
+    count: int = 2
+    light: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check_reference(self.name, self.light)
+        if self.count < 1:
+            raise NeurofaError(f"got anchors(count={self.count}); expected at least 1; 2 is the default")
+
+    @property
+    def anchors(self) -> int:  # type: ignore[override]
+        return self.count
+
+    @property
+    def anchor_light(self) -> float:  # type: ignore[override]
+        return self.light
+
+    @property
+    def frames(self) -> int:
+        return 1 + self.count
+
+    def exposures(self, field: Field) -> Iterator[Exposure]:
+        together = (field.real + field.anchor_real).square_().add_((field.imag + field.anchor_imag).square_())
+        weight = field.anchor_light.rsqrt() / 2
+        yield Exposure(together, field.mean + self.light, weight)
+        yield Exposure(field.light, field.mean, -weight)
+
+    def offset(self, field: Field) -> Tensor:
+        return field.anchor_light.sqrt() / 2
+
+
+def _check_reference(name: str, light: float) -> None:
+    if not 0 < light < math.inf:
+        raise NeurofaError(f"got {name} with a reference of intensity {light}; expected a positive number; 2 is usual")

@@ -1,0 +1,1 @@
+"""Audits of locality: what does an update depend on? Everything else is poisoned, and the update compared."""

@@ -1,0 +1,114 @@
+"""What a rule's update depends on in a sequence: :mod:`neurofa.audit.step`, in the second of two chunks.
+
+The first chunk leaves traces; the sweep of the second is recorded, and its backward phase and the traces that it leaves
+are replayed while other layers' weights are overwritten. Whether later ticks reach an update is found by learning from
+the first chunk alone and from both, of which the second is NaN.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+from neurofa.audit.step import Audit, AuditReport
+from neurofa.core.layer import LocalView, Params, Returns
+from neurofa.core.network import Network, Tick
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Rule
+from neurofa.spiking.sequence import check, rest, sweep
+from neurofa.spiking.temporal import Temporal
+from neurofa.training.learner import Learner
+from neurofa.training.replay import Credit, preserved
+from neurofa.training.stream import check_rule, check_traces, filter_of, kept_traces
+
+
+def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tensor, seed: int = 0) -> AuditReport:
+    """Find out what a rule's update depends on in the middle of a sequence.
+
+    Args:
+        rule: a spec, or a rule, which is bound to the network here.
+        network: with layers that have a memory; left as it was; audited in training mode.
+        xs: (T, B, *input_shape), T even and at least 2, B >= 2.
+        labels: (B,), taught at every tick.
+        seed: of feedback and noise.
+
+    Raises:
+        NeurofaError: too few ticks or samples, or a rule that cannot learn from sequences.
+    """
+    check(network, xs, len(labels))
+    if len(xs) < 2 or len(xs) % 2 or len(labels) < 2:
+        raise NeurofaError(
+            f"got {len(xs)} ticks of {len(labels)} samples for an audit; expected an even number of ticks and at least"
+            " 2 samples; give a longer sequence"
+        )
+    bound: Rule = build("rule", rule)
+    if not bound.through_time:
+        check_rule(bound)
+        check_traces(network, bound, kept=True)
+    bound.bind(network.plan(), generator(seed, "feedback"))
+    name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
+    with torch.no_grad(), preserved(network, bound):
+        network.train()
+        return SequenceAudit(bound, network, xs, labels, seed).report(name)
+
+
+class SequenceAudit(Audit):
+    """One audit of a sequence of two chunks."""
+
+    def __init__(self, rule: Rule, network: Network, xs: Tensor, labels: Tensor, seed: int) -> None:
+        self.xs, self.labels = xs, labels
+        super().__init__(rule, network, xs.flatten(0, 1), labels.repeat(len(xs) // 2), seed, samples=len(labels))
+
+    def future(self) -> str:
+        """``yes`` where the weights after the first chunk change with the second."""
+        k = len(self.xs) // 2
+        poison = self.xs.clone()
+        poison[k:] = float("nan")
+        return "no" if self._learnt(self.xs[:k], k) == self._learnt(poison, k) else "yes"
+
+    def _learnt(self, xs: Tensor, k: int) -> list[bytes]:
+        """Weights after the first chunk, taught there alone, whatever becomes of the others."""
+        self._forget()
+        network, rule = copy.deepcopy((self.network, self.rule))
+        learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1), seed=self.seed)
+        try:
+            learner.stream(xs, self.labels, chunk=k, update="chunk", teach=(0, k))
+        except NeurofaError:
+            if len(xs) == k:
+                raise
+        return [p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for p in network.parameters()]
+
+    def _record(self, x: Tensor) -> Tick:
+        self._forget()
+        gen, ticks = self._gen(), len(self.xs) // 2
+        kappa = 0.0 if self.rule.through_time else filter_of(self.network, self.rule)
+
+        def returns(name: str, params: Params) -> Returns | None:
+            found = self.rule.returns(name, params, gen)
+            own = {id(p) for p in params.values()}
+            return None if found is None else {k: v if id(v) in own else v.clone() for k, v in found.items()}
+
+        states = rest(self.network, self.samples)
+        tick = Tick(x, {})
+        for rows in x.chunk(2):
+            before = {name: state | self._left(name, tick.views) for name, state in states.items()}
+            tick, states = sweep(
+                self.network, rows, ticks, before, gen=gen, returns=returns if self.rule.chained else None,
+                kappa=kappa, below=self.rule.chained,
+            )  # fmt: skip
+        return tick
+
+    def _left(self, name: str, views: dict[str, LocalView]) -> dict[str, Tensor]:
+        """Traces that the ticks of a chunk leave to one layer."""
+        return kept_traces(self.network, self.rule, name, views[name]) if name in views else {}
+
+    def _replay(self) -> tuple[Credit, Credit]:
+        first, second = super()._replay()
+        for name, found in first.plastic.items():
+            if isinstance(self.network.layer(name), Temporal):
+                found.update(self._left(name, self.tick.views))
+        return first, second

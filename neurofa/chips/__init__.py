@@ -1,0 +1,1 @@
+"""Chip profiles against networks and rules: which limits are broken, and by how much."""

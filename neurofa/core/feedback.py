@@ -1,0 +1,193 @@
+"""Feedback pathways: from the output error to a teaching signal at every hidden layer."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
+from hwmodels.format import Format
+from hwmodels.registry import Registered, build
+from neurofa.core.plan import Site
+from neurofa.core.synapses import Synapses
+
+
+class Feedback(nn.Module, Registered, ABC, kind="feedback"):
+    """A pathway from error to teaching signal.
+
+    Direct rules project the (B, o) output error onto all hidden layers at once. Chained rules draw the weights of
+    their return path from :meth:`draw`; a pathway that is one physical projection cannot serve them.
+    """
+
+    def open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        """Create the pathway to these layers.
+
+        Args:
+            sites: hidden layers, from input to readout.
+            outputs: length o of the error.
+            gen: source of randomness for the matrices.
+        """
+        self.slices: dict[str, slice] = {}
+        self.shapes = {site.name: site.out_shape for site in sites}
+        self._open(sites, outputs, gen)
+
+    @abstractmethod
+    def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        """Create the matrices and fill ``slices``."""
+
+    def stack(self, sites: tuple[Site, ...]) -> int:
+        """Give every layer a slice of its own, one after the other; returns the total width m."""
+        at = 0
+        for site in sites:
+            self.slices[site.name] = slice(at, at + site.width)
+            at += site.width
+        return at
+
+    @abstractmethod
+    def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Send one batch of errors through the pathway: (B, o) to (B, m), sliced by ``slices``."""
+
+    def forward(self, error: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Teaching signals by layer, each (B, *out_shape)."""
+        projected = self.project(error, gen)
+        return {
+            name: projected[:, part].reshape(-1, *self.shapes[name])
+            if len(self.shapes[name]) > 1
+            else projected[:, part]
+            for name, part in self.slices.items()
+        }
+
+    def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
+        """Take one batch of errors, and answer with the teaching signal of a layer when it is asked for.
+
+        Args:
+            error: (B, o).
+            gen: source of the pathway's noise, drawn once for all layers.
+
+        Returns:
+            From a layer's name to its signal, (B, *out_shape).
+        """
+        signals: dict[str, Tensor] = self(error, gen)
+        return signals.__getitem__
+
+    def flop(self, batch: int, outputs: int) -> int:
+        """FLOP of sending one batch of errors to all layers; of physical pathways, those of the matrix they stand for.
+
+        Args:
+            batch: B, samples.
+            outputs: o, length of the error.
+        """
+        return 2 * batch * outputs * max((part.stop for part in self.slices.values()), default=0)
+
+    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
+        """Return weights of one affine map, oriented as its forward weights (chained rules).
+
+        Raises:
+            NeurofaError: the pathway is one projection, not a set of matrices.
+        """
+        raise NeurofaError(
+            f"got feedback '{self.name}' for a chained rule; expected one that has a matrix per layer (dense, sparse);"
+            " or use it with a direct rule such as dfa"
+        )
+
+    def matrix(self) -> Synapses | None:
+        """The one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; or None."""
+        return None
+
+    def spread(self, name: str, rows: Tensor) -> Tensor:
+        """Values of a layer's rows (B, rows) where its signal goes: (B, *out_shape)."""
+        return rows.view(len(rows), *self.shapes[name])
+
+    def gather(self, name: str, change: Tensor) -> Tensor:
+        """Values (B, rows) whose product with an output's change is the mean change for each row's outputs."""
+        return change.flatten(1)
+
+
+class RandomMatrices(Feedback, ABC):
+    """Fixed random matrices with a declared gain, number format and device.
+
+    Entries are uniform in +-gain sqrt(3) s, where s is the standard deviation 1/sqrt(3 o) for direct pathways and
+    1/sqrt(3 fan_in) for return weights: with gain 1 the direct B is U(-1, 1)/sqrt(o) and a return weight is drawn as
+    the forward weights are. A coarse format keeps that standard deviation.
+    """
+
+    def __init__(self, *, gain: float, distribution: str, values: Format | str, device: Device | str) -> None:
+        super().__init__()
+        if gain <= 0 or not math.isfinite(gain):
+            raise NeurofaError(f"got {self.name}(gain={gain}); expected a positive number; 1 is the default")
+        if distribution not in ("uniform", "normal"):
+            raise NeurofaError(f"got {self.name}(distribution={distribution}); expected uniform or normal; choose one")
+        self.gain, self.distribution = gain, distribution
+        self.values: Format = build("format", values)
+        self.device: Device = build("device", device)
+
+    def entries(self, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Tensor:
+        """Draw one matrix; ``fan`` sets the standard deviation gain/sqrt(3 fan)."""
+        std = self.gain / math.sqrt(3 * fan)
+        if self.distribution == "normal":
+            b = torch.randn(shape, generator=gen).mul_(std)
+        else:
+            b = torch.rand(shape, generator=gen).mul_(2).sub_(1).mul_(std * math.sqrt(3))
+        if self.values.name != "raw":
+            coarse = self.values.quantize(b / std, gen)
+            b = coarse * (std / coarse.square().mean().sqrt().clamp_min(1e-12))
+        return self.thin(b, gen)
+
+    def thin(self, b: Tensor, gen: torch.Generator) -> Tensor:
+        """Hook for pathways that drop entries; default: none."""
+        return b
+
+    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
+        return Synapses(self.entries(shape, math.prod(shape[1:]), gen), self.device, gen, adopt=True)
+
+
+class MatrixFeedback(RandomMatrices, ABC):
+    """Random matrices below each other in one (m, o) matrix, so that all layers are served by one product.
+
+    Stored as every weight is, outputs first: a device that takes its range from the fan-in sees o.
+    """
+
+    b: Synapses
+
+    def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
+        width = self.stack(sites)
+        self.b = Synapses(self.rows(sites, width, outputs, gen), self.device, gen, adopt=True)
+
+    def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
+        """All rows, (m, o); default: independent entries.
+
+        Args:
+            sites: hidden layers, from input to readout.
+            width: m, rows of all layers together.
+            outputs: o.
+            gen: source of randomness.
+        """
+        return self.entries((width, outputs), outputs, gen)
+
+    def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        return nn.functional.linear(error, self.b.read(gen))
+
+    def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
+        if not any(len(shape) == 3 for shape in self.shapes.values()):
+            return super().send(error, gen)
+        # One product a layer, when it is due: to images, all signals together are larger than all activations.
+        b = self.b.read(gen)
+
+        def signal(name: str) -> Tensor:
+            rows, shape = b[self.slices[name]], self.shapes[name]
+            if len(shape) != 3 or error.device.type != "cpu":
+                return nn.functional.linear(error, rows).view(-1, *shape)
+            c, h, w = shape
+            # Convolutions want the channel innermost; the o columns are reordered more cheaply than B signals.
+            inner = rows.view(c, h * w, -1).transpose(0, 1).reshape(rows.shape)
+            return nn.functional.linear(error, inner).view(-1, h, w, c).permute(0, 3, 1, 2)
+
+        return signal
+
+    def matrix(self) -> Synapses | None:
+        return self.b

@@ -1,0 +1,112 @@
+"""Bytes that a learner holds: weights, feedback, what a step remembers until its errors come, the optimizer's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurofa.core.layer import LowRank, Returns
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Rule
+from neurofa.costs.counts import state_per_weight
+from neurofa.training.learner import Learner
+from neurofa.training.replay import preserved
+
+HELD = ("weights", "feedback", "activations", "gradients", "optimizer")
+
+
+def memory(learner: Learner, batch_size: int) -> dict[str, int]:
+    """Bytes by what they hold.
+
+    ``weights``: of the network, with their devices' cells and running statistics. ``feedback``: everything that the
+    rule keeps. ``activations``: what the forward pass, and a second one, leave for the backward phase, each storage
+    once: inputs and outputs of layers, their states, what autograd saves inside blocks. ``gradients``: of all weights
+    that learn, where directions do not go straight into them. ``optimizer``: its state beside the same weights.
+    Of a network with a memory, activations are those of one tick: a chunk of K ticks leaves K times as many, and traces
+    beside them.
+
+    Args:
+        learner: network, rule and optimizer; it is left as it is.
+        batch_size: samples in a step.
+    """
+    network, rule = learner.network, learner.rule
+    learning = _size(w for group in learner.optimizer.param_groups for w in group["params"])
+    passes = 2 if type(rule).modulate is not Rule.modulate else 1
+    return {
+        "weights": _size(network.state_dict().values()),
+        "feedback": _size(rule.state_dict().values()),
+        "activations": passes * remembered(network, rule, batch_size),
+        "gradients": 0 if learner.direct else learning,
+        "optimizer": learning * state_per_weight(learner.optimizer),
+    }
+
+
+@torch.no_grad()
+def remembered(network: Network, rule: Rule, batch: int) -> int:
+    """Bytes of all storages but the weights' that a forward pass leaves, found on tensors without numbers.
+
+    Args:
+        network: in the mode that is asked about.
+        rule: bound to it.
+        batch: samples.
+    """
+    # costs half a second
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    # once: forward weights in the place of return weights are known by identity
+    stored = {name: layer.stored() for name, layer in network.items()}
+    back: dict[str, Returns | None] = {}
+    if rule.chained:
+        with preserved(network, rule):
+            gen = generator(0, "memory")
+            back = {name: rule.returns(name, weights, gen) for name, weights in stored.items() if weights}
+    kept: list[Tensor] = []
+    weights: list[Tensor] = []
+
+    def pack(saved: Tensor) -> Tensor:
+        kept.append(saved)
+        return saved
+
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        some = next(network.parameters())
+        x = torch.empty((batch, *network.input_shape), dtype=some.dtype, device=some.device)
+        below = False
+        for name, layer in network.items():
+            params = {key: torch.empty_like(w) for key, w in stored[name].items()}
+            returns = _fakes(back.get(name), stored[name], params)
+            state = layer.start(x, None)
+            y, after, _ = layer.record(params, x, state, returns, rule.chained and below)
+            weights += [*params.values(), *_flat(returns), *layer.buffers()]
+            kept += [x, y, *state.values(), *after.values()]
+            x, below = y, below or bool(params)
+    held = {t.untyped_storage()._cdata for t in weights}
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in kept}
+    return sum(size for at, size in storages.items() if at not in held)
+
+
+def _fakes(back: Returns | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> Returns | None:
+    """Return weights without numbers; forward weights stay the same tensors as ``params``."""
+    if back is None:
+        return None
+    if all(value is stored.get(key) for key, value in back.items()):
+        return params
+
+    def fake(value: Any) -> Any:
+        return LowRank(*map(torch.empty_like, value)) if isinstance(value, LowRank) else torch.empty_like(value)
+
+    return {key: fake(value) for key, value in back.items()}
+
+
+def _flat(returns: Returns | None) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in (returns or {}).values():
+        found += value if isinstance(value, LowRank) else [value]
+    return found
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)

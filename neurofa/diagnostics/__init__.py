@@ -1,0 +1,1 @@
+"""Measurements of a running network: alignment, Jacobians, phases of training."""

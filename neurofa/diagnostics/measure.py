@@ -1,0 +1,125 @@
+"""Everything worth logging about a rule at work: alignment, ranks and norms on one batch, without touching the run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurofa.core.randomness import generator
+from neurofa.core.rule import taught
+from neurofa.diagnostics.alignment import (
+    alignment_matrices,
+    feedback_matrices,
+    gradient_alignment,
+    kernel_bounds,
+    pathways,
+    shadow,
+    weight_alignment,
+)
+from neurofa.linalg.spectra import ranks
+from neurofa.training.learner import Learner
+from neurofa.training.replay import Credit, collect, preserved, record
+
+Numbers = dict[str, float | None]
+
+
+@torch.no_grad()
+def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, Any]:
+    """Measure one batch: what the rule would do, and what backpropagation would do in its place.
+
+    Weights, device cells, pathway, running statistics, generators and the mode are left as they were, so that a run
+    with measurements equals one without.
+
+    Args:
+        learner: network, rule and loss; measured in the network's present mode.
+        x: (B, *input_shape).
+        target: (B,) labels or (B, o) values.
+        seed: of dropout masks and read noise in the measurement.
+
+    Returns:
+        JSON values; None where a quantity is not defined. ``loss``; ``error`` with the ranks of the output error
+        (B, o); ``total`` with the alignment of all hidden layers; ``layers`` by name with, where defined:
+        ``cosine``, ``delta_cosine``, ``delivered_cosine``, each with the norms of both sides
+        (:class:`~neurofa.diagnostics.alignment.GradientAlignment`); ``update_norm`` and ``gradient_norm``, norms of
+        the rule's and backpropagation's mean directions over all weights and biases of the layer; ``weight_norm``,
+        ``relative_update`` (the ratio); ``weight_alignment``, and for convolutions ``weight_alignment_bound``, the
+        largest that a kernel can have with this feedback; ``error_stable_rank``, ``error_effective_rank`` of the
+        delivered errors (B, n); ``alignment_matrix`` with its conditioning, isotropy, residual and ranks;
+        ``feedback`` of direct rules with its conditioning, orthogonality and norm.
+    """
+    network, rule = learner.network, learner.rule
+    gen = generator(seed, "diagnostics", device=x.device)
+    with preserved(network, rule):
+        tick = record(network, rule, x, gen)
+        outcome, teaching = taught(learner.loss, tick.y, target)
+        ours = collect(network, rule, tick, teaching, gen)
+        bp = shadow(network, tick, teaching, rule)
+        feedback = feedback_matrices(rule, gen)
+        weights = weight_alignment(network, rule, tick, feedback)
+        bounds = kernel_bounds(network, rule, feedback)
+        matrices = alignment_matrices(network, rule, tick, feedback)
+        gradients = gradient_alignment(network, ours, bp)
+        paths = pathways(feedback)
+    layers: dict[str, Any] = {}
+    for name in network.names:
+        if not tick.views[name].params:
+            continue
+        row: dict[str, Any] = {}
+        if name in gradients:
+            row |= gradients[name].to_dict()
+        row |= _norms(ours, bp, name, list(tick.views[name].params.values()), len(x))
+        if name in weights:
+            row["weight_alignment"] = weights[name]
+        if name in bounds:
+            row["weight_alignment_bound"] = bounds[name]
+        if name in ours.errors:
+            row |= error_ranks(ours.errors[name], "error_")
+        layers[name] = defined(row)
+        if name in matrices:
+            layers[name]["alignment_matrix"] = defined(matrices[name].to_dict())
+        if name in paths:
+            layers[name]["feedback"] = defined(asdict(paths[name]))
+    total = gradients["total"].to_dict() if "total" in gradients else {}
+    return {
+        "loss": defined({"loss": float(outcome.value)})["loss"],
+        "error": defined(error_ranks(outcome.error)),
+        "total": defined(total),
+        "layers": layers,
+    }
+
+
+def error_ranks(error: Tensor, prefix: str = "") -> dict[str, float]:
+    """Stable and effective rank of the errors of one batch.
+
+    Args:
+        error: (B, ...), flattened to (B, n).
+        prefix: of the names.
+    """
+    rows = error.flatten(1)
+    stable, effective = ranks(rows)
+    return {f"{prefix}stable_rank": stable, f"{prefix}effective_rank": effective}
+
+
+def defined(row: dict[str, float]) -> Numbers:
+    """JSON has no NaN and no infinity: None instead."""
+    return {k: v if math.isfinite(v) else None for k, v in row.items()}
+
+
+def _norms(ours: Credit, bp: Credit, name: str, weights: list[Tensor], batch: int) -> dict[str, float]:
+    size = _norm(weights)
+    update = _norm(list(ours.directions.get(name, {}).values())) / batch
+    return {
+        "update_norm": update,
+        "gradient_norm": _norm(list(bp.directions[name].values())) / batch,
+        "weight_norm": size,
+        "relative_update": update / size if size > 0 else math.nan,
+    }
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    """Euclidean norm of several tensors together."""
+    return math.sqrt(sum(float(t.double().square().sum()) for t in tensors))

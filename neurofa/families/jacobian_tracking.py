@@ -1,0 +1,206 @@
+"""Feedback that follows the network's own Jacobian, estimated from probes.
+
+With changes delta_l of the outputs h_l, standard normal and independent for samples and layers, the output changes by
+u = sum_k J_k delta_k, J_l = d y / d h_l, and
+
+    (1/N) sum_i delta_l,i u_i^T     (n_l, o)
+
+is an unbiased estimate of the mean J_l^T over samples. For a fixed Jacobian and one perturbed layer its cosine with
+J_l^T is 1/sqrt(1 + (n_l + 1)/N): samples times steps have to reach the width of the layer. Where every u carries
+further noise of variance s^2 in each of its o elements (see :mod:`neurofa.training.probe` for that of a difference),
+
+    cos = 1/sqrt(1 + (n_l + 1)/N + n_l o s^2/(N |J_l|_F^2)).
+
+With one dW for a whole batch (``space=weight``) changes of alike samples are alike, so that a batch says less than N
+independent ones; and at two positions p, q of a convolution they have the covariance K_pq = cos(x_p, x_q) of the
+patches, so that the estimate goes to J_l^T smoothed by K, not to J_l^T.
+
+On a device a change of B is small beside a step of it: alpha or eta times the estimate. Rounded to the nearest, all of
+it is lost; with stochastic rounding (the default of ``fixed``) or pulses B follows in the mean, with the noise of the
+rounding, and asymmetric steps pull it towards their symmetry point. ``program`` writes the followed matrix instead.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Layer, LocalView, Params
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Direct, Teaching
+from neurofa.maps.affine import Affine
+from neurofa.training.probe import By, Probe
+
+SPACES = ("activity", "weight", "smaller")
+
+
+class Aligning(Direct, ABC):
+    """A direct rule whose matrix learns from probes, before it sends the error of the same step.
+
+    Args:
+        space: ``activity`` perturbs h_l itself; ``weight`` perturbs it by dW x/|x| with one dW for the whole batch
+            (dense and convolutional layers; others stay with activity); ``smaller`` takes, for each layer, the space
+            of fewer dimensions.
+        per_layer: a probe for every layer, instead of one that is shared: no layer sees the others' changes.
+        by: ``tangent`` or ``difference`` of two passes, which noisy hardware can make.
+        step: size of the change in a difference.
+        window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
+        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
+            change goes to B's device as an update, which coarse or noisy devices lose or drown.
+        feedback: the pathway at the start; it must have a matrix per layer.
+        error: number format of e before it enters the pathway.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: str,
+        per_layer: bool,
+        by: By,
+        step: float,
+        window: int,
+        program: int,
+        feedback: Feedback | str,
+        error: Format | str,
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        if space not in SPACES:
+            raise NeurofaError(f"got {self.name}(space={space}); expected {', '.join(SPACES)}; choose one")
+        if window < 0:
+            raise NeurofaError(f"got {self.name}(window={window}); expected 0 or more; 0 is the mean of all steps")
+        if program < 0:
+            raise NeurofaError(f"got {self.name}(program={program}); expected 0 or more steps; 0 updates B itself")
+        self.space, self.window, self.program = space, window, program
+        self.probe = Probe(by, step, per_layer)
+
+    estimate: Tensor
+    steps: Tensor
+    digital: Tensor
+    """(m, o), B as it should be, where it is written now and then."""
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super()._bind(plan, gen)
+        if self.feedback.matrix() is None:
+            raise NeurofaError(
+                f"got feedback '{self.feedback.name}' for {self.name}; expected a matrix per layer that can learn; use"
+                " dense or pooled"
+            )
+        self.register_buffer("estimate", torch.zeros_like(self.b))
+        self.register_buffer("steps", torch.zeros((), dtype=plan.dtype))
+        if self.program:
+            self.register_buffer("digital", self.b.clone())
+
+    @property
+    def b(self) -> Tensor:
+        """The matrix as it is stored, (m, o), rows sliced by layers."""
+        matrix = self.feedback.matrix()
+        assert matrix is not None
+        return matrix.weight.detach()
+
+    def begin_at(self, b: Tensor, gen: torch.Generator) -> None:
+        """Write the matrix from which the rule begins, (m, o)."""
+        matrix = self.feedback.matrix()
+        assert matrix is not None
+        if self.program:
+            self.digital.copy_(b)
+        matrix.program(b, gen)
+
+    def perturb(
+        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
+    ) -> Tensor | None:
+        if name not in self.feedback.slices:
+            return None
+        rows = self.feedback.slices[name]
+        width = rows.stop - rows.start
+        pooled = width != view.y[0].numel()
+        if not pooled and isinstance(layer, Affine) and self._by_weights(view):
+            return _by_weights(layer, view, gen)
+        drawn = torch.randn(len(view.y), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
+        return self.feedback.spread(name, drawn)
+
+    def _by_weights(self, view: LocalView) -> bool:
+        if self.space == "activity":
+            return False
+        return self.space == "weight" or view.params["weight"].numel() < view.y[0].numel()
+
+    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
+        """Take what came of a probe, by layer; the estimate of these layers moves on."""
+        seen = self.steps + 1
+        share = 1 / (seen.clamp(max=self.window) if self.window else seen)
+        for name, change in added.items():
+            rows = self.feedback.slices[name]
+            # this way round the short side leads, which is much faster on the CPU than change^T u
+            found = (u * (share / len(u))).t() @ self.feedback.gather(name, change)
+            self.estimate[rows].mul_(1 - share).add_(found.t())
+
+    def aligned(self, gen: torch.Generator | None) -> None:
+        """All probes of a step have been sensed: let the matrix follow."""
+        self.steps += 1
+        matrix = self.feedback.matrix()
+        assert matrix is not None
+        if self.program:
+            self.digital.copy_(self.follow(self.digital, self.estimate, gen))
+            if not int(self.steps) % self.program:
+                matrix.program(self.digital, gen)
+            return
+        new = self.follow(self.b, self.estimate, gen)
+        if matrix.exact:
+            matrix.program(new)
+        else:
+            matrix.write(new - self.b, gen)
+
+    @abstractmethod
+    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+        """The next matrix.
+
+        Args:
+            b: (m, o), now; not changed.
+            estimate: (m, o), of the mean Jacobians, transposed.
+            gen: source of noise.
+
+        Returns:
+            (m, o).
+        """
+
+    def probed(self, name: str) -> tuple[bool, bool]:
+        return name in self.feedback.slices, False
+
+    def work_at(self, at: At) -> list[Item]:
+        if at.name not in self.feedback.slices:
+            return super().work_at(at)
+        part = self.feedback.slices[at.name]
+        rows = part.stop - part.start
+        found = [*super().work_at(at), Item("adaptation", 2 * at.batch * rows * at.outputs)]
+        site = next(site for site in self.plan.sites if site.name == at.name)
+        if site.elementwise and rows == at.width:
+            numbers = sum(m.n_in * m.n_out for m in at.work.maps)
+            if self.space == "weight" or (self.space == "smaller" and numbers < at.width):
+                sizes = sum(2 * m.rows * m.n_in * m.groups for m in at.work.maps)
+                found.append(Item("passes", at.work.affine + sizes))
+        return found
+
+    def layers(self, b: Tensor) -> list[Tensor]:
+        """The parts of a matrix (m, o) that belong to the layers, as views."""
+        return [b[rows] for rows in self.feedback.slices.values()]
+
+
+def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> Tensor:
+    """DW x / |x| at the output: standard normal for each sample, and alike for samples that are alike."""
+    weight = view.params["weight"]
+    drawn = torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
+    # |x| is that of all outputs of a group
+    size = layer.linear(view.x.square(), weight.new_ones(layer.groups, *weight.shape[1:]), None).sqrt_()
+    if layer.groups > 1:
+        size = size.repeat_interleave(len(weight) // layer.groups, 1)
+    return layer.linear(view.x, drawn, None).div_(size.clamp_min_(1e-12))
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of each row of ``a`` with the same row of ``b``: (m, o) twice to (m, 1); 0 where a row is zero."""
+    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-12).unsqueeze(1)

@@ -1,0 +1,124 @@
+"""Auxiliary readouts: every hidden layer has a small one of its own, and with it a loss of its own.
+
+A head sees the mean f of its layer's outputs over all positions (an image's channels, a sequence's width) and reads
+A f, (o,). The loss of the network, taken at A f for the same targets, is the layer's local loss. No error crosses a
+layer: what a layer learns depends on its own head alone.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
+from neurofa.core.layer import Directions, LocalView, Outer
+from neurofa.core.plan import Plan
+from neurofa.core.products import At, Item
+from neurofa.core.rule import Rule, Teaching
+from neurofa.core.synapses import Synapses
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one head has made of one batch."""
+
+    f: Tensor
+    """(B, C): means of the layer's outputs."""
+    weight: Tensor
+    """(o, C): A as this pass has read it."""
+    errors: tuple[Tensor, ...]
+    """(B, o) for each group of channels: error of its local loss."""
+
+    def parts(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each group of c channels: f (B, c), A (o, c), error (B, o)."""
+        g = len(self.errors)
+        return list(zip(self.f.tensor_split(g, 1), self.weight.tensor_split(g, 1), self.errors, strict=True))
+
+    def gradient(self) -> Tensor:
+        """Gradient of the local losses by f: e A, (B, C)."""
+        return torch.cat([e @ a for _, a, e in self.parts()], 1)
+
+
+class Headed(Rule, ABC):
+    """A rule whose hidden layers have heads.
+
+    Args:
+        groups: groups of channels, each with a loss and a part of the head of its own; at most one a channel.
+        heads: ``learn`` (dA = e f^T, with the layer's learning rate) or ``fixed``.
+        feedback: distribution and device of the heads; with gain 1 they are drawn as a readout is.
+        error: number format of the local errors, and of e.
+    """
+
+    def __init__(self, *, groups: int, heads: str, feedback: Feedback | str, error: Format | str) -> None:
+        super().__init__(feedback=feedback, error=error)
+        if groups < 1:
+            raise NeurofaError(f"got {self.name}(groups={groups}); expected at least 1; 1 is one loss for a layer")
+        if heads not in ("learn", "fixed"):
+            raise NeurofaError(f"got {self.name}(heads={heads}); expected learn or fixed; choose one")
+        self.groups, self.learns = groups, heads == "learn"
+        self._heard: dict[str, Heard] = {}
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        self.shapes = {site.name: site.out_shape for site in plan.hidden}
+        self.heads = nn.ModuleDict()
+        for name, shape in self.shapes.items():
+            self.heads[name] = self.feedback.draw((plan.outputs, shape[_axis(shape)]), gen)
+
+    def head(self, name: str) -> Synapses:
+        """The weights A of one layer's head, (o, C)."""
+        found = self.heads[name]
+        assert isinstance(found, Synapses)
+        return found
+
+    def listen(self, name: str, teaching: Teaching, view: LocalView, gen: torch.Generator | None) -> Heard:
+        """Read a layer's outputs and judge what the head says of them; kept for :meth:`adapt`."""
+        assert teaching.judge is not None
+        shape = self.shapes[name]
+        f = view.y.movedim(_axis(shape) + 1, 1).flatten(2).mean(2) if len(shape) > 1 else view.y
+        weight = self.head(name).read(gen)
+        groups = min(self.groups, f.shape[1])
+        pairs = zip(f.tensor_split(groups, 1), weight.tensor_split(groups, 1), strict=True)
+        errors = tuple(self.encoder.quantize(teaching.judge(part @ a.t()), gen) for part, a in pairs)
+        self._heard[name] = Heard(f, weight, errors)
+        return self._heard[name]
+
+    def spread(self, name: str, gradient: Tensor) -> Tensor:
+        """Errors at the means f, (B, C), as errors at the layer's output, (B, *out_shape)."""
+        shape = self.shapes[name]
+        axis = _axis(shape)
+        inner = [n if i == axis else 1 for i, n in enumerate(shape)]
+        share = math.prod(shape) // shape[axis]
+        return (gradient / share).view(-1, *inner).expand(-1, *shape)
+
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
+        if not self.learns or name not in self.shapes:
+            return {}
+        parts = self._heard[name].parts()
+        if len(parts) == 1:
+            return {"head": Outer(parts[0][2], parts[0][0])}
+        return {"head": torch.cat([e.t() @ f for f, _, e in parts], 1)}
+
+    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
+        return {"head": (self.head(name), None)} if self.learns and name in self.shapes else {}
+
+    def head_flop(self, name: str, batch: int) -> int:
+        """FLOP of a head's product A f for a batch; of e A, and of its own direction, as well."""
+        return 2 * batch * self.head(name).weight.numel()
+
+    def work_at(self, at: At) -> list[Item]:
+        found = super().work_at(at)
+        if at.name in self.shapes:
+            product = self.head_flop(at.name, at.batch)
+            found += [Item("delivery", product), Item("adaptation", product if self.learns else 0)]
+        return found
+
+
+def _axis(shape: tuple[int, ...]) -> int:
+    """Where the channels are: first in an image (C, H, W), last in a sequence (S, d)."""
+    return 0 if len(shape) == 3 else len(shape) - 1

@@ -1,0 +1,245 @@
+"""Return paths of low rank: B = P Q beside every affine map, oriented as its weight W, and how both factors learn."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback, RandomMatrices
+from neurofa.core.layer import Direction, Directions, LocalView, LowRank, Outer, Params, Returns, Sum
+from neurofa.core.plan import Plan, Site
+from neurofa.core.products import At, Item, Map
+from neurofa.core.rule import Chained, Teaching
+from neurofa.core.synapses import Synapses
+
+P, Q = "p@", "q@"
+"""What stands before a weight's name to name the factors beside it."""
+
+
+class LowRankChained(Chained, ABC):
+    """Every map returns its error through r numbers, (delta P) Q with P (n_out, r) and Q (r, n_in).
+
+    Kernels count their rank in channels: P (C_out, r), Q (r, C_in, k, k). A fused map of queries, keys and values
+    (``qkv``) has rank 3r. The lowest layer, if it is one map, returns its error to nobody and has no factors. Gains of
+    normalisations have return gains of their own, which learn as in kp.
+
+    P is drawn uniformly from +-1/sqrt(r), Q from +-sqrt(3/fan_in), both times the feedback's gain.
+
+    Args:
+        rank: r, at least 1; at most min(n_out, n_in) of each map.
+        only: names of the layers whose rank is r; the others have full rank. None: all.
+        feedback: distribution and device of both factors.
+        error: number format of the output error before it is returned.
+        clamp: largest size of an element of a delivered error, in units of the batch's mean loss; None: no limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        rank: int,
+        only: list[str] | None,
+        feedback: Feedback | str,
+        error: Format | str,
+        clamp: float | None,
+    ) -> None:
+        super().__init__(feedback=feedback, error=error)
+        if rank < 1:
+            raise NeurofaError(f"got {self.name}(rank={rank}); expected at least 1; 10 is the default")
+        if clamp is not None and not clamp > 0:
+            raise NeurofaError(f"got {self.name}(clamp={clamp}); expected a positive number or none; change clamp")
+        self.rank, self.only, self.clamp = rank, only, clamp
+
+    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+        names = [site.name for site in plan.sites]
+        for name in self.only or ():
+            if name not in names:
+                raise NeurofaError(f"got {self.name}(only=[{name}]); expected some of {', '.join(names)}; change only")
+        lowest = plan.sites[0]
+        sites = (replace(lowest, returning={}), *plan.sites[1:]) if lowest.elementwise else plan.sites
+        super()._bind(replace(plan, sites=tuple(_gains(site) for site in sites)), gen)
+        self.factors = nn.ModuleDict()
+        self._maps = {site.name: [key for key, shape in site.returning.items() if len(shape) > 1] for site in sites}
+        for site in sites:
+            self._factor(site, gen)
+
+    def _factor(self, site: Site, gen: torch.Generator) -> None:
+        """Draw both factors of every map of one layer."""
+        for key, shape in site.returning.items():
+            if len(shape) > 1:
+                rank = self.rank_of(site.name, key, shape)
+                given = self.start_p((shape[0], rank))
+                p = drawn(self.feedback, (shape[0], rank), rank, gen)
+                self.factors[_safe(site.name, P + key)] = p if given is None else Synapses(given, p.device, gen)
+                q = (rank, *shape[1:])
+                self.factors[_safe(site.name, Q + key)] = drawn(self.feedback, q, math.prod(shape[1:]) / 3, gen)
+
+    def rank_of(self, name: str, key: str, shape: tuple[int, ...]) -> int:
+        """Rank of one map of one layer."""
+        full = min(shape[0], math.prod(shape[1:]))
+        if self.only is not None and name not in self.only:
+            return full
+        return min(full, self.rank * (3 if "qkv" in key.split(".") else 1))
+
+    def start_p(self, shape: tuple[int, int]) -> Tensor | None:
+        """What P begins as, (n_out, r); None: as it is drawn."""
+        return None
+
+    def factor(self, name: str, key: str) -> Synapses:
+        """One factor beside a layer; ``key`` is the weight's name with ``p@`` or ``q@`` before it."""
+        found = self.factors[_safe(name, key)]
+        assert isinstance(found, Synapses)
+        return found
+
+    def maps(self, name: str) -> list[str]:
+        """Names of the weights of one layer that have factors."""
+        return self._maps.get(name, [])
+
+    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
+        gains = super().returns(name, params, gen) or {}
+        found: dict[str, Tensor | LowRank] = dict(gains)
+        for key in self.maps(name) if params else ():
+            found[key] = LowRank(self.factor(name, P + key).read(gen), self.factor(name, Q + key).read(gen))
+        return found
+
+    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
+        if self.clamp is None or teaching.above is None:
+            return teaching.above
+        bound = self.clamp * len(teaching.above)  # errors are those of single samples, not of their mean
+        return teaching.above.clamp(-bound, bound)
+
+    def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
+        found: Directions = {key: directions[key] for key in self.beside(name) if key in directions}
+        for key in self.maps(name):
+            p, q = self.factor(name, P + key).weight.detach(), self.factor(name, Q + key).weight.detach()
+            found |= self.learn(name, key, LowRank(p, q), view, directions[key])
+        return found
+
+    def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
+        """Directions of the factors beside one map, by ``p@`` and ``q@`` with its name, summed over the batch.
+
+        Args:
+            name: the layer.
+            key: the map's weight.
+            back: the factors as they are stored.
+            view: of the layer.
+            direction: of the weight.
+        """
+        return {}
+
+    def learning(self) -> tuple[str, ...]:
+        """Which factors learn: of ``p@`` and ``q@``."""
+        return ()
+
+    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
+        found: dict[str, tuple[Synapses, slice | None]] = {k: (s, None) for k, s in self.beside(name).items()}
+        for key in self.maps(name):
+            found |= {which + key: (self.factor(name, which + key), None) for which in self.learning()}
+        return found
+
+    def through(self, name: str, m: Map) -> int:
+        if m.key not in self.maps(name):
+            return m.product
+        return m.narrow(self.factor(name, P + m.key).weight.shape[1])
+
+    def work_at(self, at: At) -> list[Item]:
+        found = super().work_at(at)
+        for m in at.work.maps:
+            if m.key in self.maps(at.name):
+                found += self.work_of(at, m, self.factor(at.name, P + m.key).weight.shape[1])
+        return found
+
+    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+        """Products by which the factors beside one map learn; default: none."""
+        return []
+
+
+def along_flop(m: Map, rank: int) -> int:
+    """FLOP of :func:`along_p`, or of :func:`along_q`, with the product of the factors that either gives."""
+    return m.narrow(rank) if m.factored else 2 * rank * m.n_out * m.n_in
+
+
+def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Synapses:
+    """One factor, uniform in +-gain/sqrt(fan) (or normal, with that standard deviation over sqrt(3)).
+
+    Args:
+        feedback: distribution and device.
+        shape: of the factor.
+        fan: see above.
+        gen: source of the entries and of the device's own.
+    """
+    if not isinstance(feedback, RandomMatrices):
+        return feedback.draw(shape, gen)
+    return Synapses(feedback.entries(shape, fan, gen), feedback.device, gen)
+
+
+def along_p(back: LowRank, direction: Direction) -> Direction:
+    """P^T dW, shaped as Q: what Q has to follow so that P Q follows P P^T W."""
+    if isinstance(direction, Sum):
+        return Sum(tuple(_single(along_p(back, part)) for part in direction.parts))
+    if isinstance(direction, Outer):
+        return Outer(direction.left @ back.p, direction.right)
+    return (back.p.t() @ direction.flatten(1)).view(back.q.shape)
+
+
+def along_q(back: LowRank, direction: Direction) -> Direction:
+    """DW Q^T, shaped as P: what P has to follow so that P Q follows W Q^T Q."""
+    rows = back.q.flatten(1).t()
+    if isinstance(direction, Sum):
+        return Sum(tuple(_single(along_q(back, part)) for part in direction.parts))
+    if isinstance(direction, Outer):
+        return Outer(direction.left, direction.right @ rows)
+    return direction.flatten(1) @ rows
+
+
+def _single(direction: Direction) -> Tensor | Outer:
+    assert not isinstance(direction, Sum)
+    return direction
+
+
+def oja(p: Tensor, z: Tensor) -> Tensor:
+    """Direction of Oja's subspace rule, to be subtracted: -(C P - P P^T C P) with C = Z^T Z.
+
+    Orthonormal columns that span the r leading eigenvectors of C are its stable fixed point.
+
+    Args:
+        p: (n, r).
+        z: (N, n), samples, centred.
+
+    Returns:
+        (n, r), summed over the samples.
+
+    Source: Oja 1989, Int. J. Neural Syst. 1, 61.
+    """
+    data = z.t() @ (z @ p)
+    return torch.addmm(data, p, p.t() @ data, beta=-1)
+
+
+def standardised(errors: Tensor, *, each: bool = False) -> Tensor:
+    """Errors without their mean, in units of the largest standard deviation of an element.
+
+    Args:
+        errors: (N, n), or (B, C, H, W), where every position is a sample.
+        each: in units of each element's own standard deviation instead.
+
+    Returns:
+        (N, n).
+    """
+    rows = errors.movedim(1, -1).flatten(0, -2) if errors.dim() == 4 else errors.flatten(0, -2)
+    centred = rows - rows.mean(0)
+    variance = centred.square().sum(0).div(max(1, len(rows) - 1))
+    return centred.div_((variance if each else variance.amax()).sqrt() + 1e-8)
+
+
+def _gains(site: Site) -> Site:
+    """The same site, with no return weights but those of gains."""
+    return replace(site, returning={key: shape for key, shape in site.returning.items() if len(shape) < 2})
+
+
+def _safe(name: str, key: str) -> str:
+    return f"{name}/{key}".replace(".", "/")

@@ -1,0 +1,1 @@
+"""Models of other libraries, taken over and given back: torch and snnTorch."""

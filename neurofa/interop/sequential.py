@@ -1,0 +1,134 @@
+"""From ``nn.Sequential`` to layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from hwmodels.errors import NeurofaError
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.layers.block import Block
+from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, MaxPool2d
+from neurofa.layers.conv import Conv2d
+from neurofa.layers.dense import Dense
+from neurofa.maps.activations import Activation, from_module
+from neurofa.maps.norms import BatchNorm, LayerNorm, Norm
+
+Source = tuple[nn.Module, nn.Module | None] | None
+"""The affine and the normalising module behind a layer, or None."""
+
+
+def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
+    """Cut a sequential model into layers, with the modules whose weights each takes over."""
+    if not isinstance(model, nn.Sequential):
+        raise NeurofaError(
+            f"got a {type(model).__name__}; expected an nn.Sequential; wrap other modules as neurofa.layers.Block"
+        )
+    modules = list(_flat(model))
+    layers: list[Layer] = []
+    sources: list[Source] = []
+    at = 0
+    while at < len(modules):
+        head = modules[at]
+        at += 1
+        if plain_affine(head):
+            norm_module = modules[at] if at < len(modules) else None
+            norm = _norm(norm_module)
+            at += norm is not None
+            activation = from_module(modules[at]) if at < len(modules) else None
+            at += activation is not None
+            dropout = _dropout(modules[at]) if at < len(modules) else None
+            at += dropout is not None
+            layers.append(_unit(head, norm, activation, dropout or 0.0))
+            sources.append((head, norm_module if norm is not None else None))
+        else:
+            layers.append(carrier_of(head) or Block(head))
+            sources.append(None)
+    return layers, sources
+
+
+@torch.no_grad()
+def take_weights(network: Network, sources: Sequence[Source]) -> None:
+    """Program the weights of the source modules into the network's layers."""
+    for (_, layer), source in zip(network.items(), sources, strict=True):
+        if source is None:
+            continue
+        affine, norm = source
+        for name, value in affine.named_parameters():
+            layer.synapse(name).program(value)
+        if norm is not None and isinstance(layer, Dense | Conv2d) and layer.norm is not None:
+            for name, value in norm.named_parameters():
+                layer.synapse({"weight": "gain", "bias": "shift"}[name]).program(value)
+            layer.norm.load_state_dict({k: v for k, v in norm.named_buffers() if k != "num_batches_tracked"})
+
+
+def _flat(model: nn.Sequential) -> list[nn.Module]:
+    found: list[nn.Module] = []
+    for module in model:
+        found.extend(_flat(module) if isinstance(module, nn.Sequential) else [module])
+    return found
+
+
+def plain_affine(module: nn.Module) -> bool:
+    """Whether a module is an affine map that a layer here can be."""
+    if isinstance(module, nn.Conv2d):
+        square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
+        padding = module.padding
+        plain = module.padding_mode == "zeros" and isinstance(padding, tuple) and len(set(padding)) == 1
+        return square and plain and module.dilation == (1, 1)
+    return type(module) is nn.Linear
+
+
+def _norm(module: nn.Module | None) -> Norm | None:
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats and module.momentum:
+        return BatchNorm(affine=module.affine, eps=module.eps, momentum=module.momentum)
+    if isinstance(module, nn.GroupNorm) and module.num_groups == 1:
+        return LayerNorm(affine=module.affine, eps=module.eps)
+    return None
+
+
+def _dropout(module: nn.Module) -> float | None:
+    return module.p if type(module) is nn.Dropout else None
+
+
+def _unit(head: nn.Module, norm: Norm | None, activation: Activation | None, dropout: float) -> Layer:
+    f = activation or "identity"
+    if isinstance(head, nn.Linear):
+        return Dense(
+            head.in_features,
+            head.out_features,
+            activation=f,
+            norm=norm,
+            dropout=dropout,
+            bias=head.bias is not None,
+        )
+    assert isinstance(head, nn.Conv2d) and isinstance(head.padding, tuple)
+    return Conv2d(
+        head.in_channels,
+        head.out_channels,
+        head.kernel_size[0],
+        stride=head.stride[0],
+        padding=head.padding[0],
+        groups=head.groups,
+        activation=f,
+        norm=norm,
+        dropout=dropout,
+        bias=head.bias is not None,
+    )
+
+
+def carrier_of(module: nn.Module) -> Layer | None:
+    """The carrier that does what a module does; None: there is none."""
+    match module:
+        case nn.MaxPool2d(kernel_size=int(size), stride=int(stride), padding=0, dilation=1, ceil_mode=False):
+            return MaxPool2d(size, stride=stride)
+        case nn.AvgPool2d(kernel_size=int(size), stride=int(stride), padding=0, ceil_mode=False):
+            return AvgPool2d(size, stride=stride)
+        case nn.Flatten(start_dim=1, end_dim=-1):
+            return Flatten()
+        case nn.Dropout(p=float(p)):
+            return Dropout(p)
+    return None

@@ -1,0 +1,1 @@
+"""Spectra and factorisations of matrices."""

@@ -1,0 +1,1 @@
+"""Arithmetic of dense and convolutional maps: products, derivatives, activations, normalisation."""

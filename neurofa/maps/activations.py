@@ -1,0 +1,182 @@
+"""Elementwise activations with closed-form derivatives, computed in place where nothing is lost by it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.registry import Registered, parts, recipe
+
+aten = torch.ops.aten
+
+
+class Activation(Registered, ABC, kind="activation"):
+    """An elementwise function h = f(a)."""
+
+    needs_input: ClassVar[bool] = False
+    """Whether the derivative needs a; where it does not, a's memory is reused for h."""
+
+    @abstractmethod
+    def forward(self, a: Tensor) -> Tensor:
+        """H = f(a), any shape; in place on a freshly computed ``a`` unless ``needs_input``."""
+
+    @abstractmethod
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        """Error * f'(a); ``kept`` is h, or a when ``needs_input``."""
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The same function as a torch module."""
+
+
+class Identity(Activation, name="identity"):
+    """h = a."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        return a
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return error
+
+    def module(self) -> nn.Module:
+        return nn.Identity()
+
+
+class ReLU(Activation, name="relu"):
+    """h = max(0, a)."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.relu(a) if a.requires_grad else a.relu_()
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.threshold_backward(error, kept, 0)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.ReLU()
+
+
+class Tanh(Activation, name="tanh"):
+    """h = tanh(a)."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.tanh(a) if a.requires_grad else a.tanh_()
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.tanh_backward(error, kept)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.Tanh()
+
+
+class Sigmoid(Activation, name="sigmoid"):
+    """h = 1 / (1 + exp(-a))."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.sigmoid(a) if a.requires_grad else a.sigmoid_()
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.sigmoid_backward(error, kept)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.Sigmoid()
+
+
+class LeakyReLU(Activation, name="leaky_relu"):
+    """h = max(0, a) + 0.01 min(0, a)."""
+
+    slope: ClassVar[float] = 0.01
+
+    def forward(self, a: Tensor) -> Tensor:
+        return nn.functional.leaky_relu(a, self.slope, inplace=not a.requires_grad)
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.leaky_relu_backward(error, kept, self.slope, True)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.LeakyReLU(self.slope)
+
+
+class GELU(Activation, name="gelu"):
+    """h = a Phi(a), with the normal distribution function Phi (Hendrycks and Gimpel 2016)."""
+
+    needs_input = True
+
+    def forward(self, a: Tensor) -> Tensor:
+        return nn.functional.gelu(a)
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.gelu_backward(error, kept)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.GELU()
+
+
+class SiLU(Activation, name="silu"):
+    """h = a sigmoid(a)."""
+
+    needs_input = True
+
+    def forward(self, a: Tensor) -> Tensor:
+        return nn.functional.silu(a)
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.silu_backward(error, kept)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.SiLU()
+
+
+def from_module(module: nn.Module) -> Activation | None:
+    """The registered activation that equals a torch module, or None."""
+    for part in parts("activation").values():
+        candidate: Activation = part()
+        plain = candidate.module()
+        if type(plain) is type(module) and repr(plain) == repr(module).replace("inplace=True", "").replace(
+            "(, )", "()"
+        ):
+            return candidate
+    return None
+
+
+Nonlinearity = Callable[[Tensor], Tensor]
+"""g(a): what augmented DFA puts in place of f'(a)."""
+
+
+@recipe("nonlinearity", "one")
+def one() -> Nonlinearity:
+    """Constant one: the error passes as it is."""
+    return torch.ones_like
+
+
+@recipe("nonlinearity", "tanh")
+def tanh() -> Nonlinearity:
+    """Hyperbolic tangent."""
+    return torch.tanh
+
+
+@recipe("nonlinearity", "sin")
+def sin() -> Nonlinearity:
+    """Sine, as in optoelectronic delay systems."""
+    return torch.sin
+
+
+@recipe("nonlinearity", "cos")
+def cos() -> Nonlinearity:
+    """Cosine."""
+    return torch.cos
+
+
+@recipe("nonlinearity", "step")
+def step() -> Nonlinearity:
+    """Unit step at zero."""
+    return lambda a: (a > 0).to(a.dtype)
+
+
+@recipe("nonlinearity", "bell")
+def bell() -> Nonlinearity:
+    """Gaussian exp(-a^2): of the sign of f', of another shape."""
+    return lambda a: torch.exp(-(a**2))

@@ -1,0 +1,304 @@
+"""The asymmetric affine op: forward with W, return with B; and the mode that puts it under any torch module.
+
+Inside a block of several affine maps a chained rule may not send errors through the maps' own transposes. While
+:func:`returning_mode` is active, every ``linear``, ``conv2d`` and normalisation whose weight has a return weight
+computes forward as usual and returns its error through that weight instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from hwmodels.errors import NeurofaError
+from neurofa.core.layer import Direction, LowRank, Outer, Returns
+
+aten = torch.ops.aten
+functional = nn.functional
+
+
+class _Linear(torch.autograd.Function):
+    """y = x W^T + b; error at x: delta B, or (delta P) Q with B = Q and ``narrow`` = P; direction of W: delta^T x."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor, narrow: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(x, back, narrow)
+        return functional.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
+        x, back, narrow = ctx.saved_tensors
+        delta, wanted = deltas[0], ctx.needs_input_grad
+        flat = delta.flatten(0, -2)
+        return (
+            (delta if narrow is None else delta @ narrow) @ back if wanted[0] else None,
+            flat.t() @ x.flatten(0, -2) if wanted[1] else None,
+            flat.sum(0) if wanted[2] else None,
+            None,
+            None,
+        )
+
+
+class _Conv2d(torch.autograd.Function):
+    """y = W * x + b; error at x: transposed convolution of delta (or of P^T delta, P = ``narrow``) with B."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor, narrow: Tensor | None,
+        how: tuple[Any, ...],
+    ) -> Tensor:  # fmt: skip
+        ctx.save_for_backward(x, back, narrow)
+        ctx.how = how
+        return functional.conv2d(x, weight, bias, *how)
+
+    @staticmethod
+    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
+        x, back, narrow = ctx.saved_tensors
+        delta, wanted = deltas[0], list(ctx.needs_input_grad[:3])
+
+        def backward(error: Tensor, weight: Tensor, mask: list[bool]) -> Any:
+            stride, padding, dilation, groups = ctx.how
+            return aten.convolution_backward(
+                error, x, weight, [len(weight)], stride, padding, dilation, False, [0, 0], groups, mask
+            )
+
+        if narrow is None:
+            return *backward(delta, back, wanted), None, None, None
+        own = delta.new_empty(1).expand(delta.shape[1], *back.shape[1:])  # only its shape is used
+        _, d_w, d_b = backward(delta, own, [False, *wanted[1:]])
+        d_x = backward(narrowed(delta, narrow), back, [True, False, False])[0] if wanted[0] else None
+        return d_x, d_w, d_b, None, None, None
+
+
+class _Scale(torch.autograd.Function):
+    """y = x gain; error at x: delta back; direction of gain: the sum of delta x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(x, back)
+        return x * gain
+
+    @staticmethod
+    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
+        x, back = ctx.saved_tensors
+        d_gain = (deltas[0] * x).sum_to_size(back.shape) if ctx.needs_input_grad[1] else None
+        return deltas[0] * back, d_gain, None
+
+
+def narrowed(delta: Tensor, p: Tensor) -> Tensor:
+    """Errors of a convolution (B, C_out, H, W) in the r channels of P (C_out, r): (B, r, H, W)."""
+    return torch.conv2d(delta, p.t()[..., None, None])
+
+
+def asymmetric_linear(x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor | LowRank) -> Tensor:
+    """Forward with ``weight``, return with ``back``.
+
+    Args:
+        x: (..., n_in).
+        weight: (n_out, n_in).
+        bias: (n_out,) or None.
+        back: (n_out, n_in), the return weights, oriented as ``weight``; or their factors.
+
+    Returns:
+        (..., n_out).
+    """
+    y: Tensor = _Linear.apply(x, weight, bias, *_factors(back))  # type: ignore[no-untyped-call]
+    return y
+
+
+def asymmetric_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    back: Tensor | LowRank,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolve with ``weight``, return through ``back`` (both (C_out, C_in / groups, k, k), or factors of it).
+
+    Raises:
+        NeurofaError: padding is given as a word; factors for a convolution of several groups.
+    """
+    if isinstance(back, LowRank):
+        refuse_groups(groups)
+    if isinstance(padding, str):
+        raise NeurofaError(f"got a convolution with padding='{padding}'; expected pixels; give a number")
+    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+    how = (stride, padding, dilation, groups)
+    y: Tensor = _Conv2d.apply(x, weight, bias, *_factors(back), how)  # type: ignore[no-untyped-call]
+    return y
+
+
+def refuse_groups(groups: int) -> None:
+    """Refuse feedback of low rank for a convolution of several groups.
+
+    Raises:
+        NeurofaError: more than one.
+    """
+    if groups != 1:
+        raise NeurofaError(
+            f"got feedback of low rank for a convolution of {groups} groups; expected one group, whose channels share"
+            " the r channels; use kp, or a network without groups"
+        )
+
+
+def _factors(back: Tensor | LowRank) -> tuple[Tensor, Tensor | None]:
+    return (back.q, back.p) if isinstance(back, LowRank) else (back, None)
+
+
+def _pair(n: Any) -> list[int]:
+    return [int(n)] * 2 if isinstance(n, int) else [int(i) for i in n]
+
+
+def _bound(names: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(zip(names.split(), args, strict=False)) | dict(kwargs)
+
+
+class Seeded(TorchFunctionMode):
+    """Dropout inside a module draws from an explicit generator instead of the global one; without one it is off."""
+
+    def __init__(self, gen: torch.Generator | None) -> None:
+        super().__init__()
+        self.gen = gen
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = _bound("input p training inplace", args, kwargs or {})
+        if func is functional.dropout:
+            x, p = given["input"], given.get("p", 0.5)
+            if self.gen is None or not given.get("training", True) or p == 0:
+                return x
+            keep = torch.rand(x.shape, generator=self.gen, device=x.device, dtype=x.dtype).ge_(p).div_(1 - p)
+            return x * keep
+        if func is functional.scaled_dot_product_attention and (kwargs or {}).get("dropout_p", 0.0):
+            raise NeurofaError(
+                "got dropout inside scaled_dot_product_attention; expected a dropout whose mask can be drawn from the"
+                " run's generator; put an nn.Dropout behind the attention"
+            )
+        return func(*args, **(kwargs or {}))
+
+
+class Affines(TorchFunctionMode):
+    """Hand every affine op of the watched weights to ``visit``, which returns the op's output.
+
+    Args:
+        watched: weights by name; ops are recognised by the identity of their weight.
+        visit: called with the weight's name, the op (``"linear"``, ``"conv2d"`` or ``"scale"``) and its arguments.
+    """
+
+    def __init__(self, watched: Mapping[str, Tensor], visit: Callable[[str, str, dict[str, Any]], Tensor]) -> None:
+        super().__init__()
+        self.names = {id(weight): name for name, weight in watched.items()}
+        self.visit = visit
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.linear:
+            given = _bound("input weight bias", args, kwargs)
+            if id(given["weight"]) in self.names:
+                return self.visit(self.names[id(given["weight"])], "linear", given)
+        elif func is torch.conv2d:
+            given = _bound("input weight bias stride padding dilation groups", args, kwargs)
+            if id(given["weight"]) in self.names:
+                return self.visit(self.names[id(given["weight"])], "conv2d", given)
+        elif func in _NORMS:
+            given = _bound(_NORMS[func], args, kwargs)
+            weight = given.get("weight")
+            if weight is not None and id(weight) in self.names:
+                bias = given.pop("bias", None)
+                plain = func(**(given | {"weight": None}))
+                shape = (-1, *[1] * (plain.dim() - 2)) if func is not functional.layer_norm else weight.shape
+                y = self.visit(self.names[id(weight)], "scale", {"input": plain, "weight": weight, "shape": shape})
+                return y if bias is None else y + bias.reshape(shape)
+        return func(*args, **kwargs)
+
+
+_NORMS: dict[Any, str] = {
+    functional.layer_norm: "input normalized_shape weight bias eps",
+    functional.batch_norm: "input running_mean running_var weight bias training momentum eps",
+    functional.group_norm: "input num_groups weight bias eps",
+}
+
+
+def returning_mode(params: Mapping[str, Tensor], returns: Returns, inner: dict[str, Tensor]) -> Affines:
+    """A mode under which every affine op of ``params`` returns its error through ``returns``.
+
+    Whenever an error goes through the graph, ``inner`` takes the error at the output of every affine map, by weight.
+    """
+
+    def noted(name: str, y: Tensor) -> Tensor:
+        def note(error: Tensor) -> None:
+            inner[name] = error
+
+        y.register_hook(note)  # type: ignore[no-untyped-call]
+        return y
+
+    def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
+        x, weight, back = given["input"], given["weight"], returns[name]
+        if op == "linear":
+            return noted(name, asymmetric_linear(x, weight, given.get("bias"), back))
+        if op == "conv2d":
+            rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
+            return noted(name, asymmetric_conv2d(x, weight, given.get("bias"), back, **rest))
+        assert isinstance(back, Tensor)
+        gain, back = weight.reshape(given["shape"]), back.reshape(given["shape"])
+        scaled: Tensor = _Scale.apply(x, gain, back)  # type: ignore[no-untyped-call]
+        return scaled
+
+    return Affines({name: params[name] for name in returns}, visit)
+
+
+def correlation_linear(y: Tensor, noise: Tensor) -> Outer:
+    """Mean of y xi^T over samples and tokens, in factors."""
+    left = y.flatten(0, -2)
+    return Outer(left / len(left), noise.flatten(0, -2))
+
+
+def correlation_conv2d(
+    y: Tensor, noise: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int
+) -> Tensor:
+    """Mean of y xi^T over samples and positions, shaped as the kernel."""
+    total: Tensor = aten.convolution_backward(
+        y, noise, weight, None, stride, padding, dilation, False, [0, 0], groups, [False, True, False]
+    )[1]
+    return total / (y.numel() // y.shape[1])
+
+
+def noise_mode(
+    params: Mapping[str, Tensor],
+    names: Iterable[str],
+    amplitude: float,
+    gen: torch.Generator | None,
+    found: dict[str, Direction],
+) -> Affines:
+    """A mode under which every affine op sees Gaussian noise and notes the correlation of its output with it.
+
+    ``found[name]`` becomes the mean over samples and positions of y xi^T with y = W xi: ``amplitude``^2 W in the mean.
+    """
+
+    def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
+        x, weight = given["input"], given["weight"]
+        if op == "scale":
+            scaled: Tensor = x * weight.reshape(given["shape"])
+            return scaled
+        noise = torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype).mul_(amplitude)
+        if op == "linear":
+            y = functional.linear(noise, weight)
+            found[name] = correlation_linear(y, noise)
+            return y
+        stride, padding, dilation = (
+            _pair(given.get(k, d)) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
+        )
+        groups = int(given.get("groups", 1))
+        y = torch.conv2d(noise, weight, None, stride, padding, dilation, groups)
+        found[name] = correlation_conv2d(y, noise, weight, stride, padding, dilation, groups)
+        return y
+
+    return Affines({name: params[name] for name in names}, visit)

@@ -1,0 +1,84 @@
+"""The evaluation pass of a network on arrays as one compiled graph: no layer stores what the next one can take over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from hwmodels.fused import compiled_whole, draw_key
+from hwmodels.numerics.random import given
+from neurofa.core.layer import Layer, Params
+from neurofa.maps.affine import Affine
+from neurofa.maps.analog import KEY
+
+if TYPE_CHECKING:
+    from neurofa.core.network import Network
+
+Kernel = Callable[[Tensor, Sequence[Params], Tensor | None], Tensor]
+
+# beside the networks: a copy of a network must not run the layers of the original
+_KERNELS: WeakKeyDictionary[Network, Kernel] = WeakKeyDictionary()
+
+
+def whole_pass(layers: Sequence[Layer], x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
+    """All layers in turn, in evaluation; eager, it is the oracle of the compiled pass.
+
+    Args:
+        layers: from input to readout.
+        x: (B, *input_shape).
+        params: weights of every layer as this pass read them.
+        keys: (layers, 2) int32, the key of every layer's noise (:class:`hwmodels.numerics.random.Key`); None:
+        nothing is noisy.
+
+    Returns:
+        (B, o).
+    """
+    for i, (layer, own) in enumerate(zip(layers, params, strict=True)):
+        x = layer.compute(own, x, {} if keys is None else {KEY: keys[i]})[0]
+    return x
+
+
+def draw_keys(layers: Sequence[Layer], gen: torch.Generator | None) -> Tensor | None:
+    """Keys for :func:`whole_pass`; None where no array is noisy.
+
+    Raises:
+        NeurofaError: an array is noisy and there is no generator.
+    """
+    arrays = [layer.arrays for layer in layers if isinstance(layer, Affine) and layer.arrays is not None]
+    return draw_key(given(gen), len(layers)) if any(a.forward_io.noisy for a in arrays) else None
+
+
+def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> Tensor:
+    """:func:`whole_pass` of a network, compiled when it is first called and again for new shapes.
+
+    Args:
+        network: in evaluation.
+        x: (B, *input_shape).
+        gen: source of read noise and of the noise of arrays.
+
+    Returns:
+        (B, o).
+
+    Raises:
+        NeurofaError: there is no C++ compiler, a layer cannot be compiled, or noise has no generator.
+    """
+    layers = tuple(layer for _, layer in network.items())
+    # cells are read and keys are drawn outside: a generator has no place in a graph
+    params = [layer.read(gen) for layer in layers]
+    keys = draw_keys(layers, gen)
+    if network not in _KERNELS:
+
+        def run(x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
+            return whole_pass(layers, x, params, keys)
+
+        _KERNELS[network] = compiled_whole(run, "an evaluation pass", "layers")
+    return _KERNELS[network](x, params, keys)
+
+
+def forget(network: Network) -> None:
+    """Compile anew at the next pass (the periphery has changed)."""
+    _KERNELS.pop(network, None)

@@ -1,0 +1,154 @@
+"""Closed forms of the normalisations that a layer may hold between its affine map and its activation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import Registered
+
+aten = torch.ops.aten
+State = dict[str, Tensor]
+
+
+class Norm(nn.Module, Registered, ABC, kind="norm"):
+    """Normalise a (B, C, ...) over its own axes, then gain and shift per channel where ``affine``.
+
+    Gain and shift are synapses of the layer and come in as arguments; running statistics are buffers here.
+    """
+
+    couples_samples: bool = False
+    """Whether one sample's output depends on the other samples of the batch."""
+
+    def __init__(self, *, affine: bool = True, eps: float = 1e-5) -> None:
+        super().__init__()
+        if eps <= 0:
+            raise NeurofaError(f"got {self.name}(eps={eps}); expected a positive number; 1e-5 is usual")
+        self.affine, self.eps = affine, eps
+
+    def size(self, channels: int) -> None:
+        """Create what depends on the number of channels; default: nothing."""
+
+    @abstractmethod
+    def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
+        """Normalise.
+
+        Args:
+            a: (B, C, ...) affine output.
+            gain: (C,) or None.
+            shift: (C,) or None.
+
+        Returns:
+            Same shape as ``a``; and the statistics that :meth:`backward` and :meth:`absorb` need.
+        """
+
+    @abstractmethod
+    def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Error at ``a``, and the directions of gain and shift (None without a gain)."""
+
+    def absorb(self, kept: State) -> None:
+        """Update running statistics; default: none."""
+
+    @abstractmethod
+    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
+        """The torch module of the same map, cast and placed as ``like``; its affine weights are not filled in."""
+
+
+class BatchNorm(Norm, name="batch"):
+    """Batch normalisation: statistics over batch and positions; running averages for evaluation.
+
+    Couples the samples of a batch; the audit reports it.
+    """
+
+    source = "Ioffe and Szegedy 2015, arXiv 1502.03167"
+    couples_samples = True
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, *, affine: bool = True, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(affine=affine, eps=eps)
+        if not 0 < momentum <= 1:
+            raise NeurofaError(f"got batch(momentum={momentum}); expected above 0 and at most 1; 0.1 is usual")
+        self.momentum = momentum
+
+    def size(self, channels: int) -> None:
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
+        if not self.training:
+            y = nn.functional.batch_norm(a, self.running_mean, self.running_var, gain, shift, False, 0.0, self.eps)
+            return y, {"pre": a}
+        y, mean, invstd = torch.native_batch_norm(a, gain, shift, None, None, True, 0.0, self.eps)
+        return y, {"pre": a, "mean": mean, "invstd": invstd}
+
+    def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        trained = "mean" in kept
+        pre = kept["pre"]
+        inner = pre.dim() == 4 and pre.is_contiguous(memory_format=torch.channels_last)
+        d, d_gain, d_shift = aten.native_batch_norm_backward(
+            error.contiguous(memory_format=torch.channels_last if inner else torch.contiguous_format),
+            pre,
+            gain,
+            None if trained else self.running_mean,
+            None if trained else self.running_var,
+            kept.get("mean"),
+            kept.get("invstd"),
+            trained,
+            self.eps,
+            [True, gain is not None, gain is not None],
+        )
+        return d, d_gain, d_shift
+
+    def absorb(self, kept: State) -> None:
+        if "mean" not in kept:
+            return
+        n = kept["pre"].numel() / kept["mean"].numel()
+        variance = kept["invstd"].pow(-2).sub_(self.eps)
+        if n > 1:
+            variance.mul_(n / (n - 1))
+        self.running_mean.lerp_(kept["mean"].to(self.running_mean), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var), self.momentum)
+
+    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
+        kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
+        plain = kind(channels, eps=self.eps, momentum=self.momentum, affine=self.affine).to(like)
+        assert plain.running_mean is not None and plain.running_var is not None
+        plain.running_mean.copy_(self.running_mean)
+        plain.running_var.copy_(self.running_var)
+        return plain
+
+
+class LayerNorm(Norm, name="layer"):
+    """Layer normalisation: statistics over the channels and positions of one sample."""
+
+    source = "Ba, Kiros and Hinton 2016, arXiv 1607.06450"
+
+    def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
+        a = a.contiguous()
+        n, c = a.shape[:2]
+        y, mean, rstd = torch.native_group_norm(a, gain, shift, n, c, a[0, 0].numel() if n else 1, 1, self.eps)
+        return y, {"pre": a, "mean": mean, "invstd": rstd}
+
+    def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        a = kept["pre"]
+        n, c = a.shape[:2]
+        d, d_gain, d_shift = aten.native_group_norm_backward(
+            error.contiguous(),
+            a,
+            kept["mean"],
+            kept["invstd"],
+            gain,
+            n,
+            c,
+            a[0, 0].numel(),
+            1,
+            [True, gain is not None, gain is not None],
+        )
+        return d, d_gain, d_shift
+
+    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
+        return nn.GroupNorm(1, channels, eps=self.eps, affine=self.affine).to(like)

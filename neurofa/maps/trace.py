@@ -1,0 +1,76 @@
+"""The products of any layer, found by letting it compute on tensors that have shapes and no numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from hwmodels.errors import NeurofaError
+from neurofa.core.layer import Layer
+from neurofa.core.products import Map, Work
+from neurofa.maps.asymmetric import Affines
+
+
+class _Attentions(TorchFunctionMode):
+    """Adds up the scores of every attention: FLOP of q k^T."""
+
+    flop = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.functional.scaled_dot_product_attention:
+            q, k = args[:2] if len(args) > 1 else (kwargs["query"], kwargs["key"])
+            self.flop += 2 * math.prod(q.shape) * k.shape[-2]
+        return func(*args, **(kwargs or {}))
+
+
+def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
+    """Every product of ``layer.compute``: of weights by ``linear`` and ``conv2d``, and of attention.
+
+    Args:
+        layer: any; its weights are not touched.
+        shape: (B, *in_shape) of its input.
+        sends: whether the error at the input will be asked for.
+
+    Raises:
+        NeurofaError: the layer multiplies matrices in another way.
+    """
+    # costs half a second
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    maps: list[Map] = []
+
+    def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
+        x, weight, bias = given["input"], given["weight"], given.get("bias")
+        if op == "linear":
+            y = nn.functional.linear(x, weight, bias)
+            rows = y.numel() // y.shape[-1]
+        else:
+            rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
+            y = torch.conv2d(x, weight, bias, **rest)
+            rows = y.numel() // y.shape[1]
+        maps.append(Map(name, rows, math.prod(weight.shape[1:]), len(weight), x.requires_grad))
+        return y
+
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    counter, attentions = FlopCounterMode(display=False), _Attentions()
+    stored = layer.stored()
+    with fake, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        some = next(iter(stored.values()), torch.empty(0))
+        x = torch.empty(shape, dtype=some.dtype, device=some.device, requires_grad=sends)
+        params = {key: torch.empty_like(w).requires_grad_() for key, w in stored.items()}
+        matrices = {key: w for key, w in params.items() if w.dim() > 1}
+        with counter, attentions, Affines(matrices, visit):
+            layer.compute(params, x, {})
+    work = Work(tuple(maps), attentions.flop, closed=layer.closed_form)
+    if work.forward != counter.get_total_flops():
+        raise NeurofaError(
+            f"got a {layer.name} whose products cannot all be told ({counter.get_total_flops()} FLOP, of which"
+            f" {work.forward} in linear, conv2d and attention); expected no others; write its `work`"
+        )
+    return work

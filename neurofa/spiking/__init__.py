@@ -1,0 +1,1 @@
+"""Neurons, surrogate derivatives, eligibility traces and the layers that hold them."""

@@ -1,0 +1,245 @@
+"""Eligibility: what a neuron's own memory makes of an error, forwards in time and exactly, K ticks at a time.
+
+A weight's direction is sum_t L_t e_t with the learning signal L_t at the neuron's output and the eligibility
+
+    e_t = c_t . eps_t,    eps_t = M_t eps_{t-1} + g_t x_t,    filtered: f_t = kappa f_{t-1} + e_t in the place of e_t,
+
+where x is the weight's input and M, g, c are the neuron's (:class:`neurofa.spiking.neuron.Dynamics`). Nothing of the
+future is needed. Within a chunk of ticks the same sum is cheaper in the adjoint order: lambda_t = c_t L_t + M_{t+1}^T
+lambda_{t+1} gives the error at the input current, D_t = g_t . lambda_t, and the chunk's direction is one product
+
+    sum_t D_t x_t^T  +  (M_0^T lambda_0) . eps_before.
+
+eps is carried from chunk to chunk. Where M and g are numbers that all neurons share, one trace an input serves all of
+them, (B, n_in) for each memory; otherwise each weight has its own, (B, n_out, n_in) a sample. Any K gives the same.
+
+Source: Bellec et al. 2020, Nature Communications 11, 3625, eqs. for LIF and ALIF; the adjoint order is derived here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurofa.core.events import weighed
+from neurofa.spiking.neuron import Coefficient, Dynamics
+
+Term = Tensor | float
+"""(B, *shape), or a number where all samples and neurons share it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adjoint:
+    """What an error at the outputs of K ticks is at their inputs, and before them."""
+
+    delta: Tensor
+    """(K, B, *shape): D, at the input currents."""
+    tails: tuple[Tensor, ...]
+    """(B, *shape) each: at the memories before the first tick."""
+    filtered: Term = 0.0
+    """At the filtered eligibility before the first tick."""
+
+
+def adjoint(
+    dynamics: Dynamics,
+    signal: Tensor,
+    *,
+    kappa: float = 0.0,
+    ends: Sequence[float] | None = None,
+    end: float = 0.0,
+) -> Adjoint:
+    """Send an error at the outputs back through the neurons' own memories.
+
+    Args:
+        dynamics: of the K ticks.
+        signal: (K, B, *shape), L; left as it is.
+        kappa: decay of the filter through which the signal arrives; 0: none.
+        ends: error at the memories after the last tick, for all neurons alike; None: none.
+        end: error at the filtered eligibility after the last tick.
+    """
+    d, ticks = len(dynamics.enter), len(signal)
+    mu = signal
+    if kappa or end:
+        mu = signal.clone()
+        if end:
+            mu[-1] += end
+        steps = mu.unbind(0)
+        for t in range(ticks - 2, -1, -1):
+            steps[t].add_(steps[t + 1], alpha=kappa)
+    if d == 1 and ends is None and dynamics.constant:
+        return _single(dynamics, mu, kappa)
+    lam: list[Term] = [0.0] * d if ends is None else list(ends)
+    delta = torch.empty_like(signal)
+    for t in range(ticks - 1, -1, -1):
+        lam = [_plus(_times(_at(dynamics.out[a], t), mu[t]), lam[a]) for a in range(d)]
+        total: Term = 0.0
+        for a in range(d):
+            total = _plus(total, _times(_at(dynamics.enter[a], t), lam[a]))
+        delta[t] = total
+        lam = _back(dynamics, lam, t)
+    blank = signal[0]
+    tails = tuple(x if isinstance(x, Tensor) else torch.full_like(blank, x) for x in lam)
+    return Adjoint(delta, tails, mu[0] * kappa)
+
+
+def _single(dynamics: Dynamics, mu: Tensor, kappa: float) -> Adjoint:
+    """One memory with a common decay: a filter in place."""
+    (out,), (enter,), ((move,),) = dynamics.out, dynamics.enter, dynamics.move
+    assert isinstance(move, float) and isinstance(enter, float)
+    lam = mu * out
+    if move:
+        steps = lam.unbind(0)
+        for t in range(len(steps) - 2, -1, -1):
+            steps[t].add_(steps[t + 1], alpha=move)
+    tail = lam[0] * move
+    return Adjoint(lam if enter == 1.0 else lam.mul_(enter), (tail,), mu[0] * kappa)
+
+
+def _back(dynamics: Dynamics, lam: Sequence[Term], t: int) -> list[Term]:
+    """M_t^T lambda."""
+    found: list[Term] = []
+    for a in range(len(lam)):
+        total: Term = 0.0
+        for b in range(len(lam)):
+            total = _plus(total, _times(_at(dynamics.move[b][a], t), lam[b]))
+        found.append(total)
+    return found
+
+
+def instant(dynamics: Dynamics, signal: Tensor) -> Tensor:
+    """Error at the input currents by what the same tick makes of them alone: sum_a c_a g_a L, (K, B, *shape)."""
+    total: Term = 0.0
+    for out, enter in zip(dynamics.out, dynamics.enter, strict=True):
+        total = _plus(total, _times(out, enter))
+    found = _times(total, signal)
+    return found if isinstance(found, Tensor) else torch.full_like(signal, found)
+
+
+def forward_change(dynamics: Dynamics, changes: Tensor) -> Tensor:
+    """Changes of the outputs for changes of the input currents, (K, B, *shape) both: the adjoint of :func:`adjoint`."""
+    d = len(dynamics.enter)
+    memory: list[Term] = [0.0] * d
+    found = torch.empty_like(changes)
+    for t in range(len(changes)):
+        moved: list[Term] = []
+        for a in range(d):
+            total = _times(_at(dynamics.enter[a], t), changes[t])
+            for b in range(d):
+                total = _plus(total, _times(_at(dynamics.move[a][b], t), memory[b]))
+            moved.append(total)
+        memory = moved
+        out: Term = 0.0
+        for a in range(d):
+            out = _plus(out, _times(_at(dynamics.out[a], t), memory[a]))
+        found[t] = out
+    return found
+
+
+def shared_trace(dynamics: Dynamics, x: Tensor, batch: int, before: Tensor | None) -> Tensor:
+    """Traces of the inputs after K ticks, where M and g are numbers.
+
+    Args:
+        dynamics: constant.
+        x: (K B, ...) inputs, tick by tick; (K B, n_in) rows of events as well.
+        batch: B.
+        before: (d, B, ...) traces before; None: zero.
+
+    Returns:
+        (d, B, ...): M^K before + sum_s M^(K-1-s) g x_s.
+    """
+    weights, power = powers(dynamics, len(x) // batch)
+    weights = weights.to(x.device, x.dtype)
+    if x.layout == torch.sparse_csr:
+        found = weighed(x, weights, batch)
+    else:
+        found = (weights @ x.reshape(weights.shape[1], -1)).view(len(weights), batch, *x.shape[1:])
+    return found if before is None else found + torch.tensordot(power.to(before), before, 1)
+
+
+def powers(dynamics: Dynamics, ticks: int) -> tuple[Tensor, Tensor]:
+    """Constant dynamics over K ticks: (d, K) float64 of M^(K-1-s) g in column s, and (d, d) of M^K."""
+    move = tuple(tuple(c for c in row if isinstance(c, float)) for row in dynamics.move)
+    # what is not remembered may change from tick to tick
+    return _powers(move, tuple(g if isinstance(g, float) else 0.0 for g in dynamics.enter), ticks)
+
+
+@functools.lru_cache(maxsize=64)
+def _powers(move: tuple[tuple[float, ...], ...], enter: tuple[float, ...], ticks: int) -> tuple[Tensor, Tensor]:
+    m, step = torch.tensor(move, dtype=torch.float64), torch.tensor(enter, dtype=torch.float64)
+    columns = []
+    power = torch.eye(len(step), dtype=torch.float64)
+    for _ in range(ticks):
+        columns.append(power @ step)
+        power = m @ power
+    return torch.stack(columns[::-1], 1), power
+
+
+def own_traces(dynamics: Dynamics, xs: Tensor, before: Tensor | None, kappa: float, like: Tensor) -> Tensor:
+    """Traces of every weight after K ticks.
+
+    Args:
+        dynamics: of K ticks of n_out neurons.
+        xs: (K, B, n_in) inputs.
+        before: (d or d + 1, B, n_out, n_in) traces before; None: zero.
+        kappa: decay of the filter; the last trace is then the filtered eligibility.
+        like: (K, B, n_out), whose shape, dtype and device the neurons have.
+
+    Returns:
+        (d, or d + 1 where kappa > 0, B, n_out, n_in).
+    """
+    d = len(dynamics.enter)
+    nothing = torch.zeros_like(like)
+    inputs = xs.transpose(0, 1)
+    found = []
+    for a in range(d + (kappa > 0)):
+        ends = [float(a == b) for b in range(d)]
+        back = adjoint(dynamics, nothing, kappa=kappa, ends=ends, end=float(a == d))
+        trace = torch.bmm(back.delta.permute(1, 2, 0), inputs)
+        if before is not None:
+            for tail, old in zip(back.tails, before, strict=False):
+                trace += tail.unsqueeze(2) * old
+            if a == d:
+                trace += before[d] * _column(back.filtered)
+        found.append(trace)
+    return torch.stack(found)
+
+
+def _column(term: Term) -> Term:
+    return term.unsqueeze(2) if isinstance(term, Tensor) else term
+
+
+def from_traces(back: Adjoint, before: Tensor) -> Tensor:
+    """Direction that the ticks of a chunk give to what came before it: (n_out, n_in), summed over the batch.
+
+    Args:
+        back: of the chunk's learning signals.
+        before: (d or d + 1, B, n_out, n_in), as :func:`own_traces` gave them.
+    """
+    terms = [*back.tails, *([back.filtered] if len(before) > len(back.tails) else [])]
+    total = torch.zeros_like(before[0, 0])
+    for term, trace in zip(terms, before, strict=True):
+        assert isinstance(term, Tensor)
+        total += torch.einsum("bn,bni->ni", term, trace)
+    return total
+
+
+def _at(coefficient: Coefficient, t: int) -> Term:
+    return coefficient[t] if isinstance(coefficient, Tensor) else coefficient
+
+
+def _times(a: Term, b: Term) -> Term:
+    if isinstance(a, float) and a in (0.0, 1.0):
+        return b if a else 0.0
+    if isinstance(b, float) and b in (0.0, 1.0):
+        return a if b else 0.0
+    return a * b
+
+
+def _plus(a: Term, b: Term) -> Term:
+    if isinstance(a, float) and a == 0.0:
+        return b
+    return a if isinstance(b, float) and b == 0.0 else a + b

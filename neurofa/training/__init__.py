@@ -1,0 +1,1 @@
+"""The learner: the training step, extra passes, updates, checkpoints."""

@@ -1,0 +1,126 @@
+"""The backward phase of a step, seen from outside: run it on a tick, keep what it found, leave the run as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from neurofa.core.layer import Directions, Layer, LocalView, Params, Returns
+from neurofa.core.network import Network, Tick
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Rule, Teaching
+from neurofa.training.backward import assign
+from neurofa.training.extra_passes import prepare
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What one backward phase gave to every layer that learns, by the layer's name."""
+
+    errors: dict[str, Tensor] = field(default_factory=dict)
+    """(B, *out_shape): the delivered error."""
+    deltas: dict[str, Tensor] = field(default_factory=dict)
+    """Error at the affine output, per sample; only layers of one affine map have one."""
+    directions: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """Directions of the weights, summed over the batch, by the weight's name."""
+    inner: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """Errors at the outputs of the affine maps inside a layer of several, by weight."""
+    plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """Directions of the pathway weights beside the layer, summed over the batch."""
+
+
+def dense(directions: Directions) -> dict[str, Tensor]:
+    """Directions as tensors of their own: factors multiplied, nothing shared with the views."""
+    return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}
+
+
+@torch.no_grad()
+def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: torch.Generator) -> Credit:
+    """Run the backward phase of one tick and keep what it found; no weight changes.
+
+    Args:
+        network: for the order of the layers.
+        rule: bound to the network.
+        tick: from :meth:`Network.step`.
+        teaching: error and target, (B, o) each.
+        gen: source of the pathway's read noise and rounding.
+    """
+    credit = Credit()
+
+    def emit(name: str, layer: Layer, view: LocalView, directions: Directions) -> None:  # noqa: ARG001
+        assert view.error is not None
+        credit.errors[name] = view.error.clone()
+        if view.delta is not None:
+            credit.deltas[name] = view.delta.clone()
+        credit.inner[name] = {key: error.clone() for key, error in view.inner.items()}
+        credit.directions[name] = dense(directions)
+        credit.plastic[name] = dense(rule.adapt(name, view, directions))
+
+    tick = prepare(network, rule, tick, teaching, gen)
+    assign(network, rule, tick, teaching, emit, gen)
+    return credit
+
+
+@torch.no_grad()
+def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tick:
+    """One forward pass with the rule's return weights, copied so that later changes of the pathway do not reach it.
+
+    Args:
+        network: as it is, in its present mode.
+        rule: bound to the network.
+        x: (B, *input_shape).
+        gen: source of dropout masks and read noise.
+    """
+
+    def returns(name: str, params: Params) -> Returns | None:
+        found = rule.returns(name, params, gen)
+        if found is None:
+            return None
+        # Forward weights stay what they are: layers tell them from return weights by identity.
+        own = {id(p) for p in params.values()}
+        return {k: v if id(v) in own else v.clone() for k, v in found.items()}
+
+    return network.step(x, gen=gen, returns=returns if rule.chained else None, below=rule.chained)
+
+
+@torch.no_grad()
+def with_own_transposes(network: Network, tick: Tick) -> Tick:
+    """The same tick as backpropagation would have seen it: same reads, same masks, every layer's own transpose."""
+    views: dict[str, LocalView] = {}
+    for name, layer in network.items():
+        view = tick.views[name]
+        back = view.params or None
+        y, after, graph = layer.record(view.params, view.x, view.before, back, bool(views))
+        views[name] = replace(view, y=y, after=after, graph=graph, returns=back)
+    return Tick(tick.y, views, tick.ready)
+
+
+@contextmanager
+def preserved(network: Network, rule: Rule) -> Iterator[None]:
+    """Leave network and rule as they were: weights, cells, pathway, statistics, the rule's generator, the mode."""
+    modes = {module: module.training for module in (*network.modules(), *rule.modules())}
+    kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
+    own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)
+    try:
+        yield
+    finally:
+        rule.gen = own
+        with torch.no_grad():
+            for tensor, value in kept:
+                tensor.data.copy_(value)
+        for module, mode in modes.items():
+            module.train(mode)
+
+
+def _tensors(module: torch.nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _twin(gen: torch.Generator) -> torch.Generator:
+    twin = generator(0, device=gen.device)
+    twin.set_state(gen.get_state())
+    return twin

@@ -1,0 +1,72 @@
+"""What a batch of sequences teaches, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from neurofa.core.events import Events
+from neurofa.core.network import Network
+from neurofa.spiking.sequence import check
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is taught when: targets, and the ticks at which the loss counts."""
+
+    targets: Tensor
+    """(B,), (B, o) or (T, B, o)."""
+    begin: int
+    end: int
+    batch: int
+
+    def at(self, first: int, ticks: int) -> tuple[slice, Tensor] | None:
+        """Rows of a chunk that are taught, and the targets of all K B rows; None: nothing is taught in these ticks."""
+        low, high = max(self.begin - first, 0), min(self.end - first, ticks)
+        if low >= high:
+            return None
+        per_tick = self.targets.dim() == 3
+        rows = self.targets[first : first + ticks] if per_tick else self.targets.expand(ticks, *self.targets.shape)
+        return slice(low * self.batch, high * self.batch), rows.flatten(0, 1)
+
+    @property
+    def share(self) -> float:
+        """Weight of one tick's loss."""
+        return 1.0 / (self.end - self.begin)
+
+
+def lesson_of(
+    network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool = False
+) -> Lesson:
+    """The lesson of one batch of sequences.
+
+    Args:
+        network: that is taught.
+        xs: (T, B, *input_shape) or events.
+        targets: (B,) labels, or (B, o) or (T, B, o) values.
+        teach: first taught tick, and the one behind the last; None: all.
+        binary: refuse inputs other than 0 and 1.
+
+    Raises:
+        NeurofaError: shapes that do not fit, a period out of range.
+    """
+    check(network, xs, _samples(xs, targets), binary=binary)
+    ticks, batch = xs.shape[:2]
+    begin, end = (0, ticks) if teach is None else teach
+    if not 0 <= begin < end <= ticks:
+        raise NeurofaError(f"got teach=({begin}, {end}) for {ticks} ticks; expected a part of them; change teach")
+    return Lesson(targets, begin, end, batch)
+
+
+def _samples(xs: Tensor | Events, targets: Tensor) -> int:
+    """B as the targets have it."""
+    ticks, shape = xs.shape[0], tuple(targets.shape)
+    labels = len(shape) == 1 or targets.is_floating_point()
+    if not 1 <= len(shape) <= 3 or not labels or (len(shape) == 3 and shape[0] != ticks):
+        raise NeurofaError(
+            f"got targets of shape {shape}, {targets.dtype}, for {ticks} ticks; expected one label a sample, (B,), or"
+            f" values (B, o) or ({ticks}, B, o); give labels of single ticks as one-hot values with loss mse"
+        )
+    return shape[1] if len(shape) == 3 else shape[0]
