@@ -45,7 +45,7 @@ class Programming:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class BringupResult:
     """What became of one matrix."""
 
     path: str
@@ -140,7 +140,7 @@ def _unit(device: Device) -> Device:
 
 
 @torch.no_grad()
-def bringup(stored: Stored, device: Device, out: Path, how: Programming | None = None) -> list[Outcome]:
+def bringup(stored: Stored, device: Device, out: Path, how: Programming | None = None) -> list[BringupResult]:
     """Program every conductance of a file, measure it, play its probes, and write what was measured.
 
     Args:
@@ -171,7 +171,7 @@ def bringup(stored: Stored, device: Device, out: Path, how: Programming | None =
         return [_matrix(writer, stored, path, chip, how) for path in paths]
 
 
-def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programming) -> Outcome:
+def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programming) -> BringupResult:
     gen = generator(how.seed, "bringup", path)
     about = stored.attributes(f"{path}_tiles")
     writer.group(f"{path}_tiles", **_limits(about), tile=about["tile"], inputs=about["inputs"],
@@ -205,7 +205,7 @@ def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programm
     shape = stored.file[path].shape
     writer.tensor(path, weights.reshape(shape), unit="1", meaning="weights as measured", role="measured")
     _probe(writer, stored, path, weights, spreads, gen)
-    return Outcome(path=path, devices=devices, within=within, rounds=most)
+    return BringupResult(path=path, devices=devices, within=within, rounds=most)
 
 
 def _columns(planes: dict[str, Tensor]) -> int:

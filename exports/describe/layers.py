@@ -21,6 +21,8 @@ from exports.describe.modules import Trace, trace
 from exports.describe.neurons import TICK, describe_neuron
 from exports.graph import nodes as graph
 from exports.graph.arrays import Array, Matrix, Role
+from exports.graph.neurons import SpikingNode
+from exports.graph.operations import TracedNode
 from hwmodels.device import Cells, Device
 from hwmodels.device_models.nested import chain
 from hwmodels.devices.fixed import Fixed
@@ -150,7 +152,7 @@ def _affine(layer: Affine, at: At, axes: str) -> dict[str, object]:
             raise NeurofaError(f"got norm '{kind}' at layer '{at.name}' for export; expected batch or layer; use one")
         momentum = layer.norm.momentum if isinstance(layer.norm, BatchNorm) else 0.0
         word = "batch" if kind == "batch" else "layer"
-        norm = graph.Norm(kind=word, eps=layer.norm.eps, momentum=momentum, **kept)  # type: ignore[arg-type]
+        norm = graph.NormParameters(kind=word, eps=layer.norm.eps, momentum=momentum, **kept)  # type: ignore[arg-type]
     bias = vector(layer.synapse("bias"), at.states, "bias, added to the product") if layer.bias else None
     weight = matrix(layer.synapse("weight"), at.states, "forward weights W of y = W x + b", axes, "forward")
     return {
@@ -161,22 +163,24 @@ def _affine(layer: Affine, at: At, axes: str) -> dict[str, object]:
 
 @describe.register
 def _(layer: Dense, at: At) -> graph.Node:
-    return graph.Dense(**_affine(layer, at, "(n_out, n_in)"))  # type: ignore[arg-type]
+    return graph.DenseNode(**_affine(layer, at, "(n_out, n_in)"))  # type: ignore[arg-type]
 
 
 @describe.register
 def _(layer: Conv2d, at: At) -> graph.Node:
     shared = _affine(layer, at, "(C_out, C_in / groups, k, k)")
     geometry = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
-    return graph.Conv2d(**shared, **geometry)  # type: ignore[arg-type]
+    return graph.ConvNode(**shared, **geometry)  # type: ignore[arg-type]
 
 
-def _spiking(layer: Temporal, at: At, current: graph.Dense | graph.Conv2d, pool: graph.Pool | None) -> graph.Node:
+def _spiking(
+    layer: Temporal, at: At, current: graph.DenseNode | graph.ConvNode, pool: graph.PoolNode | None
+) -> graph.Node:
     among = None
     if layer.recurrent:
         meaning = "recurrent weights V, from the spikes of the tick before to the currents"
         among = matrix(layer.synapse("recurrent"), at.states, meaning, "(n_out, n_out)", "forward")
-    return graph.Spiking(
+    return SpikingNode(
         name=at.name, in_shape=at.in_shape, out_shape=at.out_shape, current=current, recurrent=among, pool=pool,
         neuron=describe_neuron(layer.neuron, at.name, current.weight.values.new_ones(at.out_shape), at.tick),
     )  # fmt: skip
@@ -184,7 +188,7 @@ def _spiking(layer: Temporal, at: At, current: graph.Dense | graph.Conv2d, pool:
 
 @describe.register
 def _(layer: Spiking, at: At) -> graph.Node:
-    return _spiking(layer, at, graph.Dense(**_affine(layer, at, "(n_out, n_in)")), None)  # type: ignore[arg-type]
+    return _spiking(layer, at, graph.DenseNode(**_affine(layer, at, "(n_out, n_in)")), None)  # type: ignore[arg-type]
 
 
 @describe.register
@@ -193,18 +197,18 @@ def _(layer: SpikingConv2d, at: At) -> graph.Node:
     inner = replace(at, out_shape=shape)
     shared = _affine(layer, inner, "(C_out, C_in / groups, k, k)")
     geometry = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
-    current = graph.Conv2d(**shared, **geometry)  # type: ignore[arg-type]
+    current = graph.ConvNode(**shared, **geometry)  # type: ignore[arg-type]
     pool = None
     if layer.pool is not None:
         place = At(f"{at.name}_pool", shape, at.out_shape, at.states, at.tick)
         described = describe(layer.pool, place)
-        assert isinstance(described, graph.Pool)  # noqa: S101 (the layer takes no other)
+        assert isinstance(described, graph.PoolNode)  # noqa: S101 (the layer takes no other)
         pool = described
     return _spiking(layer, at, current, pool)
 
 
 def _pool(at: At, how: str, size: int = 0, stride: int = 0) -> graph.Node:
-    return graph.Pool(
+    return graph.PoolNode(
         name=at.name, in_shape=at.in_shape, out_shape=at.out_shape, how=how, size=size, stride=stride  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -226,12 +230,12 @@ def _(layer: GlobalAvgPool2d, at: At) -> graph.Node:  # noqa: ARG001
 
 @describe.register
 def _(layer: Flatten, at: At) -> graph.Node:  # noqa: ARG001
-    return graph.Flatten(name=at.name, in_shape=at.in_shape, out_shape=at.out_shape)
+    return graph.FlattenNode(name=at.name, in_shape=at.in_shape, out_shape=at.out_shape)
 
 
 @describe.register
 def _(layer: Dropout, at: At) -> graph.Node:
-    return graph.Identity(name=at.name, in_shape=at.in_shape, out_shape=at.out_shape, p=layer.p)
+    return graph.IdentityNode(name=at.name, in_shape=at.in_shape, out_shape=at.out_shape, p=layer.p)
 
 
 @describe.register
@@ -254,7 +258,7 @@ def _(layer: Block, at: At) -> graph.Node:
         parameters[key] = Array(values=buffer, meaning=f"buffer '{key}'", state=_buffer_state(layer, at, key))
     for key, constant in found.constants.items():
         parameters[key] = Array(values=constant, meaning=f"constant of a {type(layer.skeleton).__name__}")
-    return graph.Traced(
+    return TracedNode(
         name=at.name, in_shape=at.in_shape, out_shape=at.out_shape, parameters=parameters,
         placeholders=found.placeholders | {key: key for key in found.constants}, ops=found.ops, result=found.result,
         reason=reason,

@@ -10,8 +10,17 @@ from typing import Any
 from exports.describe.layers import conductances, converters, matrix, nodes, spec_of, states
 from exports.describe.neurons import TICK, constants
 from exports.graph.arrays import Array, Matrix
-from exports.graph.nodes import Model
-from exports.graph.pathways import Chained, Direct, ErrorEncoding, Factors, Hardware, Learning, Slice, Undescribed
+from exports.graph.model import Model
+from exports.graph.pathways import (
+    ChainedPath,
+    DirectPath,
+    ErrorEncoding,
+    Factors,
+    Learning,
+    ProjectionHardware,
+    Slice,
+    UndescribedPath,
+)
 from hwmodels.device import Device
 from hwmodels.format import Format
 from hwmodels.projection import Projection
@@ -68,12 +77,12 @@ def _states_of(feedback: Any) -> set[str]:
 def pathway_arrays(feedback: Any) -> dict[str, Array]:
     """Every array of a pathway by its path in a file, below ``feedback``."""
     found: dict[str, Array] = {}
-    if isinstance(feedback, Direct):
+    if isinstance(feedback, DirectPath):
         if feedback.matrix is not None:
             found["matrix"] = feedback.matrix
         if feedback.hardware is not None:
             found |= {f"hardware/{key}": array for key, array in feedback.hardware.parameters.items()}
-    elif isinstance(feedback, Chained):
+    elif isinstance(feedback, ChainedPath):
         for layer, beside in feedback.returns.items():
             for key, item in beside.items():
                 where = f"{layer}/{key.replace('.', '_')}"
@@ -103,9 +112,9 @@ def encoding(encoder: Format | None) -> ErrorEncoding:
 def describe_rule(
     rule: rules.Rule,
     known: dict[int, str],  # noqa: ARG001
-) -> Direct | Chained | Undescribed | None:
+) -> DirectPath | ChainedPath | UndescribedPath | None:
     """The pathway of a rule; rules without an adapter are stored by name and computed by nobody."""
-    return Undescribed(rule=rule.name)
+    return UndescribedPath(rule=rule.name)
 
 
 @describe_rule.register
@@ -114,24 +123,26 @@ def _(rule: ReadoutOnly, known: dict[int, str]) -> None:  # noqa: ARG001
 
 
 @describe_rule.register
-def _(rule: rules.Direct, known: dict[int, str]) -> Direct | Undescribed:
+def _(rule: rules.Direct, known: dict[int, str]) -> DirectPath | UndescribedPath:
     return describe_feedback(rule.feedback, known)
 
 
 @describe_rule.register
-def _(rule: rules.Chained, known: dict[int, str]) -> Chained | Undescribed:
+def _(rule: rules.Chained, known: dict[int, str]) -> ChainedPath | UndescribedPath:
     if not hasattr(rule, "paths"):  # nothing of its own: errors return through the forward weights
-        return Chained(returns={}, tied="weights") if rule.transports == "weights" else Undescribed(rule=rule.name)
+        return (
+            ChainedPath(returns={}, tied="weights") if rule.transports == "weights" else UndescribedPath(rule=rule.name)
+        )
     if len(rule.paths) == 0 and rule.plan.hidden:
-        return Undescribed(rule=rule.name)
+        return UndescribedPath(rule=rule.name)
     returns: dict[str, dict[str, Matrix | Array | Factors]] = {}
     for site in rule.plan.sites:
         returns[site.name] = {key: _return(synapses, known) for key, synapses in rule.beside(site.name).items()}
-    return Chained(returns=returns, tied="signs" if rule.transports == "signs" else "own")
+    return ChainedPath(returns=returns, tied="signs" if rule.transports == "signs" else "own")
 
 
 @describe_rule.register
-def _(rule: LowRankChained, known: dict[int, str]) -> Chained:
+def _(rule: LowRankChained, known: dict[int, str]) -> ChainedPath:
     returns: dict[str, dict[str, Matrix | Array | Factors]] = {}
     for site in rule.plan.sites:
         beside: dict[str, Matrix | Array | Factors] = {
@@ -144,7 +155,7 @@ def _(rule: LowRankChained, known: dict[int, str]) -> Chained:
                 q = matrix(rule.factor(site.name, Q + key), known, f"factor Q {meaning}", "(r, n_in)", "factor")
                 beside[key] = Factors(p=p, q=q)
         returns[site.name] = beside
-    return Chained(returns=returns)
+    return ChainedPath(returns=returns)
 
 
 def _factors(rule: LowRankChained, name: str) -> set[str]:
@@ -163,9 +174,9 @@ def _return(synapses: Any, known: dict[int, str]) -> Matrix | Array:
 
 
 @functools.singledispatch
-def describe_feedback(feedback: Feedback, known: dict[int, str]) -> Direct | Undescribed:  # noqa: ARG001
+def describe_feedback(feedback: Feedback, known: dict[int, str]) -> DirectPath | UndescribedPath:  # noqa: ARG001
     """The pathway of a direct rule."""
-    return Undescribed(rule=feedback.name)
+    return UndescribedPath(rule=feedback.name)
 
 
 def _slices(feedback: Feedback) -> tuple[Slice, ...]:
@@ -177,16 +188,16 @@ def _slices(feedback: Feedback) -> tuple[Slice, ...]:
 
 
 @describe_feedback.register
-def _(feedback: MatrixFeedback, known: dict[int, str]) -> Direct:
+def _(feedback: MatrixFeedback, known: dict[int, str]) -> DirectPath:
     meaning = "feedback matrix B: the teaching signal of a layer is its rows of B times the error"
-    return Direct(matrix=matrix(feedback.b, known, meaning, "(m, n_errors)", "feedback"), slices=_slices(feedback))
+    return DirectPath(matrix=matrix(feedback.b, known, meaning, "(m, n_errors)", "feedback"), slices=_slices(feedback))
 
 
 @describe_feedback.register
-def _(feedback: Projected, known: dict[int, str]) -> Direct:
+def _(feedback: Projected, known: dict[int, str]) -> DirectPath:
     projection, slices = feedback.projection, _slices(feedback)
     if not slices:
-        return Direct(matrix=None, slices=(), hardware=None)
+        return DirectPath(matrix=None, slices=(), hardware=None)
     b = projection.effective()
     held = projection.device if isinstance(projection, Crossbar) else None
     effective = None if b is None else Matrix(
@@ -194,7 +205,7 @@ def _(feedback: Projected, known: dict[int, str]) -> Direct:
         meaning="effective feedback matrix B of the hardware, with its static errors and without noise and converters",
         device="digital" if held is None else spec_of(held), conductance=None if held is None else conductances(held),
     )  # fmt: skip
-    return Direct(matrix=effective, slices=slices, hardware=hardware(projection, known))
+    return DirectPath(matrix=effective, slices=slices, hardware=hardware(projection, known))
 
 
 _BUFFERS = {
@@ -214,7 +225,7 @@ _BUFFERS = {
 }
 
 
-def hardware(projection: Projection, known: dict[int, str]) -> Hardware:
+def hardware(projection: Projection, known: dict[int, str]) -> ProjectionHardware:
     """What a projection is made of: its options, and its buffers with units."""
     parameters: dict[str, Array] = {}
     for key, buffer in projection.named_buffers():
@@ -229,7 +240,7 @@ def hardware(projection: Projection, known: dict[int, str]) -> Hardware:
     exact = projection.name == "matrix_free" or (
         projection.linear and projection.effective() is not None and _noiseless(projection)
     )
-    return Hardware(kind=projection.name, constants=constants, parameters=parameters, exact=exact)
+    return ProjectionHardware(kind=projection.name, constants=constants, parameters=parameters, exact=exact)
 
 
 def _noiseless(projection: Projection) -> bool:

@@ -9,13 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exports.graph.nodes import Op, Ref
+from exports.graph.operations import Free, Op, Ref
 from hwmodels.errors import NeurofaError
-
-
-@dataclass(frozen=True)
-class Free:
-    """A size that follows the batch."""
 
 
 @dataclass(frozen=True)

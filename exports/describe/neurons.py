@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from exports.graph import nodes as graph
 from exports.graph.arrays import Array
+from exports.graph.neurons import NeuronDynamics
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered, options
 from hwmodels.spec import Spec
@@ -24,7 +24,7 @@ TICK = 1e-3
 
 
 @functools.singledispatch
-def describe_neuron(neuron: Neuron, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
+def describe_neuron(neuron: Neuron, name: str, ones: Tensor, tick: float) -> NeuronDynamics:  # noqa: ARG001
     """The dynamics of one layer of neurons.
 
     Args:
@@ -69,30 +69,30 @@ def _firing(neuron: Firing, ones: Tensor, tick: float) -> dict[str, Any]:
 
 
 @describe_neuron.register
-def _(neuron: LIF, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
+def _(neuron: LIF, name: str, ones: Tensor, tick: float) -> NeuronDynamics:  # noqa: ARG001
     beta = _decay(ones, neuron.beta, "the potential")
-    return graph.Neuron(model="lif", beta=beta, gated=neuron.gated, **_firing(neuron, ones, tick))
+    return NeuronDynamics(model="lif", beta=beta, gated=neuron.gated, **_firing(neuron, ones, tick))
 
 
 @describe_neuron.register
-def _(neuron: Synaptic, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
+def _(neuron: Synaptic, name: str, ones: Tensor, tick: float) -> NeuronDynamics:  # noqa: ARG001
     # a reset to zero multiplies the whole new potential, the current of its tick with it
-    return graph.Neuron(
+    return NeuronDynamics(
         model="synaptic", beta=_decay(ones, neuron.beta, "the potential"),
         alpha=_decay(ones, neuron.alpha, "the synaptic current"), gated=True, **_firing(neuron, ones, tick),
     )  # fmt: skip
 
 
 @describe_neuron.register
-def _(neuron: ALIF, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
+def _(neuron: ALIF, name: str, ones: Tensor, tick: float) -> NeuronDynamics:  # noqa: ARG001
     kappa = Array(values=ones * neuron.gain, meaning="what one unit of adaptation adds to the threshold")
-    return graph.Neuron(
+    return NeuronDynamics(
         model="alif", beta=_decay(ones, neuron.beta, "the potential"), rho=_decay(ones, neuron.rho, "the adaptation"),
         kappa=kappa, **_firing(neuron, ones, tick),
     )  # fmt: skip
 
 
 @describe_neuron.register
-def _(neuron: LeakyIntegrator, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
+def _(neuron: LeakyIntegrator, name: str, ones: Tensor, tick: float) -> NeuronDynamics:  # noqa: ARG001
     beta = _decay(ones, neuron.kappa, "the output")
-    return graph.Neuron(model="leaky", beta=beta, reset="none", membrane=_membrane(neuron), dt=tick)
+    return NeuronDynamics(model="leaky", beta=beta, reset="none", membrane=_membrane(neuron), dt=tick)

@@ -9,8 +9,9 @@ from torch import nn
 from exports.describe.layers import At, describe, nodes
 from exports.describe.learners import describe_rule
 from exports.graph.arrays import Array, Matrix
-from exports.graph.nodes import Conv2d, Dense, Flatten, Model
-from exports.graph.pathways import Direct, Factors, Slice
+from exports.graph.model import Model
+from exports.graph.nodes import ConvNode, DenseNode, FlattenNode
+from exports.graph.pathways import DirectPath, Factors, Slice
 from exports.graph.reference import apply
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
@@ -20,6 +21,7 @@ from tests.exports.learners import learner
 
 W = Matrix(values=torch.zeros(3, 4), meaning="weights")
 SHORT = Array(values=torch.zeros(2), meaning="bias")
+GOOD = DenseNode(name="a", in_shape=(4,), out_shape=(3,), weight=W)
 KERNELS = Matrix(values=torch.zeros(2, 1, 3, 3), meaning="kernels")
 
 
@@ -31,15 +33,15 @@ KERNELS = Matrix(values=torch.zeros(2, 1, 3, 3), meaning="kernels")
         (lambda: Matrix(values=torch.zeros(3), meaning="x"), "two axes"),
         (lambda: Matrix(values=torch.zeros(3, 4), meaning="x", faults=torch.zeros(3, 4)), "expected bool"),
         (lambda: Matrix(values=torch.zeros(3, 4), meaning="x", conductance=(2.0, 1.0)), "conductances from 2.0"),
-        (lambda: Dense(name="a", in_shape=(5,), out_shape=(3,), weight=W), r"of shape \(3, 4\); expected \(3, 5\)"),
-        (lambda: Dense(name="a", in_shape=(4,), out_shape=(3,), weight=W, activation="tan"), "did you mean 'tanh'"),
-        (lambda: Dense(name="a", in_shape=(4,), out_shape=(3,), weight=W, bias=SHORT), "bias of node 'a'"),
-        (lambda: Conv2d(name="a", in_shape=(1, 8, 8), out_shape=(2, 9, 9), weight=KERNELS), "kernels"),
-        (lambda: Flatten(name="a", in_shape=(2, 3), out_shape=(5,)), "all values in one vector"),
-        (lambda: Model(input_shape=(9,), nodes=(Dense(name="a", in_shape=(4,), out_shape=(3,), weight=W),)), "behind"),
+        (lambda: DenseNode(name="a", in_shape=(5,), out_shape=(3,), weight=W), r"of shape \(3, 4\); expected \(3, 5\)"),
+        (lambda: DenseNode(name="a", in_shape=(4,), out_shape=(3,), weight=W, activation="tan"), "did you mean 'tanh'"),
+        (lambda: DenseNode(name="a", in_shape=(4,), out_shape=(3,), weight=W, bias=SHORT), "bias of node 'a'"),
+        (lambda: ConvNode(name="a", in_shape=(1, 8, 8), out_shape=(2, 9, 9), weight=KERNELS), "kernels"),
+        (lambda: FlattenNode(name="a", in_shape=(2, 3), out_shape=(5,)), "all values in one vector"),
+        (lambda: Model(input_shape=(9,), nodes=(GOOD,)), "behind"),
         (lambda: Model(input_shape=(9,), nodes=()), "without nodes"),
         (lambda: Slice(layer="a", rows=(0, 4), shape=(5,)), "expected 5"),
-        (lambda: Direct(matrix=W, slices=(Slice(layer="a", rows=(0, 5), shape=(5,)),)), "rows inside"),
+        (lambda: DirectPath(matrix=W, slices=(Slice(layer="a", rows=(0, 5), shape=(5,)),)), "rows inside"),
         (lambda: Factors(p=W, q=W), "one rank"),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from experiments.exporting.load import load_run, samples
 from exports.describe.layers import nodes
 from exports.describe.learners import describe_learner
 from exports.describe.neurons import describe_neuron
-from exports.graph.nodes import Conv2d, Pool
+from exports.graph.nodes import ConvNode, PoolNode
 from exports.graph.reference import run, start
 from exports.hdf5.read import opened
 from exports.hdf5.write import Content, write
@@ -109,10 +109,10 @@ def test_convolutions_with_their_pooling_spike_as_the_layers_do(pool):
     network = convolution(pool)
     model = describe_learner(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters())), "dfa", {})
     node = model.nodes[0]
-    assert isinstance(node.current, Conv2d)
+    assert isinstance(node.current, ConvNode)
     assert node.current.out_shape == (3, 4, 4)
     assert (node.pool is None) == (pool is None)
-    assert isinstance(node.pool, Pool | None)
+    assert isinstance(node.pool, PoolNode | None)
     xs = drawn((1, 4, 4), 25, 3, 0)
     wanted, got = responses(network, xs), Runtime(spiking.loop(model))({"input": xs})
     assert torch.equal(run(model, xs)[1]["spiking_conv0"], wanted["spikes.spiking_conv0"])
