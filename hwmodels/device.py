@@ -119,6 +119,34 @@ class Device(Registered, ABC, kind="device"):
         change = torch.mm(d.t(), x).mul_(lr)
         return self.write(cells, change.view_as(self.value(cells)), gen)
 
+    @property
+    def pulse_range(self) -> tuple[float, float] | None:
+        """Nominal lower and upper bound, device units, where pulses move the device; None: it is written to targets."""
+        return None
+
+    def read_share(self, cells: Cells, ends: tuple[float, float], gen: torch.Generator | None = None) -> Tensor:
+        """Read single elements as shares of a range, for a chip of elements that each hold one conductance.
+
+        Args:
+            cells: the present cells.
+            ends: weights at the low and the high end of the range.
+            gen: source of the read noise.
+
+        Returns:
+            0 at the low and 1 at the high end, shaped as the weights.
+        """
+        return (self.read(cells, gen) - ends[0]) / (ends[1] - ends[0])
+
+    def verify_change(self, cells: Cells, target: Tensor, missing: Tensor) -> Tensor:
+        """Return the change to ask :meth:`write` for in one round of write-verify; default: what reads say is missing.
+
+        Args:
+            cells: the present cells.
+            target: the wanted weights.
+            missing: target minus the weights as read, same shape.
+        """
+        return missing
+
     def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
         """Let time pass (retention, drift); default: nothing changes.
 

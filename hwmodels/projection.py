@@ -115,6 +115,21 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
         """Let ``seconds`` (s) pass: drift, decorrelation; default: nothing changes."""
 
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
+        """Set the matrix; default: it was fixed at fabrication.
+
+        Args:
+            target: (n_in, n_out), finite.
+            gen: source of programming errors.
+
+        Raises:
+            NeurofaError: the matrix cannot be chosen.
+        """
+        raise NeurofaError(
+            f"got a matrix to program for {self.name}, which was fixed at fabrication; expected a projection whose"
+            " matrix can be chosen, such as crossbar, microring or mzi; use one of them"
+        )
+
     @property
     def std(self) -> float:
         """Declared standard deviation of the entries, gain / sqrt(3 n_in)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from exports.hdf5.read import Stored
+from exports.hdf5.read import HardwareFile
 from hwmodels.files import write_atomic
 
 MOST = 6
@@ -17,7 +17,7 @@ PIXELS = 400
 """Rows and columns of a matrix that are drawn; of larger ones, evenly chosen."""
 
 
-def export_chart(path: Path, stored: Stored) -> int:
+def export_chart(path: Path, stored: HardwareFile) -> int:
     """Draw every matrix (the first six), and below it how its conductances are spread over their range.
 
     Args:
@@ -47,7 +47,7 @@ def export_chart(path: Path, stored: Stored) -> int:
             matrix.numpy(), cmap="RdBu", vmin=-size, vmax=size, aspect="auto", interpolation="nearest"
         )
         figure.colorbar(picture, ax=axes).ax.tick_params(labelsize=6)
-        axes.set_title(f"{name}\n{' x '.join(map(str, stored.file[name].shape))}", loc="left", fontsize=8)
+        axes.set_title(f"{name}\n{' x '.join(map(str, stored[name].shape))}", loc="left", fontsize=8)
         axes.set_xlabel("input", fontsize=8)
         axes.set_ylabel("output", fontsize=8)
         axes.tick_params(labelsize=6)
@@ -59,15 +59,15 @@ def export_chart(path: Path, stored: Stored) -> int:
     return len(names)
 
 
-def _thinned(stored: Stored, name: str) -> Tensor:
+def _thinned(stored: HardwareFile, name: str) -> Tensor:
     """Some rows and columns of a matrix, read without the rest where it is large."""
-    item = stored.file[name]
+    item = stored[name]
     step = max(1, -(-item.shape[0] // PIXELS))
     flat = torch.from_numpy(item[::step]).flatten(1)
     return flat[:, :: max(1, -(-flat.shape[1] // PIXELS))]
 
 
-def _histogram(axes, stored: Stored, name: str, *, there: bool) -> None:  # type: ignore[no-untyped-def]
+def _histogram(axes, stored: HardwareFile, name: str, *, there: bool) -> None:  # type: ignore[no-untyped-def]
     if not there:
         axes.set_visible(False)
         return

@@ -34,14 +34,15 @@ def bringup(
 
       neurofa bringup network.h5 --device "stuck(device=reram_wan)" --rounds 5
     """
-    from exports.bringup import Programming
-    from exports.bringup import bringup as program
-    from exports.hdf5.read import opened
+    from exports.bringup import simulate_bringup
+    from exports.hdf5.read import open_hardware_file
+    from exports.programming.chip import Programming
     from hwmodels.registry import build
 
     where = out if out is not None else file.with_name("measured.h5")
-    with opened(file) as stored:
-        found = program(stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed))
+    with open_hardware_file(file) as stored:
+        how = Programming(rounds=rounds, reads=reads, seed=seed)
+        found = simulate_bringup(stored, build("device", device), where, how)
     if json:
         import json as encoder
         from dataclasses import asdict

@@ -92,7 +92,7 @@ def _wanted(
     from experiments.exporting.files import Wanted
     from experiments.exporting.load import profile_content, samples
     from experiments.reports.chips import examine, profile_of
-    from exports.programming.conductances import Mapping
+    from exports.programming.conductances import TileMapping
     from exports.programming.integers import NumberFormat
 
     more: dict[str, Any] = {}
@@ -109,7 +109,7 @@ def _wanted(
             if finding.verdict == "broken":
                 said = f"{finding.title}: {finding.asked}, {chip.name} has {finding.chip}"
                 typer.echo(f"limit broken: {said} (see: neurofa check)", err=True)
-    mapping = None if tile is None else Mapping(tile=_tile(tile), conductance=map, tolerance=tolerance)
+    mapping = None if tile is None else TileMapping(tile=_tile(tile), conductance=map, tolerance=tolerance)
     numbers = None if bits is None else NumberFormat(bits=bits)
     return Wanted(mapping=mapping, numbers=numbers, inputs=samples(held, 64), **rest), more
 

@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from experiments.exporting.load import Held
-    from exports.hdf5.read import Stored
-    from exports.restore import Fitted
+    from exports.hdf5.read import HardwareFile
+    from exports.restore import MatrixFit
 
 
 def register(app: typer.Typer) -> None:
@@ -55,11 +55,11 @@ def import_(
     import shutil
 
     from experiments.exporting.load import load_run
-    from exports.hdf5.read import opened
+    from exports.hdf5.read import open_hardware_file
     from hwmodels.errors import NeurofaError
 
     held = load_run(into)
-    with opened(file, measured=True) as stored:
+    with open_hardware_file(file, measured=True) as stored:
         fitted = _take(held, stored, values, only, keep_scale=keep_scale)
     if out is not None:
         if out.exists():
@@ -86,13 +86,15 @@ def import_(
     typer.echo(f"see what it is worth: neurofa evaluate {where}")
 
 
-def _take(held: Held, stored: Stored, values: str | None, only: list[str] | None, *, keep_scale: bool) -> list[Fitted]:
+def _take(
+    held: Held, stored: HardwareFile, values: str | None, only: list[str] | None, *, keep_scale: bool
+) -> list[MatrixFit]:
     from typing import get_args
 
     from exports.graph.arrays import Matrix
     from exports.hdf5.read import Source
-    from exports.hdf5.write import arrays_of
-    from exports.restore import replace, restore
+    from exports.hdf5.write import stored_arrays
+    from exports.restore import replace_matrices, restore_learner
     from hwmodels.errors import NeurofaError, did_you_mean
 
     exported = stored.kind == "network"
@@ -101,9 +103,9 @@ def _take(held: Held, stored: Stored, values: str | None, only: list[str] | None
     if source not in get_args(Source):
         raise NeurofaError(f"got --values {source}; expected {', '.join(get_args(Source))}; choose one")
     if exported and source == "float" and not only:
-        restore(held.learner, stored)
+        restore_learner(held.learner, stored)
         return []
-    known = {path: array.state for path, array in arrays_of(held.model()) if isinstance(array, Matrix)}
+    known = {path: array.state for path, array in stored_arrays(held.model()) if isinstance(array, Matrix)}
     there = [path for path in known if path in (tiled if source == "conductance" else stored.file)]
     for path in only or ():
         if path not in there:
@@ -117,4 +119,4 @@ def _take(held: Held, stored: Stored, values: str | None, only: list[str] | None
             f"got '{stored.path}' without a matrix of this run; expected some of {', '.join(known)}; check the names"
             " in it"
         )
-    return replace(held.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=held.spec.seed)
+    return replace_matrices(held.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=held.spec.seed)

@@ -37,28 +37,28 @@ def inspect(
 
 
 def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
-    from exports.hdf5.read import opened
+    from exports.hdf5.read import open_hardware_file
 
-    with opened(file) as stored:
+    with open_hardware_file(file) as stored:
         tables: dict[str, Any] = {}
         if stored.kind == "network":
             order = stored.attributes("layers")["order"]
             tables["layers"] = [{"name": name, **stored.attributes(f"layers/{name}")} for name in order]
             for key in ("feedback", "error_encoding", "learning", "converters"):
-                if key in stored.file:
+                if key in stored:
                     tables[key] = [stored.attributes(key)]
         else:
             tables["measured"] = [stored.attributes("measured")]
         tables["datasets"] = [
             {
-                "path": path, "shape": list(stored.file[path].shape), "type": str(stored.file[path].dtype),
+                "path": path, "shape": list(stored[path].shape), "type": str(stored[path].dtype),
                 "unit": stored.attributes(path).get("unit"), "meaning": stored.attributes(path).get("meaning"),
             }
             for path in stored.datasets() if "_tiles/" not in path
         ]  # fmt: skip
         tables["tiles"] = [
             {
-                "matrix": path, "tiles": len(stored.file[f"{path}_tiles"]), "map": about["map"],
+                "matrix": path, "tiles": len(stored[f"{path}_tiles"]), "map": about["map"],
                 "g_min_S": about["g_min"], "g_max_S": about["g_max"], "tolerance_S": about["tolerance"],
             }
             for path in stored.tiled() for about in [stored.attributes(f"{path}_tiles")]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experiments.exporting.load import Held
 from exports.graph.model import Model
-from exports.programming.conductances import Mapping
+from exports.programming.conductances import TileMapping
 from exports.programming.integers import NumberFormat
 from hwmodels.errors import NeurofaError
 
@@ -36,7 +36,7 @@ class Wanted:
 
     format: str = "hdf5"
     part: str = "all"
-    mapping: Mapping | None = None
+    mapping: TileMapping | None = None
     numbers: NumberFormat | None = None
     compression: int = 1
     vectors: int = 8
@@ -114,53 +114,53 @@ def _jobs(held: Held, model: Model, wanted: Wanted) -> dict[str, Job]:
 
 
 def _hdf5(held: Held, model: Model, wanted: Wanted, path: Path) -> None:
-    from exports.hdf5.write import Content, write
-    from exports.programming.probes import of_learner
+    from exports.hdf5.write import Content, write_hdf5
+    from exports.programming.probes import probe_learner
 
     probes = []
     if wanted.vectors:
         noisy = 32
-        probes = of_learner(
+        probes = probe_learner(
             held.learner, count=wanted.vectors, repeats=noisy, seed=held.spec.seed, inputs=wanted.inputs
         )
     content = Content(
         mapping=wanted.mapping, numbers=wanted.numbers, vectors=wanted.vectors, seed=held.spec.seed,
         compression=wanted.compression,
     )  # fmt: skip
-    write(path, model, probes, content)
+    write_hdf5(path, model, probes, content)
 
 
 def _onnx(held: Held, model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]:
     from exports.onnx import inference, learning, spiking
-    from exports.onnx.builder import save
+    from exports.onnx.builder import write_onnx
 
     jobs: dict[str, Job] = {}
     if "forward" in parts and model.spiking:
-        jobs["step.onnx"] = lambda path: save(spiking.step(model), path)
-        jobs["loop.onnx"] = lambda path: save(spiking.loop(model), path)
+        jobs["step.onnx"] = lambda path: write_onnx(spiking.tick_graph(model), path)
+        jobs["loop.onnx"] = lambda path: write_onnx(spiking.loop_graph(model), path)
     elif "forward" in parts:
-        jobs["inference.onnx"] = lambda path: save(inference.inference(model), path)
+        jobs["inference.onnx"] = lambda path: write_onnx(inference.inference_graph(model), path)
         if wanted.part == "all" or wanted.format == "all":
             jobs["inference_int8.onnx"] = lambda path: _int8(held, model, wanted, path)
     if "feedback" in parts:
-        jobs["feedback.onnx"] = lambda path: save(learning.feedback(model), path)
+        jobs["feedback.onnx"] = lambda path: write_onnx(learning.feedback_graph(model), path)
     if "learning" in parts:
-        jobs["learning.onnx"] = lambda path: save(learning.learning(model), path)
+        jobs["learning.onnx"] = lambda path: write_onnx(learning.learning_graph(model), path)
     return jobs
 
 
 def _int8(held: Held, model: Model, wanted: Wanted, path: Path) -> list[str]:
-    from exports.onnx.builder import save
-    from exports.onnx.inference import inference_int8
-    from exports.programming.probes import of_learner
+    from exports.onnx.builder import write_onnx
+    from exports.onnx.inference import int8_inference_graph
+    from exports.programming.probes import probe_learner
 
     x, notes = wanted.inputs, list[str]()
     if x is None:
-        x = of_learner(held.learner, count=64, repeats=1, seed=held.spec.seed)[0].inputs
+        x = probe_learner(held.learner, count=64, repeats=1, seed=held.spec.seed)[0].inputs
         notes.append(
             f"{path.name}: ranges of activations are those of normal numbers, since the run's data are missing"
         )
-    save(inference_int8(model, x), path)
+    write_onnx(int8_inference_graph(model, x), path)
     return notes
 
 
@@ -170,8 +170,8 @@ def _nir(model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]
     seen = "random spikes" if wanted.inputs is None else "data of the run"
 
     def forward(path: Path) -> list[str]:
-        graph, changed = nir.forward(model, convert=wanted.convert_reset, dt=wanted.dt, inputs=wanted.inputs)
-        nir.save(graph, path)
+        graph, changed = nir.forward_graph(model, convert=wanted.convert_reset, dt=wanted.dt, inputs=wanted.inputs)
+        nir.write_nir(graph, path)
         return [
             f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its slots (tick, sample, neuron)"
             f" differ on {seen} ({m.spikes[0]} to {m.spikes[1]} spikes)"
@@ -182,20 +182,20 @@ def _nir(model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]
     if "forward" in parts:
         jobs["forward.nir"] = forward
     if "feedback" in parts:
-        jobs["feedback.nir"] = lambda path: nir.save(nir.feedback(model), path)
+        jobs["feedback.nir"] = lambda path: nir.write_nir(nir.feedback_graph(model), path)
     return jobs
 
 
 def _tables(held: Held, model: Model, wanted: Wanted, path: Path) -> list[str]:
     import tempfile
 
-    from exports.hdf5.read import opened
+    from exports.hdf5.read import open_hardware_file
     from exports.tables import write_tables
 
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / "network.h5"
         _hdf5(held, model, replace(wanted, vectors=0), whole)
-        with opened(whole) as stored:
+        with open_hardware_file(whole) as stored:
             found = write_tables(stored, path)
     return [f"{path.name}: {len(found)} files, a CSV and an npz a tile"]

@@ -1,4 +1,4 @@
-"""Where things stand in a file, and how what stands there is summed up in checksums."""
+"""Text of a file's README, JSON values of attributes, and checksums."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from exports.files.optional import require_library
+
 FORMAT, VERSION = "neurofa-hardware", "1.0"
 
 METADATA = 2**17
-"""Bytes of metadata, as they stand in a file, that HDF5 keeps at hand; in memory they are many more."""
+"""Bytes of metadata, in their stored form, that HDF5 keeps in its cache; in memory they take several times as much."""
 
 README = """\
 This file holds a trained neural network, the pathway by which errors return to its layers, and what a lab needs to put
@@ -41,51 +43,66 @@ number without a unit. The schema is written down in exports/schema/ of the pack
 """
 
 
-def lean(file: Any) -> None:
-    """Keep HDF5 from holding the metadata of thousands of tiles."""
+def limit_metadata_cache(file: Any) -> None:
+    """Keep HDF5 from holding the metadata of thousands of tiles in memory."""
     cache = file.id.get_mdc_config()
     cache.set_initial_size, cache.initial_size = True, METADATA
     cache.min_size, cache.max_size = METADATA // 2, METADATA
     file.id.set_mdc_config(cache)
 
 
-def digest_block(values: np.ndarray[Any, Any]) -> memoryview | bytes:
-    """Bytes that a checksum counts: C order, little endian; those of the array itself where they stand like that."""
+def paths_by_kind(file: Any) -> tuple[list[str], list[str]]:
+    """Return the paths of all groups, and of all datasets, of an open file, sorted."""
+    dataset_class, groups, datasets = require_library("h5py").Dataset, list[str](), list[str]()
+
+    def add(path: str, item: Any) -> None:
+        (datasets if isinstance(item, dataset_class) else groups).append(path)
+
+    file.visititems(add)
+    return sorted(groups), sorted(datasets)
+
+
+def canonical_bytes(values: np.ndarray[Any, Any]) -> memoryview | bytes:
+    """Return the bytes that a checksum counts, in C order and little endian; no copy where the array has them so."""
     little = values.dtype.newbyteorder("<") if values.dtype.byteorder == ">" else values.dtype
     ordered = np.ascontiguousarray(values, dtype=little)
     return ordered.reshape(-1).view(np.uint8).data if ordered.dtype.kind in "fiub" else ordered.tobytes()
 
 
-def plain(value: Any) -> Any:
-    """An attribute's value as a JSON value."""
+def json_value(value: Any) -> Any:
+    """Return the value of an attribute as a JSON value."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, np.ndarray):
-        return [plain(v) for v in value.tolist()]
+        return [json_value(v) for v in value.tolist()]
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return json_value(value.item())
     return value
 
 
 def attributes_digest(file: Any) -> str:
-    """SHA-256 of all attributes but those of the manifest and the total of the root."""
-    paths: list[str] = []
-    file.visit(paths.append)
-    digest, before = hashlib.sha256(b"{"), ""
+    """Return the SHA-256 of all attributes but those of the manifest and the root's digest of it."""
+    groups, datasets = paths_by_kind(file)
+    digest, separator = hashlib.sha256(b"{"), ""
     # the JSON text of one object {path: {attribute: value}} with sorted keys, piece by piece: it is long for many tiles
-    for path in sorted(["/", *(path for path in paths if not path.startswith("manifest"))]):
-        own = {k: plain(v) for k, v in file[path].attrs.items() if (path, k) != ("/", "manifest_sha256")}
-        digest.update(f"{before}{_text(path)}:{_text(own)}".encode())
-        before = ","
+    for path in sorted(["/", *(path for path in groups + datasets if not path.startswith("manifest"))]):
+        own = {k: json_value(v) for k, v in file[path].attrs.items() if (path, k) != ("/", "manifest_sha256")}
+        digest.update(f"{separator}{_json_text(path)}:{_json_text(own)}".encode())
+        separator = ","
     digest.update(b"}")
     return digest.hexdigest()
 
 
-def _text(value: Any) -> str:
+def _json_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def total(lines: list[tuple[str, str]], attributes: str) -> str:
-    """SHA-256 of the manifest: every line ``path sha256``, sorted, then that of the attributes."""
+def manifest_digest(lines: list[tuple[str, str]], attributes: str) -> str:
+    """Return the SHA-256 of the manifest: every line ``path sha256``, sorted, then the digest of the attributes.
+
+    Args:
+        lines: path and SHA-256 of every dataset.
+        attributes: SHA-256 of the attributes.
+    """
     text = "".join(f"{path} {digest}\n" for path, digest in sorted(lines)) + attributes
     return hashlib.sha256(text.encode()).hexdigest()

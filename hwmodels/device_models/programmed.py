@@ -143,6 +143,16 @@ class Programmed(Device, Provenance):
         variance = self.read_sigma(cells["plus"], plus, cells["age"]).square_()
         return variance.add_(self.read_sigma(cells["minus"], minus, cells["age"]).square_())
 
+    def read_share(self, cells: Cells, ends: tuple[float, float], gen: torch.Generator | None = None) -> Tensor:
+        """Read G+ alone, one element of the pair, as a share of g_min to g_max."""
+        now = self.drifted(cells["plus"], cells["plus_fate"], cells["age"])
+        sigma = self.read_sigma(cells["plus"], now, cells["age"])
+        return (torch.randn(now.shape, generator=gen) * sigma + now - self.g_min) / (self.g_max - self.g_min)
+
+    def verify_change(self, cells: Cells, target: Tensor, missing: Tensor) -> Tensor:
+        """Return the change from the stored weights: a write programs the pair anew to its target."""
+        return target - self.value(cells)
+
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Reprogram the weights whose change is not zero."""
         touched = change != 0

@@ -110,6 +110,10 @@ class Pulsed(PulseDriven, Provenance):
         if not holds:
             raise NeurofaError(f"got {self._label}({key}={getattr(self, key)}); expected {expected}; {remedy}")
 
+    @property
+    def pulse_range(self) -> tuple[float, float]:
+        return self.w_min, self.w_max
+
     @abstractmethod
     def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         """The next n pulses together.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from hwmodels.projection import Projection
 from hwmodels.registry import Registered, build
 from neurofa.core.plan import Site
 from neurofa.core.synapses import Synapses
@@ -97,6 +98,10 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
 
     def matrix(self) -> Synapses | None:
         """The one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; or None."""
+        return None
+
+    def hardware(self) -> Projection | None:
+        """The physical projection that the pathway is; None (default): stored matrices."""
         return None
 
     def spread(self, name: str, rows: Tensor) -> Tensor:

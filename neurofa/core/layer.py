@@ -210,6 +210,11 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """What an output position sees of an input image; None: everything, or not known."""
         return None
 
+    @property
+    def spiking(self) -> bool:
+        """Whether the output is spikes."""
+        return False
+
     def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
         """Own weights as this pass sees them."""
         return {key: synapses.read(gen) for key, synapses in self._own.items()}

@@ -155,6 +155,18 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Error for one hidden layer, (B, *out_shape); None leaves the layer as it is."""
         raise NotImplementedError
 
+    def teaching_signals(self, error: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Send one batch of output errors through the pathway; default: none, errors go from layer to layer.
+
+        Args:
+            error: (B, o).
+            gen: source of the noise of encoder and pathway.
+
+        Returns:
+            The teaching signal of every hidden layer, (B, *out_shape), by its name.
+        """
+        return {}
+
     def conclude(self, teaching: Teaching) -> Tensor:
         """Error for the readout, (B, o); default: the error itself."""
         return teaching.error
@@ -255,6 +267,10 @@ class Direct(Rule, ABC):
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._signal = self.encoder.quantize(self.signal(teaching), gen)
         self._ask = self.feedback.send(self._signal, gen)
+
+    def teaching_signals(self, error: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+        signal = self.feedback.send(self.encoder.quantize(error, gen), gen)
+        return {name: signal(name) for name in self.feedback.slices}
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return self._ask(name)

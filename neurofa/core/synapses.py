@@ -11,6 +11,11 @@ from hwmodels.errors import NeurofaError
 from hwmodels.fused import compiled, draw_key
 
 
+def synapses_of(module: nn.Module) -> dict[str, Synapses]:
+    """Return all synapses inside a module, by their name in its state dict."""
+    return {name: part for name, part in module.named_modules() if isinstance(part, Synapses)}
+
+
 class Synapses(nn.Module):
     """One weight tensor that lives on a device.
 

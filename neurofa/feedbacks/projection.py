@@ -32,6 +32,9 @@ class Projected(Feedback):
         """Declared gain of the projection."""
         return self.projection.gain
 
+    def hardware(self) -> Projection:
+        return self.projection
+
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         width = self.stack(sites)
         if width:  # a network without hidden layers has nothing to project to

@@ -49,6 +49,10 @@ class Temporal(Affine, ABC):
         self.neuron, self.recurrent = build("neuron", neuron), recurrent
         self.traces = tick_format("traces", traces)
 
+    @property
+    def spiking(self) -> bool:
+        return self.neuron.spiking
+
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         super().initialise(device, gen)
         if self.recurrent:

@@ -12,7 +12,7 @@ from exports.graph.arrays import Array, Matrix
 from exports.graph.model import Model
 from exports.graph.nodes import ConvNode, DenseNode, FlattenNode
 from exports.graph.pathways import DirectPath, Factors, Slice
-from exports.graph.reference import apply
+from exports.graph.reference import evaluate_node
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa.core.network import Network
@@ -72,7 +72,7 @@ def test_the_reference_computes_what_the_network_does(network):
     x = torch.randn(4, *found.network.input_shape, generator=torch.Generator().manual_seed(0))
     wanted, h = found.network(x), x
     for node in nodes(found.network):
-        h = apply(node, h)
+        h = evaluate_node(node, h)
     assert torch.allclose(h, wanted, atol=1e-6)
 
 
