@@ -53,6 +53,12 @@ def twin_learner(learner: Learner, recipe: dict[str, Any]) -> Learner:
     return twin
 
 
+def learner_states(learner: Learner) -> dict[str, Tensor]:
+    """Return the state of network and rule by ``network:KEY`` and ``rule:KEY``, sharing memory with the modules."""
+    parts = {"network": learner.network, "rule": learner.rule}
+    return {f"{part}:{key}": value for part, module in parts.items() for key, value in module.state_dict().items()}
+
+
 @torch.no_grad()
 def restore_learner(learner: Learner, file: HardwareFile) -> None:
     """Bring a learner into exactly the state that was exported, device cells and feedback included.
@@ -62,25 +68,23 @@ def restore_learner(learner: Learner, file: HardwareFile) -> None:
     """
     if file.kind != "network":
         raise NeurofaError(f"got '{file.path}', a {file.kind} file; expected an exported network; use replace")
-    paths = file.states()
-    for prefix, module in (("network", learner.network), ("rule", learner.rule)):
-        state = module.state_dict()
-        missing = [key for key in state if f"{prefix}:{key}" not in paths]
-        extra = [s for s in paths if s.startswith(f"{prefix}:") and s.removeprefix(f"{prefix}:") not in state]
-        if missing or extra:
+    paths, states = file.states(), learner_states(learner)
+    missing = [key for key in states if key not in paths]
+    extra = [key for key in paths if key not in states]
+    if missing or extra:
+        raise NeurofaError(
+            f"got '{file.path}' {'without' if missing else 'with'} '{(missing or extra)[0]}'; expected the state of the"
+            " same network and rule; import it into the run that it was exported from"
+        )
+    for key, tensor in states.items():
+        shape = file.shape(paths[key])
+        if shape != tuple(tensor.shape):
             raise NeurofaError(
-                f"got '{file.path}' {'without' if missing else 'with'} '{(missing or extra)[0]}'; expected the state"
-                " of the same network and rule; import it into the run that it was exported from"
+                f"got '{key}' of shape {shape} in '{file.path}'; expected {tuple(tensor.shape)}; import it into the run"
+                " that it was exported from"
             )
-        for key, tensor in state.items():
-            shape = file.shape(paths[f"{prefix}:{key}"])
-            if shape != tuple(tensor.shape):
-                raise NeurofaError(
-                    f"got '{key}' of shape {shape} in '{file.path}'; expected {tuple(tensor.shape)}; import it into the"
-                    " run that it was exported from"
-                )
-        for key, tensor in state.items():
-            _fill(tensor, file, paths[f"{prefix}:{key}"])
+    for key, tensor in states.items():
+        _fill(tensor, file, paths[key])
 
 
 def _fill(tensor: Tensor, file: HardwareFile, path: str) -> None:

@@ -17,7 +17,7 @@ from exports.hdf5.read import HardwareFile, open_hardware_file
 from exports.nir.checks import nir_checks
 from exports.onnx.checks import onnx_checks
 from exports.programming.spike_probes import spike_responses
-from exports.restore import rebuild_learner, restore_learner
+from exports.restore import learner_states, rebuild_learner, restore_learner
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import has_memory
@@ -85,9 +85,7 @@ def _computed_checks(file: HardwareFile, learner: Learner | None) -> list[FileCh
 
 
 def _check_state(file: HardwareFile, learner: Learner) -> FileCheck:
-    paths = file.states()
-    own = {f"network:{key}": value for key, value in learner.network.state_dict().items()}
-    own |= {f"rule:{key}": value for key, value in learner.rule.state_dict().items()}
+    paths, own = file.states(), learner_states(learner)
     faults = [
         f"'{path}' is not what the run holds"
         for state, path in paths.items()

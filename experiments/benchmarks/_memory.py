@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from exports.files.heap import trim
+from exports.files.heap import trim_heap
 from hwmodels.errors import NeurofaError
 
 STEPS = 4
@@ -72,7 +72,7 @@ def _rehearse(build: Callable[[torch.device], Callable[[], object]], device: tor
         step()
     del step
     gc.collect()
-    trim()  # what small tensors leave on the heap would make a tape of many of them seem to be free
+    trim_heap()  # what small tensors leave on the heap would make a tape of many of them seem to be free
     if device.type == "cuda":
         torch.cuda.empty_cache()
 

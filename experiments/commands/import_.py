@@ -106,7 +106,7 @@ def _take(
         restore_learner(held.learner, stored)
         return []
     known = {path: array.state for path, array in stored_arrays(held.model()) if isinstance(array, Matrix)}
-    there = [path for path in known if path in (tiled if source == "conductance" else stored.file)]
+    there = [path for path in known if path in (tiled if source == "conductance" else stored)]
     for path in only or ():
         if path not in there:
             raise NeurofaError(

@@ -89,12 +89,12 @@ def _onnx(file: Path) -> dict[str, Any]:
 
 
 def _nir(file: Path) -> dict[str, Any]:
-    from exports.files.optional import need
+    from exports.files.optional import require_library
     from hwmodels.errors import NeurofaError
 
     if not file.is_file():
         raise NeurofaError(f"got '{file}', which is no file; expected a NIR file; check the path")
-    graph = need("nir").read(file)
+    graph = require_library("nir").read(file)
     nodes = [
         {"name": name, "type": type(node).__name__, "input": _size(node.input_type), "output": _size(node.output_type)}
         for name, node in graph.nodes.items()

@@ -33,13 +33,13 @@ def verify(
       neurofa verify measured.h5 --json
     """
     from experiments.exporting.load import load_run, samples
-    from exports.verify import verify as check
+    from exports.verify import verify_file
 
     if against is None:
-        checks = check(file)
+        checks = verify_file(file)
     else:
         held = load_run(against)
-        checks = check(file, held.learner, held.model(), samples(held, 64))
+        checks = verify_file(file, held.learner, held.model(), samples(held, 64))
     ok = all(c.ok for c in checks)
     if json:
         import json as encoder

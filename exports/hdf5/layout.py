@@ -1,4 +1,4 @@
-"""Text of a file's README, JSON values of attributes, and checksums."""
+"""Format and version of exported files, JSON values of their attributes, and checksums."""
 
 from __future__ import annotations
 
@@ -14,33 +14,6 @@ FORMAT, VERSION = "neurofa-hardware", "1.0"
 
 METADATA = 2**17
 """Bytes of metadata, in their stored form, that HDF5 keeps in its cache; in memory they take several times as much."""
-
-README = """\
-This file holds a trained neural network, the pathway by which errors return to its layers, and what a lab needs to put
-both on hardware and to check it there. It is plain HDF5: no software of ours is needed to use it.
-
-layers/NAME        one layer; attributes say what it computes (kind, activation, ...), 'order' at /layers which follows.
-                   weight: one row an output, so that y = weight @ x + bias.
-feedback           how the error at the output (output minus target, B samples) reaches the layers.
-                   matrix: rows [first, last) of feedback/slices/NAME times the error are the teaching signal of NAME.
-NAME_quantized     the same weights as whole numbers: weight = scale * (codes - zero_point), scale per row or one.
-NAME_tiles         the same weights as conductances in siemens, tile by tile; a tile's rows are inputs, its columns
-                   outputs; attributes first_input and first_output say where it stands in the matrix, 'map' and 'scale'
-                   how conductances become weights: pair: weight = (plus - minus) / scale; reference: weight =
-                   (g - reference) / scale; single: weight = (g - (g_min + g_max) / 2) / scale; n_pair: weight = sum
-                   over k of significance**k * (plus_k - minus_k) / scale. 'tolerance' is how far a conductance may be
-                   off, 'faults' marks elements that cannot be written.
-error_encoding     the number format in which the error enters the pathway.
-learning           how weights change: rule, optimizer and their constants.
-probes             vectors to send in, what should come out (expected), how far a working chip strays (spread: one
-                   standard deviation) and how far it may (band: |measured - expected| <= band passes).
-state              what the training software needs beyond this to go on.
-provenance         JSON: the run, its seed, the versions.
-manifest           SHA-256 of every dataset (of its values in C order, little endian) and of all attributes.
-
-Every dataset has the attributes unit and meaning. Units: S siemens, uS microsiemens, V, s, A, rad, nm, dB; 1 is a
-number without a unit. The schema is written down in exports/schema/ of the package neurofa.
-"""
 
 
 def limit_metadata_cache(file: Any) -> None:

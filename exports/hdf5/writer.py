@@ -18,7 +18,6 @@ from exports.files.optional import require_library
 from exports.hdf5.chunks import ChunkCompressor
 from exports.hdf5.layout import (
     FORMAT,
-    README,
     VERSION,
     attributes_digest,
     canonical_bytes,
@@ -26,6 +25,7 @@ from exports.hdf5.layout import (
     manifest_digest,
 )
 from exports.programming.integers import BLOCK
+from exports.schema import readme_text
 from hwmodels.errors import NeurofaError
 from hwmodels.files import atomic_path
 
@@ -182,7 +182,7 @@ def create_file(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writ
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
         file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        file.attrs["README"] = README
+        file.attrs["README"] = readme_text()
         try:
             yield writer
             writer.finish()

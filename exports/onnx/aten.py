@@ -62,14 +62,14 @@ def _unary(kind: str) -> Translator:
     return lambda b, x: b.op(kind, x)
 
 
-def _binary(kind: str) -> Translator:
+def _binary(name: str) -> Translator:
     def operand(b: GraphBuilder, value: Any) -> str:
         return value if isinstance(value, str) else b.constant(float(value))
 
     def add(b: GraphBuilder, left: Any, right: Any, alpha: float = 1) -> str:
         if alpha != 1:
             right = b.op("Mul", operand(b, right), b.constant(float(alpha)))
-        return b.op(kind, operand(b, left), operand(b, right))
+        return b.op(name.capitalize(), operand(b, left), operand(b, right))
 
     return add
 
@@ -162,24 +162,11 @@ def _full_like(b: GraphBuilder, x: str, value: float, dtype: str | None = None) 
     return b.op("Add", b.op("Mul", x, b.constant(0.0)), b.constant(float(value)))
 
 
-_UNARY = {
-    "relu": "Relu",
-    "tanh": "Tanh",
-    "sigmoid": "Sigmoid",
-    "exp": "Exp",
-    "log": "Log",
-    "sqrt": "Sqrt",
-    "neg": "Neg",
-    "abs": "Abs",
-    "erf": "Erf",
-    "sin": "Sin",
-    "cos": "Cos",
-    "logical_not": "Not",
-}
-_BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}
+_UNARY = ("relu", "tanh", "sigmoid", "exp", "log", "sqrt", "neg", "abs", "erf", "sin", "cos")
 _TRANSLATORS: dict[str, Translator] = {
-    **{f"{name}.default": _unary(kind) for name, kind in _UNARY.items()},
-    **{f"{name}.{form}": _binary(kind) for name, kind in _BINARY.items() for form in ("Tensor", "Scalar")},
+    **{f"{name}.default": _unary(name.capitalize()) for name in _UNARY},
+    "logical_not.default": _unary("Not"),
+    **{f"{name}.{form}": _binary(name) for name in ("add", "sub", "mul", "div") for form in ("Tensor", "Scalar")},
     **{f"{name}.default": _same for name in ("clone", "contiguous", "detach", "alias", "lift_fresh_copy")},
     **{f"{name}.default": _view for name in ("view", "reshape", "_unsafe_view")},
     **{f"{name}.default": lambda b, left, right: b.op("MatMul", left, right) for name in ("mm", "bmm", "matmul")},

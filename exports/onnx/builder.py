@@ -26,8 +26,13 @@ OPSET, IR = 17, 8
 LIMIT = 2**31 - 2**20
 """Bytes of one protocol buffer, with room for the graph."""
 
-Shapes = Mapping[str, tuple[torch.dtype, tuple[int | str, ...]]]
-"""Dtype and shape of inputs or outputs by name; text in a shape is an open size."""
+ValueType = tuple[torch.dtype, tuple[int | str, ...]]
+"""Dtype and shape of an input or output; text in a shape is an open size."""
+
+
+def value_type(*shape: int | str, dtype: torch.dtype = torch.float32) -> ValueType:
+    """Return the type of an input or output from its shape."""
+    return dtype, shape
 
 
 class GraphBuilder:
@@ -152,7 +157,7 @@ class GraphBuilder:
         number: int = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(str(dtype).removeprefix("torch.")))
         return number
 
-    def graph(self, name: str, inputs: Shapes, outputs: Shapes) -> Any:
+    def graph(self, name: str, inputs: Mapping[str, ValueType], outputs: Mapping[str, ValueType]) -> Any:
         """Return the graph.
 
         Args:
@@ -163,11 +168,13 @@ class GraphBuilder:
         ends = self._value_infos(inputs), self._value_infos(outputs)
         return self.onnx.helper.make_graph(self.nodes, name, *ends, list(self.initializers.values()))
 
-    def _value_infos(self, shapes: Shapes) -> list[Any]:
+    def _value_infos(self, shapes: Mapping[str, ValueType]) -> list[Any]:
         make = self.onnx.helper.make_tensor_value_info
         return [make(name, self.dtype_number(dtype), shape) for name, (dtype, shape) in shapes.items()]
 
-    def model(self, name: str, inputs: Shapes, outputs: Shapes, metadata: Mapping[str, Any]) -> Any:
+    def model(
+        self, name: str, inputs: Mapping[str, ValueType], outputs: Mapping[str, ValueType], metadata: Mapping[str, Any]
+    ) -> Any:
         """Return the checked model, with the shapes of all inner values.
 
         Args:

@@ -17,7 +17,7 @@ from exports.onnx.builder import checked_model
 from exports.onnx.learning import initial_values
 from exports.onnx.runtime import Runtime
 from exports.programming.spike_probes import random_spikes, spike_responses
-from exports.restore import twin_learner
+from exports.restore import learner_states, twin_learner
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
 from neurofa.training.learner import Learner
@@ -164,8 +164,7 @@ def _check_learning(runtime: Runtime, learner: Learner, model: Model) -> FileChe
         outputs = runtime({"input": x, "target": target, "lr": torch.tensor(rate), **weights})
         weights |= {name.removeprefix("new."): v for name, v in outputs.items() if name.startswith("new.")}
         twin.step(x, target)
-    states = {f"network:{key}": value for key, value in twin.network.state_dict().items()}
-    states |= {f"rule:{key}": value for key, value in twin.rule.state_dict().items()}
+    states = learner_states(twin)
     off = max(float((states[array.state] - weights[name]).abs().amax()) for name, array in arrays.items())
     return FileCheck("against", off <= LEARNT, f"weights {off:.2e} off torch's after {STEPS} steps")
 

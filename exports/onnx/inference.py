@@ -11,7 +11,7 @@ from torch import Tensor
 from exports.graph.arrays import Array, Matrix
 from exports.graph.model import Model
 from exports.graph.nodes import Node
-from exports.onnx.builder import GraphBuilder
+from exports.onnx.builder import GraphBuilder, ValueType, value_type
 from exports.onnx.layers import add_node, add_weights
 from exports.onnx.runtime import Runtime
 from exports.programming.integers import NumberFormat, quantization_of
@@ -60,13 +60,13 @@ def int8_inference_graph(model: Model, samples: Tensor) -> Any:
 def _input_ranges(model: Model, samples: Tensor) -> dict[str, tuple[float, float]]:
     """Return the smallest and the largest input of every layer with weights, by running the graph."""
     b, x, dtype = GraphBuilder(), "input", samples.dtype
-    outputs: dict[str, tuple[torch.dtype, tuple[int | str, ...]]] = {}
+    outputs: dict[str, ValueType] = {}
     for node in model.nodes:
         if node.arrays():
-            outputs[b.rename(x, f"input_of_{node.name}")] = (dtype, ("B", *node.in_shape))
+            outputs[b.rename(x, f"input_of_{node.name}")] = value_type("B", *node.in_shape, dtype=dtype)
         x = add_node(b, node, x, add_weights(b, node)).y
-    outputs[b.rename(x, "output")] = (dtype, ("B", model.outputs))
-    probe = b.model("ranges", {"input": (dtype, ("B", *model.input_shape))}, outputs, {})
+    outputs[b.rename(x, "output")] = value_type("B", model.outputs, dtype=dtype)
+    probe = b.model("ranges", {"input": value_type("B", *model.input_shape, dtype=dtype)}, outputs, {})
     values = Runtime(probe)({"input": samples})
     del values["output"]
     return {name.removeprefix("input_of_"): (float(x.amin()), float(x.amax())) for name, x in values.items()}
@@ -97,8 +97,8 @@ def _int8_weight(b: GraphBuilder, node: Node, key: str, array: Array) -> str:
 
 def _finish(b: GraphBuilder, model: Model, x: str, part: str) -> Any:
     dtype = next((a.values.dtype for node in model.nodes for a in node.arrays().values()), torch.float32)
-    outputs = {b.rename(x, "output"): (dtype, ("B", model.outputs))}
-    inputs = {"input": (dtype, ("B", *model.input_shape))}
+    outputs = {b.rename(x, "output"): value_type("B", model.outputs, dtype=dtype)}
+    inputs = {"input": value_type("B", *model.input_shape, dtype=dtype)}
     return b.model(f"neurofa_{part}", inputs, outputs, graph_metadata(model, part))
 
 

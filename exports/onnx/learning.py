@@ -11,7 +11,7 @@ from exports.graph.model import Model
 from exports.graph.nodes import AffineNode
 from exports.graph.operations import TracedNode
 from exports.graph.pathways import ChainedPath, DirectPath, Learning
-from exports.onnx.builder import GraphBuilder, Shapes
+from exports.onnx.builder import GraphBuilder, value_type
 from exports.onnx.inference import graph_metadata
 from exports.onnx.signals import encode_error, teaching_signal
 from exports.onnx.step import LearningStep
@@ -22,8 +22,6 @@ RULES = ("dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_
 
 _REFUSED = ("momentum", "nesterov", "maximize", "clip", "clamp", "calibrate")
 """Options of rule and optimizer that no graph has."""
-
-_F32 = torch.float32
 
 
 def learning_graph(model: Model) -> Any:
@@ -39,12 +37,12 @@ def learning_graph(model: Model) -> Any:
     learning = _require_graph(model)
     step = LearningStep(model, learning)
     b = step.b
-    new = {b.rename(value, f"new.{name}"): (_F32, step.learns[name].shape) for name, value in step.new.items()}
-    row = (_F32, ("B", model.outputs))
+    new = {b.rename(value, f"new.{name}"): value_type(*step.learns[name].shape) for name, value in step.new.items()}
+    row = value_type("B", model.outputs)
     outputs = {b.rename(step.y, "output"): row, b.rename(step.error, "loss_error"): row, **new}
-    target = (torch.int64, ("B",)) if model.loss == "cross_entropy" else row
-    arrays = {name: (_F32, array.shape) for name, array in step.learns.items()}
-    inputs = {"input": (_F32, ("B", *model.input_shape)), "target": target, "lr": (_F32, ()), **arrays}
+    target = value_type("B", dtype=torch.int64) if model.loss == "cross_entropy" else row
+    arrays = {name: value_type(*array.shape) for name, array in step.learns.items()}
+    inputs = {"input": value_type("B", *model.input_shape), "target": target, "lr": value_type(), **arrays}
     metadata = graph_metadata(model, "learning", rule=learning.spec, lr=learning.constants.get("lr"))
     return b.model("neurofa_learning", inputs, outputs, metadata)
 
@@ -67,8 +65,8 @@ def feedback_graph(model: Model) -> Any:
     Raises:
         NeurofaError: a pathway without such a graph, with the reason.
     """
-    path, row = model.feedback, (_F32, ("B", model.outputs))
-    inputs: Shapes = {"error": row}
+    path, row = model.feedback, value_type("B", model.outputs)
+    inputs = {"error": row}
     if isinstance(path, DirectPath):
         b = GraphBuilder()
         sent = encode_error(b, model.error, "error")
@@ -77,14 +75,14 @@ def feedback_graph(model: Model) -> Any:
     elif isinstance(path, ChainedPath):
         step = LearningStep(model, _require_graph(model), only_errors=True)
         b, signals = step.b, step.delivered
-        inputs = {"input": (_F32, ("B", *model.input_shape)), **inputs}
+        inputs = {"input": value_type("B", *model.input_shape), **inputs}
         shapes = {name: model.node(name).out_shape for name in signals}
     else:
         raise NeurofaError(
             f"got the feedback of rule '{model.learning.rule if model.learning else '?'}' for ONNX; expected a direct"
             " or chained pathway; export to HDF5"
         )
-    outputs = {b.rename(value, f"teaching.{name}"): (_F32, ("B", *shapes[name])) for name, value in signals.items()}
+    outputs = {b.rename(value, f"teaching.{name}"): value_type("B", *shapes[name]) for name, value in signals.items()}
     metadata = graph_metadata(model, "feedback", ideal_part_of_a_noisy_pathway=not path.exact)
     return b.model("neurofa_feedback", inputs, outputs, metadata)
 

@@ -8,12 +8,10 @@ import torch
 
 from exports.graph.model import Model
 from exports.graph.neurons import NeuronDynamics, SpikingNode
-from exports.onnx.builder import GraphBuilder
+from exports.onnx.builder import GraphBuilder, value_type
 from exports.onnx.inference import graph_metadata
 from exports.onnx.layers import add_affine, add_node, add_weights
 from hwmodels.errors import NeurofaError
-
-_F32 = torch.float32
 
 
 class _Tick(NamedTuple):
@@ -55,8 +53,8 @@ def tick_graph(model: Model) -> Any:
     results = {"output": (tick.y, model.nodes[-1].out_shape)}
     results |= {f"spikes.{name}": (z, model.node(name).out_shape) for name, z in tick.spikes.items()}
     results |= {f"new.{key}": (value, shapes[key]) for key, value in tick.states.items()}
-    outputs = {b.rename(value, name): (_F32, ("B", *shape)) for name, (value, shape) in results.items()}
-    inputs = {name: (_F32, ("B", *shape)) for name, shape in {"input": model.input_shape, **shapes}.items()}
+    outputs = {b.rename(value, name): value_type("B", *shape) for name, (value, shape) in results.items()}
+    inputs = {name: value_type("B", *shape) for name, shape in {"input": model.input_shape, **shapes}.items()}
     return b.model("neurofa_step", inputs, outputs, graph_metadata(model, "step", dt=_tick_lengths(model)))
 
 
@@ -75,11 +73,11 @@ def loop_graph(model: Model) -> Any:
     scanned = {"output": (tick.y, model.nodes[-1].out_shape)}
     scanned |= {f"spikes.{name}": (z, model.node(name).out_shape) for name, z in tick.spikes.items()}
     # another value for every output: a state must not be an output under the same name
-    per_tick = {body.rename(z, f"tick_{name}"): (_F32, ("B", *shape)) for name, (z, shape) in scanned.items()}
-    after = {body.rename(tick.states[key], f"out.{key}"): (_F32, ("B", *shape)) for key, shape in shapes.items()}
-    before = {f"in.{key}": (_F32, ("B", *shape)) for key, shape in shapes.items()}
-    graph = body.graph("tick", before | {"tick_input": (_F32, ("B", *model.input_shape))}, after | per_tick)
-    zero = b.onnx.helper.make_tensor("zero", b.dtype_number(_F32), [1], [0.0])
+    per_tick = {body.rename(z, f"tick_{name}"): value_type("B", *shape) for name, (z, shape) in scanned.items()}
+    after = {body.rename(tick.states[key], f"out.{key}"): value_type("B", *shape) for key, shape in shapes.items()}
+    before = {f"in.{key}": value_type("B", *shape) for key, shape in shapes.items()}
+    graph = body.graph("tick", before | {"tick_input": value_type("B", *model.input_shape)}, after | per_tick)
+    zero = b.onnx.helper.make_tensor("zero", b.dtype_number(torch.float32), [1], [0.0])
     size = b.op("Slice", b.op("Shape", "input"), b.sizes(1), b.sizes(2), b.sizes(0), b.sizes(1))
     starts = [
         b.op("ConstantOfShape", b.op("Concat", size, b.sizes(*shape), axis=0), value=zero) for shape in shapes.values()
@@ -89,8 +87,8 @@ def loop_graph(model: Model) -> Any:
         "Scan", [*starts, "input"], [*ends, *scanned], name="ticks", num_scan_inputs=1, body=graph
     )
     b.nodes.append(scan)
-    inputs = {"input": (_F32, ("T", "B", *model.input_shape))}
-    outputs = {name: (_F32, ("T", "B", *shape)) for name, (_, shape) in scanned.items()}
+    inputs = {"input": value_type("T", "B", *model.input_shape)}
+    outputs = {name: value_type("T", "B", *shape) for name, (_, shape) in scanned.items()}
     return b.model("neurofa_loop", inputs, outputs, graph_metadata(model, "loop", dt=_tick_lengths(model)))
 
 

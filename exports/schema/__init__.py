@@ -15,6 +15,11 @@ from typing import Any
 from exports.files.optional import require_library
 
 
+def readme_text() -> str:
+    """Return the text that explains a file to its reader, the attribute README of every file."""
+    return files("exports.schema").joinpath("IN_EVERY_FILE.md").read_text(encoding="utf-8")
+
+
 @functools.cache
 def load_schema() -> dict[str, Any]:
     """Return the schema of version 1, as in ``v1.json``."""
