@@ -11,14 +11,19 @@ torch.Size([4, 3])
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from neurofa.core.capabilities import Teaching
+from neurofa.core.directions import Outer
 from neurofa.core.events import Events
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Layer, LocalView, Outer
+from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss
 from neurofa.core.network import Network
 from neurofa.core.plan import Plan, Site
-from neurofa.core.rule import Chained, Direct, Rule, Teaching
+from neurofa.core.rule import Chained, Direct, Rule
 from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView
+from neurofa.interop.sequential import from_sequential
+from neurofa.interop.snntorch import from_snntorch, to_snntorch
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, GlobalAvgPool2d, MaxPool2d
 from neurofa.layers.conv import Conv2d
@@ -59,7 +64,10 @@ __all__ = [
     "Synapses",
     "Teaching",
     "build",
+    "from_sequential",
+    "from_snntorch",
     "load_network",
     "parts",
     "save_network",
+    "to_snntorch",
 ]

@@ -15,10 +15,11 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.step import Audit, AuditReport
-from neurofa.core.layer import LocalView, Params, Returns
-from neurofa.core.network import Network, Tick
+from neurofa.core.directions import ReturnWeights
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView, Params, Tick
 from neurofa.spiking.sequence import check, rest, sweep
 from neurofa.spiking.temporal import Temporal
 from neurofa.training.learner import Learner
@@ -85,9 +86,9 @@ class SequenceAudit(Audit):
     def _record(self, x: Tensor) -> Tick:
         self._forget()
         gen, ticks = self._gen(), len(self.xs) // 2
-        kappa = 0.0 if self.rule.through_time else filter_of(self.network, self.rule)
+        kappa = 0.0 if self.rule.declares.sequences.through_time else filter_of(self.network, self.rule)
 
-        def returns(name: str, params: Params) -> Returns | None:
+        def returns(name: str, params: Params) -> ReturnWeights | None:
             found = self.rule.returns(name, params, gen)
             own = {id(p) for p in params.values()}
             return None if found is None else {k: v if id(v) in own else v.clone() for k, v in found.items()}
@@ -97,8 +98,8 @@ class SequenceAudit(Audit):
         for rows in x.chunk(2):
             before = {name: state | self._left(name, tick.views) for name, state in states.items()}
             tick, states = sweep(
-                self.network, rows, ticks, before, gen=gen, returns=returns if self.rule.chained else None,
-                kappa=kappa, below=self.rule.chained,
+                self.network, rows, ticks, before, gen=gen, returns=returns if self.rule.declares.chained else None,
+                kappa=kappa, below=self.rule.declares.chained,
             )  # fmt: skip
         return tick
 

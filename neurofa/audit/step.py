@@ -16,13 +16,15 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.poison import Fill, nan, poisoned, same_signs, strange, weights_of
-from neurofa.core.layer import Directions, LocalView, LowRank
+from neurofa.core.capabilities import Teaching
+from neurofa.core.directions import Directions, LowRank, dense
 from neurofa.core.loss import CrossEntropy, MeanSquaredError
-from neurofa.core.network import Network, Tick
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
+from neurofa.core.rule import Rule, taught
+from neurofa.core.view import LocalView, Tick
 from neurofa.training.extra_passes import prepare
-from neurofa.training.replay import Credit, collect, dense, preserved, record
+from neurofa.training.replay import Credit, collect, preserved, record
 
 TRANSPORTS = ("nothing", "signs", "weights")
 """What a pathway may copy from the forward weights beside it, from least to most."""
@@ -154,7 +156,7 @@ class Audit:
             )  # fmt: skip
         transports = max((d.transports for d in found.values()), key=TRANSPORTS.index)
         return AuditReport(
-            rule=name, declared_local=self.rule.local, declared_transports=self.rule.transports,
+            rule=name, declared_local=self.rule.declares.local, declared_transports=self.rule.declares.transports,
             local=not any(d.other_weights for d in found.values()) and transports != "weights",
             transports=transports, couples_samples=bool(coupled), dependencies=found,
         )  # fmt: skip
@@ -192,7 +194,7 @@ class Audit:
 
     def _ask(self, names: list[str]) -> dict[str, dict[str, Tensor]]:
         """The return weights beside these layers, from the weights as they are now."""
-        if not self.rule.chained:
+        if not self.rule.declares.chained:
             return {}
         gen, found = self._gen(), {}
         for name in names:
@@ -292,7 +294,7 @@ class Audit:
         self._forget()
         self._gen()
         layer = self.network.layer(name)
-        seen = layer.localise(view) if name == self.network.readout else self.rule.localise(name, layer, view)
+        seen = layer.backprop_local(view) if name == self.network.readout else self.rule.localise(name, layer, view)
         return list(dense(self.rule.update(name, layer, seen)).values())
 
 

@@ -167,7 +167,7 @@ def spike_rows(x: Tensor) -> Tensor:
     Args:
         x: (N, I), dense, or rows of events already.
 
-    Returns:
+    ReturnWeights:
         As :meth:`Events.rows_of_ones` gives them; or ``x`` itself: numbers other than 0 and 1, too many spikes, too few
         numbers to be worth it, an accelerator (looking would wait for it).
     """
@@ -194,7 +194,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight: (n_out, I).
         bias: (n_out,) or None.
 
-    Returns:
+    ReturnWeights:
         (N, n_out).
     """
     if x.layout != torch.sparse_csr:

@@ -12,7 +12,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered
 
 
-class Outcome(NamedTuple):
+class LossValue(NamedTuple):
     """What a loss says of one batch."""
 
     value: Tensor
@@ -30,7 +30,7 @@ class Loss(Registered, ABC, kind="loss"):
     """Whether targets are class labels."""
 
     @abstractmethod
-    def outcome(self, y: Tensor, target: Tensor) -> Outcome:
+    def outcome(self, y: Tensor, target: Tensor) -> LossValue:
         """Value, error and target of one batch.
 
         Args:
@@ -45,11 +45,11 @@ class Loss(Registered, ABC, kind="loss"):
 class CrossEntropy(Loss, name="cross_entropy"):
     """L = -log softmax(y)[label]; error = softmax(y) - onehot(label)."""
 
-    def outcome(self, y: Tensor, target: Tensor) -> Outcome:
+    def outcome(self, y: Tensor, target: Tensor) -> LossValue:
         hot = one_hot(target, y)
         log_p = torch.log_softmax(y, 1)
         value = (log_p * hot).sum().neg_().div_(len(y))
-        return Outcome(value, log_p.exp_().sub_(hot), hot)
+        return LossValue(value, log_p.exp_().sub_(hot), hot)
 
 
 class MeanSquaredError(Loss, name="mse"):
@@ -57,7 +57,7 @@ class MeanSquaredError(Loss, name="mse"):
 
     labels = False
 
-    def outcome(self, y: Tensor, target: Tensor) -> Outcome:
+    def outcome(self, y: Tensor, target: Tensor) -> LossValue:
         wanted = one_hot(target, y) if target.dim() == 1 and not target.is_floating_point() else target.to(y.dtype)
         if wanted.shape != y.shape:
             raise NeurofaError(
@@ -65,7 +65,7 @@ class MeanSquaredError(Loss, name="mse"):
                 " check the data set"
             )
         error = y - wanted
-        return Outcome(error.square().sum().mul_(0.5 / len(y)), error, wanted)
+        return LossValue(error.square().sum().mul_(0.5 / len(y)), error, wanted)
 
 
 def one_hot(labels: Tensor, y: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""The only container of weights: what the optimizer asks for, realised by a device."""
+"""Synapses: the only container of weights; a device realises the changes that the optimizer asks for."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,8 @@ from hwmodels.device import Cells, Device
 from hwmodels.devices.wear import counted
 from hwmodels.errors import NeurofaError
 from hwmodels.fused import compiled, draw_key
+from neurofa.core.directions import Direction, Outer, Sum, accumulate
+from neurofa.core.events import dense_rows
 
 
 class Synapses(nn.Module):
@@ -46,6 +50,9 @@ class Synapses(nn.Module):
         self._cells = tuple(cells)
         for key in self._cells:
             self.register_buffer(f"cell_{key}", cells[key])
+        self._request: Tensor | None = None
+        self._outer: tuple[Outer, float] | None = None
+        self._requested = False
 
     @property
     def exact(self) -> bool:
@@ -93,6 +100,55 @@ class Synapses(nn.Module):
         self._store(self.device.write_outer(self.cells, x, d, lr=lr, gen=gen))
 
     @torch.no_grad()
+    def descend(self, direction: Direction, rate: float, *, shrink: float = 0.0, rows: slice | None = None) -> None:
+        """Ask for w <- (1 - shrink) w - rate direction, without ``.grad``.
+
+        An exact device does it at once. Any other keeps the request until :meth:`realise`.
+
+        Args:
+            direction: shaped as the weight, or as ``rows`` of it, summed over a batch.
+            rate: learning rate over the size of the batch.
+            shrink: learning rate times weight decay.
+            rows: the rows that the direction is of; None: all.
+        """
+        weight = self.weight.data if rows is None else self.weight.data[rows]
+        if self.exact:
+            accumulate(weight, direction, alpha=-rate, beta=1.0 - shrink)
+        elif self.device.factored:
+            self._outer = self._as_outer(direction), rate
+        else:
+            if self._request is None:
+                # kept from step to step: fresh memory of this size costs more than the work in it
+                self._request = torch.zeros_like(self.weight.data)
+            change = self._request if rows is None else self._request[rows]
+            accumulate(change, direction, alpha=-rate, beta=0.0)
+            if shrink:
+                change.add_(weight, alpha=-shrink)
+            self._requested = True
+
+    @torch.no_grad()
+    def realise(self, gen: torch.Generator | None = None) -> None:
+        """Let the device realise what :meth:`descend` has asked for; nothing where nothing was asked."""
+        if self._requested and self._request is not None:
+            self.write(self._request, gen)
+        if self._outer is not None:
+            outer, rate = self._outer
+            self.write_outer(outer.right, outer.left.neg(), lr=rate, gen=gen)
+        self._requested, self._outer = False, None
+
+    def _as_outer(self, direction: Direction) -> Outer:
+        """Return a direction as outer products, one after the other."""
+        parts = direction.parts if isinstance(direction, Sum) else (direction,)
+        outers = [part for part in parts if isinstance(part, Outer)]
+        if len(outers) < len(parts):
+            raise NeurofaError(
+                f"got traces of single weights on device {self.device.name}; expected plain SGD of outer products,"
+                " since the device plays each sample's update; use lif neurons and a rule without a filter"
+            )
+        rights = [dense_rows(part.right) if part.sparse else part.right for part in outers]
+        return Outer(torch.cat([part.left for part in outers]), torch.cat(rights))
+
+    @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
         """Write-verify new weights (loading a trained model, a measured matrix).
 
@@ -136,3 +192,54 @@ class Synapses(nn.Module):
     def extra_repr(self) -> str:
         """Shape and device, for ``print(network)``."""
         return f"{tuple(self.weight.shape)}, device={self.device}"
+
+
+class SynapseGroup(nn.ModuleDict):
+    """The synapses of one layer, by the name of the weight (names of nested modules have dots)."""
+
+    def add(self, name: str, target: Tensor, device: Device, gen: torch.Generator | None) -> None:
+        """Create the synapses of one weight.
+
+        Args:
+            name: of the weight.
+            target: initial weights, any shape.
+            device: physics of one stored weight.
+            gen: source of programming noise.
+        """
+        super().__setitem__(_module_name(name), Synapses(target, device, gen))
+
+    def __getitem__(self, name: str) -> Synapses:
+        part = self._modules[_module_name(name)]
+        assert isinstance(part, Synapses)
+        return part
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _module_name(name) in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.replace("/", ".") for key in self._modules)
+
+    def keys(self) -> list[str]:  # type: ignore[override]
+        """Return the names of the weights."""
+        return list(self)
+
+    def values(self) -> list[Synapses]:  # type: ignore[override]
+        """Return the synapses."""
+        return [self[key] for key in self]
+
+    def items(self) -> list[tuple[str, Synapses]]:  # type: ignore[override]
+        """Return names and synapses."""
+        return [(key, self[key]) for key in self]
+
+    def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Return the weights as one pass sees them, with the devices' read noise."""
+        return {key.replace("/", "."): part.read(gen) for key, part in self._modules.items()}  # type: ignore[union-attr, operator]
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return the weights as they are stored, without the noise of reading them."""
+        return {key: synapses.weight.detach() for key, synapses in self.items()}
+
+
+def _module_name(name: str) -> str:
+    """Return a name without dots, which torch does not allow in names of modules."""
+    return name.replace(".", "/")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hwmodels.registry import build
-from neurofa.core.layer import Carrier
+from neurofa.core.layer import ParameterFreeLayer
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES, At, Item, Work
 from neurofa.core.randomness import generator
@@ -80,13 +80,13 @@ def cost(learner: Learner, *, batch_size: int, held: bool = True) -> Cost:
     """
     network, rule = learner.network, learner.rule
     other = None
-    if rule.calibrate:
+    if rule.declares.calibrate:
         bp: Rule = build("rule", "bp")
         bp.bind(network.plan(chained=True), generator(0, "calibration"))
         other = Cost(bp.name, batch_size, _items(network, bp, batch_size), {})
     items = _items(network, rule, batch_size)
     found = memory(learner, batch_size) if held else {}
-    return Cost(rule.name, batch_size, items, found, other, rule.calibrate)
+    return Cost(rule.name, batch_size, items, found, other, rule.declares.calibrate)
 
 
 def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ...]]:
@@ -98,15 +98,15 @@ def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ..
         items.append(Item("forward", work.forward))
         if second:
             items.append(Item("passes", work.forward))
-        if rule.noise is not None and layer.returning:
+        if rule.noise is not None and layer.traits.returning:
             # the pass itself, and the correlations of its outputs with the noise; not among the neurons of a layer
-            among = sum(m.product for m in work.maps if m.key not in layer.returning)
+            among = sum(m.product for m in work.maps if m.key not in layer.traits.returning)
             items.append(Item("passes", work.forward + work.affine - 2 * among, rule.noise.every))
-        if isinstance(layer, Carrier) or not layer.synapses:
+        if isinstance(layer, ParameterFreeLayer) or not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest
         width = math.prod(network.shapes[name])
-        at = At(name, batch, width, network.outputs, work, readout, rule.chained and not lowest)
+        at = At(name, batch, width, network.outputs, work, readout, rule.declares.chained and not lowest)
         items += rule.work_at(at)
         if readout and at.sends and not work.closed and rule.encoder.name != "raw":
             items += at.served(rule.through)  # once more, with the encoded error
@@ -119,7 +119,7 @@ def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
     works: dict[str, Work] = {}
     shape, learns_below = network.input_shape, False
     for name, layer in network.items():
-        works[name] = layer.work((batch, *shape), sends=rule.chained and learns_below)
+        works[name] = layer.work((batch, *shape), sends=rule.declares.chained and learns_below)
         shape, learns_below = network.shapes[name], learns_below or bool(layer.synapses)
     return works
 
@@ -137,6 +137,6 @@ def _probes(network: Network, rule: Rule, works: dict[str, Work]) -> Iterator[tu
             if rule.probe.by == "difference":
                 yield name, works[name].forward
             elif dot or weights:
-                moved = frozenset(layer.stored()) if weights else frozenset()
+                moved = frozenset(layer.synapses.stored()) if weights else frozenset()
                 yield name, layer.tangent_flop(works[name], moved, dot=dot)
             dot = dot or output or weights

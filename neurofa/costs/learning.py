@@ -12,11 +12,13 @@ from torch import Tensor
 from hwmodels.device import Device
 from hwmodels.figures import Figure
 from hwmodels.profile import Profile
+from neurofa.core.directions import Directions, Outer, Sum
 from neurofa.core.events import Events, dense_rows
-from neurofa.core.layer import Directions, Layer, LocalView, Outer, Sum
+from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES
 from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView
 from neurofa.costs.flops import cost
 from neurofa.costs.memory_energy import technology
 from neurofa.costs.neurobench import Carried, Workload
@@ -42,9 +44,9 @@ def trace_bytes(learner: Learner, ticks: int, chunk: int) -> Carried:
     """
     twin = _twin(learner)
     some = next(twin.network.parameters())
-    shape = (ticks if learner.rule.through_time else min(chunk, ticks), 1, *twin.network.input_shape)
+    shape = (ticks if learner.rule.declares.sequences.through_time else min(chunk, ticks), 1, *twin.network.input_shape)
     xs = torch.zeros(shape, dtype=some.dtype, device=some.device)
-    if learner.rule.through_time:
+    if learner.rule.declares.sequences.through_time:
         held = _tape(twin, xs)
         return Carried(bytes=held, stored=held)
     return _carried(twin, xs)
@@ -57,7 +59,14 @@ def _carried(learner: Learner, xs: Tensor) -> Carried:
     ((_, ticks, x),) = parts(network, xs, len(xs))
     states = rest(network, 1)
     tick, after = sweep(
-        network, x, ticks, states, gen=learner.gen, returns=learner.returns_of(rule), kappa=kappa, below=rule.chained
+        network,
+        x,
+        ticks,
+        states,
+        gen=learner.gen,
+        returns=learner.returns_of(rule),
+        kappa=kappa,
+        below=rule.declares.chained,
     )
     held, bits = 0, 0.0
     for name in after:
@@ -119,7 +128,7 @@ class _Watching(Learner):
                 if isinstance(layer, Temporal) and layer.recurrent:
                     before = torch.cat([view.before[OUT], view.y])[: len(view.y)]
                     self.events += float(((view.delta != 0).sum(1) * (before != 0).sum(1)).sum())
-                    self.dense += len(before) * layer.channels**2
+                    self.dense += len(before) * layer.map.channels**2
             emit(name, layer, view, directions)
 
         return watch
@@ -153,7 +162,7 @@ def operations(
     ticks, batch = xs.shape[:2]
     told = cost(learner, batch_size=1, held=False).by_phase()
     flop = {phase: told[phase] * ticks for phase in PHASES}
-    if learner.rule.through_time:
+    if learner.rule.declares.sequences.through_time:
         return Operations(flop=flop | {"traces": 0.0}, update_events=None, update_dense=None)
     numbers = trace_bytes(learner, ticks, chunk).bytes / next(learner.network.parameters()).element_size()
     flop["traces"] = 2 * numbers * ticks
@@ -191,7 +200,7 @@ def writes(network: Network, updates: int | None = None) -> Writes | None:
 def _size(network: Network, name: str) -> int:
     """Weights behind the entry ``layer.weight`` or ``layer.weight.array`` of a ledger."""
     layer, key = name.split(".")[:2]
-    return network.layer(layer).synapse(key).weight.numel()
+    return network.layer(layer).synapses[key].weight.numel()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,12 +225,12 @@ def energies(
         written: of the devices' ledgers.
         chip: for the energy of a synaptic operation.
 
-    Returns:
+    ReturnWeights:
         What has a figure, and what has none.
     """
     found, missing = [], []
     effective = workload.effective_acs + workload.effective_macs
-    devices = [layer.synapse("weight").device for _, layer in network.items() if isinstance(layer, Affine)]
+    devices = [layer.synapses["weight"].device for _, layer in network.items() if isinstance(layer, Affine)]
     name, known = technology(devices[0]) if devices else ("", None)
     if chip is not None and chip.operation_energy is not None:
         found.append(_times(f"synaptic operations of a sample on {chip.name}", effective, chip.operation_energy))
@@ -238,7 +247,7 @@ def energies(
 
 
 def _weights(network: Network, device: Device) -> int:
-    own = [layer.synapse(key) for _, layer in network.items() for key in layer.synapses]
+    own = [layer.synapses[key] for _, layer in network.items() for key in layer.synapses]
     return sum(synapses.weight.numel() for synapses in own if synapses.device == device)
 
 

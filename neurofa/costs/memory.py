@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import LowRank, Returns
+from neurofa.core.directions import LowRank, ReturnWeights
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -58,9 +58,9 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     # once: forward weights in the place of return weights are known by identity
-    stored = {name: layer.stored() for name, layer in network.items()}
-    back: dict[str, Returns | None] = {}
-    if rule.chained:
+    stored = {name: layer.synapses.stored() for name, layer in network.items()}
+    back: dict[str, ReturnWeights | None] = {}
+    if rule.declares.chained:
         with preserved(network, rule):
             gen = generator(0, "memory")
             back = {name: rule.returns(name, weights, gen) for name, weights in stored.items() if weights}
@@ -78,8 +78,8 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
         for name, layer in network.items():
             params = {key: torch.empty_like(w) for key, w in stored[name].items()}
             returns = _fakes(back.get(name), stored[name], params)
-            state = layer.start(x, None)
-            y, after, _ = layer.record(params, x, state, returns, rule.chained and below)
+            state = layer.fresh_state(x, None)
+            y, after, _ = layer.record(params, x, state, returns, rule.declares.chained and below)
             weights += [*params.values(), *_flat(returns), *layer.buffers()]
             kept += [x, y, *state.values(), *after.values()]
             x, below = y, below or bool(params)
@@ -88,7 +88,7 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
     return sum(size for at, size in storages.items() if at not in held)
 
 
-def _fakes(back: Returns | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> Returns | None:
+def _fakes(back: ReturnWeights | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> ReturnWeights | None:
     """Return weights without numbers; forward weights stay the same tensors as ``params``."""
     if back is None:
         return None
@@ -101,7 +101,7 @@ def _fakes(back: Returns | None, stored: dict[str, Tensor], params: dict[str, Te
     return {key: fake(value) for key, value in back.items()}
 
 
-def _flat(returns: Returns | None) -> list[Tensor]:
+def _flat(returns: ReturnWeights | None) -> list[Tensor]:
     found: list[Tensor] = []
     for value in (returns or {}).values():
         found += value if isinstance(value, LowRank) else [value]

@@ -31,9 +31,10 @@ from hwmodels.devices.digital import Digital
 from hwmodels.devices.fixed import Fixed
 from hwmodels.errors import NeurofaError
 from neurofa.core.events import Events, dense_rows
-from neurofa.core.layer import Carrier, Layer, LocalView, State
+from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.network import Network
 from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView, State
 from neurofa.maps.affine import Affine
 from neurofa.spiking.sequence import check, parts, rest, sweep
 from neurofa.spiking.temporal import OUT, Temporal
@@ -70,7 +71,7 @@ class Meter:
 
     def __init__(self, network: Network, *, gen: torch.Generator | None = None) -> None:
         for name, layer in network.items():
-            if not isinstance(layer, Affine | Carrier):
+            if not isinstance(layer, Affine | ParameterFreeLayer):
                 raise NeurofaError(
                     f"got layer '{name}' of kind {layer.name}; expected affine layers, whose operations can be counted;"
                     " use neurofa cost for blocks"
@@ -92,7 +93,7 @@ class Meter:
         Args:
             xs: (T, B, *input_shape) or events; a batch of still samples is one tick.
 
-        Returns:
+        ReturnWeights:
             (T, B, o) outputs.
         """
         network = self.network
@@ -169,7 +170,7 @@ def _operations(layer: Affine, key: str, counts: Tensor, weights: Tensor) -> flo
     ones = weights.to(torch.float64)
     if key == "recurrent":
         return float(ones.sum(0) @ counts)
-    return float(layer.linear(counts.unsqueeze(0), ones, None).sum())
+    return float(layer.map.linear(counts.unsqueeze(0), ones, None).sum())
 
 
 def _activates(layer: Affine) -> bool:
@@ -251,4 +252,4 @@ def _synapses(network: Network) -> Iterator[tuple[str, Synapses]]:
     for name, layer in network.items():
         if isinstance(layer, Layer):
             for key in layer.synapses:
-                yield f"{name}.{key}", layer.synapse(key)
+                yield f"{name}.{key}", layer.synapses[key]

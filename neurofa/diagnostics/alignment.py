@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
-from neurofa.core.layer import LowRank
-from neurofa.core.network import Network, Tick
+from neurofa.core.capabilities import Teaching
+from neurofa.core.directions import LowRank
+from neurofa.core.network import Network
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Direct, Rule, Teaching
+from neurofa.core.rule import Direct, Rule
+from neurofa.core.view import Tick
 from neurofa.core.window import Window
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
@@ -149,7 +151,7 @@ def feedback_matrices(rule: Rule, gen: torch.Generator) -> dict[str, Tensor]:
         rule: bound.
         gen: source of the pathway's read noise.
 
-    Returns:
+    ReturnWeights:
         Empty for rules without a direct pathway.
     """
     if not isinstance(rule, Direct):
@@ -189,11 +191,11 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
         tick: from :func:`neurofa.training.replay.record`, for the weights as read.
         feedback: from :func:`feedback_matrices`.
     """
-    if rule.chained:
+    if rule.declares.chained:
         found = {}
         for site in rule.plan.sites[1:]:
             view = tick.views[site.name]
-            whole = {k: b.dense() if isinstance(b, LowRank) else b for k, b in (view.returns or {}).items()}
+            whole = {k: b.dense() if isinstance(b, LowRank) else b for k, b in (view.return_weights or {}).items()}
             back = {k: b for k, b in whole.items() if b.dim() > 1}
             if back:
                 ours = torch.cat([view.params[k].flatten() for k in back])
@@ -287,7 +289,7 @@ def _image_pairs(network: Network, rule: Rule, feedback: dict[str, Tensor]) -> l
     found = []
     for before, site in pairwise(rule.plan.sites):
         layer = network.layer(site.name)
-        plain = isinstance(layer, Conv2d) and layer.groups == 1 and site.window == layer.window
+        plain = isinstance(layer, Conv2d) and layer.map.groups == 1 and site.window == layer.window
         if plain and site.window is not None and len(before.out_shape) == 3:
             found.append((site, before, site.window))
     return found

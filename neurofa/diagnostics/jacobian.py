@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
-from neurofa.core.network import Network, Tick
+from neurofa.core.capabilities import Teaching
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
+from neurofa.core.rule import Rule, taught
+from neurofa.core.view import Tick
 from neurofa.diagnostics.alignment import feedback_matrices, shadow
 from neurofa.linalg.spectra import NONE, cosine, mean_cosine
 from neurofa.training.learner import Learner
@@ -74,7 +76,7 @@ def feedback_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 
         target: (B,) labels or (B, o) values.
         seed: of dropout masks, read noise and probes in the measurement.
 
-    Returns:
+    ReturnWeights:
         By name of the hidden layers that learn.
 
     Source: the figures that reviewers of GrAPE asked for (ICLR 2025 oRPXPoTXYz, ICLR 2026 kasbbmwk3s).

@@ -40,7 +40,7 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         target: (B,) labels or (B, o) values.
         seed: of dropout masks and read noise in the measurement.
 
-    Returns:
+    ReturnWeights:
         JSON values; None where a quantity is not defined. ``loss``; ``error`` with the ranks of the output error
         (B, o); ``total`` with the alignment of all hidden layers; ``layers`` by name with, where defined:
         ``cosine``, ``delta_cosine``, ``delivered_cosine``, each with the norms of both sides

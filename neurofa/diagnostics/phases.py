@@ -41,7 +41,7 @@ def phases(times: Sequence[float], values: Sequence[float | None]) -> Phases | N
         times: of the measurements, rising, in steps or epochs.
         values: alignments, cosines; None where nothing is defined (vanished vectors).
 
-    Returns:
+    ReturnWeights:
         Times, interpolated between measurements; None without two defined values.
 
     Raises:
@@ -82,7 +82,7 @@ def order(found: Mapping[str, float | None]) -> tuple[list[str], float | None]:
     Args:
         found: time of alignment by layer, from input to readout; None: never.
 
-    Returns:
+    ReturnWeights:
         Names of the layers that align, the first one first; Kendall's tau-b of depth and time: 1 from the bottom to the
         top, -1 from the top to the bottom; None for fewer than two layers, or when all align at once.
     """

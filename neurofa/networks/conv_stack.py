@@ -109,7 +109,7 @@ def _untied(
 ) -> Network:
     """The same function in another wiring."""
     f: Activation = build("activation", activation)
-    kernels = [layer.stored()["weight"] for _, layer in shared.items() if isinstance(layer, Conv2d)]
+    kernels = [layer.synapses.stored()["weight"] for _, layer in shared.items() if isinstance(layer, Conv2d)]
     below = [(kernel, *pair) for kernel, pair in zip(kernels, pairwise(shapes), strict=True)]
     layers: list[Layer]
     if full:
@@ -126,5 +126,5 @@ def _untied(
     gen = generator(shared.seed, "unrolled")
     dense = [layer for _, layer in made.items() if isinstance(layer, Dense)]
     for layer, start in zip(dense, starts, strict=True):
-        layer.synapse("weight").program(start, gen)
+        layer.synapses["weight"].program(start, gen)
     return made

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from neurofa.core.capabilities import Declaration, Sequences, Teaching, WorkCount
 from neurofa.core.products import At, Item
-from neurofa.core.rule import Rule, Teaching
+from neurofa.core.rule import Rule
 
 
-class ReadoutOnly(Rule, name="readout_only"):
+class ReadoutOnly(Rule, WorkCount, name="readout_only"):
     """Only the readout learns; hidden layers stay as they were drawn. A rule that stays below has learnt nothing."""
 
-    remembers = False
     source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
 
     def __init__(self) -> None:
         super().__init__()
+
+    @property
+    def declares(self) -> Declaration:
+        return Declaration(work=self, sequences=Sequences(remembers=False))
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None

@@ -131,11 +131,11 @@ def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
         plain = network.module().double()
         return plain, list(plain.parameters())
     twin = copy.deepcopy(network).double()
-    read = [(layer, {k: w.requires_grad_() for k, w in layer.stored().items()}) for _, layer in twin.items()]
+    read = [(layer, {k: w.requires_grad_() for k, w in layer.synapses.stored().items()}) for _, layer in twin.items()]
 
     def forward(x: Tensor) -> Tensor:
         for layer, params in read:
-            x = layer.compute(params, x, layer.start(x, None))[0]
+            x = layer.compute(params, x, layer.fresh_state(x, None))[0]
         return x
 
     return forward, [w for _, params in read for w in params.values()]

@@ -11,8 +11,8 @@ from torch.autograd import forward_ad
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, options, parts
-from neurofa.core.layer import State
 from neurofa.core.randomness import generator
+from neurofa.core.view import State
 from neurofa.maps.jvp import make_dual, unpack_dual
 from neurofa.spiking.eligibility import adjoint, forward_change
 from neurofa.spiking.neuron import RESETS, Neuron, Recurrent

@@ -9,9 +9,10 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
+from neurofa.core.capabilities import Teaching
 from neurofa.core.events import as_ticks
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
+from neurofa.core.rule import Rule, taught
 from neurofa.costs.flops import cost
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
@@ -25,7 +26,7 @@ def builds_from_defaults(name: str) -> None:
     require(isinstance(rule, Rule), f"rule '{name}' is a {type(rule).__name__}")
     require(bool(parts("rule")[name].__doc__), f"rule '{name}' has no docstring")
     require(bool(getattr(parts("rule")[name], "source", "")), f"rule '{name}' names no source")
-    require(rule.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.transports!r}")
+    require(rule.declares.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.declares.transports!r}")
 
 
 def _learns_on(spec: str) -> Check:
@@ -138,7 +139,7 @@ def works_on_a_coarse_device(name: str) -> None:
     require(any(not torch.equal(v, before[k]) for k, v in snapshot(ours.network).items()), "nothing changed")
     for layer_name, layer in ours.network.items():
         for key in layer.synapses:
-            s = layer.synapse(key)
+            s = layer.synapses[key]
             require(torch.equal(s.weight.detach(), s.device.value(s.cells)), f"{layer_name}.{key} left its device")
 
 

@@ -53,7 +53,7 @@ def unrolled(kernel: Tensor, window: Window, in_shape: Image) -> Tensor:
         window: with side k.
         in_shape: (C_in, H, W).
 
-    Returns:
+    ReturnWeights:
         (C_out H' W', C_in H W).
     """
     n = math.prod(in_shape)

@@ -139,7 +139,7 @@ def velocity(moments: Moments, weights: Weights, rule: Plasticity, time: float) 
         rule: which equations.
         time: learning rate times steps.
 
-    Returns:
+    ReturnWeights:
         The derivative of every matrix.
     """
     w1, w2, q, p = weights.all()
@@ -177,7 +177,7 @@ def solve(
         times: when to look, increasing, not negative.
         rtol: relative tolerance of a step; the absolute one is a thousandth of it.
 
-    Returns:
+    ReturnWeights:
         Weights at each of the times, float64.
 
     Raises:
@@ -225,7 +225,7 @@ def strengths(moments: Moments, path: Sequence[Weights]) -> Tensor:
         moments: of the task whose modes are meant.
         path: weights at some times.
 
-    Returns:
+    ReturnWeights:
         (times, modes), float64.
     """
     u, s, vt = moments.modes()
@@ -244,7 +244,7 @@ def reach(moments: Moments, p: Tensor) -> Tensor:
         moments: of the task, S^xx = I.
         p: (r, m).
 
-    Returns:
+    ReturnWeights:
         (modes,), each from 0 to 1.
 
     Source: deduced from the forward equations; the text says only that r < m leaves the solution undetermined.

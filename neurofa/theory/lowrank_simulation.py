@@ -67,7 +67,7 @@ def simulate(
         steps: how many.
         every: keep the weights before every so many steps, and at the end.
 
-    Returns:
+    ReturnWeights:
         Times (lr times steps) and the weights then.
 
     Raises:

@@ -84,7 +84,7 @@ class Flow:
         Args:
             order: one run.
 
-        Returns:
+        ReturnWeights:
             dR/dt (K, M), dQ/dt (K, K) and dv/dt (K,).
         """
         eta, io, K = self.problem.rate, self.problem.hardware, self.K
