@@ -10,6 +10,9 @@ from torch import Tensor
 
 from neurofa.core.events import correlation
 
+TALL = 16
+"""Outputs an input from which the CPU multiplies the transpose of a direction faster."""
+
 
 class Outer(NamedTuple):
     """A direction in factored form: the sum over samples of outer products, ``left^T right``.
@@ -32,7 +35,7 @@ class Outer(NamedTuple):
     @property
     def tall(self) -> bool:
         """Whether n_out exceeds n_in so far that the CPU multiplies the transpose faster."""
-        return self.left.shape[1] > 16 * self.right.shape[1]
+        return self.left.shape[1] > TALL * self.right.shape[1]
 
     @property
     def sparse(self) -> bool:
@@ -79,29 +82,3 @@ Directions = dict[str, Direction]
 def dense(directions: Directions) -> dict[str, Tensor]:
     """Return directions as tensors that share no memory with a view: factors are multiplied."""
     return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}
-
-
-def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> None:
-    """Compute target <- beta target + alpha direction, in place and without a copy of the direction.
-
-    Args:
-        target: shaped as the weight.
-        direction: of the weight.
-        alpha: factor of the direction.
-        beta: factor of the target; with 0 its old numbers are not read.
-    """
-    if isinstance(direction, Sum):
-        for part in direction.parts:
-            accumulate(target, part, alpha=alpha, beta=beta)
-            beta = 1.0
-        return
-    if isinstance(direction, Outer) and (direction.tall or direction.sparse):
-        direction = direction.dense()
-    if isinstance(direction, Outer):
-        torch.addmm(target, direction.left.t(), direction.right, beta=beta, alpha=alpha, out=target)
-    elif beta == 0.0:
-        torch.mul(direction, alpha, out=target)
-    else:
-        if beta != 1.0:
-            target.mul_(beta)
-        target.add_(direction, alpha=alpha)

@@ -8,6 +8,7 @@ pathway. Everything else that a rule may need is a capability that it declares (
 from __future__ import annotations
 
 from abc import ABC
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         self.feedback: Feedback = build("feedback", feedback)
         self.encoder: Format = build("format", error)
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         """Locality and capabilities of the rule."""
         return Declaration()
@@ -98,7 +99,7 @@ class Direct(Rule, WorkCount, ABC):
     frozen: frozenset[str] = frozenset()
     """Names of hidden layers that do not learn."""
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return Declaration(work=self)
 
@@ -126,7 +127,7 @@ class Direct(Rule, WorkCount, ABC):
 class Chained(Rule, WorkCount, ABC):
     """Each layer returns its error to the one below through weights of the return path."""
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return Declaration(return_path=self, work=self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from hwmodels.device import Cells, Device
 from hwmodels.devices.wear import counted
 from hwmodels.errors import NeurofaError
 from hwmodels.fused import compiled, draw_key
-from neurofa.core.directions import Direction, Outer, Sum, accumulate
+from neurofa.core.directions import TALL, Direction, Outer, Sum
 from neurofa.core.events import dense_rows
 
 
@@ -53,6 +54,7 @@ class Synapses(nn.Module):
         self._request: Tensor | None = None
         self._outer: tuple[Outer, float] | None = None
         self._requested = False
+        self._spare_gradient: Tensor | None = None
 
     @property
     def exact(self) -> bool:
@@ -136,15 +138,58 @@ class Synapses(nn.Module):
             self.write_outer(outer.right, outer.left.neg(), lr=rate, gen=gen)
         self._requested, self._outer = False, None
 
+    @torch.no_grad()
+    def add_gradient(
+        self, direction: Direction, scale: float, *, fresh: bool, decay: float = 0.0, rows: slice | None = None
+    ) -> None:
+        """Add a direction to ``weight.grad``, for an optimizer that needs it.
+
+        Args:
+            direction: shaped as the weight, or as ``rows`` of it, summed over a batch.
+            scale: factor of the direction.
+            fresh: whether the gradient begins anew; its old numbers are then dropped.
+            decay: weight decay of the rule, added with the first direction.
+            rows: the rows that the direction is of; None: all.
+
+        Raises:
+            NeurofaError: a device that needs the factors of every update.
+        """
+        if self.device.factored:
+            self.refuse("momentum, another optimizer, clip or accumulate", "use sgd(lr=...) alone")
+        if self.weight.grad is None:
+            self.weight.grad = torch.zeros_like(self.weight) if self._spare_gradient is None else self._spare_gradient
+            self._spare_gradient = None
+        grad = self.weight.grad if rows is None else self.weight.grad[rows]
+        accumulate(grad, direction, alpha=scale, beta=0.0 if fresh else 1.0)
+        if decay and fresh:
+            grad.add_(self.weight.detach() if rows is None else self.weight.detach()[rows], alpha=decay)
+
+    def drop_gradient(self) -> None:
+        """Take ``weight.grad`` away, and keep its memory for the next gradient."""
+        if self.weight.grad is not None:
+            self._spare_gradient, self.weight.grad = self.weight.grad, None
+
+    def refuse(self, got: str, remedy: str) -> NoReturn:
+        """Refuse an update that the device cannot play sample by sample.
+
+        Args:
+            got: what is asked of it.
+            remedy: what to do instead.
+
+        Raises:
+            NeurofaError: always.
+        """
+        raise NeurofaError(
+            f"got {got} on device {self.device.name}; expected plain SGD of outer products, since the device plays"
+            f" each sample's update; {remedy}"
+        )
+
     def _as_outer(self, direction: Direction) -> Outer:
         """Return a direction as outer products, one after the other."""
         parts = direction.parts if isinstance(direction, Sum) else (direction,)
         outers = [part for part in parts if isinstance(part, Outer)]
         if len(outers) < len(parts):
-            raise NeurofaError(
-                f"got traces of single weights on device {self.device.name}; expected plain SGD of outer products,"
-                " since the device plays each sample's update; use lif neurons and a rule without a filter"
-            )
+            self.refuse("traces of single weights", "use lif neurons and a rule without a filter")
         rights = [dense_rows(part.right) if part.sparse else part.right for part in outers]
         return Outer(torch.cat([part.left for part in outers]), torch.cat(rights))
 
@@ -192,6 +237,34 @@ class Synapses(nn.Module):
     def extra_repr(self) -> str:
         """Shape and device, for ``print(network)``."""
         return f"{tuple(self.weight.shape)}, device={self.device}"
+
+
+def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> None:
+    """Compute target <- beta target + alpha direction, in place and without a copy of the direction.
+
+    Args:
+        target: shaped as the weight.
+        direction: of the weight.
+        alpha: factor of the direction.
+        beta: factor of the target; with 0 its old numbers are not read.
+    """
+    if isinstance(direction, Sum):
+        for part in direction.parts:
+            accumulate(target, part, alpha=alpha, beta=beta)
+            beta = 1.0
+        return
+    if isinstance(direction, Outer):
+        tall = direction.left.shape[1] > TALL * direction.right.shape[1]
+        if tall or direction.right.layout == torch.sparse_csr:
+            direction = direction.dense()
+    if isinstance(direction, Outer):
+        torch.addmm(target, direction.left.t(), direction.right, beta=beta, alpha=alpha, out=target)
+    elif beta == 0.0:
+        torch.mul(direction, alpha, out=target)
+    else:
+        if beta != 1.0:
+            target.mul_(beta)
+        target.add_(direction, alpha=alpha)
 
 
 class SynapseGroup(nn.ModuleDict):

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ class Aligning(Direct, ABC):
     digital: Tensor
     """(m, o), B as it should be, where it is written now and then."""
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, probing=self)
 

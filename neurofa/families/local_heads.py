@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class Headed(Rule, WorkCount, ABC):
         self.groups, self.learns = groups, heads == "learn"
         self._heard: dict[str, Heard] = {}
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return Declaration(plastic=self if self.learns else None, work=self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class LowRankChained(Chained, ABC):
     decay: float = 0.0
     """No decay belongs to the rule."""
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, plastic=self)
 

@@ -18,6 +18,8 @@ aten = torch.ops.aten
 class Activation(Registered, ABC, kind="activation"):
     """An elementwise function h = f(a)."""
 
+    identity: ClassVar[bool] = False
+    """Whether h = a, so that nothing has to be computed."""
     needs_input: ClassVar[bool] = False
     """Whether the derivative needs a; where it does not, a's memory is reused for h."""
 
@@ -40,6 +42,8 @@ class Activation(Registered, ABC, kind="activation"):
 
 class Identity(Activation, name="identity"):
     """h = a."""
+
+    identity = True
 
     def forward(self, a: Tensor) -> Tensor:
         return a

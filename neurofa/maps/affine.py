@@ -143,9 +143,10 @@ class Affine(Layer):
         a = self.affine(params, x, state)
         if self.norm is not None:
             a, after = self.norm(a, params.get("gain"), params.get("shift"))
-        if self.activation.needs_input:
+        f = self.activation
+        if f.needs_input:
             after["a"] = a
-        h = self.activation.forward(a) if a.requires_grad else self.activation.forward_(a)
+        h = a if f.identity else f.forward(a) if a.requires_grad else f.forward_(a)
         if "keep" in state:
             after["h"] = h
             h = h * state["keep"]
@@ -171,7 +172,9 @@ class Affine(Layer):
     def backprop_local(self, view: LocalView) -> LocalView:
         assert view.error is not None
         error = view.error * view.before["keep"] if "keep" in view.before else view.error
-        return self.through_norm(view, self.activation.backward(error, self._kept(view)))
+        if not self.activation.identity:
+            error = self.activation.backward(error, self._kept(view))
+        return self.through_norm(view, error)
 
     def backprop_with(self, view: LocalView, derivative: Callable[[Tensor], Tensor]) -> LocalView:
         """Return the view with the delivered error worked in by ``derivative(a)`` in the place of f'(a).

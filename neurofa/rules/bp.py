@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 
 from hwmodels.registry import recipe
@@ -25,7 +27,7 @@ class BP(Chained, name="bp"):
         super().__init__()
         self.filtered = filtered
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         sequences = Sequences(filtered=self.filtered)
         return Declaration(local=False, transports="weights", return_path=self, work=self, sequences=sequences)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 
 from neurofa.core.capabilities import Declaration, Sequences
@@ -23,7 +25,7 @@ class BPTT(Chained, name="bptt"):
     def __init__(self) -> None:
         super().__init__()
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         sequences = Sequences(through_time=True)
         return Declaration(local=False, transports="weights", return_path=self, work=self, sequences=sequences)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
@@ -42,7 +43,7 @@ class DFA(Direct, name="dfa"):
         self.frozen = frozenset(frozen or ())
         self.calibrate, self.filtered = check_calibrate(self.name, calibrate), filtered
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         own = replace(super().declares, sequences=Sequences(filtered=self.filtered))
         return calibrated(own, self.calibrate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
@@ -42,7 +43,7 @@ class DKP(Direct, name="dkp"):
             raise NeurofaError(f"got dkp(decay={decay}, rate={rate}); expected decay >= 0 and rate > 0; change it")
         self.decay, self.rate = decay, rate
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, plastic=self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class DRAF(Chained, name="draf"):
     decay: float = 0.0
     """No decay belongs to the rule."""
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         copied = self.broadcast == "transported"
         return Declaration(

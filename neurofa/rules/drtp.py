@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from torch import Tensor
 
@@ -34,7 +35,7 @@ class DRTP(Direct, name="drtp"):
         super().__init__(feedback=feedback, error=error)
         self.centred = centred
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, target=True)
 

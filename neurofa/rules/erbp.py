@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
@@ -37,7 +38,7 @@ class ERBP(Direct, name="erbp"):
             raise NeurofaError(f"got erbp(window={window}); expected a positive number; 0.5 is the default")
         self.window = window
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, eligibility=self, sequences=Sequences(remembers=False))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -51,7 +53,7 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
         self._outputs: dict[str, tuple[Tensor, Tensor]] = {}
         self._weights: dict[str, tuple[Params, Tensor]] = {}
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return Declaration(probing=self, work=self)
 

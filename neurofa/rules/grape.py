@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -140,7 +142,7 @@ class GrAPE2026(Aligning, name="grape2026"):
             raise NeurofaError(f"got grape2026(eta={eta}); expected a positive number; 0.01 is the default")
         self.eta, self.calibrate = eta, check_calibrate(self.name, calibrate)
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return calibrated(super().declares, self.calibrate)
 

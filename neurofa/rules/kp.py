@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
@@ -43,7 +44,7 @@ class KolenPollack(Chained, name="kp"):
             raise NeurofaError(f"got kp(decay={decay}); expected 0 or more; 0.001 is the default")
         self.decay, self.filtered = decay, filtered
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, plastic=self, sequences=Sequences(filtered=self.filtered))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class LDFA(LowRankChained, ABC):
     copies: bool = False
     """Whether the factors are ever taken from W."""
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, local=not self.copies, transports="weights" if self.copies else "nothing")
 

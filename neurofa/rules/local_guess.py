@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ class LocalGuess(Headed, name="local_guess"):
         self._moved: dict[str, Params] = {}
         self._changes: dict[str, Tensor] = {}
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, probing=self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
             raise NeurofaError(f"got pepita(readout={readout}); expected {' or '.join(READOUTS)}; choose one")
         self.std, self.readout = std, readout
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return Declaration(second_pass=self, work=self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -64,7 +65,7 @@ class RAF(LowRankChained, name="raf"):
             raise NeurofaError(f"got raf(oja={oja}); expected a positive number; 1 is the default")
         self.p, self.q, self.oja = p, q, oja
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, target=self.p == "oja")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from torch import Tensor
 
 from neurofa.core.capabilities import Declaration, Sequences, Teaching, WorkCount
@@ -17,7 +19,7 @@ class ReadoutOnly(Rule, WorkCount, name="readout_only"):
     def __init__(self) -> None:
         super().__init__()
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return Declaration(work=self, sequences=Sequences(remembers=False))
 

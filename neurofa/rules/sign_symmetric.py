@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ class SignSymmetric(Chained, ABC):
     One bit per weight is transported, beside the same layer; the update itself needs no other layer's weights.
     """
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, transports="signs")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ class STLLR(Direct, name="stllr"):
                 raise NeurofaError(f"got stllr({name}={value}); expected at least 0 and below 1; change {name}")
         self.post, self.pre, self.decay_in, self.decay_out = post, pre, decay_in, decay_out
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, eligibility=self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class WeightMirror(Chained, name="weight_mirror"):
         self.rate, self.amplitude, self.every = rate, amplitude, every
         self.leak = rate * amplitude**2 if decay is None else decay
 
-    @property
+    @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, mirroring=self)
 

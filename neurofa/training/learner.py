@@ -64,11 +64,27 @@ class Course:
 
     rule: Rule
     """The rule of this step."""
-    schedule: TargetSchedule
+    batch: int
+    """B: samples."""
+    share: float
+    """Weight of one tick's loss."""
     kappa: float
     """Decay of the filter through which errors of hidden layers arrive; 0: no filter."""
     writes: bool
     """Whether weights change after every chunk."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The ticks of one chunk."""
+
+    first: int
+    ticks: int
+    """K."""
+    taught: tuple[slice, Tensor] | None
+    """Rows that are taught, and the targets of all K B rows; None: nothing is taught."""
+    last: bool
+    """Whether no chunk follows, so that no traces are kept."""
 
 
 @torch.no_grad()
@@ -327,13 +343,14 @@ class Learner:
         if gathering:
             self.updater.refuse_factored("an update of several chunks together", "use update=chunk, or longer chunks")
         rule = self.acting_rule()
-        course = Course(rule, schedule, filter_decay(network, rule), writes=not gathering)
+        course = Course(rule, schedule.batch, schedule.share, filter_decay(network, rule), writes=not gathering)
         like = next(network.parameters())
         loss, y = like.new_zeros(()), like.new_zeros(schedule.batch, network.outputs)
         states: Mapping[str, State] = initial_states(network, schedule.batch)
         with self.updater.gathering(direct=self.direct) if gathering else nullcontext():
             for first, length, x in chunks(network, xs, size):
-                states, result = self.chunk(x, states, course, (first, length), last=first + length == ticks)
+                span = Span(first, length, schedule.at(first, length), last=first + length == ticks)
+                states, result = self.chunk(x, states, course, span)
                 if result is not None:
                     loss += result.loss
                     y += result.y
@@ -341,7 +358,7 @@ class Learner:
 
     @torch.no_grad()
     def chunk(
-        self, x: Tensor, states: Mapping[str, State], course: Course, ticks: tuple[int, int], *, last: bool
+        self, x: Tensor, states: Mapping[str, State], course: Course, span: Span
     ) -> tuple[dict[str, State], StepResult | None]:
         """Learn from one chunk of ticks; its memory is free again before the next one begins.
 
@@ -349,8 +366,7 @@ class Learner:
             x: (K B, *input_shape), tick by tick.
             states: of the layers with a memory, with traces.
             course: what holds for all chunks of the sequence.
-            ticks: the first one, and K.
-            last: whether no chunk follows, so that no traces are kept.
+            span: its ticks, and what is taught in them.
 
         Returns:
             The states for the next chunk; and the shares of loss and mean output, None where nothing was taught.
@@ -358,24 +374,27 @@ class Learner:
         Raises:
             NeurofaError: potentials that are not finite, before any weight is touched.
         """
-        network, rule, schedule = self.network, course.rule, course.schedule
+        network, rule = self.network, course.rule
         asked = self.return_weights_of(rule)
         tick = forward_pass(
-            network, x, gen=self.gen, return_weights=asked, states=states, ticks=ticks[1], kappa=course.kappa
+            network, x, gen=self.gen, return_weights=asked, states=states, ticks=span.ticks, kappa=course.kappa
         )
         if not _finite_memory(tick.states):
-            explain_memory(tick.states, *ticks)
+            explain_memory(tick.states, span.first, span.ticks)
         self._update_running_stats(tick)
         views = dict(tick.views)
         # before the update: traces that a layer cannot keep are refused while no weight has moved
         carried = {}
-        if not last:
-            carried = {n: after | kept_traces(network, rule, n, views[n]) for n, after in tick.states.items()}
-        taught = schedule.at(*ticks)
-        if taught is None:
+        if not span.last:
+            carried = {
+                name: tick.states[name] | kept_traces(rule, name, layer, views[name], readout=name == network.readout)
+                for name, layer in network.chain
+                if isinstance(layer, Temporal)
+            }
+        if span.taught is None:
             return carried, None
-        rows, target = taught
-        batch, share = schedule.batch, schedule.share
+        rows, target = span.taught
+        batch, share = course.batch, course.share
         loss = self.loss.outcome(tick.y[rows], target[rows])
         value = loss.value * (share * ((rows.stop - rows.start) // batch))
         teaching = self._chunk_teaching(loss, tick.y, rows, target, share)
@@ -443,7 +462,7 @@ class Learner:
         """Let every layer take what outlives the tick (running statistics)."""
         if self.network.training:
             for name, layer in self.network.chain:
-                if tick.views[name].after:
+                if tick.views[name].after and not isinstance(layer, Temporal):
                     layer.update_running_stats(tick.views[name].after)
 
     def acting_rule(self) -> Rule:
@@ -507,7 +526,11 @@ class _Update:
     def _write(self, synapses: Synapses, rows: slice | None, direction: Direction, decay: float) -> None:
         updater = self.learner.updater
         if not self.direct:
-            updater.add(synapses, rows, direction, self.batch, decay)
+            part = (synapses, 0 if rows is None else rows.start)
+            fresh = part not in updater.filled
+            updater.filled[part] = None
+            scale = 1.0 / (self.batch * self.learner.accumulate)
+            synapses.add_gradient(direction, scale, fresh=fresh, decay=decay, rows=rows)
             return
         group = self.learner.optimizer.param_groups[updater.group_of[synapses.weight]]
         lr = group["lr"]
@@ -524,22 +547,20 @@ class _Update:
         self.learner.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
 
 
-def kept_traces(network: Network, rule: Rule, name: str, view: LocalView) -> State:
+def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:
     """Return the traces that one layer takes along from the ticks of a chunk.
 
     Args:
-        network: of the layer.
         rule: which may have traces of its own.
         name: the layer.
+        layer: itself.
         view: of the chunk.
+        readout: whether it is the readout, whose traces are always those of its neurons.
     """
-    layer, declares = network.layer(name), rule.declares
-    assert isinstance(layer, Temporal)
-    if name == network.readout:
-        return carry_traces(layer, view)
-    if not declares.sequences.remembers:
+    declares = rule.declares
+    if not readout and not declares.sequences.remembers:
         return {}
-    if declares.eligibility is None:
+    if readout or declares.eligibility is None:
         return carry_traces(layer, view)
     own = declares.eligibility
     return carry_traces(layer, view, own.dynamics(name, layer, view)) | own.carried(name, layer, view)

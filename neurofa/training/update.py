@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.directions import Direction, accumulate
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -75,8 +74,8 @@ class Updater:
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
-        self._filled: dict[tuple[Synapses, int], None] = {}
-        self._held: dict[Synapses, Tensor] = {}
+        self.filled: dict[tuple[Synapses, int], None] = {}
+        """Synapses, with the first of their rows, whose gradients have begun."""
         self._waiting = 0
 
     def _join(self, synapses: Synapses, beside: Synapses) -> None:
@@ -93,50 +92,21 @@ class Updater:
         If the sequence is refused on the way, the directions gathered for this update are dropped.
 
         Args:
-            direct: whether other updates need no ``.grad``; its memory is then kept here.
+            direct: whether other updates need no ``.grad``, which is then taken away.
         """
-        touched = self._filled
+        touched = self.filled
         self.gathers = True
         try:
             yield
-            touched = dict(self._filled)
+            touched = dict(self.filled)
             self.finish()
         except BaseException:
-            self._filled, self._waiting = {}, 0
+            self.filled, self._waiting = {}, 0
             raise
         finally:
             self.gathers = False
             for synapses, _ in touched if direct else ():
-                if synapses.weight.grad is not None:
-                    self._held[synapses] = synapses.weight.grad
-                    synapses.weight.grad = None
-
-    def add(self, synapses: Synapses, rows: slice | None, direction: Direction, batch: int, decay: float) -> None:
-        """Add a direction to ``.grad``.
-
-        Args:
-            synapses: whose weight learns.
-            rows: the rows that the direction is of; None: all.
-            direction: summed over the batch.
-            batch: samples.
-            decay: weight decay that belongs to the rule.
-
-        Raises:
-            NeurofaError: a device that needs the factors of every update.
-        """
-        if synapses.device.factored:
-            refuse(synapses, "momentum, another optimizer, clip or accumulate", "use sgd(lr=...) alone")
-        weight = synapses.weight
-        if weight.grad is None:
-            held = self._held.get(synapses)
-            weight.grad = torch.zeros_like(weight) if held is None else held
-        grad = weight.grad if rows is None else weight.grad[rows]
-        part = (synapses, 0 if rows is None else rows.start)
-        fresh = part not in self._filled
-        self._filled[part] = None
-        accumulate(grad, direction, alpha=1.0 / (batch * self.accumulate), beta=0.0 if fresh else 1.0)
-        if decay and fresh:
-            grad.add_(weight.detach() if rows is None else weight.detach()[rows], alpha=decay)
+                synapses.drop_gradient()
 
     def finish(self) -> None:
         """End one batch: after ``accumulate`` of them the optimizer steps and the devices realise the change."""
@@ -144,13 +114,13 @@ class Updater:
         if self._waiting < self.accumulate:
             return
         self._waiting = 0
-        touched = {synapses: None for synapses, _ in self._filled}
+        touched = {synapses: None for synapses, _ in self.filled}
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_([s.weight for s in touched], self.clip)
         self.optimizer.step()
         for synapses in touched:
             synapses.commit(self.gen)
-        self._filled.clear()
+        self.filled.clear()
 
     def check_factored(self, network: Network, rule: Rule, *, direct: bool) -> None:
         """Refuse devices that need the factors of every update, where these do not come.
@@ -174,15 +144,15 @@ class Updater:
                 group = self.optimizer.param_groups[self.group_of[synapses.weight]]
                 if not direct:
                     got = f"momentum, another optimizer, clip or accumulate {where}"
-                    refuse(synapses, got, "use sgd(lr=...) alone")
+                    synapses.refuse(got, "use sgd(lr=...) alone")
                 if group["weight_decay"] or (decay and key in traits.returning):
-                    refuse(synapses, f"weight decay {where}", "switch it off")
+                    synapses.refuse(f"weight decay {where}", "switch it off")
                 if key not in traits.factored:
                     got = f"updates that are no outer products {where}"
-                    refuse(synapses, got, "use dense layers, or convolutions of one group")
+                    synapses.refuse(got, "use dense layers, or convolutions of one group")
             for key, (beside, _) in plasticity.plastic(name).items() if plasticity is not None else ():
                 if beside.device.factored:
-                    refuse(beside, f"plastic feedback '{key}' at layer '{name}'", "use the device inside it")
+                    beside.refuse(f"plastic feedback '{key}' at layer '{name}'", "use the device inside it")
 
     def refuse_factored(self, got: str, remedy: str) -> None:
         """Refuse devices that play every sample's update.
@@ -196,21 +166,4 @@ class Updater:
         """
         for synapses in self._synapses:
             if synapses.device.factored:
-                refuse(synapses, got, remedy)
-
-
-def refuse(synapses: Synapses, got: str, remedy: str) -> None:
-    """Refuse an update that a device cannot play sample by sample.
-
-    Args:
-        synapses: on that device.
-        got: what is asked of it.
-        remedy: what to do instead.
-
-    Raises:
-        NeurofaError: always.
-    """
-    raise NeurofaError(
-        f"got {got} on device {synapses.device.name}; expected plain SGD of outer products, since the device plays"
-        f" each sample's update; {remedy}"
-    )
+                synapses.refuse(got, remedy)
