@@ -1,11 +1,14 @@
 """Plain data in which parts describe themselves to exports, costs and chip checks.
 
-The classes hold numbers and words only, so that every package above can read them without knowing a part's class.
+Descriptions hold numbers and words only, so that every package above can read them without knowing a part's class.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+
+from torch import nn
 
 from hwmodels.figures import NO_FIGURES, Figure, Technology
 
@@ -20,6 +23,14 @@ class TensorDescription:
     """Such as ``uS`` or ``rad``; ``1``: a number without a unit."""
     axes: str = ""
     """What each axis counts, such as ``(n_errors, m)``."""
+
+
+class DescribedBuffers(nn.Module, ABC):
+    """A module that knows meaning and unit of its buffers."""
+
+    @abstractmethod
+    def describe_buffer(self, key: str) -> TensorDescription:
+        """Return meaning and unit of one buffer of the module itself, by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)

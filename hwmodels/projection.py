@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hwmodels.description import TensorDescription
+from hwmodels.description import DescribedBuffers, TensorDescription
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.figures import CostReport
@@ -19,7 +19,7 @@ from hwmodels.numerics.noise_moments import Noise, Source
 from hwmodels.registry import Registered, options
 
 
-class Projection(nn.Module, Registered, ABC, kind="projection"):
+class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
     """A fixed random projection in hardware: (B, n_in) to (B, n_out).
 
     :meth:`open` makes the matrix, :meth:`forward` is one pass with everything that the hardware adds to it,

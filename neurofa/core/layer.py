@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.registry import Registered
+from neurofa.core.description import LayerDescription, MemoryDescription, ModuleDescription
 from neurofa.core.events import correlation
-from neurofa.core.products import TANGENT_ATTENTION, Work
+from neurofa.core.products import TANGENT_ATTENTION, MatrixInputs, Work
 from neurofa.core.synapses import Synapses
 from neurofa.core.window import Window
 
@@ -343,8 +346,65 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return work.forward + changes + TANGENT_ATTENTION * work.attention
 
     def module(self) -> nn.Module:
-        """A plain ``nn.Module`` of the same map, for inference and export."""
-        raise NotImplementedError(f"{type(self).__name__} has no plain module")
+        """Return a plain ``nn.Module`` of the same map, for inference and export."""
+        return PlainModule(self)
+
+    def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
+        """Describe the layer to exports; default: its weights, and a module whose operations can be listed.
+
+        Args:
+            in_shape: shape of one sample at the input.
+        """
+        return ModuleDescription(
+            source=type(self).__name__,
+            synapses={_safe(key): synapses for key, synapses in self._own.items()},
+            matrices=frozenset(map(_safe, self.matrices)),
+            module=PlainModule(self),
+        )
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """Names of the weights that connect neurons; default: those of two axes or more that an error crosses."""
+        return tuple(key for key in self.returning if self.synapse(key).weight.dim() > 1)
+
+    @property
+    def connections_in(self) -> int:
+        """Most connections into one output; default: the largest row of a matrix."""
+        return max((self.synapse(key).weight[0].numel() for key in self.matrices), default=0)
+
+    def connections(self, out_shape: tuple[int, ...]) -> int:
+        """Return the number of connections; default: every weight of two axes or more is one.
+
+        Args:
+            out_shape: shape of one sample at the output.
+        """
+        return sum(synapses.weight.numel() for synapses in self._own.values() if synapses.weight.dim() > 1)
+
+    @property
+    def periphery(self) -> Periphery | None:
+        """Converters and noise around the arrays of the weights; None (default): exact products."""
+        return None
+
+    def memory(self) -> MemoryDescription | None:
+        """Describe what the layer keeps from tick to tick; None (default): nothing."""
+        return None
+
+    def slope(self) -> tuple[str, Callable[[Tensor], Tensor]] | None:
+        """Return name and function of the elementwise derivative that an error meets; None (default): no single one."""
+        return None
+
+    @property
+    def activates(self) -> bool:
+        """Whether outputs are those of an activation function or of firing neurons; default: no."""
+        return False
+
+    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...] | None:
+        """Return what every matrix multiplies in the ticks of a view; None (default): not known of layers with weights.
+
+        Args:
+            view: of one or more ticks.
+        """
+        return None if self.synapses else ()
 
 
 class Carrier(Layer):
@@ -357,6 +417,28 @@ class Carrier(Layer):
 
     def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
         return Work()
+
+
+class PlainModule(nn.Module):
+    """The map of a layer in evaluation mode, with copies of its weights as parameters; (B, *in_shape) to outputs.
+
+    Args:
+        layer: without state between ticks.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        # in a list, so that its own tensors are not registered a second time
+        self._layer = [copy.deepcopy(layer).eval()]
+        self._keys = tuple(layer.stored())
+        for key, value in layer.stored().items():
+            self.register_parameter(_safe(key), nn.Parameter(value.clone()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer's output."""
+        layer = self._layer[0]
+        params = {key: self.get_parameter(_safe(key)) for key in self._keys}
+        return layer.compute(params, x, layer.start(x, None))[0]
 
 
 def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:

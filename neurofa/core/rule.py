@@ -9,14 +9,15 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from hwmodels.registry import Registered, build
+from hwmodels.registry import Registered, build, options
+from neurofa.core.description import PathDescription, Plasticity
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Directions, Layer, LocalView, Params, Returns, State
 from neurofa.core.loss import Loss, Outcome
@@ -98,6 +99,8 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     """Whether hidden layers learn from what they have seen in earlier ticks (sequences)."""
     through_time: ClassVar[bool] = False
     """Whether a sequence is learnt from as a whole, backwards in time: a control, not local."""
+    plasticity: ClassVar[Plasticity | None] = None
+    """How the pathway learns, where an exporter may write the step out; see :class:`PathDescription`."""
     decay: float = 0.0
     """Weight decay that belongs to the rule, applied to weights and return weights alike."""
 
@@ -225,6 +228,16 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Pathway weights beside one layer that learn with it: synapses, and their rows that belong to it."""
         return {}
 
+    def describe(self) -> PathDescription:
+        """Describe the way of the error to exports, costs and chip checks; default: nothing is known of it."""
+        return PathDescription(plasticity=self.plasticity)
+
+    @property
+    def error_format(self) -> Format | None:
+        """Number format in which the error enters the pathway; None: floats, and the rule offers no other."""
+        own = self.encoder if "error" in options(type(self)) else None
+        return self.feedback.input_format or own
+
     def work_once(self, batch: int) -> list[Item]:
         """Products that a step takes whatever its layers, in :meth:`begin` and :meth:`modulate`; default: none."""
         return []
@@ -247,6 +260,9 @@ class Direct(Rule, ABC):
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         self.feedback.open(plan.hidden, plan.outputs, gen)
+
+    def describe(self) -> PathDescription:
+        return PathDescription(kind="direct", plasticity=self.plasticity, feedback=self.feedback.describe())
 
     def signal(self, teaching: Teaching) -> Tensor:
         """What is projected, (B, o); default: the error."""
@@ -281,6 +297,13 @@ class Chained(Rule, ABC):
             for key, shape in site.returning.items():
                 beside[key.replace(".", "/")] = self.path(shape, gen)
             self.paths[site.name] = beside
+
+    def describe(self) -> PathDescription:
+        tied: Literal["own", "signs"] = "signs" if self.transports == "signs" else "own"
+        if not self.paths and self.plan.hidden:
+            return PathDescription(kind="chained", plasticity=self.plasticity, tied=tied)
+        returns = {site.name: self.beside(site.name) for site in self.plan.sites}
+        return PathDescription(kind="chained", plasticity=self.plasticity, returns=returns, tied=tied)
 
     def path(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
         """Return weights of one map; a normalisation's gain (one axis) returns its error unchanged at first."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hwmodels.description import DescribedBuffers, TensorDescription
 from hwmodels.device import Cells, Device
 from hwmodels.devices.wear import counted
 from hwmodels.errors import NeurofaError
 from hwmodels.fused import compiled, draw_key
 
 
-class Synapses(nn.Module):
+class Synapses(DescribedBuffers):
     """One weight tensor that lives on a device.
 
     ``weight`` is an ordinary parameter: any ``torch.optim`` optimizer steps it, ``state_dict``, ``.to()`` and
@@ -114,6 +115,10 @@ class Synapses(nn.Module):
         """Let ``seconds`` (s) pass on the device: retention and drift."""
         if not self.exact:
             self._store(self.device.relax(self.cells, seconds, gen))
+
+    def describe_buffer(self, key: str) -> TensorDescription:
+        cell = key.removeprefix("cell_")
+        return TensorDescription(meaning=f"'{cell}' of {self.device.name}", unit=self.device.cell_unit(cell))
 
     def count_writes(self) -> None:
         """Keep a ledger of every write from now on (``wear``, which changes nothing else); an exact device has none."""

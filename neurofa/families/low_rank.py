@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.description import PathDescription, ReturnFactors
 from neurofa.core.feedback import Feedback, RandomMatrices
 from neurofa.core.layer import Direction, Directions, LocalView, LowRank, Outer, Params, Returns, Sum
 from neurofa.core.plan import Plan, Site
@@ -99,6 +100,16 @@ class LowRankChained(Chained, ABC):
     def maps(self, name: str) -> list[str]:
         """Names of the weights of one layer that have factors."""
         return self._maps.get(name, [])
+
+    def describe(self) -> PathDescription:
+        returns: dict[str, dict[str, Synapses | ReturnFactors]] = {}
+        for site in self.plan.sites:
+            factors = {
+                key: ReturnFactors(p=self.factor(site.name, P + key), q=self.factor(site.name, Q + key))
+                for key in self.maps(site.name)
+            }
+            returns[site.name] = {**self.beside(site.name), **factors}
+        return replace(super().describe(), returns=returns)
 
     def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
         gains = super().returns(name, params, gen) or {}

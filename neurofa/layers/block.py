@@ -13,6 +13,7 @@ from torch.func import functional_call
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.core.description import ModuleDescription
 from neurofa.core.layer import Direction, Graph, Layer, Params, Returns, State
 from neurofa.core.randomness import fork_seed
 from neurofa.core.window import Window
@@ -157,6 +158,15 @@ class Block(Layer, name="block"):
         seen = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
         below: Tensor | None = seen[0]
         return below is not None and not bool(below.isfinite().all())
+
+    def describe(self, in_shape: tuple[int, ...]) -> ModuleDescription:
+        return ModuleDescription(
+            source=type(self.skeleton).__name__,
+            synapses=self._own,
+            matrices=frozenset(self.matrices),
+            buffers={key: self.get_buffer(_buffer(key)) for key in self._buffers_of},
+            module=self.module(),
+        )
 
     def module(self) -> nn.Module:
         state = {k: v.clone() for k, v in self.stored().items()}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
+from neurofa.core.description import FlattenDescription, IdentityDescription, PoolDescription
 from neurofa.core.layer import Carrier, LocalView, Params, Returns, State
 from neurofa.core.window import Window
 
@@ -32,6 +33,9 @@ class MaxPool2d(Carrier, name="max_pool2d"):
     def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
         super().__init__()
         self.size, self.stride = _window(size, stride)
+
+    def describe(self, in_shape: tuple[int, ...]) -> PoolDescription:
+        return PoolDescription(how="max", size=self.size, stride=self.stride)
 
     @property
     def window(self) -> Window:
@@ -87,6 +91,9 @@ class AvgPool2d(Linear, name="avg_pool2d"):
     def window(self) -> Window:
         return Window(self.size, self.stride)
 
+    def describe(self, in_shape: tuple[int, ...]) -> PoolDescription:
+        return PoolDescription(how="mean", size=self.size, stride=self.stride)
+
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
         return nn.functional.avg_pool2d(x, self.size, self.stride), {}
@@ -106,6 +113,9 @@ class AvgPool2d(Linear, name="avg_pool2d"):
 class GlobalAvgPool2d(Linear, name="global_avg_pool2d"):
     """Mean over all positions: (B, C, H, W) to (B, C)."""
 
+    def describe(self, in_shape: tuple[int, ...]) -> PoolDescription:
+        return PoolDescription(how="global")
+
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
         return x.mean((2, 3)), {}
@@ -118,6 +128,9 @@ class Flatten(Linear, name="flatten"):
     """All axes but the first in one: (B, ...) to (B, n)."""
 
     closed_form = True
+
+    def describe(self, in_shape: tuple[int, ...]) -> FlattenDescription:
+        return FlattenDescription()
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x.flatten(1), {}
@@ -145,6 +158,9 @@ class Dropout(Linear, name="dropout"):
         if not 0 <= p < 1:
             raise NeurofaError(f"got dropout(p={p}); expected at least 0 and below 1; 0 switches it off")
         self.p = p
+
+    def describe(self, in_shape: tuple[int, ...]) -> IdentityDescription:
+        return IdentityDescription(dropout=self.p)
 
     @property
     def window(self) -> Window:

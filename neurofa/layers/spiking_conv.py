@@ -7,6 +7,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
+from neurofa.core.description import PoolDescription
 from neurofa.core.layer import Layer, LocalView, Params, State
 from neurofa.core.window import Window
 from neurofa.maps.conv_map import ConvMap
@@ -62,6 +63,11 @@ class SpikingConv2d(Temporal, ConvMap, name="spiking_conv"):
         own = Window(self.kernel, self.stride, self.padding)
         pool = None if self.pool is None else self.pool.window
         return own if pool is None else pool.after(own)
+
+    def pooling(self, in_shape: tuple[int, ...]) -> PoolDescription | None:
+        described = None if self.pool is None else self.pool.describe(in_shape)
+        assert described is None or isinstance(described, PoolDescription)
+        return described
 
     def currents(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         a = self._affine(params, x, state)

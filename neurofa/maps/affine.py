@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.core.layer import Direction, Directions, Layer, LocalView, LowRank, Params, Returns, State
-from neurofa.core.products import Map, Work
+from neurofa.core.description import AffineDescription, LayerDescription, NormDescription
+from neurofa.core.layer import (
+    Direction,
+    Directions,
+    Layer,
+    LocalView,
+    LowRank,
+    Outer,
+    Params,
+    Returns,
+    State,
+    Sum,
+)
+from neurofa.core.products import Map, MatrixInputs, Work
 from neurofa.maps.activations import Activation
 from neurofa.maps.analog import Arrays, Product, through
 from neurofa.maps.asymmetric import narrowed
@@ -237,6 +251,55 @@ class Affine(Layer):
             return {"weight": self.correlate(self.linear(noise, weight, None), noise)}
         seen = self.map(through(self.arrays.forward_io, weight, gen, fused=self.arrays.fused), noise, weight)
         return {"weight": self.correlate(seen, noise)}
+
+    def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
+        norm = None if self.norm is None else self.norm.describe()
+        known = self.norm is None or norm is not None
+        return self.affine_description(norm) if known else super().describe(in_shape)
+
+    def affine_description(self, norm: NormDescription | None) -> AffineDescription:
+        """Describe the affine map with what follows it, behind a normalisation that describes itself."""
+        scaled = norm is not None and "gain" in self._own
+        return AffineDescription(
+            weight=self.synapse("weight"),
+            axes="(n_out, n_in)",
+            bias=self.synapse("bias") if self.bias else None,
+            norm=norm,
+            gain=self.synapse("gain") if scaled else None,
+            shift=self.synapse("shift") if scaled else None,
+            activation=self.activation.name,
+            dropout=self.dropout,
+        )
+
+    @property
+    def connections_in(self) -> int:
+        return self.fan_in
+
+    def connections(self, out_shape: tuple[int, ...]) -> int:
+        # weights that positions share are connections at each
+        return self.connections_in * math.prod(out_shape)
+
+    @property
+    def periphery(self) -> Periphery | None:
+        return None if self.arrays is None else self.arrays.forward_io
+
+    @property
+    def activates(self) -> bool:
+        return self.activation.name != "identity"
+
+    def slope(self) -> tuple[str, Callable[[Tensor], Tensor]] | None:
+        return self.activation.name, self.activation.derivative
+
+    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
+        return (MatrixInputs("weight", view.x, self._products, self._updates),)
+
+    def _products(self, inputs: Tensor, weights: Tensor) -> float:
+        return float(self.linear(inputs.unsqueeze(0), weights, None).sum())
+
+    def _updates(self, errors: Tensor, inputs: Tensor) -> float:
+        found = self.outer(errors, inputs)
+        assert not isinstance(found, Sum)
+        return float((found.dense() if isinstance(found, Outer) else found).sum())
 
     def tail(self) -> list[nn.Module]:
         """Plain torch modules of everything behind the affine map."""

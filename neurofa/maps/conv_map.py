@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
+from neurofa.core.description import ConvDescription, NormDescription
 from neurofa.core.layer import Direction, Outer, State
 from neurofa.core.window import Window
 from neurofa.maps.activations import Activation
@@ -64,6 +65,10 @@ class ConvMap(Affine):
             return images
         inner = self.kernel > 1 or self.stride == 1
         return images.contiguous(memory_format=torch.channels_last if inner else torch.contiguous_format)
+
+    def affine_description(self, norm: NormDescription | None) -> ConvDescription:
+        shared = vars(super().affine_description(norm)) | {"axes": "(C_out, C_in / groups, k, k)"}
+        return ConvDescription(**shared, stride=self.stride, padding=self.padding, groups=self.groups)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return nn.functional.conv2d(self._ordered(x), weight, bias, self.stride, self.padding, 1, self.groups)

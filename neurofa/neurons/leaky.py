@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hwmodels.format import Format
+from neurofa.core.description import NeuronDescription
 from neurofa.core.layer import State
 from neurofa.spiking.neuron import Coefficient, Dynamics, Neuron, Recurrent
 
@@ -25,6 +26,10 @@ class LeakyIntegrator(Neuron, name="leaky"):
         super().__init__(membrane=membrane)
         self._decay(kappa=kappa)
         self.kappa = kappa
+
+    def describe(self) -> NeuronDescription:
+        beta = NeuronDescription.decay(self.kappa, "the output")
+        return NeuronDescription(model="leaky", parameters={"beta": beta}, membrane=self.membrane.spec())
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         y = self.rounded(state["mem"] * self.kappa + current)

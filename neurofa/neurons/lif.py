@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.format import Format
+from neurofa.core.description import NeuronDescription
 from neurofa.core.layer import State
 from neurofa.spiking.neuron import Coefficient, Dynamics, Firing, Recurrent
 from neurofa.spiking.surrogate import Surrogate
@@ -41,6 +42,9 @@ class LIF(Firing, name="lif"):
         super().__init__(threshold=threshold, reset=reset, delay=delay, surrogate=surrogate, membrane=membrane)
         self._decay(beta=beta)
         self.beta, self.gated = beta, gated
+
+    def describe(self) -> NeuronDescription:
+        return self.described("lif", self.gated, beta=NeuronDescription.decay(self.beta, "the potential"))
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         mem = state["mem"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
+from hwmodels.spec import Spec
+from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer, LocalView
 from neurofa.core.plan import Plan
@@ -28,12 +32,17 @@ class AugmentedDFA(Direct, name="adfa"):
     """
 
     source = "Nakajima et al. 2022, arXiv 2204.13991"
+    plasticity = "fixed"
 
     def __init__(
         self, *, g: str | Nonlinearity = "bell", feedback: Feedback | str = "dense", error: Format | str = "raw"
     ) -> None:
         super().__init__(feedback=feedback, error=error)
         self.g: Nonlinearity = build("nonlinearity", g)
+        self.derivative = str(g) if isinstance(g, str | Spec) else "function"
+
+    def describe(self) -> PathDescription:
+        return replace(super().describe(), derivative=self.derivative, substitute=self.g)
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         for site in plan.hidden:

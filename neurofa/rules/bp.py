@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from hwmodels.registry import recipe
+from neurofa.core.description import PathDescription
 from neurofa.core.layer import Params
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Chained
@@ -16,12 +17,16 @@ class BP(Chained, name="bp"):
     source = "Rumelhart, Hinton and Williams 1986"
     local = False
     transports = "weights"
+    plasticity = "fixed"
 
     def __init__(self) -> None:
         super().__init__()
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         """Nothing to create: the pathway is the network itself."""
+
+    def describe(self) -> PathDescription:
+        return PathDescription(kind="chained", plasticity=self.plasticity, returns={}, tied="weights")
 
     def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
         return params

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from neurofa.core.description import PathDescription
 from neurofa.core.layer import Params
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Chained
@@ -26,6 +27,9 @@ class BPTT(Chained, name="bptt"):
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         """Nothing to create: the pathway is the network itself."""
+
+    def describe(self) -> PathDescription:
+        return PathDescription(kind="chained", returns={}, tied="weights")
 
     def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
         return params

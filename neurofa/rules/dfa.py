@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import recipe
+from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Direct, Teaching
@@ -25,6 +28,7 @@ class DFA(Direct, name="dfa"):
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
+    plasticity = "fixed"
 
     def __init__(
         self,
@@ -37,6 +41,9 @@ class DFA(Direct, name="dfa"):
         super().__init__(feedback=feedback, error=error)
         self.frozen = frozenset(frozen or ())
         self.calibrate_every(calibrate)
+
+    def describe(self) -> PathDescription:
+        return replace(super().describe(), frozen=self.frozen)
 
     def _bind(self, plan: Plan, gen: torch.Generator) -> None:
         names = [site.name for site in plan.hidden]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.registry import recipe
+from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.rule import Direct, Teaching
 
@@ -25,12 +28,16 @@ class DRTP(Direct, name="drtp"):
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
     needs = frozenset({"target"})
+    plasticity = "fixed"
 
     def __init__(
         self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", centred: bool = False
     ) -> None:
         super().__init__(feedback=feedback, error=error)
         self.centred = centred
+
+    def describe(self) -> PathDescription:
+        return replace(super().describe(), signal="target")
 
     def signal(self, teaching: Teaching) -> Tensor:
         target = teaching.target

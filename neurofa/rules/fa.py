@@ -14,3 +14,4 @@ class FA(Chained, name="fa"):
     """
 
     source = "Lillicrap et al. 2016, Nat. Commun. 7:13276"
+    plasticity = "fixed"

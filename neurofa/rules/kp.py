@@ -25,6 +25,7 @@ class KolenPollack(Chained, name="kp"):
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
+    plasticity = "kolen_pollack"
 
     def __init__(self, *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
         super().__init__(feedback=feedback, error=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from neurofa.core.description import PathDescription
 from neurofa.core.products import At, Item
 from neurofa.core.rule import Rule, Teaching
 
@@ -13,9 +14,13 @@ class ReadoutOnly(Rule, name="readout_only"):
 
     remembers = False
     source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
+    plasticity = "fixed"
 
     def __init__(self) -> None:
         super().__init__()
+
+    def describe(self) -> PathDescription:
+        return PathDescription(kind="readout", plasticity=self.plasticity)
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None

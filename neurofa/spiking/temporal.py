@@ -7,6 +7,7 @@ it as they serve any batch; only the neurons know which rows follow each other.
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -16,9 +17,16 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
+from neurofa.core.description import (
+    LayerDescription,
+    MemoryDescription,
+    ModuleDescription,
+    PoolDescription,
+    SpikingDescription,
+)
 from neurofa.core.events import as_ticks, dense_rows
 from neurofa.core.layer import Directions, LocalView, Outer, Params, Returns, State, Sum
-from neurofa.core.products import Map, Work
+from neurofa.core.products import Map, MatrixInputs, Work
 from neurofa.maps.affine import Affine
 from neurofa.spiking.eligibility import adjoint, forward_change, from_traces, instant, own_traces, shared_trace
 from neurofa.spiking.neuron import Coefficient, Dynamics, Neuron, Recurrent, tick_format
@@ -57,6 +65,58 @@ class Temporal(Affine, ABC):
 
     def factors(self, name: str) -> bool:
         return name == "recurrent" or super().factors(name)
+
+    def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
+        neuron, pool = self.neuron.describe(), self.pooling(in_shape)
+        if neuron is None:
+            reason = f"neurons of the model '{self.neuron.name}' do not describe their dynamics"
+            own, matrices = {key: self.synapse(key) for key in self.stored()}, frozenset(self.matrices)
+            return ModuleDescription(source=self.neuron.name, synapses=own, matrices=matrices, reason=reason)
+        return SpikingDescription(
+            current=self.affine_description(None),
+            current_shape=tuple(self.out_shape(torch.Size((1, *in_shape)))[1:]),
+            neuron=neuron,
+            recurrent=self.synapse("recurrent") if self.recurrent else None,
+            pool=pool,
+        )
+
+    def pooling(self, in_shape: tuple[int, ...]) -> PoolDescription | None:
+        """Describe the pooling between the affine map and the neurons; None (default): there is none."""
+        return None
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        return (*super().matrices, "recurrent") if self.recurrent else super().matrices
+
+    @property
+    def connections_in(self) -> int:
+        return self.fan_in + (self.channels if self.recurrent else 0)
+
+    @property
+    def activates(self) -> bool:
+        return self.neuron.spiking
+
+    def memory(self) -> MemoryDescription:
+        neuron = self.neuron
+        return MemoryDescription(
+            spiking=neuron.spiking,
+            traces=self.traces,
+            membrane=neuron.membrane,
+            potential=neuron.potential,
+            widths=neuron.widths() | ({OUT: 1.0} if neuron.spiking else {}),
+            surrogate=neuron.spike_derivative,
+        )
+
+    def slope(self) -> tuple[str, Callable[[Tensor], Tensor]] | None:
+        surrogate = self.neuron.spike_derivative
+        return super().slope() if surrogate is None else (surrogate.name, surrogate.derivative)
+
+    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
+        found = super().matrix_inputs(view)
+        if not self.recurrent:
+            return found
+        before = self._inputs(view, self._batch(view))["recurrent"]
+        return (*found, MatrixInputs("recurrent", before, _products_among, _updates_among))
 
     def rest(self, like: Tensor) -> State:
         """State before the first tick of a sequence.
@@ -349,6 +409,14 @@ class Temporal(Affine, ABC):
 def _ticks(rows: Tensor, batch: int) -> Tensor:
     """(K B, ...) rows as (K, B, ...) ticks; rows of events become dense."""
     return as_ticks(dense_rows(rows) if rows.layout == torch.sparse_csr else rows, batch)
+
+
+def _products_among(outputs: Tensor, weights: Tensor) -> float:
+    return float(weights.sum(0) @ outputs)
+
+
+def _updates_among(errors: Tensor, outputs: Tensor) -> float:
+    return float((errors.sum(1) * outputs.sum(1)).sum())
 
 
 def _over_rows(delta: Tensor) -> Tensor:
