@@ -88,6 +88,15 @@ class Registered:
             cls.name = name
             _add(cls.kind, name, cls)
 
+    def chosen(self) -> dict[str, Any]:
+        """Return the options of this part: its attributes of their names; None where it keeps one under another."""
+        return {key: getattr(self, key, None) for key in options(type(self))}
+
+    def spec(self) -> str:
+        """Return the spec that builds this part again; parts inside are written as specs too."""
+        held = self.chosen().items()
+        return str(Spec(self.name, {key: v.spec() if isinstance(v, Registered) else v for key, v in held}))
+
 
 def recipe(kind: str, name: str, source: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function that builds a part of that kind; its keyword arguments are the options."""

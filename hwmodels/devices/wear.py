@@ -36,6 +36,9 @@ class Worn(Device):
         if not 0 <= self.spread < math.inf:
             raise NeurofaError(f"got wear(spread={self.spread}); expected 0 or more; change the value")
 
+    def faults(self, cells: Cells) -> Tensor | None:
+        return self.inner.faults(unpack("inner", cells))
+
     @property
     def inner(self) -> Device:
         """What stores the weights."""
@@ -164,7 +167,7 @@ def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
     Returns:
         A device that does the same, and its cells; counts begin at 0.
     """
-    inner = getattr(device, "device", None)
+    inner = device.inner
     if isinstance(device, Worn) or (isinstance(inner, Worn) and not isinstance(device, PulseDriven)):
         return device, cells
     if isinstance(inner, Device) and not isinstance(device, PulseDriven):

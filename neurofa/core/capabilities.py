@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from neurofa.core.description import PathDescription, Plasticity
 from neurofa.core.directions import Directions, ReturnWeights
 from neurofa.core.dynamics import Dynamics
 from neurofa.core.layer import Layer
@@ -200,6 +201,13 @@ class Eligibility(Protocol):
         """
 
 
+class PathDescriber(Protocol):
+    """Capability of rules that describe the way of their error to exports, accounts of cost and chip checks."""
+
+    def describe_path(self) -> PathDescription:
+        """Return the way of the error in plain data."""
+
+
 class Sequences(NamedTuple):
     """How a rule learns from sequences of ticks."""
 
@@ -231,6 +239,9 @@ class Declaration:
     probing: Probing | None = None
     mirroring: Mirroring | None = None
     work: WorkCount = PLAIN_WORK
+    path: PathDescriber | None = None
+    plasticity: Plasticity | None = None
+    """How the pathway learns, where an exporter may write the step out; see :class:`PathDescription`."""
     eligibility: Eligibility | None = None
     sequences: Sequences = ONLINE
     calibrate: int = 0
@@ -265,3 +276,9 @@ def check_calibrate(name: str, steps: int) -> int:
     if steps < 0:
         raise NeurofaError(f"got {name}(calibrate={steps}); expected 0 or more steps; 0 is none")
     return steps
+
+
+def describe_path(declares: Declaration) -> PathDescription:
+    """Return the way of a rule's error in plain data; of a rule that does not say, only how its pathway learns."""
+    own = PathDescription() if declares.path is None else declares.path.describe_path()
+    return replace(own, plasticity=declares.plasticity)

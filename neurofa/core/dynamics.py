@@ -10,6 +10,9 @@ from torch import Tensor
 Coefficient = Tensor | float
 """(K, B, *shape), or a number where all ticks and neurons share it; 0.0 says that there is no path."""
 
+OUT = "out"
+"""The outputs of the last tick, in the state of a recurrent layer."""
+
 TRACE = "trace/"
 """Begins the names of traces in a state; the name of the weight follows."""
 

@@ -14,6 +14,7 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.registry import Registered
 from neurofa.core.directions import Direction, Directions, ReturnWeights, dense
+from neurofa.core.facts import LayerFacts, PlainModule
 from neurofa.core.products import Work
 from neurofa.core.synapses import SynapseGroup
 from neurofa.core.view import Graph, LocalView, Params, State
@@ -109,6 +110,8 @@ class LayerTraits:
     mirror: NoiseMirror | None = None
     products: ProductCount | None = None
     forward_mode: ForwardMode | None = None
+    facts: LayerFacts | None = None
+    """Plain data for exports, accounts of cost and chip checks; None: those that the weights tell."""
     unreturned: Callable[[Tensor], list[str]] | None = None
     """Finds the weights that an error would cross without a return weight, on a (B, *in_shape) probe."""
 
@@ -203,8 +206,8 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return returned.input_error
 
     def module(self) -> nn.Module:
-        """Return a plain ``nn.Module`` of the same map, for inference and export."""
-        raise NotImplementedError(f"{type(self).__name__} has no plain module")
+        """Return a plain ``nn.Module`` of the same map, for inference and export; default: it calls :meth:`compute`."""
+        return PlainModule(self)
 
 
 class ParameterFreeLayer(Layer):
@@ -261,3 +264,8 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
     result = Layer.backprop_local(layer, replace(view, graph=graph))
     assert result.input_error is not None
     return dense(result.partial), result.input_error
+
+
+def facts_of(layer: Layer) -> LayerFacts:
+    """Return the facts that a layer declares, else those that its weights tell."""
+    return layer.traits.facts or LayerFacts(layer)

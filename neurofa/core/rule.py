@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from abc import ABC
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from hwmodels.registry import Registered, build
+from hwmodels.registry import Registered, build, options
 from neurofa.core.capabilities import Declaration, Teaching, WorkCount
+from neurofa.core.description import PathDescription
 from neurofa.core.directions import Directions, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
@@ -101,7 +103,11 @@ class Direct(Rule, WorkCount, ABC):
 
     @cached_property
     def declares(self) -> Declaration:
-        return Declaration(work=self)
+        return Declaration(work=self, path=self)
+
+    def describe_path(self) -> PathDescription:
+        """Return the way of the error in plain data; see :class:`neurofa.core.capabilities.PathDescriber`."""
+        return PathDescription(kind="direct", feedback=self.feedback.describe(), frozen=self.frozen)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
@@ -129,7 +135,15 @@ class Chained(Rule, WorkCount, ABC):
 
     @cached_property
     def declares(self) -> Declaration:
-        return Declaration(return_path=self, work=self)
+        return Declaration(return_path=self, work=self, path=self)
+
+    def describe_path(self) -> PathDescription:
+        """Return the way of the error in plain data; see :class:`neurofa.core.capabilities.PathDescriber`."""
+        tied: Literal["own", "signs"] = "signs" if self.declares.transports == "signs" else "own"
+        if not self.paths and self.plan.hidden:
+            return PathDescription(kind="chained", tied=tied)
+        returns = {site.name: self.beside(site.name) for site in self.plan.sites}
+        return PathDescription(kind="chained", returns=returns, tied=tied)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
@@ -164,3 +178,9 @@ class Chained(Rule, WorkCount, ABC):
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return teaching.error_above
+
+
+def error_format(rule: Rule) -> Format | None:
+    """Return the number format in which the error enters the pathway; None: floats, and the rule offers no other."""
+    own = rule.encoder if "error" in options(type(rule)) else None
+    return rule.feedback.input_format or own

@@ -8,6 +8,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
+from hwmodels.description import DescribedBuffers, TensorDescription
 from hwmodels.device import Cells, Device
 from hwmodels.devices.wear import counted
 from hwmodels.errors import NeurofaError
@@ -16,7 +17,7 @@ from neurofa.core.directions import TALL, Direction, Outer, Sum
 from neurofa.core.events import dense_rows
 
 
-class Synapses(nn.Module):
+class Synapses(DescribedBuffers):
     """One weight tensor that lives on a device.
 
     ``weight`` is an ordinary parameter: any ``torch.optim`` optimizer steps it, ``state_dict``, ``.to()`` and
@@ -216,6 +217,10 @@ class Synapses(nn.Module):
         if not self.exact:
             self._store(self.device.relax(self.cells, seconds, gen))
 
+    def describe_buffer(self, key: str) -> TensorDescription:
+        cell = key.removeprefix("cell_")
+        return TensorDescription(meaning=f"'{cell}' of {self.device.name}", unit=self.device.cell_unit(cell))
+
     def count_writes(self) -> None:
         """Keep a ledger of every write from now on (``wear``, which changes nothing else); an exact device has none."""
         if self.exact:
@@ -279,15 +284,15 @@ class SynapseGroup(nn.ModuleDict):
             device: physics of one stored weight.
             gen: source of programming noise.
         """
-        super().__setitem__(_module_name(name), Synapses(target, device, gen))
+        super().__setitem__(module_name(name), Synapses(target, device, gen))
 
     def __getitem__(self, name: str) -> Synapses:
-        part = self._modules[_module_name(name)]
+        part = self._modules[module_name(name)]
         assert isinstance(part, Synapses)
         return part
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _module_name(name) in self._modules
+        return isinstance(name, str) and module_name(name) in self._modules
 
     def __iter__(self) -> Iterator[str]:
         return (key.replace("/", ".") for key in self._modules)
@@ -313,6 +318,6 @@ class SynapseGroup(nn.ModuleDict):
         return {key: synapses.weight.detach() for key, synapses in self.items()}
 
 
-def _module_name(name: str) -> str:
+def module_name(name: str) -> str:
     """Return a name without dots, which torch does not allow in names of modules."""
     return name.replace(".", "/")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from neurofa.core.capabilities import Declaration, Plastic, Teaching
+from neurofa.core.description import PathDescription, ReturnFactors
 from neurofa.core.directions import Direction, Directions, LowRank, Outer, ReturnWeights, Sum
 from neurofa.core.feedback import Feedback, RandomMatrices
 from neurofa.core.plan import Plan, Site
@@ -64,6 +65,16 @@ class LowRankChained(Chained, ABC):
     @cached_property
     def declares(self) -> Declaration:
         return replace(super().declares, plastic=self)
+
+    def describe_path(self) -> PathDescription:
+        returns: dict[str, dict[str, Synapses | ReturnFactors]] = {}
+        for site in self.plan.sites:
+            factors = {
+                key: ReturnFactors(p=self.factor(site.name, P + key), q=self.factor(site.name, Q + key))
+                for key in self.maps(site.name)
+            }
+            returns[site.name] = {**self.beside(site.name), **factors}
+        return replace(super().describe_path(), returns=returns)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         names = [site.name for site in plan.sites]

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hwmodels.format import Format
 from hwmodels.projection import Projection
 from hwmodels.registry import parts, recipe
+from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
 
@@ -31,6 +33,20 @@ class Projected(Feedback):
     def gain(self) -> float:
         """Declared gain of the projection."""
         return self.projection.gain
+
+    def describe(self) -> FeedbackDescription:
+        return FeedbackDescription(projection=self.projection)
+
+    def hardware(self) -> Projection:
+        return self.projection
+
+    @property
+    def input_format(self) -> Format | None:
+        return self.projection.input_format
+
+    @property
+    def resolution(self) -> float | None:
+        return self.projection.resolution
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         width = self.stack(sites)

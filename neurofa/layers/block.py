@@ -13,7 +13,9 @@ from torch.func import functional_call
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.core.description import ModuleDescription
 from neurofa.core.directions import Direction, ReturnWeights
+from neurofa.core.facts import LayerFacts
 from neurofa.core.layer import Layer, LayerTraits
 from neurofa.core.randomness import fork_seed
 from neurofa.core.view import Graph, Params, State
@@ -68,6 +70,7 @@ class Block(Layer, name="block"):
             window=self._window(),
             mirror=self,
             unreturned=self.unreturned,
+            facts=BlockFacts(self),
         )
 
     def _window(self) -> Window | None:
@@ -163,6 +166,10 @@ class Block(Layer, name="block"):
         below: Tensor | None = seen[0]
         return below is not None and not bool(below.isfinite().all())
 
+    def wrapped_buffers(self) -> dict[str, Tensor]:
+        """Return the wrapped module's buffers by its own names."""
+        return {key: self.get_buffer(_buffer(key)) for key in self._buffers_of}
+
     def module(self) -> nn.Module:
         state = {k: v.clone() for k, v in self.synapses.stored().items()}
         plain = copy.deepcopy(self.skeleton)
@@ -170,6 +177,25 @@ class Block(Layer, name="block"):
             plain.to(next(iter(state.values())))
         plain.load_state_dict(state | {k: self.get_buffer(_buffer(k)) for k in self._buffers_of}, strict=False)
         return plain
+
+
+class BlockFacts(LayerFacts):
+    """Facts of a wrapped module: its own operations can be listed.
+
+    Args:
+        layer: the block.
+    """
+
+    layer: Block
+
+    def describe(self, in_shape: tuple[int, ...]) -> ModuleDescription:
+        return ModuleDescription(
+            source=type(self.layer.skeleton).__name__,
+            synapses=dict(self.layer.synapses.items()),
+            matrices=frozenset(self.matrices),
+            buffers=self.layer.wrapped_buffers(),
+            module=self.layer.module(),
+        )
 
 
 def _weights(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[str]:

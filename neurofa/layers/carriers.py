@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
+from neurofa.core.description import FlattenDescription, IdentityDescription, PoolDescription
 from neurofa.core.directions import ReturnWeights
+from neurofa.core.facts import DescribedFacts
 from neurofa.core.layer import Layer, LayerTraits, ParameterFreeLayer
 from neurofa.core.products import Work
 from neurofa.core.view import Graph, LocalView, Params, State
@@ -64,7 +66,8 @@ class MaxPool2d(ParameterFreeLayer, name="max_pool2d"):
     @property
     def traits(self) -> LayerTraits:
         window = Window(self.size, self.stride)
-        return replace(super().traits, closed_form=True, window=window, forward_mode=self)
+        facts = DescribedFacts(self, PoolDescription(how="max", size=self.size, stride=self.stride))
+        return replace(super().traits, closed_form=True, window=window, forward_mode=self, facts=facts)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
@@ -121,7 +124,8 @@ class AvgPool2d(LinearLayer, name="avg_pool2d"):
 
     @property
     def traits(self) -> LayerTraits:
-        return replace(super().traits, closed_form=True, window=Window(self.size, self.stride))
+        facts = DescribedFacts(self, PoolDescription(how="mean", size=self.size, stride=self.stride))
+        return replace(super().traits, closed_form=True, window=Window(self.size, self.stride), facts=facts)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
@@ -144,6 +148,10 @@ class AvgPool2d(LinearLayer, name="avg_pool2d"):
 class GlobalAvgPool2d(LinearLayer, name="global_avg_pool2d"):
     """Mean over all positions: (B, C, H, W) to (B, C)."""
 
+    @property
+    def traits(self) -> LayerTraits:
+        return replace(super().traits, facts=DescribedFacts(self, PoolDescription(how="global")))
+
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
         return x.mean((2, 3)), {}
@@ -157,7 +165,7 @@ class Flatten(LinearLayer, name="flatten"):
 
     @property
     def traits(self) -> LayerTraits:
-        return replace(super().traits, closed_form=True)
+        return replace(super().traits, closed_form=True, facts=DescribedFacts(self, FlattenDescription()))
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x.flatten(1), {}
@@ -190,7 +198,8 @@ class Dropout(LinearLayer, name="dropout"):
 
     @property
     def traits(self) -> LayerTraits:
-        return replace(super().traits, window=Window(1))
+        facts = DescribedFacts(self, IdentityDescription(dropout=self.p))
+        return replace(super().traits, window=Window(1), facts=facts)
 
     def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
         if not (self.training and self.p):

@@ -9,11 +9,13 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
-from neurofa.core.layer import Layer, LayerTraits
+from neurofa.core.description import PoolDescription
+from neurofa.core.layer import Layer, LayerTraits, facts_of
 from neurofa.core.view import LocalView, Params, State
 from neurofa.maps.conv_map import ConvMap
 from neurofa.spiking.neuron import Neuron
-from neurofa.spiking.temporal import Temporal
+from neurofa.spiking.temporal import Temporal, map_inputs
+from neurofa.spiking.temporal_facts import TemporalFacts
 
 POOLS = ("avg_pool2d", "max_pool2d")
 INDEX = "index"
@@ -64,7 +66,9 @@ class SpikingConv2d(Temporal, name="spiking_conv"):
         own = super().traits
         pool = None if self.pool is None else self.pool.traits.window
         window = own.window if pool is None or own.window is None else pool.after(own.window)
-        return replace(own, window=window)
+        described = None if self.pool is None else facts_of(self.pool).describe(())
+        assert described is None or isinstance(described, PoolDescription)
+        return replace(own, window=window, facts=TemporalFacts(self, map_inputs, described))
 
     def currents(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         a = self.affine(params, x, state)

@@ -35,6 +35,10 @@ class Activation(Registered, ABC, kind="activation"):
     def backward(self, error: Tensor, kept: Tensor) -> Tensor:
         """Return error * f'(a); ``kept`` is h, or a when ``needs_input``."""
 
+    def derivative(self, a: Tensor) -> Tensor:
+        """Return f'(a), shaped as ``a``."""
+        return self.backward(torch.ones_like(a), a.clone() if self.needs_input else self.forward(a.clone()))
+
     @abstractmethod
     def module(self) -> nn.Module:
         """Return the same function as a torch module."""

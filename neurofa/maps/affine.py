@@ -19,6 +19,7 @@ from neurofa.core.layer import Layer, LayerTraits
 from neurofa.core.products import Map, Work
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.maps.activations import Activation
+from neurofa.maps.affine_facts import AffineFacts
 from neurofa.maps.affine_map import AffineMap
 from neurofa.maps.analog import Arrays, through
 from neurofa.maps.asymmetric import narrowed, refuse_groups
@@ -82,6 +83,7 @@ class Affine(Layer):
             mirror=self,
             products=self,
             forward_mode=self,
+            facts=AffineFacts(self),
         )
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neurofa.core.description import AffineDescription
 from neurofa.core.directions import Direction, Outer
 from neurofa.core.window import Window
 from neurofa.maps.analog import Product
@@ -87,6 +89,10 @@ class AffineMap(ABC):
     @abstractmethod
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
         """Return the shape of the output for one (batched) input shape."""
+
+    @abstractmethod
+    def describe(self, **shared: Any) -> AffineDescription:
+        """Describe the map to exports, with the weights and functions that a layer puts around it."""
 
     @abstractmethod
     def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:

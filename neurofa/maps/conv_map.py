@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
+from neurofa.core.description import ConvDescription
 from neurofa.core.directions import Direction, Outer
 from neurofa.core.window import Window
 from neurofa.maps.affine_map import AffineMap
@@ -109,6 +112,10 @@ class ConvMap(AffineMap):
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
         side = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in in_shape[2:]]
         return (in_shape[0], self.channels, *side)
+
+    def describe(self, **shared: Any) -> ConvDescription:
+        axes = "(C_out, C_in / groups, k, k)"
+        return ConvDescription(axes=axes, stride=self.stride, padding=self.padding, groups=self.groups, **shared)
 
     def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
         sizes = {"stride": self.stride, "padding": self.padding, "groups": self.groups, "bias": bias is not None}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from neurofa.core.description import AffineDescription
 from neurofa.core.directions import Direction, Outer
 from neurofa.maps.affine_map import AffineMap
 from neurofa.maps.analog import Product
@@ -43,6 +46,9 @@ class DenseMap(AffineMap):
 
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
         return (in_shape[0], self.channels)
+
+    def describe(self, **shared: Any) -> AffineDescription:
+        return AffineDescription(axes="(n_out, n_in)", **shared)
 
     def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
         plain: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]

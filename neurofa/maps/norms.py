@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered
+from neurofa.core.description import NormDescription
 
 aten = torch.ops.aten
 State = dict[str, Tensor]
@@ -52,6 +53,10 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
     def update_running_stats(self, kept: State) -> None:
         """Update running statistics; default: none."""
 
+    def describe(self) -> NormDescription | None:
+        """Describe the normalisation to exports; None (default): files know no such kind."""
+        return None
+
     @abstractmethod
     def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
         """The torch module of the same map, cast and placed as ``like``; its affine weights are not filled in."""
@@ -73,6 +78,10 @@ class BatchNorm(Norm, name="batch"):
         if not 0 < momentum <= 1:
             raise NeurofaError(f"got batch(momentum={momentum}); expected above 0 and at most 1; 0.1 is usual")
         self.momentum = momentum
+
+    def describe(self) -> NormDescription:
+        statistics = {"mean": self.running_mean, "variance": self.running_var}
+        return NormDescription(kind="batch", eps=self.eps, momentum=self.momentum, statistics=statistics)
 
     def size(self, channels: int) -> None:
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -126,6 +135,9 @@ class LayerNorm(Norm, name="layer"):
     """Layer normalisation: statistics over the channels and positions of one sample."""
 
     source = "Ba, Kiros and Hinton 2016, arXiv 1607.06450"
+
+    def describe(self) -> NormDescription:
+        return NormDescription(kind="layer", eps=self.eps)
 
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
         a = a.contiguous()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.description import NeuronDescription
 from neurofa.core.dynamics import Coefficient, Dynamics
 from neurofa.core.view import State
 from neurofa.spiking.neuron import Firing
@@ -48,6 +50,12 @@ class ALIF(Firing, name="alif"):
         if gain < 0:
             raise NeurofaError(f"got alif(gain={gain}); expected 0 or more; 0 is a plain lif")
         self.beta, self.rho, self.gain = beta, rho, gain
+
+    def describe(self) -> NeuronDescription:
+        beta = NeuronDescription.decay(self.beta, "the potential")
+        rho = NeuronDescription.decay(self.rho, "the adaptation")
+        kappa = self.gain, TensorDescription(meaning="what one unit of adaptation adds to the threshold")
+        return self.described("alif", gated=False, beta=beta, rho=rho, kappa=kappa)
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         z = state["spk"]

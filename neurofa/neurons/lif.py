@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.format import Format
+from neurofa.core.description import NeuronDescription
 from neurofa.core.dynamics import Coefficient, Dynamics
 from neurofa.core.view import State
 from neurofa.spiking.neuron import Firing, Neuron, Recurrent
@@ -42,6 +43,9 @@ class LIF(Firing, name="lif"):
         super().__init__(threshold=threshold, reset=reset, delay=delay, surrogate=surrogate, membrane=membrane)
         self._decay(beta=beta)
         self.beta, self.gated = beta, gated
+
+    def describe(self) -> NeuronDescription:
+        return self.described("lif", self.gated, beta=NeuronDescription.decay(self.beta, "the potential"))
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         mem = state["mem"]
@@ -102,6 +106,10 @@ class LeakyIntegrator(Neuron, name="leaky"):
         super().__init__(membrane=membrane)
         self._decay(kappa=kappa)
         self.kappa = self.filter_decay = kappa
+
+    def describe(self) -> NeuronDescription:
+        beta = NeuronDescription.decay(self.kappa, "the output")
+        return NeuronDescription(model="leaky", parameters={"beta": beta}, membrane=self.membrane.spec())
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         y = self.rounded(state["mem"] * self.kappa + current)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
+from hwmodels.spec import Spec
+from neurofa.core.capabilities import Declaration
+from neurofa.core.description import PathDescription
 from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
@@ -36,6 +42,14 @@ class AugmentedDFA(Direct, name="adfa"):
     ) -> None:
         super().__init__(feedback=feedback, error=error)
         self.g: Nonlinearity = build("nonlinearity", g)
+        self.derivative = str(g) if isinstance(g, str | Spec) else "function"
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plasticity="fixed")
+
+    def describe_path(self) -> PathDescription:
+        return replace(super().describe_path(), derivative=self.derivative, substitute=self.g)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         for site in plan.hidden:

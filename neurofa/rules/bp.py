@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import torch
 
 from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, Sequences
+from neurofa.core.description import PathDescription
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Chained, Rule
@@ -30,11 +32,15 @@ class BP(Chained, name="bp"):
     @cached_property
     def declares(self) -> Declaration:
         sequences = Sequences(filtered=self.filtered)
-        return Declaration(local=False, transports="weights", return_path=self, work=self, sequences=sequences)
+        own = super().declares
+        return replace(own, local=False, transports="weights", sequences=sequences, plasticity="fixed")
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         """Keep the plan; the pathway is the network itself."""
         Rule.bind(self, plan, gen)
+
+    def describe_path(self) -> PathDescription:
+        return PathDescription(kind="chained", returns={}, tied="weights")
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         return params

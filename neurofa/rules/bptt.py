@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import torch
 
 from neurofa.core.capabilities import Declaration, Sequences
+from neurofa.core.description import PathDescription
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Chained, Rule
@@ -28,11 +30,15 @@ class BPTT(Chained, name="bptt"):
     @cached_property
     def declares(self) -> Declaration:
         sequences = Sequences(through_time=True)
-        return Declaration(local=False, transports="weights", return_path=self, work=self, sequences=sequences)
+        own = super().declares
+        return replace(own, local=False, transports="weights", sequences=sequences)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         """Keep the plan; the pathway is the network itself."""
         Rule.bind(self, plan, gen)
+
+    def describe_path(self) -> PathDescription:
+        return PathDescription(kind="chained", returns={}, tied="weights")
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         return params

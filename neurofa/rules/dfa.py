@@ -45,7 +45,7 @@ class DFA(Direct, name="dfa"):
 
     @cached_property
     def declares(self) -> Declaration:
-        own = replace(super().declares, sequences=Sequences(filtered=self.filtered))
+        own = replace(super().declares, sequences=Sequences(filtered=self.filtered), plasticity="fixed")
         return calibrated(own, self.calibrate)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:

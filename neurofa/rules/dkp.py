@@ -29,6 +29,7 @@ class DKP(Direct, name="dkp"):
     """
 
     source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
+    plasticity = "kolen_pollack"
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class DKP(Direct, name="dkp"):
 
     @cached_property
     def declares(self) -> Declaration:
-        return replace(super().declares, plastic=self)
+        return replace(super().declares, plastic=self, plasticity="kolen_pollack")
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)

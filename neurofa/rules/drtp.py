@@ -10,6 +10,7 @@ from torch import Tensor
 from hwmodels.format import Format
 from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, Teaching
+from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.rule import Direct
 
@@ -37,7 +38,10 @@ class DRTP(Direct, name="drtp"):
 
     @cached_property
     def declares(self) -> Declaration:
-        return replace(super().declares, target=True)
+        return replace(super().declares, target=True, plasticity="fixed")
+
+    def describe_path(self) -> PathDescription:
+        return replace(super().describe_path(), signal="target")
 
     def signal(self, teaching: Teaching) -> Tensor:
         target = teaching.target

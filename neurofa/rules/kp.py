@@ -30,6 +30,7 @@ class KolenPollack(Chained, name="kp"):
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
+    plasticity = "kolen_pollack"
 
     def __init__(
         self,
@@ -46,7 +47,9 @@ class KolenPollack(Chained, name="kp"):
 
     @cached_property
     def declares(self) -> Declaration:
-        return replace(super().declares, plastic=self, sequences=Sequences(filtered=self.filtered))
+        return replace(
+            super().declares, plastic=self, plasticity="kolen_pollack", sequences=Sequences(filtered=self.filtered)
+        )
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         return {key: directions[key] for key in self.beside(name) if key in directions}

@@ -82,6 +82,7 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
+    plasticity = "two_factor"
 
     def __init__(
         self,
@@ -97,6 +98,10 @@ class LDFALocal(LDFA, name="ldfa_local"):
         if init not in ("random", "svd"):
             raise NeurofaError(f"got ldfa_local(init={init}); expected random or svd; choose one")
         self.copies = init == "svd"
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plasticity="two_factor")
 
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
         return {P + key: along_q(back, direction), Q + key: along_p(back, direction)}

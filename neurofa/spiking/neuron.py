@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format, straight_through
 from hwmodels.registry import Registered, build
+from neurofa.core.description import PER_OUTPUT, NeuronDescription
 from neurofa.core.dynamics import Coefficient, Dynamics
 from neurofa.core.view import State
 from neurofa.spiking.surrogate import Surrogate
@@ -67,6 +69,8 @@ class Neuron(Registered, ABC, kind="neuron"):
     """Decay a tick of a readout that filters spikes; None: the neuron is no such filter."""
     leaves: ClassVar[tuple[str, ...]] = ()
     """Names of what a tick may leave for :meth:`dynamics`."""
+    potential: ClassVar[str] = "mem"
+    """Name of the potential among the memories."""
 
     def __init__(self, *, membrane: Format | str = "raw") -> None:
         self.membrane = tick_format("membrane", membrane)
@@ -126,6 +130,19 @@ class Neuron(Registered, ABC, kind="neuron"):
             lefts.append(left)
         return torch.stack(outs), {key: torch.stack([left[key] for left in lefts]) for key in lefts[0]}, state
 
+    def describe(self) -> NeuronDescription | None:
+        """Describe the dynamics to exports; None (default): files know no such model, and store the weights alone."""
+        return None
+
+    @property
+    def spike_derivative(self) -> Surrogate | None:
+        """The derivative of a spike; None (default): the neurons do not fire."""
+        return None
+
+    def widths(self) -> dict[str, float]:
+        """Return the width, bit, of the numbers of the state that a format or a spike makes narrow, by name."""
+        return {self.potential: self.membrane.bits} | ({"spk": 1.0} if self.spiking else {})
+
     def rounded(self, u: Tensor) -> Tensor:
         """The potential in the membrane's number format."""
         return u if self.membrane.name == "raw" else straight_through(self.membrane, u)
@@ -167,6 +184,30 @@ class Firing(Neuron, ABC):
             raise NeurofaError(f"got {self.name}(reset={reset}); expected {', '.join(RESETS)}; choose one")
         self.threshold, self.reset, self.delay = threshold, reset, delay
         self.surrogate: Surrogate = build("surrogate", surrogate)
+
+    @property
+    def spike_derivative(self) -> Surrogate:
+        return self.surrogate
+
+    def described(
+        self, model: Literal["lif", "synaptic", "alif"], gated: bool, **parameters: tuple[float, TensorDescription]
+    ) -> NeuronDescription:
+        """Describe neurons of a model that files know, with their threshold and reset.
+
+        Args:
+            model: its name in files.
+            gated: whether a reset to zero also drops the drive of its tick.
+            parameters: value and meaning of the others.
+        """
+        threshold = TensorDescription(meaning="threshold of the potential", axes=PER_OUTPUT)
+        return NeuronDescription(
+            model=model,
+            parameters={**parameters, "threshold": (self.threshold, threshold)},
+            reset=self.reset,  # type: ignore[arg-type]
+            delay=self.delay,
+            gated=gated,
+            membrane=self.membrane.spec(),
+        )
 
     def initial_state(self, like: Tensor) -> State:
         state = super().initial_state(like)

@@ -19,7 +19,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
 from neurofa.core.directions import Directions, Outer, ReturnWeights, Sum
-from neurofa.core.dynamics import TRACE, Coefficient, Dynamics
+from neurofa.core.dynamics import OUT, TRACE, Coefficient, Dynamics
 from neurofa.core.events import dense_rows
 from neurofa.core.layer import LayerTraits
 from neurofa.core.products import Map, Work
@@ -38,9 +38,7 @@ from neurofa.spiking.eligibility import (
 )
 from neurofa.spiking.neuron import Neuron, Recurrent, tick_format
 from neurofa.spiking.rounded_traces import rounded_traces
-
-OUT = "out"
-"""The outputs of the last tick, in the state of a recurrent layer."""
+from neurofa.spiking.temporal_facts import TemporalFacts
 
 
 class Run(NamedTuple):
@@ -85,7 +83,8 @@ class Temporal(Affine, ABC):
         own = super().traits
         factored = own.factored | ({"recurrent"} if self.recurrent else set())
         capabilities = _Linearised(self)
-        return replace(own, factored=factored, products=capabilities, forward_mode=capabilities)
+        facts = TemporalFacts(self, map_inputs, None)
+        return replace(own, factored=factored, products=capabilities, forward_mode=capabilities, facts=facts)
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         super().initialise(device, gen)
@@ -165,7 +164,7 @@ class Temporal(Affine, ABC):
             return dict(view.partial)
         # a rule has set the error at the currents by itself: no memory comes in
         assert view.delta is not None
-        delta, inputs = view.delta, _inputs(self, view)
+        delta, inputs = view.delta, map_inputs(self, view)
         directions: Directions = {name: _product(self, name, delta, x) for name, x in inputs.items()}
         return directions | ({"bias": _over_rows(delta)} if self.bias else {})
 
@@ -206,7 +205,7 @@ class _Linearised:
             own = layer.product(view.x, moved["weight"], moved.get("bias"))
             current = current + layer.to_currents(view, own)
         if "recurrent" in moved:
-            current = current + nn.functional.linear(_inputs(layer, view)["recurrent"], moved["recurrent"])
+            current = current + nn.functional.linear(map_inputs(layer, view)["recurrent"], moved["recurrent"])
         changes = as_ticks(current, batch_of(layer, view))
         return forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1)
 
@@ -280,7 +279,7 @@ def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynam
     delta = layer.to_affine(view, error)
     shared = is_constant(dynamics) and not view.filter_decay
     partial: Directions = {}
-    for name, x in _inputs(layer, view).items():
+    for name, x in map_inputs(layer, view).items():
         parts = [_product(layer, name, delta, x)]
         trace = view.before.get(TRACE + name)
         if trace is not None and shared:
@@ -306,7 +305,7 @@ def _backprop_rounded(layer: Temporal, view: LocalView, error: Tensor, dynamics:
     signal = as_ticks(error, batch) * out
     delta = layer.to_affine(view, signal.flatten(0, 1))
     partial: Directions = {}
-    for name, x in _inputs(layer, view).items():
+    for name, x in map_inputs(layer, view).items():
         xs = rounded_traces(layer.traces, dynamics, _dense_ticks(x, batch), view.before.get(TRACE + name))
         partial[name] = _product(layer, name, delta, xs.flatten(0, 1))
     if layer.bias:
@@ -337,7 +336,7 @@ def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = N
     if dynamics is None:
         # traces need the output's derivative only where they are filtered
         dynamics = dynamics_of(layer, view, None if view.filter_decay else 1.0)
-    inputs = _inputs(layer, view)
+    inputs = map_inputs(layer, view)
     if layer.bias:
         inputs["bias"] = view.y.new_ones(len(view.y) // batch, 1, 1)
     traces = {}
@@ -387,8 +386,13 @@ def blank_view(layer: Temporal, shape: tuple[int, ...], filter_decay: float) -> 
     return LocalView(nothing, y, {}, {}, left, filter_decay=filter_decay)
 
 
-def _inputs(layer: Temporal, view: LocalView) -> dict[str, Tensor]:
-    """Return the inputs of the weights of each map, one row for a sample and tick."""
+def map_inputs(layer: Temporal, view: LocalView) -> dict[str, Tensor]:
+    """Return the inputs of the weights of each map, one row for a sample and tick.
+
+    Args:
+        layer: of the view.
+        view: of K ticks.
+    """
     inputs = {"weight": view.x}
     if layer.recurrent:
         batch = batch_of(layer, view)
