@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hwmodels.device import Device
 from hwmodels.registry import Registered
-from neurofa.core.events import correlation
+from neurofa.core.event_rows import event_correlation
 from neurofa.core.products import TANGENT_ATTENTION, Work
 from neurofa.core.synapses import Synapses
 from neurofa.core.window import Window
@@ -39,7 +39,7 @@ class Outer(NamedTuple):
     def dense(self) -> Tensor:
         """The direction as one tensor, (n_out, n_in)."""
         if self.sparse:
-            return correlation(self.left, self.right)
+            return event_correlation(self.left, self.right)
         return (self.right.t() @ self.left).t() if self.tall else self.left.t() @ self.right
 
     @property
@@ -49,7 +49,7 @@ class Outer(NamedTuple):
 
     @property
     def sparse(self) -> bool:
-        """Whether the inputs are rows of events (:meth:`neurofa.core.events.Events.rows_of_ones`)."""
+        """Whether the inputs are rows of events (:meth:`neurofa.core.events.Events.to_csr`)."""
         return self.right.layout == torch.sparse_csr
 
 

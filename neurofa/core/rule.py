@@ -19,7 +19,7 @@ from hwmodels.format import Format
 from hwmodels.registry import Registered, build
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Directions, Layer, LocalView, Params, Returns, State
-from neurofa.core.loss import Loss, Outcome
+from neurofa.core.loss import Loss, LossResult
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item, Map
 from neurofa.core.synapses import Synapses
@@ -46,7 +46,7 @@ class Teaching:
     """What the layer that is served has seen in this tick, and in a second pass."""
 
 
-def taught(loss: Loss, y: Tensor, target: Tensor) -> tuple[Outcome, Teaching]:
+def taught(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
     """What a loss says of one batch, and what the learner offers a rule of it.
 
     Args:
@@ -54,10 +54,10 @@ def taught(loss: Loss, y: Tensor, target: Tensor) -> tuple[Outcome, Teaching]:
         y: (B, o) network output.
         target: (B,) labels or (B, o) values.
     """
-    outcome = loss.outcome(y, target)
+    outcome = loss.evaluate(y, target)
 
     def judge(other: Tensor) -> Tensor:
-        return loss.outcome(other, target).error
+        return loss.evaluate(other, target).error
 
     return outcome, Teaching(outcome.error, outcome.target, judge=judge)
 

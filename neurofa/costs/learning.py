@@ -12,7 +12,8 @@ from torch import Tensor
 from hwmodels.device import Device
 from hwmodels.figures import Figure
 from hwmodels.profile import Profile
-from neurofa.core.events import Events, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
 from neurofa.core.layer import Directions, Layer, LocalView, Outer, Sum
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES

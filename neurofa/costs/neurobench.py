@@ -30,7 +30,8 @@ from hwmodels.device_models.nested import chain
 from hwmodels.devices.digital import Digital
 from hwmodels.devices.fixed import Fixed
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
 from neurofa.core.layer import Carrier, Layer, LocalView, State
 from neurofa.core.network import Network
 from neurofa.core.synapses import Synapses

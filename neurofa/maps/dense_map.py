@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import linear
+from neurofa.core.event_rows import event_linear
 from neurofa.core.layer import Direction, Outer
 from neurofa.maps.affine import Affine
 from neurofa.maps.analog import Product
@@ -17,7 +17,7 @@ class DenseMap(Affine):
     """An affine map of vectors, W x + b: (B, n_in) to (B, n_out)."""
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return linear(_vectors(x), weight, bias)
+        return event_linear(_vectors(x), weight, bias)
 
     def map(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
         return product(_vectors(x), weight.t())

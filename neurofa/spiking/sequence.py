@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, dense_rows, spike_rows
+from neurofa.core.event_rows import dense_rows, event_rows
+from neurofa.core.events import Events
 from neurofa.core.layer import Layer, LocalView, State
 from neurofa.core.network import Network, ReturnsOf, Tick
 from neurofa.maps.dense_map import DenseMap
@@ -94,7 +95,7 @@ def parts(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[i
         if isinstance(xs, Tensor):
             rows = xs[begin:end].flatten(0, 1)
         else:
-            rows = xs.part(begin, end).rows_of_ones(some.dtype)
+            rows = xs.slice_ticks(begin, end).to_csr(some.dtype)
             if not sparse:
                 rows = dense_rows(rows).view(-1, *network.input_shape)
         yield begin, end - begin, rows
@@ -114,7 +115,8 @@ def sweep(
 ) -> tuple[Tick, dict[str, State]]:
     """K ticks, remembering what every layer may see when it learns.
 
-    Dense spikes at the lowest map are taken as events where these are faster (:func:`neurofa.core.events.spike_rows`).
+    Dense spikes at the lowest map are converted to events where these are faster
+    (:func:`~neurofa.core.event_rows.event_rows`).
 
     Args:
         network: of any layers; those without a memory take the ticks as samples.
@@ -136,7 +138,7 @@ def sweep(
         params = layer.read(gen)
         back = returns(name, params) if returns is not None and params else None
         if not learns_below and x.dim() == 2 and _takes_events(layer):
-            x = spike_rows(x)
+            x = event_rows(x)
         if isinstance(layer, Temporal):
             before = {**states[name], **layer.start(x, gen)}
             y, left, after[name] = layer.sweep(params, x, ticks, before)

@@ -16,7 +16,8 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
-from neurofa.core.events import as_ticks, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import as_ticks
 from neurofa.core.layer import Directions, LocalView, Outer, Params, Returns, State, Sum
 from neurofa.core.products import Map, Work
 from neurofa.maps.affine import Affine

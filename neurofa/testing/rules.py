@@ -199,7 +199,7 @@ def zero_error_gives_no_update(name: str) -> None:
     x, labels = batch()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    target = ours.loss.outcome(tick.y, labels).target
+    target = ours.loss.evaluate(tick.y, labels).target
     nothing = Teaching(torch.zeros_like(tick.y), target, judge=torch.zeros_like)
     credit = collect(ours.network, ours.rule, tick, nothing, gen)
     for group, what in ((credit.directions, "weight"), (credit.plastic, "pathway")):

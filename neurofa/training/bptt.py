@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, as_ticks, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events, as_ticks
 from neurofa.core.layer import Directions, State
 from neurofa.core.network import Network
 from neurofa.maps.affine import Affine
@@ -51,7 +52,7 @@ def learn_through_time(learner: Learner, xs: Tensor | Events, lesson: Lesson) ->
     taught = lesson.at(0, xs.shape[0])
     assert taught is not None
     rows, target = taught
-    outcome = learner.loss.outcome(y.flatten(0, 1)[rows], target[rows])
+    outcome = learner.loss.evaluate(y.flatten(0, 1)[rows], target[rows])
     errors = as_ticks(outcome.error * lesson.share, lesson.batch).unbind(0)
     wanted = [(name, key, leaf) for name, params in leaves.items() for key, leaf in params.items()]
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(

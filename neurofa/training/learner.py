@@ -170,7 +170,7 @@ class Learner:
 
         Args:
             xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors of few spikes are taken as
-                events, chunk by chunk (:func:`neurofa.core.events.spike_rows`).
+                events, chunk by chunk (:func:`neurofa.core.event_rows.event_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
             chunk: K, ticks that are worked on at once: memory depends on K, not on T; 1 is purely online.
             update: when weights change: after the last tick (``end``: the directions do not depend on ``chunk``), after

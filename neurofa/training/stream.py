@@ -106,7 +106,7 @@ def judge(
             continue
         rows, target = taught
         share = (rows.stop - rows.start) // lesson.batch * lesson.share
-        value += loss.outcome(tick.y[rows], target[rows]).value * share
+        value += loss.evaluate(tick.y[rows], target[rows]).value * share
         total += as_ticks(tick.y[rows], lesson.batch).sum(0).mul_(lesson.share)
     return value, total
 
@@ -230,7 +230,7 @@ def _teaching(learner: Learner, tick: Tick, taught: slice, target: Tensor, lesso
     """Loss of the taught rows, and what a rule is offered: errors and targets in their shares of the whole lesson."""
     y, loss, share = tick.y, learner.loss, lesson.share
     ticks = (taught.stop - taught.start) // lesson.batch
-    outcome = loss.outcome(y[taught], target[taught])
+    outcome = loss.evaluate(y[taught], target[taught])
     value = outcome.value * (share * ticks)
 
     def whole(part: Tensor) -> Tensor:
@@ -241,6 +241,6 @@ def _teaching(learner: Learner, tick: Tick, taught: slice, target: Tensor, lesso
         return found.mul_(share)
 
     def judge(other: Tensor) -> Tensor:
-        return whole(loss.outcome(other[taught], target[taught]).error)
+        return whole(loss.evaluate(other[taught], target[taught]).error)
 
     return value, Teaching(whole(outcome.error), whole(outcome.target), judge=judge)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import dense_rows
+from neurofa.core.event_rows import dense_rows
 from neurofa.core.layer import Direction, Directions, Layer, Outer, Sum
 from neurofa.core.network import Network
 from neurofa.core.rule import Rule

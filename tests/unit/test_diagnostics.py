@@ -70,7 +70,7 @@ def linear_net(widths: list[int], rule: str = "dfa", lr: float = 0.02) -> Learne
 def looked_at(made: Learner, x: torch.Tensor, target: torch.Tensor):
     gen = generator(0, "look")
     tick = record(made.network, made.rule, x, gen)
-    outcome = made.loss.outcome(tick.y, target)
+    outcome = made.loss.evaluate(tick.y, target)
     teaching = Teaching(outcome.error, outcome.target)
     ours = collect(made.network, made.rule, tick, teaching, gen)
     return tick, teaching, ours, shadow(made.network, tick, teaching, made.rule)
