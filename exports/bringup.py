@@ -97,7 +97,7 @@ class Chip:
             how: rounds.
             gen: of the devices.
 
-        ReturnWeights:
+        Returns:
             The cells, and the rounds that it took.
         """
         wanted = self.low + share * (self.high - self.low)
@@ -148,7 +148,7 @@ def bringup(stored: Stored, device: Device, out: Path, how: Programming | None =
         out: the measured file, written whole.
         how: rounds, reads, seed.
 
-    ReturnWeights:
+    Returns:
         How many devices of each matrix came within their tolerance.
 
     Raises:

@@ -122,7 +122,7 @@ def fit(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tup
         target: as wanted, same shape.
         keep_scale: leave the measured numbers as they are.
 
-    ReturnWeights:
+    Returns:
         The comparison, and the weights to use.
 
     Raises:
@@ -172,7 +172,7 @@ def replace(
         keep_scale: leave measured numbers as they are.
         seed: of programming errors, where weights live on a noisy device.
 
-    ReturnWeights:
+    Returns:
         How each compares with what it replaced.
     """
     gen, found = generator(seed, "import"), []

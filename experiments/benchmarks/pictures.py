@@ -13,7 +13,9 @@ from torch import Tensor
 from experiments.charts.figure import new_figure, quiet, save
 from experiments.charts.raster import one_sample
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, as_ticks, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
+from neurofa.spiking.eligibility import as_ticks
 from neurofa.core.layer import LocalView
 from neurofa.core.network import Network
 from neurofa.neurons.leaky import LeakyIntegrator

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.diagnosis.evidence import CHANCE, VANISHED, Evidence
-from neurofa.diagnostics.phases import FALL, FLOOR, SHARE, order
+from neurofa.diagnostics.phases import FALL, FLOOR, SHARE, alignment_order
 
 ALIGNED, NEVER = 0.3, 0.1
 LITTLE, LEAP = 0.3, 1.0
@@ -99,8 +99,8 @@ def diagnose(evidence: Sequence[Evidence], outputs: int) -> Diagnosis:
         )
     return Diagnosis(
         layers=tuple(judged),
-        gradient_order=order({e.name: None if e.gradient is None else e.gradient.align for e in hidden}),
-        weight_order=order({e.name: e.weight.align for e in evidence if e.weight is not None}),
+        gradient_order=alignment_order({e.name: None if e.gradient is None else e.gradient.align for e in hidden}),
+        weight_order=alignment_order({e.name: e.weight.align for e in evidence if e.weight is not None}),
     )
 
 

@@ -18,8 +18,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.core.randomness import generator
-from neurofa.diagnostics.alignment import feedback_matrices
-from neurofa.linalg.spectra import conditioning, cosine, isotropy
+from neurofa.diagnostics.weight_alignment import feedback_matrices
+from neurofa.linalg.spectra import condition_number, cosine_similarity, isotropy
 from neurofa.theory.deep_linear import DeepLinear, early
 from neurofa.theory.structure import statistics
 
@@ -238,7 +238,7 @@ def follow(scales: Sequence[float], seed: int, *, layers: int, width: int, steps
         if step >= layers and step in marks:
             course.times.append(lr * step)
             course.isotropy.append([isotropy(a) for a in theory.matrices[1:]])
-            course.conditioning.append([conditioning(a) for a in theory.matrices[1:]])
+            course.conditioning.append([condition_number(a) for a in theory.matrices[1:]])
             gap = max(gap, *_gaps(theory, course.isotropy[-1]))
     return replace(course, gap=gap)
 
@@ -293,4 +293,4 @@ def _gaps(theory: DeepLinear, found: Sequence[float]) -> list[float]:
     """Isotropy minus the cosine of the large matrices, layer by layer from the second."""
     strong = [a @ b.t() for b, a in itertools.pairwise(theory.feedback)] + [theory.feedback[-1].t()]
     pairs = zip(theory.weights()[1:], strong, found, strict=True)
-    return [abs(cosine(w, s) - value) for w, s, value in pairs]
+    return [abs(cosine_similarity(w, s) - value) for w, s, value in pairs]

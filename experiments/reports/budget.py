@@ -75,7 +75,7 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
     }  # fmt: skip
     if hardware is not None and isinstance(rule, Direct):
         x, target = next(dataset.batches("train", samples))
-        outcome = learner.loss.outcome(made.step(x, gen=generator(spec.seed, "budget")).y, target)
+        outcome = learner.loss.evaluate(made.step(x, gen=generator(spec.seed, "budget")).y, target)
         gen = generator(spec.seed, "budget noise")
         sent = rule.encoder.quantize(rule.signal(Teaching(outcome.error, outcome.target)), gen)
         lines = budget.dynamics(hardware, sent, gen)

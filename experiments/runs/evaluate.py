@@ -97,7 +97,7 @@ def evaluate(
         else:
             for x, target in dataset.batches(where, BATCH):
                 y = network(x, gen)
-                tally.add(loss.outcome(y, target).value, y, target)
+                tally.add(loss.evaluate(y, target).value, y, target)
     finally:
         network.train(training)
     score = tally.score()

@@ -91,7 +91,7 @@ def tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[
         x: (B, *input_shape).
         states: before the tick.
 
-    ReturnWeights:
+    Returns:
         Output (B, o), states after the tick, and the spikes of every spiking layer by its name.
     """
     after, spikes = dict(states), dict[str, Tensor]()

@@ -51,7 +51,7 @@ def run(graph: Any, xs: Tensor) -> dict[str, Tensor]:
         graph: as read; every neuron resets at the tick in which it fires.
         xs: (T, B, *input_shape).
 
-    ReturnWeights:
+    Returns:
         ``output`` (T, B, o), and ``spikes.NODE`` (T, B, *out_shape) of every node that spikes.
 
     Raises:

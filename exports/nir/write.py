@@ -49,7 +49,7 @@ def forward(
         dt: length of a tick for the time constants, s; None: that of the neurons. snnTorch reads all graphs with 1e-4.
         inputs: (T, B, *input_shape) spikes to measure with; None: random ones.
 
-    ReturnWeights:
+    Returns:
         The graph, and what changed.
 
     Raises:

@@ -98,7 +98,7 @@ def of_learner(
         inputs: (K, *input_shape) of real data, or (T, K, *input_shape) for a network with a memory; None: normal
             numbers, or random spikes.
 
-    ReturnWeights:
+    Returns:
         A probe of the network, with the spikes of its layers where it has some; for direct rules one of the feedback
         too.
     """

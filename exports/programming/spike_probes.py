@@ -27,7 +27,7 @@ def responses(network: Network, xs: Tensor, gen: torch.Generator | None = None) 
         xs: (T, B, *input_shape).
         gen: source of the noise that the network models.
 
-    ReturnWeights:
+    Returns:
         ``output`` (T, B, o), and ``spikes.LAYER`` (T, B, *out_shape) of every layer that spikes.
     """
     firing = [name for name, layer in network.items() if isinstance(layer, Temporal) and layer.neuron.spiking]

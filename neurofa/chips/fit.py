@@ -41,7 +41,7 @@ def check(profile: Profile, asked: Footprint) -> list[Finding]:
         profile: the chip.
         asked: what the learner needs, from :func:`neurofa.chips.requirements.footprint`.
 
-    ReturnWeights:
+    Returns:
         One finding for each limit that the profile names, in its order; those that no source gave are ``not known``.
         The readout receives the error itself in this package, so that a limited error has a second finding there.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurofa.core.events import correlation
+from neurofa.core.event_rows import event_correlation
 
 TALL = 16
 """Outputs an input from which the CPU multiplies the transpose of a direction faster."""
@@ -29,7 +29,7 @@ class Outer(NamedTuple):
     def dense(self) -> Tensor:
         """Return the direction as one tensor, (n_out, n_in)."""
         if self.sparse:
-            return correlation(self.left, self.right)
+            return event_correlation(self.left, self.right)
         return (self.right.t() @ self.left).t() if self.tall else self.left.t() @ self.right
 
     @property
@@ -39,7 +39,7 @@ class Outer(NamedTuple):
 
     @property
     def sparse(self) -> bool:
-        """Whether the inputs are rows of events (:meth:`neurofa.core.events.Events.rows_of_ones`)."""
+        """Whether the inputs are rows of events (:meth:`neurofa.core.events.Events.to_csr`)."""
         return self.right.layout == torch.sparse_csr
 
 

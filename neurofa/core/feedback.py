@@ -72,7 +72,7 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
             error: (B, o).
             gen: source of the pathway's noise, drawn once for all layers.
 
-        ReturnWeights:
+        Returns:
             From a layer's name to its signal, (B, *out_shape).
         """
         signals: dict[str, Tensor] = self(error, gen)

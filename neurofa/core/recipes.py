@@ -61,7 +61,7 @@ def draw_weights(module: nn.Module, gen: torch.Generator) -> nn.Module:
         module: changed in place.
         gen: source of the weights.
 
-    ReturnWeights:
+    Returns:
         The module.
     """
     with torch.no_grad():

@@ -14,7 +14,7 @@ from hwmodels.devices.wear import counted
 from hwmodels.errors import NeurofaError
 from hwmodels.fused import compiled, draw_key
 from neurofa.core.directions import TALL, Direction, Outer, Sum
-from neurofa.core.events import dense_rows
+from neurofa.core.event_rows import dense_rows
 
 
 class Synapses(DescribedBuffers):

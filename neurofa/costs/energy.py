@@ -44,7 +44,7 @@ def costs(
         writes: writes of a device in one update, by weight; None: not measured.
         chip: of digital arithmetic, for its energy of an operation.
 
-    ReturnWeights:
+    Returns:
         Costs, and what is not modelled.
     """
     missing = ["digital arithmetic beside the products: activations, derivatives, errors, optimizer", "moving data"]

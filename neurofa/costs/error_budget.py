@@ -101,7 +101,7 @@ def dynamics(projection: Projection, error: Tensor, gen: torch.Generator) -> lis
             which nothing reaches it.
         gen: source of the noise that is measured.
 
-    ReturnWeights:
+    Returns:
         A line a source and one for all together; none for a projection without noise; None where the noise of this
         projection is not modelled.
     """
@@ -168,7 +168,7 @@ def statics(projection: Projection, gen: torch.Generator) -> list[Static]:
         projection: opened; left as it is.
         gen: source of the matrix, of programming errors and faults.
 
-    ReturnWeights:
+    Returns:
         Lines; for a projection whose matrix cannot be chosen, one for the matrix as it is, none where there is none.
     """
     if not isinstance(projection, Programmable):

@@ -13,7 +13,8 @@ from hwmodels.device import Device
 from hwmodels.figures import Figure
 from hwmodels.profile import Profile
 from neurofa.core.directions import Directions, Outer, Sum
-from neurofa.core.events import Events, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES
@@ -225,7 +226,7 @@ def energies(
         written: of the devices' ledgers.
         chip: for the energy of a synaptic operation.
 
-    ReturnWeights:
+    Returns:
         What has a figure, and what has none.
     """
     found, missing = [], []

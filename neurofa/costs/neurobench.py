@@ -30,7 +30,8 @@ from hwmodels.device_models.nested import chain
 from hwmodels.devices.digital import Digital
 from hwmodels.devices.fixed import Fixed
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
 from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.network import Network
 from neurofa.core.synapses import Synapses
@@ -93,7 +94,7 @@ class Meter:
         Args:
             xs: (T, B, *input_shape) or events; a batch of still samples is one tick.
 
-        ReturnWeights:
+        Returns:
             (T, B, o) outputs.
         """
         network = self.network

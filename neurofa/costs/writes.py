@@ -44,7 +44,7 @@ def ledger(network: Network) -> dict[str, Count]:
     Args:
         network: trained or not.
 
-    ReturnWeights:
+    Returns:
         By name, such as ``dense0.weight``; devices of several arrays (Tiki-Taka) give one entry each, with the array's
         name behind. Empty where nothing is counted.
     """
@@ -85,7 +85,7 @@ def per_update(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> di
         learner: trains on, so give a copy.
         batches: of one update each.
 
-    ReturnWeights:
+    Returns:
         By name, as :func:`ledger`; none where nothing can be counted.
     """
     keep_ledger(learner.network)

@@ -14,7 +14,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
-from neurofa.core.events import linear as event_linear
+from neurofa.core.event_rows import event_linear
 from neurofa.core.layer import Layer, LayerTraits
 from neurofa.core.products import Map, Work
 from neurofa.core.view import Graph, LocalView, Params, State

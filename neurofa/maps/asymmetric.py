@@ -105,7 +105,7 @@ def asymmetric_linear(x: Tensor, weight: Tensor, bias: Tensor | None, back: Tens
         bias: (n_out,) or None.
         back: (n_out, n_in), the return weights, oriented as ``weight``; or their factors.
 
-    ReturnWeights:
+    Returns:
         (..., n_out).
     """
     y: Tensor = _Linear.apply(x, weight, bias, *_factors(back))  # type: ignore[no-untyped-call]

@@ -20,8 +20,8 @@ from neurofa.layers.block import Block
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
+from neurofa.linalg.convolution import dense_convolution
 from neurofa.maps.activations import Activation
-from neurofa.theory.conv import unrolled
 
 
 class LocallyConnected2d(nn.Module):
@@ -114,7 +114,7 @@ def _untied(
     layers: list[Layer]
     if full:
         hidden = [Dense(math.prod(a), math.prod(b), activation=f, bias=False) for _, a, b in below]
-        starts = [unrolled(k, window, a) for k, a, _ in below]
+        starts = [dense_convolution(k, window, a) for k, a, _ in below]
         layers = [Flatten(), *hidden]
     else:
         starts = []

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from neurofa.core.dynamics import Coefficient, Dynamics
-from neurofa.core.events import weighed
+from neurofa.core.event_rows import weighted_tick_sums
 
 Term = Tensor | float
 """(B, *shape), or a number where all samples and neurons share it."""
@@ -168,7 +168,7 @@ def shared_trace(dynamics: Dynamics, x: Tensor, batch: int, before: Tensor | Non
     weights, power = powers(dynamics, len(x) // batch)
     weights = weights.to(x.device, x.dtype)
     if x.layout == torch.sparse_csr:
-        found = weighed(x, weights, batch)
+        found = weighted_tick_sums(x, weights, batch)
     else:
         found = (weights @ x.reshape(weights.shape[1], -1)).view(len(weights), batch, *x.shape[1:])
     return found if before is None else found + torch.tensordot(power.to(before), before, 1)

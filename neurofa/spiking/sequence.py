@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.view import State
@@ -100,7 +101,7 @@ def chunks(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[
         if isinstance(xs, Tensor):
             rows = xs[begin:end].flatten(0, 1)
         else:
-            rows = xs.part(begin, end).rows_of_ones(like.dtype)
+            rows = xs.slice_ticks(begin, end).to_csr(like.dtype)
             if not sparse:
                 rows = dense_rows(rows).view(-1, *network.input_shape)
         yield begin, end - begin, rows

@@ -20,7 +20,7 @@ from hwmodels.format import Format
 from hwmodels.registry import build
 from neurofa.core.directions import Directions, Outer, ReturnWeights, Sum
 from neurofa.core.dynamics import OUT, TRACE, Coefficient, Dynamics
-from neurofa.core.events import dense_rows
+from neurofa.core.event_rows import dense_rows
 from neurofa.core.layer import LayerTraits
 from neurofa.core.products import Map, Work
 from neurofa.core.view import LocalView, Params, State

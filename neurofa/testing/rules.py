@@ -10,10 +10,10 @@ from hwmodels.registry import build, parts
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
 from neurofa.core.capabilities import Teaching
-from neurofa.core.events import as_ticks
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, taught
 from neurofa.costs.flops import cost
+from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
 from neurofa.training.learner import Learner
@@ -200,7 +200,7 @@ def zero_error_gives_no_update(name: str) -> None:
     x, labels = batch()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    target = ours.loss.outcome(tick.y, labels).target
+    target = ours.loss.evaluate(tick.y, labels).target
     nothing = Teaching(torch.zeros_like(tick.y), target, judge=torch.zeros_like)
     credit = collect(ours.network, ours.rule, tick, nothing, gen)
     for group, what in ((credit.directions, "weight"), (credit.plastic, "pathway")):

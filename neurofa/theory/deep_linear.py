@@ -74,7 +74,7 @@ class DeepLinear:
             y: (B, o).
             lr: eta.
 
-        ReturnWeights:
+        Returns:
             e before the step, (B, o).
         """
         u = self.hidden(x)

@@ -74,7 +74,7 @@ def structured_task(
         beta: see :func:`label_covariance`.
         gen: source of both.
 
-    ReturnWeights:
+    Returns:
         (P, n_0) and (P, 2).
     """
     x = torch.randn(samples, inputs, generator=gen, dtype=torch.float64)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from neurofa.core.directions import Directions
-from neurofa.core.events import Events, dense_rows
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
 from neurofa.core.loss import Loss
 from neurofa.core.network import Network
 from neurofa.core.view import State
@@ -35,7 +36,7 @@ def learn_through_time(
         schedule: targets and taught ticks.
         gen: source of dropout masks and read noise.
 
-    ReturnWeights:
+    Returns:
         Mean loss, mean output at the taught ticks, and the directions of every layer, summed over the batch.
 
     Raises:
@@ -56,7 +57,7 @@ def learn_through_time(
     taught = schedule.at(0, xs.shape[0])
     assert taught is not None
     rows, target = taught
-    outcome = loss.outcome(y.flatten(0, 1)[rows], target[rows])
+    outcome = loss.evaluate(y.flatten(0, 1)[rows], target[rows])
     errors = as_ticks(outcome.error * schedule.share, schedule.batch).unbind(0)
     wanted = [(name, key, leaf) for name, params in leaves.items() for key, leaf in params.items()]
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(

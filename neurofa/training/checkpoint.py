@@ -93,7 +93,7 @@ def save_checkpoint(path: Path | str, learner: Learner, extra: dict[str, Any]) -
 def load_checkpoint(path: Path | str, learner: Learner) -> dict[str, Any]:
     """Bring a learner to where :func:`save_checkpoint` left it.
 
-    ReturnWeights:
+    Returns:
         ``extra`` as it was given.
 
     Raises:

@@ -80,6 +80,6 @@ def sequence_loss(
             continue
         rows, target = taught
         share = (rows.stop - rows.start) // schedule.batch * schedule.share
-        value += loss.outcome(tick.y[rows], target[rows]).value * share
+        value += loss.evaluate(tick.y[rows], target[rows]).value * share
         total += as_ticks(tick.y[rows], schedule.batch).sum(0).mul_(schedule.share)
     return StepResult(value, total)

@@ -22,9 +22,10 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Direction, Directions, ReturnWeights
-from neurofa.core.events import WORTHWHILE, Events, spike_rows
+from neurofa.core.event_rows import SEARCH_FROM, event_rows
+from neurofa.core.events import Events
 from neurofa.core.layer import Layer
-from neurofa.core.loss import Loss, LossValue
+from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -102,7 +103,7 @@ def forward_pass(
 
     In a chunk every layer computes all ticks before the next layer begins; layers without a memory take the ticks as
     samples; and dense spikes at the lowest map are taken as events where these are faster
-    (:func:`neurofa.core.events.spike_rows`).
+    (:func:`neurofa.core.event_rows.event_rows`).
 
     Args:
         network: in the mode that is asked about.
@@ -129,8 +130,8 @@ def forward_pass(
     for name, layer in network.chain:
         params = layer.synapses.read(gen)
         back = return_weights(name, params) if return_weights is not None and params else None
-        if ticks is not None and not learns_below and x.dim() == 2 and x.numel() >= WORTHWHILE and takes_events(layer):
-            x = spike_rows(x)
+        if ticks is not None and not learns_below and x.dim() == 2 and x.numel() >= SEARCH_FROM and takes_events(layer):
+            x = event_rows(x)
         if ticks is not None and states is not None and isinstance(layer, Temporal):
             before = states[name]
             if layer.arrays is not None:
@@ -271,11 +272,11 @@ class Learner:
         """
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
-        loss = self.loss.outcome(tick.y, target)
+        loss = self.loss.evaluate(tick.y, target)
         if x.device.type == "cpu" and not math.isfinite(loss.value.item()):
             explain_loss(network, loss.value, x, self.steps, self.gen)
         self._update_running_stats(tick)
-        teaching = Teaching(loss.error, loss.target, error_for=lambda y: self.loss.outcome(y, target).error)
+        teaching = Teaching(loss.error, loss.target, error_for=lambda y: self.loss.evaluate(y, target).error)
         self._assign_and_write(rule, tick, teaching, len(x), tick.views, writes=True)
         self.steps += 1
         return StepResult(loss.value, tick.y)
@@ -294,7 +295,7 @@ class Learner:
 
         Args:
             xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors of few spikes are taken as
-                events, chunk by chunk (:func:`neurofa.core.events.spike_rows`).
+                events, chunk by chunk (:func:`neurofa.core.event_rows.event_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
             chunk: K, ticks that are worked on at once: memory depends on K, not on T; 1 is purely online.
             update: when weights change: after the last tick (``end``: the directions do not depend on ``chunk``), after
@@ -395,13 +396,13 @@ class Learner:
             return carried, None
         rows, target = span.taught
         batch, share = course.batch, course.share
-        loss = self.loss.outcome(tick.y[rows], target[rows])
+        loss = self.loss.evaluate(tick.y[rows], target[rows])
         value = loss.value * (share * ((rows.stop - rows.start) // batch))
         teaching = self._chunk_teaching(loss, tick.y, rows, target, share)
         self._assign_and_write(rule, tick, teaching, batch, views, writes=course.writes)
         return carried, StepResult(value, as_ticks(tick.y[rows], batch).sum(0).mul_(share))
 
-    def _chunk_teaching(self, loss: LossValue, y: Tensor, rows: slice, target: Tensor, share: float) -> Teaching:
+    def _chunk_teaching(self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, share: float) -> Teaching:
         """Return what a rule is offered of a chunk: errors and targets in their shares of the whole sequence.
 
         Args:
@@ -420,7 +421,7 @@ class Learner:
             return padded.mul_(share)
 
         def error_for(other: Tensor) -> Tensor:
-            return of_all_rows(self.loss.outcome(other[rows], target[rows]).error)
+            return of_all_rows(self.loss.evaluate(other[rows], target[rows]).error)
 
         return Teaching(of_all_rows(loss.error), of_all_rows(loss.target), error_for=error_for)
 

@@ -161,7 +161,7 @@ def test_any_chunk_gives_the_same_directions_dense_and_as_events(name):
     before = weights(network_of("snn(hidden=[7, 6], recurrent=True)", INPUTS, 3))
     assert any(not torch.equal(wanted[key], w) for key, w in before.items())
     for chunk in (1, 4, 13):
-        for given_as in (xs, Events.of_dense(xs)):
+        for given_as in (xs, Events.from_dense(xs)):
             ours = learnt(name, given_as, chunk)
             alike = all(torch.allclose(ours[key], w, rtol=1e-9, atol=1e-11) for key, w in wanted.items())
             assert alike or (chunk > 1 and name in NOT_CHUNKED), (chunk, type(given_as).__name__)
@@ -277,6 +277,6 @@ def test_dense_of_an_empty_chunk_of_events_is_zero():
     xs = spikes(12, 4, INPUTS)
     xs[4:8] = 0
     network = network_of("snn(hidden=[7])", INPUTS, 3)
-    ours = streamed(network, "eprop", Events.of_dense(xs), torch.tensor([0, 2, 1, 2]), chunk=4)
+    ours = streamed(network, "eprop", Events.from_dense(xs), torch.tensor([0, 2, 1, 2]), chunk=4)
     theirs = streamed(network_of("snn(hidden=[7])", INPUTS, 3), "eprop", xs, torch.tensor([0, 2, 1, 2]), chunk=12)
     assert near(dense(ours), theirs, 1e-11)

@@ -82,7 +82,7 @@ def test_shd_is_read_from_its_published_layout(small_shd):
     folder, _, test = small_shd
     data = build("data", "shd")
     assert (data.input_shape, data.classes, data.ticks, data.tick) == ((700,), 20, 100, 0.01)
-    wanted = Events.of_times(
+    wanted = Events.from_times(
         [torch.from_numpy(row.astype(np.float64)) for row in test[0]],
         [torch.from_numpy(row.astype(np.int64)) for row in test[1]],
         ticks=100, tick=0.01, channels=700,

@@ -256,7 +256,7 @@ def test_devices_learn_from_sequences(device, update):
 def test_pulse_trains_are_played_for_every_chunk_and_refuse_what_is_no_outer_product():
     dense_in, sparse = (learner("dfa", device="pulse_trains") for _ in range(2))
     dense_in.stream(given(), LABELS, chunk=4, update="chunk")
-    sparse.stream(Events.of_dense(given()), LABELS, chunk=4, update="chunk")
+    sparse.stream(Events.from_dense(given()), LABELS, chunk=4, update="chunk")
     assert near(weights(dense_in), weights(sparse))
     with pytest.raises(NeurofaError, match="several chunks together on device pulse_trains"):
         learner("dfa", device="pulse_trains").stream(given(), LABELS, chunk=4)
@@ -278,7 +278,7 @@ def test_a_periphery_stands_around_spiking_layers(rule):
     assert not same(weights(around), weights(exact))
     events = learner(rule)
     events.network.attach("training")
-    assert torch.equal(events.stream(Events.of_dense(given()), LABELS, chunk=4).loss, losses[1])
+    assert torch.equal(events.stream(Events.from_dense(given()), LABELS, chunk=4).loss, losses[1])
     bptt = learner("bptt")
     bptt.network.attach("training")
     with pytest.raises(NeurofaError, match=r"got a periphery around layer 'spiking0'.*use periphery exact"):
@@ -314,7 +314,7 @@ REFUSED = [
     ({}, {"xs": torch.zeros(12)}, r"shape \(12,\); expected \(T, B, 6\)"),
     ({}, {"xs": given()[:0]}, r"shape \(0, 4, 6\); expected .* not empty"),
     ({}, {"xs": given()[:, :0], "targets": LABELS[:0]}, r"shape \(12, 0, 6\); expected .* not empty"),
-    ({}, {"xs": Events.of_dense(torch.zeros(12, 4, 5))}, r"shape \(12, 4, 5\); expected \(T, B, 6\)"),
+    ({}, {"xs": Events.from_dense(torch.zeros(12, 4, 5))}, r"shape \(12, 4, 5\); expected \(T, B, 6\)"),
     ({}, {"xs": given().long()}, r"torch.int64; expected floating point; convert it with xs.float\(\)"),
     ({}, {"xs": given().double()}, "torch.float64 for weights of torch.float32; expected one dtype; use xs.to"),
     ({}, {"xs": given() * 2, "binary": True}, "from 0 to 2 where spikes were promised; expected 0 and 1; encode"),

@@ -140,7 +140,7 @@ def test_batches_add_up_and_events_are_spikes() -> None:
     y = whole.run(xs)
     split = torch.cat([halves.run(xs[:, :2]), halves.run(xs[:, 2:])], 1)
     assert torch.allclose(y, split)
-    assert torch.allclose(sparse.run(Events.of_dense(xs)), y, atol=1e-6)
+    assert torch.allclose(sparse.run(Events.from_dense(xs)), y, atol=1e-6)
     assert whole.workload() == halves.workload() == sparse.workload()
 
 

@@ -15,7 +15,7 @@ def signs_agree(order: OrderParameters) -> NDArray[np.bool_]:
     For an odd g, (w_k, v_k) and (-w_k, -v_k) are the same unit: K = M has K! 2^K students without error, and dfa can
     always take one of the K! whose v_k has the sign of F_k. Bp has no reason to.
 
-    ReturnWeights:
+    Returns:
         The shape of the leading axes.
     """
     same: NDArray[np.bool_] = (np.sign(order.v) == np.sign(order.F)).all(-1)
@@ -28,7 +28,7 @@ def can_succeed(order: OrderParameters) -> NDArray[np.bool_]:
     A rectified unit has no free sign: v_k > 0 is needed where it takes the place of a teacher's unit, and dfa drives
     v_k to the sign of F_k.
 
-    ReturnWeights:
+    Returns:
         The shape of the leading axes.
 
     Raises:

@@ -84,7 +84,7 @@ class Flow:
         Args:
             order: one run.
 
-        ReturnWeights:
+        Returns:
             dR/dt (K, M), dQ/dt (K, K) and dv/dt (K,).
         """
         eta, io, K = self.problem.rate, self.problem.hardware, self.K

@@ -86,7 +86,7 @@ class Hardware:
             F: (runs, K), what was asked for; each run has a scale of its own.
             gen: for a format that rounds stochastically.
 
-        ReturnWeights:
+        Returns:
             Q(F), shape and unit of ``F``.
         """
         return F if self.feedback is None else torch.stack([self.feedback.quantize(row, gen) for row in F])

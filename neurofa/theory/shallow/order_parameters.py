@@ -48,7 +48,7 @@ class OrderParameters:
         Args:
             units: of student and teacher.
 
-        ReturnWeights:
+        Returns:
             The shape of the leading axes, in the unit of the squared output.
         """
         c, a = self.covariance(), self.outputs()

@@ -90,7 +90,7 @@ def simulate(
         times: increasing, >= 0, in steps / N; each is rounded to whole steps.
         gen: of inputs and noise, on the device of the students.
 
-    ReturnWeights:
+    Returns:
         The times that were reached, (times,), and the order parameters there, leading axes: times, runs. ``F`` is the
         feedback that the array holds.
 
