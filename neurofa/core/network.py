@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +14,10 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from hwmodels.spec import Spec
 from neurofa.core.layer import Carrier, Layer, LocalView, Params, Returns, State
 from neurofa.core.plan import Plan, Site
 from neurofa.core.randomness import generator
+from neurofa.core.summary import network_summary, shape_text
 from neurofa.core.synapses import Synapses
 from neurofa.core.window import Window
 from neurofa.maps.affine import Affine
@@ -70,8 +69,8 @@ class Network(nn.Module):
         if not layers or isinstance(layers[-1], Carrier):
             raise NeurofaError("got a network without a readout; expected a layer with weights at the end; append one")
         self.input_shape, self.spec, self.seed = tuple(input_shape), spec, seed
-        self.device_spec = device if isinstance(device, str) else ""
         physics: Device = build("device", device)
+        self.device_spec = device if isinstance(device, str) else str(physics.full_spec)
         gen = generator(seed, "weights")
         self.layers = nn.ModuleDict()
         for index, layer in enumerate(layers):
@@ -109,8 +108,7 @@ class Network(nn.Module):
             found.arrays = None if around.exact else Arrays(around, fused=self.fused)
         self._on_arrays = bool(affine) and not around.exact
         forget(self)
-        given = periphery if isinstance(periphery, str) else str(Spec(around.name, asdict(around)))
-        self.periphery_spec = given
+        self.periphery_spec = periphery if isinstance(periphery, str) else str(around.full_spec)
 
     def fuse(self, on: bool = True, *, whole: bool = False) -> None:
         """Compile what devices make of an update, and products on arrays, into single kernels.
@@ -276,6 +274,10 @@ class Network(nn.Module):
     def module(self) -> nn.Module:
         """A plain ``nn.Sequential`` with copies of the present weights and exact products, for inference and export."""
         return nn.Sequential(*[layer.module() for _, layer in self.items()]).train(self.training)
+
+    def __repr__(self) -> str:
+        title = f"{self.spec or 'network'}: input {shape_text(self.input_shape)}, periphery {self.periphery_spec}"
+        return network_summary(title, dict(self.items()), self.shapes)
 
     def save(self, path: Path | str) -> None:
         """Write weights, cells, running statistics, recipe and periphery to one file."""

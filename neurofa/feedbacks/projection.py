@@ -26,6 +26,8 @@ class Projected(Feedback):
     def __init__(self, *, projection: Projection) -> None:
         super().__init__()
         self.projection = projection
+        self.name = projection.name  # type: ignore[misc]  # the spec of the pathway is that of its projection
+        self._recipe = projection.given
 
     @property
     def gain(self) -> float:
@@ -48,9 +50,7 @@ def _as_feedback(part: Callable[..., Projection]) -> Callable[..., Projected]:
 
     @functools.wraps(typed)
     def make(**options: Any) -> Projected:
-        made = Projected(projection=part(**options))
-        made.name = made.projection.name  # type: ignore[misc]
-        return made
+        return Projected(projection=part(**options))
 
     make.__signature__ = inspect.signature(part)  # type: ignore[attr-defined]
     make.__doc__ = part.__doc__

@@ -20,6 +20,7 @@ from neurofa.core.synapses import Synapses
 from neurofa.spiking.sequence import CHUNK
 from neurofa.training.backward import Emit, assign
 from neurofa.training.extra_passes import prepare
+from neurofa.training.summary import learner_summary
 from neurofa.training.update import Depositor
 
 
@@ -85,6 +86,9 @@ class Learner:
         self.deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
         self._calibrator: Rule | None = None
         self.steps = 0
+
+    def __repr__(self) -> str:
+        return learner_summary(self.network, self.rule, self.optimizer, self.loss)
 
     @property
     def direct(self) -> bool:
