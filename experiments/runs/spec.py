@@ -32,13 +32,16 @@ CHOICES = {
 """Fields of a run that are one of a few words."""
 
 
-def canonical(text: str) -> str:
-    """One text for all ways to write a spec: spaces and the order of options do not count.
+def canonical(spec: object) -> str:
+    """Return one text for all ways to write a spec: spaces and the order of options do not count.
+
+    Args:
+        spec: its text, a :class:`Spec`, or a part, which stands for its own spec.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'
     """
-    return str(_sorted(parse(text)))
+    return str(_sorted(parse(str(spec))))
 
 
 def _sorted(value: object) -> object:

@@ -44,6 +44,6 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from hwmodels.devices.tiki_taka import TikiTaka as TikiTaka
     from hwmodels.devices.tiki_taka import TikiTakaV2 as TikiTakaV2
     from hwmodels.devices.update_engine import UpdateEngine as UpdateEngine
-    from hwmodels.devices.wear import wear as wear
+    from hwmodels.devices.wear import worn as worn
 
 __getattr__, __dir__ = shelf(__name__)

@@ -36,6 +36,8 @@ def build(kind: str, spec: object, **context: Any) -> Any:
     """
     if isinstance(spec, str):
         spec = parse(spec)
+    if isinstance(spec, Registered) and spec.kind != kind:
+        raise NeurofaError(f"got {spec.kind} {spec} for a {kind}; expected a {kind} or its spec; pass one")
     if isinstance(spec, Recipe):
         return _build_recipe(kind, spec, context)
     if not isinstance(spec, Spec):

@@ -115,9 +115,8 @@ class Registered:
 
     def _call(self) -> tuple[Spec, dict[str, _Option]]:
         """What built the part, with the options as given, and all options that it has."""
-        if self._recipe is not None:
-            return self._recipe, _described(find(self.kind, self._recipe.name))
-        return Spec(self.name or type(self).__name__, self._given), _described(type(self))
+        builder: Callable[..., Any] = type(self) if self._recipe is None else find(self.kind, self._recipe.name)
+        return self._recipe or Spec(self.name or type(self).__name__, self._given), _described(builder)
 
     def _checked(self, spec: Spec) -> Spec:
         if not self.name:
