@@ -15,11 +15,13 @@ True
 """
 
 from hwmodels.registry.building import build
+from hwmodels.registry.declared import options
 from hwmodels.registry.offering import shelf
-from hwmodels.registry.registered import Recipe, Registered, options, recipe
+from hwmodels.registry.registered import Call, Recipe, Registered, recipe
 from hwmodels.registry.shelves import declare_kind, find, import_modules, kinds, parts
 
 __all__ = [
+    "Call",
     "Recipe",
     "Registered",
     "build",

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwmodels.errors import NeurofaError, did_you_mean
-from hwmodels.registry.registered import Recipe, Registered, alternatives, options, type_hints
+from hwmodels.registry.declared import alternatives, options, type_hints
+from hwmodels.registry.registered import Recipe, Registered
 from hwmodels.registry.shelves import find
 from hwmodels.spec import Spec, parse, render
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.projection import Projection
-from hwmodels.registry import parts, recipe
+from hwmodels.registry import Call, parts, recipe
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
 
@@ -26,8 +26,12 @@ class Projected(Feedback):
     def __init__(self, *, projection: Projection) -> None:
         super().__init__()
         self.projection = projection
-        self.name = projection.name  # type: ignore[misc]  # the spec of the pathway is that of its projection
-        self._recipe = projection.given
+        self.name = projection.name  # type: ignore[misc]
+
+    @property
+    def built_by(self) -> Call:
+        """The call that built the projection: the pathway has its spec."""
+        return self.projection.built_by
 
     @property
     def gain(self) -> float:
