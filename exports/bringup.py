@@ -164,7 +164,7 @@ def bringup(stored: Stored, device: Device, out: Path, how: Programming | None =
     with create(out, "measured") as writer:
         writer.group(
             "measured", of=stored.path.name, of_manifest_sha256=str(stored.file.attrs["manifest_sha256"]),
-            device=device.spec(), **asdict(how),
+            device=str(device.full_spec), **asdict(how),
         )  # fmt: skip
         writer.group("provenance", **dict(stored.file["provenance"].attrs.items()))
         return [_matrix(writer, stored, path, chip, how) for path in paths]
@@ -174,7 +174,7 @@ def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programm
     gen = generator(how.seed, "bringup", path)
     about = stored.attributes(f"{path}_tiles")
     writer.group(f"{path}_tiles", **_limits(about), tile=about["tile"], inputs=about["inputs"],
-                 outputs=about["outputs"], device=chip.device.spec())  # fmt: skip
+                 outputs=about["outputs"], device=str(chip.device.full_spec))  # fmt: skip
     weights, spreads = (torch.zeros(about["outputs"], about["inputs"]) for _ in range(2))
     devices = within = most = 0
     for name, own, planes in stored.tiles(path):

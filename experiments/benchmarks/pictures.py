@@ -15,10 +15,10 @@ from experiments.charts.raster import one_sample
 from hwmodels.errors import NeurofaError
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.events import Events
-from neurofa.spiking.eligibility import as_ticks
 from neurofa.core.layer import LocalView
 from neurofa.core.network import Network
 from neurofa.neurons.leaky import LeakyIntegrator
+from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.neuron import Coefficient
 from neurofa.spiking.sequence import parts, rest, sweep
 from neurofa.spiking.temporal import Temporal

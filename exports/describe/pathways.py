@@ -93,7 +93,7 @@ def _effective(projection: Projection) -> Matrix | None:
         axes="(m, n_errors)",
         role="feedback",
         meaning="effective feedback matrix B of the hardware, with its static errors and without noise and converters",
-        device="digital" if device is None else device.spec(),
+        device="digital" if device is None else str(device.full_spec),
         conductance=None if device is None else conductance_range(device),
     )
 
@@ -141,7 +141,7 @@ def error_encoding(encoder: Format | None) -> ErrorEncoding:
 def plain_value(value: Any) -> Any:
     """Return an option as a JSON value: devices as specs, other parts as a name with their own options."""
     if isinstance(value, Device):
-        return value.spec()
+        return str(value.full_spec)
     if isinstance(value, Registered):
         return {"name": value.name, **{key: plain_value(own) for key, own in value.chosen().items()}}
     if isinstance(value, float) and not math.isfinite(value):

@@ -137,7 +137,7 @@ class WornByPulses(Worn, PulseDriven):
 
 
 @recipe("device", "wear", SOURCE)
-def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
+def worn(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
     """Counts what every device has been through, and freezes it when its endurance is used up.
 
     A pulse costs a pulse-driven device one cycle, a write any other device one cycle where the change is not zero. A
@@ -178,4 +178,4 @@ def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
         return type(device)(**options | {"device": made}), {**outer, **pack("inner", kept)}
     like = device.value(cells)
     ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
-    return wear(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}
+    return worn(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}

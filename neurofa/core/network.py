@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +12,10 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from hwmodels.spec import Spec
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
 from neurofa.core.randomness import generator
+from neurofa.core.summary import network_summary, shape_text
 from neurofa.core.synapses import Synapses
 from neurofa.core.window import Window
 
@@ -55,8 +54,8 @@ class Network(nn.Module):
         if not layers or layers[-1].traits.parameter_free:
             raise NeurofaError("got a network without a readout; expected a layer with weights at the end; append one")
         self.input_shape, self.spec, self.seed = tuple(input_shape), spec, seed
-        self.device_spec = device if isinstance(device, str) else ""
         physics: Device = build("device", device)
+        self.device_spec = device if isinstance(device, str) else str(physics.full_spec)
         gen = generator(seed, "weights")
         self.layers = nn.ModuleDict()
         for index, layer in enumerate(layers):
@@ -94,9 +93,7 @@ class Network(nn.Module):
         for host in hosts:
             host.attach(None if around.exact else around, fused=self.fused)
         self._on_arrays = bool(hosts) and not around.exact
-        self.periphery_spec = (
-            periphery if isinstance(periphery, str) else str(Spec(around.name, asdict(around)))  # type: ignore[call-overload]
-        )
+        self.periphery_spec = periphery if isinstance(periphery, str) else str(around.full_spec)
 
     def fuse(self, on: bool = True) -> None:
         """Compile the writes of devices, and products on arrays, into single kernels.
@@ -219,3 +216,7 @@ class Network(nn.Module):
     def module(self) -> nn.Module:
         """Return a plain ``nn.Sequential`` with copies of the present weights and exact products."""
         return nn.Sequential(*[layer.module() for _, layer in self.items()]).train(self.training)
+
+    def __repr__(self) -> str:
+        title = f"{self.spec or 'network'}: input {shape_text(self.input_shape)}, periphery {self.periphery_spec}"
+        return network_summary(title, dict(self.items()), self.shapes)

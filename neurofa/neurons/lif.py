@@ -109,7 +109,7 @@ class LeakyIntegrator(Neuron, name="leaky"):
 
     def describe(self) -> NeuronDescription:
         beta = NeuronDescription.decay(self.kappa, "the output")
-        return NeuronDescription(model="leaky", parameters={"beta": beta}, membrane=self.membrane.spec())
+        return NeuronDescription(model="leaky", parameters={"beta": beta}, membrane=str(self.membrane.full_spec))
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         y = self.rounded(state["mem"] * self.kappa + current)

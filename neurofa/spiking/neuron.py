@@ -206,7 +206,7 @@ class Firing(Neuron, ABC):
             reset=self.reset,  # type: ignore[arg-type]
             delay=self.delay,
             gated=gated,
-            membrane=self.membrane.spec(),
+            membrane=str(self.membrane.full_spec),
         )
 
     def initial_state(self, like: Tensor) -> State:

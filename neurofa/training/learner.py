@@ -38,6 +38,7 @@ from neurofa.training.bptt import learn_through_time
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import explain_loss, explain_memory, refuse_loss
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
+from neurofa.training.summary import learner_summary
 from neurofa.training.targets import TargetSchedule, target_schedule
 from neurofa.training.update import Updater, bind_rule
 
@@ -253,6 +254,9 @@ class Learner:
         self.updater.check_factored(network, self.rule, direct=self.direct)
         self._calibrator: Rule | None = None
         self.steps = 0
+
+    def __repr__(self) -> str:
+        return learner_summary(self.network, self.rule, self.optimizer, self.loss)
 
     @torch.no_grad()
     def step(self, x: Tensor, target: Tensor) -> StepResult:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels import registry
+from hwmodels.registry import shelves
 from neurofa.core.feedback import MatrixFeedback
 from neurofa.layers.dense import Dense
 from neurofa.rules.dfa import DFA
@@ -29,11 +29,11 @@ from neurofa.testing import (
 def registered(kind, part):
     """The part under the name ``broken`` for a while."""
     registry.parts(kind)
-    registry._PARTS[kind]["broken"] = part
+    shelves._PARTS[kind]["broken"] = part
     try:
         yield
     finally:
-        del registry._PARTS[kind]["broken"]
+        del shelves._PARTS[kind]["broken"]
 
 
 class Hidden(DFA):
@@ -245,7 +245,7 @@ def test_broken_network_is_refused():
 
     def unseeded(*, input_shape, outputs, seed=0, device="digital"):
         """A perceptron that ignores its seed."""
-        return good(input_shape=input_shape, outputs=outputs, seed=0, device=device)
+        return good().build(input_shape=input_shape, outputs=outputs, seed=0, device=device)
 
     with registered("network", unseeded):
         with pytest.raises(AssertionError, match="do not depend on the seed"):

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
-from hwmodels import registry
-from hwmodels.registry import parts
+from hwmodels.registry import parts, shelves
 from neurofa.neurons.lif import LIF
 from neurofa.spiking.neuron import Dynamics
 from neurofa.spiking.surrogate import Sigmoid
@@ -81,6 +79,6 @@ class Deaf(Sigmoid):
 )
 def test_controls_fail(kind, part, check, monkeypatch):
     parts(kind)
-    monkeypatch.setitem(registry._PARTS[kind], "broken", part)
+    monkeypatch.setitem(shelves._PARTS[kind], "broken", part)
     with pytest.raises(AssertionError):
         (NEURONS if kind == "neuron" else SURROGATES)[check]("broken")

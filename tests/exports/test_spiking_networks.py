@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401 (registers the networks)
 from experiments.exporting.load import load_run, samples
 from exports.describe.layers import network_nodes
 from exports.describe.learners import describe_learner

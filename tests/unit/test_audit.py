@@ -11,7 +11,6 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import neurofa.core.recipes  # noqa: F401
 from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import build, parts
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator

@@ -8,7 +8,6 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401  (declares the networks)
 from hwmodels import build, parts
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile

@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.linear_model import RidgeCV
 
-import neurofa.core.recipes  # noqa: F401
 from experiments.data import Dataset, Split
 from experiments.diagnosis.probes import compare, sign_test
 from experiments.runs.linear_probe import PENALTIES, ridge, separability

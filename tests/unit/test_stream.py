@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
