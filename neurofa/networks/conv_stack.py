@@ -23,8 +23,8 @@ from neurofa.layers.block import Block
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
+from neurofa.linalg.convolution import dense_convolution
 from neurofa.maps.activations import Activation
-from neurofa.theory.conv import dense_convolution
 
 
 class LocallyConnected2d(nn.Module):
