@@ -17,7 +17,7 @@ Record = dict[str, Any]
 MEASURES = ("test_accuracy", "validation_accuracy", "train_accuracy", "loss", "seconds")
 
 
-def numbers(records: Sequence[Mapping[str, Any]], column: str) -> list[float]:
+def column_numbers(records: Sequence[Mapping[str, Any]], column: str) -> list[float]:
     """The numbers in a column; lines without one are left out."""
     found = [record.get(column) for record in records]
     return [float(x) for x in found if isinstance(x, int | float) and not isinstance(x, bool)]
@@ -28,7 +28,7 @@ def mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def spread(values: Sequence[float]) -> float | None:
+def standard_deviation(values: Sequence[float]) -> float | None:
     """Standard deviation of a sample, sqrt(sum (x - mean)^2 / (n - 1)); None below two values."""
     centre = mean(values)
     if centre is None or len(values) < 2:
@@ -36,7 +36,7 @@ def spread(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((x - centre) ** 2 for x in values) / (len(values) - 1))
 
 
-def summarise(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[Record]:
+def summarise_runs(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[Record]:
     """One line for each combination of the columns ``by``, in order of appearance.
 
     Args:
@@ -55,13 +55,13 @@ def summarise(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[R
         line: Record = {column: runs[0].get(column) for column in by}
         line |= {"n": len(done), "failed": len(runs) - len(done)}
         for measure in MEASURES:
-            values = numbers(done, measure)
-            line |= {measure: mean(values), f"{measure}_std": spread(values)}
+            values = column_numbers(done, measure)
+            line |= {measure: mean(values), f"{measure}_std": standard_deviation(values)}
         lines.append(line)
     return lines
 
 
-def averaged(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: Sequence[str]) -> list[Record]:
+def group_means(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: Sequence[str]) -> list[Record]:
     """One line for each combination of the columns ``by``, in order of appearance, with means over the rest.
 
     Args:
@@ -80,13 +80,13 @@ def averaged(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: S
     for values, found in cells.items():
         line: Record = {**dict(zip(by, values, strict=True)), "n": len(found)}
         for column in columns:
-            each = numbers(found, column)
-            line |= {column: mean(each), f"{column}_std": spread(each), f"{column}_each": each}
+            each = column_numbers(found, column)
+            line |= {column: mean(each), f"{column}_std": standard_deviation(each), f"{column}_each": each}
         lines.append(line)
     return lines
 
 
-def varying(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+def varying_columns(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """Those columns that hold more than one value."""
     return [column for column in columns if len({str(record.get(column)) for record in records}) > 1]
 
@@ -101,26 +101,26 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def percent(value: object, spread: object = None) -> str:
+def percent_text(value: object, spread: object = None) -> str:
     """A share as a percentage with its spread: ``97.80 ± 0.12``; a dash where there is none."""
     if not isinstance(value, int | float):
         return "-"
     return f"{100 * value:.2f}" + (f" ± {100 * spread:.2f}" if isinstance(spread, int | float) else "")
 
 
-def points(share: object) -> float | None:
+def percent(share: object) -> float | None:
     """A share as percent, rounded so that equal accuracies differ by zero; None where there is none."""
     return round(100 * share, 6) if isinstance(share, int | float) else None
 
 
-def plain(value: object) -> str:
+def cell_text(value: object) -> str:
     """Any value as a cell: numbers short, nothing as a dash."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return "-" if value is None else str(value)
 
 
-def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:
+def text_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:
     """A table for the terminal.
 
     Args:
@@ -149,14 +149,14 @@ def summary_table(title: str, records: Sequence[Mapping[str, Any]], columns: Seq
         records: one line a run.
         columns: that describe a run; those which vary tell the cells apart, the seed never does.
     """
-    by = varying(records, [c for c in columns if c != "seed"]) or ["rule"]
-    lines = summarise(records, by)
+    by = varying_columns(records, [c for c in columns if c != "seed"]) or ["rule"]
+    lines = summarise_runs(records, by)
     classifies = any(line["test_accuracy"] is not None for line in lines)
     headers = [*by, *(["test %", "validation %"] if classifies else []), "loss", "seconds", "n", "failed"]
     rows = []
     for line in lines:
-        cells = [plain(line[column]) for column in by]
+        cells = [cell_text(line[column]) for column in by]
         if classifies:
-            cells += [percent(line[m], line[f"{m}_std"]) for m in ("test_accuracy", "validation_accuracy")]
-        rows.append([*cells, plain(line["loss"]), plain(line["seconds"]), str(line["n"]), str(line["failed"])])
-    return table(title, headers, rows, left=len(by))
+            cells += [percent_text(line[m], line[f"{m}_std"]) for m in ("test_accuracy", "validation_accuracy")]
+        rows.append([*cells, cell_text(line["loss"]), cell_text(line["seconds"]), str(line["n"]), str(line["failed"])])
+    return text_table(title, headers, rows, left=len(by))

@@ -89,7 +89,7 @@ def _describe(machine: Mapping[str, object]) -> str:
 
 def table(rows: Sequence[Row]) -> Table:
     """One case as a table for the terminal."""
-    from experiments.tables import table as make
+    from experiments.tables import text_table
 
     load = "" if rows[0].load is None else f", load average {rows[0].load:.1f}"
     floors, peaks = (any(getattr(row, key) is not None for row in rows) for key in ("floor_fraction", "peak_bytes"))
@@ -105,4 +105,4 @@ def table(rows: Sequence[Row]) -> Table:
     second = [f"ratio to {rows[0].beside}"] if rows[0].beside else []
     headers = ["method", f"median {rows[0].clock} ms", "spread ms", "ratio", *second]
     headers += ["of floor"] * floors + ["peak MiB"] * peaks
-    return make(f"{rows[0].suite} {rows[0].case} (baseline {rows[0].baseline}{load})", headers, lines)
+    return text_table(f"{rows[0].suite} {rows[0].case} (baseline {rows[0].baseline}{load})", headers, lines)

@@ -131,7 +131,7 @@ def benchmark(
 
 def _pictures(spec: Any, network: Any, out: Path, title: str) -> list[str]:
     """Pictures of the first test sample."""
-    from experiments.benchmarks.pictures import draw
+    from experiments.benchmarks.pictures import draw_sample
     from experiments.data import Sequences
     from experiments.runs.trainer import load_data
     from hwmodels.registry import build
@@ -145,19 +145,21 @@ def _pictures(spec: Any, network: Any, out: Path, title: str) -> list[str]:
         seed=spec.seed, feedback_seed=spec.feedback_seed,
     )  # fmt: skip
     xs, _ = next(dataset.batches("test", 1))
-    return draw(learner, xs, out, tick=dataset.tick, title=title)
+    return draw_sample(learner, xs, out, tick=dataset.tick, title=title)
 
 
 def _show(result: dict[str, Any], about: str, findings: list[Finding], pictures: list[Path]) -> None:
     from rich.console import Console
 
-    from experiments.tables import percent, spread, table
+    from experiments.tables import percent_text, standard_deviation, text_table
 
     console = Console()
     seeds = result["seeds"]
     rows = []
     if "accuracy" in result:
-        rows.append(["accuracy, %", percent(result["accuracy"], spread([s["accuracy"] for s in seeds]))])
+        rows.append(
+            ["accuracy, %", percent_text(result["accuracy"], standard_deviation([s["accuracy"] for s in seeds]))]
+        )
     for key, words in (("smape", "sMAPE of the next value, %"), ("smape_autonomous", "sMAPE on its own, %")):
         if key in result:
             rows.append([words, f"{result[key]:.4g}"])
@@ -194,7 +196,7 @@ def _show(result: dict[str, Any], about: str, findings: list[Finding], pictures:
     rows += [["energy not known", words] for words in result["no_energy"]]
     runs = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     title = f"{result['task']}: {about}; {result['rule']}, weights on {result['device']}, {runs}"
-    console.print(table(title, ["measure", "value"], rows))
+    console.print(text_table(title, ["measure", "value"], rows))
     broken = [finding for finding in findings if finding.verdict == "broken"]
     if findings:
         chip = result["profile"]["name"]

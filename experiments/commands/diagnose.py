@@ -43,7 +43,7 @@ def diagnose_run(
     from experiments.diagnosis.diagnosis import diagnose
     from experiments.diagnosis.evidence import collect_evidence
     from experiments.diagnosis.probes import probe_run
-    from experiments.diagnosis.report import draw, sentences, to_json
+    from experiments.diagnosis.report import draw_diagnosis, sentences, to_json
     from experiments.runs.folder import RunFolder
     from experiments.runs.observer import looks
     from hwmodels.errors import NeurofaError
@@ -61,7 +61,7 @@ def diagnose_run(
         raise NeurofaError(f"got '{run}' with log={spec.log}; expected measurements of alignment; train with --log all")
     network = load_network(folder.model)
     made = diagnose(collect_evidence(spec, result, network, found, probe_run(folder)), network.outputs)
-    draw(folder.diagnosis, found, result)
+    draw_diagnosis(folder.diagnosis, found, result)
     if json:
         import json as encoder
 
@@ -74,7 +74,7 @@ def diagnose_run(
 def _show(made: Diagnosis, said: list[str], title: str) -> None:
     from rich.console import Console
 
-    from experiments.tables import table
+    from experiments.tables import text_table
 
     headers = ["layer", "state", "gradient", "weights", "aligned at", "probe", "control"]
     rows = []
@@ -84,7 +84,7 @@ def _show(made: Diagnosis, said: list[str], title: str) -> None:
         when = "-" if e.gradient is None or e.gradient.align is None else f"{e.gradient.align:.0f}"
         rows.append([e.name, layer.state, _course(e.gradient), _course(e.weight), when, *probe])
     console = Console()
-    console.print(table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
+    console.print(text_table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
     for sentence in said:
         console.print(sentence, markup=False, highlight=False)
 

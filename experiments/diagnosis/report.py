@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.charts.layers import Course, Panel, courses_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Level
+from experiments.charts.seeds import STEPS, mean_curve
 from experiments.diagnosis.diagnosis import THRESHOLDS, Diagnosis, LayerDiagnosis
 from experiments.runs.linear_probe import INPUT
 from experiments.runs.observer import Look, course
@@ -15,13 +17,17 @@ from experiments.runs.result import Result
 from neurofa.diagnostics.phases import Phases
 
 PANELS = (
-    ("gradient alignment", "cosine", "delta_cosine", False),
-    ("weight alignment", "cosine", "weight_alignment", False),
-    ("gradient of backpropagation", "norm", "gradient_norm", True),
-    ("update of the rule", "norm / norm of the weights", "relative_update", True),
-    ("conditioning of the alignment matrix A", "s_max / s_min", "alignment_matrix.conditioning", True),
+    ("gradient alignment", Axis("cosine"), "delta_cosine"),
+    ("weight alignment", Axis("cosine"), "weight_alignment"),
+    ("gradient of backpropagation", Axis("norm", scale="log"), "gradient_norm"),
+    ("update of the rule", Axis("norm / norm of the weights", scale="log"), "relative_update"),
+    (
+        "conditioning of the alignment matrix A",
+        Axis("s_max / s_min", scale="log"),
+        "alignment_matrix.conditioning",
+    ),
 )
-"""Title, unit, measure, and whether it is on a logarithmic axis."""
+"""Title, axis and measure of the panels."""
 
 
 def sentences(diagnosis: Diagnosis, result: Result) -> list[str]:
@@ -126,33 +132,34 @@ def _phases(found: Phases | None) -> dict[str, float | None] | None:
     return None if found is None else asdict(found)
 
 
-def draw(path: Path, found: Sequence[Look], result: Result) -> None:
+def draw_diagnosis(path: Path, measurements: Sequence[Look], result: Result) -> None:
     """Draw alignment, norms, conditioning and probes of every layer over training.
 
     Args:
         path: of the PNG.
-        found: all measurements of the run.
+        measurements: all of the run.
         result: for the title.
     """
-    names = list(next(look.alignment for look in found if look.alignment is not None)["layers"])
+    names = list(next(look.alignment for look in measurements if look.alignment is not None)["layers"])
     panels = []
-    for title, unit, what, log in PANELS:
-        drawn = []
-        for name in names:
-            steps, values = course(found, name, what)
-            if any(v is not None for v in values):
-                drawn.append(Course(label=name, steps=steps, values=[values]))
-        panels.append(Panel(title=title, y_label=unit, courses=drawn, log=log))
-    probed = [look for look in found if look.features is not None]
-    if probed:
-        features = [(look.step, look.features["layers"]) for look in probed if look.features is not None]
-        levels = {"the inputs": start} if (start := features[0][1].get(INPUT)) is not None else {}
-        courses = [
-            Course(label=name, steps=[step for step, _ in features], values=[[f.get(name) for _, f in features]])
-            for name in features[-1][1]
-            if name != INPUT
-        ]
-        unit = "R^2" if result.test_accuracy is None else "held-out accuracy"
-        panels.append(Panel(title="linear probes of the features", y_label=unit, courses=courses, levels=levels))
-    title = f"{result.spec.rule}, {result.spec.network}, {result.spec.data}"
-    courses_chart(path, panels, title=title)
+    for title, y, measure in PANELS:
+        curves = [(name, *course(measurements, name, measure)) for name in names]
+        marks = [m for name, x, y_ in curves for m in mean_curve(name, x, [y_], positive=y.scale == "log")]
+        if marks:
+            panels.append(Panel(title=title, x=STEPS, y=y, marks=marks))
+    probes = [(look.step, look.features["layers"]) for look in measurements if look.features is not None]
+    if probes:
+        panels.append(_probe_panel(probes, "R^2" if result.test_accuracy is None else "held-out accuracy"))
+    draw_figure(path, panels, title=f"{result.spec.rule}, {result.spec.network}, {result.spec.data}")
+
+
+def _probe_panel(probes: Sequence[tuple[int, Mapping[str, float | None]]], unit: str) -> Panel:
+    steps = [step for step, _ in probes]
+    panel = Panel(title="linear probes of the features", x=STEPS, y=Axis(unit))
+    for name in probes[-1][1]:
+        if name != INPUT:
+            panel.marks.extend(mean_curve(name, steps, [[layers.get(name) for _, layers in probes]]))
+    of_input = probes[0][1].get(INPUT)
+    if of_input is not None:
+        panel.marks.append(Level(label="the inputs", value=of_input, colour="0.5"))
+    return panel

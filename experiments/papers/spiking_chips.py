@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.benchmarks.report import with_ledger
 from experiments.benchmarks.spiking_chip import spiking_fill
-from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.accuracies import accuracy_chart
 from experiments.reports.chips import examine, profile_of
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, Findings, margin_checks

@@ -93,7 +93,7 @@ def show(about: Report) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from experiments.tables import table
+    from experiments.tables import text_table
 
     console = Console()
     for line in _dynamic_notes(about):
@@ -105,7 +105,7 @@ def show(about: Report) -> None:
             for line in about["dynamic"]
         ]
         console.print(
-            table(f"dynamic errors, {about['rule']} on {about['data']}: alignment left", headers, rows, left=2)
+            text_table(f"dynamic errors, {about['rule']} on {about['data']}: alignment left", headers, rows, left=2)
         )
         worst = min((d for d in about["dynamic"] if d["source"] != "all together"), key=lambda line: line["measured"])
         console.print(Text(f"largest loss: {worst['source']}"))
@@ -115,7 +115,7 @@ def show(about: Report) -> None:
             for d in about["drift"]
         ]
         headers = ["age of B", "NSR²", "gain left", "cos predicted", "cos measured"]
-        console.print(table("drift: B changes between two uses; a gain turns nothing", headers, rows, left=2))
+        console.print(text_table("drift: B changes between two uses; a gain turns nothing", headers, rows, left=2))
     if about["static"]:
         rows = [
             [
@@ -125,14 +125,14 @@ def show(about: Report) -> None:
             for s in about["static"]
         ]  # fmt: skip
         headers = ["source", "cos(B, wanted)", "gain", "lowest row", "rank", "stable rank"]
-        console.print(table("static errors: another B, which learning absorbs (no alignment lost)", headers, rows))
+        console.print(text_table("static errors: another B, which learning absorbs (no alignment lost)", headers, rows))
     sources = list(dict.fromkeys(c["source"] for c in about["costs"] if c["source"] != OWN))
     rows = [
         [c["part"], c["what"], amount(c), c["formula"], f"{c['sure']} {_mark(c, sources)}".rstrip()]
         for c in about["costs"]
     ]
     headers = ["part", "quantity", "one update", "formula", "how sure"]
-    console.print(table(f"costs of one update, weights on {about['device']}", headers, rows, left=5))
+    console.print(text_table(f"costs of one update, weights on {about['device']}", headers, rows, left=5))
     for source in sources:
         console.print(Text(f"[{sources.index(source) + 1}] {source}", style="dim"))
     console.print(Text("not modelled:"))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.benchmarks.pictures import eligibility, record
+from experiments.benchmarks.eligibility import eligibility_trace
+from experiments.benchmarks.pictures import record_sample
 from experiments.benchmarks.report import with_ledger
 from experiments.benchmarks.spiking_chip import fitted, network_on
 from experiments.benchmarks.tasks import TASKS
@@ -146,18 +147,18 @@ def test_drawn_eligibility_makes_the_direction() -> None:
     network = build("network", "snn(hidden=[3], neuron=alif)", input_shape=(4,), outputs=2)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     xs = (torch.rand(9, 1, 4, generator=torch.Generator().manual_seed(0)) < 0.6).float()
-    view = record(network, xs, tick=1e-3).views["spiking0"]
+    view = record_sample(network, xs, tick=1e-3).views["spiking0"]
     signal = torch.randn(9, 3, generator=torch.Generator().manual_seed(1))
     layer = network.layer("spiking0")
     direction = layer.pullback(layer.localise(view.given(signal)))["weight"]
     dense = direction if isinstance(direction, torch.Tensor) else direction.dense()
     for neuron in range(3):
         for source in range(4):
-            own = torch.tensor(eligibility(learner, "spiking0", view, neuron, source))
+            own = torch.tensor(eligibility_trace(learner, "spiking0", view, neuron, source))
             assert float(own @ signal[:, neuron]) == pytest.approx(float(dense[neuron, source]), abs=1e-5)
 
 
 def test_still_layers_have_no_eligibility() -> None:
     network = build("network", "mlp(hidden=[3])", input_shape=(4,), outputs=2)
     with pytest.raises(NeurofaError, match="got a network without spiking neurons"):
-        record(network, torch.ones(2, 1, 4), tick=1e-3)
+        record_sample(network, torch.ones(2, 1, 4), tick=1e-3)
