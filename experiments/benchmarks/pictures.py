@@ -119,7 +119,6 @@ def membrane_panels(recording: Recording) -> list[Panel]:
     """Return potentials above threshold of the liveliest neurons of the first firing layer, with their spikes."""
     name, view = next(iter(recording.views.items()))
     spikes, potentials = view.y.flatten(1), view.after["v"].flatten(1)
-    style = {"style": "|", "colour": "k"}
     times, panels = recording.times, []
     for neuron in _liveliest(spikes):
         values = potentials[:, neuron].tolist()
@@ -127,8 +126,9 @@ def membrane_panels(recording: Recording) -> list[Panel]:
         marks: list[Mark] = [
             Curve(label="potential above the threshold", x=times, y=values, width=1.2),
             Level(value=0, colour="0.3", style=":"),
-            Curve(label="spike", x=[times[t] for t in fired], y=[values[t] for t in fired], size=9, **style),
         ]
+        x, y = [times[t] for t in fired], [values[t] for t in fired]
+        marks.append(Curve(label="spike", x=x, y=y, style="|", size=9, colour="k"))
         title = f"{name}, neuron {neuron}: {len(fired)} spikes"
         panels.append(Panel(title=title, x=recording.time_axis, marks=marks))
     return panels

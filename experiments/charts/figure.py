@@ -13,6 +13,7 @@ from experiments.charts.marks import Mark
 from exports.files.atomic import write_whole
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:cyan", "tab:pink", "tab:brown", "tab:olive")
@@ -58,7 +59,8 @@ class Axis:
             _plain_ticks(axis, axis.get_view_interval())
         if self.second is not None:
             label, factor = self.second
-            above = axes.secondary_xaxis("top", functions=(lambda x: x * factor, lambda x: x / factor))
+            scales: Any = (lambda x: x * factor, lambda x: x / factor)
+            above = axes.secondary_xaxis("top", functions=scales)
             above.set_xlabel(label, fontsize=9)
             above.tick_params(which="both", labelsize=8)
             if self.scale == "log":
@@ -126,7 +128,7 @@ def draw_figure(
     across, below = _legend_shape(list(dict.fromkeys(m.label for p in panels for m in p.marks if m.label)), width)
     figure = Figure(figsize=(width, rows * size[1] + 0.35 * bool(title) + 0.2 * below + 0.2), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y, height_ratios=heights).flat)
-    entries = {}
+    entries: dict[str, Artist] = {}
     for axes, panel in zip(grid, panels, strict=False):
         for mark in panel.marks:
             artist = mark.draw(axes, mark.colour or colours.get(mark.label, COLOURS[0]))
@@ -139,8 +141,8 @@ def draw_figure(
     if title:
         figure.suptitle(title, fontsize=10, x=0.01, ha="left", wrap=True)
     if entries:
-        place = {"loc": "outside lower center", "ncols": across, "fontsize": 8, "frameon": False}
-        figure.legend(list(entries.values()), list(entries), **place)
+        style: dict[str, Any] = {"ncols": across, "fontsize": 8, "frameon": False}
+        figure.legend(list(entries.values()), list(entries), loc="outside lower center", **style)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
     write_whole(path, picture.getvalue())

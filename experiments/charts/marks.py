@@ -112,7 +112,7 @@ class Text(Mark):
 
     def draw(self, axes: Axes, colour: str) -> Any:
         x, system = (1.0, ("axes fraction", "data")) if self.x is None else (self.x, "data")
-        away = {"xytext": (4, 0), "textcoords": "offset points", "annotation_clip": False}
+        away: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "annotation_clip": False}
         return axes.annotate(self.text, (x, self.y), xycoords=system, va="center", fontsize=8, **away)
 
 

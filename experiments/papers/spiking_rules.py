@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from experiments.benchmarks._memory import peak_of_method
 from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts.accuracies import accuracy_chart
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve, Mark
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
+from experiments.speed.peak_memory import method_peak
 from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_least, at_most, margin_checks
 from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record, percent
@@ -131,7 +131,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
         for ticks in self.ticks:
             suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
             for method in COLOURS:
-                peak = peak_of_method(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
+                peak = method_peak(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
                 setup.watch.see()
                 rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
         peaks = {method: [row["peak_mib"] for row in rows if row["method"] == method] for method in COLOURS}
