@@ -42,8 +42,9 @@ def diagnose_run(
     """
     from experiments.diagnosis.diagnosis import diagnose
     from experiments.diagnosis.evidence import collect_evidence
+    from experiments.diagnosis.picture import draw_diagnosis
     from experiments.diagnosis.probes import probe_run
-    from experiments.diagnosis.report import draw_diagnosis, sentences, to_json
+    from experiments.diagnosis.report import diagnosis_sentences, diagnosis_to_json
     from experiments.runs.folder import RunFolder
     from experiments.runs.observer import looks
     from hwmodels.errors import NeurofaError
@@ -65,9 +66,9 @@ def diagnose_run(
     if json:
         import json as encoder
 
-        typer.echo(encoder.dumps(to_json(made, result, folder.diagnosis), indent=2, allow_nan=False))
+        typer.echo(encoder.dumps(diagnosis_to_json(made, result, folder.diagnosis), indent=2, allow_nan=False))
         return
-    _show(made, sentences(made, result), f"{spec.rule}, {spec.network} on {spec.data}")
+    _show(made, diagnosis_sentences(made, result), f"{spec.rule}, {spec.network} on {spec.data}")
     typer.echo(f"picture: {folder.diagnosis}")
 
 

@@ -37,10 +37,10 @@ class SpikesSuite(SpeedSuite, name="spikes"):
 
     ``snntorch`` is the usual loop over ticks, ``loss.backward()`` through all of them and SGD; ``batched``
     takes the input's products of all ticks at once. ``dfa`` is direct feedback alignment with eligibility traces of
-    the inputs on the same dense array of spikes, which it turns into events; ``dfa-real`` has numbers in their places, for
-    dense products alone; ``dfa-events`` is given events. ``symmetric`` is the same with the readout's weights,
-    ``eprop`` has a filtered trace for every weight (both on events), ``bptt`` is this package's control. Peaks leave
-    the input out.
+    the inputs on the same dense array of spikes, which it turns into events; ``dfa-real`` has numbers in their
+    places, for dense products alone; ``dfa-events`` is given events. ``symmetric`` is the same with the readout's
+    weights, ``eprop`` has a filtered trace for every weight (both on events), ``bptt`` is this package's control. Peaks
+    leave the input out.
     """
 
     def cases(self) -> tuple[SpeedCase, ...]:
