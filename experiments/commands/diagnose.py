@@ -82,8 +82,9 @@ def _show(made: Diagnosis, said: list[str], title: str) -> None:
     for layer in made.layers:
         e = layer.evidence
         probe = ("-", "-") if e.probe is None else (f"{e.probe.end:.3f}", f"{e.probe.control:.3f}")
-        when = "-" if e.gradient is None or e.gradient.align is None else f"{e.gradient.align:.0f}"
-        rows.append([e.name, layer.state, _course(e.gradient), _course(e.weight), when, *probe])
+        gradient = e.gradient_alignment
+        when = "-" if gradient is None or gradient.align is None else f"{gradient.align:.0f}"
+        rows.append([e.name, layer.state, _course(gradient), _course(e.weight_alignment), when, *probe])
     console = Console()
     console.print(text_table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
     for sentence in said:

@@ -53,32 +53,32 @@ def find_causes(
             " layer"
         )
         causes.append(Cause("conditioning", text))
-    if e.reachable is not None:
+    if e.reachable_cosine is not None:
         text = (
             "shared, local kernels cannot turn towards the feedback: their cosine with F_l F_(l-1)^T is at most"
-            f" k/sqrt(P_in P_out) = {e.reachable:.2g}"
+            f" k/sqrt(P_in P_out) = {e.reachable_cosine:.2g}"
         )
         causes.append(Cause("convolution", text))
     return causes or _others(e, layers)
 
 
 def _too_large(e: LayerEvidence) -> list[Cause]:
-    if e.stride is None or e.stride <= LEAP:
+    if e.largest_relative_step is None or e.largest_relative_step <= LEAP:
         return []
     start, end = e.slope
     slopes = "" if start is None or end is None else f" (mean slope of the activation {start:.2g}, then {end:.2g})"
     text = (
-        f"one step moves its weights by up to {e.stride:.3g} times their norm, so that units saturate or die before"
-        f" weights align{slopes}: lower the feedback gain, or the learning rate"
+        f"one step moves its weights by up to {e.largest_relative_step:.3g} times their norm, so that units saturate or"
+        f" die before weights align{slopes}: lower the feedback gain, or the learning rate"
     )
     return [Cause("gain too large", text)]
 
 
 def _vanished(e: LayerEvidence) -> list[Cause]:
-    if e.vanished is None:
+    if e.vanished_from_step is None:
         return []
-    since = f"from step {e.vanished}" if e.vanished else "from the start"
-    cure = "its units are dead" if e.vanished else "use fewer layers, another activation or a normalisation"
+    since = f"from step {e.vanished_from_step}" if e.vanished_from_step else "from the start"
+    cure = "its units are dead" if e.vanished_from_step else "use fewer layers, another activation or a normalisation"
     text = (
         f"the true gradient here is below {VANISHED:g} of the largest layer's {since}, so that its cosine says"
         f" nothing: {cure}"
@@ -87,7 +87,7 @@ def _vanished(e: LayerEvidence) -> list[Cause]:
 
 
 def _too_small(e: LayerEvidence) -> list[Cause]:
-    if e.travel is None or e.travel >= LITTLE or e.vanished is not None:
+    if e.travel is None or e.travel >= LITTLE or e.vanished_from_step is not None:
         return []
     if e.travel_bp is not None and e.travel_bp > 3 * e.travel:
         text = (

@@ -75,18 +75,16 @@ def diagnose(evidence: Sequence[LayerEvidence], outputs: int) -> Diagnosis:
         if state in UNALIGNED or (e.probe is not None and e.probe.verdict == "worse"):
             causes = find_causes(e, hidden[place:], evidence, outputs)
         layers.append(LayerDiagnosis(evidence=e, state=state, causes=tuple(causes)))
-    return Diagnosis(
-        layers=tuple(layers),
-        gradient_order=order({e.name: None if e.gradient is None else e.gradient.align for e in hidden}),
-        weight_order=order({e.name: e.weight.align for e in evidence if e.weight is not None}),
-    )
+    gradients = {e.name: None if e.gradient_alignment is None else e.gradient_alignment.align for e in hidden}
+    weights = {e.name: e.weight_alignment.align for e in evidence if e.weight_alignment is not None}
+    return Diagnosis(layers=tuple(layers), gradient_order=order(gradients), weight_order=order(weights))
 
 
 def _state(e: LayerEvidence) -> str:
-    if e.vanished is not None:
+    if e.vanished_from_step is not None:
         return "vanished"
-    if e.gradient is None:
+    if e.gradient_alignment is None:
         return "no learning"
-    if e.gradient.peak >= ALIGNED:
+    if e.gradient_alignment.peak >= ALIGNED:
         return "aligned"
-    return "weakly aligned" if e.gradient.peak > NEVER else "never aligned"
+    return "weakly aligned" if e.gradient_alignment.peak > NEVER else "never aligned"

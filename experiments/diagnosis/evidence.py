@@ -61,22 +61,20 @@ class LayerEvidence:
     hidden: bool
     width: int
     """Number of its outputs."""
-    gradient: Phases | None
-    """Phases of its gradient alignment."""
-    weight: Phases | None
-    """Phases of its weight alignment."""
+    gradient_alignment: Phases | None
+    weight_alignment: Phases | None
     rising: bool
     """Whether gradient alignment still rises at the end."""
     probe: LinearProbe | None
-    vanished: int | None
-    """Step from which the gradient of backpropagation stays below a share of the largest layer's."""
+    vanished_from_step: int | None
+    """From here on the gradient of backpropagation stays below a share of the largest layer's."""
     gradient_share: float | None
     """Least share of the largest layer's gradient, over the run."""
     travel: float | None
     """Bound on how far the rule can have moved the weights, in units of their norm; None: not known."""
     travel_bp: float | None
     """The same for backpropagation's gradients at the same weights."""
-    stride: float | None
+    largest_relative_step: float | None
     """Largest relative change of the weights by one step; None: not known."""
     slope: tuple[float | None, float | None]
     """Backpropagation's ||delta|| / ||delivered error||, the mean derivative of the activation, at start and end."""
@@ -84,16 +82,12 @@ class LayerEvidence:
     """Conditioning, orthogonality and norm of F_l; a conditioning of None is infinite."""
     isotropy: float | None
     """Best isotropy of the alignment matrix over the run."""
-    reachable: float | None
+    reachable_cosine: float | None
     """For convolutions: largest possible cosine between an unrolled kernel and F_l F_{l-1}^T."""
 
 
 def collect_evidence(
-    spec: RunSpec,
-    result: Result,
-    network: Network,
-    measurements: Sequence[Look],
-    probes: Mapping[str, LinearProbe],
+    spec: RunSpec, result: Result, network: Network, measurements: Sequence[Look], probes: Mapping[str, LinearProbe]
 ) -> list[LayerEvidence]:
     """Return the evidence on every layer with weights, from input to readout.
 
@@ -124,19 +118,19 @@ def collect_evidence(
                 kind=network.layer(name).name,
                 hidden=name != network.readout,
                 width=math.prod(network.shapes[name]),
-                gradient=phases(steps, cosines),
-                weight=phases(steps, series["weight_alignment"]),
+                gradient_alignment=phases(steps, cosines),
+                weight_alignment=phases(steps, series["weight_alignment"]),
                 rising=_rising(steps, cosines),
                 probe=probes.get(name),
-                vanished=_vanished(steps, shares),
+                vanished_from_step=_vanished(steps, shares),
                 gradient_share=min(_known(shares), default=None),
                 travel=_travel(steps, updates, rates),
                 travel_bp=_travel(steps, gradients_bp, rates),
-                stride=max(strides, default=None),
+                largest_relative_step=max(strides, default=None),
                 slope=(_slope(rows[0][name]), _slope(rows[-1][name])),
                 feedback=rows[-1][name].get("feedback"),
                 isotropy=max(_known(series["alignment_matrix.isotropy"]), default=None),
-                reachable=reachable.get(name),
+                reachable_cosine=reachable.get(name),
             )
         )
     return evidence

@@ -9,7 +9,6 @@ from typing import Any
 
 from experiments.diagnosis.diagnosis import THRESHOLDS, Diagnosis, LayerDiagnosis
 from experiments.runs.result import Result
-from neurofa.diagnostics.phases import Phases
 
 
 def diagnosis_sentences(diagnosis: Diagnosis, result: Result) -> list[str]:
@@ -35,7 +34,8 @@ def diagnosis_sentences(diagnosis: Diagnosis, result: Result) -> list[str]:
         if tau is not None:
             way = "from bottom to top" if tau > 0 else "from top to bottom" if tau < 0 else "in no order"
             sentences.append(f"The {title} aligned {way}: {', '.join(names)} (Kendall's tau {tau:+.2f}).")
-    fallen = [d.name for d in layers if d.evidence.gradient is not None and d.evidence.gradient.memorise is not None]
+    phases = {layer.name: layer.evidence.gradient_alignment for layer in layers}
+    fallen = [name for name, phase in phases.items() if phase is not None and phase.memorise is not None]
     if fallen:
         sentences.append(f"Alignment has fallen behind its peak (memorising): {', '.join(fallen)}.")
     return sentences
@@ -108,25 +108,8 @@ def diagnosis_to_json(diagnosis: Diagnosis, result: Result, picture: Path) -> di
 
 
 def _layer(layer: LayerDiagnosis) -> dict[str, Any]:
-    e = layer.evidence
-    return {
-        "name": e.name,
-        "kind": e.kind,
-        "state": layer.state,
-        "causes": [asdict(cause) for cause in layer.causes],
-        "gradient_alignment": _phases(e.gradient),
-        "weight_alignment": _phases(e.weight),
-        "probe": None if e.probe is None else {**asdict(e.probe), "verdict": e.probe.verdict},
-        "gradient_share": e.gradient_share,
-        "vanished_from_step": e.vanished,
-        "travel": e.travel,
-        "travel_bp": e.travel_bp,
-        "largest_relative_step": e.stride,
-        "feedback": e.feedback,
-        "isotropy": e.isotropy,
-        "reachable_cosine": e.reachable,
-    }
-
-
-def _phases(phases: Phases | None) -> dict[str, float | None] | None:
-    return None if phases is None else asdict(phases)
+    content = asdict(layer)
+    probe = layer.evidence.probe
+    if probe is not None:
+        content["evidence"]["probe"]["verdict"] = probe.verdict
+    return {**content.pop("evidence"), **content}

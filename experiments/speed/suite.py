@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -129,27 +130,22 @@ def measure_case(
     machine, load = describe_machine(device, threads), load_average()
     medians = {name: statistics.median(samples) for name, samples in times.items()}
     baseline = case.methods[0].name
+    common = {"suite": suite, "case": case.name, "baseline": baseline, "beside": case.beside, "clock": clock}
+    make_row = functools.partial(SpeedRow, **common, load=load, machine=machine)
     rows = []
     for method in case.methods:
         median, samples = medians[method.name], times[method.name]
         low, _, high = statistics.quantiles(samples, n=4)
-        row = SpeedRow(
-            suite=suite,
-            case=case.name,
+        row = make_row(
             method=method.name,
-            baseline=baseline,
             median_s=median,
             spread_s=high - low,
             ratio=medians[baseline] / median,
-            beside=case.beside,
             beside_ratio=medians[case.beside] / median if case.beside else None,
-            clock=clock,
             floor_fraction=medians[method.floor] / median if method.floor else None,
             peak_bytes=method_peak(suite, case.name, method.name, device, threads) if memory else None,
             samples=len(samples),
             steps_per_sample=repeats[method.name],
-            load=load,
-            machine=machine,
         )
         rows.append(row)
     return rows

@@ -58,7 +58,7 @@ def torch_step(
     *,
     momentum: float = 0.0,
     fused: bool = False,
-    memory_format: torch.memory_format = torch.contiguous_format,
+    channels_last: bool = False,
 ) -> Step:
     """Return a step of plain torch: backpropagation by autograd.
 
@@ -67,8 +67,9 @@ def torch_step(
         device: where it runs.
         momentum: of SGD.
         fused: whether the optimizer's kernel is fused.
-        memory_format: of weights and inputs.
+        channels_last: whether the channel is innermost in weights and inputs.
     """
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
     with torch.device("meta"):
         model = nn.Sequential(*workload.modules())
     model.to_empty(device=device)

@@ -56,7 +56,7 @@ def step_case(name: str, workload: StepWorkload, *, rules: Sequence[str] = RULES
     plain = partial(torch_step, workload, momentum=momentum)
     builders = {"torch": plain, "torch-fused": partial(plain, fused=True)}
     if len(workload.input_shape) == 3:
-        builders["torch-channels-last"] = partial(plain, memory_format=torch.channels_last)
+        builders["torch-channels-last"] = partial(plain, channels_last=True)
     methods = [SpeedMethod(name=method, build=build, floor="floor-chained") for method, build in builders.items()]
     for rule in rules:
         floor = "floor-direct" if rule in DIRECT else "floor-chained" if rule in CHAINED else ""
