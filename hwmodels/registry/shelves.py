@@ -12,7 +12,7 @@ from hwmodels.errors import NeurofaError, did_you_mean
 
 _SHELVES: dict[str, str] = {
     "activation": "neurofa.maps.activations",
-    "bench": "experiments.benchmarks",
+    "speed": "experiments.speed.suites",
     "camera": "hwmodels.optics.camera",
     "conductance": "hwmodels.arrays.conductance",
     "data": "experiments.data",

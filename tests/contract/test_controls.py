@@ -142,7 +142,7 @@ class InPlace(Dense):
 
 
 class Transporting(Dense):
-    """Returns the error through its own weights, whatever it was given."""
+    """ReturnWeights the error through its own weights, whatever it was given."""
 
     def transpose(self, view, weights):
         return super().transpose(view, view.params)

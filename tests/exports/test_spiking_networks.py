@@ -27,7 +27,7 @@ from neurofa.core.network import Network
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.neurons.leaky import LeakyIntegrator
+from neurofa.neurons.lif import LeakyIntegrator
 from neurofa.training.learner import Learner
 
 NEURONS = [

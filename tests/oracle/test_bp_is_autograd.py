@@ -29,7 +29,7 @@ def directions(network: Network, rule_spec: str, x: torch.Tensor, labels: torch.
     rule.bind(network.plan(), generator(0, "feedback"))
     gen = generator(0, "pass")
     tick = network.step(
-        x, gen=gen, returns=(lambda n, p: rule.returns(n, p, gen)) if rule.chained else None, below=rule.chained
+        x, gen=gen, returns=(lambda n, p: rule.returns(n, p, gen)) if rule.declares.chained else None, below=rule.declares.chained
     )
     found: dict[str, torch.Tensor] = {}
 
@@ -43,7 +43,7 @@ def directions(network: Network, rule_spec: str, x: torch.Tensor, labels: torch.
 
 def by_autograd(network: Network, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The same directions by autograd through all layers' ``compute``."""
-    leaves = {name: {k: v.clone().requires_grad_() for k, v in layer.read().items()} for name, layer in network.items()}
+    leaves = {name: {k: v.clone().requires_grad_() for k, v in layer.synapses.read().items()} for name, layer in network.items()}
     y = x
     for name, layer in network.items():
         y = layer.compute(leaves[name], y, {})[0]

@@ -31,7 +31,7 @@ def test_with_the_weights_in_its_factors_it_is_bp_on_a_linear_network(broadcast)
     x, labels = batch(8, (6,), 5)
     wanted = directions(network, "bp", x, labels)
     rule, learner = bound(f"draf(rank=9, broadcast={broadcast})", network)
-    w = [layer.synapse("weight").weight.detach() for _, layer in network.items()]
+    w = [layer.synapses["weight"].weight.detach() for _, layer in network.items()]
     if broadcast == "penultimate":
         rule.beside("dense3")["weight"].program(w[3])
     for name, q in (("dense0", (w[2] @ w[1]).t()), ("dense1", w[2].t())):
@@ -57,11 +57,11 @@ def test_with_fixed_factors_of_full_rank_it_is_dfa():
         run.step(x, labels)
         other.step(x, labels)
     for name, layer in first.items():
-        assert torch.allclose(layer.synapse("weight").weight, second.layer(name).synapse("weight").weight, atol=1e-12)
+        assert torch.allclose(layer.synapses["weight"].weight, second.layer(name).synapses["weight"].weight, atol=1e-12)
     draf.factor("p", "dense0").program(2 * torch.eye(5, dtype=torch.float64))
     run.step(x, labels)
     other.step(x, labels)
-    ours, theirs = (n.layer("dense0").synapse("weight").weight for n in (first, second))
+    ours, theirs = (n.layer("dense0").synapses["weight"].weight for n in (first, second))
     assert not torch.allclose(ours, theirs, atol=1e-4)
 
 

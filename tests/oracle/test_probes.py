@@ -159,7 +159,7 @@ def test_the_cosine_with_the_jacobian_is_the_closed_form(n, samples):
     x, _ = batch(samples, (4,), 8)
     times = 20
     _, found = estimates(network, "fdfa", x, times)
-    j = network.layer("dense1").synapse("weight").weight.detach().t()
+    j = network.layer("dense1").synapses["weight"].weight.detach().t()
     cos = torch.stack([torch.nn.functional.cosine_similarity(e.flatten(), j.flatten(), 0) for e in found])
     wanted = 1 / math.sqrt(1 + (n + 1) / samples)
     # the closed form replaces the mean of a ratio by the ratio of means: exact to a few per cent
@@ -182,7 +182,7 @@ def test_the_noise_floor_of_a_difference_is_the_closed_form():
     source = generator(5)
     network = Network([Dense(4, n), Noisy(n, outputs)], (4,), seed=2).double()
     x, _ = batch(samples, (4,), outputs)
-    j = network.layer(network.names[1]).synapse("weight").weight.detach().t()
+    j = network.layer(network.names[1]).synapses["weight"].weight.detach().t()
 
     def mean_cosine(step: float) -> float:
         _, found = estimates(network, f"fdfa(by=difference, step={step})", x, 25)
@@ -203,7 +203,7 @@ def test_fdfa_on_a_linear_network_ends_at_the_product_of_the_weights():
     rule, learner = bound("fdfa(alpha=0.01)", network)
     for step in range(700):
         learner.step(*batch(64, (5,), 4, seed=step))
-    w = [layer.synapse("weight").weight.detach() for _, layer in network.items()]
+    w = [layer.synapses["weight"].weight.detach() for _, layer in network.items()]
     for name, wanted in (("dense0", w[2] @ w[1]), ("dense1", w[2])):
         got = rule.b[rule.feedback.slices[name]].t()
         assert float((got - wanted).norm() / wanted.norm()) < 0.1

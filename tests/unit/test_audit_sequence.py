@@ -35,7 +35,7 @@ class InDynamics(DFA):
         self.kept = [net]
 
     def secret(self):
-        return self.kept[0].layer("spiking2").synapse("weight").weight.detach().abs().mean()
+        return self.kept[0].layer("spiking2").synapses["weight"].weight.detach().abs().mean()
 
     def localise(self, name, layer, view):
         return layer.localise_by(view, self.dynamics(name, layer, view))
@@ -49,13 +49,13 @@ class InTraces(InDynamics):
     """Lets other weights into what it keeps for the next chunk only."""
 
     def localise(self, name, layer, view):
-        return layer.localise(view)
+        return layer.backprop_local(view)
 
     def dynamics(self, name, layer, view):
         return None
 
     def keep(self, name, layer, view):
-        return {TRACE + "secret": self.secret() * torch.ones(4, layer.channels)}
+        return {TRACE + "secret": self.secret() * torch.ones(4, layer.map.channels)}
 
 
 @pytest.mark.parametrize("smuggler", [InDynamics, InTraces])

@@ -59,11 +59,11 @@ def test_groups_of_channels_share_their_norm(groups):
     gen = torch.Generator().manual_seed(0)
     layer.initialise(build("device", "digital"), gen)
     x = torch.randn(2, 4, 5, 5, generator=gen)
-    view = LocalView(x, layer.compute(layer.stored(), x, {})[0], layer.stored())
+    view = LocalView(x, layer.compute(layer.synapses.stored(), x, {})[0], layer.synapses.stored())
     ours = _by_weights(layer, view, torch.Generator().manual_seed(1))
-    drawn = torch.randn(layer.weight_shape, generator=torch.Generator().manual_seed(1))
-    sizes = layer.linear(x.square(), torch.ones(layer.weight_shape), None).sqrt()
-    torch.testing.assert_close(ours, layer.linear(x, drawn, None) / sizes)
+    drawn = torch.randn(layer.map.weight_shape, generator=torch.Generator().manual_seed(1))
+    sizes = layer.map.linear(x.square(), torch.ones(layer.map.weight_shape), None).sqrt()
+    torch.testing.assert_close(ours, layer.map.linear(x, drawn, None) / sizes)
 
 
 def test_an_mlp_by_hand():

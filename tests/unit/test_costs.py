@@ -159,7 +159,7 @@ def test_a_ledger_changes_nothing_but_counts(device):
     for x, target in batches():
         plain.step(x, target)
     for name in ("dense0", "dense1", "dense2"):
-        same = plain.network.layer(name).synapse("weight").weight, counted.network.layer(name).synapse("weight").weight
+        same = plain.network.layer(name).synapses["weight"].weight, counted.network.layer(name).synapses["weight"].weight
         torch.testing.assert_close(*same, rtol=0, atol=1e-6)
         assert found[f"{name}.weight"].mean <= found[f"{name}.weight"].busiest <= found[f"{name}.weight"].peak
     assert any(each.mean > 0 for each in found.values())

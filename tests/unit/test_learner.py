@@ -102,7 +102,7 @@ def test_bad_batches_are_refused_before_any_weight_moves(make, message):
 
 def test_overflow_names_the_layer():
     network = net("mlp(hidden=[12, 9], activation=relu)")
-    network.layer("dense1").synapse("weight").weight.data.fill_(torch.inf)
+    network.layer("dense1").synapses["weight"].weight.data.fill_(torch.inf)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     with pytest.raises(NeurofaError, match="in the output of layer 'dense1' at step 0"):
         learner.step(*batch())
@@ -215,7 +215,7 @@ def test_weights_stay_on_the_grid_of_their_device(rounding):
         learner.step(x.float(), labels)
     for layer in network.layers.values():
         if layer.synapses:
-            synapses = layer.synapse("weight")
+            synapses = layer.synapses["weight"]
             codes = synapses.weight.detach() / synapses.cells["scale"]
             assert torch.allclose(codes, codes.round(), atol=1e-4)
             assert float(codes.abs().max()) <= 7

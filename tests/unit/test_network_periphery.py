@@ -28,8 +28,8 @@ def first(net, x, seed):
     """Output of the first layer before its activation, one draw of noise."""
     _, layer = next(iter(net.items()))
     return layer.preactivation(
-        type("View", (), {"after": {}, "x": x, "params": layer.stored(), "before": layer.start(x, gen(seed))})()
-    ), layer.stored()["weight"].abs().max()
+        type("View", (), {"after": {}, "x": x, "params": layer.synapses.stored(), "before": layer.fresh_state(x, gen(seed))})()
+    ), layer.synapses.stored()["weight"].abs().max()
 
 
 @pytest.mark.parametrize(("spec", "shape"), [DENSE, CONV])
@@ -60,7 +60,7 @@ def test_the_noise_of_an_output_has_its_stated_size(spec, shape):
     if len(shape) == 1:
         scale = x.abs().amax(1).view(-1, 1)
     else:
-        patches = torch.nn.functional.unfold(x, 3, padding=layer.padding)
+        patches = torch.nn.functional.unfold(x, 3, padding=layer.map.padding)
         scale = patches.abs().amax(1).view(len(x), 1, *clean.shape[2:])
     unit = (error / (0.1 * scale * largest[0])).double()
     n = unit.numel()
@@ -114,9 +114,9 @@ def test_chained_errors_return_through_the_converters():
         net = network(*DENSE)
         learner = Learner(net, "bp", optimizer=torch.optim.SGD(net.parameters(), lr=1.0))
         net.attach(periphery)
-        before = net.layer(net.names[0]).synapse("weight").weight.detach().clone()
+        before = net.layer(net.names[0]).synapses["weight"].weight.detach().clone()
         learner.step(batch((8,)), torch.arange(16) % 3)
-        found.append(net.layer(net.names[0]).synapse("weight").weight.detach() - before)
+        found.append(net.layer(net.names[0]).synapses["weight"].weight.detach() - before)
     assert not torch.allclose(*found, rtol=1e-2)
     assert torch.cosine_similarity(found[0].flatten(), found[1].flatten(), dim=0) > 0.3
 
@@ -134,4 +134,4 @@ def test_a_fused_learner_fuses_products_and_writes():
     for fused in (True, False):
         Learner(net, "bp", optimizer=torch.optim.SGD(net.parameters(), lr=0.1), fused=fused)
         layers = [layer for _, layer in net.items()]
-        assert all(layer.arrays.fused is fused and layer.synapse("weight").fused is fused for layer in layers)
+        assert all(layer.arrays.fused is fused and layer.synapses["weight"].fused is fused for layer in layers)

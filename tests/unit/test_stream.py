@@ -30,7 +30,7 @@ def learner(rule="eprop", spec=SPEC, *, optimizer=sgd, device="digital", shape=(
     network = build("network", spec, input_shape=shape, outputs=3, device=device)
     with torch.no_grad():
         for name, layer in network.items():
-            for key, weight in layer.stored().items():
+            for key, weight in layer.synapses.stored().items():
                 if name != network.readout and device == "digital" and key != "recurrent":
                     weight.mul_(4.0)
     return Learner(network, rule, optimizer=optimizer(network.parameters(), **(options or {})), **learning)
@@ -71,10 +71,10 @@ def directions(rule, poison):
     """Directions of the middle layer, from views whose neighbours' weights were overwritten after the forward sweep."""
     made = learner(rule)
     network, gen = made.network, generator(0, "gen")
-    kappa = 0.9 if made.rule.filtered else 0.0
+    kappa = 0.9 if made.rule.declares.sequences.filtered else 0.0
     states, name = rest(network, 4), network.names[1]
     tick, _ = sweep(
-        network, given().flatten(0, 1), 12, states, gen=gen, returns=_copied(made), kappa=kappa, below=made.rule.chained
+        network, given().flatten(0, 1), 12, states, gen=gen, returns=_copied(made), kappa=kappa, below=made.rule.declares.chained
     )
     teaching = taught(made.loss, tick.y, LABELS.repeat(12))[1]
     found = {}
@@ -90,7 +90,7 @@ def directions(rule, poison):
 
 def _copied(made):
     """Return weights as the learner asks for them; those that are no forward weights, copied."""
-    if not made.rule.chained:
+    if not made.rule.declares.chained:
         return None
 
     def returns(name, params):
@@ -248,7 +248,7 @@ def test_devices_learn_from_sequences(device, update):
     for name in made.network.names:
         layer = made.network.layer(name)
         for key in layer.synapses:
-            synapse = layer.synapse(key)
+            synapse = layer.synapses[key]
             assert torch.equal(synapse.weight.detach(), synapse.device.value(synapse.cells))
 
 
@@ -387,7 +387,7 @@ def test_networks_that_cannot_be_are_refused(spec, message):
 @pytest.mark.parametrize("layer", ["spiking0", "spiking1", "spiking2"])
 def test_a_weight_that_is_no_number_is_found_by_its_layer(layer, rule):
     made = learner(rule)
-    made.network.layer(layer).synapse("weight").weight.data[0, 0] = float("nan")
+    made.network.layer(layer).synapses["weight"].weight.data[0, 0] = float("nan")
     others = {key: value for key, value in weights(made).items() if layer not in key}
     with pytest.raises(NeurofaError, match=f"got NaN or infinity in 'mem' of layer '{layer}' in ticks 0 to"):
         made.stream(torch.ones(12, 4, 6), LABELS, chunk=4)

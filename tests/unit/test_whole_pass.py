@@ -29,7 +29,7 @@ def gen(seed=0):
 
 def oracle(net, x, source):
     layers = [layer for _, layer in net.items()]
-    return whole_pass(layers, x, [layer.read(source) for layer in layers], draw_keys(layers, source))
+    return whole_pass(layers, x, [layer.synapses.read(source) for layer in layers], draw_keys(layers, source))
 
 
 def apart(a, b):
@@ -98,7 +98,7 @@ def test_compiled_it_is_its_oracle_and_sees_every_change():
     assert torch.equal(first, net(x, gen(1)))
     assert apart(first, net(x, gen(2))) > 0.5
     with torch.no_grad():
-        net.layer(net.readout).synapse("weight").weight.data.mul_(-2)
+        net.layer(net.readout).synapses["weight"].weight.data.mul_(-2)
     turned = net(x, gen(1))
     assert apart(oracle(net, x, gen(1)), turned) < 0.05
     assert apart(first, turned) > 0.5
