@@ -120,4 +120,5 @@ class PlainModule(nn.Module):
         """Compute the layer's output."""
         layer = self._layer[0]
         params = {key: self.get_parameter(module_name(key)) for key in self._keys}
-        return layer.compute(params, x, layer.fresh_state(x, None))[0]
+        y: Tensor = layer.compute(params, x, layer.fresh_state(x, None))[0]
+        return y

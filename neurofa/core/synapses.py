@@ -311,7 +311,7 @@ class SynapseGroup(nn.ModuleDict):
 
     def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
         """Return the weights as one pass sees them, with the devices' read noise."""
-        return {key.replace("/", "."): part.read(gen) for key, part in self._modules.items()}  # type: ignore[union-attr, operator]
+        return {key.replace("/", "."): part.read(gen) for key, part in self._modules.items()}  # type: ignore[operator]
 
     def stored(self) -> dict[str, Tensor]:
         """Return the weights as they are stored, without the noise of reading them."""

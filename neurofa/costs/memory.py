@@ -35,7 +35,7 @@ def memory(learner: Learner, batch_size: int) -> dict[str, int]:
     """
     network, rule = learner.network, learner.rule
     learning = _size(w for group in learner.optimizer.param_groups for w in group["params"])
-    passes = 2 if type(rule).modulate is not Rule.modulate else 1
+    passes = 1 if rule.declares.second_pass is None else 2
     return {
         "weights": _size(network.state_dict().values()),
         "feedback": _size(rule.state_dict().values()),
@@ -60,10 +60,11 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
     # once: forward weights in the place of return weights are known by identity
     stored = {name: layer.synapses.stored() for name, layer in network.items()}
     back: dict[str, ReturnWeights | None] = {}
-    if rule.declares.chained:
+    path = rule.declares.return_path
+    if path is not None:
         with preserved(network, rule):
             gen = generator(0, "memory")
-            back = {name: rule.returns(name, weights, gen) for name, weights in stored.items() if weights}
+            back = {name: path.return_weights(name, weights, gen) for name, weights in stored.items() if weights}
     kept: list[Tensor] = []
     weights: list[Tensor] = []
 

@@ -13,9 +13,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import LowRank
-from neurofa.core.network import Network, Tick
+from neurofa.core.directions import LowRank
+from neurofa.core.network import Network
 from neurofa.core.rule import Direct, Rule
+from neurofa.core.view import Tick
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
 from neurofa.linalg.convolution import ConvGeometry
@@ -181,7 +182,7 @@ def _return_alignment(rule: Rule, tick: Tick) -> dict[str, float]:
     alignment = {}
     for site in rule.plan.sites[1:]:
         view = tick.views[site.name]
-        whole = {k: b.dense() if isinstance(b, LowRank) else b for k, b in (view.returns or {}).items()}
+        whole = {k: b.dense() if isinstance(b, LowRank) else b for k, b in (view.return_weights or {}).items()}
         matrices = {k: b for k, b in whole.items() if b.dim() > 1}
         if matrices:
             forward = torch.cat([view.params[k].flatten() for k in matrices])

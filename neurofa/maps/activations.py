@@ -63,8 +63,8 @@ class ReLU(Activation, name="relu"):
     """h = max(0, a)."""
 
     # torch's own functions, without a call of ours in between
-    forward = staticmethod(torch.relu)
-    forward_ = staticmethod(torch.relu_)
+    forward = staticmethod(torch.relu)  # type: ignore[assignment]
+    forward_ = staticmethod(torch.relu_)  # type: ignore[assignment]
     backward = staticmethod(functools.partial(aten.threshold_backward, threshold=0))
 
     def module(self) -> nn.Module:
@@ -75,8 +75,8 @@ class Tanh(Activation, name="tanh"):
     """h = tanh(a)."""
 
     # torch's own functions, without a call of ours in between
-    forward = staticmethod(torch.tanh)
-    forward_ = staticmethod(torch.tanh_)
+    forward = staticmethod(torch.tanh)  # type: ignore[assignment]
+    forward_ = staticmethod(torch.tanh_)  # type: ignore[assignment]
     backward = staticmethod(aten.tanh_backward)
 
     def module(self) -> nn.Module:
@@ -87,8 +87,8 @@ class Sigmoid(Activation, name="sigmoid"):
     """h = 1 / (1 + exp(-a))."""
 
     # torch's own functions, without a call of ours in between
-    forward = staticmethod(torch.sigmoid)
-    forward_ = staticmethod(torch.sigmoid_)
+    forward = staticmethod(torch.sigmoid)  # type: ignore[assignment]
+    forward_ = staticmethod(torch.sigmoid_)  # type: ignore[assignment]
     backward = staticmethod(aten.sigmoid_backward)
 
     def module(self) -> nn.Module:

@@ -28,9 +28,9 @@ class DenseMap(AffineMap):
         self.fan_in, self.channels, self.weight_shape = n_in, n_out, (n_out, n_in)
 
     # torch's own functions, without a call of ours in between: a step of a small network feels it
-    linear = staticmethod(nn.functional.linear)
-    direction = staticmethod(Outer)
-    outer = staticmethod(Outer)
+    linear = staticmethod(nn.functional.linear)  # type: ignore[assignment]
+    direction = staticmethod(Outer)  # type: ignore[assignment]
+    outer = staticmethod(Outer)  # type: ignore[assignment]
 
     def transposed(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return delta @ weight

@@ -11,8 +11,8 @@ from hwmodels.registry import shelf
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers its parts itself
     from neurofa.neurons.alif import ALIF as ALIF
-    from neurofa.neurons.leaky import LeakyIntegrator as LeakyIntegrator
     from neurofa.neurons.lif import LIF as LIF
+    from neurofa.neurons.lif import LeakyIntegrator as LeakyIntegrator
     from neurofa.neurons.synaptic import Synaptic as Synaptic
 
 __getattr__, __dir__ = shelf(__name__)

@@ -13,7 +13,8 @@ from neurofa.core.directions import dense
 from neurofa.core.layer import Layer, ParameterFreeLayer, vjp
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView
-from neurofa.maps.trace import traced
+from neurofa.maps.jvp import tangent, tangent_flop
+from neurofa.maps.trace import products, traced
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, close, require, run_all, same, snapshot
 
@@ -80,7 +81,7 @@ def _view(layer: Layer, x: Tensor, *, own: bool) -> LocalView:
     back = params if own else {key: params[key].clone() for key in layer.traits.returning}
     y, after, graph = layer.record(params, x, before, back, True)
     error = torch.randn(y.shape, generator=generator(2, "error"), dtype=y.dtype)
-    return LocalView(x, y, params, before, after, back, error, graph)
+    return LocalView(x, y, params, before, after, back, graph, error=error)
 
 
 def _matches_autograd(training: bool, own: bool) -> Check:
@@ -121,7 +122,7 @@ def _tangent_is_the_adjoint(training: bool) -> Check:
                 if given is None and not change:
                     continue
                 with torch.no_grad():
-                    got = layer.tangent(view, given, change)
+                    got = tangent(layer, view, given, change)
                 require(got.shape == error.shape, f"{case}: shape {tuple(got.shape)}")
                 close((got * error).sum(), torch.as_tensor(wanted), f"{case}: change by {what}", 1e-9)
 
@@ -133,7 +134,7 @@ def _tangent_is_the_adjoint(training: bool) -> Check:
 def tells_its_products(name: str) -> None:
     """To the FLOP, what a layer tells of its pass and of its tangent is what torch counts of them."""
     for case, layer, x in _cases(name, training=True):
-        work = layer.work(tuple(x.shape), sends=True)
+        work = products(layer, tuple(x.shape), sends=True)
         traces = traced(layer, tuple(x.shape), sends=True)
         told = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in work.maps]
         seen = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in traces.maps]
@@ -144,8 +145,8 @@ def tells_its_products(name: str) -> None:
         require(work.forward == counted.flop, f"{case}: told {work.forward} FLOP, counted {counted.flop}")
         for moved in ({}, view.params):
             with torch.no_grad(), Counted() as counted:
-                layer.tangent(view, x, moved)
-            flop = layer.tangent_flop(work, frozenset(moved), dot=True)
+                tangent(layer, view, x, moved)
+            flop = tangent_flop(layer, work, frozenset(moved), dot=True)
             require(flop == counted.flop, f"{case}: told {flop} FLOP of a tangent, counted {counted.flop}")
 
 
@@ -192,7 +193,7 @@ def returns_through_other_weights(name: str) -> None:
         other = {k: torch.randn(view.params[k].shape, generator=gen, dtype=x.dtype) for k in layer.traits.returning}
         with torch.no_grad():
             _, after, graph = layer.record(view.params, x, view.before, other, True)
-            seen = layer.backprop_local(replace(view, after=after, graph=graph, returns=other))
+            seen = layer.backprop_local(replace(view, after=after, graph=graph, return_weights=other))
             below, ours = layer.input_error(seen, other), dense(layer.pullback(seen))
         theirs, above = vjp(layer, view)
         require(below.shape == x.shape and bool(below.isfinite().all()), f"{case}: returned {tuple(below.shape)}")
@@ -223,7 +224,9 @@ def state_persists(name: str) -> None:
             for value in other.parameters():
                 value.add_(1.0)
             other.load_state_dict(layer.state_dict())
-            ours, theirs = (part.eval().compute(part.read(), x, part.start(x, None))[0] for part in (layer, other))
+            ours, theirs = (
+                part.eval().compute(part.synapses.read(), x, part.fresh_state(x, None))[0] for part in (layer, other)
+            )
         require(torch.equal(ours, theirs), f"{case}: the loaded layer computes something else")
 
 

@@ -16,11 +16,12 @@ from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe
-from neurofa.core.rule import Rule, taught
+from neurofa.core.rule import Rule
 from neurofa.spiking.sequence import has_memory
 from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
 from neurofa.training.checkpoint import load_network, save_network
-from neurofa.training.replay import collect, record
+from neurofa.training.learner import forward_pass, update_running_stats
+from neurofa.training.replay import collect, loss_and_teaching, record
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
 OUTPUTS = 10
@@ -44,7 +45,7 @@ def _after_a_step(name: str, shape: tuple[int, ...], device: str = "digital") ->
     """Return a network whose running statistics have left their initial values, and a batch."""
     network = default_network(name, shape, device=device)
     x = batch(4, shape=shape)[0]
-    network.absorb(network.step(x, gen=generator(0, "settle"), below=False))
+    update_running_stats(network, forward_pass(network, x, gen=generator(0, "settle")))
     return network, x
 
 
@@ -132,7 +133,7 @@ def bp_equals_autograd(name: str) -> None:
         rule.bind(network.plan(), generator(0, "feedback"))
         gen = generator(0, "step")
         tick = record(network, rule, x, gen)
-        found = collect(network, rule, tick, taught(CrossEntropy(), tick.y, labels)[1], gen).directions
+        found = collect(network, rule, tick, loss_and_teaching(CrossEntropy(), tick.y, labels)[1], gen).directions
         # in double precision on the other side: rounding there would move a ReLU across zero now and then
         forward, leaves = _open(network)
         with torch.enable_grad():

@@ -11,13 +11,13 @@ from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
 from neurofa.core.capabilities import Teaching
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, taught
+from neurofa.core.rule import Rule
 from neurofa.costs.flops import cost
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
 from neurofa.training.learner import Learner
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 
 
 def builds_from_defaults(name: str) -> None:
@@ -119,7 +119,7 @@ def works_in_float64(name: str) -> None:
     x = x.double()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    credit = collect(ours.network, ours.rule, tick, taught(ours.loss, tick.y, labels)[1], gen)
+    credit = collect(ours.network, ours.rule, tick, loss_and_teaching(ours.loss, tick.y, labels)[1], gen)
     found = {"output": tick.y, **{f"error at {k}": v for k, v in credit.errors.items()}}
     found |= {f"{k} of {n}": v for n, d in credit.directions.items() for k, v in d.items()}
     for what, value in found.items():
@@ -201,7 +201,7 @@ def zero_error_gives_no_update(name: str) -> None:
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
     target = ours.loss.evaluate(tick.y, labels).target
-    nothing = Teaching(torch.zeros_like(tick.y), target, judge=torch.zeros_like)
+    nothing = Teaching(torch.zeros_like(tick.y), target, error_for=torch.zeros_like)
     credit = collect(ours.network, ours.rule, tick, nothing, gen)
     for group, what in ((credit.directions, "weight"), (credit.plastic, "pathway")):
         for layer, found in group.items():

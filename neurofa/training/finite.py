@@ -44,6 +44,23 @@ def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torc
     )
 
 
+def check_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> None:
+    """Wait for a loss, and refuse it where it is not finite; see :func:`explain_loss`.
+
+    Args:
+        network: that made the outputs.
+        loss: 0-dim.
+        x: the batch, to find the layer.
+        step: number of the step.
+        gen: source of noise.
+
+    Raises:
+        NeurofaError: it is not.
+    """
+    if not math.isfinite(loss.item()):
+        explain_loss(network, loss, x, step, gen)
+
+
 def explain_memory(states: Mapping[str, State], first: int, ticks: int) -> None:
     """Refuse potentials that are not finite: spikes alone would hide them.
 

@@ -175,6 +175,7 @@ def assign(
     """
     declares = rule.declares
     rule.begin(teaching, gen)
+    error: Tensor | None
     error_above: Tensor | None = None
     for name, layer in reversed(network.chain):
         view = tick.views.pop(name) if release else tick.views[name]
@@ -200,6 +201,13 @@ def assign(
                 sent = layer.backprop_local(replace(view, error=encoded, delta=None, input_error=None))
             error_above = layer.input_error(sent, view.return_weights)
         emit(name, layer, view, directions)
+
+
+def update_running_stats(network: Network, tick: Tick) -> None:
+    """Let every layer take what outlives a tick into its own buffers (running statistics)."""
+    for name, layer in network.chain:
+        if tick.views[name].after and not isinstance(layer, Temporal):
+            layer.update_running_stats(tick.views[name].after)
 
 
 class Learner:
@@ -253,6 +261,8 @@ class Learner:
         self.updater = Updater(network, self.rule, optimizer, self.gen, clip, accumulate)
         self.updater.check_factored(network, self.rule, direct=self.direct)
         self._calibrator: Rule | None = None
+        self.watch: Emit | None = None
+        """Called with the directions of every layer before they are written; None: nobody watches."""
         self.steps = 0
 
     def __repr__(self) -> str:
@@ -279,7 +289,8 @@ class Learner:
         loss = self.loss.evaluate(tick.y, target)
         if x.device.type == "cpu" and not math.isfinite(loss.value.item()):
             explain_loss(network, loss.value, x, self.steps, self.gen)
-        self._update_running_stats(tick)
+        if network.training:
+            update_running_stats(network, tick)
         teaching = Teaching(loss.error, loss.target, error_for=lambda y: self.loss.evaluate(y, target).error)
         self._assign_and_write(rule, tick, teaching, len(x), tick.views, writes=True)
         self.steps += 1
@@ -386,7 +397,8 @@ class Learner:
         )
         if not _finite_memory(tick.states):
             explain_memory(tick.states, span.first, span.ticks)
-        self._update_running_stats(tick)
+        if network.training:
+            update_running_stats(network, tick)
         views = dict(tick.views)
         # before the update: traces that a layer cannot keep are refused while no weight has moved
         carried = {}
@@ -463,13 +475,6 @@ class Learner:
         plain = type(self.optimizer) is torch.optim.SGD
         return plain and not any(g["momentum"] or g["nesterov"] or g["maximize"] for g in self.optimizer.param_groups)
 
-    def _update_running_stats(self, tick: Tick) -> None:
-        """Let every layer take what outlives the tick (running statistics)."""
-        if self.network.training:
-            for name, layer in self.network.chain:
-                if tick.views[name].after and not isinstance(layer, Temporal):
-                    layer.update_running_stats(tick.views[name].after)
-
     def acting_rule(self) -> Rule:
         """Return the rule of this step: the learner's own, or backpropagation where the rule calibrates now."""
         every = self.rule.declares.calibrate
@@ -515,6 +520,8 @@ class _Update:
 
     def emit(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
         """Take the directions of one layer, and those of the pathway weights beside it."""
+        if self.learner.watch is not None:
+            self.learner.watch(name, layer, view, directions)
         beside = self.rule.adapt(name, view, directions)
         self.layer(layer, directions)
         if beside and self.plastic is not None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hwmodels.registry import parts, shelves
+from neurofa.core.dynamics import Dynamics
 from neurofa.neurons.lif import LIF
-from neurofa.spiking.neuron import Dynamics
 from neurofa.spiking.surrogate import Sigmoid
 from neurofa.testing import neuron_checks, run_check, surrogate_checks
 

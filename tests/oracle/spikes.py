@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
+from neurofa.core.directions import dense
 from neurofa.core.events import Events
-from neurofa.core.layer import LocalView
 from neurofa.core.network import Network
 from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView
 from neurofa.spiking.sequence import rest
 from neurofa.spiking.temporal import OUT, Temporal
 from neurofa.training.learner import Learner
-from neurofa.training.replay import dense
 
 RATES = (0.1, 0.4)
 """Share of ticks in which neurons of these tests fire: where they rarely do, or always, a test says little."""
@@ -116,7 +116,10 @@ def through_time(
     network: Network, xs: Tensor, labels: Tensor, teach: tuple[int, int] | None = None, *, cut: bool
 ) -> dict[str, Tensor]:
     """Gradient of the mean cross-entropy at the taught ticks, by hand: autograd through all ticks and layers."""
-    leaves = {name: {k: w.clone().requires_grad_() for k, w in layer.synapses.read().items()} for name, layer in network.items()}
+    leaves = {
+        name: {k: w.clone().requires_grad_() for k, w in layer.synapses.read().items()}
+        for name, layer in network.items()
+    }
     states, losses = rest(network, xs.shape[1]), []
     for x in xs:
         for name, layer in network.items():

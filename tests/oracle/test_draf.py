@@ -8,9 +8,8 @@ from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.audit.step import audit
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.families.low_rank import oja
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 
@@ -22,7 +21,7 @@ def bound(spec, network, lr=0.1, **options):
 
 def credit_of(network, rule, learner, x, labels):
     tick = record(network, rule, x, generator(0))
-    return tick, collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], generator(0))
+    return tick, collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], generator(0))
 
 
 @pytest.mark.parametrize("broadcast", ["penultimate", "transported"])

@@ -6,12 +6,11 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.core.layer import LowRank, Outer
+from neurofa.core.directions import LowRank, Outer
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.families.low_rank import P, Q, along_p, along_q, oja, standardised
 from neurofa.rules.ldfa import truncated
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 
@@ -33,7 +32,7 @@ def bound(rule, spec, shape, *, lr=0.1, seed=0):
 
 def credit_of(network, rule, learner, x, labels):
     tick = record(network, rule, x, generator(0))
-    return collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], generator(0))
+    return collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], generator(0))
 
 
 @pytest.mark.parametrize("rule", ["raf(rank=1000)", "ldfa_local(rank=1000)", "ldfa_normative(rank=1000)"])

@@ -7,9 +7,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.training.extra_passes import prepare
-from neurofa.training.replay import record
+from neurofa.training.replay import loss_and_teaching, record
 from tests.oracle.test_rules import batch
 
 
@@ -84,7 +83,7 @@ def test_both_passes_see_the_same_dropout_and_other_noise():
     x = x.float()
     rule, learner = bound("pepita", network)
     tick = record(network, rule, x, generator(0))
-    teaching = taught(learner.loss, tick.y, labels)[1]
+    teaching = loss_and_teaching(learner.loss, tick.y, labels)[1]
     second = prepare(network, rule, tick, teaching, generator(1)).views["dense0"].again
     first = tick.views["dense0"]
     assert torch.equal(first.before["keep"], second.before["keep"])

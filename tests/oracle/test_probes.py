@@ -7,10 +7,10 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
+from neurofa.core.capabilities import Probe, send
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
-from neurofa.training.probe import Probe, send
-from neurofa.training.replay import collect, record
+from neurofa.training.learner import forward_pass
+from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 
@@ -43,7 +43,7 @@ def changes(network, tick, seed=0):
 def test_a_tangent_is_the_central_difference_of_the_whole_network(spec, shape):
     network = made(spec, shape)
     x, _ = batch(6, shape, 5)
-    tick = network.step(x)
+    tick = forward_pass(network, x)
     added, moved = changes(network, tick)
 
     def run(t):
@@ -65,7 +65,7 @@ def test_a_tangent_is_the_central_difference_of_the_whole_network(spec, shape):
 def test_a_difference_goes_to_the_tangent_with_its_step(spec, shape):
     network = made(spec, shape)
     x, _ = batch(6, shape, 5)
-    tick = network.step(x)
+    tick = forward_pass(network, x)
     added, moved = changes(network, tick)
     wanted = send(network, tick, Probe(), added, moved, None)
     off = [
@@ -77,7 +77,7 @@ def test_a_difference_goes_to_the_tangent_with_its_step(spec, shape):
 
 def jacobians(network, x):
     """Mean over samples of d y / d h for every hidden layer, (o, n), by autograd."""
-    tick = network.step(x)
+    tick = forward_pass(network, x)
     found = {}
     names = [name for name in network.names if tick.views[name].params]
     for at in names[:-1]:
@@ -217,7 +217,7 @@ def forward_gradients(rule, network, x, labels, times):
     for step in range(times):
         gen = generator(step, "draw")
         tick = record(network, rule, x, gen)
-        credit = collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], gen)
+        credit = collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], gen)
         for name, own in credit.directions.items():
             for key, value in own.items():
                 found.setdefault(f"{name}.{key}", []).append(value)
@@ -277,7 +277,7 @@ def test_activities_move_along_the_guess_as_far_as_the_loss_changes_along_it():
     for name in ("bp", "local_guess"):
         rule, learner = bound(name, network)
         tick = record(network, rule, x, generator(0))
-        teaching = taught(learner.loss, tick.y, labels)[1]
+        teaching = loss_and_teaching(learner.loss, tick.y, labels)[1]
         credit = collect(network, rule, tick, teaching, generator(0))
         errors[name] = torch.cat([credit.errors[key] for key in network.names[:-1]], 1)
     ours, true = errors["local_guess"], errors["bp"]

@@ -9,6 +9,7 @@ import torch
 from hwmodels.registry import build
 from neurofa import Block, Dense, Learner, Network
 from neurofa.maps.asymmetric import asymmetric_conv2d, asymmetric_linear
+from neurofa.training.learner import forward_pass
 from tests.oracle.test_bp_is_autograd import directions
 
 
@@ -55,7 +56,7 @@ def test_chained_rules_with_return_weights_equal_to_w_are_bp(rule, spec, shape):
     made = build("rule", rule)
     learner = Learner(network, made, optimizer=torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.5))
     learner.rule.noise = None
-    made.decay = learner.deposit.decay = 0.0
+    made.decay = learner.updater.decay = 0.0
     for name, layer in network.items():
         for key in layer.traits.returning:
             made.beside(name)[key].program(layer.synapses[key].weight.detach())
@@ -168,7 +169,7 @@ def test_drtp_needs_no_error(centred):
     learner = Learner(network, f"drtp(centred={centred})", optimizer=torch.optim.SGD(network.parameters(), lr=1.0))
     layer = network.layer("dense0")
     before = layer.synapses["weight"].weight.detach().clone()
-    h = network.step(x).views["dense0"].y
+    h = forward_pass(network, x).views["dense0"].y
     b = learner.rule.feedback.matrix().weight.detach().t().clone()
     learner.step(x, labels)
     shared = 1 / 3 if centred else 0

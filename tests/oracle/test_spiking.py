@@ -1,4 +1,5 @@
-"""Eligibility by chunks against autograd through every tick, and rules against references that go tick by tick."""
+
+from neurofa.training.learner import forward_pass"""Eligibility by chunks against autograd through every tick, and rules against references that go tick by tick."""
 
 import itertools
 
@@ -7,14 +8,13 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from neurofa.core.directions import dense
 from neurofa.core.events import Events
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.neurons.lif import LIF
-from neurofa.training.learner import forward_pass
 from neurofa.testing.neurons import neuron_specs
 from neurofa.training.learner import Learner
-from neurofa.training.replay import dense
 from neurofa.training.stream import check_rule
 from tests.oracle.spikes import (
     by_autograd,
@@ -100,7 +100,9 @@ def reference_eprop(network, matrix, xs, labels, teach, kappa):
             bar[key] = kappa * bar[key] + found
             if live:
                 now = (signal[..., None] * bar[key]).sum(0)
-                total[f"{hidden}.{key}"] = total.get(f"{hidden}.{key}", 0) + now.view(layer.synapses.stored()[key].shape)
+                total[f"{hidden}.{key}"] = total.get(f"{hidden}.{key}", 0) + now.view(
+                    layer.synapses.stored()[key].shape
+                )
         psi_before = psi
         traces["weight"], traces["bias"] = kappa * traces["weight"] + z, kappa * traces["bias"] + 1
         if live:
@@ -210,8 +212,10 @@ def test_fine_traces_approach_raw_ones():
 
 def hidden_signals(network, rule, xs, labels):
     """(T, B, N) learning signals of a direct rule, the potentials and spikes of the hidden layer before learning."""
-    states = {name: layer.initial_state(torch.zeros(B, layer.map.channels, dtype=xs.dtype)) for name, layer in network.items()}
-    tick, _ = sweep(network, xs.flatten(0, 1), len(xs), states)
+    states = {
+        name: layer.initial_state(torch.zeros(B, layer.map.channels, dtype=xs.dtype)) for name, layer in network.items()
+    }
+    tick = forward_pass(network, xs.flatten(0, 1), states=states, ticks=len(xs))
     error = torch.softmax(tick.y, 1) - torch.nn.functional.one_hot(labels, 3).repeat(len(xs), 1)
     view = tick.views[network.lowest]
     signal = error @ rule.feedback.matrix().weight.detach().t() / (B * len(xs))

@@ -15,7 +15,7 @@ from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.step import audit
-from neurofa.core.layer import Directions, Outer
+from neurofa.core.directions import Directions, Outer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Chained, Direct, Rule
@@ -129,7 +129,7 @@ class ByReturns(Chained):
         return super().returns(name, params, gen)
 
     def deliver(self, name, teaching):
-        return teaching.above * self.noted["dense3"].mean()
+        return teaching.error_above * self.noted["dense3"].mean()
 
 
 class ByMemory(DFA):

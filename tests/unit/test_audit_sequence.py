@@ -11,10 +11,9 @@ from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.sequence import audit_sequence
+from neurofa.core.dynamics import TRACE, Dynamics
 from neurofa.core.randomness import generator
 from neurofa.rules.dfa import DFA
-from neurofa.spiking.neuron import Dynamics
-from neurofa.spiking.temporal import TRACE
 
 LABELS = torch.tensor([0, 2, 1, 2])
 

@@ -13,6 +13,7 @@ from neurofa.costs.flops import cost
 from neurofa.costs.memory import memory
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import batch, learner, small
+from neurofa.training.learner import forward_pass
 
 RULES = [
     "fdfa(per_layer=True)", "fdfa(by=difference)", "grape2026(space=weight)", "grape2026(feedback=pooled)",
@@ -51,7 +52,7 @@ def test_a_calibrating_step_is_told_and_shared():
 @pytest.mark.parametrize("groups", [1, 2])
 def test_groups_of_channels_share_their_norm(groups):
     """DW x/|x| with one |x| a group: what dividing by the norm of every channel's own inputs gives."""
-    from neurofa.core.layer import LocalView
+    from neurofa.core.view import LocalView
     from neurofa.families.jacobian_tracking import _by_weights
     from neurofa.layers.conv import Conv2d
 
@@ -105,7 +106,7 @@ def test_bytes_of_a_block_are_those_that_autograd_keeps():
 
     network = ours.network
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        tick = network.step(x, returns=lambda _, params: params)
+        tick = forward_pass(network, x, returns=lambda _, params: params)
     for view in tick.views.values():
         for value in (view.x, view.y, *view.before.values()):
             kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwmodels.registry import build, parts
+from neurofa.core.capabilities import Teaching
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Teaching
 from neurofa.diagnostics.gradient_alignment import backprop_credit, gradient_alignment
 from neurofa.diagnostics.measure import measure_alignment
 from neurofa.diagnostics.weight_alignment import (

@@ -8,13 +8,13 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Dense, Learner, Network
 from neurofa.audit.poison import nan, poisoned, weights_of
+from neurofa.core.directions import dense
 from neurofa.core.events import Events
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.layers.spiking import Spiking
 from neurofa.spiking.sequence import CHUNK, respond, rest, sweep
-from neurofa.training.backward import assign
-from neurofa.training.replay import dense, record
+from neurofa.training.learner import assign
+from neurofa.training.replay import loss_and_teaching, record
 
 LABELS = torch.tensor([0, 2, 1, 2])
 SPEC = "snn(hidden=[7, 6], recurrent=True)"
@@ -74,9 +74,16 @@ def directions(rule, poison):
     kappa = 0.9 if made.rule.declares.sequences.filtered else 0.0
     states, name = rest(network, 4), network.names[1]
     tick, _ = sweep(
-        network, given().flatten(0, 1), 12, states, gen=gen, returns=_copied(made), kappa=kappa, below=made.rule.declares.chained
+        network,
+        given().flatten(0, 1),
+        12,
+        states,
+        gen=gen,
+        returns=_copied(made),
+        kappa=kappa,
+        below=made.rule.declares.chained,
     )
-    teaching = taught(made.loss, tick.y, LABELS.repeat(12))[1]
+    teaching = loss_and_teaching(made.loss, tick.y, LABELS.repeat(12))[1]
     found = {}
 
     def emit(layer, _, view, given_directions):
@@ -95,7 +102,7 @@ def _copied(made):
 
     def returns(name, params):
         own = {id(p) for p in params.values()}
-        found = made.rule.returns(name, params, made.gen)
+        found = made.rule.return_weights(name, params, made.gen)
         return {k: v if id(v) in own else v.clone() for k, v in found.items()}
 
     return returns
