@@ -16,7 +16,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
-from neurofa.core.products import At, Item
+from neurofa.core.products import Item
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView
 from neurofa.maps.affine import Affine
@@ -103,7 +103,3 @@ class Pepita(Rule, WorkCount, name="pepita"):
 
     def work_once(self, batch: int) -> list[Item]:
         return [Item("passes", self.feedback.flop(batch, self.plan.outputs))]
-
-    def work_at(self, at: At) -> list[Item]:
-        # a block at the readout works its error of the first pass into itself, and then that of the second
-        return at.served(self.return_flop) * (2 if at.readout and not at.work.closed else 1)

@@ -74,7 +74,7 @@ def is_as_declared_in_sequences(name: str) -> None:
     report = audit_sequence(name, small("snn"), as_ticks(x, 4), labels[:4])
     require(report.agrees, f"{report.verdict}: {report.dependencies}")
     future = {d.future_ticks for d in report.dependencies.values()}
-    wanted = "yes" if build("rule", name).through_time else "no"
+    wanted = "yes" if build("rule", name).declares.sequences.through_time else "no"
     require(future == {wanted}, f"later ticks reach an update: {future}, declared {wanted}")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from functools import cached_property
 
 import pytest
 import torch
@@ -60,8 +61,8 @@ class Exploding(DFA):
 class Forgetful(DFA):
     """Keeps its pathway outside of the state dict."""
 
-    def _bind(self, plan, gen):
-        super()._bind(plan, gen)
+    def bind(self, plan, gen):
+        super().bind(plan, gen)
         self.gain = [torch.rand((), generator=gen) + 1]
 
     def deliver(self, name, teaching):
@@ -85,7 +86,9 @@ class Partial(DFA):
 class Boaster(DFA):
     """Declares more than it does."""
 
-    transports = "signs"
+    @cached_property
+    def declares(self):
+        return replace(super().declares, transports="signs")
 
 
 class Secretive(DFA):
@@ -142,10 +145,10 @@ class InPlace(Dense):
 
 
 class Transporting(Dense):
-    """ReturnWeights the error through its own weights, whatever it was given."""
+    """Returns the error through its own weights, whatever it was given."""
 
-    def transpose(self, view, weights):
-        return super().transpose(view, view.params)
+    def input_error(self, view, weights):
+        return super().input_error(view, view.params)
 
 
 class Biased(Dense):

@@ -34,7 +34,7 @@ class Undecayed(LIF):
 class Restless(LIF):
     """Begins above the threshold."""
 
-    def start(self, like):
+    def initial_state(self, like):
         return {"mem": torch.full_like(like, 2.0)}
 
 

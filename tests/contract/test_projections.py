@@ -45,7 +45,6 @@ def test_projections_say_where_they_come_from(name):
 
 @pytest.mark.parametrize("kind", ["periphery", "camera", "detection", "conductance"])
 def test_parts_of_projections_build_from_defaults(kind):
-    __import__(f"hwmodels.{kind}")
     for name, part in parts(kind).items():
         assert build(kind, name) == build(kind, name)
         assert part.__doc__

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from hwmodels.registry import build
 from neurofa.core.directions import dense
+from neurofa.core.dynamics import OUT
 from neurofa.core.events import Events
 from neurofa.core.network import Network
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView
-from neurofa.spiking.sequence import rest
-from neurofa.spiking.temporal import OUT, Temporal
+from neurofa.spiking.sequence import initial_states
+from neurofa.spiking.temporal import Temporal, carry_traces
 from neurofa.training.learner import Learner
 
 RATES = (0.1, 0.4)
@@ -47,10 +48,10 @@ def by_chunks(
     for begin in range(0, len(xs), k):
         x, error = xs[begin : begin + k].flatten(0, 1), signal[begin : begin + k].flatten(0, 1)
         y, left, after = layer.run_ticks(params, x, len(x) // xs.shape[1], state)
-        view = LocalView(x, y, params, state, left, None, error, kappa=kappa)
+        view = LocalView(x, y, params, state, left, error=error, filter_decay=kappa)
         for key, found in dense(layer.pullback(layer.backprop_local(view))).items():
             total[key] = total[key] + found if key in total else found
-        state = after | layer.carry_traces(view)
+        state = after | carry_traces(layer, view)
         spikes.append(y)
     return total, float(torch.cat(spikes).mean())
 
@@ -120,7 +121,7 @@ def through_time(
         name: {k: w.clone().requires_grad_() for k, w in layer.synapses.read().items()}
         for name, layer in network.items()
     }
-    states, losses = rest(network, xs.shape[1]), []
+    states, losses = initial_states(network, xs.shape[1]), []
     for x in xs:
         for name, layer in network.items():
             before = states.get(name, {})

@@ -1,5 +1,4 @@
-
-from neurofa.training.learner import forward_pass"""The engine's own backpropagation equals torch.autograd on every network of the package."""
+"""The engine's own backpropagation equals torch.autograd on every network of the package."""
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.core.directions import Outer
 from neurofa.core.randomness import generator
-from neurofa.training.learner import assign
+from neurofa.training.learner import assign, forward_pass
 from neurofa.training.replay import loss_and_teaching
 
 NETWORKS = {

@@ -7,7 +7,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.core.randomness import generator
-from neurofa.training.extra_passes import prepare
+from neurofa.training.extra_passes import make_extra_passes
 from neurofa.training.replay import loss_and_teaching, record
 from tests.oracle.test_rules import batch
 
@@ -84,7 +84,7 @@ def test_both_passes_see_the_same_dropout_and_other_noise():
     rule, learner = bound("pepita", network)
     tick = record(network, rule, x, generator(0))
     teaching = loss_and_teaching(learner.loss, tick.y, labels)[1]
-    second = prepare(network, rule, tick, teaching, generator(1)).views["dense0"].again
+    second = make_extra_passes(network, rule, tick, teaching, generator(1)).views["dense0"].second_pass
     first = tick.views["dense0"]
     assert torch.equal(first.before["keep"], second.before["keep"])
     assert bool((first.before["keep"] == 0).any())
@@ -95,7 +95,7 @@ def test_the_error_format_is_that_of_the_modulation():
     network = build("network", "mlp(hidden=[6])", input_shape=(5,), outputs=3).double()
     rule, _ = bound("pepita(std=0.5, error=sign)", network)
     x, e = torch.zeros(2, 5, dtype=torch.float64), torch.tensor([[0.2, -3.0, 0.1], [1.0, 2.0, -0.5]]).double()
-    sent = rule.modulate(x, e, generator(0))
+    sent = rule.second_input(x, e, generator(0))
     ratio = sent / (e.sign() @ projection(rule, 5, 3).t())
     assert torch.allclose(ratio, ratio[:, :1].expand_as(ratio))
     plain = sent / (e @ projection(rule, 5, 3).t())

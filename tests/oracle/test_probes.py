@@ -7,8 +7,9 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
-from neurofa.core.capabilities import Probe, send
+from neurofa.core.capabilities import Perturbation
 from neurofa.core.randomness import generator
+from neurofa.training.extra_passes import output_change
 from neurofa.training.learner import forward_pass
 from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
@@ -56,9 +57,9 @@ def test_a_tangent_is_the_central_difference_of_the_whole_network(spec, shape):
 
     h = 1e-6
     wanted = (run(h) - run(-h)) / (2 * h)
-    got = send(network, tick, Probe(), added, moved, None)
+    got = output_change(network, tick, Perturbation(), added, moved, None)
     assert torch.allclose(got, wanted, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(send(network, tick, Probe(), {}, moved, None), wanted, atol=1e-2)
+    assert not torch.allclose(output_change(network, tick, Perturbation(), {}, moved, None), wanted, atol=1e-2)
 
 
 @pytest.mark.parametrize(("spec", "shape"), NETS)
@@ -67,9 +68,10 @@ def test_a_difference_goes_to_the_tangent_with_its_step(spec, shape):
     x, _ = batch(6, shape, 5)
     tick = forward_pass(network, x)
     added, moved = changes(network, tick)
-    wanted = send(network, tick, Probe(), added, moved, None)
+    wanted = output_change(network, tick, Perturbation(), added, moved, None)
     off = [
-        float((send(network, tick, Probe("difference", h), added, moved, None) - wanted).norm()) for h in (1e-4, 1e-5)
+        float((output_change(network, tick, Perturbation("difference", h), added, moved, None) - wanted).norm())
+        for h in (1e-4, 1e-5)
     ]
     assert off[0] < 0.05 * float(wanted.norm())
     assert off[1] == pytest.approx(off[0] / 10, rel=0.2)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,8 +56,8 @@ def test_chained_rules_with_return_weights_equal_to_w_are_bp(rule, spec, shape):
     wanted = directions(network, "bp", x, labels)
     made = build("rule", rule)
     learner = Learner(network, made, optimizer=torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.5))
-    learner.rule.noise = None
-    made.decay = learner.updater.decay = 0.0
+    made.__dict__["declares"] = replace(made.declares, mirroring=None)
+    made.decay = 0.0
     for name, layer in network.items():
         for key in layer.traits.returning:
             made.beside(name)[key].program(layer.synapses[key].weight.detach())

@@ -1,5 +1,4 @@
-
-from neurofa.training.learner import forward_pass"""Eligibility by chunks against autograd through every tick, and rules against references that go tick by tick."""
+"""Eligibility by chunks against autograd through every tick, and rules against references that go tick by tick."""
 
 import itertools
 
@@ -14,7 +13,7 @@ from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.neurons.lif import LIF
 from neurofa.testing.neurons import neuron_specs
-from neurofa.training.learner import Learner
+from neurofa.training.learner import Learner, forward_pass
 from neurofa.training.stream import check_rule
 from tests.oracle.spikes import (
     by_autograd,
@@ -76,7 +75,7 @@ def test_symmetric_eprop_is_bptt_with_the_recurrence_cut(neuron, recurrent, teac
 def reference_eprop(network, matrix, xs, labels, teach, kappa):
     """E-prop of one hidden layer with a trace for every sample, neuron and input; LIF and ALIF after Bellec et al."""
     (hidden, layer), (last, top) = network.items()
-    neuron, read, out = layer.neuron, layer.synapses.read(), top.read()
+    neuron, read, out = layer.neuron, layer.synapses.read(), top.synapses.read()
     state = layer.initial_state(torch.zeros(B, N, dtype=xs.dtype))
     psi_before = torch.zeros(B, N, 1, dtype=xs.dtype)
     names = ["weight", "recurrent", "bias"]
