@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.describe.layers import spec_of
 from exports.hdf5.read import HardwareFile, StoredTile
 from exports.hdf5.writer import Writer, create_file
 from exports.programming.chip import Chip, Programming
@@ -63,7 +62,7 @@ def simulate_bringup(
         )
     with create_file(out, "measured") as writer:
         of = {"of": file.path.name, "of_manifest_sha256": str(file.h5.attrs["manifest_sha256"])}
-        writer.group("measured", **of, device=spec_of(device), **asdict(how))
+        writer.group("measured", **of, device=str(device.full_spec), **asdict(how))
         writer.group("provenance", **dict(file["provenance"].attrs.items()))
         return [_bring_up_matrix(writer, file, path, chip, how) for path in paths]
 
@@ -72,7 +71,7 @@ def _bring_up_matrix(writer: Writer, file: HardwareFile, path: str, chip: Chip, 
     gen = generator(how.seed, "bringup", path)
     about = file.attributes(f"{path}_tiles")
     inputs, outputs = about["inputs"], about["outputs"]
-    more = {"tile": about["tile"], "inputs": inputs, "outputs": outputs, "device": spec_of(chip.device)}
+    more = {"tile": about["tile"], "inputs": inputs, "outputs": outputs, "device": str(chip.device.full_spec)}
     writer.group(f"{path}_tiles", **_map_attributes(about), **more)
     weights, variances = torch.zeros(outputs, inputs), torch.zeros(outputs, inputs)
     devices = within = rounds = 0

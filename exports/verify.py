@@ -16,6 +16,7 @@ from exports.hdf5.measured import measured_checks
 from exports.hdf5.read import HardwareFile, open_hardware_file
 from exports.nir.checks import nir_checks
 from exports.onnx.checks import onnx_checks
+from exports.programming.probes import teaching_signals
 from exports.programming.spike_probes import spike_responses
 from exports.restore import learner_states, rebuild_learner, restore_learner
 from hwmodels.errors import NeurofaError
@@ -110,7 +111,7 @@ def _check_network(file: HardwareFile, learner: Learner) -> FileCheck:
 
 def _check_feedback(file: HardwareFile, learner: Learner) -> FileCheck:
     error, names = file.tensor("probes/feedback/input"), list(learner.rule.feedback.slices)
-    faults = _band_faults(file, "probes/feedback", names, lambda gen: learner.rule.teaching_signals(error, gen))
+    faults = _band_faults(file, "probes/feedback", names, lambda gen: teaching_signals(learner.rule, error, gen))
     return from_faults("feedback", faults, f"{len(error)} errors give the expected teaching signals")
 
 

@@ -7,12 +7,15 @@ physical elements that stand for a weight matrix. ``Synapses`` (package ``neurof
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import Registered
 
 Cells = dict[str, Tensor]
@@ -44,6 +47,64 @@ class Device(Registered, ABC, kind="device"):
 
     digital_state: ClassVar[int] = 0
     """Digital numbers beside every weight that its updates need."""
+
+    paired: ClassVar[bool] = False
+    """Whether a weight is a pair of elements that can be read alone, by :meth:`element_share`."""
+
+    technology: ClassVar[str] = ""
+    """Kind of memory, as :data:`hwmodels.figures.TECHNOLOGIES` names it; empty where no published energy, time or
+    endurance may be used for the device."""
+
+    @property
+    def inner(self) -> Device | None:
+        """The device that this one wraps and that stores the weights; None: this one stores them."""
+        return None
+
+    @property
+    def reading(self) -> Device:
+        """The device whose cells a pass reads; default: this one."""
+        return self
+
+    def describe(self) -> DeviceDescription:
+        """Describe the device to exports, costs and chip checks; default: as the inner device, without figures."""
+        if self.inner is not None:
+            found = self.inner.describe()
+        else:
+            found = DeviceDescription(element=self.name, floats=self.exact or not self.bounded)
+        if self.technology:
+            return replace(found, technology=self.technology, figures=TECHNOLOGIES[self.technology])
+        return found
+
+    def cell_unit(self, key: str) -> str:
+        """Return the unit of one cell: ``1``, or that of the inner device, before whose names ``inner_`` may stand."""
+        return "1" if self.inner is None else self.inner.cell_unit(key.removeprefix("inner_"))
+
+    def faults(self, cells: Cells) -> Tensor | None:
+        """Return True where an element is stuck, shaped as the weights; None (default): the device does not know."""
+        return None
+
+    def grid(self, cells: Cells) -> tuple[int, float] | None:
+        """Return bits and step of the words that are the weights; None (default): the weights are no plain words."""
+        return None
+
+    def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        """Read one element of a pair, as a share of its conductance range, where the device is ``paired``.
+
+        Args:
+            cells: the present cells.
+            gen: source of the read noise.
+        """
+        raise NotImplementedError(f"{self.name} is no pair of elements")
+
+    def with_unit_range(self) -> Device:
+        """Return the same device with a full range of 1, and so the devices inside, where no range was chosen.
+
+        The range is the option ``range`` or ``scale`` of a device.
+        """
+        chosen = self.chosen()
+        changes: dict[str, object] = {key: 1.0 for key in ("range", "scale") if key in chosen and chosen[key] is None}
+        changes |= {key: value.with_unit_range() for key, value in chosen.items() if isinstance(value, Device)}
+        return type(self)(**chosen | changes)
 
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
@@ -118,34 +179,6 @@ class Device(Registered, ABC, kind="device"):
         """
         change = torch.mm(d.t(), x).mul_(lr)
         return self.write(cells, change.view_as(self.value(cells)), gen)
-
-    @property
-    def pulse_range(self) -> tuple[float, float] | None:
-        """Nominal lower and upper bound, device units, where pulses move the device; None: it is written to targets."""
-        return None
-
-    def read_share(self, cells: Cells, ends: tuple[float, float], gen: torch.Generator | None = None) -> Tensor:
-        """Read single elements as shares of a range, for a chip of elements that each hold one conductance.
-
-        Args:
-            cells: the present cells.
-            ends: weights at the low and the high end of the range.
-            gen: source of the read noise.
-
-        Returns:
-            0 at the low and 1 at the high end, shaped as the weights.
-        """
-        return (self.read(cells, gen) - ends[0]) / (ends[1] - ends[0])
-
-    def verify_change(self, cells: Cells, target: Tensor, missing: Tensor) -> Tensor:
-        """Return the change to ask :meth:`write` for in one round of write-verify; default: what reads say is missing.
-
-        Args:
-            cells: the present cells.
-            target: the wanted weights.
-            missing: target minus the weights as read, same shape.
-        """
-        return missing
 
     def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
         """Let time pass (retention, drift); default: nothing changes.

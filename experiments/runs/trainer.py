@@ -27,7 +27,9 @@ from neurofa.core.randomness import generator
 from neurofa.costs.writes import ledger
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
-from neurofa.training.learner import Learner, StepResult
+from neurofa.training.finite import check_loss
+from neurofa.training.learner import Learner
+from neurofa.training.step_types import StepResult
 
 DESCENTS = 20
 """Batches that are looked at for whether a step descends."""
@@ -134,7 +136,7 @@ class Trainer:
             tally.add(result.loss, result.y, target)
             if step % GLANCE == 0 or step == steps:
                 if isinstance(x, Tensor) and isinstance(data, Dataset):
-                    learner.check_finite(result.loss, x)
+                    check_loss(self.network, result.loss, x, learner.steps, learner.gen)
                 progress.step(tally.samples - shown, tally.score())
                 shown = tally.samples
             check()

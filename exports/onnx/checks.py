@@ -16,6 +16,7 @@ from exports.graph.reference import zero_states
 from exports.onnx.builder import checked_model
 from exports.onnx.learning import initial_values
 from exports.onnx.runtime import Runtime
+from exports.programming.probes import teaching_signals
 from exports.programming.spike_probes import random_spikes, spike_responses
 from exports.restore import learner_states, twin_learner
 from hwmodels.errors import NeurofaError
@@ -137,12 +138,12 @@ def _check_outputs(runtime: Runtime, learner: Learner, inputs: Tensor | None, *,
 def _check_feedback(runtime: Runtime, learner: Learner) -> FileCheck:
     rule, passes = learner.rule, 64
     error = torch.randn(16, learner.network.outputs, generator=generator(0, "against"))
-    if not rule.teaching_signals(error, generator(1, "against")):
+    if not teaching_signals(rule, error, generator(1, "against")):
         return FileCheck("against", True, "a chained pathway: compared by its learning graph")
     gen, off, spread = generator(1, "against"), 0.0, 0.0
     computed = runtime({"error": error})
     for name in rule.feedback.slices:
-        signals = torch.stack([rule.teaching_signals(error, gen)[name] for _ in range(passes)])
+        signals = torch.stack([teaching_signals(rule, error, gen)[name] for _ in range(passes)])
         noise = float(signals.std(0).amax())
         spread = max(spread, noise)
         off = max(off, float((computed[f"teaching.{name}"] - signals.mean(0)).abs().amax()))

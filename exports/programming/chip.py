@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import chain
 from hwmodels.errors import NeurofaError
 
 REACH = 0.6
@@ -57,8 +55,8 @@ class Chip:
                 f"got --device {device.name}, which is written by outer products only; expected a device whose"
                 " elements are written one by one; use the device inside it"
             )
-        self.device = _with_unit_range(device)
-        bounds = chain(self.device)[-1].pulse_range
+        self.device = device.with_unit_range()
+        bounds = self.device.describe().bounds
         self.pulsed = bounds is not None
         self.ends = (0.0, 1.0) if bounds is None else (REACH * bounds[0], REACH * bounds[1])
 
@@ -83,7 +81,8 @@ class Chip:
             outside = missing.abs() > tolerance
             if used == how.rounds or not bool(outside.any()):
                 break
-            change = self.device.verify_change(cells, target, missing * (high - low))
+            # a pair is programmed anew to its target; pulses start from what was read
+            change = target - self.device.value(cells) if self.device.paired else missing * (high - low)
             cells = self.device.write(cells, torch.where(outside, change, torch.zeros_like(change)), gen)
         return cells, used
 
@@ -95,18 +94,7 @@ class Chip:
             reads: number of reads.
             gen: of the read noise.
         """
-        return torch.stack([self.device.read_share(cells, self.ends, gen) for _ in range(reads)])
-
-
-def _with_unit_range(device: Device) -> Device:
-    """Return the same device with a full range of 1 in its own unit, and so the devices inside."""
-    changes: dict[str, Any] = {}
-    dataclass_: Any = device  # every device is a dataclass, which its base does not say
-    for field in fields(dataclass_):
-        value = getattr(device, field.name)
-        if isinstance(value, Device):
-            changes[field.name] = _with_unit_range(value)
-        elif field.name in ("range", "scale") and value is None:
-            changes[field.name] = 1.0
-    changed: Device = replace(dataclass_, **changes)
-    return changed
+        if self.device.paired:
+            return torch.stack([self.device.element_share(cells, gen) for _ in range(reads)])
+        low, high = self.ends
+        return torch.stack([(self.device.read(cells, gen) - low) / (high - low) for _ in range(reads)])

@@ -12,8 +12,10 @@ from torch.nn.functional import one_hot
 from exports.graph.arrays import Matrix
 from exports.programming.conductances import MICRO, MappedMatrix
 from exports.programming.spike_probes import TICKS, random_spikes, spike_responses
+from neurofa.core.capabilities import describe_path
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
+from neurofa.core.rule import Rule
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.learner import Learner
 
@@ -147,10 +149,27 @@ def probe_learner(
     # errors as those of a softmax: they sum to zero
     y = torch.randn(count, network.outputs, generator=generator(seed, "probe errors")).to(like)
     error = torch.softmax(y, 1) - one_hot(torch.arange(count) % network.outputs, network.outputs).to(like)
-    signals = [rule.teaching_signals(error, gen) for _ in range(repeats)]
+    signals = [teaching_signals(rule, error, gen) for _ in range(repeats)]
     if signals[0]:
         probes.append(ProbeVectors.from_passes("feedback", error, signals))
     return probes
+
+
+def teaching_signals(rule: Rule, error: Tensor, gen: torch.Generator) -> dict[str, Tensor]:
+    """Send one batch of output errors through the pathway of a direct rule.
+
+    Args:
+        rule: bound to a network; any other than a direct one has no such signals.
+        error: (B, o).
+        gen: source of the noise of encoder and pathway.
+
+    Returns:
+        The teaching signal of every hidden layer, (B, *out_shape), by its name.
+    """
+    if describe_path(rule.declares).kind != "direct" or not rule.feedback.width:
+        return {}
+    signal = rule.feedback.send(rule.encoder.quantize(error, gen), gen)
+    return {name: signal(name) for name in rule.feedback.slices}
 
 
 def _network_inputs(network: Network, count: int, seed: int, inputs: Tensor | None) -> Tensor:

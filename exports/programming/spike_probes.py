@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurofa.core.layer import facts_of
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.spiking.sequence import respond
+from neurofa.training.evaluation import respond
 
 TICKS, RATE = 20, 0.3
 """Ticks of a random probe, and the probability of a spike in each."""
@@ -36,7 +37,7 @@ def spike_responses(network: Network, xs: Tensor, gen: torch.Generator | None = 
     Returns:
         ``output`` (T, B, o), and ``spikes.LAYER`` (T, B, *out_shape) of every layer that spikes.
     """
-    spiking = [name for name, layer in network.items() if layer.spiking]
+    spiking = [name for name, layer in network.items() if (memory := facts_of(layer).memory()) and memory.spiking]
     parts: dict[str, list[Tensor]] = {"output": [], **{f"spikes.{name}": [] for name in spiking}}
     training, samples = network.training, xs.shape[1]
     network.eval()

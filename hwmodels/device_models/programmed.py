@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import Figure
 from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
 
@@ -36,6 +39,11 @@ class Programmed(Device, Provenance):
         headroom: see ``range``, >= 1; room for weights that grow.
     """
 
+    paired = True
+
+    T_READ: ClassVar[float | None] = None
+    """Time over which a read averages in the noise model, s; None: not stated."""
+
     g_max: float = 25.0
     g_min: float = 0.0
     range: float | None = None
@@ -47,6 +55,24 @@ class Programmed(Device, Provenance):
         self._need("headroom", 1 <= self.headroom < math.inf, "1 or more", "the largest weight must fit in")
         if self.range is not None:
             self._need("range", 0 < self.range < math.inf, "a positive number or None", "change the value")
+
+    def describe(self) -> DeviceDescription:
+        return replace(
+            super().describe(),
+            conductance=(self.g_min, self.g_max),
+            write="programming write",
+            elements_per_write=2,  # a pair
+            read_time=self._read_time(),
+        )
+
+    def _read_time(self) -> Figure | None:
+        if self.T_READ is None:
+            return None
+        source = f"{type(self).source}: t_read of the noise model"
+        return Figure(low=self.T_READ, high=self.T_READ, unit="s", source=source, verified=self.verified)
+
+    def cell_unit(self, key: str) -> str:
+        return "uS" if key in ("plus", "minus", "plus_target", "minus_target") else "1"
 
     def _need(self, key: str, holds: bool, expected: str, remedy: str) -> None:
         if not holds:
@@ -114,6 +140,11 @@ class Programmed(Device, Provenance):
             cells[f"{side}_fate"] = self.fate(g, normal(g, gen))
         return cells
 
+    def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        now = self.drifted(cells["plus"], cells["plus_fate"], cells["age"])
+        noise = torch.randn(now.shape, generator=gen) * self.read_sigma(cells["plus"], now, cells["age"])
+        return (noise + now - self.g_min) / (self.g_max - self.g_min)
+
     def conductances(self, cells: Cells) -> tuple[Tensor, Tensor]:
         """G+ and G- at the present age, uS, without read noise."""
         age = cells["age"]
@@ -142,16 +173,6 @@ class Programmed(Device, Provenance):
         """Variance of a read of G+ - G-, uS^2."""
         variance = self.read_sigma(cells["plus"], plus, cells["age"]).square_()
         return variance.add_(self.read_sigma(cells["minus"], minus, cells["age"]).square_())
-
-    def read_share(self, cells: Cells, ends: tuple[float, float], gen: torch.Generator | None = None) -> Tensor:
-        """Read G+ alone, one element of the pair, as a share of g_min to g_max."""
-        now = self.drifted(cells["plus"], cells["plus_fate"], cells["age"])
-        sigma = self.read_sigma(cells["plus"], now, cells["age"])
-        return (torch.randn(now.shape, generator=gen) * sigma + now - self.g_min) / (self.g_max - self.g_min)
-
-    def verify_change(self, cells: Cells, target: Tensor, missing: Tensor) -> Tensor:
-        """Return the change from the stored weights: a write programs the pair anew to its target."""
-        return target - self.value(cells)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Reprogram the weights whose change is not zero."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
@@ -110,9 +111,8 @@ class Pulsed(PulseDriven, Provenance):
         if not holds:
             raise NeurofaError(f"got {self._label}({key}={getattr(self, key)}); expected {expected}; {remedy}")
 
-    @property
-    def pulse_range(self) -> tuple[float, float]:
-        return self.w_min, self.w_max
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), bounds=(self.w_min, self.w_max))
 
     @abstractmethod
     def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,7 @@ def test_a_perfect_chip_holds_what_it_was_given(tmp_path):
         path = "layers/dense1/weight"
         state = {path: "network:layers.dense1.synapses.weight.weight"}
         replace_matrices(again, stored, state, source="conductance", keep_scale=True)
-        w = again.network.layer("dense1").stored()["weight"]
+        w = again.network.layer("dense1").synapses.stored()["weight"]
         assert torch.allclose(w, first.tensor(path), atol=1e-6)
 
 

@@ -40,7 +40,7 @@ def test_a_sound_file_passes(sound):
     }
 
 
-def test_a_truncated_file_cannot_be_opened(damaged):
+def test_a_truncated_file_cannot_be_open_hardware_file(damaged):
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     assert "cannot be opened" in failing(damaged)["opens"]
 
@@ -189,7 +189,7 @@ def test_the_schema_knows_patterns():
 def test_nan_is_not_exported(tmp_path):
     found = learner()
     with torch.no_grad():
-        found.network.layer("dense1").synapse("weight").weight[0, 0] = float("nan")
+        found.network.layer("dense1").synapses["weight"].weight[0, 0] = float("nan")
     from exports.hdf5.write import write_hdf5
 
     with pytest.raises(NeurofaError, match=r"NaN or infinity in 'layers/dense1/weight'"):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from exports.describe.layers import At, describe, nodes
-from exports.describe.learners import describe_rule
+from exports.describe.layers import Place, layer_node, network_nodes
+from exports.describe.pathways import rule_path
 from exports.graph.arrays import Array, Matrix
 from exports.graph.model import Model
 from exports.graph.nodes import ConvNode, DenseNode, FlattenNode
@@ -15,6 +15,7 @@ from exports.graph.pathways import DirectPath, Factors, Slice
 from exports.graph.reference import evaluate_node
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.layers.block import Block
 from tests.exports.learners import learner
@@ -51,18 +52,23 @@ def test_nodes_that_do_not_fit_are_refused(make, said):
 
 
 @pytest.mark.parametrize("name", sorted(parts("layer")))
-def test_every_layer_has_an_adapter(name):
-    made = build("layer", name)
-    assert describe.dispatch(type(made)) is not describe.dispatch(object), name
+def test_every_layer_describes_itself(name):
+    assert build("layer", name).traits.facts is not None, name
 
 
-def test_a_layer_without_an_adapter_says_how_to_add_one():
-    class Odd(Block.__mro__[1]):
+def test_a_layer_that_says_nothing_is_listed_as_operations():
+    class Odd(Layer):
+        def initialise(self, device, gen):
+            self.synapses.add("w", torch.randn(3, 3, generator=gen), device, gen)
+
         def compute(self, params, x, state):
-            return x, {}
+            return torch.sin(x @ params["w"].t()), {}
 
-    with pytest.raises(NeurofaError, match=r"register one with exports\.describe"):
-        describe(Odd(), At("odd", (3,), (3,), {}))
+    network = Network([Odd()], (3,))
+    (name,) = network.names
+    node = layer_node(network.layer(name), Place(name, (3,), (3,), {}))
+    assert [op.target for op in node.ops][-1] == "sin.default"
+    assert [type(a) for a in node.arrays().values()] == [Matrix]
 
 
 @pytest.mark.parametrize("network", ["mlp", "cnn", "mlp(hidden=[12, 9], norm=layer, activation=leaky_relu)"])
@@ -71,7 +77,7 @@ def test_the_reference_computes_what_the_network_does(network):
     found.network.eval()
     x = torch.randn(4, *found.network.input_shape, generator=torch.Generator().manual_seed(0))
     wanted, h = found.network(x), x
-    for node in nodes(found.network):
+    for node in network_nodes(found.network):
         h = evaluate_node(node, h)
     assert torch.allclose(h, wanted, atol=1e-6)
 
@@ -85,14 +91,14 @@ def test_a_block_that_cannot_be_traced_is_stored_all_the_same():
         def forward(self, x):
             return self.read(x) if float(x.sum()) > 0 else -self.read(x)
 
-    (node,) = nodes(Network([Block(Branch())], (4,)))
+    (node,) = network_nodes(Network([Block(Branch())], (4,)))
     assert "cannot be traced" in node.reason
     assert set(node.arrays()) == {"read.weight", "read.bias"}
 
 
 def test_nothing_is_copied():
     found = learner()
-    (_, first, *_) = nodes(found.network)
-    assert first.weight.values.data_ptr() == found.network.layer("dense1").synapse("weight").weight.data_ptr()
-    path = describe_rule(found.rule, {})
+    (_, first, *_) = network_nodes(found.network)
+    assert first.weight.values.data_ptr() == found.network.layer("dense1").synapses["weight"].weight.data_ptr()
+    path = rule_path(found.rule, {})
     assert path.matrix.values.data_ptr() == found.rule.feedback.b.weight.data_ptr()

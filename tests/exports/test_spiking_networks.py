@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401 (registers the networks)
 from experiments.exporting.load import load_run, samples
-from exports.describe.layers import nodes
+from exports.describe.layers import network_nodes
 from exports.describe.learners import describe_learner
-from exports.describe.neurons import describe_neuron
 from exports.graph.nodes import ConvNode, PoolNode
 from exports.graph.reference import run_ticks, zero_states
 from exports.hdf5.read import open_hardware_file
@@ -29,7 +27,7 @@ from neurofa.core.network import Network
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.neurons.leaky import LeakyIntegrator
+from neurofa.neurons.lif import LeakyIntegrator
 from neurofa.training.learner import Learner
 
 NEURONS = [
@@ -45,7 +43,7 @@ def grid(network: Network) -> Network:
     """Weights on a grid of 1/64 and larger than drawn, so that sums are exact in any order and neurons fire."""
     with torch.no_grad():
         for name in network.names:
-            for value in network.layer(name).stored().values():
+            for value in network.layer(name).synapses.stored().values():
                 value.mul_(3 * 64).round_().div_(64)
     return network
 
@@ -129,11 +127,11 @@ def test_a_potential_above_two_thresholds_resets_at_once_as_the_layers_do():
 
 
 def test_nodes_hold_every_constant_of_the_neurons():
-    made = nodes(small("alif(beta=0.8, rho=0.9, gain=0.2, threshold=0.7, reset=zero)"), 5e-3)[0].neuron
+    made = network_nodes(small("alif(beta=0.8, rho=0.9, gain=0.2, threshold=0.7, reset=zero)"), 5e-3)[0].neuron
     values = {key: float(array.values[0]) for key, array in made.arrays().items()}
     assert values == pytest.approx({"beta": 0.8, "rho": 0.9, "kappa": 0.2, "threshold": 0.7})
     assert (made.model, made.reset, made.dt, made.delay) == ("alif", "zero", 5e-3, True)
-    readout = nodes(small())[-1].neuron
+    readout = network_nodes(small())[-1].neuron
     assert (readout.model, readout.dt) == ("leaky", 1e-3)
 
 
@@ -161,7 +159,7 @@ def test_a_recurrent_network_comes_back_bit_for_bit(tmp_path):
             "model": "lif", "reset": "subtract", "reset_delay": True, "dt": 2e-3, "recurrent_weights": True,
         }  # fmt: skip
         among = stored.tensor("layers/spiking0/recurrent")
-    assert torch.equal(among, learner.network.layer("spiking0").stored()["recurrent"])
+    assert torch.equal(among, learner.network.layer("spiking0").synapses.stored()["recurrent"])
     for part in ("network", "rule"):
         held, found = getattr(learner, part).state_dict(), getattr(again, part).state_dict()
         assert held.keys() == found.keys()
@@ -180,7 +178,7 @@ def test_a_file_with_one_other_weight_does_not_hold(tmp_path):
     path = tmp_path / "network.h5"
     write_hdf5(path, described(learner), probe_learner(learner, count=3, repeats=2, seed=0), Content())
     with torch.no_grad():
-        learner.network.layer("spiking0").stored()["recurrent"][0, 1] += 1.0
+        learner.network.layer("spiking0").synapses.stored()["recurrent"][0, 1] += 1.0
     failed = {check.name for check in verify_file(path, learner, described(learner)) if not check.ok}
     assert failed == {"against"}
 
@@ -195,7 +193,7 @@ def test_onnx_files_are_verified_spike_for_spike(tmp_path, graph):
     assert all(check.ok for check in checks), checks
     assert "0 spikes differ" in checks[-1].detail
     with torch.no_grad():
-        learner.network.layer("spiking0").stored()["recurrent"].mul_(-3)
+        learner.network.layer("spiking0").synapses.stored()["recurrent"].mul_(-3)
     assert [check.name for check in verify_file(path, learner, model, xs) if not check.ok] == ["against"]
 
 
@@ -287,7 +285,7 @@ def test_rounded_potentials_are_stored_and_not_computed(tmp_path):
             compute(model)
 
 
-def test_neurons_of_others_are_refused_by_name():
+def test_neurons_that_say_nothing_of_their_dynamics_are_stored_by_name():
     class Odd(LeakyIntegrator.__mro__[1], name="odd_for_export"):  # type: ignore[misc]
         memories = ("mem",)
 
@@ -297,8 +295,9 @@ def test_neurons_of_others_are_refused_by_name():
         def dynamics(self, left, psi=None):
             raise NotImplementedError
 
-    with pytest.raises(NeurofaError, match="got 'odd_for_export' neurons at 'here' for export"):
-        describe_neuron(Odd(), "here", torch.ones(3), 1e-3)
+    (node,) = network_nodes(Network([Spiking(4, 3, neuron=Odd())], (4,)))
+    assert "'odd_for_export' do not describe" in node.reason
+    assert set(node.arrays()) == {"weight", "bias"}
 
 
 @pytest.mark.slow
