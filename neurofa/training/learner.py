@@ -27,7 +27,7 @@ from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, State, Tick
 from neurofa.spiking.eligibility import as_ticks
@@ -40,7 +40,7 @@ from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_
 from neurofa.training.step_types import Emit, ReturnWeightsOf, SequenceUpdate, Span, StepResult
 from neurofa.training.summary import learner_summary
 from neurofa.training.targets import TargetSchedule, target_schedule
-from neurofa.training.update import Updater, bind_rule
+from neurofa.training.update import Updater
 
 UPDATES = ("end", "chunk", "tick")
 
@@ -209,7 +209,8 @@ class Learner:
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
         self.gen = generator(seed, "learner", device=next(network.parameters()).device)
-        bind_rule(self.rule, network, seed if feedback_seed is None else feedback_seed)
+        plan = network.plan(chained=self.rule.declares.chained)
+        bind_rule(self.rule, plan, generator(seed if feedback_seed is None else feedback_seed, "feedback"))
         network.fuse(fused)
         for part in self.rule.modules():
             if isinstance(part, Synapses):
