@@ -22,7 +22,7 @@ from exports.describe.neurons import TICK, describe_neuron
 from exports.graph import nodes as graph
 from exports.graph.arrays import Array, Matrix, Role
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.devices.fixed import Fixed
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -101,7 +101,7 @@ def spec_of(device: Device) -> str:
 
 def conductances(device: Device) -> tuple[float, float] | None:
     """Smallest and largest conductance of the innermost device, S; None where it is not made of conductances."""
-    held = chain(device)[-1]
+    held = device_chain(device)[-1]
     low, high = getattr(held, "g_min", None), getattr(held, "g_max", None)
     return None if low is None or high is None else (low * 1e-6, high * 1e-6)
 

@@ -121,11 +121,11 @@ def test_the_chosen_parts_can_be_built(name):
 def test_the_chosen_words_have_the_codes_of_the_chip():
     top = {name: build("device", build("profile", name).device()) for name in ("brainscales2", "loihi1", "reckon")}
     assert top["brainscales2"].top == 63
-    assert top["loihi1"].words.top == 255
+    assert top["loihi1"].inner.top == 255
     assert top["loihi1"].fraction == 7
-    assert (top["reckon"].words.top, top["reckon"].most, top["reckon"].fraction) == (127, 1, None)
+    assert (top["reckon"].inner.top, top["reckon"].most, top["reckon"].fraction) == (127, 1, None)
     changed = build("device", build("profile", "loihi1(weight_bits=6)").device())
-    assert (changed.words.bits, changed.fraction) == (6, 10)
+    assert (changed.inner.bits, changed.fraction) == (6, 10)
     rpu = build("device", build("profile", "rpu").device())
     assert (rpu.inner.name, rpu.slots) == ("gokmen_vlasov", 31)
 
