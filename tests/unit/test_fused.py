@@ -108,7 +108,7 @@ def products(spec, rows=64, n_in=300, n_out=256):
 
 def same_product(spec):
     io, x, w, unit, key = products(spec)
-    slow, fast = analog_product(io, x, w, Key(key), unit), compiled_product(io)(x, w, unit, key)
+    slow, fast = analog_product(io, x, w, Key(key), unit=unit), compiled_product(io)(x, w, unit, key)
     assert torch.equal(fast, compiled_product(io)(x, w, unit, key))
     if io.noisy:
         other = compiled_product(io)(x, w, unit, key + 1)
@@ -160,7 +160,7 @@ def test_a_key_gives_products_of_the_same_law_as_a_generator(spec):
     many = x.expand(4000, -1)
 
     def draw(source, io=io):
-        return analog_product(io, many, w, source, unit).double()
+        return analog_product(io, many, w, source, unit=unit).double()
 
     def apart(a, b):
         """Largest z of means and variances over the outputs, each from 4000 draws."""
