@@ -53,6 +53,7 @@ class Stuck(Nested, name="stuck"):
         """Program the inner device, then draw the faults: programming does not know them."""
         cells = super().program(target, gen)
         shift = torch.zeros_like(target)
+        # a stuck G+ leaves no positive part of w, a stuck G- no negative one; stuck high, they shift w
         for key, sign in (("most", 1), ("least", -1)):
             high = uniform(target, gen) < self.high
             low = uniform(target, gen) < self.low

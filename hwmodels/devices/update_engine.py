@@ -36,6 +36,7 @@ class UpdateEngine(Nested, name="update_engine"):
         "lava-nc/lava, learning_rule_applier.py and connection models (accumulator, shift); ChFrenkel/ReckOn, srnn.v,"
         " module stoch_update (one step, by chance)"
     )
+    prefixed = False
 
     device: Device | str = "fixed"
     fraction: int | None = 7
@@ -54,12 +55,6 @@ class UpdateEngine(Nested, name="update_engine"):
         steps = Condition(lambda v: v is None or v >= 1, "1 or more, or None")
         check_options(self, steps, "most", remedy="change most")
         check_options(self, one_of("floor", "zero"), "cut", remedy="choose one")
-
-    def inner_cells(self, cells: Cells) -> Cells:
-        return cells
-
-    def with_inner(self, cells: Cells, inner: Cells) -> Cells:
-        return inner
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Cut and limit the change in the engine, then let the words round it."""

@@ -58,7 +58,7 @@ class Worn(Nested):
         after = dict(cells)
         for key, cell in new.items():
             old = cells[f"inner_{key}"]
-            if cell is not old:
+            if cell is not old:  # a cell that the write returned as it was needs no choice
                 fits = cell.shape == alive.shape
                 after[f"inner_{key}"] = torch.lerp(old, cell, alive.to(cell.dtype)) if fits else cell
         return after
