@@ -226,9 +226,7 @@ def hardware(projection: Projection, known: dict[int, str]) -> Hardware:
         meaning = "detuning of every ring from its channel that gives its weight, full widths at half maximum"
         parameters["ring_offset"] = Array(values=offsets, meaning=meaning, unit="linewidth", axes="(n_errors, m)")
     constants = {key: _value(getattr(projection, key, None)) for key in options(type(projection))}
-    exact = projection.name == "matrix_free" or (
-        projection.linear and projection.effective() is not None and _noiseless(projection)
-    )
+    exact = projection.name == "matrix_free" or (projection.effective() is not None and _noiseless(projection))
     return Hardware(kind=projection.name, constants=constants, parameters=parameters, exact=exact)
 
 

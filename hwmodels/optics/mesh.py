@@ -155,7 +155,7 @@ def neighbours(n: int) -> Tensor:
     """List the interferometers beside each one on the chip: same column two modes away, next columns one mode away.
 
     Returns:
-        (M, 6), indices; M stands for none.
+        (M, 6), indices; M means none.
     """
     ready, place = [0] * n, []
     for m in mesh_modes(n):
