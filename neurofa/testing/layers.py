@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.layer import Carrier, Layer, LocalView, vjp
 from neurofa.core.randomness import generator
 from neurofa.maps.trace import traced
 from neurofa.testing.flops import Counted
-from neurofa.testing.tools import Check, close, require, run_all, same, snapshot
+from neurofa.testing.tools import Check, close, run_all, snapshot
 from neurofa.training.replay import dense
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
@@ -160,7 +161,7 @@ def forward_is_pure(name: str) -> None:
         require(torch.equal(first, second), f"{case}: two computations differ")
         require(torch.equal(first, recorded), f"{case}: record computes something else")
         require(torch.equal(x, kept), f"{case}: the input was changed in place")
-        same(snapshot(layer), before, case)
+        require_equal(snapshot(layer), before, case)
 
 
 def learning_is_pure(name: str) -> None:
@@ -177,8 +178,8 @@ def learning_is_pure(name: str) -> None:
                 seen = layer.localise(view)
                 below = layer.transpose(seen, view.returns or {})
                 rounds.append({**dense(layer.pullback(seen)), "below": below.clone()})
-        same(rounds[0], rounds[1], f"{case}: the second time")
-        same(held, kept, f"{case}: the view")
+        require_equal(rounds[0], rounds[1], f"{case}: the second time")
+        require_equal(held, kept, f"{case}: the view")
 
 
 def returns_through_other_weights(name: str) -> None:

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, taught
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
+from neurofa.testing.tools import Check, batch, close, run_all, snapshot
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.replay import collect, record
 
@@ -48,7 +49,7 @@ def serves_images(name: str) -> None:
         require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
         require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
         require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
-        same(snapshot(made(network.spec, shape)), snapshot(network), f"{shape}: built again")
+        require_equal(snapshot(made(network.spec, shape)), snapshot(network), f"{shape}: built again")
     require(bool(parts("network")[name].__doc__), f"network '{name}' has no docstring")
 
 
@@ -93,7 +94,7 @@ def files_keep_every_bit(name: str) -> None:
             network, x = _settled(name, SHAPES[0], device)
             save_network(network, Path(folder) / "network.safetensors")
             loaded = load_network(Path(folder) / "network.safetensors")
-            same(snapshot(loaded), snapshot(network), device)
+            require_equal(snapshot(loaded), snapshot(network), device)
             require(
                 torch.equal(loaded.eval()(x), network.eval()(x)), f"{device}: the loaded network computes otherwise"
             )
