@@ -7,12 +7,15 @@ elements that store a weight tensor. ``Synapses`` (package ``neurofa``) and proj
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import Registered
 
 Cells = dict[str, Tensor]
@@ -70,6 +73,10 @@ class Device(Registered, ABC, kind="device"):
     digital_state: ClassVar[int] = 0
     """Digital numbers beside every weight that its updates need."""
 
+    technology: ClassVar[str] = ""
+    """Kind of memory, a key of :data:`hwmodels.figures.TECHNOLOGIES`; empty where no published energy, time or
+    endurance applies to the device."""
+
     @property
     def ageing(self) -> AgeingCells | None:
         """The effect of time on the cells; None (default): there is none."""
@@ -78,6 +85,33 @@ class Device(Registered, ABC, kind="device"):
     @property
     def inner(self) -> Device | None:
         """The device that this one is built around; None (default) for a device of its own."""
+        return None
+
+    @property
+    def reading(self) -> Device:
+        """The device whose cells a pass reads; default: this one."""
+        return self
+
+    def describe(self) -> DeviceDescription:
+        """Describe the device to exports, costs and chip checks; default: as the inner device, without figures."""
+        if self.inner is not None:
+            about = self.inner.describe()
+        else:
+            about = DeviceDescription(element=self.name, floats=self.exact or not self.bounded)
+        if self.technology:
+            return replace(about, technology=self.technology, figures=TECHNOLOGIES[self.technology])
+        return about
+
+    def cell_unit(self, key: str) -> str:
+        """Return the unit of one cell; default: ``1``, a number without a unit."""
+        return "1"
+
+    def faults(self, cells: Cells) -> Tensor | None:
+        """Return True where an element is stuck, shaped as the weights; None (default): the device does not know."""
+        return None
+
+    def grid(self, cells: Cells) -> tuple[int, float] | None:
+        """Return bits and step of the words that are the weights; None (default): the weights are no plain words."""
         return None
 
     @abstractmethod

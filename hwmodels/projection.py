@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hwmodels.description import DescribedBuffers, TensorDescription
+from hwmodels.device import Device
 from hwmodels.errors import POSITIVE, NeurofaError, check_options
+from hwmodels.figures import CostReport
+from hwmodels.format import Format
 from hwmodels.numerics.noise_moments import Noise, NoiseSource
-from hwmodels.registry import Registered, options
+from hwmodels.registry import Registered
 
 
 class AgeingMatrix(ABC):
@@ -33,7 +39,7 @@ class AgeingMatrix(ABC):
         return None
 
 
-class Projection(nn.Module, Registered, ABC, kind="projection"):
+class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
     """A fixed random projection in hardware: (B, n_in) to (B, n_out).
 
     :meth:`open` makes the matrix, :meth:`forward` is one pass with all errors of the hardware, :meth:`effective` the
@@ -43,6 +49,9 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
         gain: standard deviation of the entries of the matrix in units of 1/sqrt(3 n_in); with gain 1 they are as those
             of U(-1, 1)/sqrt(n_in). It is applied digitally, behind the hardware.
     """
+
+    tensors: ClassVar[Mapping[str, TensorDescription]] = {}
+    """Meaning and unit of the buffers, by name; a buffer without an entry is a number without a unit."""
 
     def __init__(self, *, gain: float = 1.0) -> None:
         super().__init__()
@@ -114,6 +123,50 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
         return None
 
     @property
+    def exact(self) -> bool:
+        """Whether a pass is the product with :meth:`effective` and nothing else; default: it may be more."""
+        return False
+
+    @property
+    def input_format(self) -> Format | None:
+        """Number format in which the hardware encodes the error; None (default): it takes any number."""
+        return None
+
+    @property
+    def stored_on(self) -> Device | None:
+        """The memory device whose cells hold the matrix; None (default): there is none."""
+        return None
+
+    @property
+    def resolution(self) -> float | None:
+        """Effective resolution of what comes out, bit; infinite where nothing limits it; None (default): not known."""
+        return None
+
+    def describe_buffer(self, key: str) -> TensorDescription:
+        """Return meaning and unit of one buffer; default: as :attr:`tensors` says."""
+        return self.tensors.get(key, TensorDescription(meaning=f"'{key}' of the {self.name}"))
+
+    def settings(self) -> dict[str, tuple[Tensor, TensorDescription]]:
+        """Return what has to be programmed or is fixed at fabrication, by name; default: all buffers."""
+        return {key: (buffer, self.describe_buffer(key)) for key, buffer in self.named_buffers()}
+
+    def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]] | None:
+        """Return a wanted matrix, and what each static error makes of it; None (default): no matrix can be chosen.
+
+        Args:
+            gen: source of the matrix, of programming errors and faults.
+        """
+        return None
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        """Return counts, energy and time of projecting a number of vectors; default: no figure is known.
+
+        Args:
+            vectors: error vectors that are sent.
+        """
+        return CostReport(missing=(f"energy and time of {self.name}: no figure",))
+
+    @property
     def std(self) -> float:
         """Declared standard deviation of the entries, gain / sqrt(3 n_in)."""
         return self.gain / math.sqrt(3 * self.n_in)
@@ -122,8 +175,14 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
 class Programmable(Projection, ABC):
     """A projection whose matrix can be chosen; by default its entries are uniform in +-gain/sqrt(n_in)."""
 
+    programming: ClassVar[CostReport] = CostReport(missing=("programming B, once and not at every update",))
+    """What every use of the projection leaves out of its costs."""
+
     def _open(self, gen: torch.Generator) -> None:
         self.program(self.wanted(gen), gen)
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        return self.programming + super().pass_costs(vectors)
 
     def wanted(self, gen: torch.Generator) -> Tensor:
         """Draw the matrix that :meth:`open` programs: uniform entries (n_in, n_out)."""
@@ -134,9 +193,22 @@ class Programmable(Projection, ABC):
         """Return unopened twins in which one static error acts alone, by its name; default: none."""
         return {}
 
+    def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]]:
+        twins = self.statics()
+        if len(twins) != 1:
+            twins = {**twins, "all together" if twins else "none": self.twin()}
+        wanted, realised = self.wanted(gen), []
+        for name, twin in twins.items():
+            twin.open(self.n_in, self.n_out, gen)
+            twin.program(wanted, gen)
+            matrix = twin.effective()
+            assert matrix is not None  # noqa: S101 (a programmable projection has one)
+            realised.append((name, matrix))
+        return wanted, realised
+
     def twin(self, **changes: object) -> Programmable:
         """Return an unopened projection with the same options but for ``changes``."""
-        return type(self)(**{key: getattr(self, key) for key in options(type(self))} | changes)
+        return type(self)(**self.chosen() | changes)
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:

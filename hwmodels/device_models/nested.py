@@ -80,6 +80,12 @@ class Nested(Device, AgeingCells):
     def read_variance(self, cells: Cells) -> Tensor:
         return self.inner.read_variance(self.inner_cells(cells))
 
+    def cell_unit(self, key: str) -> str:
+        return self.inner.cell_unit(key.removeprefix("inner_"))
+
+    def faults(self, cells: Cells) -> Tensor | None:
+        return self.inner.faults(self.inner_cells(cells))
+
     def static_errors(self) -> dict[str, Device]:
         return self.inner.static_errors()
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import AgeingCells, Cells, Device
 from hwmodels.errors import NOT_NEGATIVE, POSITIVE_OR_NONE, Condition, check_options
+from hwmodels.figures import Figure
 from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
 
@@ -38,6 +41,9 @@ class Programmed(Device, AgeingCells, Provenance):
 
     noisy = True
 
+    T_READ: ClassVar[float | None] = None
+    """Time over which a read averages in the noise model, s; None: not stated."""
+
     g_max: float = 25.0
     g_min: float = 0.0
     range: float | None = None
@@ -50,6 +56,24 @@ class Programmed(Device, AgeingCells, Provenance):
         roomy = Condition(lambda v: 1 <= v < math.inf, "1 or more")
         check_options(self, roomy, "headroom", remedy="the largest weight must fit in")
         check_options(self, POSITIVE_OR_NONE, "range")
+
+    def describe(self) -> DeviceDescription:
+        return replace(
+            super().describe(),
+            conductance=(self.g_min, self.g_max),
+            write="programming write",
+            elements_per_write=2,  # a pair
+            read_time=self._read_time(),
+        )
+
+    def _read_time(self) -> Figure | None:
+        if self.T_READ is None:
+            return None
+        source = f"{type(self).source}: t_read of the noise model"
+        return Figure(low=self.T_READ, high=self.T_READ, unit="s", source=source, verified=self.verified)
+
+    def cell_unit(self, key: str) -> str:
+        return "uS" if key in ("plus", "minus") else "1"
 
     @abstractmethod
     def programming_sigma(self, g: Tensor) -> Tensor:

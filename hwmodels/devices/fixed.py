@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.errors import POSITIVE, POSITIVE_OR_NONE, NeurofaError, check_options
 from hwmodels.format import ROUNDING, check_bits, work_dtype
@@ -45,6 +46,12 @@ class Fixed(Device, name="fixed"):
         check_options(self, ROUNDING, "rounding", remedy="choose one")
         check_options(self, POSITIVE_OR_NONE, "range")
         check_options(self, POSITIVE, "headroom", remedy="3 is the default")
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), digital=True, word_bits=self.bits, rounding=self.rounding)
+
+    def grid(self, cells: Cells) -> tuple[int, float]:
+        return self.bits, float(cells["scale"])
 
     @property
     def top(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.device_models.nested import Nested
 from hwmodels.device_models.pulses import PulseDriven, PulseTrain
@@ -48,6 +49,9 @@ class PulseTrains(PulseDriven, Nested, name="pulse_trains"):
             )
         object.__setattr__(self, "factored", True)
         PulseTrain(slots=self.slots, fit_length=self.fit_length, balance=self.balance)  # refuses a wrong length
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), train_slots=self.slots)
 
     @property
     def inner(self) -> PulseDriven:

@@ -45,6 +45,10 @@ class Stuck(Nested, name="stuck"):
         check_options(self, PROBABILITY, "low", "high")
         check_options(self, POSITIVE_OR_NONE, "range")
 
+    def faults(self, cells: Cells) -> Tensor:
+        stuck, below = cells["most"].isfinite() | cells["least"].isfinite(), super().faults(cells)
+        return stuck if below is None else stuck | below
+
     def static_errors(self) -> dict[str, Device]:
         own: dict[str, Device] = {"stuck devices": replace(self, device="digital")} if self.low or self.high else {}
         return {**own, **super().static_errors()}

@@ -59,6 +59,10 @@ class TikiTaka(Device, name="tiki_taka"):
         check_options(self, NOT_NEGATIVE, "gamma", remedy="0 is the default")
 
     @property
+    def reading(self) -> Device:
+        return self.c
+
+    @property
     def a(self) -> Pulsed:
         """The device of the fast array."""
         return cast("Pulsed", self.fast)  # the constructor has checked it

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.device_models.nested import Nested
 from hwmodels.errors import Condition, NeurofaError, check_options, one_of
@@ -55,6 +56,9 @@ class UpdateEngine(Nested, name="update_engine"):
         steps = Condition(lambda v: v is None or v >= 1, "1 or more, or None")
         check_options(self, steps, "most", remedy="change most")
         check_options(self, one_of("floor", "zero"), "cut", remedy="choose one")
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), fraction_bits=self.fraction, largest_step=self.most)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Cut and limit the change in the engine, then let the words round it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from hwmodels.arrays.converters import SCALE, full_scale
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NOT_NEGATIVE, Condition, at_least, check_options
 from hwmodels.numerics.noise_moments import Noise, NoiseSource
 from hwmodels.numerics.random import normal
@@ -45,6 +46,20 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
 
     source = "Clements et al. 2016, Optica 3, 1460; Shen et al. 2017, Nat. Photon. 11, 441 (U S V); torchonn (errors)"
 
+    tensors: ClassVar = {
+        "theta": TensorDescription(
+            unit="rad", meaning="phase between the couplers of every interferometer, of both meshes"
+        ),
+        "phi": TensorDescription(
+            unit="rad", meaning="phase in front of the upper input of every interferometer, of both meshes"
+        ),
+        "out": TensorDescription(unit="rad", meaning="phase at every output of both meshes"),
+        "attenuation": TensorDescription(meaning="amplitude transmission of the attenuators between the meshes"),
+        "scale": TensorDescription(meaning="digital factor behind the meshes"),
+        "b": TensorDescription(meaning="matrix that the meshes transmit, times the digital factor, (n_errors, m)"),
+        "peak": TensorDescription(meaning="largest entry of the wanted matrix"),
+    }
+
     theta: Tensor
     phi: Tensor
     out: Tensor
@@ -73,6 +88,15 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         check_options(self, at_least(2), "modes", remedy="16 is the default")
         width = Condition(lambda n: n is None or 2 <= n <= 24, "2 to 24 or None")
         check_options(self, width, "bits", remedy="change bits")
+
+    @property
+    def resolution(self) -> float | None:
+        """Bits of the heater voltages."""
+        return self.bits
+
+    @property
+    def exact(self) -> bool:
+        return not self.sigma
 
     @property
     def size(self) -> int:

@@ -8,7 +8,6 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401  (declares the networks)
 from hwmodels import build, parts
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
@@ -212,7 +211,7 @@ def test_kernels_are_counted_at_every_position():
     by_hand, fan_in = 0, 0
     for name, layer in subject.network.items():
         if layer.synapses:
-            weight = layer.stored()["weight"]
+            weight = layer.synapses.stored()["weight"]
             positions = math.prod(subject.network.shapes[name][1:])
             by_hand += weight.numel() * positions
             fan_in = max(fan_in, weight[0].numel())
@@ -392,7 +391,7 @@ def test_signs_of_sources_are_counted():
             p.data.abs_().mul_(torch.where(torch.arange(p.shape[1]) % 2 == 0, 1.0, -1.0))
     assert one("odin", "weight_sign", footprint(subject)).verdict == "holds"
     with torch.no_grad():
-        subject.network.layer("dense0").synapse("weight").weight[0, 0] *= -1
+        subject.network.layer("dense0").synapses["weight"].weight[0, 0] *= -1
     assert one("odin", "weight_sign", footprint(subject)).excess == "1 of 30 sources have both"
 
 
