@@ -40,7 +40,7 @@ FINITE = Condition(math.isfinite, "a finite number")
 PROBABILITY = Condition(lambda v: 0 <= v <= 1, "a probability, 0 to 1")
 
 
-def at_least(least: int) -> Condition:
+def minimum(least: int) -> Condition:
     """Return the condition of a number that is at least ``least``."""
     return Condition(lambda v: v >= least, f"at least {least}")
 

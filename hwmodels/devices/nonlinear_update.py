@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwmodels.device import Cells
 from hwmodels.device_models.pulses import PulseDriven
-from hwmodels.errors import NOT_NEGATIVE, POSITIVE, POSITIVE_OR_NONE, Condition, at_least, check_options
+from hwmodels.errors import NOT_NEGATIVE, POSITIVE, POSITIVE_OR_NONE, Condition, check_options, minimum
 from hwmodels.numerics.accurate import expm1_
 from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
@@ -60,7 +60,7 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
         bent = Condition(lambda nl: 0.01 <= nl <= 9, "0.01 to 9")
         check_options(self, bent, "nl_up", "nl_down", remedy="use constant_step for 0")
         check_options(self, NOT_NEGATIVE, "nl_dtod", "cycle_std", remedy="change it")
-        check_options(self, at_least(2), "levels", remedy="32 is the default")
+        check_options(self, minimum(2), "levels", remedy="32 is the default")
         check_options(self, POSITIVE_OR_NONE, "scale", remedy="change it")
         check_options(self, POSITIVE, "headroom", remedy="change it")
 

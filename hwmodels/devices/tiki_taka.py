@@ -13,7 +13,7 @@ from hwmodels.device import Cells, Device
 from hwmodels.device_models.nested import build_inner, with_prefix, without_prefix
 from hwmodels.device_models.pulsed import Pulsed
 from hwmodels.device_models.pulses import PulseDriven
-from hwmodels.errors import NOT_NEGATIVE, POSITIVE, PROBABILITY, Condition, NeurofaError, at_least, check_options
+from hwmodels.errors import NOT_NEGATIVE, POSITIVE, PROBABILITY, Condition, NeurofaError, check_options, minimum
 from hwmodels.numerics.random import uniform
 
 
@@ -54,7 +54,7 @@ class TikiTaka(Device, name="tiki_taka"):
             )
         for declared, value in (("noisy", slow.noisy or fast.noisy), ("bounded", slow.bounded)):
             object.__setattr__(self, declared, value)
-        check_options(self, at_least(1), "columns", remedy="16 is the default")
+        check_options(self, minimum(1), "columns", remedy="16 is the default")
         check_options(self, POSITIVE, "transfer_lr", remedy="change it")
         check_options(self, NOT_NEGATIVE, "gamma", remedy="0 is the default")
 

@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from hwmodels.errors import POSITIVE, at_least, check_options
+from hwmodels.errors import POSITIVE, check_options, minimum
 from hwmodels.optics.camera import Camera
 from hwmodels.registry import Registered
 
@@ -172,7 +172,7 @@ class PhaseShifting(Detection, name="phase_shifting"):
 
     def __post_init__(self) -> None:
         check_options(self, POSITIVE, "reference", remedy=REMEDY)
-        check_options(self, at_least(3), "steps", remedy="3 is the default")
+        check_options(self, minimum(3), "steps", remedy="3 is the default")
 
     @property
     def frames(self) -> int:
@@ -201,7 +201,7 @@ class Anchors(Detection, name="anchors"):
 
     def __post_init__(self) -> None:
         check_options(self, POSITIVE, "light", remedy=REMEDY)
-        check_options(self, at_least(1), "count", remedy="2 is the default")
+        check_options(self, minimum(1), "count", remedy="2 is the default")
 
     @property
     def anchors(self) -> int:

@@ -10,18 +10,10 @@ from torch import Tensor
 
 from hwmodels.arrays.converters import SCALE, full_scale
 from hwmodels.description import TensorDescription
-from hwmodels.errors import NOT_NEGATIVE, Condition, at_least, check_options
+from hwmodels.errors import NOT_NEGATIVE, Condition, check_options, minimum
 from hwmodels.numerics.noise_moments import Noise, NoiseSource
 from hwmodels.numerics.random import normal
-from hwmodels.optics.mesh import (
-    MeshPhases,
-    clements_phases,
-    neighbours,
-    propagate,
-    propagate_moments,
-    settable_phases,
-    with_crosstalk,
-)
+from hwmodels.optics import mesh
 from hwmodels.projection import AgeingMatrix, Programmable
 
 
@@ -85,7 +77,7 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         self.drift, self.sigma, self.full_scale = drift, sigma, full_scale
         check_options(self, NOT_NEGATIVE, "crosstalk", "loss", "drift", "sigma", remedy="change it")
         check_options(self, SCALE, "full_scale", remedy="choose one")
-        check_options(self, at_least(2), "modes", remedy="16 is the default")
+        check_options(self, minimum(2), "modes", remedy="16 is the default")
         width = Condition(lambda n: n is None or 2 <= n <= 24, "2 to 24 or None")
         check_options(self, width, "bits", remedy="change bits")
 
@@ -111,11 +103,11 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         blocks = padded.view(down, n, across, n).transpose(1, 2).reshape(-1, n, n)
         u, s, vh = torch.linalg.svd(blocks)
         # a row of errors e gives e U S V^T: light meets U^T, the attenuators, then V
-        phases = [clements_phases(u.mT), clements_phases(vh.mT)]
+        phases = [mesh.clements_phases(u.mT), mesh.clements_phases(vh.mT)]
         relative = s / s.max().clamp_min(torch.finfo(s.dtype).tiny)
-        self.set_buffer("theta", settable_phases(torch.stack([p.theta for p in phases]), self.bits))
-        self.set_buffer("phi", settable_phases(torch.stack([p.phi for p in phases]), self.bits))
-        self.set_buffer("out", settable_phases(torch.stack([p.out for p in phases]), self.bits))
+        self.set_buffer("theta", mesh.settable_phases(torch.stack([p.theta for p in phases]), self.bits))
+        self.set_buffer("phi", mesh.settable_phases(torch.stack([p.phi for p in phases]), self.bits))
+        self.set_buffer("out", mesh.settable_phases(torch.stack([p.out for p in phases]), self.bits))
         self.set_buffer("attenuation", relative)
         self.set_buffer("scale", torch.ones_like(relative[0, 0]))
         # settable phases, crosstalk and loss change the size of B: one digital factor restores it
@@ -124,13 +116,13 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         self.set_buffer("b", (b * self.scale).to(target.dtype))
         self.set_buffer("peak", target.abs().max())
 
-    def _meshes(self) -> list[MeshPhases]:
+    def _meshes(self) -> list[mesh.MeshPhases]:
         """Return the phases of both meshes, crosstalk included, in double precision."""
-        beside = neighbours(self.size).to(self.theta.device)
+        beside = mesh.neighbours(self.size).to(self.theta.device)
         return [
-            MeshPhases(
-                with_crosstalk(self.theta[i].double(), beside, self.crosstalk),
-                with_crosstalk(self.phi[i].double(), beside, self.crosstalk),
+            mesh.MeshPhases(
+                mesh.with_crosstalk(self.theta[i].double(), beside, self.crosstalk),
+                mesh.with_crosstalk(self.phi[i].double(), beside, self.crosstalk),
                 self.out[i].double(),
             )
             for i in (0, 1)
@@ -142,7 +134,7 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         Args:
             kept: mean of e^(i xi), where every phase has an error xi of its own.
         """
-        first, last = (propagate(phases, self.loss, kept) for phases in self._meshes())
+        first, last = (mesh.propagate(phases, self.loss, kept) for phases in self._meshes())
         return (last * self.attenuation.double().unsqueeze(1) @ first).real.mT * self.scale.double()
 
     def _transmission(self) -> Tensor:
@@ -186,9 +178,9 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         n, s = self.size, self.attenuation.double()
         start = torch.zeros(len(s), n, n, n, dtype=torch.complex128, device=s.device)
         start[:, range(n), range(n), range(n)] = 1  # light in one input after the other
-        inside = propagate_moments(first, self.loss, kept, (start, start))
+        inside = mesh.propagate_moments(first, self.loss, kept, (start, start))
         cut = (s.unsqueeze(2) * s.unsqueeze(1)).unsqueeze(1)
-        power, square = propagate_moments(last, self.loss, kept, (inside[0] * cut, inside[1] * cut))
+        power, square = mesh.propagate_moments(last, self.loss, kept, (inside[0] * cut, inside[1] * cut))
         detected = (
             (power.diagonal(dim1=2, dim2=3) + square.diagonal(dim1=2, dim2=3)).real / 2 * self.scale.double() ** 2
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -91,15 +92,13 @@ class OPU(Projection, AgeingMatrix, name="opu"):
 
     def pass_costs(self, vectors: int) -> CostReport:
         seconds, frames, rate = self.latency(vectors), self.frames, self.frame_rate
+        sure = "remembered" if rate == FRAME_RATE else "given"
+        time = CostLine.counted("time of the frames", seconds, f"samples × {frames} frames / {rate:g} Hz", sure)
         lines = (
             CostLine.counted("camera frames", vectors * frames, f"samples × {frames}"),
-            CostLine(
-                what="time of the frames", low=seconds, high=seconds, unit="s",
-                formula=f"samples × {frames} frames / {rate:g} Hz", source="opu(frame_rate=...), 1900 Hz by default",
-                sure="remembered" if rate == FRAME_RATE else "given",
-            ),
+            replace(time, unit="s", source="opu(frame_rate=...), 1900 Hz by default"),
             CostLine.scaled("energy, at most", seconds, OPU_POWER, "power × time of the frames", "J"),
-        )  # fmt: skip
+        )
         return CostReport(lines, ("shares of light source, modulator, camera and host in the power",))
 
     @property
