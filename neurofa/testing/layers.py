@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.directions import dense
 from neurofa.core.layer import Layer, ParameterFreeLayer, vjp
 from neurofa.core.randomness import generator
@@ -16,7 +17,7 @@ from neurofa.core.view import LocalView
 from neurofa.maps.jvp import tangent, tangent_flop
 from neurofa.maps.trace import products, traced
 from neurofa.testing.flops import Counted
-from neurofa.testing.tools import Check, close, require, run_all, same, snapshot
+from neurofa.testing.tools import Check, close, run_all, snapshot
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
 """Shapes of one sample that are tried: a vector, an image, and tokens where vectors are taken."""
@@ -162,7 +163,7 @@ def forward_is_pure(name: str) -> None:
         require(torch.equal(first, second), f"{case}: two computations differ")
         require(torch.equal(first, recorded), f"{case}: record computes something else")
         require(torch.equal(x, kept), f"{case}: the input was changed in place")
-        same(snapshot(layer), before, case)
+        require_equal(snapshot(layer), before, case)
 
 
 def learning_is_pure(name: str) -> None:
@@ -179,8 +180,8 @@ def learning_is_pure(name: str) -> None:
                 seen = layer.backprop_local(view)
                 below = layer.input_error(seen, view.return_weights or {})
                 rounds.append({**dense(layer.pullback(seen)), "below": below.clone()})
-        same(rounds[0], rounds[1], f"{case}: the second time")
-        same(held, kept, f"{case}: the view")
+        require_equal(rounds[0], rounds[1], f"{case}: the second time")
+        require_equal(held, kept, f"{case}: the view")
 
 
 def returns_through_other_weights(name: str) -> None:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
+from neurofa.testing.tools import Check, batch, close, run_all, snapshot
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import forward_pass, update_running_stats
 from neurofa.training.replay import collect, loss_and_teaching, record
@@ -57,7 +58,7 @@ def serves_images(name: str) -> None:
         require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
         require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
         require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
-        same(snapshot(default_network(network.spec, shape)), snapshot(network), f"{shape}: built again")
+        require_equal(snapshot(default_network(network.spec, shape)), snapshot(network), f"{shape}: built again")
     require(bool(parts("network")[name].__doc__), f"network '{name}' has no docstring")
 
 
@@ -72,7 +73,7 @@ def typed_recipe_is_the_spec(name: str) -> None:
     require(copy.deepcopy(recipe) == recipe, "a copy of the recipe is not equal")
     full = str(recipe.full_spec)
     for spec in (recipe, full):
-        same(snapshot(default_network(spec, SHAPES[0])), snapshot(default_network(name, SHAPES[0])), str(spec))
+        require_equal(snapshot(default_network(spec, SHAPES[0])), snapshot(default_network(name, SHAPES[0])), str(spec))
 
 
 def seed_decides(name: str) -> None:
@@ -116,7 +117,7 @@ def files_keep_every_bit(name: str) -> None:
             network, x = _after_a_step(name, SHAPES[0], device)
             save_network(network, Path(folder) / "network.safetensors")
             loaded = load_network(Path(folder) / "network.safetensors")
-            same(snapshot(loaded), snapshot(network), device)
+            require_equal(snapshot(loaded), snapshot(network), device)
             require(
                 torch.equal(loaded.eval()(x), network.eval()(x)), f"{device}: the loaded network computes otherwise"
             )

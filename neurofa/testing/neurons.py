@@ -11,13 +11,14 @@ from torch.autograd import forward_ad
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.randomness import generator
 from neurofa.core.view import State
 from neurofa.maps.jvp import make_dual, unpack_dual
 from neurofa.spiking.eligibility import adjoint, forward_change
 from neurofa.spiking.neuron import RESETS, Neuron, Recurrent
 from neurofa.spiking.surrogate import Surrogate
-from neurofa.testing.tools import Check, close, require, run_all, same
+from neurofa.testing.tools import Check, close, run_all
 
 TICKS, BATCH, WIDTH = 12, 3, 7
 
@@ -88,7 +89,7 @@ def run_equals_ticks(name: str) -> None:
             kept = {key: value.clone() for key, value in state.items()}
             wanted, last = _ticks(neuron, currents, state, among)
             first, _, middle = neuron.run(currents[:5].clone(), state, among)
-            same(state, kept, f"{spec}: the state before")
+            require_equal(state, kept, f"{spec}: the state before")
             among = None if among is None else Recurrent(weight, first[-1])
             second, _, after = neuron.run(currents[5:].clone(), middle, among)
             close(torch.cat([first, second]), wanted, f"{spec}, recurrent={recurrent}: outputs", 1e-12)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
 from neurofa.core.capabilities import Teaching
@@ -15,7 +16,7 @@ from neurofa.core.rule import Rule
 from neurofa.costs.flops import cost
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.flops import Counted
-from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
+from neurofa.testing.tools import Check, batch, close, learner, run_all, sgd, small, snapshot
 from neurofa.training.learner import Learner
 from neurofa.training.replay import collect, loss_and_teaching, record
 
@@ -54,8 +55,8 @@ def is_deterministic(name: str) -> None:
     for run in runs:
         for step in range(3):
             run.step(*batch(seed=step))
-    same(snapshot(runs[0].network), snapshot(runs[1].network), "network")
-    same(snapshot(runs[0].rule), snapshot(runs[1].rule), "pathway")
+    require_equal(snapshot(runs[0].network), snapshot(runs[1].network), "network")
+    require_equal(snapshot(runs[0].rule), snapshot(runs[1].rule), "pathway")
 
 
 def _is_as_declared(spec: str) -> Check:
@@ -108,8 +109,8 @@ def pathway_persists(name: str) -> None:
     other.steps = ours.steps
     for run in (ours, other):
         run.step(*batch(seed=7))
-    same(snapshot(ours.network), snapshot(other.network), "network")
-    same(snapshot(ours.rule), snapshot(other.rule), "pathway")
+    require_equal(snapshot(ours.network), snapshot(other.network), "network")
+    require_equal(snapshot(ours.rule), snapshot(other.rule), "pathway")
 
 
 def works_in_float64(name: str) -> None:
@@ -223,7 +224,7 @@ def evaluation_changes_nothing(name: str) -> None:
     first, second = (ours.evaluate(batch(seed=2)[0]) for _ in range(2))
     require(torch.equal(first, second), "two evaluations differ")
     require(ours.network.training, "the network was left in evaluation mode")
-    same(state(), before, "evaluation")
+    require_equal(state(), before, "evaluation")
 
 
 def refuses_nan(name: str) -> None:
@@ -238,7 +239,7 @@ def refuses_nan(name: str) -> None:
         require(ours.network.names[0] in str(error), f"the message names no layer: {error}")
     else:
         raise AssertionError("a batch with NaN was learnt from")
-    same(snapshot(ours.network), before, "after the refusal")
+    require_equal(snapshot(ours.network), before, "after the refusal")
 
 
 def learns_from_one_sample(name: str) -> None:
