@@ -8,7 +8,7 @@ import torch
 
 from experiments.benchmarks._measure import Step
 from experiments.benchmarks._suite import Case, Method, Suite
-from neurofa.theory.shallow import Problem, draw, simulate
+from neurofa.theory.shallow import Problem, draw_students, simulate_students
 
 STEPS = 50
 """Learning steps in one step of the benchmark."""
@@ -35,5 +35,5 @@ class ShallowSuite(Suite, name="shallow"):
 
 def _learning(n: int, runs: int, device: torch.device) -> Step:
     gen = torch.Generator(device).manual_seed(0)
-    students, problem = draw(gen, runs=runs, N=n, K=2, M=2, sd=0.1), Problem()
-    return lambda: simulate(problem, students, [STEPS / n], gen)
+    students, problem = draw_students(gen, runs=runs, N=n, K=2, M=2, sd=0.1), Problem()
+    return lambda: simulate_students(problem, students, [STEPS / n], gen)
