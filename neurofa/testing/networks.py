@@ -17,7 +17,8 @@ from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, taught
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
+from neurofa.testing.contract import Check, require, require_close, require_equal, run_all, snapshot
+from neurofa.testing.samples import random_batch
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.replay import collect, record
 
@@ -35,7 +36,7 @@ def made(name: str, shape: tuple[int, ...], *, seed: int = 0, device: str = "dig
 def _settled(name: str, shape: tuple[int, ...], device: str = "digital") -> tuple[Network, Tensor]:
     """A network whose running statistics are not those of the first day, and a batch."""
     network = made(name, shape, device=device)
-    x = batch(4, shape=shape)[0]
+    x = random_batch(4, shape=shape)[0]
     network.absorb(network.step(x, gen=generator(0, "settle"), below=False))
     return network, x
 
@@ -44,11 +45,11 @@ def serves_images(name: str) -> None:
     """Small grey and colour images give ten finite outputs, and the recipe's spec builds the network again."""
     for shape in SHAPES:
         network = made(name, shape).eval()
-        y = network(batch(3, shape=shape)[0])
+        y = network(random_batch(3, shape=shape)[0])
         require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
         require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
         require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
-        same(snapshot(made(network.spec, shape)), snapshot(network), f"{shape}: built again")
+        require_equal(snapshot(made(network.spec, shape)), snapshot(network), f"{shape}: built again")
     require(bool(parts("network")[name].__doc__), f"network '{name}' has no docstring")
 
 
@@ -67,7 +68,7 @@ def module_is_the_same_map(name: str) -> None:
         plain = network.module()
         require(not plain.training, "the module is in training mode")
         with torch.no_grad():
-            close(network(x), plain(x), f"{shape}: output", 1e-5)
+            require_close(network(x), plain(x), f"{shape}: output", 1e-5)
             before = network(x).clone()
             for value in plain.parameters():
                 value.zero_()
@@ -93,7 +94,7 @@ def files_keep_every_bit(name: str) -> None:
             network, x = _settled(name, SHAPES[0], device)
             save_network(network, Path(folder) / "network.safetensors")
             loaded = load_network(Path(folder) / "network.safetensors")
-            same(snapshot(loaded), snapshot(network), device)
+            require_equal(snapshot(loaded), snapshot(network), device)
             require(
                 torch.equal(loaded.eval()(x), network.eval()(x)), f"{device}: the loaded network computes otherwise"
             )
@@ -104,7 +105,7 @@ def bp_equals_autograd(name: str) -> None:
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         network = made(name, SHAPES[0])
         network.to(dtype)
-        x, labels = batch(5, shape=SHAPES[0])
+        x, labels = random_batch(5, shape=SHAPES[0])
         x = x.to(dtype)
         rule: Rule = build("rule", "bp")
         rule.bind(network.plan(), generator(0, "feedback"))
@@ -119,7 +120,7 @@ def bp_equals_autograd(name: str) -> None:
         ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
         require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")
         for (what, direction), gradient in zip(ours, theirs, strict=True):
-            close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
+            require_close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
 
 
 def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
