@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from experiments.charts.accuracy import accuracy_chart
-from experiments.charts.panels_and_grids import Curve, Curves, panels_chart
+from experiments.charts.accuracies import accuracy_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
 from experiments.sweeps.study import Fields, Setup, Study, run_study
@@ -191,14 +192,15 @@ def _bound(setup: Setup, draws: int) -> Findings:
         mine = [row for row in rows if row["feedback"] == name]
         places = [float(row["kernel"]) / (float(row["side"]) * (row["side"] - row["kernel"] + 1)) for row in mine]
         order = sorted(zip(places, [float(row["cosine"]) for row in mine], strict=True))
-        curves.append(Curve(name, [x for x, _ in order], [y for _, y in order], "x" if name == "orthogonal" else "o"))
+        style = "x" if name == "orthogonal" else "o"
+        curves.append(Curve(label=name, x=[x for x, _ in order], y=[y for _, y in order], style=style))
     ends = [min(curves[0].x), max(curves[0].x)]
-    curves.append(Curve("k / √(P_in P_out)", ends, ends, "--"))
-    panel = Curves(
-        title="any kernel, against F_l F_{l-1}ᵀ", x_label="k / √(P_in P_out)", y_label="largest cosine", curves=curves,
-        log_x=True, log_y=True,
+    curves.append(Curve(label="k / √(P_in P_out)", x=ends, y=ends, style="--"))
+    panel = Panel(
+        title="any kernel, against F_l F_{l-1}ᵀ", marks=[*curves],
+        x=Axis("k / √(P_in P_out)", scale="log"), y=Axis("largest cosine", scale="log"),
     )  # fmt: skip
-    panels_chart(setup.folder / "bound.png", [panel], title=f"bound: {len(SIZES)} sizes, {CHANNELS} channels")
+    draw_figure(setup.folder / "bound.png", [panel], title=f"bound: {len(SIZES)} sizes, {CHANNELS} channels")
     reference = [
         Reference(f"{side}x{side}, kernel {kernel}: best cosine with Gaussian F", value, BY_HAND, "not published")
         for (side, kernel), value in MEASURED.items()
@@ -236,11 +238,11 @@ def _second(layers: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _percent(row: Record) -> Record:
-    from experiments.tables import percent
+    from experiments.tables import percent_text
 
     return {
-        **row, "test %": percent(row["test_accuracy"], row["test_accuracy_std"]),
-        "margin %": percent(row["margin"], row["margin_std"]),
+        **row, "test %": percent_text(row["test_accuracy"], row["test_accuracy_std"]),
+        "margin %": percent_text(row["margin"], row["margin_std"]),
     }  # fmt: skip
 
 

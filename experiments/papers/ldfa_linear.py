@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from experiments.charts.panels import Curve, Panel, panels_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import compute_device
 from experiments.sweeps.experiment import Check, Experiment, Findings, above, at_least, at_most
@@ -123,10 +124,8 @@ class LDFALinear(Experiment, name="ldfa_linear"):
             f"{part}: {self.n}-{self.k}-{self.m}, rank {self.rank}, seed 0: the strongest modes (the darker, the"
             " stronger); lines: theory, dots: simulation"
         )
-        panels_chart(
-            setup.folder / f"{part}.png", [_panel(method, drawn) for method, drawn in curves.items()], title=title,
-            x_label="steps", y_label="mode strength", y_range=(-0.05, 1.1),
-        )  # fmt: skip
+        panels = [_panel(method, drawn) for method, drawn in curves.items()]
+        draw_figure(setup.folder / f"{part}.png", panels, title=title)
         found.pictures = [f"{part}.png"]
         return found
 
@@ -204,12 +203,15 @@ class LDFALinear(Experiment, name="ldfa_linear"):
         from neurofa.theory.lowrank.solution import solve_weights
         from neurofa.theory.moments import Moments
 
-        task, found, panel = self._task(0), Findings(columns=["method", "lr", "error", "ratio"]), Panel(title="")
+        task, found = self._task(0), Findings(columns=["method", "lr", "error", "ratio"])
+        steps_of = (4 * LR, 2 * LR, LR, LR / 2)
+        x_axis = Axis("learning rate", scale="log", ticks={lr: f"{lr:g}" for lr in steps_of})
+        panel = Panel(x=x_axis, y=Axis("rms of mode strengths", scale="log"))
         x, y = self._inputs(task, self.samples or 500)
         moments = Moments.of(x, y)
         for colour, method in (("tab:blue", STEADY), ("tab:orange", LABELS)):
             errors: list[float] = []
-            for lr in (4 * LR, 2 * LR, LR, LR / 2):
+            for lr in steps_of:
                 steps = round(0.1 * self.steps * LR / lr)
                 begin, rule = _begin(task, method), plasticity(method)
                 batches, every = full_batches(x, y), max(1, steps // 20)
@@ -221,12 +223,10 @@ class LDFALinear(Experiment, name="ldfa_linear"):
             name = f"step: {method}: error at lr {LR:g} over that at {LR / 2:g}"
             found.checks += [at_least(name, errors[-2] / errors[-1], 1.8), at_most(name, errors[-2] / errors[-1], 2.2)]
             rates = [row["lr"] for row in found.rows if row["method"] == method]
-            panel.curves.append(Curve(x=rates, y=errors, label=method, colour=colour))
-            panel.curves.append(Curve(x=rates, y=errors, colour=colour, style="dots"))
+            panel.marks.append(Curve(x=rates, y=errors, label=method, colour=colour, style="-o"))
             line = [errors[-1] * rate / rates[-1] for rate in rates]
-            panel.curves.append(Curve(x=rates, y=line, label="in proportion", colour="0.6", style="dashed"))
-        panels_chart(setup.folder / "step.png", [panel], title="step: distance of simulation from theory, seed 0",
-                     x_label="learning rate", y_label="rms of mode strengths", log="both")  # fmt: skip
+            panel.marks.append(Curve(x=rates, y=line, label="in proportion", colour="0.6", style="--"))
+        draw_figure(setup.folder / "step.png", [panel], title="step: distance of simulation from theory, seed 0")
         found.pictures = ["step.png"]
         return found
 
@@ -292,11 +292,12 @@ def _rms(a: Tensor, b: Tensor) -> float:
 
 
 def _panel(method: str, curves: _Curves) -> Panel:
-    panel, steps = Panel(title=method), [time / LR for time in curves.times]
+    panel = Panel(title=method, x=Axis("steps", whole=True), y=Axis("mode strength", limits=(-0.05, 1.1)))
+    steps = [time / LR for time in curves.times]
     modes = min(SHOWN, curves.theory.shape[1])
     for mode in reversed(range(modes)):
         colour = f"{0.05 + 0.75 * mode / modes:.3f}"
-        panel.curves.append(Curve(x=steps, y=curves.theory[:, mode].tolist(), colour=colour))
+        panel.marks.append(Curve(x=steps, y=curves.theory[:, mode].tolist(), colour=colour))
         dots = curves.simulated[::4, mode].tolist()
-        panel.curves.append(Curve(x=steps[::4], y=dots, colour=colour, style="dots"))
+        panel.marks.append(Curve(x=steps[::4], y=dots, colour=colour, style=".", size=5))
     return panel

@@ -153,9 +153,3 @@ class Events:
 def _offsets(counts: Tensor) -> Tensor:
     """Return the boundaries of rows with these numbers of events: (rows + 1,), from 0 to their sum."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-
-def as_ticks(rows: Tensor, batch: int) -> Tensor:
-    """Return rows that lie tick by tick, (K B, ...), as (K, B, ...)."""
-    ticks: Tensor = torch.unflatten(rows, 0, (-1, batch))
-    return ticks

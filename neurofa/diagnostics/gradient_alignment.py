@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
-from neurofa.core.network import Network, Tick
+from neurofa.core.capabilities import Teaching
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching
+from neurofa.core.rule import Rule
+from neurofa.core.view import Tick
 from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine
 from neurofa.training.replay import Credit, collect, with_own_transposes
 

@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
-from neurofa.core.network import Network, Tick
+from neurofa.core.capabilities import Teaching
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
+from neurofa.core.rule import Rule
+from neurofa.core.view import Tick
 from neurofa.diagnostics.gradient_alignment import backprop_credit
 from neurofa.diagnostics.measure import JsonNumbers, json_numbers
 from neurofa.diagnostics.weight_alignment import feedback_matrices
 from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine
 from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, collect, preserved, record, with_own_transposes
+from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record, with_own_transposes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,6 @@ def _credits(learner: Learner, x: Tensor, target: Tensor, gen: torch.Generator) 
     """Record one tick and return it with the credit that the rule and that backpropagation assign."""
     network, rule = learner.network, learner.rule
     tick = record(network, rule, x, gen)
-    _, teaching = taught(learner.loss, tick.y, target)
+    _, teaching = loss_and_teaching(learner.loss, tick.y, target)
     ours = collect(network, rule, tick, teaching, gen)
     return tick, ours, backprop_credit(network, tick, teaching, rule)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.diagnostics.gradient_alignment import backprop_credit, gradient_alignment
 from neurofa.diagnostics.weight_alignment import (
     alignment_matrices,
@@ -21,7 +20,7 @@ from neurofa.diagnostics.weight_alignment import (
 )
 from neurofa.linalg.spectra import ranks
 from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, collect, preserved, record
+from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
 
 JsonNumbers = dict[str, float | None]
 """Numbers by name; None where a quantity is not defined."""
@@ -55,7 +54,7 @@ def measure_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0
     gen = generator(seed, "diagnostics", device=x.device)
     with preserved(network, rule):
         tick = record(network, rule, x, gen)
-        loss, teaching = taught(learner.loss, tick.y, target)
+        loss, teaching = loss_and_teaching(learner.loss, tick.y, target)
         ours = collect(network, rule, tick, teaching, gen)
         bp = backprop_credit(network, tick, teaching, rule)
         feedback = feedback_matrices(rule, gen)

@@ -13,9 +13,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import LowRank
-from neurofa.core.network import Network, Tick
+from neurofa.core.directions import LowRank
+from neurofa.core.network import Network
 from neurofa.core.rule import Direct, Rule
+from neurofa.core.view import Tick
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
 from neurofa.linalg.convolution import ConvGeometry
@@ -112,7 +113,7 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
         tick: from :func:`neurofa.training.replay.record`, for the weights as read.
         feedback: from :func:`feedback_matrices`.
     """
-    if rule.chained:
+    if rule.declares.chained:
         return _return_alignment(rule, tick)
     alignment = {
         name: cosine_similarity(tick.views[name].params["weight"], below.t() if own is None else own @ below.t())
@@ -181,7 +182,7 @@ def _return_alignment(rule: Rule, tick: Tick) -> dict[str, float]:
     alignment = {}
     for site in rule.plan.sites[1:]:
         view = tick.views[site.name]
-        whole = {k: b.dense() if isinstance(b, LowRank) else b for k, b in (view.returns or {}).items()}
+        whole = {k: b.dense() if isinstance(b, LowRank) else b for k, b in (view.return_weights or {}).items()}
         matrices = {k: b for k, b in whole.items() if b.dim() > 1}
         if matrices:
             forward = torch.cat([view.params[k].flatten() for k in matrices])
@@ -214,7 +215,7 @@ def _image_pairs(network: Network, rule: Rule, feedback: dict[str, Tensor]) -> l
     pairs = []
     for before, site in pairwise(rule.plan.sites):
         layer = network.layer(site.name)
-        plain = isinstance(layer, Conv2d) and layer.groups == 1 and site.window == layer.window
+        plain = isinstance(layer, Conv2d) and layer.map.groups == 1 and site.window == layer.map.window
         if plain and site.window is not None and len(before.out_shape) == 3:
             pairs.append((site.name, before.name, ConvGeometry(site.window, before.out_shape, site.out_shape)))
     return pairs

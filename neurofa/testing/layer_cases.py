@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
-from neurofa.core.layer import Layer, LocalView
+from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
+from neurofa.core.view import LocalView
 from neurofa.testing.contract import require
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
@@ -64,7 +65,7 @@ def layer_cases(name: str, *, training: bool) -> Iterator[tuple[str, Layer, Tens
             x = torch.randn(6, *shape, generator=gen, dtype=torch.float64)
             try:
                 with torch.no_grad():
-                    layer.compute(layer.read(), x, layer.start(x, gen))
+                    layer.compute(layer.synapses.read(), x, layer.fresh_state(x, gen))
             except (RuntimeError, ValueError, IndexError):
                 continue
             # gains of one and shifts of zero would hide an error
@@ -84,9 +85,9 @@ def random_view(layer: Layer, x: Tensor, *, own: bool) -> LocalView:
         x: its input.
         own: whether the return weights are the layer's own weights, or else equal copies of them.
     """
-    params = layer.read()
-    before = layer.start(x, generator(1, "state"))
-    back = params if own else {key: params[key].clone() for key in layer.returning}
+    params = layer.synapses.read()
+    before = layer.fresh_state(x, generator(1, "state"))
+    back = params if own else {key: params[key].clone() for key in layer.traits.returning}
     y, after, graph = layer.record(params, x, before, back, True)
     error = torch.randn(y.shape, generator=generator(2, "error"), dtype=y.dtype)
-    return LocalView(x, y, params, before, after, back, error, graph)
+    return LocalView(x, y, params, before, after, back, graph, error=error)

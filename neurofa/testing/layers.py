@@ -8,22 +8,30 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import Carrier, Layer, LocalView, vjp
+from neurofa.core.directions import dense
+from neurofa.core.layer import Layer, vjp
 from neurofa.core.randomness import generator
-from neurofa.maps.trace import traced
+from neurofa.core.view import LocalView
+from neurofa.maps.jvp import tangent, tangent_flop
+from neurofa.maps.trace import products, traced
 from neurofa.testing.contract import Check, Contract, require, require_close, require_equal, run_all, snapshot
 from neurofa.testing.flops import FlopCounter
 from neurofa.testing.layer_cases import layer_cases, random_view
-from neurofa.training.replay import dense
 
 CONTRACT = Contract()
 
 
 @torch.no_grad()
+def _output(layer: Layer, x: Tensor) -> Tensor:
+    """Return the layer's output from its initial state, without randomness."""
+    return layer.compute(layer.synapses.read(), x, layer.fresh_state(x, None))[0]
+
+
+@torch.no_grad()
 def _pulled_back(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
     """Return the directions of the weights and the error at the input, by the layer's own methods."""
-    local = layer.localise(view)
-    return dense(layer.pullback(local)), layer.transpose(local, view.returns or {})
+    local = layer.backprop_local(view)
+    return dense(layer.pullback(local)), layer.input_error(local, view.return_weights or {})
 
 
 def matches_autograd(name: str, *, training: bool, own: bool) -> None:
@@ -65,9 +73,9 @@ def tangent_is_the_adjoint(name: str, *, training: bool) -> None:
         cases += [("weights", None, moved, by_weights)] if moved else []
         for what, change_of_x, change_of_weights, expected in cases:
             with torch.no_grad():
-                tangent = layer.tangent(view, change_of_x, change_of_weights)
-            require(tangent.shape == error.shape, f"{case}: shape {tuple(tangent.shape)}")
-            require_close((tangent * error).sum(), torch.as_tensor(expected), f"{case}: change by {what}", 1e-9)
+                change = tangent(layer, view, change_of_x, change_of_weights)
+            require(change.shape == error.shape, f"{case}: shape {tuple(change.shape)}")
+            require_close((change * error).sum(), torch.as_tensor(expected), f"{case}: change by {what}", 1e-9)
 
 
 @CONTRACT
@@ -75,11 +83,11 @@ def forward_is_pure(name: str) -> None:
     """Computing twice gives the same; input, weights and buffers stay as they were."""
     for case, layer, x in layer_cases(name, training=True):
         kept, before = x.clone(), snapshot(layer)
-        state = layer.start(x, generator(1, "state"))
+        state = layer.fresh_state(x, generator(1, "state"))
         with torch.no_grad():
-            first = layer.compute(layer.read(), x, state)[0].clone()
-            second = layer.compute(layer.read(), x, state)[0]
-            recorded = layer.record(layer.read(), x, state, None, True)[0]
+            first = layer.compute(layer.synapses.read(), x, state)[0].clone()
+            second = layer.compute(layer.synapses.read(), x, state)[0]
+            recorded = layer.record(layer.synapses.read(), x, state, None, True)[0]
         require(torch.equal(first, second), f"{case}: two computations differ")
         require(torch.equal(first, recorded), f"{case}: record computes something else")
         require(torch.equal(x, kept), f"{case}: the input was changed in place")
@@ -107,19 +115,19 @@ def learning_is_pure(name: str) -> None:
 def returns_through_other_weights(name: str) -> None:
     """With other return weights the directions stay the same and the returned error does not."""
     for case, layer, x in layer_cases(name, training=True):
-        if isinstance(layer, Carrier) or not layer.returning:
+        if not layer.traits.returning:
             continue
         view = random_view(layer, x, own=True)
         gen = generator(3, "returns")
-        other = {k: torch.randn(view.params[k].shape, generator=gen, dtype=x.dtype) for k in layer.returning}
+        other = {k: torch.randn(view.params[k].shape, generator=gen, dtype=x.dtype) for k in layer.traits.returning}
         with torch.no_grad():
             _, after, graph = layer.record(view.params, x, view.before, other, True)
-        directions, below = _pulled_back(layer, replace(view, after=after, graph=graph, returns=other))
+        directions, below = _pulled_back(layer, replace(view, after=after, graph=graph, return_weights=other))
         expected, own_below = vjp(layer, view)
         require(below.shape == x.shape and bool(below.isfinite().all()), f"{case}: returned {tuple(below.shape)}")
         require(not torch.allclose(below, own_below), f"{case}: the error came back through the forward weights")
         # in a layer of several maps an error crosses the upper maps before it reaches the lower ones
-        if len(layer.returning) == 1 or layer.returning == ("weight", "gain"):
+        if len(layer.traits.returning) == 1 or layer.traits.returning == ("weight", "gain"):
             for key, direction in directions.items():
                 require_close(direction, expected[key], f"{case}: direction of {key}", 1e-10)
 
@@ -129,11 +137,10 @@ def module_is_the_same_map(name: str) -> None:
     """The plain module computes the same, in evaluation mode, in the layer's own dtype."""
     for case, layer, x in layer_cases(name, training=False):
         with torch.no_grad():
-            y = layer.compute(layer.read(), x, layer.start(x, None))[0]
             plain = layer.module().eval()
             dtypes = {p.dtype for p in (*plain.parameters(), *plain.buffers()) if p.is_floating_point()}
             require(dtypes <= {x.dtype}, f"{case}: the module is of {dtypes}, the layer of {x.dtype}")
-            require_close(y, plain(x), f"{case}: output", 1e-10)
+            require_close(_output(layer, x), plain(x), f"{case}: output", 1e-10)
 
 
 @CONTRACT
@@ -141,13 +148,15 @@ def state_persists(name: str) -> None:
     """A state dict carries everything that the map needs."""
     pairs = zip(layer_cases(name, training=True), layer_cases(name, training=True), strict=True)
     for (case, layer, x), (_, other, _) in pairs:
+        gen = generator(1, "state")
         with torch.no_grad():
-            layer.absorb(layer.record(layer.read(), x, layer.start(x, generator(1, "state")), None, False)[1])
+            _, after, _ = layer.record(layer.synapses.read(), x, layer.fresh_state(x, gen), None, False)
+            layer.update_running_stats(after)
             for value in other.parameters():
                 value.add_(1.0)
             other.load_state_dict(layer.state_dict())
-            saved, loaded = (part.eval().compute(part.read(), x, part.start(x, None))[0] for part in (layer, other))
-        require(torch.equal(saved, loaded), f"{case}: the loaded layer computes something else")
+        same = torch.equal(_output(layer.eval(), x), _output(other.eval(), x))
+        require(same, f"{case}: the loaded layer computes something else")
 
 
 @CONTRACT
@@ -155,8 +164,7 @@ def one_sample_is_enough(name: str) -> None:
     """A batch of one, and an empty one, keep their shape in evaluation mode."""
     for case, layer, x in layer_cases(name, training=False):
         for n in (1, 0):
-            with torch.no_grad():
-                y = layer.compute(layer.read(), x[:n], layer.start(x[:n], None))[0]
+            y = _output(layer, x[:n])
             require(len(y) == n, f"{case}: {n} samples became {len(y)}")
 
 
@@ -164,7 +172,7 @@ def one_sample_is_enough(name: str) -> None:
 def declares_its_products(name: str) -> None:
     """The products that a layer declares for its pass and its tangent equal, to the FLOP, torch's count."""
     for case, layer, x in layer_cases(name, training=True):
-        work = layer.work(tuple(x.shape), sends=True)
+        work = products(layer, tuple(x.shape), sends=True)
         traces = traced(layer, tuple(x.shape), sends=True)
         declared = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in work.maps]
         measured = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in traces.maps]
@@ -175,8 +183,8 @@ def declares_its_products(name: str) -> None:
         require(work.forward == counter.flop, f"{case}: declared {work.forward} FLOP, counted {counter.flop}")
         for moved in ({}, view.params):
             with torch.no_grad(), FlopCounter() as counter:
-                layer.tangent(view, x, moved)
-            flop = layer.tangent_flop(work, frozenset(moved), dot=True)
+                tangent(layer, view, x, moved)
+            flop = tangent_flop(layer, work, frozenset(moved), dot=True)
             require(flop == counter.flop, f"{case}: declared {flop} FLOP of a tangent, counted {counter.flop}")
 
 

@@ -7,9 +7,9 @@ from functools import partial
 from hwmodels.registry import build
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
-from neurofa.core.events import as_ticks
 from neurofa.core.rule import Rule
 from neurofa.costs.flops import cost
+from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.contract import Contract, require, require_documented
 from neurofa.testing.flops import FlopCounter
 from neurofa.testing.samples import random_batch, small_learner, small_network
@@ -23,7 +23,7 @@ def builds_from_defaults(name: str) -> None:
     require_documented("rule", name)
     rule = build("rule", name)
     require(isinstance(rule, Rule), f"rule '{name}' is a {type(rule).__name__}")
-    require(rule.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.transports!r}")
+    require(rule.declares.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.declares.transports!r}")
 
 
 def is_as_declared(network: str, name: str) -> None:
@@ -45,7 +45,7 @@ def is_as_declared_in_sequences(name: str) -> None:
     report = audit_sequence(name, small_network("snn"), as_ticks(x, 4), labels[:4])
     require(report.agrees, f"{report.verdict}: {report.dependencies}")
     future = {d.future_ticks for d in report.dependencies.values()}
-    declared = "yes" if build("rule", name).through_time else "no"
+    declared = "yes" if build("rule", name).declares.sequences.through_time else "no"
     require(future == {declared}, f"later ticks reach an update: {future}, declared {declared}")
 
 

@@ -6,11 +6,10 @@ import torch
 
 from hwmodels.registry import parts
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.testing.contract import Contract, require, require_change, require_close, require_finite, snapshot
 from neurofa.testing.samples import random_batch, small_learner, small_network
 from neurofa.training.learner import Learner
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 
 SETTINGS = Contract()
 
@@ -23,7 +22,7 @@ def works_in_float64(name: str) -> None:
     x = x.double()
     gen = generator(0, "check")
     tick = record(learner.network, learner.rule, x, gen)
-    credit = collect(learner.network, learner.rule, tick, taught(learner.loss, tick.y, labels)[1], gen)
+    credit = collect(learner.network, learner.rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], gen)
     values = {"output": tick.y, **{f"error at {k}": v for k, v in credit.errors.items()}}
     values |= {f"{k} of {n}": v for n, d in credit.directions.items() for k, v in d.items()}
     learner.step(x, labels)
@@ -43,7 +42,7 @@ def works_on_a_coarse_device(name: str) -> None:
     require_change(before, snapshot(learner.network))
     for layer_name, layer in learner.network.items():
         for key in layer.synapses:
-            s = layer.synapse(key)
+            s = layer.synapses[key]
             require(torch.equal(s.weight.detach(), s.device.value(s.cells)), f"{layer_name}.{key} left its device")
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from neurofa.core.capabilities import Teaching
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Teaching
 from neurofa.testing.contract import Check, Contract, require, require_equal, require_finite, run_all, snapshot
 from neurofa.testing.rule_declarations import DECLARATIONS
 from neurofa.testing.rule_settings import SETTINGS
@@ -87,7 +87,7 @@ def zero_error_gives_no_update(name: str) -> None:
     gen = generator(0, "check")
     tick = record(learner.network, learner.rule, x, gen)
     target = learner.loss.evaluate(tick.y, labels).target
-    no_error = Teaching(torch.zeros_like(tick.y), target, judge=torch.zeros_like)
+    no_error = Teaching(torch.zeros_like(tick.y), target, error_for=torch.zeros_like)
     credit = collect(learner.network, learner.rule, tick, no_error, gen)
     for of_layers, what in ((credit.directions, "weight"), (credit.plastic, "pathway")):
         for layer, directions in of_layers.items():

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import neurofa.core.recipes  # noqa: F401  (declares the kind network)
 from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator

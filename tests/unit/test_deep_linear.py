@@ -45,7 +45,7 @@ def trained(activation="identity", *, zero=True, feedback="dense", steps=200, hi
     for _ in range(steps):
         learner.step(x, y)
         theory.step(x, y, 0.02)
-    weights = [network.layer(n).synapse("weight").weight.detach() for n in network.names]
+    weights = [network.layer(n).synapses["weight"].weight.detach() for n in network.names]
     return weights, theory
 
 

@@ -11,11 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import build, parts
+from neurofa.core.capabilities import Teaching
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Teaching
 from neurofa.diagnostics.gradient_alignment import backprop_credit, gradient_alignment
 from neurofa.diagnostics.measure import measure_alignment
 from neurofa.diagnostics.weight_alignment import (
@@ -124,7 +123,7 @@ def test_feedback_equal_to_the_transposes_gives_full_gradient_alignment():
     network = made.network
     for index, p in enumerate(network.parameters()):
         p.data.copy_(torch.randn(p.shape, generator=generator(index, "w"), dtype=torch.float64))
-    w2, w3 = (network.layer(name).synapse("weight").weight.detach() for name in network.names[1:])
+    w2, w3 = (network.layer(name).synapses["weight"].weight.detach() for name in network.names[1:])
     made.rule.feedback.matrix().weight.data.copy_(torch.cat([w3 @ w2, w3], 1).t())
     gen = generator(0, "data")
     _, _, ours, bp = looked_at(made, torch.randn(5, 8, generator=gen).double(), torch.randn(5, 4, generator=gen))
@@ -176,7 +175,7 @@ def test_chained_weight_alignment_rises_under_kolen_pollack():
 def test_sign_symmetric_weight_alignment_is_that_of_signs():
     made = learner("usf")
     found = measure_alignment(made, *batch())["layers"]["dense2"]["weight_alignment"]
-    w = made.network.layer("dense2").synapse("weight").weight.detach()
+    w = made.network.layer("dense2").synapses["weight"].weight.detach()
     assert found == pytest.approx(cosine_similarity(w, w.sign()), abs=1e-6)
 
 

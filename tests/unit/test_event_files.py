@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import sys
 import tarfile
@@ -13,13 +14,19 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.data import _archives, _files, _spike_hdf5, dvs_gesture, nmnist, nmnist_small, shd, ssc
+from experiments.data import _archives, _files, _spike_hdf5
 from experiments.data._archives import Archive
 from experiments.data._held_out import held_groups
 from experiments.data._pixels import read_words
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
+
+# the package offers the data sets under the names of their modules
+dvs_gesture, nmnist, nmnist_small, shd, ssc = (
+    importlib.import_module(f"experiments.data.{name}")
+    for name in ("dvs_gesture", "nmnist", "nmnist_small", "shd", "ssc")
+)
 
 
 def one_line(error: pytest.ExceptionInfo[NeurofaError]) -> bool:

@@ -219,7 +219,7 @@ def test_a_network_tells_its_windows_through_pooling():
     below, above = (site.out_shape[1:] for site in cnn.plan().sites[:2])
     # by poisoning: which outputs of the second convolution change with one position of the first one's output
     conv, pool = cnn.layer("conv2d2"), cnn.layer("max_pool2d1")
-    conv.synapse("weight").weight.data.fill_(1.0)
+    conv.synapses["weight"].weight.data.fill_(1.0)
     mask = window.mask(below, above)
     for at in (0, 17, 143):
         x = torch.zeros(1, 3, *below)
@@ -291,7 +291,7 @@ def test_diagnostics_report_the_alignment_of_convolutions():
     for below, name in (("conv2d0", "conv2d1"), ("conv2d1", "conv2d2")):
         layer = network.layer(name)
         assert isinstance(layer, Conv2d)
-        dense = dense_convolution(layer.stored()["weight"], layer.window, network.shapes[below])
+        dense = dense_convolution(layer.synapses.stored()["weight"], layer.window, network.shapes[below])
         assert found[name]["weight_alignment"] == pytest.approx(
             cosine_similarity(dense, f[name] @ f[below].t()), abs=1e-6
         )
