@@ -27,14 +27,14 @@ SITES = (
 CONTRACT = Contract()
 
 
-def opened(spec: str, seed: int = 0) -> Feedback:
+def _opened(spec: str, seed: int = 0) -> Feedback:
     """Build a pathway and open it to the layers of ``SITES``."""
     feedback: Feedback = build("feedback", spec)
     feedback.open(SITES, OUTPUTS, generator(seed, "feedback"))
     return feedback
 
 
-def matrices(feedback: Feedback) -> dict[str, Tensor]:
+def _matrices(feedback: Feedback) -> dict[str, Tensor]:
     """Measure B_l by unit errors: (o, n_l) by layer."""
     with torch.no_grad():
         signals = feedback(torch.eye(OUTPUTS), generator(0, "read"))
@@ -44,7 +44,7 @@ def matrices(feedback: Feedback) -> dict[str, Tensor]:
 @CONTRACT
 def serves_every_layer(name: str) -> None:
     """Each layer gets an error of its own shape, per sample, for any batch."""
-    feedback = opened(name)
+    feedback = _opened(name)
     for n in (0, 1, 7):
         with torch.no_grad():
             signals = feedback(torch.randn(n, OUTPUTS, generator=generator(1, "error")), generator(2, "read"))
@@ -57,7 +57,7 @@ def serves_every_layer(name: str) -> None:
 @CONTRACT
 def slices_fit(name: str) -> None:
     """Each layer's slice of the projection is as wide as the layer."""
-    feedback = opened(name)
+    feedback = _opened(name)
     with torch.no_grad():
         m = feedback.project(torch.zeros(1, OUTPUTS), generator(0, "read")).shape[1]
     for site in SITES:
@@ -70,7 +70,7 @@ def slices_fit(name: str) -> None:
 @CONTRACT
 def is_linear(name: str) -> None:
     """The projection of a + 2 b is the projection of a plus twice that of b."""
-    feedback = opened(name)
+    feedback = _opened(name)
     gen = generator(4, "error")
     a, b = (torch.randn(3, OUTPUTS, generator=gen) for _ in range(2))
 
@@ -94,7 +94,7 @@ def gain_is_as_declared(name: str) -> None:
     settings += [(f"values={fmt}, gain=0.5", 0.5) for fmt in parts("format")] if "values" in known else []
     for setting, gain in settings:
         spec = f"{name}({setting})"
-        drawn = torch.cat([opened(spec, seed).project(torch.eye(OUTPUTS)).detach().flatten() for seed in range(5)])
+        drawn = torch.cat([_opened(spec, seed).project(torch.eye(OUTPUTS)).detach().flatten() for seed in range(5)])
         require(float(drawn.max() - drawn.min()) > 0, f"{spec}: all entries are the same")
         _z_test(drawn.double(), gain / math.sqrt(3 * OUTPUTS), spec)
 
@@ -112,7 +112,7 @@ def _z_test(b: Tensor, std: float, what: str) -> None:
 @CONTRACT
 def seed_decides(name: str) -> None:
     """The same seed gives the same matrices, another seed others."""
-    first, again, other = (matrices(opened(name, seed)) for seed in (0, 0, 1))
+    first, again, other = (_matrices(_opened(name, seed)) for seed in (0, 0, 1))
     require(all(torch.equal(first[k], again[k]) for k in first), "the same seed gave other matrices")
     require(all(not torch.equal(first[k], other[k]) for k in first), "another seed gave the same matrix")
 
@@ -120,11 +120,11 @@ def seed_decides(name: str) -> None:
 @CONTRACT
 def copies_and_persists(name: str) -> None:
     """A deep copy is independent; a state dict carries the matrices."""
-    feedback = opened(name)
-    before = matrices(feedback)
+    feedback = _opened(name)
+    before = _matrices(feedback)
 
     def equal(pathway: Feedback) -> bool:
-        return all(torch.equal(v, before[k]) for k, v in matrices(pathway).items())
+        return all(torch.equal(v, before[k]) for k, v in _matrices(pathway).items())
 
     twin = copy.deepcopy(feedback)
     require(equal(twin), "the copy projects otherwise")
@@ -132,7 +132,7 @@ def copies_and_persists(name: str) -> None:
         value.data.zero_()
     require(equal(feedback), "the copy shares its matrices")
     require(bool(snapshot(feedback)), "nothing would be saved")
-    other = opened(name, 5)
+    other = _opened(name, 5)
     other.load_state_dict(feedback.state_dict())
     require(equal(other), "loading did not bring the matrices")
 
@@ -140,7 +140,7 @@ def copies_and_persists(name: str) -> None:
 @CONTRACT
 def follows_dtype(name: str) -> None:
     """In double precision errors and signals are double."""
-    feedback = opened(name).double()
+    feedback = _opened(name).double()
     with torch.no_grad():
         signals = feedback(torch.eye(OUTPUTS, dtype=torch.float64), generator(0, "read"))
     require(all(v.dtype == torch.float64 for v in signals.values()), "a signal is not float64")

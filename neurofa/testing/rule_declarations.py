@@ -49,7 +49,7 @@ def is_as_declared_in_sequences(name: str) -> None:
     require(future == {declared}, f"later ticks reach an update: {future}, declared {declared}")
 
 
-def declares_its_products(network: str, name: str) -> None:
+def declares_the_flop_of_a_step(network: str, name: str) -> None:
     """The FLOP that the cost model counts for a step on a small network equal, to the FLOP, torch's count.
 
     Args:
@@ -71,4 +71,4 @@ def declares_its_products(network: str, name: str) -> None:
 for _network in ("mlp", "cnn", "vit", "snn"):
     DECLARATIONS.add(f"is_as_declared_on_{_network}", partial(is_as_declared, _network))
 for _network in ("mlp", "cnn", "vgg", "vit", "snn"):
-    DECLARATIONS.add(f"declares_its_products_on_{_network}", partial(declares_its_products, _network))
+    DECLARATIONS.add(f"declares_its_products_on_{_network}", partial(declares_the_flop_of_a_step, _network))
