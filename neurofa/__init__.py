@@ -42,7 +42,8 @@ from neurofa.layers.dense import Dense
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.training.checkpoint import load_network, save_network
-from neurofa.training.learner import Learner, StepResult
+from neurofa.training.learner import Learner
+from neurofa.training.step_types import StepResult
 
 __version__ = "0.1.0"
 

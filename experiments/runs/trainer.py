@@ -28,7 +28,8 @@ from neurofa.costs.writes import ledger
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
 from neurofa.training.finite import check_loss
-from neurofa.training.learner import Learner, StepResult
+from neurofa.training.learner import Learner
+from neurofa.training.step_types import StepResult
 
 DESCENTS = 20
 """Batches that are looked at for whether a step descends."""

@@ -14,7 +14,8 @@ from neurofa.core.network import Network
 from neurofa.core.view import State, Tick
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, check_sequence, chunks, initial_states
-from neurofa.training.learner import StepResult, forward_pass
+from neurofa.training.learner import forward_pass
+from neurofa.training.step_types import StepResult
 from neurofa.training.targets import target_schedule
 
 

@@ -1,19 +1,18 @@
 """The learner, and the training step: forward, error at the readout, delivered errors, local updates, writes.
 
 :meth:`Learner.step` is the step of a batch, :meth:`Learner.chunk` that of K ticks of a sequence. Both read from top to
-bottom: :func:`forward_pass` fills a view for every layer, the loss gives the error at the
-output, :func:`assign` lets the rule deliver it and every layer compute its directions, and ``_assign_and_write`` takes
-these to the weights. What only some rules need (second passes, probes, noise passes) is in
-:mod:`neurofa.training.extra_passes`; updates through an optimizer's ``.grad`` are in :mod:`neurofa.training.update`.
+bottom: :func:`forward_pass` fills a view for every layer, the loss gives the error at the output, :func:`assign` lets
+the rule deliver it and every layer compute its directions, and ``_assign_and_write`` takes these to the weights. Extra
+passes (second passes, probes, noise passes) are in :mod:`neurofa.training.extra_passes`, updates through an optimizer's
+``.grad`` in :mod:`neurofa.training.update`. The module is long because the whole step stands in it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
-from neurofa.core.directions import Direction, Directions, ReturnWeights
+from neurofa.core.directions import Direction, Directions
 from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
 from neurofa.core.layer import Layer
@@ -30,7 +29,7 @@ from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
 from neurofa.core.synapses import Synapses
-from neurofa.core.view import LocalView, Params, State, Tick
+from neurofa.core.view import LocalView, State, Tick
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
@@ -38,55 +37,12 @@ from neurofa.training.bptt import learn_through_time
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import explain_loss, explain_memory, refuse_loss
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
+from neurofa.training.step_types import Emit, ReturnWeightsOf, SequenceUpdate, Span, StepResult
 from neurofa.training.summary import learner_summary
 from neurofa.training.targets import TargetSchedule, target_schedule
 from neurofa.training.update import Updater, bind_rule
 
 UPDATES = ("end", "chunk", "tick")
-
-ReturnWeightsOf = Callable[[str, Params], ReturnWeights | None]
-"""Asked once a layer and pass: the weights of the return path beside that layer."""
-
-Emit = Callable[[str, Layer, LocalView, Directions], None]
-"""Called for every layer that learns, from the readout to the input."""
-
-
-class StepResult(NamedTuple):
-    """Result of one step; tensors on the compute device, nothing has been waited for."""
-
-    loss: Tensor
-    """Mean loss of the batch before the update, 0-dim."""
-    y: Tensor
-    """(B, o): outputs before the update."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """What holds for all chunks of one batch of sequences."""
-
-    rule: Rule
-    """The rule of this step."""
-    batch: int
-    """B: samples."""
-    share: float
-    """Weight of one tick's loss."""
-    kappa: float
-    """Decay of the filter through which errors of hidden layers arrive; 0: no filter."""
-    writes: bool
-    """Whether weights change after every chunk."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """The ticks of one chunk."""
-
-    first: int
-    ticks: int
-    """K."""
-    taught: tuple[slice, Tensor] | None
-    """Rows that are taught, and the targets of all K B rows; None: nothing is taught."""
-    last: bool
-    """Whether no chunk follows, so that no traces are kept."""
 
 
 @torch.no_grad()
@@ -359,7 +315,7 @@ class Learner:
         if gathering:
             self.updater.refuse_factored("an update of several chunks together", "use update=chunk, or longer chunks")
         rule = self.acting_rule()
-        course = Course(rule, schedule.batch, schedule.share, filter_decay(network, rule), writes=not gathering)
+        course = SequenceUpdate(rule, schedule.batch, schedule.share, filter_decay(network, rule), writes=not gathering)
         like = next(network.parameters())
         loss, y = like.new_zeros(()), like.new_zeros(schedule.batch, network.outputs)
         states: Mapping[str, State] = initial_states(network, schedule.batch)
@@ -374,7 +330,7 @@ class Learner:
 
     @torch.no_grad()
     def chunk(
-        self, x: Tensor, states: Mapping[str, State], course: Course, span: Span
+        self, x: Tensor, states: Mapping[str, State], course: SequenceUpdate, span: Span
     ) -> tuple[dict[str, State], StepResult | None]:
         """Learn from one chunk of ticks; its memory is free again before the next one begins.
 

@@ -18,7 +18,8 @@ from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params, Tick
 from neurofa.training.extra_passes import make_extra_passes
-from neurofa.training.learner import ReturnWeightsOf, assign, forward_pass
+from neurofa.training.learner import assign, forward_pass
+from neurofa.training.step_types import ReturnWeightsOf
 
 
 @dataclass(frozen=True)

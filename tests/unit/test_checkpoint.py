@@ -74,7 +74,7 @@ def test_broken_files_are_named(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(NeurofaError, match="cannot be read"):
         load_checkpoint(path, learner)
-    learner.save_network(network, path)
+    save_network(learner.network, path)
     with pytest.raises(NeurofaError, match="of kind 'network'"):
         load_checkpoint(path, learner)
     save_checkpoint(path, make("kp"), {})
