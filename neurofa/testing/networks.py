@@ -12,14 +12,14 @@ from torch import Tensor
 
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
-from hwmodels.testing.tools import require, require_equal
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.tools import Check, batch, close, run_all, snapshot
+from neurofa.testing.contract import Check, require, require_close, require_equal, run_all, snapshot
+from neurofa.testing.samples import random_batch
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import forward_pass, update_running_stats
 from neurofa.training.replay import collect, loss_and_teaching, record
@@ -45,7 +45,7 @@ def default_network(spec: object, shape: tuple[int, ...], *, seed: int = 0, devi
 def _after_a_step(name: str, shape: tuple[int, ...], device: str = "digital") -> tuple[Network, Tensor]:
     """Return a network whose running statistics have left their initial values, and a batch."""
     network = default_network(name, shape, device=device)
-    x = batch(4, shape=shape)[0]
+    x = random_batch(4, shape=shape)[0]
     update_running_stats(network, forward_pass(network, x, gen=generator(0, "settle")))
     return network, x
 
@@ -54,7 +54,7 @@ def serves_images(name: str) -> None:
     """Small grey and colour images give ten finite outputs, and the network's spec builds the network again."""
     for shape in SHAPES:
         network = default_network(name, shape).eval()
-        y = network(batch(3, shape=shape)[0])
+        y = network(random_batch(3, shape=shape)[0])
         require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
         require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
         require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
@@ -91,7 +91,7 @@ def module_is_the_same_map(name: str) -> None:
         plain = network.module()
         require(not plain.training, "the module is in training mode")
         with torch.no_grad():
-            close(network(x), plain(x), f"{shape}: output", 1e-5)
+            require_close(network(x), plain(x), f"{shape}: output", 1e-5)
             before = network(x).clone()
             for value in plain.parameters():
                 value.zero_()
@@ -128,7 +128,7 @@ def bp_equals_autograd(name: str) -> None:
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         network = default_network(name, SHAPES[0])
         network.to(dtype)
-        x, labels = batch(5, shape=SHAPES[0])
+        x, labels = random_batch(5, shape=SHAPES[0])
         x = x.to(dtype)
         rule: Rule = build("rule", "bp")
         bind_rule(rule, network.plan(), generator(0, "feedback"))
@@ -143,7 +143,7 @@ def bp_equals_autograd(name: str) -> None:
         ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
         require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")
         for (what, direction), gradient in zip(ours, theirs, strict=True):
-            close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
+            require_close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
 
 
 def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:

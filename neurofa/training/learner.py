@@ -37,7 +37,7 @@ from neurofa.training.bptt import learn_through_time
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import explain_loss, explain_memory, refuse_loss
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
-from neurofa.training.step_types import Emit, ReturnWeightsOf, SequenceUpdate, Span, StepResult
+from neurofa.training.step_types import ChunkSpan, Emit, ReturnWeightsOf, SequenceUpdate, StepResult
 from neurofa.training.summary import learner_summary
 from neurofa.training.targets import TargetSchedule, target_schedule
 from neurofa.training.update import Updater
@@ -322,7 +322,7 @@ class Learner:
         states: Mapping[str, State] = initial_states(network, schedule.batch)
         with self.updater.gathering(direct=self.direct) if gathering else nullcontext():
             for first, length, x in chunks(network, xs, size):
-                span = Span(first, length, schedule.at(first, length), last=first + length == ticks)
+                span = ChunkSpan(first, length, schedule.at(first, length), last=first + length == ticks)
                 states, result = self.chunk(x, states, course, span)
                 if result is not None:
                     loss += result.loss
@@ -331,7 +331,7 @@ class Learner:
 
     @torch.no_grad()
     def chunk(
-        self, x: Tensor, states: Mapping[str, State], course: SequenceUpdate, span: Span
+        self, x: Tensor, states: Mapping[str, State], course: SequenceUpdate, span: ChunkSpan
     ) -> tuple[dict[str, State], StepResult | None]:
         """Learn from one chunk of ticks; its memory is free again before the next one begins.
 
