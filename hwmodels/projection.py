@@ -16,7 +16,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.figures import CostReport
 from hwmodels.format import Format
 from hwmodels.numerics.noise_moments import Noise, Source
-from hwmodels.registry import Registered, options
+from hwmodels.registry import Registered
 
 
 class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
@@ -150,6 +150,14 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
         """Return what has to be programmed or is fixed at fabrication, by name; default: all buffers."""
         return {key: (buffer, self.describe_buffer(key)) for key, buffer in self.named_buffers()}
 
+    def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]] | None:
+        """Return a wanted matrix, and what each static error makes of it; None (default): no matrix can be chosen.
+
+        Args:
+            gen: source of the matrix, of programming errors and faults.
+        """
+        return None
+
     def pass_costs(self, vectors: int) -> CostReport:
         """Return counts, energy and time of projecting a number of vectors; default: no figure is known.
 
@@ -185,9 +193,22 @@ class Programmable(Projection, ABC):
         """Unopened twins in which one static error acts alone, by its name; default: none."""
         return {}
 
+    def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]]:
+        twins = self.statics()
+        if len(twins) != 1:
+            twins = {**twins, "all together" if twins else "none": self.twin()}
+        wanted, realised = self.wanted(gen), []
+        for name, twin in twins.items():
+            twin.open(self.n_in, self.n_out, gen)
+            twin.program(wanted, gen)
+            matrix = twin.effective()
+            assert matrix is not None  # noqa: S101 (a programmable projection has one)
+            realised.append((name, matrix))
+        return wanted, realised
+
     def twin(self, **changes: object) -> Programmable:
         """An unopened projection with the same options but for ``changes``."""
-        return type(self)(**{key: getattr(self, key) for key in options(type(self))} | changes)
+        return type(self)(**self.chosen() | changes)
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:

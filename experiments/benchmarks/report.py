@@ -25,15 +25,18 @@ from hwmodels.registry import build
 from hwmodels.spec import Spec, parse
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.costs.learning import energies, operations, trace_bytes, writes
-from neurofa.costs.neurobench import Meter, connection_sparsity, footprint_bytes, state_bytes, stored_bytes
-from neurofa.costs.writes import countable
+from neurofa.costs.learning import learning_operations, run_energies, trace_storage
+from neurofa.costs.neurobench import WorkloadMeter, connection_sparsity, footprint_bytes, state_storage, weight_storage
+from neurofa.costs.writes import write_summary
 from neurofa.spiking.sequence import rest, sweep
 from neurofa.training.checkpoint import load_network
 from neurofa.training.learner import Learner
 
 BATCH = 250
 """Samples in a batch of the evaluation."""
+
+ENERGY = ("what", "low", "high", "source", "sure")
+"""Fields of an energy that a report holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ def with_ledger(device: str) -> str:
     inner = spec.options.get("device")
     if spec.name == "wear" or (isinstance(inner, Spec) and inner.name == "wear"):
         return device
-    if inner is not None and not isinstance(made, PulseDriven) and countable(made):
+    if inner is not None and not isinstance(made, PulseDriven) and made.describe().write:
         return str(Spec(spec.name, {**spec.options, "device": parse(with_ledger(str(inner)))}))
     return str(Spec("wear", {"device": spec, "endurance": 1e999}))
 
@@ -81,7 +84,7 @@ def judge(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Progre
         )
     result = train_run(spec, folder, progress=progress, resume=True)
     network = load_network(RunFolder(folder).model).to(where)
-    meter = Meter(network, gen=generator(spec.seed, "workload", device=where))
+    meter = WorkloadMeter(network, gen=generator(spec.seed, "workload", device=where))
     scores = _scores(network, dataset, meter)
     load = meter.workload()
     learner = Learner(
@@ -90,11 +93,11 @@ def judge(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Progre
     )  # fmt: skip
     xs, targets = next(dataset.batches("train", spec.batch_size, generator(spec.seed, "workload")))
     updates = len(result.rows) * -(-result.samples // (spec.batch_size * spec.accumulate))
-    written = writes(network, updates)
-    energy, missing = energies(network, load, written, chip)
-    state, traces = state_bytes(network), trace_bytes(learner, dataset.ticks, spec.chunk)
-    stored = stored_bytes(network)
-    learning = operations(learner, xs, targets, chunk=spec.chunk, teach=dataset.teach)
+    written = write_summary(network, updates)
+    energy = run_energies(network, load, written, chip)
+    state, traces = state_storage(network), trace_storage(learner, dataset.ticks, spec.chunk)
+    stored = weight_storage(network)
+    learning = learning_operations(learner, xs, targets, chunk=spec.chunk, teach=dataset.teach)
     figures: dict[str, Any] = {
         **scores,
         "footprint_bytes": footprint_bytes(network),
@@ -113,15 +116,15 @@ def judge(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Progre
         "state_bytes_stored": state.stored,
         "training_operations": asdict(learning),
         "writes_per_weight": None if written is None else asdict(written),
-        "energy": [asdict(each) for each in energy],
-        "no_energy": missing,
+        "energy": [{key: getattr(line, key) for key in ENERGY} for line in energy.lines],
+        "no_energy": list(energy.missing),
         "training_seconds": result.seconds,
     }  # fmt: skip
     return Judged(figures=figures, network=network)
 
 
 @torch.no_grad()
-def _scores(network: Network, dataset: Sequences, meter: Meter) -> dict[str, Any]:
+def _scores(network: Network, dataset: Sequences, meter: WorkloadMeter) -> dict[str, Any]:
     """Accuracy by the mean output in the taught ticks, or the error of a forecast in the units of its series."""
     begin, end = dataset.teach or (0, dataset.ticks)
     hits = 0

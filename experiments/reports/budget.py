@@ -44,9 +44,9 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
     from neurofa.core.network import Network
     from neurofa.core.randomness import generator
     from neurofa.core.rule import Direct, Teaching
-    from neurofa.costs.energy import costs
-    from neurofa.costs.writes import per_update
-    from neurofa.theory import budget
+    from neurofa.costs.energy import update_costs
+    from neurofa.costs.error_budget import drift_errors, dynamic_errors, static_errors
+    from neurofa.costs.writes import writes_per_update
     from neurofa.training.checkpoint import load_network
     from neurofa.training.learner import Learner
 
@@ -67,7 +67,7 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
 
     learner = learner_of(made)
     rule = learner.rule
-    hardware = budget.hardware(rule.feedback) if isinstance(rule, Direct) and rule.feedback.slices else None
+    hardware = rule.feedback.hardware() if isinstance(rule, Direct) and rule.feedback.slices else None
     about: Report = {
         "rule": spec.rule, "data": spec.data, "network": made.spec, "device": spec.device, "samples": samples,
         "path": "chained" if rule.chained else "direct", "hardware": None if hardware is None else hardware.name,
@@ -78,14 +78,14 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
         outcome = learner.loss.outcome(made.step(x, gen=generator(spec.seed, "budget")).y, target)
         gen = generator(spec.seed, "budget noise")
         sent = rule.encoder.quantize(rule.signal(Teaching(outcome.error, outcome.target)), gen)
-        lines = budget.dynamics(hardware, sent, gen)
+        lines = dynamic_errors(hardware, sent, gen)
         about["dynamic"] = None if lines is None else [asdict(line) for line in lines]
-        about["drift"] = [asdict(line) for line in budget.drifts(hardware, sent, gen, after)]
-        about["static"] = [asdict(line) for line in budget.statics(hardware, generator(spec.seed, "budget static"))]
+        about["drift"] = [asdict(line) for line in drift_errors(hardware, sent, gen, after)]
+        about["static"] = [asdict(line) for line in static_errors(hardware, generator(spec.seed, "budget static"))]
     batches = dataset.batches("train", spec.batch_size, generator(spec.seed, "order"))
-    writes = per_update(learner_of(copy.deepcopy(made)), itertools.islice(batches, UPDATES))
-    found, missing = costs(made, rule, spec.batch_size, writes, chip)
-    return about | {"costs": [asdict(cost) for cost in found], "not_modelled": missing}
+    writes = writes_per_update(learner_of(copy.deepcopy(made)), itertools.islice(batches, UPDATES))
+    costs = update_costs(made, rule, spec.batch_size, writes, chip)
+    return about | {"costs": [asdict(line) for line in costs.lines], "not_modelled": list(costs.missing)}
 
 
 def show(about: Report) -> None:

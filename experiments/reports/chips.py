@@ -11,8 +11,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
 from hwmodels.registry import build, find, options
 from hwmodels.spec import Spec, parse
-from neurofa.chips.fit import Finding, check
-from neurofa.chips.requirements import footprint
+from neurofa.chips.fit import Finding, check_limits
+from neurofa.chips.requirements import requirements_of
 
 
 def profile_of(text: str) -> Profile:
@@ -100,5 +100,5 @@ def examine(profile: Profile, spec: RunSpec) -> list[Finding]:
     trainer = Trainer(spec, None)
     times = [(quarter + 0.5) / 4 for quarter in range(4 * spec.epochs)]
     rates = {rate * trainer.schedule(t, spec.epochs) for rate in trainer.rates for t in times}
-    asked = footprint(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))
-    return check(profile, asked)
+    needs = requirements_of(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))
+    return check_limits(profile, needs)

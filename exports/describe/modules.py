@@ -44,8 +44,9 @@ def trace(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> Trace:
             warnings.simplefilter("ignore")
             program = export(_Entry(module.eval()), (x,), dynamic_shapes=({0: Dim("B", min=2)},)).run_decompositions()
     except Exception as error:  # torch.export raises many classes, none of them common to its versions
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise NeurofaError(
-            f"got a {type(module).__name__} that cannot be traced ({(str(error) or type(error).__name__).splitlines()[0]}); expected a module"
+            f"got a {type(module).__name__} that cannot be traced ({reason}); expected a module"
             " without branches on its data; write it with torch operations alone"
         ) from None
     signature = program.graph_signature

@@ -172,6 +172,8 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
     closed_form: ClassVar[bool] = False
     """Whether :meth:`localise` works without the layer's autograd graph."""
+    knows_inputs: ClassVar[bool] = False
+    """Whether :meth:`matrix_inputs` gives the inputs of every matrix."""
     synapses: nn.ModuleDict
 
     def __init__(self) -> None:
@@ -398,13 +400,9 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """Whether outputs are those of an activation function or of firing neurons; default: no."""
         return False
 
-    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...] | None:
-        """Return what every matrix multiplies in the ticks of a view; None (default): not known of layers with weights.
-
-        Args:
-            view: of one or more ticks.
-        """
-        return None if self.synapses else ()
+    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
+        """Return what every matrix multiplies in the ticks of a view; empty where ``knows_inputs`` is False."""
+        return ()
 
 
 class Carrier(Layer):

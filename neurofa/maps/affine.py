@@ -46,6 +46,7 @@ class Affine(Layer):
     """
 
     closed_form = True
+    knows_inputs = True
     groups: int = 1
     """Groups of channels that do not mix."""
     arrays: Arrays | None = None

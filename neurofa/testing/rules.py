@@ -12,7 +12,7 @@ from neurofa.audit.step import TRANSPORTS, audit
 from neurofa.core.events import as_ticks
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, Teaching, taught
-from neurofa.costs.flops import cost
+from neurofa.costs.flops import step_flops
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
 from neurofa.training.learner import Learner
@@ -80,7 +80,7 @@ def is_as_declared_in_sequences(name: str) -> None:
 def _tells_its_products(spec: str) -> Check:
     def check(name: str) -> None:
         ours, size = learner(name, spec), 6
-        told = cost(ours, batch_size=size, held=False)
+        told = step_flops(ours, batch_size=size)
         for step in range(2):
             with Counted() as counted:
                 ours.step(*batch(size, seed=step))
