@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.device import Device
+from hwmodels.device import Device, relaxed
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.registry import parts
 
@@ -142,7 +142,7 @@ def _drift(device: Device, gen: torch.Generator) -> Panel | None:
     cells = device.program(target.expand(DEVICES, len(TARGETS)).reshape(-1, 1), gen)
     start, now, seen = device.value(cells), 0.0, []
     for second in seconds:
-        cells, now = device.relax(cells, second - now, gen), second
+        cells, now = relaxed(device, cells, second - now, gen), second
         seen.append(device.value(cells))
     y = torch.stack([s.view(DEVICES, -1) for s in seen], 2)
     if torch.allclose(y[..., -1], start.view(DEVICES, -1)):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.description import DeviceDescription
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.format import Format
 from neurofa.core.layer import Layer
 from neurofa.core.rule import Rule
@@ -91,7 +91,7 @@ def requirements_of(learner: Learner, *, batch_size: int = 1, rates: tuple[float
     # with one hidden layer a chain has one link: the error goes straight from the readout to it
     path = "chained" if rule.chained and len(plan.hidden) > 1 else "direct"
     path = "readout" if about.kind == "readout" else path
-    digital_state = max((sum(d.digital_state for d in chain(device)) for device in devices), default=0)
+    digital_state = max((sum(d.digital_state for d in device_chain(device)) for device in devices), default=0)
     return Requirements(
         inputs=math.prod(network.input_shape),
         widths=tuple(site.width for site in plan.sites),

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from hwmodels.fused import compiled_whole, draw_key
-from hwmodels.numerics.random import given
+from hwmodels.numerics.compiled import compile_whole, draw_key
+from hwmodels.numerics.random import require_generator
 from neurofa.core.layer import Layer, Params
 from neurofa.maps.affine import Affine
 from neurofa.maps.analog import KEY
@@ -49,7 +49,7 @@ def draw_keys(layers: Sequence[Layer], gen: torch.Generator | None) -> Tensor | 
         NeurofaError: an array is noisy and there is no generator.
     """
     arrays = [layer.arrays for layer in layers if isinstance(layer, Affine) and layer.arrays is not None]
-    return draw_key(given(gen), len(layers)) if any(a.forward_io.noisy for a in arrays) else None
+    return draw_key(require_generator(gen), len(layers)) if any(a.forward_io.noisy for a in arrays) else None
 
 
 def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> Tensor:
@@ -75,7 +75,7 @@ def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> T
         def run(x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
             return whole_pass(layers, x, params, keys)
 
-        _KERNELS[network] = compiled_whole(run, "an evaluation pass", "layers")
+        _KERNELS[network] = compile_whole(run, "an evaluation pass", "layers")
     return _KERNELS[network](x, params, keys)
 
 
