@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from exports.files.atomic import write_whole
 from exports.hdf5.read import Stored
+from hwmodels.files import write_atomic
 
 MOST = 6
 """Matrices in one picture."""
@@ -55,7 +55,7 @@ def export_chart(path: Path, stored: Stored) -> int:
             _histogram(grid[1][column], stored, name, there=name in tiled)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150)
-    write_whole(path, content.getvalue())
+    write_atomic(path, content.getvalue())
     return len(names)
 
 

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exports.files.atomic import write_whole
+from hwmodels.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,4 +33,4 @@ def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG, 150 dots an inch, whole or not at all."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    write_whole(path, picture.getvalue())
+    write_atomic(path, picture.getvalue())

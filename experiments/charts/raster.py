@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from exports.files.atomic import write_whole
 from hwmodels.errors import NeurofaError
+from hwmodels.files import write_atomic
 from neurofa.core.events import Events
 
 
@@ -83,7 +83,7 @@ def raster(
     axes.spines[["top", "right"]].set_visible(False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    write_whole(path, picture.getvalue())
+    write_atomic(path, picture.getvalue())
 
 
 def one_sample(spikes: Tensor | Events, sample: int = 0) -> Tensor:

@@ -15,8 +15,8 @@ from experiments.sweeps.experiment import Check, Experiment, Findings, above
 from experiments.sweeps.study import Setup
 from experiments.sweeps.workers import map_processes
 from experiments.tables import Record, mean, spread
-from exports.files.atomic import write_whole
 from hwmodels.errors import NeurofaError
+from hwmodels.files import write_atomic
 from hwmodels.registry import build
 from hwmodels.spec import Spec
 
@@ -155,7 +155,7 @@ def _draw(path: Path, fields: dict[str, Tensor]) -> None:
     figure.suptitle("receptive fields of optic-nerve units (seed 0)", fontsize=10, x=0.01, ha="left")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    write_whole(path, picture.getvalue())
+    write_atomic(path, picture.getvalue())
 
 
 def checks(rows: Sequence[Record]) -> list[Check]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.runs.result import Result, Row
-from exports.files.atomic import write_whole
+from hwmodels.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def draw_curves(result: Result, path: Path) -> None:
     _title(figure, result)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    write_whole(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
 
 
 def _panel(axes: Axes, result: Result, what: str, scale: float) -> None:

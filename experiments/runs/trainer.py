@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
-from experiments.files import writing
 from experiments.runs.evaluate import Tally, evaluate
 from experiments.runs.folder import RunFolder
 from experiments.runs.observer import Observer
@@ -169,11 +168,9 @@ class Trainer:
         if self.spec.select == "best" and (not self.best or _better(row, self.rows[self.best - 1])):
             self.best, self._best_state = row["epoch"], _copy(self.network)
             if self.folder is not None:
-                with writing(self.folder.best):
-                    save_network(self.network, self.folder.best)
+                save_network(self.network, self.folder.best)
         if self.folder is not None:
-            with writing(self.folder.checkpoint):
-                save_checkpoint(self.folder.checkpoint, self.learner, {"rows": self.rows, "best": self.best})
+            save_checkpoint(self.folder.checkpoint, self.learner, {"rows": self.rows, "best": self.best})
             self.folder.write_rows(self.rows)
 
     def report(self) -> Result:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.files.atomic import whole
 from exports.files.optional import need
 from exports.graph.arrays import Array
 from exports.graph.model import Model
@@ -19,6 +18,7 @@ from exports.graph.nodes import ConvNode, DenseNode, FlattenNode, Node, PoolNode
 from exports.graph.pathways import DirectPath
 from exports.graph.reference import run
 from hwmodels.errors import NeurofaError
+from hwmodels.files import atomic_path
 from neurofa.core.randomness import generator
 
 TICKS, SAMPLES, RATE = 50, 16, 0.3
@@ -116,7 +116,7 @@ def save(graph: Any, path: Path) -> None:
         NeurofaError: the place cannot be written.
     """
     nir = need("nir")
-    with whole(path) as part:
+    with atomic_path(path) as part:
         nir.write(part, graph)
 
 
