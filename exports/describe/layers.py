@@ -7,7 +7,7 @@ in the plain data of :mod:`neurofa.core.description`, and this module turns each
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -170,7 +170,7 @@ def converter_constants(network: Network) -> dict[str, object]:
     for name in network.names:
         periphery = network.layer(name).periphery
         if periphery is not None:
-            return {key: _finite(value) for key, value in asdict(periphery).items()}
+            return {key: _finite(value) for key, value in periphery.chosen().items()}
     return {}
 
 

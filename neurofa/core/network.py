@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,6 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from hwmodels.spec import Spec
 from neurofa.core.layer import Carrier, Layer, LocalView, Params, Returns, State
 from neurofa.core.plan import Plan, Site
 from neurofa.core.randomness import generator
@@ -109,7 +107,7 @@ class Network(nn.Module):
             found.arrays = None if around.exact else Arrays(around, fused=self.fused)
         self._on_arrays = bool(affine) and not around.exact
         forget(self)
-        given = periphery if isinstance(periphery, str) else str(Spec(around.name, asdict(around)))
+        given = periphery if isinstance(periphery, str) else around.spec()
         self.periphery_spec = given
 
     def fuse(self, on: bool = True, *, whole: bool = False) -> None:
