@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ from exports.hdf5.read import Stored
 from exports.hdf5.writer import Writer, create
 from exports.programming.conductances import weights_of
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import device_chain
-from hwmodels.device_models.programmed import Programmed
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
 
@@ -80,13 +78,10 @@ class Chip:
                 f"got --device {device.name}, which is written by outer products only; expected a device whose"
                 " elements are written one by one; use the device inside it"
             )
-        self.device = _unit(device)
-        inner = device_chain(self.device)[-1]
-        top, bottom = getattr(inner, "w_max", None), getattr(inner, "w_min", None)
-        self.low, self.high, self.pulsed = 0.0, 1.0, False
-        if top is not None and bottom is not None:
-            self.low, self.high, self.pulsed = REACH * bottom, REACH * top, True
-        self._pair = inner if isinstance(inner, Programmed) and inner is self.device else None
+        self.device = device.with_unit_range()
+        bounds = self.device.describe().bounds
+        self.pulsed = bounds is not None
+        self.low, self.high = (0.0, 1.0) if bounds is None else (REACH * bounds[0], REACH * bounds[1])
 
     def program(self, share: Tensor, tolerance: float, how: Programming, gen: torch.Generator) -> tuple[Cells, int]:
         """Write and verify until every element is within tolerance or the rounds are over.
@@ -109,33 +104,16 @@ class Chip:
             if used == how.rounds or not bool(todo.any()):
                 break
             # a pair is programmed anew to its target; pulses go from what was read
-            ask = off * (self.high - self.low) if self._pair is None else wanted - self.device.value(cells)
+            ask = wanted - self.device.value(cells) if self.device.paired else off * (self.high - self.low)
             change = torch.where(todo, ask, torch.zeros_like(ask))
             cells = self.device.write(cells, change, gen)
         return cells, used
 
     def read(self, cells: Cells, gen: torch.Generator) -> Tensor:
         """Shares f as one read sees them."""
-        if self._pair is not None:
-            pair = self._pair
-            now = pair.drifted(cells["plus"], cells["plus_drift"], cells["age"])
-            sigma = pair.read_sigma(cells["plus"], now, cells["age"])
-            return (torch.randn(now.shape, generator=gen) * sigma + now - pair.g_min) / (pair.g_max - pair.g_min)
+        if self.device.paired:
+            return self.device.element_share(cells, gen)
         return (self.device.read(cells, gen) - self.low) / (self.high - self.low)
-
-
-def _unit(device: Device) -> Device:
-    """The same device with a full range of 1 in its own unit, and so the devices inside."""
-    changes: dict[str, Any] = {}
-    own: Any = device  # every device is a dataclass, which its base does not say
-    for field in fields(own):
-        value = getattr(device, field.name)
-        if isinstance(value, Device):
-            changes[field.name] = _unit(value)
-        elif field.name in ("range", "scale") and value is None:
-            changes[field.name] = 1.0
-    found: Device = replace(own, **changes)
-    return found
 
 
 @torch.no_grad()

@@ -37,7 +37,9 @@ class DRTP(Direct, name="drtp"):
         self.centred = centred
 
     def describe(self) -> PathDescription:
-        return replace(super().describe(), signal="target")
+        # no file has a word for a target without its mean
+        known = None if self.centred else self.plasticity
+        return replace(super().describe(), signal="target", plasticity=known)
 
     def signal(self, teaching: Teaching) -> Tensor:
         target = teaching.target
