@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from exports.hdf5.read import Stored
 from exports.hdf5.writer import Writer, create
 from exports.programming.conductances import weights_of
 from hwmodels.device import Cells, Device
+from hwmodels.device_models.nested import device_chain
+from hwmodels.device_models.programmed import Programmed
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
 
@@ -78,10 +80,13 @@ class Chip:
                 f"got --device {device.name}, which is written by outer products only; expected a device whose"
                 " elements are written one by one; use the device inside it"
             )
-        self.device = device.with_unit_range()
-        bounds = self.device.describe().bounds
-        self.pulsed = bounds is not None
-        self.low, self.high = (0.0, 1.0) if bounds is None else (REACH * bounds[0], REACH * bounds[1])
+        self.device = _unit(device)
+        inner = device_chain(self.device)[-1]
+        top, bottom = getattr(inner, "w_max", None), getattr(inner, "w_min", None)
+        self.low, self.high, self.pulsed = 0.0, 1.0, False
+        if top is not None and bottom is not None:
+            self.low, self.high, self.pulsed = REACH * bottom, REACH * top, True
+        self._pair = inner if isinstance(inner, Programmed) and inner is self.device else None
 
     def program(self, share: Tensor, tolerance: float, how: Programming, gen: torch.Generator) -> tuple[Cells, int]:
         """Write and verify until every element is within tolerance or the rounds are over.
@@ -104,16 +109,33 @@ class Chip:
             if used == how.rounds or not bool(todo.any()):
                 break
             # a pair is programmed anew to its target; pulses go from what was read
-            ask = wanted - self.device.value(cells) if self.device.paired else off * (self.high - self.low)
+            ask = off * (self.high - self.low) if self._pair is None else wanted - self.device.value(cells)
             change = torch.where(todo, ask, torch.zeros_like(ask))
             cells = self.device.write(cells, change, gen)
         return cells, used
 
     def read(self, cells: Cells, gen: torch.Generator) -> Tensor:
         """Shares f as one read sees them."""
-        if self.device.paired:
-            return self.device.element_share(cells, gen)
+        if self._pair is not None:
+            pair = self._pair
+            now = pair.drifted(cells["plus"], cells["plus_drift"], cells["age"])
+            sigma = pair.read_sigma(cells["plus"], now, cells["age"])
+            return (torch.randn(now.shape, generator=gen) * sigma + now - pair.g_min) / (pair.g_max - pair.g_min)
         return (self.device.read(cells, gen) - self.low) / (self.high - self.low)
+
+
+def _unit(device: Device) -> Device:
+    """The same device with a full range of 1 in its own unit, and so the devices inside."""
+    changes: dict[str, Any] = {}
+    own: Any = device  # every device is a dataclass, which its base does not say
+    for field in fields(own):
+        value = getattr(device, field.name)
+        if isinstance(value, Device):
+            changes[field.name] = _unit(value)
+        elif field.name in ("range", "scale") and value is None:
+            changes[field.name] = 1.0
+    found: Device = replace(own, **changes)
+    return found
 
 
 @torch.no_grad()
@@ -142,7 +164,7 @@ def bringup(stored: Stored, device: Device, out: Path, how: Programming | None =
     with create(out, "measured") as writer:
         writer.group(
             "measured", of=stored.path.name, of_manifest_sha256=str(stored.file.attrs["manifest_sha256"]),
-            device=device.spec(), **asdict(how),
+            device=str(device.full_spec), **asdict(how),
         )  # fmt: skip
         writer.group("provenance", **dict(stored.file["provenance"].attrs.items()))
         return [_matrix(writer, stored, path, chip, how) for path in paths]
@@ -152,7 +174,7 @@ def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programm
     gen = generator(how.seed, "bringup", path)
     about = stored.attributes(f"{path}_tiles")
     writer.group(f"{path}_tiles", **_limits(about), tile=about["tile"], inputs=about["inputs"],
-                 outputs=about["outputs"], device=chip.device.spec())  # fmt: skip
+                 outputs=about["outputs"], device=str(chip.device.full_spec))  # fmt: skip
     weights, spreads = (torch.zeros(about["outputs"], about["inputs"]) for _ in range(2))
     devices = within = most = 0
     for name, own, planes in stored.tiles(path):

@@ -19,6 +19,7 @@ from exports.programming.spike_probes import responses
 from exports.restore import rebuild, restore
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
+from neurofa.core.rule import Direct
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.learner import Learner
 
@@ -81,7 +82,7 @@ def _computed(stored: Stored, learner: Learner | None) -> list[FileCheck]:
     except NeurofaError as error:
         return [*found, FileCheck("network", False, str(error))]
     found.append(guarded("network", lambda: _network(stored, again)))
-    if again.rule.describe().kind == "direct" and "probes/feedback" in stored.file:
+    if isinstance(again.rule, Direct) and "probes/feedback" in stored.file:
         found.append(guarded("feedback", lambda: _feedback(stored, again)))
     return found
 

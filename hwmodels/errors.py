@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 
 class NeurofaError(ValueError):
@@ -53,7 +53,7 @@ def one_of(*words: str) -> Condition:
 class Named(Protocol):
     """A part with the name that messages give it."""
 
-    name: str
+    name: ClassVar[str]
 
 
 def check_options(part: Named, condition: Condition, *keys: str, remedy: str = "change the value") -> None:

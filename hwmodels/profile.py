@@ -56,7 +56,7 @@ class Profile(Registered, Provenance, kind="profile"):
     rounding: str | None = None
     """How an updated weight becomes a word again: ``nearest`` or ``stochastic``."""
     accumulator_bits: int | None = None
-    """Width of the saturating sum of weight and update, with its sign, bit; the weight stands in its upper bits."""
+    """Width of the saturating sum of weight and update, with its sign, bit; the weight fills its upper bits."""
     largest_step: int | None = None
     """Largest change of a weight by one update, in steps of its last bit."""
     pulses: int | None = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.charts.device_grid import grid_chart
+from experiments.charts.accuracies import grid_chart
 from experiments.sweeps.experiment import Check, Experiment, Findings, above, margin_checks
 from experiments.sweeps.study import Fields, Setup, Study, run_study
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec
 
@@ -136,6 +136,10 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
                 if line["group"] == group and ", " in str(line["variant"])
             )
             made.append(
-                above(f"rescued: {group}: the better composition over dfa as it is, points", points(best - accuracy), 0)
+                above(
+                    f"rescued: {group}: the better composition over dfa as it is, points",
+                    percent(best - accuracy),
+                    0,
+                )
             )
     return made

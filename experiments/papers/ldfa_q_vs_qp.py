@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.curves import Mark
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published
 from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
 from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
 from experiments.sweeps.study import Fields, Setup
@@ -53,17 +54,9 @@ class QAgainstQP(Experiment, name="ldfa_q_vs_qp"):
             "schedule": f"exponential(factor={0.98 ** (250 / epochs):.4g})",
         }  # fmt: skip
         found = run_points(self._points([1, 4, 8, 16, 32] if full else [1, 2, 4, 8]), common, epochs, setup, name=part)
-        marks = [Mark(x, y, "P and Q learn, the source") for x, y in LEARNT_THEN.items()] if full else []
-        picture = draw_points(
-            setup.folder,
-            found,
-            common,
-            setup,
-            name=part,
-            x_label="rank r of the error (channels)",
-            log=True,
-            marks=marks,
-        )
+        published = [Published(x, y, "P and Q learn, the source") for x, y in LEARNT_THEN.items()] if full else []
+        ranks = Axis("rank r of the error (channels)", scale="log")
+        picture = draw_points(found, common, setup, name=part, x=ranks, published=published)
         return Findings(
             rows=found.lines, reference=REFERENCES, checks=checks(found.lines), pictures=[picture], tuning=found.tuning
         )

@@ -27,6 +27,7 @@ from neurofa.core.randomness import generator
 from neurofa.costs.writes import write_counts
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
+from neurofa.training.finite import check_loss
 from neurofa.training.learner import Learner, StepResult
 
 DESCENTS = 20
@@ -134,7 +135,7 @@ class Trainer:
             tally.add(result.loss, result.y, target)
             if step % GLANCE == 0 or step == steps:
                 if isinstance(x, Tensor) and isinstance(data, Dataset):
-                    learner.check_finite(result.loss, x)
+                    check_loss(self.network, result.loss, x, learner.steps, learner.gen)
                 progress.step(tally.samples - shown, tally.score())
                 shown = tally.samples
             check()

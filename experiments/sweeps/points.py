@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from experiments.charts.curves import Mark, curves_chart
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published, curves_chart
 from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
 from hwmodels.errors import NeurofaError
 
@@ -59,28 +59,24 @@ def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setu
 
 
 def draw_points(
-    folder: Path, outcome: Outcome, common: Fields, setup: Setup, *, name: str, x_label: str, log: bool = False,
-    marks: Sequence[Mark] = (), second: tuple[str, float] | None = None,
-) -> str:  # fmt: skip
+    outcome: Outcome, common: Fields, setup: Setup, *, name: str, x: Axis, published: Sequence[Published] = ()
+) -> str:
     """Draw the curves of a part into ``<name>.png``.
 
     Args:
-        folder: for the picture.
         outcome: of :func:`run_points`.
         common: fields that all runs share, for the title.
-        setup: for the title.
+        setup: for the folder and the title.
         name: of the part.
-        x_label: the swept quantity with its unit.
-        log: whether its axis is logarithmic.
-        marks: figures of others.
-        second: label of an axis above, and its value where the axis below has 1.
+        x: axis of the swept quantity.
+        published: figures of others.
 
     Returns:
         The name of the picture.
     """
     title = f"{name}: {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds; bands: standard deviation"
     picture = f"{name}.png"
-    curves_chart(folder / picture, outcome.lines, title=title, x_label=x_label, log=log, marks=marks, second=second)
+    curves_chart(setup.folder / picture, outcome.lines, title=title, x=x, published=published)
     return picture
 
 

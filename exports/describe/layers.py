@@ -39,7 +39,7 @@ from neurofa.core.description import (
     PoolDescription,
     SpikingDescription,
 )
-from neurofa.core.layer import Layer
+from neurofa.core.layer import Layer, facts_of
 from neurofa.core.network import Network
 
 
@@ -76,9 +76,9 @@ def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
 
 def layer_node(layer: Layer, place: Place) -> Node:
     """Return the node of one layer."""
-    about = layer.describe(place.in_shape)
+    about = facts_of(layer).describe(place.in_shape)
     if isinstance(about, AffineDescription) and about.activation not in ACTIVATIONS:
-        about = Layer.describe(layer, place.in_shape)  # an activation without a name in files is listed as operations
+        about = facts_of(layer).as_module()  # an activation without a name in files is listed as operations
     return _node(about, place)
 
 
@@ -168,9 +168,9 @@ def _traced(about: ModuleDescription, place: Place) -> TracedNode:
 def converter_constants(network: Network) -> dict[str, object]:
     """Return the constants of the converters around the arrays of forward weights; empty for exact products."""
     for name in network.names:
-        periphery = network.layer(name).periphery
-        if periphery is not None:
-            return {key: _finite(value) for key, value in periphery.chosen().items()}
+        host = network.layer(name).traits.array_host
+        if host is not None and host.periphery is not None:
+            return {key: _finite(value) for key, value in host.periphery.chosen().items()}
     return {}
 
 

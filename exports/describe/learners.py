@@ -14,6 +14,9 @@ from exports.graph.arrays import Array
 from exports.graph.model import Model
 from exports.graph.pathways import Learning
 from hwmodels.description import DescribedBuffers
+from neurofa.core.capabilities import describe_path
+from neurofa.core.layer import facts_of
+from neurofa.core.rule import error_format
 from neurofa.training.learner import Learner
 
 
@@ -36,7 +39,7 @@ def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], ti
         input_shape=network.input_shape,
         nodes=nodes,
         feedback=path,
-        error=error_encoding(rule.error_format),
+        error=error_encoding(error_format(rule)),
         learning=learning_constants(learner, spec),
         loss=learner.loss.name,
         converters=converter_constants(network),
@@ -68,18 +71,22 @@ def learning_constants(learner: Learner, spec: str) -> Learning:
         spec: of the rule.
     """
     rule, network = learner.rule, learner.network
-    about = rule.describe()
+    about, plasticity = describe_path(rule.declares), rule.declares.plastic
     optimizer = {
         key: value
         for key, value in learner.optimizer.param_groups[0].items()
         if key not in ("params", "initial_lr") and isinstance(value, int | float | bool | None)
     }
-    own: dict[str, Any] = {"rule_decay": rule.decay, "accumulate": learner.accumulate, "clip": learner.clip}
+    own: dict[str, Any] = {
+        "rule_decay": 0.0 if plasticity is None else plasticity.decay,
+        "accumulate": learner.accumulate,
+        "clip": learner.clip,
+    }
     own |= {key: plain_value(value) for key, value in rule.chosen().items() if isinstance(value, int | float | str)}
-    memories = {name: memory for name, layer in network.items() if (memory := layer.memory()) is not None}
+    memories = {name: memory for name, layer in network.items() if (memory := facts_of(layer).memory()) is not None}
     if memories:
         own["neurons"] = {name: memory_constants(memory) for name, memory in memories.items()}
-    plastic = sorted({key for name in network.names for key in rule.plastic(name)})
+    plastic = sorted({key for name in network.names for key in plasticity.plastic(name)}) if plasticity else []
     return Learning(
         rule=rule.name,
         spec=spec,

@@ -46,8 +46,8 @@ def trace(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> Trace:
     except Exception as error:  # torch.export raises many classes, none of them common to its versions
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise NeurofaError(
-            f"got a {type(module).__name__} that cannot be traced ({reason}); expected a module"
-            " without branches on its data; write it with torch operations alone"
+            f"got a {type(module).__name__} that cannot be traced ({reason}); expected a module without branches on its"
+            " data; write it with torch operations alone"
         ) from None
     signature = program.graph_signature
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}

@@ -37,5 +37,5 @@ def neuron_dynamics(about: NeuronDescription, ones: Tensor, tick: float) -> Neur
 
 def memory_constants(memory: MemoryDescription) -> dict[str, str]:
     """Return the constants of a layer's memory that learning needs and inference does not, as specs."""
-    surrogate = {} if memory.surrogate is None else {"surrogate": memory.surrogate.spec()}
-    return {**surrogate, "traces": memory.traces.spec()}
+    surrogate = {} if memory.surrogate is None else {"surrogate": str(memory.surrogate.full_spec)}
+    return {**surrogate, "traces": str(memory.traces.full_spec)}

@@ -22,6 +22,7 @@ from hwmodels.device import Device
 from hwmodels.format import Format
 from hwmodels.projection import Projection
 from hwmodels.registry import Registered
+from neurofa.core.capabilities import describe_path
 from neurofa.core.description import PathDescription, ReturnFactors
 from neurofa.core.feedback import Feedback
 from neurofa.core.rule import Rule
@@ -37,7 +38,7 @@ def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
         rule: bound to its network.
         keys: of its state dict.
     """
-    about = rule.describe()
+    about = describe_path(rule.declares)
     match about.kind:
         case "readout":
             return None
@@ -92,7 +93,7 @@ def _effective(projection: Projection) -> Matrix | None:
         axes="(m, n_errors)",
         role="feedback",
         meaning="effective feedback matrix B of the hardware, with its static errors and without noise and converters",
-        device="digital" if device is None else device.spec(),
+        device="digital" if device is None else str(device.full_spec),
         conductance=None if device is None else conductance_range(device),
     )
 
@@ -140,7 +141,7 @@ def error_encoding(encoder: Format | None) -> ErrorEncoding:
 def plain_value(value: Any) -> Any:
     """Return an option as a JSON value: devices as specs, other parts as a name with their own options."""
     if isinstance(value, Device):
-        return value.spec()
+        return str(value.full_spec)
     if isinstance(value, Registered):
         return {"name": value.name, **{key: plain_value(own) for key, own in value.chosen().items()}}
     if isinstance(value, float) and not math.isfinite(value):

@@ -44,7 +44,7 @@ def matrix_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str, role
         axes=axes,
         role=role,
         state=keys.get(id(synapses.weight), ""),
-        device=device.spec(),
+        device=str(device.full_spec),
         conductance=conductance_range(device),
         faults=device.faults(cells),
         grid=device.grid(cells),

@@ -18,6 +18,7 @@ from exports.programming.spike_probes import drawn, responses
 from exports.restore import twin
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
+from neurofa.core.rule import Direct
 from neurofa.training.learner import Learner
 
 CLOSE, LEARNT, STEPS = 1e-5, 1e-4, 10
@@ -119,7 +120,7 @@ def _against(model: Any, part: str, learner: Learner, described: Model, inputs: 
 
 def _against_feedback(session: Runtime, learner: Learner) -> FileCheck:
     rule = learner.rule
-    if rule.describe().kind != "direct":
+    if not isinstance(rule, Direct):
         return FileCheck("against", True, "a chained pathway: compared by its learning graph")
     error = torch.randn(16, learner.network.outputs, generator=generator(0, "against"))
     gen, passes = generator(1, "against"), 64

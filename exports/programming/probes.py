@@ -13,6 +13,7 @@ from exports.graph.arrays import Matrix
 from exports.programming.conductances import MICRO, Mapped
 from exports.programming.spike_probes import TICKS, drawn, responses
 from neurofa.core.randomness import generator
+from neurofa.core.rule import Direct
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.learner import Learner
 
@@ -120,7 +121,7 @@ def of_learner(
     answers = {name: _spread(seen) for name, seen in passes.items()}
     found = [ProbeVectors(of="network", inputs=x, answers=answers, note=_note(passes["output"]))]
     rule = learner.rule
-    if rule.describe().kind == "direct" and rule.feedback.width:
+    if isinstance(rule, Direct) and rule.feedback.slices:
         # errors as those of a softmax: they sum to zero
         y = torch.randn(count, network.outputs, generator=generator(seed, "probe errors")).to(some)
         error = torch.softmax(y, 1) - one_hot(torch.arange(count) % network.outputs, network.outputs).to(some)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.spiking.sequence import respond
+from neurofa.spiking.temporal import Temporal
+from neurofa.training.evaluation import respond
 
 TICKS, RATE = 20, 0.3
 """Of drawn probes: ticks, and the probability of a spike in each."""
@@ -29,7 +30,7 @@ def responses(network: Network, xs: Tensor, gen: torch.Generator | None = None) 
     Returns:
         ``output`` (T, B, o), and ``spikes.LAYER`` (T, B, *out_shape) of every layer that spikes.
     """
-    firing = [name for name, layer in network.items() if (memory := layer.memory()) and memory.spiking]
+    firing = [name for name, layer in network.items() if isinstance(layer, Temporal) and layer.neuron.spiking]
     found: dict[str, list[Tensor]] = {"output": [], **{f"spikes.{name}": [] for name in firing}}
     training, samples = network.training, xs.shape[1]
     network.eval()

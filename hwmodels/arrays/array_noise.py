@@ -36,6 +36,7 @@ def periphery_with_only(io: Periphery, name: str) -> Periphery:
     Settings that the other sources refer to stay: bound management, which sets the full scale, and the bits of sliced
     inputs.
     """
+    # None is an exact converter, 0.0 no noise
     off: dict[str, Any] = {key: None if key.endswith("bits") else 0.0 for key in OPTION_OF.values()}
     off.pop(OPTION_OF.get(name, ""), None)
     if io.sliced:

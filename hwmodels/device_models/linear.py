@@ -26,9 +26,10 @@ def linear_pulses(v: Tensor, n: Tensor, step: Tensor, slope: Tensor, *, additive
         device units squared.
     """
     q = (step * slope).clamp_(-0.999999, -1e-30)  # log(1 + q) and 1/q exist; a step onto the bound or beyond ends there
+    # the step of the first pulse, h y
     first = slope.mul_(v).add_(1).clamp_(min=0).mul_(step)
     log = q.log1p()
     mean = expm1_(log * n).div_(q).div_(n).mul_(first)
-    if additive:
+    if additive:  # sum_k (1 + q)^(2k) = ((1 + q)^(2n) - 1) / (q (q + 2))
         return mean, expm1_(log.mul_(n).mul_(2)).div_(q.add(2).mul_(q)).mul_(step).mul_(step)
     return mean, log.mul_(n - 1).exp_().mul_(first).square_().mul_(n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -44,6 +44,9 @@ class Nested(Device, AgeingCells):
         device: the inner device, or its spec.
     """
 
+    prefixed: ClassVar[bool] = True
+    """Whether the cells of the inner device have the prefix; False: they are all the cells there are."""
+
     device: Device | str
 
     def __post_init__(self) -> None:
@@ -56,11 +59,11 @@ class Nested(Device, AgeingCells):
 
     def inner_cells(self, cells: Cells) -> Cells:
         """Return the cells of the inner device, under its own names."""
-        return without_prefix("inner", cells)
+        return without_prefix("inner", cells) if self.prefixed else cells
 
     def with_inner(self, cells: Cells, inner: Cells) -> Cells:
         """Return all cells with those of the inner device replaced by ``inner``."""
-        return {**cells, **with_prefix("inner", inner)}
+        return {**cells, **with_prefix("inner", inner)} if self.prefixed else inner
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         return self.with_inner({}, self.inner.program(target, gen))

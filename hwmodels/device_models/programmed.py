@@ -40,7 +40,6 @@ class Programmed(Device, AgeingCells, Provenance):
     """
 
     noisy = True
-    paired = True
 
     T_READ: ClassVar[float | None] = None
     """Time over which a read averages in the noise model, s; None: not stated."""
@@ -138,14 +137,13 @@ class Programmed(Device, AgeingCells, Provenance):
         part = (target / top).clamp_(-1, 1).mul_(self.g_max - self.g_min)
         for side, wanted in (("plus", part), ("minus", -part)):
             g = wanted.clamp(min=0).add_(self.g_min)
-            cells[side] = normal(g, gen).mul_(self.programming_sigma(g)).add_(g).clamp_(min=0)
+            cells[side] = self._programmed(g, gen)
             cells[f"{side}_drift"] = self.drift_constant(g, normal(g, gen))
         return cells
 
-    def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        now = self.drifted(cells["plus"], cells["plus_drift"], cells["age"])
-        noise = torch.randn(now.shape, generator=gen) * self.read_sigma(cells["plus"], now, cells["age"])
-        return (noise + now - self.g_min) / (self.g_max - self.g_min)
+    def _programmed(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+        """Return conductances (uS) after write-verify of the targets ``g`` (uS), with programming noise."""
+        return normal(g, gen).mul_(self.programming_sigma(g)).add_(g).clamp_(min=0)
 
     def conductances(self, cells: Cells) -> tuple[Tensor, Tensor]:
         """Return G+ and G- at the present age, uS, without read noise."""
@@ -163,6 +161,7 @@ class Programmed(Device, AgeingCells, Provenance):
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
         """Return the weights with the 1/f noise of a read at the present age."""
         plus, minus = self.conductances(cells)
+        # the noises of both devices are independent: one draw serves their difference
         variance = self._variance(cells, plus, minus)
         noisy = normal(plus, gen).mul_(variance.sqrt_()).add_(plus).sub_(minus)
         return noisy.mul_(cells["range"] / (self.g_max - self.g_min))
@@ -178,6 +177,7 @@ class Programmed(Device, AgeingCells, Provenance):
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Reprogram the weights whose change is not zero."""
+        # all weights are drawn and then picked: nothing waits for the number of changed ones
         touched = change != 0
         fresh = self._written(self.value(cells) + change, cells["range"], gen)
         after = {key: torch.where(touched, cell, cells[key]) for key, cell in fresh.items()}
@@ -216,6 +216,7 @@ def gauss_hermite(n: int = 16) -> tuple[tuple[float, float], ...]:
 
     Source: Golub and Welsch 1969, Math. Comput. 23, 221 (eigenvalues of the Jacobi matrix).
     """
+    # the recurrence of the Hermite polynomials that are orthogonal under the normal density
     beside = torch.arange(1, n, dtype=torch.float64).sqrt()
     nodes, vectors = torch.linalg.eigh(torch.diag(beside, 1) + torch.diag(beside, -1))
     return tuple(zip(nodes.tolist(), vectors[0].square().tolist(), strict=True))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import (
@@ -112,9 +111,6 @@ class Pulsed(PulseDriven, Provenance):
                 " within the range; lower dw_min or widen w_max and w_min"
             )
 
-    def describe(self) -> DeviceDescription:
-        return replace(super().describe(), bounds=(self.w_min, self.w_max))
-
     @abstractmethod
     def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         """Return mean and variance of the next n pulses together.
@@ -133,6 +129,7 @@ class Pulsed(PulseDriven, Provenance):
 
     def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
         """Draw the constants of every device, shaped as ``target``; subclasses add further ones."""
+        # the order of the draws decides which devices a seed gives
         gain = normal(target, gen).mul_(self.dw_min_dtod)
         gain = gain.exp_() if self.log_normal else gain.add_(1)
         r = normal(target, gen).mul_(self.up_down_dtod)
@@ -196,13 +193,13 @@ class Pulsed(PulseDriven, Provenance):
     ) -> Cells:
         """Move v by ``count`` steps of the model, with their noise, within the bounds."""
         v = cells["weight"]
-        touched = count.clamp(max=1)
+        touched = count.clamp(max=1)  # 0 or 1: interpolating with a float is faster on a CPU than picking by a mask
         step = torch.lerp(cells["down"].neg(), cells["up"], rise)
         mean, variance = self.pulse_moments(v, count.clamp(min=1), step, rise, cells)
         moved = mean * count
         if self.dw_min_std or spread is not None:
             variance.mul_(touched).mul_(self.dw_min_std**2)
-            if spread is not None:
+            if spread is not None:  # the count varies as well: each pulse more or less is a mean step
                 variance.addcmul_(mean.square(), spread)
             # of a run beyond the whole range only the pulses that cross it count
             variance.mul_(moved.abs().reciprocal_().mul_(self.w_max - self.w_min).clamp_(max=1))

@@ -66,9 +66,10 @@ class PulseTrain:
         wanted = rate * top_x * top_d
         full = torch.full_like(wanted, self.slots)
         used = torch.minimum(wanted.ceil(), full) if self.fit_length else full * (wanted > 0)
-        a = (rate / used.clamp(min=1)).sqrt()
+        a = (rate / used.clamp(min=1)).sqrt()  # a b S = rate
         b = a
         if self.balance:
+            # equal largest probabilities: b top_x = a top_d, where top_d is what S slots can still send
             top_d = torch.where(wanted > full, top_d * full / wanted.clamp(min=tiny), top_d)
             ratio = (top_x.clamp(min=tiny) / top_d.clamp(min=tiny)).sqrt()
             a, b = a * ratio, b / ratio
@@ -203,6 +204,7 @@ def play_pulse_trains(
     shape = device.value(cells).shape
     p_x, p_d, used = train.probabilities(x, d, lr / device.granularity(cells))
     signs_x, signs_d = x.sign(), d.sign()
+    # every device is an entry of a vector, so that those with coincidences can be picked
     flat = {key: cell.reshape(-1).clone() if cell.shape == shape else cell for key, cell in cells.items()}
     sample = torch.repeat_interleave(used.squeeze(1).to(torch.int64))  # the sample of every slot
     for start in range(0, len(sample), SLOTS):

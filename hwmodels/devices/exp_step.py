@@ -62,7 +62,10 @@ class ExpStep(Pulsed, name="exp_step"):
         exponent = (slope * v).add_(self.b).mul_(gamma)
         rate = slope.mul_(gamma)  # d(gamma z)/dv
         first = exponent.clamp(max=60).exp_().mul_(-A).add_(1).clamp_(min=0).mul_(step)
+        # the response after the first pulse, where the others begin
         response = exponent.addcmul_(rate, first).clamp_(max=60).exp_().mul_(-A).add_(1).clamp_(min=0)
+        # with E = exp(gamma z) the equation dE/dn = rate step E (1 - A E) is logistic; its solution is
+        # rate (v_n - v_1) = -log(1 + y (exp(-rate step (n - 1)) - 1)), y the response at v_1
         path = (rate * step).mul_(1 - n)
         capped = path.clamp(max=80)  # beyond it log(1 + y (e^x - 1)) is x + log(y), and e^x has no float32
         beyond = path.sub_(capped).mul_(response > 0)

@@ -59,7 +59,7 @@ class MixedPrecision(Nested, name="mixed_precision"):
         if self.threshold is None and isinstance(device, PulseDriven):
             grain = device.granularity(inner)
             n = (chi / grain).trunc_()
-            step = n * grain
+            step = n * grain  # subtracted from chi whatever the noisy pulses do
             inner = device.settle(device.pulse(inner, n, gen), gen)
         else:
             share = 0.2 if self.threshold is None else self.threshold

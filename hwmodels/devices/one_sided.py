@@ -103,10 +103,12 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
         g_plus, g_minus = plus["weight"], minus["weight"]
         full = torch.maximum(g_plus, g_minus) > self.refresh_upper * self.inner.w_max
         full &= torch.minimum(g_plus, g_minus) > self.refresh_lower * self.inner.w_max
+        # a float mask: interpolating is faster on a CPU than picking
         mask = full.to(g_plus.dtype)
         difference = self.value({**with_prefix("plus", plus), **with_prefix("minus", minus)})
         after: Cells = {}
         for side, old, wanted in (("plus", plus, difference), ("minus", minus, -difference)):
+            # a reset leaves a residue on both sides; write-verify puts the difference on one of them
             residue = normal(wanted, gen).abs_().mul_(self.reset_std).mul_(old["scale"])
             fresh = self.inner.reprogram(old, wanted.clamp(min=0) + residue, gen)
             moved = {key: torch.lerp(cell, fresh[key], mask) for key, cell in old.items() if fresh[key] is not cell}

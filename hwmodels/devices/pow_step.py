@@ -58,10 +58,12 @@ class PowStep(Pulsed, name="pow_step"):
         room = torch.lerp(v - cells["bottom"], cells["top"] - v, rise).div_(width).clamp_(0, 1)
         power = torch.lerp(cells["power_down"], cells["power_up"], rise)
         rate = step.abs() / width
+        # room left in the direction of the step: to the top for a rise, to the bottom for a fall
         first = room.pow(power).mul_(step)
         room = room.sub_(first.abs() / width).clamp_(min=1e-12)
         above = power.sub_(1)
         above = torch.where(above.abs() < 1e-4, 1e-4, above)  # g = 1 is the limit of the closed form
+        # d room/dn = -rate room^g gives room_n = room (1 + (g - 1) rate (n - 1) room^(g - 1))^(-1/(g - 1))
         shrink = room.pow(above).mul_(rate).mul_(n - 1).mul_(above).clamp_(min=-0.999999).log1p_().div_(above)
         others = expm1_(shrink.neg_()).mul_(room).mul_(width)
         mean = first.sub_(others.mul_(step.sign())).div_(n)

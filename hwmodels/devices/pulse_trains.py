@@ -33,6 +33,7 @@ class PulseTrains(PulseDriven, Nested, name="pulse_trains"):
 
     source = "Gokmen and Vlasov 2016, Front. Neurosci. 10:333; Gokmen, Onen and Haensch 2017, Front. Neurosci. 11:538"
     factored = True
+    prefixed = False
 
     device: Device | str = "constant_step"
     slots: int = 31
@@ -56,12 +57,6 @@ class PulseTrains(PulseDriven, Nested, name="pulse_trains"):
     def inner(self) -> PulseDriven:
         """The pulse-driven device."""
         return cast("PulseDriven", self.device)  # the constructor has checked it
-
-    def inner_cells(self, cells: Cells) -> Cells:
-        return cells
-
-    def with_inner(self, cells: Cells, inner: Cells) -> Cells:
-        return inner
 
     @property
     def train(self) -> PulseTrain:

@@ -12,7 +12,6 @@ from torch import Tensor
 from hwmodels.device import Cells
 from hwmodels.device_models.programmed import Programmed, polynomial
 from hwmodels.errors import Condition, check_options
-from hwmodels.numerics.random import normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +53,8 @@ class ReRamWan(Programmed, name="reram_wan"):
         """Return the spread one second after programming, uS."""
         return polynomial(g / self.G_REFERENCE, self.COEFFICIENTS[0]).clamp_(min=0)
 
-    def _written(self, target: Tensor, top: Tensor, gen: torch.Generator | None) -> Cells:
-        cells: Cells = {}
-        part = (target / top).clamp_(-1, 1).mul_(self.g_max - self.g_min)
-        for side, wanted in (("plus", part), ("minus", -part)):
-            cells[side] = wanted.clamp(min=0).add_(self.g_min)
-            cells[f"{side}_drift"] = normal(wanted, gen)
-        return cells
+    def _programmed(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+        return g  # the drift constant xi governs the programming error as well
 
     def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
         r = g / self.G_REFERENCE

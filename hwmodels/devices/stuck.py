@@ -16,11 +16,11 @@ from hwmodels.numerics.random import uniform
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck(Nested, name="stuck"):
-    """Faults of the differential pair that stands for a weight: w = G+ - G-, G+ = max(w, 0), G- = max(-w, 0).
+    """Faults of the differential pair that stores a weight: w = G+ - G-, G+ = max(w, 0), G- = max(-w, 0).
 
     Each of the two elements is permanently stuck at its lowest conductance (0) with probability ``low`` or at its
-    highest (``range``) with probability ``high``; high wins. The weights are those of the inner device as seen through
-    the faults: the inner weight clamped to [least, most], plus a shift. A stuck side no longer follows it.
+    highest (``range``) with probability ``high``; high wins. The faulty weight is the inner weight clamped to [least,
+    most], plus a shift: a stuck side no longer follows the inner weight.
 
     Cells: those of the inner device with ``inner_`` before their names; ``most`` (0 where G+ is stuck, else infinity),
     ``least`` (0 where G- is stuck, else minus infinity) and ``shift`` (``range`` where G+ is stuck high, less ``range``
@@ -57,6 +57,7 @@ class Stuck(Nested, name="stuck"):
         """Program the inner device, then draw the faults: programming does not know them."""
         cells = super().program(target, gen)
         shift = torch.zeros_like(target)
+        # a stuck G+ leaves no positive part of w, a stuck G- no negative one; stuck high, they shift w
         for key, sign in (("most", 1), ("least", -1)):
             high = uniform(target, gen) < self.high
             low = uniform(target, gen) < self.low
@@ -66,11 +67,11 @@ class Stuck(Nested, name="stuck"):
         return {**cells, "shift": shift * top}
 
     def value(self, cells: Cells) -> Tensor:
-        """Return the inner weights as seen through the faults."""
+        """Return the inner weights under the faults."""
         return self._faulty(super().value(cells), cells)
 
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """Return an inner read as seen through the faults."""
+        """Return an inner read under the faults."""
         return self._faulty(super().read(cells, gen), cells)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
@@ -88,7 +89,7 @@ class Stuck(Nested, name="stuck"):
         return super().read_variance(cells) * self._follows(cells)
 
     def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
-        """Return the moments of the inner device, as seen through the faults."""
+        """Return the moments of the inner device, under the faults."""
         moments = super().aged(cells, seconds)
         if moments is None:
             return None

@@ -108,6 +108,7 @@ class TikiTaka(Device, name="tiki_taka"):
     def _transferred(self, cells: Cells, gen: torch.Generator | None) -> Cells:
         at = self.next_columns(cells)
         column = columns_of(without_prefix("fast", cells), at)
+        # zero-shifting: A is read against its reference
         content = self.a.read(column, gen) - columns_of({"zero": cells["zero"]}, at)["zero"]
         slow = columns_of(without_prefix("slow", cells), at)
         moved = self.c.write(slow, content.mul_(self.transfer_lr), gen)
@@ -224,6 +225,7 @@ def symmetry_point(device: Pulsed, cells: Cells) -> Tensor:
         down = device.pulse_moments(v, one, -cells["down"], torch.zeros_like(one), cells)[0]
         return up + down
 
+    # bisection with the same number of steps for all devices; where net() keeps its sign there is no such point
     crosses = (net(low) * net(high)).neg_().sign_().clamp_(min=0)
     rising = net(high).sign()
     for _ in range(40):

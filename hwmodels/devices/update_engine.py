@@ -37,6 +37,7 @@ class UpdateEngine(Nested, name="update_engine"):
         "lava-nc/lava, learning_rule_applier.py and connection models (accumulator, shift); ChFrenkel/ReckOn, srnn.v,"
         " module stoch_update (one step, by chance)"
     )
+    prefixed = False
 
     device: Device | str = "fixed"
     fraction: int | None = 7
@@ -58,12 +59,6 @@ class UpdateEngine(Nested, name="update_engine"):
 
     def describe(self) -> DeviceDescription:
         return replace(super().describe(), fraction_bits=self.fraction, largest_step=self.most)
-
-    def inner_cells(self, cells: Cells) -> Cells:
-        return cells
-
-    def with_inner(self, cells: Cells, inner: Cells) -> Cells:
-        return inner
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Cut and limit the change in the engine, then let the words round it."""

@@ -58,7 +58,7 @@ class Worn(Nested):
         after = dict(cells)
         for key, cell in new.items():
             old = cells[f"inner_{key}"]
-            if cell is not old:
+            if cell is not old:  # a cell that the write returned as it was needs no choice
                 fits = cell.shape == alive.shape
                 after[f"inner_{key}"] = torch.lerp(old, cell, alive.to(cell.dtype)) if fits else cell
         return after
@@ -102,7 +102,7 @@ class WornByPulses(Worn, PulseDriven):
 
 
 @recipe("device", "wear", SOURCE)
-def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
+def worn(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
     """Count the cycles of every device; a device whose endurance is used up keeps its last state.
 
     A pulse costs a pulse-driven device one cycle, a write any other device one cycle where the change is not zero.
@@ -118,8 +118,8 @@ def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spre
         spread: standard deviation of ln(endurance) between devices.
     """
     inner = build("device", device)
-    worn = WornByPulses if isinstance(inner, PulseDriven) else Worn
-    return worn(device=inner, endurance=endurance, spread=spread)
+    model = WornByPulses if isinstance(inner, PulseDriven) else Worn
+    return model(device=inner, endurance=endurance, spread=spread)
 
 
 def add_ledger(device: Device, cells: Cells) -> tuple[Device, Cells]:
@@ -143,4 +143,4 @@ def add_ledger(device: Device, cells: Cells) -> tuple[Device, Cells]:
         return replace(device, device=inner), device.with_inner(own, kept)
     like = device.value(cells)
     ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
-    return wear(device=device, endurance=math.inf), {**with_prefix("inner", cells), **ledger}
+    return worn(device=device, endurance=math.inf), {**with_prefix("inner", cells), **ledger}

@@ -42,6 +42,7 @@ class Pow2(Format, name="pow2"):
         size = x.to(work_dtype(x.dtype)).abs()
         tiny = torch.finfo(size.dtype).tiny
         full = size.amax().clamp_min(tiny) if self.range is None else size.new_full((), self.range)
+        # clipping happens on exponents, before the exponential: powers stay exact
         top = full.log2().round()
         bottom = (top - (2 ** (self.bits - 1) - 2)).clamp_min(math.log2(tiny))
         exponent = torch.minimum(torch.maximum(size.clamp_min(tiny).log2().round_(), bottom), top)

@@ -71,6 +71,7 @@ def clements_phases(u: Tensor) -> MeshPhases:
             theta, phi = 2 * torch.atan2(b.abs(), a.abs()), (-a * b.conj()).angle()
             u[:, :, column : column + 2] = u[:, :, column : column + 2] @ _cell(theta, phi).mH
             settings.append((theta, phi))
+    # move the left factors through the diagonal, so that all interferometers stand before the output phases
     d = u.diagonal(dim1=1, dim2=2).clone()
     for m, theta, left_phi in reversed(behind):
         pair = _cell(theta, left_phi).mH * d[:, None, m : m + 2]
@@ -121,12 +122,14 @@ def propagate_moments(
     """
     n = phases.out.shape[1]
     both = [moment.clone() for moment in moments]
+    # half of the loss on each of the two couplers of a cell
     root = math.sqrt(0.5) * 10 ** (-loss / 40)
     coupler = torch.tensor([[root, 1j * root], [1j * root, root]], dtype=both[0].dtype, device=both[0].device)
 
     def shifter(m: int, phase: Tensor) -> None:
         turn = torch.exp(1j * phase.double()).view(-1, 1, 1)
         for moment, other, own in zip(both, (turn.conj(), turn), (1.0, kept**4), strict=True):
+            # the diagonal has a factor of its own, not the product of those of its row and column
             power = moment[..., m, m] * (turn * other).squeeze(-1) * own
             moment[..., m, :] *= kept * turn
             moment[..., :, m] *= kept * other
@@ -152,7 +155,7 @@ def neighbours(n: int) -> Tensor:
     """List the interferometers beside each one on the chip: same column two modes away, next columns one mode away.
 
     Returns:
-        (M, 6), indices; M stands for none.
+        (M, 6), indices; M means none.
     """
     ready, place = [0] * n, []
     for m in mesh_modes(n):

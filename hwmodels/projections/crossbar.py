@@ -102,7 +102,7 @@ class Crossbar(Programmable, AgeingMatrix, name="crossbar"):
 
     def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
         size = target.abs().amax()
-        size = torch.where(size > 0, size, torch.ones_like(size))
+        size = torch.where(size > 0, size, torch.ones_like(size))  # an all-zero matrix has no full scale
         factor = torch.ones_like(size) if self.peak is None else size / self.peak
         self._set_cells(self.device.program((target / factor).t().contiguous(), gen))
         self.set_buffer("factor", factor)  # matrix = factor * stored weights

@@ -172,6 +172,7 @@ def bank_weights(delta: Tensor, spacing: float | None, heat: float) -> Tensor:
     channels = torch.arange(len(delta), dtype=delta.dtype, device=delta.device).view(-1, 1) * spacing
     through = torch.ones_like(delta)
     for k, own in enumerate(delta):
+        # the tails of ring k in all channels, its own included
         away = 2 * (channels - k * spacing - own)
         through *= 1 - 1 / (1 + away.square())
     return 1 - 2 * through

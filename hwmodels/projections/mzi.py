@@ -118,6 +118,7 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         self.set_buffer("out", settable_phases(torch.stack([p.out for p in phases]), self.bits))
         self.set_buffer("attenuation", relative)
         self.set_buffer("scale", torch.ones_like(relative[0, 0]))
+        # settable phases, crosstalk and loss change the size of B: one digital factor restores it
         b = self._transmission()
         self.set_buffer("scale", target.double().norm() / b.norm().clamp_min(torch.finfo(b.dtype).tiny))
         self.set_buffer("b", (b * self.scale).to(target.dtype))

@@ -164,6 +164,7 @@ class OPU(Projection, AgeingMatrix, name="opu"):
 
     def _images(self, code: Tensor) -> Iterator[tuple[float, Tensor]]:
         """Yield the binary images of a batch, (B, n_in), each with its factor in the result."""
+        # a modulator is dark or lit: positive codes light the first image, negative ones the second
         yield 2.0 if self.encoder.name == "sign" and self.detection.linear else 1.0, code.clamp_min(0).ceil()
         if self.encoder.name == "ternary":
             yield -1.0, (-code).clamp_min_(0).ceil_()

@@ -68,10 +68,11 @@ def require_equal(ours: Tensor | Mapping[str, Tensor], theirs: Tensor | Mapping[
     Args:
         ours: tensor or tensors by name.
         theirs: the same, to compare with.
-        what: the difference, for the message.
+        what: what is compared, for the message.
     """
     first, second = ({"": x} if isinstance(x, Tensor) else x for x in (ours, theirs))
-    require(list(first) == list(second), f"got {what}; expected the same names of tensors")
+    odd = sorted(set(first) ^ set(second))
+    require(list(first) == list(second), f"{what}: got {odd} on one side only; expected the same tensors in one order")
     for key, value in first.items():
         place = f" in '{key}'" if key else ""
-        require(torch.equal(value, second[key]), f"got {what}{place}; expected bit-equal tensors")
+        require(torch.equal(value, second[key]), f"{what}: got other numbers{place}; expected bit-equal tensors")

@@ -12,8 +12,9 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.description import DeviceDescription
 from hwmodels.device_models.nested import device_chain
 from hwmodels.format import Format
-from neurofa.core.layer import Layer
-from neurofa.core.rule import Rule
+from neurofa.core.capabilities import describe_path
+from neurofa.core.layer import Layer, LayerFacts, facts_of
+from neurofa.core.rule import Rule, error_format
 from neurofa.costs.memory import optimizer_state
 from neurofa.training.learner import Learner
 
@@ -84,31 +85,32 @@ def requirements_of(learner: Learner, *, batch_size: int = 1, rates: tuple[float
     """
     network, rule = learner.network, learner.rule
     layers = {name: layer for name, layer in network.items() if layer.synapses}
-    plan, about = network.plan(chained=False), rule.describe()
-    matrices = [(layer, layer.synapse(key)) for layer in layers.values() for key in layer.matrices]
+    facts = {name: facts_of(layer) for name, layer in layers.items()}
+    plan, about = network.plan(chained=False), describe_path(rule.declares)
+    matrices = [(layer, layer.synapses[key]) for name, layer in layers.items() for key in facts[name].matrices]
     devices = [synapses.device for _, synapses in matrices]
-    memories = [memory for layer in layers.values() if (memory := layer.memory()) is not None]
+    memories = [memory for each in facts.values() if (memory := each.memory()) is not None]
     # with one hidden layer a chain has one link: the error goes straight from the readout to it
-    path = "chained" if rule.chained and len(plan.hidden) > 1 else "direct"
+    path = "chained" if rule.declares.chained and len(plan.hidden) > 1 else "direct"
     path = "readout" if about.kind == "readout" else path
     digital_state = max((sum(d.digital_state for d in device_chain(device)) for device in devices), default=0)
     return Requirements(
         inputs=math.prod(network.input_shape),
         widths=tuple(site.width for site in plan.sites),
-        synapses=sum(layer.connections(network.shapes[name]) for name, layer in layers.items()),
-        fan_in=max((layer.connections_in for layer in layers.values()), default=0),
+        synapses=sum(each.connections(network.shapes[name]) for name, each in facts.items()),
+        fan_in=max((each.connections_in for each in facts.values()), default=0),
         devices=tuple(dict.fromkeys(device.describe() for device in devices)),
         dtype_bits=torch.finfo(plan.dtype).bits,
-        peripheries=tuple(dict.fromkeys(layer.periphery for layer, _ in matrices)),
+        peripheries=tuple(dict.fromkeys(_periphery(layer) for layer, _ in matrices)),
         mixed_sources=mixed_sources([synapses.weight.detach() for _, synapses in matrices]),
         rule=rule.name,
         path=path,
         feedback_weights=_feedback_weights(rule, path),
-        error=rule.error_format,
-        pathway="" if path == "readout" or rule.transports == "weights" else rule.feedback.name,
+        error=error_format(rule),
+        pathway="" if path == "readout" or rule.declares.transports == "weights" else rule.feedback.name,
         resolution=rule.feedback.resolution,
         matrix=(plan.outputs, rule.feedback.width) if about.kind == "direct" else (0, 0),
-        derivatives=derivative_pieces(rule, list(layers.values())),
+        derivatives=derivative_pieces(rule, list(facts.values())),
         batch=batch_size * learner.accumulate,
         rates=rates if rates is not None else tuple(g["lr"] for g in learner.optimizer.param_groups),
         state=optimizer_state(learner.optimizer) + digital_state,
@@ -120,9 +122,9 @@ def requirements_of(learner: Learner, *, batch_size: int = 1, rates: tuple[float
 def _feedback_weights(rule: Rule, path: str) -> str:
     if path == "readout":
         return "none"
-    if rule.transports == "nothing":
+    if rule.declares.transports == "nothing":
         return "own"
-    return "signs" if rule.transports == "signs" else "readout" if path == "direct" else "forward"
+    return "signs" if rule.declares.transports == "signs" else "readout" if path == "direct" else "forward"
 
 
 def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
@@ -135,22 +137,27 @@ def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
     return mixed, total
 
 
-def derivative_pieces(rule: Rule, layers: list[Layer]) -> dict[str, float]:
+def _periphery(layer: Layer) -> Periphery | None:
+    host = layer.traits.array_host
+    return None if host is None else host.periphery
+
+
+def derivative_pieces(rule: Rule, layers: list[LayerFacts]) -> dict[str, float]:
     """Return the constant pieces of the derivatives that errors meet, counted on a grid over [-8, 8].
 
     Args:
         rule: a function that it puts in the place of f' counts alone, as ``g``.
-        layers: with weights, from input to readout; every hidden f' or derivative of a spike counts.
+        layers: facts of those with weights, from input to readout; every hidden f' or derivative of a spike counts.
     """
     grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)
-    substitute = rule.describe().substitute
+    substitute = describe_path(rule.declares).substitute
     if substitute is not None:
         return {"g": constant_pieces(substitute(grid))}
     pieces: dict[str, float] = {}
-    for layer in layers[:-1]:
-        slope = layer.slope()
+    for facts in layers[:-1]:
+        slope = facts.slope()
         if slope is None:
-            pieces[layer.name] = math.inf  # whatever is inside, the layer pulls back by its exact derivative
+            pieces[facts.layer.name] = math.inf  # whatever is inside, the layer pulls back by its exact derivative
         else:
             name, derivative = slope
             pieces[name] = constant_pieces(derivative(grid.clone()))

@@ -12,6 +12,8 @@ from hwmodels.arrays.read_costs import read_costs
 from hwmodels.device import Device
 from hwmodels.figures import NO_FIGURES, CostLine, CostReport
 from hwmodels.profile import Profile
+from neurofa.core.capabilities import describe_path
+from neurofa.core.layer import facts_of
 from neurofa.core.network import Network
 from neurofa.core.rule import Rule
 from neurofa.costs.writes import UpdateWrites
@@ -37,12 +39,12 @@ def update_costs(
         chip: digital chip, for its energy of an operation.
     """
     layers = {name: layer for name, layer in network.items() if layer.synapses}
-    products = [batch * layer.connections(network.shapes[name]) for name, layer in layers.items()]
+    products = [batch * facts_of(layer).connections(network.shapes[name]) for name, layer in layers.items()]
     held = {
-        f"{name}.{key}": layer.synapse(key)
+        f"{name}.{key}": layer.synapses[key]
         for name, layer in layers.items()
         for key in layer.synapses
-        if layer.synapse(key).weight.dim() > 1
+        if layer.synapses[key].weight.dim() > 1
     }
     sizes = {key: synapses.weight.numel() for key, synapses in held.items()}
     device = next((s.device for s in held.values() if not s.exact), None)
@@ -90,7 +92,7 @@ def _feedback_costs(
         array: memory device of the forward weights; None: they are digital.
         chip: digital chip.
     """
-    kind = rule.describe().kind
+    kind = describe_path(rule.declares).kind
     if kind == "direct":
         n_in, width = rule.plan.outputs, rule.feedback.width
         if not width:

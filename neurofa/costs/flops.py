@@ -11,6 +11,8 @@ from neurofa.core.network import Network
 from neurofa.core.products import PHASES, At, Item, Work
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
+from neurofa.maps.jvp import tangent_flop
+from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
 NOWHERE = ""
@@ -58,12 +60,12 @@ class StepFlops:
 def step_flops(learner: Learner, *, batch_size: int) -> StepFlops:
     """Count the matrix products of a step.
 
-    Nothing is run: layers declare their maps (:meth:`~neurofa.core.layer.Layer.work`), the feedback its projection
+    Nothing is run: layers declare their maps (:class:`~neurofa.core.layer.ProductCount`), the feedback its projection
     (:meth:`~neurofa.core.feedback.Feedback.flop`), the rule its products beside every layer
-    (:meth:`~neurofa.core.rule.Rule.work_at`); the passes that it needs are put together here in the learner's order. Of
-    a network with a memory a step is one tick: a chunk of K ticks takes K times as much, and the products that traces
-    add between chunks are left out. Devices and products are taken as exact: the simulation of an analog device is no
-    part of a rule.
+    (:class:`~neurofa.core.capabilities.WorkCount`); the passes that it needs are put together here in the learner's
+    order. Of a network with a memory a step is one tick: a chunk of K ticks takes K times as much, and the products
+    that traces add between chunks are left out. Devices and products are taken as exact: the simulation of an analog
+    device is no part of a rule.
 
     Args:
         learner: network, rule and optimizer.
@@ -74,34 +76,34 @@ def step_flops(learner: Learner, *, batch_size: int) -> StepFlops:
     """
     network, rule = learner.network, learner.rule
     calibration = None
-    if rule.calibrate:
+    if rule.declares.calibrate:
         bp: Rule = build("rule", "bp")
         bp.bind(network.plan(chained=True), generator(0, "calibration"))
         calibration = StepFlops(bp.name, batch_size, _items(network, bp, batch_size))
-    return StepFlops(rule.name, batch_size, _items(network, rule, batch_size), calibration, rule.calibrate)
+    return StepFlops(rule.name, batch_size, _items(network, rule, batch_size), calibration, rule.declares.calibrate)
 
 
 def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ...]]:
     works = _works(network, rule, batch)
-    by_layer: dict[str, list[Item]] = {NOWHERE: list(rule.work_once(batch))}
-    second = type(rule).modulate is not Rule.modulate
+    by_layer: dict[str, list[Item]] = {NOWHERE: list(rule.declares.work.work_once(batch))}
+    declares = rule.declares
     for name, layer in network.items():
         work, items = works[name], by_layer.setdefault(name, [])
         items.append(Item("forward", work.forward))
-        if second:
+        if declares.second_pass is not None:
             items.append(Item("passes", work.forward))
-        if rule.noise is not None and layer.returning:
+        if declares.mirroring is not None and layer.traits.returning:
             # the pass itself, and the correlations of its outputs with the noise; not among the neurons of a layer
-            among = sum(m.product for m in work.maps if m.key not in layer.returning)
-            items.append(Item("passes", work.forward + work.affine - 2 * among, rule.noise.every))
+            among = sum(m.product for m in work.maps if m.key not in layer.traits.returning)
+            items.append(Item("passes", work.forward + work.affine - 2 * among, declares.mirroring.every))
         if not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest
         width = math.prod(network.shapes[name])
-        at = At(name, batch, width, network.outputs, work, readout, rule.chained and not lowest)
-        items += rule.work_at(at)
+        at = At(name, batch, width, network.outputs, work, readout, declares.chained and not lowest)
+        items += declares.work.work_at(at)
         if readout and at.sends and not work.closed and rule.encoder.name != "raw":
-            items += at.served(rule.through)  # once more, with the encoded error
+            items += at.served(declares.work.return_flop)  # once more, with the encoded error
     for name, flop in _probes(network, rule, works):
         by_layer[name].append(Item("passes", flop))
     return {name: tuple(items) for name, items in by_layer.items()}
@@ -111,24 +113,25 @@ def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
     works: dict[str, Work] = {}
     shape, learns_below = network.input_shape, False
     for name, layer in network.items():
-        works[name] = layer.work((batch, *shape), sends=rule.chained and learns_below)
+        works[name] = products(layer, (batch, *shape), sends=rule.declares.chained and learns_below)
         shape, learns_below = network.shapes[name], learns_below or bool(layer.synapses)
     return works
 
 
 def _probes(network: Network, rule: Rule, works: dict[str, Work]) -> Iterator[tuple[str, int]]:
-    """Yield the products of the probe passes, as :func:`neurofa.training.extra_passes.prepare` makes them."""
-    if rule.probe is None:
+    """Yield the products of the probe passes, as :func:`neurofa.training.extra_passes.make_extra_passes` makes them."""
+    probing = rule.declares.probing
+    if probing is None:
         return
-    changes = {name: rule.probed(name) for name, layer in network.items() if layer.synapses}
+    changes = {name: probing.perturbs(name) for name, layer in network.items() if layer.synapses}
     names = [name for name, change in changes.items() if any(change)]
-    for group in [[name] for name in names] if rule.probe.each else [names]:
+    for group in [[name] for name in names] if probing.perturbation.each else [names]:
         dot = False
         for name, layer in network.items():
             output, weights = changes[name] if name in group else (False, False)
-            if rule.probe.by == "difference":
+            if probing.perturbation.by == "difference":
                 yield name, works[name].forward
             elif dot or weights:
-                moved = frozenset(layer.stored()) if weights else frozenset()
-                yield name, layer.tangent_flop(works[name], moved, dot=dot)
+                moved = frozenset(layer.synapses.stored()) if weights else frozenset()
+                yield name, tangent_flop(layer, works[name], moved, dot=dot)
             dot = dot or output or weights

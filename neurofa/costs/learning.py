@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,18 +13,19 @@ from torch import Tensor
 from hwmodels.device import Device
 from hwmodels.figures import CostLine, CostReport
 from hwmodels.profile import Profile
-from neurofa.core.events import Events, dense_rows
-from neurofa.core.layer import Directions, Layer, LocalView
+from neurofa.core.directions import Directions
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
+from neurofa.core.layer import Layer, facts_of
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES
-from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView
 from neurofa.costs.flops import step_flops
 from neurofa.costs.neurobench import StateStorage, Workload
 from neurofa.costs.writes import WriteSummary
-from neurofa.spiking.sequence import parts, rest, sweep
-from neurofa.training.backward import Emit
-from neurofa.training.learner import Learner
-from neurofa.training.stream import filter_of, kept_traces
+from neurofa.spiking.sequence import chunks, initial_states
+from neurofa.training.learner import Learner, forward_pass, kept_traces
+from neurofa.training.sequence_rules import filter_decay
 
 
 def trace_storage(learner: Learner, ticks: int, chunk: int) -> StateStorage:
@@ -39,9 +41,10 @@ def trace_storage(learner: Learner, ticks: int, chunk: int) -> StateStorage:
     """
     twin = _twin(learner)
     like = next(twin.network.parameters())
-    shape = (ticks if learner.rule.through_time else min(chunk, ticks), 1, *twin.network.input_shape)
+    through_time = learner.rule.declares.sequences.through_time
+    shape = (ticks if through_time else min(chunk, ticks), 1, *twin.network.input_shape)
     xs = torch.zeros(shape, dtype=like.dtype, device=like.device)
-    if learner.rule.through_time:
+    if through_time:
         held = _tape(twin, xs)
         return StateStorage(bytes=held, stored=held)
     return _carried(twin, xs)
@@ -50,17 +53,22 @@ def trace_storage(learner: Learner, ticks: int, chunk: int) -> StateStorage:
 @torch.no_grad()
 def _carried(learner: Learner, xs: Tensor) -> StateStorage:
     network, rule = learner.network, learner.rule
-    kappa = filter_of(network, rule)
-    ((_, ticks, x),) = parts(network, xs, len(xs))
-    states = rest(network, 1)
-    tick, after = sweep(
-        network, x, ticks, states, gen=learner.gen, returns=learner.returns_of(rule), kappa=kappa, below=rule.chained
+    ((_, ticks, x),) = chunks(network, xs, len(xs))
+    tick = forward_pass(
+        network,
+        x,
+        gen=learner.gen,
+        return_weights=learner.return_weights_of(rule),
+        states=initial_states(network, 1),
+        ticks=ticks,
+        kappa=filter_decay(network, rule),
     )
     held, bits = 0, 0.0
-    for name in after:
-        memory = network.layer(name).memory()
+    for name in tick.states:
+        layer: Any = network.layer(name)
+        memory = facts_of(layer).memory()
         width = math.inf if memory is None else memory.traces.bits
-        for trace in kept_traces(network, rule, name, tick.views[name]).values():
+        for trace in kept_traces(rule, name, layer, tick.views[name], readout=name == network.readout).values():
             held += trace.numel() * trace.element_size()
             bits += min(width, torch.finfo(trace.dtype).bits) * trace.numel()
     return StateStorage(bytes=held, stored=math.ceil(bits) / 8)
@@ -99,32 +107,27 @@ class LearningOperations:
     """The same pairs if nothing were zero."""
 
 
-class _Watching(Learner):
-    """A learner that counts pairs of errors and inputs on their way into the weights."""
+class _PairCount:
+    """Counts pairs of errors and inputs on their way into the weights."""
 
     events: float = 0.0
     dense: float = 0.0
 
-    def emitter(self, rule: Rule, batch: int) -> Emit:
-        emit = super().emitter(rule, batch)
-
-        def watch(name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
-            delta = view.delta
-            for matrix in layer.matrix_inputs(view) if delta is not None else ():
-                assert delta is not None
-                x = dense_rows(matrix.inputs) if matrix.inputs.layout == torch.sparse_csr else matrix.inputs
-                self.events += matrix.updates((delta != 0).double(), (x != 0).double())
-                self.dense += matrix.updates(torch.ones_like(delta).double(), torch.ones_like(x).double())
-            emit(name, layer, view, directions)
-
-        return watch
+    def watch(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
+        """Count the pairs of one layer."""
+        if view.delta is None:
+            return
+        for matrix in facts_of(layer).matrix_inputs(view):
+            x = dense_rows(matrix.inputs)
+            self.events += matrix.updates((view.delta != 0).double(), (x != 0).double())
+            self.dense += matrix.updates(torch.ones_like(view.delta).double(), torch.ones_like(x).double())
 
 
-def _twin(learner: Learner) -> _Watching:
+def _twin(learner: Learner) -> Learner:
     """Return a learner of the same kind for a copy of the network, so that its steps leave the original as it is."""
     network = copy.deepcopy(learner.network)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    return _Watching(network, copy.deepcopy(learner.rule), optimizer=optimizer, loss=learner.loss)
+    return Learner(network, copy.deepcopy(learner.rule), optimizer=optimizer, loss=learner.loss)
 
 
 def learning_operations(
@@ -142,13 +145,14 @@ def learning_operations(
     ticks, batch = xs.shape[:2]
     tick_flop = step_flops(learner, batch_size=1).by_phase()
     flop = {phase: tick_flop[phase] * ticks for phase in PHASES}
-    if learner.rule.through_time:
+    if learner.rule.declares.sequences.through_time:
         return LearningOperations(flop=flop | {"traces": 0.0}, update_events=None, update_dense=None)
     numbers = trace_storage(learner, ticks, chunk).bytes / next(learner.network.parameters()).element_size()
     flop["traces"] = 2 * numbers * ticks
-    twin = _twin(learner)
+    twin, pairs = _twin(learner), _PairCount()
+    twin.watch = pairs.watch
     twin.stream(xs, targets, chunk=chunk, teach=teach)
-    return LearningOperations(flop=flop, update_events=twin.events / batch, update_dense=twin.dense / batch)
+    return LearningOperations(flop=flop, update_events=pairs.events / batch, update_dense=pairs.dense / batch)
 
 
 def run_energies(
@@ -164,7 +168,7 @@ def run_energies(
     """
     lines, missing = [], []
     effective = workload.effective_acs + workload.effective_macs
-    devices = [layer.synapse(key).device for _, layer in network.items() for key in layer.matrices[:1]]
+    devices = [layer.synapses[key].device for _, layer in network.items() for key in facts_of(layer).matrices[:1]]
     about = devices[0].describe() if devices else None
     read = None if about is None else about.figures.read_energy
     write = None if about is None else about.figures.write_energy
@@ -186,5 +190,5 @@ def run_energies(
 
 
 def _weights(network: Network, device: Device) -> int:
-    own = [layer.synapse(key) for _, layer in network.items() for key in layer.synapses]
+    own = [layer.synapses[key] for _, layer in network.items() for key in layer.synapses]
     return sum(synapses.weight.numel() for synapses in own if synapses.device == device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurofa.core.layer import LowRank, Returns
+from neurofa.core.directions import LowRank, ReturnWeights
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -34,7 +34,7 @@ def step_memory(learner: Learner, batch_size: int) -> dict[str, int]:
     """
     network, rule = learner.network, learner.rule
     learning = _bytes(w for group in learner.optimizer.param_groups for w in group["params"])
-    passes = 2 if type(rule).modulate is not Rule.modulate else 1
+    passes = 1 if rule.declares.second_pass is None else 2
     return {
         "weights": _bytes(network.state_dict().values()),
         "feedback": _bytes(rule.state_dict().values()),
@@ -73,12 +73,13 @@ def activation_bytes(network: Network, rule: Rule, batch: int) -> int:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     # once: forward weights in the place of return weights are known by identity
-    stored = {name: layer.stored() for name, layer in network.items()}
-    back: dict[str, Returns | None] = {}
-    if rule.chained:
+    stored = {name: layer.synapses.stored() for name, layer in network.items()}
+    back: dict[str, ReturnWeights | None] = {}
+    path = rule.declares.return_path
+    if path is not None:
         with preserved(network, rule):
             gen = generator(0, "memory")
-            back = {name: rule.returns(name, weights, gen) for name, weights in stored.items() if weights}
+            back = {name: path.return_weights(name, weights, gen) for name, weights in stored.items() if weights}
     kept: list[Tensor] = []
     weights: list[Tensor] = []
 
@@ -93,8 +94,8 @@ def activation_bytes(network: Network, rule: Rule, batch: int) -> int:
         for name, layer in network.items():
             params = {key: torch.empty_like(w) for key, w in stored[name].items()}
             returns = _fakes(back.get(name), stored[name], params)
-            state = layer.start(x, None)
-            y, after, _ = layer.record(params, x, state, returns, rule.chained and learns_below)
+            state = layer.fresh_state(x, None)
+            y, after, _ = layer.record(params, x, state, returns, rule.declares.chained and learns_below)
             weights += [*params.values(), *_flat(returns), *layer.buffers()]
             kept += [x, y, *state.values(), *after.values()]
             x, learns_below = y, learns_below or bool(params)
@@ -103,7 +104,7 @@ def activation_bytes(network: Network, rule: Rule, batch: int) -> int:
     return sum(size for at, size in storages.items() if at not in held)
 
 
-def _fakes(back: Returns | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> Returns | None:
+def _fakes(back: ReturnWeights | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> ReturnWeights | None:
     """Return weights without numbers for the return path; forward weights stay the same tensors as ``params``."""
     if back is None:
         return None
@@ -116,7 +117,7 @@ def _fakes(back: Returns | None, stored: dict[str, Tensor], params: dict[str, Te
     return {key: fake(value) for key, value in back.items()}
 
 
-def _flat(returns: Returns | None) -> list[Tensor]:
+def _flat(returns: ReturnWeights | None) -> list[Tensor]:
     tensors: list[Tensor] = []
     for value in (returns or {}).values():
         tensors += value if isinstance(value, LowRank) else [value]

@@ -26,12 +26,15 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, dense_rows
-from neurofa.core.layer import State
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
+from neurofa.core.layer import facts_of
 from neurofa.core.network import Network
 from neurofa.core.products import MatrixInputs
 from neurofa.core.synapses import Synapses
-from neurofa.spiking.sequence import check, parts, rest, sweep
+from neurofa.core.view import State
+from neurofa.spiking.sequence import check_sequence, chunks, initial_states
+from neurofa.training.learner import forward_pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,10 @@ class WorkloadMeter:
         # counts of inputs that are not zero, by layer, weight and whether they were only -1, 0, 1
         self._inputs: dict[tuple[str, str, bool], Tensor] = {}
         self._weights: dict[tuple[str, str], tuple[Callable[[Tensor, Tensor], float], Tensor]] = {}
-        self._potentials = {name: about.potential for name, layer in network.items() if (about := layer.memory())}
+        self._facts = {name: facts_of(layer) for name, layer in network.items()}
+        self._potentials = {name: about.potential for name, facts in self._facts.items() if (about := facts.memory())}
         for name, layer in network.items():
-            if layer.synapses and not layer.knows_inputs:
+            if layer.synapses and not self._facts[name].knows_inputs:
                 raise NeurofaError(
                     f"got layer '{name}' of kind {layer.name}; expected affine layers, whose operations can be counted;"
                     " use neurofa cost for blocks"
@@ -88,25 +92,25 @@ class WorkloadMeter:
             (T, B, o) outputs.
         """
         network = self.network
-        check(network, xs)
+        check_sequence(network, xs)
         training = network.training
         network.eval()
         try:
             batch = xs.shape[1]
-            states = rest(network, batch)
+            states = initial_states(network, batch)
             outputs = []
-            for first, _, x in parts(network, xs, 1):
-                tick, after = sweep(network, x, 1, states, gen=self.gen)
-                for name, layer in network.items():
+            for first, _, x in chunks(network, xs, 1):
+                tick = forward_pass(network, x, gen=self.gen, states=states, ticks=1)
+                for name, facts in self._facts.items():
                     view = tick.views[name]
-                    for matrix in layer.matrix_inputs(view):
+                    for matrix in facts.matrix_inputs(view):
                         self._count(name, matrix, view.params[matrix.key])
-                    if layer.activates:
+                    if facts.activates:
                         self._zeros[name] = self._zeros.get(name, 0) + int((view.y == 0).sum())
                         self._outputs[name] = self._outputs.get(name, 0) + view.y.numel()
-                    if name in after:
-                        self._membranes(self._potentials[name], states[name], after[name], first=first == 0)
-                states = after
+                    if name in tick.states:
+                        self._membranes(self._potentials[name], states[name], tick.states[name], first=first == 0)
+                states = tick.states
                 outputs.append(tick.y)
         finally:
             network.train(training)
@@ -114,7 +118,7 @@ class WorkloadMeter:
         return torch.stack(outputs)
 
     def _count(self, name: str, matrix: MatrixInputs, weights: Tensor) -> None:
-        x = dense_rows(matrix.inputs) if matrix.inputs.layout == torch.sparse_csr else matrix.inputs
+        x = dense_rows(matrix.inputs)
         active = x != 0
         spikes = bool((~active | (x.abs() == 1)).all())
         counts = active.sum(0, dtype=torch.float64)
@@ -203,8 +207,8 @@ class StateStorage:
 def state_storage(network: Network) -> StateStorage:
     """Return the bytes that neurons carry from tick to tick for one sample."""
     held, bits = 0, 0.0
-    for name, state in rest(network, 1).items():
-        about = network.layer(name).memory()
+    for name, state in initial_states(network, 1).items():
+        about = facts_of(network.layer(name)).memory()
         widths = {} if about is None else about.widths
         for key, value in state.items():
             held += value.numel() * value.element_size()
@@ -216,4 +220,4 @@ def state_storage(network: Network) -> StateStorage:
 def _synapses(network: Network) -> Iterator[tuple[str, Synapses]]:
     for name, layer in network.items():
         for key in layer.synapses:
-            yield f"{name}.{key}", layer.synapse(key)
+            yield f"{name}.{key}", layer.synapses[key]

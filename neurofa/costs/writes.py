@@ -48,7 +48,7 @@ def start_counting(network: Network) -> None:
     for name in network.names:
         layer = network.layer(name)
         for key in layer.synapses:
-            synapses = layer.synapse(key)
+            synapses = layer.synapses[key]
             if synapses.device.describe().write:
                 synapses.count_writes()
 
@@ -116,7 +116,7 @@ def _entries(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield name, cycles and endurance of the devices of every array that counts."""
     for name, layer in network.items():
         for key in layer.synapses:
-            cells = layer.synapse(key).cells
+            cells = layer.synapses[key].cells
             for cell in cells:
                 if cell == "cycles" or cell.endswith("_cycles"):
                     array = cell.removesuffix("cycles").replace("inner_", "").strip("_")
@@ -131,4 +131,4 @@ def _cycles(network: Network) -> dict[str, Tensor]:
 def _size(network: Network, name: str) -> int:
     """Return the number of weights behind the entry ``layer.weight`` or ``layer.weight.array``."""
     layer, key = name.split(".")[:2]
-    return network.layer(layer).synapse(key).weight.numel()
+    return network.layer(layer).synapses[key].weight.numel()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.projection import Projection
-from hwmodels.registry import parts, recipe
+from hwmodels.registry import Call, parts, recipe
 from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
@@ -28,6 +28,12 @@ class Projected(Feedback):
     def __init__(self, *, projection: Projection) -> None:
         super().__init__()
         self.projection = projection
+        self.name = projection.name  # type: ignore[misc]
+
+    @property
+    def built_by(self) -> Call:
+        """The call that built the projection: the pathway has its spec."""
+        return self.projection.built_by
 
     @property
     def gain(self) -> float:
@@ -64,9 +70,7 @@ def _as_feedback(part: Callable[..., Projection]) -> Callable[..., Projected]:
 
     @functools.wraps(typed)
     def make(**options: Any) -> Projected:
-        made = Projected(projection=part(**options))
-        made.name = made.projection.name  # type: ignore[misc]
-        return made
+        return Projected(projection=part(**options))
 
     make.__signature__ = inspect.signature(part)  # type: ignore[attr-defined]
     make.__doc__ = part.__doc__

@@ -13,8 +13,8 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.arrays.product import analog_product
 from hwmodels.numerics.compiled import draw_key
 from hwmodels.numerics.random import Key, RandomSource, require_generator
-from neurofa.core.layer import State
 from neurofa.core.randomness import fork_seed, generator
+from neurofa.core.view import State
 
 Product = Callable[[Tensor, Tensor], Tensor]
 """Vectors (N, n_in) times a matrix (n_in, n_out), in the units of both."""

@@ -43,14 +43,14 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
             shift: (C,) or None.
 
         Returns:
-            Same shape as ``a``; and the statistics that :meth:`backward` and :meth:`absorb` need.
+            Same shape as ``a``; and the statistics that :meth:`backward` and :meth:`update_running_stats` need.
         """
 
     @abstractmethod
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Error at ``a``, and the directions of gain and shift (None without a gain)."""
 
-    def absorb(self, kept: State) -> None:
+    def update_running_stats(self, kept: State) -> None:
         """Update running statistics; default: none."""
 
     def describe(self) -> NormDescription | None:
@@ -112,7 +112,7 @@ class BatchNorm(Norm, name="batch"):
         )
         return d, d_gain, d_shift
 
-    def absorb(self, kept: State) -> None:
+    def update_running_stats(self, kept: State) -> None:
         if "mean" not in kept:
             return
         n = kept["pre"].numel() / kept["mean"].numel()

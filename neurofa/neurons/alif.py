@@ -8,8 +8,9 @@ from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from neurofa.core.description import NeuronDescription
-from neurofa.core.layer import State
-from neurofa.spiking.neuron import Coefficient, Dynamics, Firing
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.view import State
+from neurofa.spiking.neuron import Firing
 from neurofa.spiking.surrogate import Surrogate
 
 
@@ -74,8 +75,8 @@ class ALIF(Firing, name="alif"):
         now = self.surrogate.fire(v)
         return now, left, {"mem": u, "adaptation": a, "spk": now, "psi": self.psi(left)}
 
-    def start(self, like: Tensor) -> State:
-        state = super().start(like)
+    def initial_state(self, like: Tensor) -> State:
+        state = super().initial_state(like)
         return {**state, "psi": state["spk"].clone()}
 
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:

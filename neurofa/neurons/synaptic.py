@@ -6,8 +6,9 @@ from torch import Tensor
 
 from hwmodels.format import Format
 from neurofa.core.description import NeuronDescription
-from neurofa.core.layer import State
-from neurofa.spiking.neuron import Coefficient, Dynamics, Firing
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.view import State
+from neurofa.spiking.neuron import Firing
 from neurofa.spiking.surrogate import Surrogate
 
 

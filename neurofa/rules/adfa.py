@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
@@ -10,12 +11,15 @@ from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
 from hwmodels.spec import Spec
+from neurofa.core.capabilities import Declaration
 from neurofa.core.description import PathDescription
+from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Layer, LocalView
+from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
 from neurofa.core.rule import Direct
+from neurofa.core.view import LocalView
 from neurofa.maps.activations import Nonlinearity
 from neurofa.maps.affine import Affine
 
@@ -32,7 +36,6 @@ class AugmentedDFA(Direct, name="adfa"):
     """
 
     source = "Nakajima et al. 2022, arXiv 2204.13991"
-    plasticity = "fixed"
 
     def __init__(
         self, *, g: str | Nonlinearity = "bell", feedback: Feedback | str = "dense", error: Format | str = "raw"
@@ -41,24 +44,27 @@ class AugmentedDFA(Direct, name="adfa"):
         self.g: Nonlinearity = build("nonlinearity", g)
         self.derivative = str(g) if isinstance(g, str | Spec) else "function"
 
-    def describe(self) -> PathDescription:
-        return replace(super().describe(), derivative=self.derivative, substitute=self.g)
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plasticity="fixed")
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    def describe_path(self) -> PathDescription:
+        return replace(super().describe_path(), derivative=self.derivative, substitute=self.g)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
         for site in plan.hidden:
             if not site.elementwise:
                 raise NeurofaError(
                     f"got rule 'adfa' on layer '{site.name}', which has no single elementwise activation; expected"
                     " dense or convolutional layers; use dfa for blocks"
                 )
-        super()._bind(plan, gen)
+        super().bind(plan, gen)
 
-    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
-        assert view.error is not None
-        if not isinstance(layer, Affine):
-            return layer.localise(view)
-        error = view.error * view.before["keep"] if "keep" in view.before else view.error
-        return layer.enter(view, error * self.g(layer.preactivation(view)))
+    def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
+        if name == self.plan.readout.name or not isinstance(layer, Affine):
+            return super().update(name, layer, view)
+        view = layer.backprop_with(view, self.g)
+        return view, layer.pullback(view)
 
     def work_at(self, at: At) -> list[Item]:
         if at.readout or at.work.kept:

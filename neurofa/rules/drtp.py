@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.registry import recipe
+from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
-from neurofa.core.rule import Direct, Teaching
+from neurofa.core.rule import Direct
 
 
 class DRTP(Direct, name="drtp"):
@@ -27,8 +29,6 @@ class DRTP(Direct, name="drtp"):
     """
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
-    needs = frozenset({"target"})
-    plasticity = "fixed"
 
     def __init__(
         self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", centred: bool = False
@@ -36,10 +36,13 @@ class DRTP(Direct, name="drtp"):
         super().__init__(feedback=feedback, error=error)
         self.centred = centred
 
-    def describe(self) -> PathDescription:
-        # no file has a word for a target without its mean
-        known = None if self.centred else self.plasticity
-        return replace(super().describe(), signal="target", plasticity=known)
+    @cached_property
+    def declares(self) -> Declaration:
+        # no file has a word for a target without its mean: no step is written out
+        return replace(super().declares, target=True, plasticity=None if self.centred else "fixed")
+
+    def describe_path(self) -> PathDescription:
+        return replace(super().describe_path(), signal="target")
 
     def signal(self, teaching: Teaching) -> Tensor:
         target = teaching.target

@@ -1,4 +1,4 @@
-"""Neurons: what becomes of an input current, tick by tick, and how an error at the output goes back into it.
+"""Neurons: models of how an input current drives a membrane and fires spikes, tick by tick, with their derivatives.
 
 A neuron's memory h of d numbers follows h_t = M_t h_{t-1} + g_t I_t, its output depends on h_t by c_t = dz_t / dh_t,
 and all coefficients are the neuron's own: no neuron's derivative crosses to another one (the recurrence is cut, and
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -21,11 +19,9 @@ from hwmodels.errors import NeurofaError
 from hwmodels.format import Format, straight_through
 from hwmodels.registry import Registered, build
 from neurofa.core.description import PER_OUTPUT, NeuronDescription
-from neurofa.core.layer import State
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.view import State
 from neurofa.spiking.surrogate import Surrogate
-
-Coefficient = Tensor | float
-"""(K, B, *shape), or a number where all ticks and neurons share it; 0.0 says that there is no path."""
 
 RESETS = ("subtract", "zero", "none")
 
@@ -37,25 +33,6 @@ class Recurrent(NamedTuple):
     """(n, n): from every neuron's last output (columns) to every neuron's current (rows)."""
     before: Tensor
     """(B, n): outputs of the tick before the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dynamics:
-    """How K ticks of a neuron's memory follow each other, linearised."""
-
-    move: Sequence[Sequence[Coefficient]]
-    """M: ``move[a][b]`` takes memory b of the tick before into memory a; d by d."""
-    enter: Sequence[Coefficient]
-    """g: what the input current adds to each memory; d."""
-    out: Sequence[Coefficient]
-    """c: what each memory adds to the output; d."""
-
-    @property
-    def constant(self) -> bool:
-        """Whether one trace an input serves all neurons: M and g are numbers, as far as they are remembered."""
-        numbers = all(not isinstance(c, Tensor) for row in self.move for c in row)
-        kept = [any(row[a] != 0.0 for row in self.move) for a in range(len(self.enter))] if numbers else []
-        return numbers and all(not isinstance(g, Tensor) for g, some in zip(self.enter, kept, strict=True) if some)
 
 
 def tick_format(what: str, given: Format | str) -> Format:
@@ -88,6 +65,8 @@ class Neuron(Registered, ABC, kind="neuron"):
     """Whether outputs are spikes, 0 or 1."""
     memories: ClassVar[tuple[str, ...]]
     """Names of the memories, which the state carries from tick to tick."""
+    filter_decay: float | None = None
+    """Decay a tick of a readout that filters spikes; None: the neuron is no such filter."""
     leaves: ClassVar[tuple[str, ...]] = ()
     """Names of what a tick may leave for :meth:`dynamics`."""
     potential: ClassVar[str] = "mem"
@@ -96,7 +75,7 @@ class Neuron(Registered, ABC, kind="neuron"):
     def __init__(self, *, membrane: Format | str = "raw") -> None:
         self.membrane = tick_format("membrane", membrane)
 
-    def start(self, like: Tensor) -> State:
+    def initial_state(self, like: Tensor) -> State:
         """State before the first tick: everything is zero.
 
         Args:
@@ -227,11 +206,11 @@ class Firing(Neuron, ABC):
             reset=self.reset,  # type: ignore[arg-type]
             delay=self.delay,
             gated=gated,
-            membrane=self.membrane.spec(),
+            membrane=str(self.membrane.full_spec),
         )
 
-    def start(self, like: Tensor) -> State:
-        state = super().start(like)
+    def initial_state(self, like: Tensor) -> State:
+        state = super().initial_state(like)
         if self.reset == "zero" and not self.delay:
             state["stays"] = torch.ones_like(like)
         return state

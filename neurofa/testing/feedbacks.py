@@ -10,11 +10,12 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
 from neurofa.core.window import Window
-from neurofa.testing.tools import Check, close, require, run_all, snapshot
+from neurofa.testing.tools import Check, close, run_all, snapshot
 
 OUTPUTS = 10
 SITES = (

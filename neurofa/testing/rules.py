@@ -7,16 +7,18 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
-from neurofa.core.events import as_ticks
+from neurofa.core.capabilities import Teaching
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
+from neurofa.core.rule import Rule
 from neurofa.costs.flops import step_flops
+from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.flops import Counted
-from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
+from neurofa.testing.tools import Check, batch, close, learner, run_all, sgd, small, snapshot
 from neurofa.training.learner import Learner
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 
 
 def builds_from_defaults(name: str) -> None:
@@ -25,7 +27,7 @@ def builds_from_defaults(name: str) -> None:
     require(isinstance(rule, Rule), f"rule '{name}' is a {type(rule).__name__}")
     require(bool(parts("rule")[name].__doc__), f"rule '{name}' has no docstring")
     require(bool(getattr(parts("rule")[name], "source", "")), f"rule '{name}' names no source")
-    require(rule.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.transports!r}")
+    require(rule.declares.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.declares.transports!r}")
 
 
 def _learns_on(spec: str) -> Check:
@@ -53,8 +55,8 @@ def is_deterministic(name: str) -> None:
     for run in runs:
         for step in range(3):
             run.step(*batch(seed=step))
-    same(snapshot(runs[0].network), snapshot(runs[1].network), "network")
-    same(snapshot(runs[0].rule), snapshot(runs[1].rule), "pathway")
+    require_equal(snapshot(runs[0].network), snapshot(runs[1].network), "network")
+    require_equal(snapshot(runs[0].rule), snapshot(runs[1].rule), "pathway")
 
 
 def _is_as_declared(spec: str) -> Check:
@@ -73,7 +75,7 @@ def is_as_declared_in_sequences(name: str) -> None:
     report = audit_sequence(name, small("snn"), as_ticks(x, 4), labels[:4])
     require(report.agrees, f"{report.verdict}: {report.dependencies}")
     future = {d.future_ticks for d in report.dependencies.values()}
-    wanted = "yes" if build("rule", name).through_time else "no"
+    wanted = "yes" if build("rule", name).declares.sequences.through_time else "no"
     require(future == {wanted}, f"later ticks reach an update: {future}, declared {wanted}")
 
 
@@ -107,8 +109,8 @@ def pathway_persists(name: str) -> None:
     other.steps = ours.steps
     for run in (ours, other):
         run.step(*batch(seed=7))
-    same(snapshot(ours.network), snapshot(other.network), "network")
-    same(snapshot(ours.rule), snapshot(other.rule), "pathway")
+    require_equal(snapshot(ours.network), snapshot(other.network), "network")
+    require_equal(snapshot(ours.rule), snapshot(other.rule), "pathway")
 
 
 def works_in_float64(name: str) -> None:
@@ -118,7 +120,7 @@ def works_in_float64(name: str) -> None:
     x = x.double()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    credit = collect(ours.network, ours.rule, tick, taught(ours.loss, tick.y, labels)[1], gen)
+    credit = collect(ours.network, ours.rule, tick, loss_and_teaching(ours.loss, tick.y, labels)[1], gen)
     found = {"output": tick.y, **{f"error at {k}": v for k, v in credit.errors.items()}}
     found |= {f"{k} of {n}": v for n, d in credit.directions.items() for k, v in d.items()}
     for what, value in found.items():
@@ -138,7 +140,7 @@ def works_on_a_coarse_device(name: str) -> None:
     require(any(not torch.equal(v, before[k]) for k, v in snapshot(ours.network).items()), "nothing changed")
     for layer_name, layer in ours.network.items():
         for key in layer.synapses:
-            s = layer.synapse(key)
+            s = layer.synapses[key]
             require(torch.equal(s.weight.detach(), s.device.value(s.cells)), f"{layer_name}.{key} left its device")
 
 
@@ -199,8 +201,8 @@ def zero_error_gives_no_update(name: str) -> None:
     x, labels = batch()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    target = ours.loss.outcome(tick.y, labels).target
-    nothing = Teaching(torch.zeros_like(tick.y), target, judge=torch.zeros_like)
+    target = ours.loss.evaluate(tick.y, labels).target
+    nothing = Teaching(torch.zeros_like(tick.y), target, error_for=torch.zeros_like)
     credit = collect(ours.network, ours.rule, tick, nothing, gen)
     for group, what in ((credit.directions, "weight"), (credit.plastic, "pathway")):
         for layer, found in group.items():
@@ -222,7 +224,7 @@ def evaluation_changes_nothing(name: str) -> None:
     first, second = (ours.evaluate(batch(seed=2)[0]) for _ in range(2))
     require(torch.equal(first, second), "two evaluations differ")
     require(ours.network.training, "the network was left in evaluation mode")
-    same(state(), before, "evaluation")
+    require_equal(state(), before, "evaluation")
 
 
 def refuses_nan(name: str) -> None:
@@ -237,7 +239,7 @@ def refuses_nan(name: str) -> None:
         require(ours.network.names[0] in str(error), f"the message names no layer: {error}")
     else:
         raise AssertionError("a batch with NaN was learnt from")
-    same(snapshot(ours.network), before, "after the refusal")
+    require_equal(snapshot(ours.network), before, "after the refusal")
 
 
 def learns_from_one_sample(name: str) -> None:

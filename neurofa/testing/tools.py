@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-import neurofa.core.recipes  # noqa: F401  (declares the kind network)
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from hwmodels.testing.tools import require
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.training.learner import Learner
@@ -71,12 +71,6 @@ INPUT_SHAPE = (1, 8, 8)
 OUTPUTS = 5
 
 
-def require(holds: bool, message: str) -> None:
-    """Raise AssertionError with ``message`` unless the condition holds."""
-    if not holds:
-        raise AssertionError(message)
-
-
 def run_check(kind: str, part: str, name: str, check: Check) -> None:
     """Run one check on one part, or make sure that a declared exception is still needed.
 
@@ -108,13 +102,6 @@ def close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> None:
     off = float((ours - theirs).abs().max())
     size = max(1.0, float(theirs.abs().max()))
     require(off <= tolerance * size, f"{what}: off by {off:.3g} at size {size:.3g}, tolerance {tolerance:g}")
-
-
-def same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], what: str) -> None:
-    """Require two sets of named tensors to be bit-equal."""
-    require(list(ours) == list(theirs), f"{what}: names {sorted(set(ours) ^ set(theirs))} on one side only")
-    for key, value in ours.items():
-        require(torch.equal(value, theirs[key]), f"{what}: '{key}' differs")
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:

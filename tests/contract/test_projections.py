@@ -8,6 +8,7 @@ import torch
 import hwmodels.arrays.converters
 import hwmodels.projection
 from hwmodels import build, parts, registry
+from hwmodels.registry import shelves
 from hwmodels.testing.projections import check_projection, projection_checks
 
 SPECS = [
@@ -111,7 +112,7 @@ class Waiting(Honest):
 @pytest.fixture
 def registered(monkeypatch):
     def add(part):
-        monkeypatch.setitem(registry._PARTS["projection"], "honest", part)
+        monkeypatch.setitem(shelves._PARTS["projection"], "honest", part)
         return "honest"
 
     return add

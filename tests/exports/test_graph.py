@@ -100,6 +100,6 @@ def test_a_block_that_cannot_be_traced_is_stored_all_the_same():
 def test_nothing_is_copied():
     found = learner()
     (_, first, *_) = network_nodes(found.network)
-    assert first.weight.values.data_ptr() == found.network.layer("dense1").synapse("weight").weight.data_ptr()
+    assert first.weight.values.data_ptr() == found.network.layer("dense1").synapses["weight"].weight.data_ptr()
     path = rule_path(found.rule, {})
     assert path.matrix.values.data_ptr() == found.rule.feedback.b.weight.data_ptr()

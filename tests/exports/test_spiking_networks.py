@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401 (registers the networks)
 from experiments.exporting.load import load_run, samples
 from exports.describe.layers import network_nodes
 from exports.describe.learners import describe_learner
@@ -28,7 +27,7 @@ from neurofa.core.network import Network
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.neurons.leaky import LeakyIntegrator
+from neurofa.neurons.lif import LeakyIntegrator
 from neurofa.training.learner import Learner
 
 NEURONS = [

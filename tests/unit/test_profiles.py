@@ -8,7 +8,6 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401  (declares the networks)
 from hwmodels import build, parts
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
@@ -101,9 +100,8 @@ def test_remembered_figures_are_called_so():
     assert round(build("profile", "microring_bank(sigma=0.202)").detector_bits, 2) == 3.31
     brain = build("profile", "brainscales2")
     assert {brain.marks[key] for key in ("input_bits", "output_bits", "trace_bits", "error_path")} == {"remembered"}
-    assert all(
-        f.mark == "remembered" for f in check_limits(ring, requirements_of(learner())) if f.verdict != "not known"
-    )
+    findings = check_limits(ring, requirements_of(learner()))
+    assert all(f.mark == "remembered" for f in findings if f.verdict != "not known")
 
 
 # the parts that they choose
@@ -214,7 +212,7 @@ def test_kernels_are_counted_at_every_position():
     by_hand, fan_in = 0, 0
     for name, layer in subject.network.items():
         if layer.synapses:
-            weight = layer.stored()["weight"]
+            weight = layer.synapses.stored()["weight"]
             positions = math.prod(subject.network.shapes[name][1:])
             by_hand += weight.numel() * positions
             fan_in = max(fan_in, weight[0].numel())
@@ -394,7 +392,7 @@ def test_signs_of_sources_are_counted():
             p.data.abs_().mul_(torch.where(torch.arange(p.shape[1]) % 2 == 0, 1.0, -1.0))
     assert one("odin", "weight_sign", requirements_of(subject)).verdict == "holds"
     with torch.no_grad():
-        subject.network.layer("dense0").synapse("weight").weight[0, 0] *= -1
+        subject.network.layer("dense0").synapses["weight"].weight[0, 0] *= -1
     assert one("odin", "weight_sign", requirements_of(subject)).excess == "1 of 30 sources have both"
 
 
@@ -430,7 +428,6 @@ def test_an_accumulator_beside_every_weight_is_learning_state() -> None:
     states = []
     for device in (word, f"mixed_precision(device={word}, threshold=0.1)", "tiki_taka_v2"):
         network = build("network", "mlp(hidden=[4])", input_shape=(3,), outputs=2, device=device)
-        states.append(
-            requirements_of(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))).state
-        )
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        states.append(requirements_of(Learner(network, "dfa", optimizer=optimizer)).state)
     assert states == [0, 1, 1]
