@@ -13,7 +13,8 @@ from hwmodels.description import DeviceDescription
 from hwmodels.device_models.nested import device_chain
 from hwmodels.format import Format
 from neurofa.core.capabilities import describe_path
-from neurofa.core.layer import Layer, LayerFacts, facts_of
+from neurofa.core.facts import LayerFacts
+from neurofa.core.layer import Layer, facts_of
 from neurofa.core.rule import Rule, error_format
 from neurofa.costs.memory import optimizer_state
 from neurofa.training.learner import Learner
