@@ -104,7 +104,7 @@ def main(words: list[str]) -> None:
 
     suite, case, method, device, threads = words
     torch.set_num_threads(int(threads))
-    methods = {m.name: m for m in select(build("bench", suite), [case])[0].methods}
+    methods = {m.name: m for m in select(build("speed", suite), [case])[0].methods}
     sys.stdout.write(json.dumps({"peak_bytes": peak_of(methods[method].build, torch.device(device))}))
 
 

@@ -36,7 +36,7 @@ class Case:
     """Name of a method that is a second baseline."""
 
 
-class Suite(Registered, ABC, kind="bench"):
+class Suite(Registered, ABC, kind="speed"):
     """A set of cases that are measured in the same way."""
 
     @abstractmethod

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from experiments.data import Sequences
 from experiments.reports.forecast import autonomous, smape
-from experiments.runs.folder import RunFolder, machine
+from experiments.runs.build import compute_device, load_data
+from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import compute_device, load_data
 from hwmodels.device import Device
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
@@ -181,7 +181,7 @@ def summary(task: str, spec: RunSpec, judged: list[dict[str, Any]], extra: Mappi
              "training_seconds": f["training_seconds"]}
             for index, f in enumerate(judged)
         ],
-        **extra, "spec": spec.to_json(), "versions": machine()["versions"],
+        **extra, "spec": spec.to_json(), "versions": machine_info()["versions"],
     }  # fmt: skip
 
 

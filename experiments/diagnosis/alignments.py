@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from experiments.charts.layers import Course
-from experiments.runs.observer import Look, course, looks
-from experiments.sweeps.sweep import Row
+from experiments.runs.measurements import Measurement, measurement_series, read_measurements
+from experiments.sweeps.rows import SweepRow
 from experiments.tables import Record, mean, spread
 from hwmodels.errors import NeurofaError
 from neurofa.diagnostics.phases import Phases, phases
@@ -16,7 +16,7 @@ GRADIENTS, WEIGHTS = "delta_cosine", "weight_alignment"
 first)."""
 
 
-def looked(runs: Iterable[Row]) -> list[list[Look]]:
+def looked(runs: Iterable[SweepRow]) -> list[list[Measurement]]:
     """What each run of a sweep logged.
 
     Raises:
@@ -26,22 +26,24 @@ def looked(runs: Iterable[Row]) -> list[list[Look]]:
     for run in runs:
         if not run.metrics:
             raise NeurofaError(f"got run {run.key[:8]} without metrics; expected a finished one; delete its row")
-        found.append(looks(run.metrics))
+        found.append(read_measurements(run.metrics))
     return found
 
 
-def layers_with(found: Sequence[Sequence[Look]], what: str) -> list[str]:
+def layers_with(found: Sequence[Sequence[Measurement]], what: str) -> list[str]:
     """Layers for which a measure is defined, from input to readout."""
     last = found[0][-1].alignment
     return [] if last is None else [name for name, row in last["layers"].items() if row.get(what) is not None]
 
 
-def phases_of(found: Sequence[Sequence[Look]], layer: str | None, what: str) -> list[Phases | None]:
+def phases_of(found: Sequence[Sequence[Measurement]], layer: str | None, what: str) -> list[Phases | None]:
     """The phases of one layer, one entry a seed."""
-    return [phases(*course(seed, layer, what)) for seed in found]
+    return [phases(*measurement_series(seed, layer, what)) for seed in found]
 
 
-def drawn(found: Sequence[Sequence[Look]], layer: str | None, what: str, label: str, *, mark: bool = False) -> Course:
+def drawn(
+    found: Sequence[Sequence[Measurement]], layer: str | None, what: str, label: str, *, mark: bool = False
+) -> Course:
     """The course of one layer over all seeds, for :func:`~experiments.charts.layers.courses_chart`.
 
     Args:
@@ -51,7 +53,7 @@ def drawn(found: Sequence[Sequence[Look]], layer: str | None, what: str, label: 
         label: for the legend.
         mark: whether to mark the mean time of alignment.
     """
-    both = [course(seed, layer, what) for seed in found]
+    both = [measurement_series(seed, layer, what) for seed in found]
     times = [p.align for p in phases_of(found, layer, what) if p is not None and p.align is not None]
     values = [values for _, values in both]
     return Course(label=label, steps=both[0][0], values=values, at=mean(times) if mark else None)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.runs.observer import Look, course
-from experiments.runs.result import Result, Row
+from experiments.runs.measurements import Measurement, measurement_series
+from experiments.runs.result import EpochRow, Result
 from experiments.runs.spec import RunSpec
 from hwmodels.spec import parse
 from neurofa.core.network import Network
@@ -80,7 +80,7 @@ class Evidence:
 
 
 def collect_evidence(
-    spec: RunSpec, result: Result, network: Network, found: Sequence[Look], probes: Mapping[str, Probe]
+    spec: RunSpec, result: Result, network: Network, found: Sequence[Measurement], probes: Mapping[str, Probe]
 ) -> list[Evidence]:
     """The evidence on every layer with weights, from input to readout.
 
@@ -95,12 +95,12 @@ def collect_evidence(
     reachable = _reachable(network)
     made = []
     for name in first["layers"]:
-        steps, gradients = course(found, name, "gradient_norm")
+        steps, gradients = measurement_series(found, name, "gradient_norm")
         shares = _shares(found, gradients)
         cosines = _cosines(found, name)
-        weight = phases(*course(found, name, "weight_alignment"))
+        weight = phases(*measurement_series(found, name, "weight_alignment"))
         rates = [_rate(spec, result.rows, step) for step in steps]
-        updates, sizes = (course(found, name, what)[1] for what in ("relative_update", "weight_norm"))
+        updates, sizes = (measurement_series(found, name, what)[1] for what in ("relative_update", "weight_norm"))
         bp = [g / w if g is not None and w else None for g, w in zip(gradients, sizes, strict=True)]
         last = next(look.alignment for look in reversed(found) if look.alignment is not None)
         made.append(Evidence(
@@ -112,20 +112,20 @@ def collect_evidence(
                        default=None),
             slope=(_slope(first["layers"][name]), _slope(last["layers"][name])),
             feedback=last["layers"][name].get("feedback"),
-            isotropy=max((i for i in course(found, name, "alignment_matrix.isotropy")[1] if i is not None),
+            isotropy=max((i for i in measurement_series(found, name, "alignment_matrix.isotropy")[1] if i is not None),
                          default=None),
             rising=_rising(steps, cosines), reachable=reachable.get(name), width=math.prod(network.shapes[name]),
         ))  # fmt: skip
     return made
 
 
-def _cosines(found: Sequence[Look], name: str) -> list[float | None]:
+def _cosines(found: Sequence[Measurement], name: str) -> list[float | None]:
     """Gradient alignment; of layers of several affine maps, that of the delivered errors."""
-    deltas = course(found, name, "delta_cosine")[1]
-    return deltas if any(v is not None for v in deltas) else course(found, name, "delivered_cosine")[1]
+    deltas = measurement_series(found, name, "delta_cosine")[1]
+    return deltas if any(v is not None for v in deltas) else measurement_series(found, name, "delivered_cosine")[1]
 
 
-def _shares(found: Sequence[Look], gradients: Sequence[float | None]) -> list[float | None]:
+def _shares(found: Sequence[Measurement], gradients: Sequence[float | None]) -> list[float | None]:
     tops = [
         max((row["gradient_norm"] or 0.0 for row in look.alignment["layers"].values()), default=0.0)
         for look in found
@@ -144,7 +144,7 @@ def _vanished(steps: Sequence[int], shares: Sequence[float | None]) -> int | Non
     return since
 
 
-def _rate(spec: RunSpec, rows: Sequence[Row], step: int) -> float | None:
+def _rate(spec: RunSpec, rows: Sequence[EpochRow], step: int) -> float | None:
     """How far SGD moves in the end along a direction that stays; None where each update is rescaled or clipped."""
     optimizer = parse(spec.optimizer)
     momentum = optimizer.options.get("momentum", 0.0)

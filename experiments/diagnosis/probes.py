@@ -6,9 +6,9 @@ import torch
 
 from experiments.data import Dataset, still
 from experiments.diagnosis.evidence import Probe
+from experiments.runs.build import load_data
 from experiments.runs.folder import RunFolder
-from experiments.runs.linear_probe import parts, probe_errors, score
-from experiments.runs.trainer import load_data
+from experiments.runs.linear_probe import probe_errors, probe_score, probe_splits
 from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.training.checkpoint import load_network
@@ -49,11 +49,11 @@ def compare(networks: dict[str, Network], data: Dataset, *, seed: int = 0) -> di
         data: on the CPU.
         seed: of the read noise of their devices.
     """
-    held = parts(data)[1]
+    held = probe_splits(data)[1]
     errors = {who: probe_errors(network, data, seed=seed, of_input=False) for who, network in networks.items()}
     found = {}
     for name in errors["end"]:
-        scores = {who: score(errors[who][name], held) for who in networks}
+        scores = {who: probe_score(errors[who][name], held) for who in networks}
         start, end, control = (scores[who] for who in ("start", "end", "control"))
         if start is not None and end is not None and control is not None:
             chance = sign_test(errors["end"][name], errors["control"][name])

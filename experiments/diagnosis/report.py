@@ -10,7 +10,7 @@ from typing import Any
 from experiments.charts.layers import Course, Panel, courses_chart
 from experiments.diagnosis.diagnosis import THRESHOLDS, Diagnosis, LayerDiagnosis
 from experiments.runs.linear_probe import INPUT
-from experiments.runs.observer import Look, course
+from experiments.runs.measurements import Measurement, measurement_series
 from experiments.runs.result import Result
 from neurofa.diagnostics.phases import Phases
 
@@ -126,7 +126,7 @@ def _phases(found: Phases | None) -> dict[str, float | None] | None:
     return None if found is None else asdict(found)
 
 
-def draw(path: Path, found: Sequence[Look], result: Result) -> None:
+def draw(path: Path, found: Sequence[Measurement], result: Result) -> None:
     """Draw alignment, norms, conditioning and probes of every layer over training.
 
     Args:
@@ -139,7 +139,7 @@ def draw(path: Path, found: Sequence[Look], result: Result) -> None:
     for title, unit, what, log in PANELS:
         drawn = []
         for name in names:
-            steps, values = course(found, name, what)
+            steps, values = measurement_series(found, name, what)
             if any(v is not None for v in values):
                 drawn.append(Course(label=name, steps=steps, values=[values]))
         panels.append(Panel(title=title, y_label=unit, courses=drawn, log=log))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.charts.lines import Line, Panel, Style
-from experiments.sweeps.experiment import Check, at_most
+from experiments.sweeps.experiment import ExperimentCheck, at_most
 from experiments.tables import Record
 
 COMPARED = ["case", "t", "simulated", "theory", "off", "worst_run", "v_gap"]
@@ -50,7 +50,7 @@ def worst(rows: Sequence[Record]) -> float:
     return max(abs(float(row["off"])) for row in rows)
 
 
-def closest(part: str, case: str, rows: Sequence[Record], bound: float) -> Check:
+def closest(part: str, case: str, rows: Sequence[Record], bound: float) -> ExperimentCheck:
     """Whether the means of one case agree at all times."""
     return at_most(f"{part}: {case}: theory off by, %", worst([row for row in rows if row["case"] == case]), bound)
 

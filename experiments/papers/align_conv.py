@@ -11,9 +11,10 @@ import torch
 from experiments.charts.accuracy import accuracy_chart
 from experiments.charts.panels_and_grids import Curve, Curves, panels_chart
 from experiments.runs.spec import RunSpec
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.sweeps.study import Fields, Setup, Study, run_study
-from experiments.sweeps.sweep import load_rows
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
+from experiments.sweeps.rows import load_rows
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -162,7 +163,7 @@ def _shapes(side: int, kernel: int) -> tuple[tuple[int, int, int], tuple[int, in
 
 def _bound(setup: Setup, draws: int) -> Findings:
     rows: list[Record] = []
-    checks: list[Check] = []
+    checks: list[ExperimentCheck] = []
     for side, kernel in SIZES:
         below, above_, window = _shapes(side, kernel)
         predicted = {
@@ -244,7 +245,7 @@ def _percent(row: Record) -> Record:
     }  # fmt: skip
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of the parts that train.
 
     Args:

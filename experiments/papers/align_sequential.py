@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from experiments.charts.layers import Panel, courses_chart
 from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, centred, drawn, layers_with, looked, phases_of
-from experiments.runs.observer import Look
-from experiments.sweeps.experiment import Check, Experiment, Findings, above
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.runs.measurements import Measurement
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, mean, spread
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -82,7 +83,7 @@ class AlignSequential(Experiment, name="align_sequential"):
         )
 
 
-def lines(part: str, found: Sequence[Sequence[Look]]) -> list[Record]:
+def lines(part: str, found: Sequence[Sequence[Measurement]]) -> list[Record]:
     """One line a kind of alignment and layer, and one for the order of all layers.
 
     Args:
@@ -111,7 +112,7 @@ def lines(part: str, found: Sequence[Sequence[Look]]) -> list[Record]:
     return rows
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether the order is that of depth: Kendall's tau less its spread over seeds lies above 0.
 
     Args:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.charts.panels import Curve, Panel, panels_chart
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean, spread
 from neurofa.core.randomness import generator
 
@@ -184,7 +184,7 @@ class _Line:
         return Curve(x=range(drawn.shape[1]), y=drawn.mean(0).tolist(), label=self.label, colour=self.colour, band=band)
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table; those of the 2025 text are named as such.
 
     Args:
@@ -194,7 +194,7 @@ def checks(part: str, rows: Sequence[Record]) -> list[Check]:
     return {"starts": _of_starts, "rules": _of_rules, "longer": _of_longer}[part](rows)
 
 
-def _of_starts(rows: Sequence[Record]) -> list[Check]:
+def _of_starts(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["start"], row["noise"]): row["row_cosine"] for row in rows}
     moved = max(abs(end[start, 0.0] - start) for start in STARTS)
     made = [
@@ -207,7 +207,7 @@ def _of_starts(rows: Sequence[Record]) -> list[Check]:
     return made
 
 
-def _of_rules(rows: Sequence[Record]) -> list[Check]:
+def _of_rules(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["rule"], row["cosine_of"], row["noise"]): row for row in rows}
     made = []
     for of, noise in itertools.product(("rows", "matrix"), (0.0, 0.1)):
@@ -224,7 +224,7 @@ def _of_rules(rows: Sequence[Record]) -> list[Check]:
     return made
 
 
-def _of_longer(rows: Sequence[Record]) -> list[Check]:
+def _of_longer(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["rule"], row["estimate"]): row for row in rows}
     from neurofa.theory.following import ceiling
 

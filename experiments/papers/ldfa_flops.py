@@ -11,7 +11,7 @@ from torch import Tensor
 from experiments.benchmarks._measure import CLOCKS, measure, torch_threads
 from experiments.charts.flop import flop_chart, time_chart
 from experiments.sweeps.experiment import Experiment, Findings, Reference, above
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build

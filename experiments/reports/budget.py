@@ -38,7 +38,7 @@ def report(spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[f
     """
     from experiments.data import still
     from experiments.reports.chips import profile_of
-    from experiments.runs.trainer import load_data
+    from experiments.runs.build import load_data
     from hwmodels.errors import NeurofaError
     from hwmodels.registry import build
     from neurofa.core.network import Network

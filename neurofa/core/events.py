@@ -162,7 +162,7 @@ class Events:
 def spike_rows(x: Tensor) -> Tensor:
     """The rows of events of a dense matrix of spikes, where so few fire that events are faster than dense products.
 
-    A thin sample of the rows decides; ``neurofa bench spikes`` shows what it saves, the search for events included.
+    A thin sample of the rows decides; ``neurofa speed spikes`` shows what it saves, the search for events included.
 
     Args:
         x: (N, I), dense, or rows of events already.

@@ -1,4 +1,4 @@
-"""The measuring machinery and ``neurofa bench``; no time is asserted."""
+"""The measuring machinery and ``neurofa speed``; no time is asserted."""
 
 import gc
 import json
@@ -14,7 +14,7 @@ from experiments.benchmarks import _suite as bench
 from experiments.benchmarks import rules as rules_suite
 from experiments.benchmarks import step as suite
 from experiments.benchmarks._memory import peak_of, peak_of_method
-from experiments.cli import run
+from experiments.cli import run_command as run
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa.core.network import Network
@@ -32,7 +32,7 @@ def tiny_images():
 
 
 def test_every_case_has_a_baseline_floors_that_exist_and_unique_methods():
-    cases = build("bench", "step").cases()
+    cases = build("speed", "step").cases()
     assert len({c.name for c in cases}) == len(cases)
     for case in cases:
         names = [m.name for m in case.methods]
@@ -140,7 +140,7 @@ def test_an_unknown_clock_is_refused():
 
 
 def test_every_registered_rule_is_timed_and_runs():
-    for case in build("bench", "rules").cases():
+    for case in build("speed", "rules").cases():
         assert {m.name for m in case.methods} == {*parts("rule"), "torch"}
         assert [m.name for m in case.methods][:2] == ["dfa", "bp"]
     for method in rules_suite.case("tiny", _work.cnn((2, 3), side=8, hidden=4, batch=2)).methods:
@@ -203,7 +203,7 @@ def test_memory_that_cannot_be_measured_is_one_line():
 
 
 def test_command_prints_rows_and_nothing_else(capsys):
-    words = ["bench", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory", "--json"]
+    words = ["speed", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory", "--json"]
     assert run(words) == 0
     rows = json.loads(capsys.readouterr().out)
     columns = {"suite", "case", "method", "baseline", "median_s", "spread_s", "ratio", "floor_fraction", "peak_bytes"}
@@ -216,7 +216,7 @@ def test_command_prints_rows_and_nothing_else(capsys):
 
 
 def test_command_shows_a_table(capsys):
-    assert run(["bench", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory"]) == 0
+    assert run(["speed", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory"]) == 0
     shown = capsys.readouterr().out
     assert "threads 1" in shown
     assert "floor-chained" in shown
@@ -225,10 +225,10 @@ def test_command_shows_a_table(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bench", "stpe"], "got bench 'stpe'; .*did you mean 'step'"),
-        (["bench", "step", "--case", "mlp-1025"], "got case 'mlp-1025'; .*did you mean 'mlp-1024'"),
-        (["bench", "step", "--compute", "tpu"], "got compute 'tpu'; "),
-        (["bench", "step", "--threads", "0"], "got threads=0"),
+        (["speed", "stpe"], "got speed 'stpe'; .*did you mean 'step'"),
+        (["speed", "step", "--case", "mlp-1025"], "got case 'mlp-1025'; .*did you mean 'mlp-1024'"),
+        (["speed", "step", "--compute", "tpu"], "got compute 'tpu'; "),
+        (["speed", "step", "--threads", "0"], "got threads=0"),
     ],
 )
 def test_wrong_words_are_refused_in_one_line(words, message, capsys):

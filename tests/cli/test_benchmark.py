@@ -13,7 +13,7 @@ from experiments.benchmarks.pictures import eligibility, record
 from experiments.benchmarks.report import with_ledger
 from experiments.benchmarks.spiking_chip import fitted, network_on
 from experiments.benchmarks.tasks import TASKS
-from experiments.cli import run
+from experiments.cli import run_command as run
 from experiments.reports.chips import profile_of
 from experiments.runs.folder import RunFolder
 from experiments.runs.spec import RunSpec

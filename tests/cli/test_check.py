@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from experiments.commands.listing import singular
 from experiments.reports.chips import fill, profile_of
 from experiments.runs.run import RunSpec, train_run
@@ -195,7 +195,7 @@ def test_limits_that_are_broken_all_the_same_are_told(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("plural", "kind"),
     [("devices", "device"), ("projections", "projection"), ("profiles", "profile"), ("losses", "loss"),
-     ("benches", "bench"), ("nonlinearities", "nonlinearity"), ("data", "data")],
+     ("speeds", "speed"), ("nonlinearities", "nonlinearity"), ("data", "data")],
 )  # fmt: skip
 def test_list_takes_the_plural(plural: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["list", plural, "--json"]) == 0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.cli import run
+from experiments.cli import run_command as run
 from experiments.reports.device import constants, moments, panels
 from hwmodels.registry import build, parts
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from experiments.runs.run import RunSpec, train_run
 
 FINE = RunSpec(data="digits(validation=500)", network="mlp(hidden=[48, 48])", epochs=6, log="alignment")

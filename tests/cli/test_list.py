@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
 
@@ -41,7 +41,7 @@ def test_listed_defaults_are_valid_specs(kind: str, capsys: pytest.CaptureFixtur
 def test_without_a_kind_every_kind_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["list", "--json"]) == 0
     kinds = json.loads(capsys.readouterr().out)
-    assert {"rule", "device", "network", "data", "optimizer", "experiment", "bench"} <= set(kinds)
+    assert {"rule", "device", "network", "data", "optimizer", "experiment", "speed"} <= set(kinds)
     assert kinds["network"]
     assert "input_shape" not in kinds["network"][0]["options"]
 
@@ -67,7 +67,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_does_not_load_torch() -> None:
-    code = "import sys; from experiments.cli import run; run(['--help']); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from experiments.cli import run_command as run; run(['--help']); sys.exit('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0
 

@@ -10,8 +10,8 @@ import pytest
 from experiments import cli
 from experiments.papers._shallow_report import closest, comparison, early_row, phase_row
 from experiments.papers.align_degeneracy import relu_checks, relu_row
-from experiments.sweeps.cells import run_cells
-from experiments.sweeps.study import Setup
+from experiments.sweeps.function_sweep import run_function_sweep
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 
 CALLS: list[float] = []
@@ -27,13 +27,13 @@ def double(*, x: float) -> dict[str, float]:
 def test_cells_are_done_once_and_kept(tmp_path: Path) -> None:
     setup = Setup(folder=tmp_path, workers=0)
     CALLS.clear()
-    assert run_cells(double, [{"x": 1.0}, {"x": 2.0}, {"x": 1.0}], setup, name="twice") == [
+    assert run_function_sweep(double, [{"x": 1.0}, {"x": 2.0}, {"x": 1.0}], setup, name="twice") == [
         {"twice": 2.0}, {"twice": 4.0}, {"twice": 2.0},
     ]  # fmt: skip
-    assert run_cells(double, [{"x": 2.0}, {"x": 3.0}], setup, name="twice") == [{"twice": 4.0}, {"twice": 6.0}]
+    assert run_function_sweep(double, [{"x": 2.0}, {"x": 3.0}], setup, name="twice") == [{"twice": 4.0}, {"twice": 6.0}]
     assert CALLS == [1.0, 2.0, 3.0]
     with pytest.raises(NeurofaError, match="below zero"):
-        run_cells(double, [{"x": -1.0}], setup, name="twice")
+        run_function_sweep(double, [{"x": -1.0}], setup, name="twice")
 
 
 def test_comparisons_are_of_means_and_name_the_worst_run() -> None:
@@ -90,7 +90,7 @@ def test_shares_are_held_against_the_formula() -> None:
 def test_small_runs_leave_results_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = "align_shallow(inputs=30, runs=1, early_runs=4, until=2, solved=1, horizon=20)"
     command = ["experiment", small, "--part", "flow", "early", "--workers", "0", "--out", str(tmp_path / "a"), "--json"]
-    assert cli.run(command) == 0
+    assert cli.run_command(command) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "a" / "result.json").read_text())
     assert {row["case"] for row in printed["rows"]} == {"dfa", "bp, label noise", "ideal", "feedback noise 1"}
@@ -99,9 +99,9 @@ def test_small_runs_leave_results_and_pictures(tmp_path: Path, capsys: pytest.Ca
 
     small = "align_degeneracy(runs=3, inputs=20, until=2, widths=[1, 2])"
     command = ["experiment", small, "--part", "relu", "--workers", "0", "--out", str(tmp_path / "b")]
-    assert cli.run(command) == 0
+    assert cli.run_command(command) == 0
     assert "M=2, K=2" in capsys.readouterr().out
     assert (tmp_path / "b" / "relu.png").read_bytes().startswith(b"\x89PNG")
-    assert cli.run(["experiment", "align_degeneracy(runs=0)", "--out", str(tmp_path / "c")]) == 2
+    assert cli.run_command(["experiment", "align_degeneracy(runs=0)", "--out", str(tmp_path / "c")]) == 2
     assert "expected sizes >= 1" in " ".join(capsys.readouterr().err.split())
-    assert cli.run(["experiment", "align_shallow(inputs=0)", "--out", str(tmp_path / "c")]) == 2
+    assert cli.run_command(["experiment", "align_shallow(inputs=0)", "--out", str(tmp_path / "c")]) == 2

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from experiments.runs.evaluate import Score
 from experiments.runs.progress import Progress
 from experiments.runs.run import Interrupted, RunSpec, train_run
@@ -241,7 +241,7 @@ def test_the_logged_alignment_is_in_every_row_and_changes_nothing(tmp_path: Path
     for row in logged:
         assert -1 <= row.pop("alignment")["total"]["cosine"] <= 1
         assert row.pop("step") == 7 * row["epoch"]
-        assert row.pop("looks")
+        assert row.pop("measurements")
     assert logged == rows(tmp_path / "without")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import neurofa.core.recipes  # noqa: F401 (registers the networks)
-from experiments.exporting.load import load_run, samples
+from experiments.exporting.load import load_run
 from exports.describe.layers import nodes
 from exports.describe.learners import describe_learner
 from exports.describe.neurons import describe_neuron
@@ -303,7 +303,7 @@ def test_neurons_of_others_are_refused_by_name():
 
 @pytest.mark.slow
 def test_a_run_on_spikes_is_exported_verified_and_imported(tmp_path, monkeypatch, capsys):
-    from experiments.cli import run as neurofa
+    from experiments.cli import run_command as neurofa
 
     monkeypatch.chdir(tmp_path)
     spec = ["--data", "encoded(ticks=6, tick=0.004)", "--network", "snn(hidden=[8], recurrent=True)"]
@@ -316,9 +316,9 @@ def test_a_run_on_spikes_is_exported_verified_and_imported(tmp_path, monkeypatch
         assert neurofa(["verify", f"out/{name}", "--against", "run"]) == 0, name
     assert "0 spikes differ" in capsys.readouterr().out
     held = load_run(tmp_path / "run")
-    assert samples(held, 5).shape == (6, 5, 1, 8, 8)
+    assert held.sample_inputs(5).shape == (6, 5, 1, 8, 8)
     assert [node.neuron.dt for node in held.model().nodes[1:]] == [0.004, 0.004]
     assert neurofa(["import", "out/network.h5", "--into", "run", "--out", "again"]) == 0
-    xs = samples(held, 5)
+    xs = held.sample_inputs(5)
     wanted, got = (responses(part.learner.network, xs) for part in (held, load_run(tmp_path / "again")))
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())

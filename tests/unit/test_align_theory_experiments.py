@@ -12,7 +12,7 @@ import torch
 from experiments.charts.panels_and_grids import Curve, Curves, Grid, panels_chart
 from experiments.papers import align_conv, align_deep_linear, align_structure
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import averaged
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
