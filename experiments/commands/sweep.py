@@ -56,11 +56,12 @@ def sweep_command(
 --optimizer "sgd(lr=0.05)" "sgd(lr=0.1)" --out sweeps/bits --csv bits.csv
     """
     from experiments.sweeps.progress import sweep_bar
+    from experiments.sweeps.setup import Setup
     from experiments.sweeps.sweep import run_sweep, spec_grid
 
     specs = spec_grid({**chosen, "seed": range(seeds)})
     with sweep_bar() as bar:
-        rows = run_sweep(specs, out, workers=workers, threads=threads, progress=bar)
+        rows = run_sweep(specs, Setup(folder=out, workers=workers, threads=threads, progress=bar))
     _show(rows, f"sweep in {out}", csv, as_json=as_json)
     if not all(row.done for row in rows):
         raise typer.Exit(1)

@@ -105,7 +105,9 @@ class RunSpec:
     select: Annotated[str, Option("Epoch to report: last, or best by validation.", words=("last", "best"))] = "last"
     feedback_seed: Annotated[int | None, Option("Seed of the feedback alone.", none="the seed", earlier=None)] = None
     chunk: Annotated[int, Option("Ticks of a sequence computed at once (memory).", least=1, earlier=64)] = 100
-    update: Annotated[str, Option("When weights change: end, chunk or tick.", words=UPDATES, earlier="end")] = "end"
+    update: Annotated[
+        str, Option("When a sequence changes weights: end, chunk or tick.", words=UPDATES, earlier="end")
+    ] = "end"
     log: Annotated[str, Option(f"Measured beside loss and accuracy: {', '.join(LOGS)}.", words=tuple(LOGS))] = "none"
     compute: Annotated[str, Option("Where to compute: cpu, cuda or auto.", words=("cpu", "cuda", "auto"))] = "cpu"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from experiments.files import make_folder, read_json, write_json
+from experiments.runs.spec import stored_meaning
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.workers import map_processes
 from experiments.tables import Record
@@ -66,6 +67,8 @@ def _read(path: Path) -> SweepRow:
     content = read_json(path)
     if content.keys() != {"key", "spec", "result", "error"}:
         raise NeurofaError(f"got '{path}', which is no row of a sweep; expected one; delete it and start again")
+    if "function" not in content["spec"]:  # a training run
+        content["spec"] = stored_meaning(content["spec"])
     return SweepRow(**content)
 
 
