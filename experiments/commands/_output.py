@@ -1,4 +1,4 @@
-"""What several commands print: JSON, and the limits of a chip that a run breaks."""
+"""What commands print: JSON, tables, and the limits of a chip that a run breaks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 def print_json(content: Any) -> None:
     """Print JSON on stdout; values that JSON does not know as text."""
     typer.echo(json.dumps(content, indent=2, default=str))
+
+
+def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """Print a table on stdout; arguments as of :func:`experiments.tables.table`."""
+    from rich.console import Console
+
+    from experiments.tables import table
+
+    Console().print(table(title, headers, rows, left=left))
 
 
 def warn_of_broken_limits(chip: Profile, findings: Sequence[Finding]) -> None:

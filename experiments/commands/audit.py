@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, print_table
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
@@ -87,17 +87,12 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _show(report: AuditReport, network: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"What an update of {report.rule} depends on ({network})")
-    for heading in ("layer", "learns", "other layers' weights", "pathway copies", "other samples", "future ticks"):
-        table.add_column(heading)
+    headers = ["layer", "learns", "other layers' weights", "pathway copies", "other samples", "future ticks"]
+    rows = []
     for name, found in report.dependencies.items():
         learns, samples, ticks = (
             "yes" if value else "no" for value in (found.learns, found.other_samples, found.future_ticks)
         )
-        table.add_row(name, learns, ", ".join(found.other_weights) or "no", found.transports, samples, ticks)
-    console = Console()
-    console.print(table)
-    console.print(("[green]" if report.agrees else "[red]") + report.verdict)
+        rows.append([name, learns, ", ".join(found.other_weights) or "no", found.transports, samples, ticks])
+    print_table(f"What an update of {report.rule} depends on ({network})", headers, rows, left=len(headers))
+    typer.secho(report.verdict, fg="green" if report.agrees else "red")

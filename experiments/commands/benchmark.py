@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, print_table
 
 if TYPE_CHECKING:
     from experiments.runs.spec import RunSpec
@@ -129,21 +129,16 @@ def _draw_first_sample(spec: RunSpec, network: Network, out: Path, title: str) -
 
 
 def _show(result: dict[str, Any], about: str, findings: list[Finding]) -> None:
-    from rich.console import Console
-
-    from experiments.tables import table
-
-    console = Console()
     number = len(result["seeds"])
     runs = "1 seed" if number == 1 else f"{number} seeds"
     title = f"{result['task']}: {about}; {result['rule']}, weights on {result['device']}, {runs}"
-    console.print(table(title, ["measure", "value"], _lines(result)))
+    print_table(title, ["measure", "value"], _lines(result))
     if findings:
         chip = result["profile"]["name"]
         broken = [finding for finding in findings if finding.verdict == "broken"]
-        console.print(f"{chip}: {len(broken)} of {len(findings)} limits broken", highlight=False)
+        typer.echo(f"{chip}: {len(broken)} of {len(findings)} limits broken")
         for finding in broken:
-            console.print(f"  {finding.title}: {finding.asked}, the chip has {finding.chip} ({finding.excess})")
+            typer.echo(f"  {finding.title}: {finding.asked}, the chip has {finding.chip} ({finding.excess})")
 
 
 def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:

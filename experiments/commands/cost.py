@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, with_run_options
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, print_table
 
 if TYPE_CHECKING:
     from neurofa.costs.flops import Cost
@@ -83,11 +83,6 @@ def _flop_by_phase(items: Iterable[Any]) -> dict[str, float]:
 
 
 def _show(about: dict[str, Any], *, layers: bool) -> None:
-    from rich.console import Console
-
-    from experiments.tables import table
-
-    console = Console()
     title = f"{about['rule']} on {about['network']}, {about['data']}, batch {about['batch_size']}"
     for what, unit, scale in (("flop", "MFLOP a step", 1e6), ("bytes", "MiB", 2**20)):
         baseline = about["baseline"][what]
@@ -96,8 +91,8 @@ def _show(about: dict[str, Any], *, layers: bool) -> None:
             ratio = f"{value / baseline[key]:.3f}" if baseline[key] else "-"
             rows.append([key, f"{value / scale:.3f}", f"{baseline[key] / scale:.3f}", ratio])
         headers = ["phase" if what == "flop" else "held", unit, BASELINE, f"ratio to {BASELINE}"]
-        console.print(table(title if what == "flop" else about["optimizer"], headers, rows))
+        print_table(title if what == "flop" else about["optimizer"], headers, rows)
     if layers:
         phases = [phase for phase in about["flop"] if phase != "total"]
         rows = [[name, *(f"{flop.get(p, 0) / 1e6:.3f}" for p in phases)] for name, flop in about["layers"].items()]
-        console.print(table("MFLOP a step, by layer", ["layer", *phases], rows))
+        print_table("MFLOP a step, by layer", ["layer", *phases], rows)

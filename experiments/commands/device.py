@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, print_table
 
 PROVENANCE = ("fitted_from", "verified", "tier")
 
@@ -77,19 +77,13 @@ def device_show_command(
 
 
 def _show(about: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from experiments.tables import table
-
-    console = Console()
     for key in ("device", "source", *PROVENANCE):
         if about[key]:
-            console.print(f"{key.replace('_', ' ')}: {about[key]}", markup=False, highlight=False)
+            typer.echo(f"{key.replace('_', ' ')}: {about[key]}")
     lines = [[c["name"], c["value"], c["meaning"]] for c in about["constants"]]
-    console.print(table("constants", ["name", "value", "meaning"], lines, left=3))
+    print_table("constants", ["name", "value", "meaning"], lines, left=3)
     lines = [[key, f"{value:.4g}"] for key, value in about["moments"].items()]
     if lines:
-        console.print(table("measured at weight 0, in units of the largest initial weight", ["what", "value"], lines))
+        print_table("measured at weight 0, in units of the largest initial weight", ["what", "value"], lines)
     picture = about["picture"]
-    sentence = "no picture: the device stores exactly what is requested" if picture is None else f"picture: {picture}"
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    typer.echo("no picture: the device stores exactly what is requested" if picture is None else f"picture: {picture}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, print_table
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
@@ -74,10 +74,6 @@ def diagnose_command(
 
 
 def _show(diagnosis: Diagnosis, summary: list[str], title: str) -> None:
-    from rich.console import Console
-
-    from experiments.tables import table
-
     headers = ["layer", "state", "gradient", "weights", "aligned at", "probe", "control"]
     rows = []
     for layer in diagnosis.layers:
@@ -85,10 +81,9 @@ def _show(diagnosis: Diagnosis, summary: list[str], title: str) -> None:
         probe = ("-", "-") if e.probe is None else (f"{e.probe.end:.3f}", f"{e.probe.control:.3f}")
         step = "-" if e.gradient is None or e.gradient.align is None else f"{e.gradient.align:.0f}"
         rows.append([e.name, layer.state, _phases(e.gradient), _phases(e.weight), step, *probe])
-    console = Console()
-    console.print(table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
+    print_table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2)
     for sentence in summary:
-        console.print(sentence, markup=False, highlight=False)
+        typer.echo(sentence)
 
 
 def _phases(alignment: Phases | None) -> str:

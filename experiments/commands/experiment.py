@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, ListCommand, Workers, WorkerThreads, with_run_options
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, print_table
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +41,6 @@ def experiment_command(
 
       neurofa experiment fixed_feedback --full --compute cuda --out runs/full
     """
-    from rich.console import Console
-
     from experiments.runs.spec import canonical
     from experiments.sweeps.experiment import Experiment, conduct
     from experiments.sweeps.progress import sweep_bar
@@ -52,7 +50,7 @@ def experiment_command(
     experiment: Experiment = build("experiment", name)
     folder = out if out is not None else Path("runs", "experiments", canonical(name) + ("-full" if full else ""))
     if not as_json:
-        Console(stderr=True).print(f"{experiment.name}: {experiment.question}", markup=False)
+        typer.echo(f"{experiment.name}: {experiment.question}", err=True)
     with sweep_bar() as bar:
         size: dict[str, Any] = {"seeds": seeds, "workers": workers, "threads": threads, "full": full, **chosen}
         result = conduct(experiment, Setup(folder=folder, progress=bar, **size), parts=part or [])
@@ -63,33 +61,30 @@ def experiment_command(
 
 
 def _show(result: Mapping[str, Any], folder: Path) -> None:
-    from rich.console import Console
+    from experiments.tables import plain
 
-    from experiments.tables import plain, table
-
-    console = Console()
     for part in result["parts"]:
         rows = [row for row in result["rows"] if row["part"] == part]
         columns = result["columns"].get(part)
         if columns:
             headers = [c.replace("_accuracy", " %").replace("_", " ") for c in columns]
-            console.print(table(part, headers, [[_cell(row, c) for c in columns] for row in rows]))
+            print_table(part, headers, [[_cell(row, c) for c in columns] for row in rows])
             continue
         shares = ("test_accuracy", "margin", "validation_accuracy")
         lines = [
             [row["method"], *(_cell(row, share) for share in shares), str(row["epochs"]), str(row["n"])] for row in rows
         ]
         headers = ["method", "test %", "margin", "validation %", "epochs", "n"]
-        console.print(table(f"{part}: mean ± standard deviation over seeds", headers, lines))
+        print_table(f"{part}: mean ± standard deviation over seeds", headers, lines)
         lines = [[row["method"], _setting(row)] for row in rows]
-        console.print(table(f"{part}: settings, by validation accuracy", ["method", "setting"], lines, left=2))
+        print_table(f"{part}: settings, by validation accuracy", ["method", "setting"], lines, left=2)
     if result["reference"]:
         lines = [[f["name"], f"{f['value']:g}", f"{f['source']} ({f['certainty']})"] for f in result["reference"]]
-        console.print(table("figures of others", ["figure", "value", "source"], lines, left=3))
+        print_table("figures of others", ["figure", "value", "source"], lines, left=3)
     lines = [[c["name"], plain(c["value"]), c["target"], "yes" if c["holds"] else "NO"] for c in result["checks"]]
-    console.print(table("checks", ["what", "value", "target", "holds"], lines))
+    print_table("checks", ["what", "value", "target", "holds"], lines)
     for name in [*result["pictures"], "result.json"]:
-        console.print(str(folder / name), markup=False, soft_wrap=True)
+        typer.echo(folder / name)
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:

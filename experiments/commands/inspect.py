@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, print_table
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
@@ -104,26 +104,21 @@ def _sizes(shapes: Any) -> list[int]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from experiments.tables import table
-
-    console = Console()
     for title, lines in found.items():
         if not isinstance(lines, list):
-            console.print(f"{title}: {lines}", markup=False, highlight=False, soft_wrap=True)
+            typer.echo(f"{title}: {lines}")
         elif title == "layers":
             rows = [[line["name"], line["kind"], _shapes(line), _rest(line)] for line in lines]
-            console.print(table(title, ["name", "kind", "shape", "more"], rows, left=4))
+            print_table(title, ["name", "kind", "shape", "more"], rows, left=4)
         elif title == "edges":
-            console.print(table(title, ["from", "to"], [[str(end) for end in line] for line in lines], left=2))
+            print_table(title, ["from", "to"], [[str(end) for end in line] for line in lines], left=2)
         elif len(lines) == 1:
             rows = [[key, str(value)] for key, value in lines[0].items()]
-            console.print(table(title, ["what", "value"], rows, left=2))
+            print_table(title, ["what", "value"], rows, left=2)
         elif lines:
             columns = list(dict.fromkeys(key for line in lines for key in line))
             rows = [[str(line.get(key, "")) for key in columns] for line in lines]
-            console.print(table(title, columns, rows, left=len(columns)))
+            print_table(title, columns, rows, left=len(columns))
 
 
 def _shapes(layer: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
-from experiments.commands._output import print_json, warn_of_broken_limits
+from experiments.commands._output import print_json, print_table, warn_of_broken_limits
 
 if TYPE_CHECKING:
     from experiments.runs.folder import RunFolder
@@ -130,28 +130,22 @@ def train_command(
 
 
 def _show(result: Result, folder: RunFolder) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     spec = result.spec
-    table = Table(title=f"{spec.network} on {spec.data}, weights on {spec.device}, {len(result.rows)} epochs")
-    table.add_column("rule")
-    for heading in ("test", "validation", "train", "seconds"):
-        table.add_column(heading, justify="right")
+    rows = []
     for run in (result, result.control):
         if run is not None:
             measure, form = ("loss", "{:.5g}") if run.test_accuracy is None else ("accuracy", "{:.2%}")
             test = run.test_loss if run.test_accuracy is None else run.test_accuracy
             values = [test, run.row[f"validation_{measure}"], run.row[f"train_{measure}"]]
             cells = ["-" if value is None else form.format(value) for value in values]
-            table.add_row(run.spec.rule, *cells, f"{run.seconds:.1f}")
-    console = Console()
-    console.print(table)
+            rows.append([run.spec.rule, *cells, f"{run.seconds:.1f}"])
+    title = f"{spec.network} on {spec.data}, weights on {spec.device}, {len(result.rows)} epochs"
+    print_table(title, ["rule", "test", "validation", "train", "seconds"], rows)
     if result.margin is not None:
-        console.print(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
+        typer.echo(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
     for name, count in result.row.get("pulses", {}).items():
         worn = f", {count['worn_out']:.1%} worn out" if count["worn_out"] else ""
-        console.print(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")
+        typer.echo(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")
     if spec.log != "none":
         seconds = sum(row.get("log_seconds", 0.0) for row in result.rows)
         again = shlex.quote(str(folder.path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -88,23 +87,17 @@ def evaluate_split(
     """
     gen = generator(seed, "evaluate", where, device=dataset.compute)
     tally = Tally(regression=dataset.regression, device=dataset.compute)
-
-    def outputs() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield loss, output and target of every batch."""
-        if isinstance(dataset, Sequences):
-            for xs, target in dataset.batches(where, SEQUENCES):
-                value, y = judge(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
-                yield value, y, target
-        else:
-            for x, target in dataset.batches(where, BATCH):
-                y = network(x, gen)
-                yield loss.outcome(y, target).value, y, target
-
     training = network.training
     network.eval()
     try:
-        for value, y, target in outputs():
-            tally.add(value, y, target)
+        if isinstance(dataset, Sequences):
+            for xs, target in dataset.batches(where, SEQUENCES):
+                value, y = judge(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
+                tally.add(value, y, target)
+        else:
+            for x, target in dataset.batches(where, BATCH):
+                y = network(x, gen)
+                tally.add(loss.outcome(y, target).value, y, target)
     finally:
         network.train(training)
     score = tally.score()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 
-class SweepProgress(Protocol):
-    """Receives the progress of many runs."""
+class SweepProgress:
+    """Receives the progress of many runs; this base class shows nothing."""
 
     def begin(self, runs: int, title: str) -> None:
         """Announce that so many runs follow.
@@ -23,16 +23,6 @@ class SweepProgress(Protocol):
 
     def finish_run(self, *, failed: bool = False) -> None:
         """Count a run that has ended."""
-
-
-class SilentSweepProgress:
-    """Shows nothing."""
-
-    def begin(self, runs: int, title: str) -> None:
-        """Do nothing."""
-
-    def finish_run(self, *, failed: bool = False) -> None:
-        """Do nothing."""
 
 
 @contextmanager
@@ -47,18 +37,18 @@ def sweep_bar() -> Iterator[SweepProgress]:
         TimeRemainingColumn,
     )
 
-    columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), "runs{task.fields[failed]}"]
-    times = [TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True)]
+    columns: list[str | ProgressColumn] = ["{task.description}", BarColumn(), MofNCompleteColumn()]
+    columns += ["runs{task.fields[failed]}", TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True)]
     console = Console(stderr=True)
     try:
-        with Progress(*columns, *times, console=console) as progress:
+        with Progress(*columns, console=console) as progress:
             yield _Bar(progress)
     except KeyboardInterrupt:
         console.print("stopped: the same command goes on with the runs that are left")
         raise
 
 
-class _Bar:
+class _Bar(SweepProgress):
     def __init__(self, progress: Progress) -> None:
         self.progress, self.failed = progress, 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.sweeps.progress import SilentSweepProgress, SweepProgress
+from experiments.sweeps.progress import SweepProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,4 +24,4 @@ class Setup:
     """Where the arithmetic runs: cpu, cuda or auto."""
     full: bool = False
     """The large sizes instead of those that take minutes."""
-    progress: SweepProgress = field(default_factory=SilentSweepProgress)
+    progress: SweepProgress = field(default_factory=SweepProgress)

@@ -23,10 +23,8 @@ from neurofa.training.learner import Learner
 
 DATA = "encoded(data=digits(subset=64), ticks=6)"
 SMALL = ["--data", DATA, "--network", "snn(hidden=[8])", "--epochs", "1"]
-KEYS = {
-    "task", "rule", "accuracy", "footprint_bytes", "connection_sparsity", "activation_sparsity", "synaptic_operations",
-    "membrane_updates", "trace_bytes", "state_bytes", "writes_per_weight", "seeds", "spec", "versions",
-}  # fmt: skip
+KEYS = {"task", "rule", "accuracy", "footprint_bytes", "connection_sparsity", "activation_sparsity", "trace_bytes"}
+KEYS |= {"synaptic_operations", "membrane_updates", "state_bytes", "writes_per_weight", "seeds", "spec", "versions"}
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:

@@ -29,8 +29,9 @@ def study() -> Study:
             "dfa": [{**tiny, "rule": "dfa", "optimizer": f"sgd(lr={lr})"} for lr in ("1e-06", "0.3", "1e+30")],
             "readout_only": [{**tiny, "rule": "readout_only", "optimizer": "sgd(lr=0.01)"}],
         },
-        tuning_epochs=1, control="readout_only",
-    )  # fmt: skip
+        tuning_epochs=1,
+        control="readout_only",
+    )
 
 
 def test_a_study_chooses_on_validation_data_and_reports_on_test(tmp_path: Path) -> None:

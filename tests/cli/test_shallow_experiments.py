@@ -24,12 +24,11 @@ def double(*, x: float) -> dict[str, float]:
     return {"twice": 2 * x}
 
 
-def test_cells_are_done_once_and_kept(tmp_path: Path) -> None:
+def test_calls_are_made_once_and_kept(tmp_path: Path) -> None:
     setup = Setup(folder=tmp_path, workers=0)
     CALLS.clear()
-    assert run_function_sweep(double, [{"x": 1.0}, {"x": 2.0}, {"x": 1.0}], setup, name="twice") == [
-        {"twice": 2.0}, {"twice": 4.0}, {"twice": 2.0},
-    ]  # fmt: skip
+    results = run_function_sweep(double, [{"x": 1.0}, {"x": 2.0}, {"x": 1.0}], setup, name="twice")
+    assert results == [{"twice": 2.0}, {"twice": 4.0}, {"twice": 2.0}]
     assert run_function_sweep(double, [{"x": 2.0}, {"x": 3.0}], setup, name="twice") == [{"twice": 4.0}, {"twice": 6.0}]
     assert CALLS == [1.0, 2.0, 3.0]
     with pytest.raises(NeurofaError, match="below zero"):
@@ -37,10 +36,8 @@ def test_cells_are_done_once_and_kept(tmp_path: Path) -> None:
 
 
 def test_comparisons_are_of_means_and_name_the_worst_run() -> None:
-    answer = {
-        "t": [1.0, 10.0, 20.0], "v_gap": {"theory": 0.1},
-        "error": {"simulated": [[9.0, 9.0], [1.1, 0.9], [2.0, 2.1]], "theory": [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]},
-    }  # fmt: skip
+    error = {"simulated": [[9.0, 9.0], [1.1, 0.9], [2.0, 2.1]], "theory": [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]}
+    answer = {"t": [1.0, 10.0, 20.0], "v_gap": {"theory": 0.1}, "error": error}
     rows = comparison("flow", "case", answer)
     assert [row["t"] for row in rows] == [10.0, 20.0]  # t = 1 is not compared
     assert [row["off"] for row in rows] == pytest.approx([0.0, 2.5])
@@ -59,10 +56,8 @@ def test_early_ratio_is_weighted_by_the_law() -> None:
 
 def test_phases_count_only_what_converged() -> None:
     def line(error: float, agree: bool, alignment: list[float]) -> dict[str, object]:
-        return {
-            "t": [1.0, 2.0, 3.0][: len(alignment)], "error": [1.0, error], "alignment": alignment, "agree": agree,
-            "entry": 2.0, "level": 0.1, "exit": None,
-        }  # fmt: skip
+        curves = {"t": [1.0, 2.0, 3.0][: len(alignment)], "error": [1.0, error], "alignment": alignment}
+        return {**curves, "agree": agree, "entry": 2.0, "level": 0.1, "exit": None}
 
     row = phase_row("F", [line(1e-5, True, [0.5, 1.0]), line(0.1, False, [0.1, 0.8, 0.6])])
     assert (row["converged"], row["agree"], row["exit"]) == (50.0, 100.0, None)
