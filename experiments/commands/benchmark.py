@@ -43,8 +43,8 @@ def benchmark_command(
 
     Accuracy (or sMAPE, %), footprint, connection and activation sparsity,
     synaptic operations and membrane updates of a sample are counted as the
-    NeuroBench harness counts them. Beside them stands what it leaves out:
-    memory of neurons and of eligibility traces for one sample, operations of
+    NeuroBench harness counts them. Beside them are figures that it
+    leaves out: memory of neurons and of eligibility traces for one sample, operations of
     learning, counted writes per weight, and energy where a figure was
     published.
 
@@ -97,7 +97,7 @@ def benchmark_command(
                 folder = make_folder(out / f"seed-{seed}")
                 judged.append(judge(replace(spec, seed=seed), folder, chip=chip, progress=progress))
     except Interrupted:
-        typer.echo("stopped; the same command goes on", err=True)
+        typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
     extra: dict[str, Any] = {"device": canonical(str(values.get("device", "digital"))), "chunk": spec.chunk}
     if chip is not None:

@@ -45,10 +45,10 @@ def bringup_command(
 
     where = out if out is not None else file.with_name("measured.h5")
     with opened(file) as stored:
-        found = bringup(stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed))
+        matrices = bringup(stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed))
     if as_json:
-        print_json({"file": str(where), "device": device, "matrices": [asdict(f) for f in found]})
+        print_json({"file": str(where), "device": device, "matrices": [asdict(m) for m in matrices]})
         return
-    for f in found:
-        typer.echo(f"{f.path}: {f.within} of {f.devices} devices ({f.share:.2%}) within tolerance, {f.rounds} rounds")
+    for m in matrices:
+        typer.echo(f"{m.path}: {m.within} of {m.devices} devices ({m.share:.2%}) within tolerance, {m.rounds} rounds")
     typer.echo(f"{where}: take it back with neurofa import, look at it with neurofa verify")

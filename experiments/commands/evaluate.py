@@ -48,8 +48,8 @@ def evaluate_command(
     network.attach(spec.periphery)
     score = evaluate_split(network, load_data(spec.data).to(device), split, build("loss", spec.loss), seed=spec.seed)
     if as_json:
-        found = {"accuracy": score.accuracy, "loss": score.loss, "samples": score.samples}
-        print_json({"run": str(run), "split": split, **found, "spec": spec.to_json()})
+        figures = {"accuracy": score.accuracy, "loss": score.loss, "samples": score.samples}
+        print_json({"run": str(run), "split": split, **figures, "spec": spec.to_json()})
         return
     accuracy = "" if score.accuracy is None else f"accuracy {score.accuracy:.2%}, "
     loss = "no samples" if score.loss is None else f"loss {score.loss:.5g}"

@@ -30,7 +30,7 @@ def experiment_command(
 ) -> None:
     """Answer a question with runs: print the table and the checks, and leave result.json and pictures in OUT.
 
-    The same command goes on after an interruption. 'neurofa list experiment'
+    The same command continues after an interruption. 'neurofa list experiment'
     shows what there is; options of an experiment are written in its spec.
 
     [bold]Examples[/bold]

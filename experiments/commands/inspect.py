@@ -36,11 +36,11 @@ def inspect_command(
     kind = file.suffix.lower().removeprefix(".")
     if kind in ("onnx", "nir") and not file.is_file():
         raise NeurofaError(f"got '{file}', which is no file; expected a {kind.upper()} file; check the path")
-    found = _onnx(file) if kind == "onnx" else _nir(file) if kind == "nir" else _hdf5(file, picture)
+    contents = _onnx(file) if kind == "onnx" else _nir(file) if kind == "nir" else _hdf5(file, picture)
     if as_json:
-        print_json(found)
+        print_json(contents)
     else:
-        _show(found)
+        _show(contents)
 
 
 def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
@@ -59,10 +59,10 @@ def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
             tables["measured"] = [stored.attributes("measured")]
         tables["datasets"] = [_dataset(stored, path) for path in stored.datasets() if "_tiles/" not in path]
         tables["tiles"] = [_tiles(stored, path) for path in stored.tiled()]
-        found: dict[str, Any] = {"file": str(file), "kind": stored.kind, **tables}
+        contents: dict[str, Any] = {"file": str(file), "kind": stored.kind, **tables}
         if picture is not None:
-            found["picture"] = str(picture) if export_chart(picture, stored) else None
-    return found
+            contents["picture"] = str(picture) if export_chart(picture, stored) else None
+    return contents
 
 
 def _dataset(stored: Stored, path: str) -> dict[str, Any]:
@@ -103,8 +103,8 @@ def _sizes(shapes: Any) -> list[int]:
     return [int(n) for shape in shapes.values() for n in shape]
 
 
-def _show(found: dict[str, Any]) -> None:
-    for title, lines in found.items():
+def _show(contents: dict[str, Any]) -> None:
+    for title, lines in contents.items():
         if not isinstance(lines, list):
             typer.echo(f"{title}: {lines}")
         elif title == "layers":

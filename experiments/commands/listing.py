@@ -42,11 +42,11 @@ def list_command(
       neurofa list device --json
     """
     chosen = [singular(kind, kinds())] if kind is not None else kinds()
-    found = {each: [_describe(name, part) for name, part in parts(each).items()] for each in chosen}
+    listed = {each: [_describe(name, part) for name, part in parts(each).items()] for each in chosen}
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
-    for each, rows in found.items():
+    for each, rows in listed.items():
         if rows:
             _show(each, rows)
 

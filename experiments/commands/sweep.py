@@ -44,8 +44,8 @@ def sweep_command(
 
     Every option of a run is an axis: give several values behind one flag, or
     the flag several times. Each run is one row in OUT/rows, named by the hash
-    of its spec. The same command goes on after an interruption: finished runs
-    are kept, failed ones are tried again; the exit code is 1 while a run has
+    of its spec. The same command continues after an interruption: finished
+    runs are kept, failed ones are tried again; the exit code is 1 while a run has
     failed. Several sweeps may share OUT; 'neurofa results OUT' shows them all.
 
     [bold]Examples[/bold]

@@ -30,7 +30,7 @@ def train_command(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/DATA-NETWORK-RULE-SEED-HASH.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder after its last finished epoch.")
+        bool, typer.Option("--resume", help="Continue the run in the folder after its last finished epoch.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
     as_json: AsJson = False,
@@ -62,10 +62,10 @@ def train_command(
     metrics.jsonl (one row for each epoch), result.json, model.safetensors,
     curves.png, control/ and the checkpoint for --resume. A folder that holds a
     run is refused without --resume or --overwrite. Only a finished run in the
-    default folder is begun anew, since its name stands for exactly this run.
+    default folder is begun anew, since its name identifies exactly this run.
 
     [bold]The numbers[/bold] are the same for the same command. Ctrl-C stops
-    after the present step; --resume goes on after the last finished epoch with
+    after the present step; --resume continues after the last finished epoch with
     the same numbers as an uninterrupted run, and takes options that are not
     given from the folder. The test data are evaluated once, at the end, and
     never choose anything.
@@ -112,7 +112,7 @@ def train_command(
     spec = RunSpec(**chosen)
     if folder.finished and resume and not as_json:
         typer.echo(f"{folder.path} holds a finished run of {spec.epochs} epochs", err=True)
-    # the name of the default folder stands for exactly this run
+    # the name of the default folder identifies exactly this run
     overwrite = overwrite or (out is None and folder.finished and not resume)
     try:
         with Progress() if quiet else Bar() as progress:

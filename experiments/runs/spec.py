@@ -25,7 +25,7 @@ LOGS: dict[str, tuple[str, ...]] = {
     "ends": ("jacobian", "features"),
     "all": ("alignment", "jacobian", "features"),
 }
-"""Measurements that each word of ``log`` stands for."""
+"""Measurements that each word of ``log`` means."""
 UPDATES = ("end", "chunk", "tick")
 """When a sequence may change weights."""
 

@@ -90,8 +90,8 @@ class Trainer:
         """Train the epochs that are left.
 
         Args:
-            progress: is told of every report.
-            check_interrupt: is called after every step, and may raise.
+            progress: receives the loss and accuracy so far.
+            check_interrupt: called after every step; may raise.
         """
         spec = self.spec
         self.meter = RunMeter(spec.log, self.learner, self.dataset, spec.seed)

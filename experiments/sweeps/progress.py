@@ -44,7 +44,7 @@ def sweep_bar() -> Iterator[SweepProgress]:
         with Progress(*columns, console=console) as progress:
             yield _Bar(progress)
     except KeyboardInterrupt:
-        console.print("stopped: the same command goes on with the runs that are left")
+        console.print("stopped: the same command continues with the runs that are left")
         raise
 
 

@@ -38,8 +38,8 @@ class SweepRow:
     @property
     def metrics(self) -> list[Record]:
         """The rows of the epochs, with what the run logged; empty for a failed run."""
-        found = None if self.result is None else self.result["metrics"]
-        return list(found) if isinstance(found, list) else []
+        epochs = (self.result or {}).get("metrics")
+        return list(epochs) if isinstance(epochs, list) else []
 
     @property
     def settings(self) -> Record:
@@ -84,7 +84,7 @@ def compute_rows(
     """Return a row for every job, computed in worker processes where the folder does not hold it.
 
     Failed jobs are computed again. A row is written whole when its job ends, so that a sweep which is killed at any
-    time goes on where it was.
+    time continues where it was.
 
     Args:
         jobs: by key.
