@@ -1,12 +1,18 @@
-"""Models of learning hardware: number formats, memory devices, and the registry that builds parts from specs."""
+"""Models of learning hardware: number formats, memory devices, projections, and the registry of all parts.
+
+>>> from hwmodels.devices import Fixed
+>>> Fixed(bits=4) == build("device", "fixed(bits=4)")
+True
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hwmodels import devices, formats, profiles, projections
 from hwmodels.errors import NeurofaError, did_you_mean
-from hwmodels.registry import Registered, build, declare_kind, find, kinds, options, parts, recipe
+from hwmodels.registry import Recipe, Registered, build, declare_kind, find, kinds, options, parts, recipe
 from hwmodels.spec import Spec, parse
 
 if TYPE_CHECKING:
@@ -18,16 +24,21 @@ __all__ = [
     "Device",
     "Format",
     "NeurofaError",
+    "Recipe",
     "Registered",
     "Spec",
     "build",
     "declare_kind",
+    "devices",
     "did_you_mean",
     "find",
+    "formats",
     "kinds",
     "options",
     "parse",
     "parts",
+    "profiles",
+    "projections",
     "recipe",
     "straight_through",
 ]

@@ -7,12 +7,15 @@ physical elements that stand for a weight matrix. ``Synapses`` (package ``neurof
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import Registered
 
 Cells = dict[str, Tensor]
@@ -44,6 +47,42 @@ class Device(Registered, ABC, kind="device"):
 
     digital_state: ClassVar[int] = 0
     """Digital numbers beside every weight that its updates need."""
+
+    technology: ClassVar[str] = ""
+    """Kind of memory, as :data:`hwmodels.figures.TECHNOLOGIES` names it; empty where no published energy, time or
+    endurance may be used for the device."""
+
+    @property
+    def inner(self) -> Device | None:
+        """The device that this one wraps and that stores the weights; None: this one stores them."""
+        return None
+
+    @property
+    def reading(self) -> Device:
+        """The device whose cells a pass reads; default: this one."""
+        return self
+
+    def describe(self) -> DeviceDescription:
+        """Describe the device to exports, costs and chip checks; default: as the inner device, without figures."""
+        if self.inner is not None:
+            found = self.inner.describe()
+        else:
+            found = DeviceDescription(element=self.name, floats=self.exact or not self.bounded)
+        if self.technology:
+            return replace(found, technology=self.technology, figures=TECHNOLOGIES[self.technology])
+        return found
+
+    def cell_unit(self, key: str) -> str:
+        """Return the unit of one cell: ``1``, or that of the inner device, before whose names ``inner_`` may stand."""
+        return "1" if self.inner is None else self.inner.cell_unit(key.removeprefix("inner_"))
+
+    def faults(self, cells: Cells) -> Tensor | None:
+        """Return True where an element is stuck, shaped as the weights; None (default): the device does not know."""
+        return None
+
+    def grid(self, cells: Cells) -> tuple[int, float] | None:
+        """Return bits and step of the words that are the weights; None (default): the weights are no plain words."""
+        return None
 
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:

@@ -1,12 +1,12 @@
-"""Published figures of energy, time and endurance, each with its source and how sure it is.
+"""Published figures of energy, time and endurance, each with its source and how sure it is, and costs made of them.
 
-Ranges are those of the literature, not of one device: they say what is plausible, never what a device does. What is
-not here has no figure, and nothing may stand in for it.
+Ranges are those of the literature, not of one device: they say what is plausible, never what a device does. A quantity
+without a figure is listed as missing; no other figure takes its place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwmodels.provenance import Verified
 
@@ -36,6 +36,88 @@ class Technology:
     """Of one product."""
     endurance: Figure | None = None
     """Writes in a device's life."""
+
+
+NO_FIGURES = Technology()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostLine:
+    """One quantity of an update: a count, or a count times a published figure, with the figure's bounds."""
+
+    part: str = ""
+    """``forward``, ``feedback``, ``update`` or ``life``."""
+    what: str
+    low: float | None
+    high: float | None
+    """Equal to ``low`` where it is one number; an unknown bound is None."""
+    unit: str
+    """Empty for a count."""
+    formula: str
+    source: str
+    sure: str
+    """``counted`` or ``measured`` here; ``read``, ``second-hand`` or ``remembered`` figures; ``given`` by an option."""
+
+    @classmethod
+    def counted(cls, what: str, number: float, formula: str, sure: str = "counted") -> CostLine:
+        """Return a number without a unit that follows from the network alone.
+
+        Args:
+            what: the quantity, in words.
+            number: its value.
+            formula: in words.
+            sure: ``counted`` or ``measured``.
+        """
+        return cls(what=what, low=number, high=number, unit="", formula=formula, source="this network", sure=sure)
+
+    @classmethod
+    def scaled(cls, what: str, number: float, figure: Figure, formula: str, unit: str = "") -> CostLine:
+        """Return a number times a figure, bound by bound.
+
+        Args:
+            what: the quantity, in words.
+            number: factor.
+            figure: its source and its mark are those of the result.
+            formula: in words.
+            unit: of the result; empty: that of the figure.
+        """
+        low, high = (None if bound is None else number * bound for bound in (figure.low, figure.high))
+        return cls._of(what, low, high, figure, formula, unit or figure.unit)
+
+    @classmethod
+    def divided(cls, what: str, figure: Figure, number: float, formula: str) -> CostLine:
+        """Return a figure over a number, bound by bound, without a unit.
+
+        Args:
+            what: the quantity, in words.
+            figure: its source and its mark are those of the result.
+            number: divisor.
+            formula: in words.
+        """
+        low, high = (None if bound is None else bound / number for bound in (figure.low, figure.high))
+        return cls._of(what, low, high, figure, formula, "")
+
+    @classmethod
+    def _of(cls, what: str, low: float | None, high: float | None, figure: Figure, formula: str, unit: str) -> CostLine:
+        return cls(
+            what=what, low=low, high=high, unit=unit, formula=formula, source=figure.source, sure=figure.verified
+        )
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """Costs of one part of an update, and the quantities without a figure."""
+
+    lines: tuple[CostLine, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def __add__(self, other: CostReport) -> CostReport:
+        return CostReport(self.lines + other.lines, self.missing + other.missing)
+
+    def of(self, part: str) -> CostReport:
+        """Return the same costs as those of a part (``forward``, ``feedback``), which lines and gaps then name."""
+        lines = tuple(replace(line, part=part) for line in self.lines)
+        return CostReport(lines, tuple(f"{part}: {gap}" for gap in self.missing))
 
 
 _COMMON = "common figure of reviews, no text read"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hwmodels.description import DescribedBuffers, TensorDescription
+from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import CostReport
+from hwmodels.format import Format
 from hwmodels.numerics.noise_moments import Noise, Source
 from hwmodels.registry import Registered, options
 
 
-class Projection(nn.Module, Registered, ABC, kind="projection"):
+class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
     """A fixed random projection in hardware: (B, n_in) to (B, n_out).
 
     :meth:`open` makes the matrix, :meth:`forward` is one pass with everything that the hardware adds to it,
@@ -28,6 +33,8 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
 
     linear: ClassVar[bool] = True
     """Whether a pass is linear in its input but for noise and quantisation."""
+    tensors: ClassVar[Mapping[str, TensorDescription]] = {}
+    """Meaning and unit of the buffers, by name; a buffer without an entry is a number without a unit."""
 
     def __init__(self, *, gain: float = 1.0) -> None:
         super().__init__()
@@ -116,6 +123,42 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
         """Let ``seconds`` (s) pass: drift, decorrelation; default: nothing changes."""
 
     @property
+    def exact(self) -> bool:
+        """Whether a pass is the product with :meth:`effective` and nothing else; default: it may be more."""
+        return False
+
+    @property
+    def input_format(self) -> Format | None:
+        """Number format in which the hardware encodes the error; None (default): it takes any number."""
+        return None
+
+    @property
+    def stored_on(self) -> Device | None:
+        """The memory device whose cells hold the matrix; None (default): there is none."""
+        return None
+
+    @property
+    def resolution(self) -> float | None:
+        """Effective resolution of what comes out, bit; infinite where nothing limits it; None (default): not known."""
+        return None
+
+    def describe_buffer(self, key: str) -> TensorDescription:
+        """Return meaning and unit of one buffer; default: as :attr:`tensors` says."""
+        return self.tensors.get(key, TensorDescription(meaning=f"'{key}' of the {self.name}"))
+
+    def settings(self) -> dict[str, tuple[Tensor, TensorDescription]]:
+        """Return what has to be programmed or is fixed at fabrication, by name; default: all buffers."""
+        return {key: (buffer, self.describe_buffer(key)) for key, buffer in self.named_buffers()}
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        """Return counts, energy and time of projecting a number of vectors; default: no figure is known.
+
+        Args:
+            vectors: error vectors that are sent.
+        """
+        return CostReport(missing=(f"energy and time of {self.name}: no figure",))
+
+    @property
     def std(self) -> float:
         """Declared standard deviation of the entries, gain / sqrt(3 n_in)."""
         return self.gain / math.sqrt(3 * self.n_in)
@@ -124,8 +167,14 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
 class Programmable(Projection, ABC):
     """A projection whose matrix can be chosen; by default its entries are uniform in +-gain/sqrt(n_in)."""
 
+    programming: ClassVar[CostReport] = CostReport(missing=("programming B, once and not at every update",))
+    """What every use of the projection leaves out of its costs."""
+
     def _open(self, gen: torch.Generator) -> None:
         self.program(self.wanted(gen), gen)
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        return self.programming + super().pass_costs(vectors)
 
     def wanted(self, gen: torch.Generator) -> Tensor:
         """The matrix that :meth:`open` programs: uniform entries (n_in, n_out)."""

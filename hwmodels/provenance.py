@@ -17,6 +17,3 @@ class Provenance:
     """Whether they were read in ``source``, taken second-hand, or remembered; empty for a model's plain defaults."""
     tier: ClassVar[Tier] = ""
     """Whether they describe one good device, or a whole measured array with its broken devices."""
-    technology: ClassVar[str] = ""
-    """Kind of memory that they belong to, as :data:`hwmodels.figures.TECHNOLOGIES` names it; empty where no published
-    energy, time or endurance may be used for it."""

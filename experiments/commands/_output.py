@@ -19,12 +19,12 @@ def print_json(content: Any) -> None:
 
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """Print a table on stdout; arguments as of :func:`experiments.tables.table`."""
+    """Print a table on stdout; arguments as of :func:`experiments.tables.text_table`."""
     from rich.console import Console
 
-    from experiments.tables import table
+    from experiments.tables import text_table
 
-    Console().print(table(title, headers, rows, left=left))
+    Console().print(text_table(title, headers, rows, left=left))
 
 
 def warn_of_broken_limits(chip: Profile, findings: Sequence[Finding]) -> None:

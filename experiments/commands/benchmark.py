@@ -69,25 +69,25 @@ def benchmark_command(
     """
     import torch
 
-    from experiments.benchmarks.report import judge, spec_of, summary
-    from experiments.benchmarks.spiking_chip import spiking_fill
-    from experiments.benchmarks.tasks import task_of
+    from experiments.benchmarks.report import run_task, task_spec, task_summary
+    from experiments.benchmarks.spiking_chip import spiking_chip_fields
+    from experiments.benchmarks.tasks import find_task
     from experiments.files import make_folder, write_json
-    from experiments.reports.chips import examine, profile_of
+    from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Bar, Progress
     from experiments.runs.spec import canonical
     from hwmodels.spec import parse
 
-    known = task_of(task)
+    known = find_task(task)
     if threads is not None:
         torch.set_num_threads(threads)
-    chip = None if profile is None else profile_of(profile)
+    chip = None if profile is None else build_profile(profile)
     values: dict[str, Any] = {**known.fields, **chosen}
     if chip is not None:
-        values = spiking_fill(chip, known.fields, chosen)
-    spec = spec_of(values, count_writes=count_writes)
-    findings = [] if chip is None else examine(chip, spec)
+        values = spiking_chip_fields(chip, known.fields, chosen)
+    spec = task_spec(values, count_writes=count_writes)
+    findings = [] if chip is None else chip_findings(chip, spec)
     if out is None:
         out = Path("runs") / f"benchmark-{task}-{parse(spec.rule).name}-{spec.key[:8]}"
     judged = []
@@ -95,7 +95,7 @@ def benchmark_command(
         with Progress() if quiet else Bar() as progress:
             for seed in range(seeds):
                 folder = make_folder(out / f"seed-{seed}")
-                judged.append(judge(replace(spec, seed=seed), folder, chip=chip, progress=progress))
+                judged.append(run_task(replace(spec, seed=seed), folder, chip=chip, progress=progress))
     except Interrupted:
         typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
@@ -104,7 +104,7 @@ def benchmark_command(
         verdict = "broken" if any(f.verdict == "broken" for f in findings) else "holds"
         limits = [asdict(finding) for finding in findings]
         extra["profile"] = {"name": profile, "source": chip.source, "verdict": verdict, "limits": limits}
-    result = summary(task, spec, [each.figures for each in judged], extra)
+    result = task_summary(task, spec, [each.figures for each in judged], extra)
     write_json(out / "benchmark.json", result)
     pictures = _draw_first_sample(spec, judged[0].network, out, f"{task}, {spec.rule}")
     if as_json:
@@ -117,15 +117,15 @@ def benchmark_command(
 
 def _draw_first_sample(spec: RunSpec, network: Network, out: Path, title: str) -> list[str]:
     """Draw rasters, membranes and eligibility of the first test sample; return the names of the pictures."""
-    from experiments.benchmarks.pictures import draw
+    from experiments.benchmarks.pictures import draw_sample
     from experiments.data import Sequences
     from experiments.runs.build import build_learner, load_data
 
     dataset = load_data(spec.data)
-    assert isinstance(dataset, Sequences)  # noqa: S101 (narrows a type: judge refuses other data)
+    assert isinstance(dataset, Sequences)  # noqa: S101 (narrows a type: run_task refuses other data)
     learner = build_learner(network.to("cpu"), spec)
     xs, _ = next(dataset.batches("test", 1))
-    return draw(learner, xs, out, tick=dataset.tick, title=title)
+    return draw_sample(learner, xs, out, tick=dataset.tick, title=title)
 
 
 def _show(result: dict[str, Any], about: str, findings: list[Finding]) -> None:
@@ -143,12 +143,12 @@ def _show(result: dict[str, Any], about: str, findings: list[Finding]) -> None:
 
 def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the table: a measure and its value as text."""
-    from experiments.tables import percent, spread
+    from experiments.tables import percent_text, standard_deviation
 
     lines = []
     if "accuracy" in result:
-        spread_over_seeds = spread([seed["accuracy"] for seed in result["seeds"]])
-        lines.append(("accuracy, %", percent(result["accuracy"], spread_over_seeds)))
+        deviation = standard_deviation([seed["accuracy"] for seed in result["seeds"]])
+        lines.append(("accuracy, %", percent_text(result["accuracy"], deviation)))
     for key, name in (("smape", "sMAPE of the next value, %"), ("smape_autonomous", "sMAPE on its own, %")):
         if key in result:
             lines.append((name, f"{result[key]:.4g}"))

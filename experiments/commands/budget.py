@@ -59,7 +59,8 @@ def budget_command(
     """
     from dataclasses import replace
 
-    from experiments.reports.budget import report, show
+    from experiments.reports.budget import budget_report
+    from experiments.reports.budget_tables import print_budget
     from experiments.runs.folder import RunFolder
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
@@ -71,8 +72,8 @@ def budget_command(
     folder = None if run is None else RunFolder(run)
     spec = RunSpec(rule=RULE) if folder is None else folder.spec()
     model = None if folder is None else folder.model
-    about = report(replace(spec, **chosen), model, samples=samples, after=after, profile=profile)
+    about = budget_report(replace(spec, **chosen), model, samples=samples, after=after, profile=profile)
     if as_json:
         print_json(about)
     else:
-        show(about)
+        print_budget(about)

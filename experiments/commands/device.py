@@ -49,25 +49,25 @@ def device_show_command(
 
       neurofa device show reram_array_om --json
     """
-    from experiments.reports.device import constants, moments, panels
-    from experiments.reports.device_chart import device_chart
+    from experiments.charts.figure import draw_figure
+    from experiments.reports.device import device_constants, device_moments, device_panels
     from hwmodels.device import Device
     from hwmodels.provenance import Provenance
     from hwmodels.registry import build
 
     device: Device = build("device", spec)
-    shown = panels(device, pulses=pulses, seed=seed)
+    panels = device_panels(device, pulses=pulses, seed=seed)
     picture = None
-    if shown:
+    if panels:
         picture = out if out is not None else Path(f"device-{device.name}.png")
-        device_chart(picture, shown, title=spec)
+        draw_figure(picture, list(panels.values()), title=spec)
     about: dict[str, Any] = {
         "device": spec,
         "source": device.source,
         **{key: getattr(device, key) if isinstance(device, Provenance) else "" for key in PROVENANCE},
-        "constants": constants(device),
-        "moments": moments(device, seed=seed),
-        "panels": [panel.name for panel in shown],
+        "constants": device_constants(device),
+        "moments": device_moments(device, seed=seed),
+        "panels": list(panels),
         "picture": None if picture is None else str(picture),
     }
     if as_json:

@@ -46,8 +46,9 @@ def diagnose_command(
     """
     from experiments.diagnosis.diagnosis import diagnose
     from experiments.diagnosis.evidence import collect_evidence
+    from experiments.diagnosis.picture import draw_diagnosis
     from experiments.diagnosis.probes import probe_run
-    from experiments.diagnosis.report import draw, sentences, to_json
+    from experiments.diagnosis.report import diagnosis_sentences, diagnosis_to_json
     from experiments.runs.folder import RunFolder
     from experiments.runs.measurements import read_measurements
     from neurofa.training.checkpoint import load_network
@@ -65,11 +66,11 @@ def diagnose_command(
     network = load_network(folder.model)
     evidence = collect_evidence(spec, result, network, measurements, probe_run(folder))
     diagnosis = diagnose(evidence, network.outputs)
-    draw(folder.diagnosis, measurements, result)
+    draw_diagnosis(folder.diagnosis, measurements, result)
     if as_json:
-        print_json(to_json(diagnosis, result, folder.diagnosis))
+        print_json(diagnosis_to_json(diagnosis, result, folder.diagnosis))
         return
-    _show(diagnosis, sentences(diagnosis, result), f"{spec.rule}, {spec.network} on {spec.data}")
+    _show(diagnosis, diagnosis_sentences(diagnosis, result), f"{spec.rule}, {spec.network} on {spec.data}")
     typer.echo(f"picture: {folder.diagnosis}")
 
 
@@ -79,8 +80,9 @@ def _show(diagnosis: Diagnosis, summary: list[str], title: str) -> None:
     for layer in diagnosis.layers:
         e = layer.evidence
         probe = ("-", "-") if e.probe is None else (f"{e.probe.end:.3f}", f"{e.probe.control:.3f}")
-        step = "-" if e.gradient is None or e.gradient.align is None else f"{e.gradient.align:.0f}"
-        rows.append([e.name, layer.state, _phases(e.gradient), _phases(e.weight), step, *probe])
+        gradient = e.gradient_alignment
+        step = "-" if gradient is None or gradient.align is None else f"{gradient.align:.0f}"
+        rows.append([e.name, layer.state, _phases(gradient), _phases(e.weight_alignment), step, *probe])
     print_table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2)
     for sentence in summary:
         typer.echo(sentence)

@@ -61,7 +61,7 @@ def experiment_command(
 
 
 def _show(result: Mapping[str, Any], folder: Path) -> None:
-    from experiments.tables import plain
+    from experiments.tables import cell_text
 
     for part in result["parts"]:
         rows = [row for row in result["rows"] if row["part"] == part]
@@ -81,7 +81,7 @@ def _show(result: Mapping[str, Any], folder: Path) -> None:
     if result["reference"]:
         lines = [[f["name"], f"{f['value']:g}", f"{f['source']} ({f['certainty']})"] for f in result["reference"]]
         print_table("figures of others", ["figure", "value", "source"], lines, left=3)
-    lines = [[c["name"], plain(c["value"]), c["target"], "yes" if c["holds"] else "NO"] for c in result["checks"]]
+    lines = [[c["name"], cell_text(c["value"]), c["target"], "yes" if c["holds"] else "NO"] for c in result["checks"]]
     print_table("checks", ["what", "value", "target", "holds"], lines)
     for name in [*result["pictures"], "result.json"]:
         typer.echo(folder / name)
@@ -89,12 +89,12 @@ def _show(result: Mapping[str, Any], folder: Path) -> None:
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
     """Return a value with its spread where there is one; accuracies and their differences as percentages."""
-    from experiments.tables import percent, plain
+    from experiments.tables import cell_text, percent_text
 
     value, spread = row.get(column), row.get(f"{column}_std")
     if "accuracy" in column or column in ("margin", "behind"):
-        return percent(value, spread)
-    return plain(value) if value is None or spread is None else f"{plain(value)} ± {spread:.2g}"
+        return percent_text(value, spread)
+    return cell_text(value) if value is None or spread is None else f"{cell_text(value)} ± {spread:.2g}"
 
 
 def _setting(row: Mapping[str, Any]) -> str:

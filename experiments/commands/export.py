@@ -60,17 +60,17 @@ def export_command(
     """
     from experiments.exporting.files import ExportRequest, write_export
     from experiments.exporting.load import chip_formats, load_run
-    from experiments.reports.chips import examine, profile_of
+    from experiments.reports.chips import build_profile, chip_findings
     from exports.programming.conductances import Mapping
     from exports.programming.integers import NumberFormat
 
     loaded = load_run(run)
     more: dict[str, Any] = {}
     if profile is not None:
-        chip = profile_of(profile)
+        chip = build_profile(profile)
         chosen = chip_formats(chip)
         bits, conductance = bits or chosen.get("bits"), conductance or chosen.get("conductance")
-        findings = examine(chip, loaded.spec)
+        findings = chip_findings(chip, loaded.spec)
         keys = {"limit": "title", "asked": "asked", "chip": "chip", "verdict": "verdict"}
         limits = [{key: getattr(finding, name) for key, name in keys.items()} for finding in findings]
         more = {"profile": profile, "profile_findings": limits}

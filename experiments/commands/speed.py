@@ -14,7 +14,7 @@ from hwmodels.errors import NeurofaError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from experiments.benchmarks._suite import Row
+    from experiments.speed.suite import SpeedRow
 
 
 def register(app: typer.Typer) -> None:
@@ -52,19 +52,21 @@ def speed_command(
     """
     from rich.console import Console
 
-    from experiments.benchmarks._suite import run_case, select
     from experiments.runs.build import compute_device
+    from experiments.speed.suite import measure_case, select_cases
     from hwmodels.registry import build
 
     if compute not in ("cpu", "cuda"):
         raise NeurofaError(f"got compute '{compute}'; expected cpu or cuda; choose one")
     device = compute_device(compute)
-    cases = select(build("speed", suite), case or [])
-    rows: list[Row] = []
+    cases = select_cases(build("speed", suite), case or [])
+    rows: list[SpeedRow] = []
     console, progress = Console(), Console(stderr=True)
     for number, one in enumerate(cases, 1):
         with progress.status(f"{suite} {one.name} ({number} of {len(cases)}): {len(one.methods)} methods"):
-            measured = run_case(suite, one, device=device, threads=threads, seconds=seconds, memory=memory, clock=clock)
+            measured = measure_case(
+                suite, one, device=device, threads=threads, seconds=seconds, memory=memory, clock=clock
+            )
         rows += measured
         if not as_json:
             if number == 1:
@@ -75,9 +77,9 @@ def speed_command(
         print_json([row.flat() for row in rows])
 
 
-def case_table(rows: Sequence[Row]) -> Table:
+def case_table(rows: Sequence[SpeedRow]) -> Table:
     """Return the table of one case: a line for each method; columns without a value are left out."""
-    from experiments.tables import table
+    from experiments.tables import text_table
 
     first = rows[0]
     load = "" if first.load is None else f", load average {first.load:.1f}"
@@ -91,4 +93,4 @@ def case_table(rows: Sequence[Row]) -> Table:
     }
     columns = {"method": [row.method for row in rows]} | {k: v for k, v in columns.items() if set(v) != {"-"}}
     title = f"{first.suite} {first.case} (baseline {first.baseline}{load})"
-    return table(title, list(columns), list(zip(*columns.values(), strict=True)))
+    return text_table(title, list(columns), list(zip(*columns.values(), strict=True)))

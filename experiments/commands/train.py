@@ -88,7 +88,7 @@ def train_command(
     import torch
 
     from experiments.files import read_json
-    from experiments.reports.chips import examine, fill, profile_of
+    from experiments.reports.chips import build_profile, chip_fields, chip_findings
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Bar, Progress
@@ -101,9 +101,9 @@ def train_command(
     if threads is not None:
         torch.set_num_threads(threads)
     if profile is not None:
-        chip = profile_of(profile)
-        chosen = fill(chip, chosen)
-        findings = examine(chip, RunSpec(**chosen))
+        chip = build_profile(profile)
+        chosen = chip_fields(chip, chosen)
+        findings = chip_findings(chip, RunSpec(**chosen))
         warn_of_broken_limits(chip, [] if quiet else findings)
     folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
     if resume and folder.run.is_file():

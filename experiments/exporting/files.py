@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments.exporting.load import LoadedRun
-from exports.graph.nodes import Model
+from exports.graph.model import Model
 from exports.hdf5.read import opened
 from exports.hdf5.write import Content, write
 from exports.nir import write as nir

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from experiments.charts.lines import Line, Panel, Style
+from experiments.charts.figure import Axis, Panel
+from experiments.charts.marks import Curve, Mark
 from experiments.sweeps.experiment import ExperimentCheck, at_most
 from experiments.tables import Record
 
@@ -15,7 +17,8 @@ COMPARED = ["case", "t", "simulated", "theory", "off", "worst_run", "v_gap"]
 """Columns of :func:`comparison`."""
 WANTED = (10.0, 30.0, 100.0, 300.0)
 """Times at which theory and simulation are compared, steps / N."""
-T_LABEL, ERROR_LABEL = "t (steps / N)", "generalisation error"
+TIME = Axis("t (steps / N)", scale="log")
+ERROR, COSINE = Axis("generalisation error", scale="log"), Axis("cos(v, F)")
 
 
 def log_times(last: float, count: int = 25) -> list[float]:
@@ -59,14 +62,16 @@ def compared_panel(
     case: str, answer: Record, theories: Sequence[str], beside: Record | None = None, what: str = "error"
 ) -> Panel:  # fmt: skip
     """Means over students: theories as lines, the simulation as points, another case's theory in grey."""
-    lines = [] if beside is None else [_mean("ideal machine", beside["t"], beside[what]["theory"], "0.6", "--")]
+    lines: list[Mark] = (
+        [] if beside is None else [_mean("ideal machine", beside["t"], beside[what]["theory"], "0.6", "--")]
+    )
     for name in theories:
         right = name == "theory"
         lines.append(
             _mean(name, answer["t"], answer[what][name], "tab:blue" if right else "tab:red", "-" if right else "--")
         )
     lines.append(_mean("simulation", answer["t"], answer[what]["simulated"], "tab:orange", "o"))
-    return Panel(title=case, lines=lines, x_label=T_LABEL, y_label=ERROR_LABEL, log="xy")
+    return Panel(title=case, marks=lines, x=TIME, y=ERROR)
 
 
 def early_row(case: str, answers: Sequence[Record], t: float) -> Record:
@@ -118,34 +123,29 @@ def mean_alignment(lines: Sequence[Record]) -> tuple[list[float], np.ndarray]:
 def phase_panels(runs: Mapping[str, Sequence[Record]], seen: Record, size: int) -> list[Panel]:
     """Errors and alignments of solved students, and of some that were simulated."""
     colours = dict(zip(runs, ("tab:blue", "tab:green"), strict=True))
-    error: list[Line] = []
-    cosine: list[Line] = []
+    error: list[Mark] = []
+    cosine: list[Mark] = []
     for case, lines in runs.items():
-        error += [Line(label=f"solved, {case}", x=line["t"], y=line["error"], colour=colours[case]) for line in lines]
+        error += [Curve(label=f"solved, {case}", x=line["t"], y=line["error"], colour=colours[case]) for line in lines]
         t, cosines = mean_alignment(lines)
-        cosine.append(Line(label=f"solved, {case}", x=t, y=cosines.tolist(), colour=colours[case]))
+        cosine.append(Curve(label=f"solved, {case}", x=t, y=cosines.tolist(), colour=colours[case]))
     both = []
-    for what, label in (("error", ERROR_LABEL), ("alignment", "cos(v, F)")):
-        drawn: list[Line] = []
+    for what, y in (("error", ERROR), ("alignment", COSINE)):
+        drawn: list[Mark] = []
         for run in range(len(seen[what]["simulated"][0])):
             theory, simulated = ([row[run] for row in seen[what][name]] for name in ("theory", "simulated"))
-            drawn.append(Line(label="theory of one student", x=seen["t"], y=theory, colour="0.4"))
-            drawn.append(Line(label="simulation of it", x=seen["t"], y=simulated, colour="tab:orange", style="o"))
-        both.append(
-            Panel(
-                title=f"simulated, N = {size}, |F| = 1", lines=drawn, x_label=T_LABEL, y_label=label,
-                log="xy" if what == "error" else "x",
-            )
-        )  # fmt: skip
+            drawn.append(Curve(label="theory of one student", x=seen["t"], y=theory, colour="0.4"))
+            drawn.append(Curve(label="simulation of it", x=seen["t"], y=simulated, colour="tab:orange", style="o"))
+        both.append(Panel(title=f"simulated, N = {size}, |F| = 1", marks=drawn, x=TIME, y=y))
     return [
-        Panel(title="every student", lines=error, x_label=T_LABEL, y_label=ERROR_LABEL, log="xy", y_range=(1e-6, 2)),
-        Panel(title="mean over students", lines=cosine, x_label=T_LABEL, y_label="cos(v, F)", log="x"),
+        Panel(title="every student", marks=error, x=TIME, y=replace(ERROR, limits=(1e-6, 2))),
+        Panel(title="mean over students", marks=cosine, x=TIME, y=COSINE),
         *both,
     ]
 
 
-def _mean(label: str, t: Sequence[float], values: Sequence[Sequence[float]], colour: str, style: Style) -> Line:
-    return Line(label=label, x=t, y=np.mean(values, axis=1).tolist(), colour=colour, style=style)
+def _mean(label: str, t: Sequence[float], values: Sequence[Sequence[float]], colour: str, style: str) -> Mark:
+    return Curve(label=label, x=t, y=np.mean(values, axis=1).tolist(), colour=colour, style=style)
 
 
 def _median(lines: Sequence[Record], name: str) -> float | None:

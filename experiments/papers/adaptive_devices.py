@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.charts.device_grid import grid_chart
+from experiments.charts.accuracies import grid_chart
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, run_study
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
 CONTROL = "readout_only"
@@ -117,12 +117,12 @@ def checks(group: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """
     at = {line["variant"]: line for line in lines}
     made = [
-        above(f"{group}: margin of {rule} over {CONTROL}, points", points(line["margin"]), 0)
+        above(f"{group}: margin of {rule} over {CONTROL}, points", percent(line["margin"]), 0)
         for rule, line in at.items()
         if rule != CONTROL
     ]
     for rule in ("raf", "fdfa", "grape2026"):
         if rule in at and "dfa" in at:
             gained = at[rule]["test_accuracy"] - at["dfa"]["test_accuracy"]
-            made.append(above(f"{group}: {rule} over dfa, points", points(gained), 0))
+            made.append(above(f"{group}: {rule} over dfa, points", percent(gained), 0))
     return made

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from experiments.charts.accuracy import accuracy_chart
-from experiments.charts.panels_and_grids import Curve, Curves, panels_chart
+from experiments.charts.accuracies import accuracy_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
 from experiments.sweeps.rows import load_rows
@@ -22,7 +23,8 @@ from hwmodels.spec import Spec
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
 from neurofa.core.window import Window
-from neurofa.theory.conv import local_bound, project, random_bound
+from neurofa.linalg.convolution import ConvGeometry
+from neurofa.theory.conv import local_bound, nearest_kernel, random_bound
 
 CONTROL = "readout_only"
 SIZES = ((14, 4), (28, 3), (28, 4), (32, 5))
@@ -145,31 +147,30 @@ def reachable(side: int, kernel: int, feedback: str, seed: int) -> float:
         feedback: spec of the pathway.
         seed: of the pathway.
     """
-    below, above_, window = _shapes(side, kernel)
-    sites = (Site("below", below, {}, True), Site("above", above_, {}, True, (), window))
+    geometry = _geometry(side, kernel)
+    below = Site("below", geometry.in_shape, {}, True)
+    sites = (below, Site("above", geometry.out_shape, {}, True, (), geometry.window))
     pathway = build("feedback", feedback)
     pathway.open(sites, OUTPUTS, generator(seed, "feedback"))
     with torch.no_grad():
         found = pathway(torch.eye(OUTPUTS))
     left, right = (found[name].flatten(1).t() for name in ("above", "below"))
-    return project(left, right, window, below, above_).cosine
+    return nearest_kernel(left, right, geometry).cosine
 
 
-def _shapes(side: int, kernel: int) -> tuple[tuple[int, int, int], tuple[int, int, int], Window]:
+def _geometry(side: int, kernel: int) -> ConvGeometry:
     window = Window(kernel)
     after = window.positions(side)
-    return (CHANNELS, side, side), (CHANNELS, after, after), window
+    return ConvGeometry(window, (CHANNELS, side, side), (CHANNELS, after, after))
 
 
 def _bound(setup: Setup, draws: int) -> Findings:
     rows: list[Record] = []
     checks: list[ExperimentCheck] = []
     for side, kernel in SIZES:
-        below, above_, window = _shapes(side, kernel)
-        predicted = {
-            "dense": random_bound(window, below, above_), "orthogonal": random_bound(window, below, above_),
-            "repeated per channel": local_bound(window, below, above_),
-        }  # fmt: skip
+        geometry = _geometry(side, kernel)
+        predicted = dict.fromkeys(("dense", "orthogonal"), random_bound(geometry))
+        predicted["repeated per channel"] = local_bound(geometry)
         best = {}
         for name, spec in FEEDBACKS.items():
             count = draws if name in ("dense", "orthogonal") else setup.seeds
@@ -192,14 +193,15 @@ def _bound(setup: Setup, draws: int) -> Findings:
         mine = [row for row in rows if row["feedback"] == name]
         places = [float(row["kernel"]) / (float(row["side"]) * (row["side"] - row["kernel"] + 1)) for row in mine]
         order = sorted(zip(places, [float(row["cosine"]) for row in mine], strict=True))
-        curves.append(Curve(name, [x for x, _ in order], [y for _, y in order], "x" if name == "orthogonal" else "o"))
+        style = "x" if name == "orthogonal" else "o"
+        curves.append(Curve(label=name, x=[x for x, _ in order], y=[y for _, y in order], style=style))
     ends = [min(curves[0].x), max(curves[0].x)]
-    curves.append(Curve("k / √(P_in P_out)", ends, ends, "--"))
-    panel = Curves(
-        title="any kernel, against F_l F_{l-1}ᵀ", x_label="k / √(P_in P_out)", y_label="largest cosine", curves=curves,
-        log_x=True, log_y=True,
+    curves.append(Curve(label="k / √(P_in P_out)", x=ends, y=ends, style="--"))
+    panel = Panel(
+        title="any kernel, against F_l F_{l-1}ᵀ", marks=[*curves],
+        x=Axis("k / √(P_in P_out)", scale="log"), y=Axis("largest cosine", scale="log"),
     )  # fmt: skip
-    panels_chart(setup.folder / "bound.png", [panel], title=f"bound: {len(SIZES)} sizes, {CHANNELS} channels")
+    draw_figure(setup.folder / "bound.png", [panel], title=f"bound: {len(SIZES)} sizes, {CHANNELS} channels")
     reference = [
         Reference(f"{side}x{side}, kernel {kernel}: best cosine with Gaussian F", value, BY_HAND, "not published")
         for (side, kernel), value in MEASURED.items()
@@ -237,11 +239,11 @@ def _second(layers: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _percent(row: Record) -> Record:
-    from experiments.tables import percent
+    from experiments.tables import percent_text
 
     return {
-        **row, "test %": percent(row["test_accuracy"], row["test_accuracy_std"]),
-        "margin %": percent(row["margin"], row["margin_std"]),
+        **row, "test %": percent_text(row["test_accuracy"], row["test_accuracy_std"]),
+        "margin %": percent_text(row["margin"], row["margin_std"]),
     }  # fmt: skip
 
 

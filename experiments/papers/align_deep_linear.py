@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from experiments.charts.panels_and_grids import Curve, Curves, panels_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve, Mark
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, at_least, at_most
 from experiments.sweeps.setup import Setup
-from experiments.tables import Record, averaged
+from experiments.tables import Record, group_means
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.core.randomness import generator
-from neurofa.diagnostics.alignment import feedback_matrices
-from neurofa.linalg.spectra import conditioning, cosine, isotropy
+from neurofa.diagnostics.weight_alignment import feedback_matrices
+from neurofa.linalg.spectra import condition_number, cosine_similarity, isotropy
 from neurofa.theory.deep_linear import DeepLinear, early
 from neurofa.theory.structure import statistics
 
@@ -138,7 +139,7 @@ def compare(case: Case, seed: int) -> Record:
     for _ in range(case.steps):
         losses.append(float(learner.step(x, y).loss))
         theory.step(x, y, case.lr)
-    weights = [network.layer(name).synapse("weight").weight.detach() for name in network.names]
+    weights = [network.layer(name).synapses["weight"].weight.detach() for name in network.names]
     off = max(float((w - t).abs().max() / w.abs().max()) for w, t in zip(weights, theory.weights(), strict=True))
     return {
         "part": "exact", "method": case.name, "seed": seed, "layers": len(weights), "steps": case.steps,
@@ -159,14 +160,14 @@ def _exact(setup: Setup) -> Findings:
             checks.append(at_most(f"exact: {case.name}: largest difference from F A F^T, relative", max(off), EXACT))
             left = max(float(row["loss_ratio"]) for row in found)
             checks.append(at_most(f"exact: {case.name}: loss that training left, share", left, 0.5))
-    lines = averaged(rows, ["part", "method", "layers", "steps"], ["off", "loss_ratio"])
+    lines = group_means(rows, ["part", "method", "layers", "steps"], ["off", "loss_ratio"])
     return Findings(rows=lines, checks=checks, columns=["method", "layers", "steps", "off", "loss_ratio", "n"])
 
 
 def _early(setup: Setup, layers: int, width: int) -> Findings:
     lr, marks = 1e-4, [125, 250, 500, 1000]
     rows: list[Record] = []
-    curves: list[Curve] = []
+    curves: list[Mark] = []
     worst: dict[tuple[str, int], float] = {}
     for seed in range(setup.seeds):
         x, y = task(seed)
@@ -194,19 +195,19 @@ def _early(setup: Setup, layers: int, width: int) -> Findings:
             if not seed:
                 predicted = [float(law.coefficient.norm()) * t**law.exponent for t in times]
                 label = f"A_{index + 1}: t^{law.exponent}"
-                curves += [Curve(label, times, curve, "o"), Curve(label, times, predicted)]
+                curves += [Curve(label=label, x=times, y=curve, style="o"), Curve(label=label, x=times, y=predicted)]
     checks = []
     for (what, index), gap in worst.items():
         said = "slope over 2^(l-1)" if what == "slope" else "size over that of the early law"
         checks.append(at_most(f"early: A_{index + 1}: {said}, distance from 1", gap, TOLERANCE))
-    panel = Curves(
-        title="dots: recursion; lines: early law", x_label="time η t", y_label="‖A_l‖", curves=curves, log_x=True,
-        log_y=True,
+    panel = Panel(
+        title="dots: recursion; lines: early law", marks=curves,
+        x=Axis("time η t", scale="log"), y=Axis("‖A_l‖", scale="log"),
     )  # fmt: skip
-    panels_chart(setup.folder / "early.png", [panel], title=f"early: {layers} layers of {width} units, seed 0")
+    draw_figure(setup.folder / "early.png", [panel], title=f"early: {layers} layers of {width} units, seed 0")
     measured = ["slope", "first_slope", "size_over_law"]
     return Findings(
-        rows=averaged(rows, ["part", "method", "exponent"], measured), checks=checks, pictures=["early.png"],
+        rows=group_means(rows, ["part", "method", "exponent"], measured), checks=checks, pictures=["early.png"],
         columns=["method", "exponent", *measured, "n"],
     )  # fmt: skip
 
@@ -238,7 +239,7 @@ def follow(scales: Sequence[float], seed: int, *, layers: int, width: int, steps
         if step >= layers and step in marks:
             course.times.append(lr * step)
             course.isotropy.append([isotropy(a) for a in theory.matrices[1:]])
-            course.conditioning.append([conditioning(a) for a in theory.matrices[1:]])
+            course.conditioning.append([condition_number(a) for a in theory.matrices[1:]])
             gap = max(gap, *_gaps(theory, course.isotropy[-1]))
     return replace(course, gap=gap)
 
@@ -274,18 +275,20 @@ def _conditioning(setup: Setup, layers: int, width: int) -> Findings:
     last = min(second(equal, -1))
     checks.append(at_least("conditioning: equal outputs: A_2's isotropy in the end, smallest", last, 0.95))
     panels = [
-        Curves(
-            title=name, x_label="time η t", y_label=label, log_x=True, log_y=log_y,
-            curves=[Curve(f"A_{k + 2}", course.times, [f[k] for f in values]) for k in range(layers - 1)],
+        Panel(
+            title=name, x=Axis("time η t", scale="log"), y=y,
+            marks=[
+                Curve(label=f"A_{k + 2}", x=course.times, y=[f[k] for f in values]) for k in range(layers - 1)
+            ],
         )
-        for label, log_y in (("isotropy = cos(W, F Fᵀ)", False), ("conditioning s_max / s_min", True))
+        for y in (Axis("isotropy = cos(W, F Fᵀ)"), Axis("conditioning s_max / s_min", scale="log"))
         for name in TASKS
         for course in [courses[name, 0]]
-        for values in [course.conditioning if log_y else course.isotropy]
+        for values in [course.conditioning if y.scale == "log" else course.isotropy]
     ]  # fmt: skip
-    panels_chart(setup.folder / "conditioning.png", panels, title=f"{layers} layers of {width} units, seed 0")
+    draw_figure(setup.folder / "conditioning.png", panels, title=f"{layers} layers of {width} units, seed 0")
     measured = ["isotropy_early", "isotropy", "conditioning_early", "conditioning"]
-    lines = averaged(rows, ["part", "method"], measured)
+    lines = group_means(rows, ["part", "method"], measured)
     return Findings(rows=lines, checks=checks, pictures=["conditioning.png"], columns=["method", *measured, "n"])
 
 
@@ -293,4 +296,4 @@ def _gaps(theory: DeepLinear, found: Sequence[float]) -> list[float]:
     """Isotropy minus the cosine of the large matrices, layer by layer from the second."""
     strong = [a @ b.t() for b, a in itertools.pairwise(theory.feedback)] + [theory.feedback[-1].t()]
     pairs = zip(theory.weights()[1:], strong, found, strict=True)
-    return [abs(cosine(w, s) - value) for w, s, value in pairs]
+    return [abs(cosine_similarity(w, s) - value) for w, s, value in pairs]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from experiments.charts.lines import Line, Panel, lines_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve
 from experiments.papers import _shallow as shallow
 from experiments.papers._shallow import Fields
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, at_least, at_most
@@ -133,7 +134,7 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
         panels = [
             _relu_panel([row for row in rows if row["M"] == teacher]) for teacher in dict.fromkeys(t for t, _ in places)
         ]
-        lines_chart(
+        draw_figure(
             setup.folder / "relu.png", panels,
             title=f"Rectified students that learn: {runs} a point, N = {self.inputs}, F: {self.feedback}",
         )  # fmt: skip
@@ -209,17 +210,17 @@ def _relu_panel(rows: Sequence[Record]) -> Panel:
     widths, n = [float(row["K"]) for row in rows], rows[0]["n"]
     deviation = [100 * (row["formula"] / 100 * (1 - row["formula"] / 100) / n) ** 0.5 for row in rows]
     return Panel(
-        title=f"teacher with M = {rows[0]['M']}", x_label="hidden units of the student, K",
-        y_label="students that learn (%)",
-        y_range=(0, 105),
-        lines=[
-            Line(
+        title=f"teacher with M = {rows[0]['M']}",
+        x=Axis("hidden units of the student, K", whole=True),
+        y=Axis("students that learn (%)", limits=(0, 105)),
+        marks=[
+            Curve(
                 label="formula, ± two deviations", x=widths, y=[row["formula"] for row in rows], style="D",
-                spread=[2 * d for d in deviation], colour="0.5",
+                error=[2 * d for d in deviation], colour="0.5",
             ),
-            Line(
+            Curve(
                 label="share that learnt", x=widths, y=[row["learnt"] for row in rows], style="o", colour="tab:orange",
             ),
-            Line(label="share with M positive entries of F", x=widths, y=[row["positive"] for row in rows], style=":"),
+            Curve(label="share with M positive entries of F", x=widths, y=[row["positive"] for row in rows], style=":"),
         ],
     )  # fmt: skip

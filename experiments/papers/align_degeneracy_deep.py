@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from experiments.charts.layers import dots_chart
+from experiments.charts.accuracies import dots_chart
 from experiments.runs.build import load_data
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from experiments.sweeps.sweep import run_folder
-from experiments.tables import Record, mean, spread
+from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
 from neurofa.core.network import Network
-from neurofa.linalg.spectra import cosine
+from neurofa.linalg.spectra import cosine_similarity
 from neurofa.training.checkpoint import load_network
 
 SHARED, OWN, BP = "dfa, one F", "dfa, own F", "bp"
@@ -83,7 +83,7 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
         picture = f"{part}.png"
         dots = {m: {row["layer"]: row["pairs"] for row in rows if row["method"] == m} for m in (SHARED, OWN, BP)}
         title = f"{common['data']}, {common['epochs']} epochs: a dot a pair of {setup.seeds} seeds"
-        dots_chart(setup.folder / picture, {part: dots}, title=title, y_label="cosine between trained weights")
+        dots_chart(setup.folder / picture, dots, title=f"{part}: {title}", x_label="cosine between trained weights")
         near = Reference(f"{part}: bp, cosine between nets, near", 0.0, SOURCE, "remembered, not verified")
         return Findings(
             rows=rows, tuning=tuned.tuning, reference=[near], checks=checks(part, rows), pictures=[picture],
@@ -104,8 +104,9 @@ def _rows(part: str, method: str, outcome: StudyResult, setup: Setup) -> list[Re
     after, before = similarities(ends), similarities(starts)
     return [
         {
-            "part": part, "method": method, "layer": layer, "similarity": mean(pairs), "similarity_std": spread(pairs),
-            "pairs": pairs, "start": mean(before[layer]), "optimizer": line["optimizer"], "epochs": line["epochs"],
+            "part": part, "method": method, "layer": layer, "similarity": mean(pairs),
+            "similarity_std": standard_deviation(pairs), "pairs": pairs, "start": mean(before[layer]),
+            "optimizer": line["optimizer"], "epochs": line["epochs"],
             "test_accuracy": line["test_accuracy"], "test_accuracy_std": line["test_accuracy_std"], "n": line["n"],
         }
         for layer, pairs in after.items()
@@ -123,17 +124,16 @@ def _start(spec: RunSpec) -> Network:
 def weights(network: Network) -> dict[str, torch.Tensor]:
     """The weight matrices by layer, without biases."""
     return {
-        name: torch.cat([layer.synapse(k).weight.detach().flatten() for k in layer.returning])
+        name: torch.cat([layer.synapses[k].weight.detach().flatten() for k in layer.traits.returning])
         for name, layer in network.items()
-        if layer.returning
+        if layer.traits.returning
     }
 
 
 def similarities(networks: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, list[float]]:
     """Cosine between the weights of every pair of networks, by layer."""
-    return {
-        layer: [cosine(a[layer], b[layer]) for a, b in itertools.combinations(networks, 2)] for layer in networks[0]
-    }
+    pairs = list(itertools.combinations(networks, 2))
+    return {layer: [cosine_similarity(a[layer], b[layer]) for a, b in pairs] for layer in networks[0]}
 
 
 def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:

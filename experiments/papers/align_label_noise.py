@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.layers import Panel, courses_chart
-from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, centred, drawn, layers_with, looked, phases_of
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.seeds import STEPS
+from experiments.diagnosis.alignments import (
+    GRADIENTS,
+    WEIGHTS,
+    alignment_marks,
+    layers_with,
+    logged_measurements,
+    mean_std,
+    phases_of,
+)  # fmt: skip
 from experiments.runs.measurements import Measurement, measurement_series
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
 from experiments.sweeps.setup import Setup
@@ -78,7 +87,7 @@ class AlignLabelNoise(Experiment, name="align_label_noise"):
             for p in self.shares
         }
         outcome = run_study(Study(common=common, methods=methods, tuning_epochs=1), setup, name=part)
-        found = {p: looked(outcome.runs[_method(p)]) for p in self.shares}
+        found = {p: logged_measurements(outcome.runs[_method(p)]) for p in self.shares}
         rows = [_row(part, p, found[p], outcome) for p in self.shares]
         picture = f"{part}.png"
         self._draw(setup, picture, found, f"{data}, {common['epochs']} epochs, {setup.seeds} seeds, {rate}")
@@ -91,12 +100,16 @@ class AlignLabelNoise(Experiment, name="align_label_noise"):
     def _draw(self, setup: Setup, picture: str, found: dict[float, list[list[Measurement]]], title: str) -> None:
         second = _layers(found[self.shares[0]])[1]
         panels = [
-            Panel(title="gradient alignment, all hidden layers", y_label="cosine",
-                  courses=[drawn(seeds, None, GRADIENTS, f"p = {p:g}") for p, seeds in found.items()]),
-            Panel(title=f"weight alignment of {second}", y_label="cosine",
-                  courses=[drawn(seeds, second, WEIGHTS, f"p = {p:g}") for p, seeds in found.items()]),
+            Panel(
+                title=title, x=STEPS, y=Axis("cosine"),
+                marks=[m for p, seeds in found.items() for m in alignment_marks(seeds, layer, what, f"p = {p:g}")],
+            )
+            for title, layer, what in (
+                ("gradient alignment, all hidden layers", None, GRADIENTS),
+                (f"weight alignment of {second}", second, WEIGHTS),
+            )
         ]  # fmt: skip
-        courses_chart(setup.folder / picture, panels, title=title)
+        draw_figure(setup.folder / picture, panels, title=title)
 
 
 def _method(p: float) -> str:
@@ -118,10 +131,11 @@ def _row(part: str, p: float, found: Sequence[Sequence[Measurement]], outcome: S
     return {
         "part": part, "method": line["method"], "p": p, **{key: line[key] for key in kept},
         "optimizer": line["optimizer"], "epochs": line["epochs"],
-        **centred("ga_peak", [g.peak for g in gradients]), **centred("ga_peak_step", [g.peak_time for g in gradients]),
-        **centred("ga_end", [g.end for g in gradients]), **centred("ga_fall", [g.peak - g.end for g in gradients]),
+        **mean_std("ga_peak", [g.peak for g in gradients]),
+        **mean_std("ga_peak_step", [g.peak_time for g in gradients]),
+        **mean_std("ga_end", [g.end for g in gradients]), **mean_std("ga_fall", [g.peak - g.end for g in gradients]),
         "ga_falls": [g.peak - g.end for g in gradients],
-        **centred("wa_peak", weights), "wa_peaks": weights, **centred("isotropy_peak", isotropies),
+        **mean_std("wa_peak", weights), "wa_peaks": weights, **mean_std("isotropy_peak", isotropies),
     }  # fmt: skip
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.layers import Panel, courses_chart
-from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, centred, drawn, layers_with, looked, phases_of
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.seeds import STEPS
+from experiments.diagnosis.alignments import (
+    GRADIENTS,
+    WEIGHTS,
+    alignment_marks,
+    layers_with,
+    logged_measurements,
+    mean_std,
+    phases_of,
+)  # fmt: skip
 from experiments.runs.measurements import Measurement
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, run_study
-from experiments.tables import Record, mean, spread
+from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
-from neurofa.diagnostics.phases import order
+from neurofa.diagnostics.phases import alignment_order
 
 TITLES = {GRADIENTS: "gradient", WEIGHTS: "weight"}
 RATES = {"tanh": (0.03, 0.1), "relu": (0.003, 0.01), "linear": (0.003, 0.01)}
@@ -65,18 +74,23 @@ class AlignSequential(Experiment, name="align_sequential"):
         candidates = [{"rule": "dfa", "optimizer": f"sgd(lr={lr})"} for lr in RATES[part]]
         study = Study(common=common, methods={"dfa": candidates}, tuning_epochs=self.tuning_epochs)
         outcome = run_study(study, setup, name=part)
-        found = looked(outcome.runs["dfa"])
+        found = logged_measurements(outcome.runs["dfa"])
         line = outcome.lines[0]
         settings = {key: line[key] for key in ("optimizer", "epochs", "test_accuracy", "test_accuracy_std", "n")}
         rows = [{**row, **settings} for row in lines(part, found)]
         picture = f"{part}.png"
         panels = [
-            Panel(title=f"{title} alignment; triangles: half of the peak", y_label="cosine",
-                  courses=[drawn(found, layer, what, layer, mark=True) for layer in layers_with(found, what)])
+            Panel(
+                title=f"{title} alignment; triangles: half of the peak", x=STEPS, y=Axis("cosine"),
+                marks=[
+                    mark for layer in layers_with(found, what)
+                    for mark in alignment_marks(found, layer, what, layer, pointer=True)
+                ],
+            )
             for what, title in TITLES.items()
         ]  # fmt: skip
         caption = f"{part}: {common['data']}, {setup.seeds} seeds (bands: least to largest)"
-        courses_chart(setup.folder / picture, panels, title=caption)
+        draw_figure(setup.folder / picture, panels, title=caption)
         columns = ["alignment", "layer", "align_step", "peak", "peak_step", "end", "tau"]
         return Findings(
             rows=rows, tuning=outcome.tuning, checks=checks(part, rows), pictures=[picture], columns=columns
@@ -101,13 +115,13 @@ def lines(part: str, found: Sequence[Sequence[Measurement]]) -> list[Record]:
             rows.append({
                 "part": part, "alignment": title, "layer": layer,
                 "align_steps": [seed[layer] for seed in times],
-                **centred("align_step", [seed[layer] for seed in times]), **centred("peak", [p.peak for p in known]),
-                **centred("peak_step", [p.peak_time for p in known]), **centred("end", [p.end for p in known]),
+                **mean_std("align_step", [seed[layer] for seed in times]), **mean_std("peak", [p.peak for p in known]),
+                **mean_std("peak_step", [p.peak_time for p in known]), **mean_std("end", [p.end for p in known]),
             })  # fmt: skip
-        ranks = [order(seed) for seed in times]
+        ranks = [alignment_order(seed) for seed in times]
         rows.append({
             "part": part, "alignment": title, "layer": ALL, "orders": [names for names, _ in ranks],
-            "taus": [tau for _, tau in ranks], **centred("tau", [tau for _, tau in ranks]),
+            "taus": [tau for _, tau in ranks], **mean_std("tau", [tau for _, tau in ranks]),
         })  # fmt: skip
     return rows
 
@@ -123,7 +137,7 @@ def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     for row in rows:
         if row["layer"] == ALL:
             taus = [tau for tau in row["taus"] if tau is not None]
-            centre, apart = mean(taus), spread(taus)
+            centre, apart = mean(taus), standard_deviation(taus)
             value = None if centre is None else centre - (apart or 0.0)
             what = f"{part}: {row['alignment']} alignment from bottom to top: tau less its spread over seeds"
             made.append(above(what, value, 0))

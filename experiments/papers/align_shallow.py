@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.charts.lines import lines_chart
+from experiments.charts.figure import draw_figure
 from experiments.papers import _shallow as shallow
 from experiments.papers._shallow import Fields
 from experiments.papers._shallow_report import (
@@ -123,7 +123,7 @@ class AlignShallow(Experiment, name="align_shallow"):
         made = [closest("flow", name, rows, CLOSE["flow"]) for name in names]
         made += [above(f"flow: control: equations with {EXCHANGED}, off by, %", worst(r), CLOSE["flow"]) for r in wrong]
         panels = [compared_panel(name, answers[name], ["theory", *CASES[name][1]]) for name in names]
-        lines_chart(
+        draw_figure(
             setup.folder / "flow.png", panels,
             title=f"Generalisation error, N = {self.inputs}, {self._runs(setup)} students: means",
         )  # fmt: skip
@@ -152,7 +152,7 @@ class AlignShallow(Experiment, name="align_shallow"):
             else compared_panel(f"{name}: no closed equations", answers[name], [], answers["ideal"])
             for name in cases
         ]
-        lines_chart(
+        draw_figure(
             setup.folder / "hardware.png", panels, columns=3,
             title=f"Hardware: N = {self.inputs}, {self._runs(setup)} students: means",
         )  # fmt: skip
@@ -220,7 +220,7 @@ class AlignShallow(Experiment, name="align_shallow"):
             )
         )
         made.append(above("phases: mean peak of cos(v, F) before half the exits", rows[0]["exit"], rows[0]["peak_t"]))
-        lines_chart(
+        draw_figure(
             setup.folder / "phases.png",
             phase_panels(runs, seen, size),
             title="Align, then memorise: K = M = 2, erf units, eta = 0.1",

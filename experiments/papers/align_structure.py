@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.charts.panels_and_grids import Curve, Curves, Grid, panels_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve, HeatMap, Mark
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
 from experiments.sweeps.rows import SweepRow
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import TUNING_SEED
 from experiments.sweeps.sweep import run_sweep
-from experiments.tables import Record, averaged, mean
+from experiments.tables import Record, group_means, mean
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
 from neurofa.linalg.spectra import isotropy
@@ -145,7 +146,7 @@ def _early(setup: Setup, values: Sequence[float], draws: int) -> Findings:
         _grid(f"{what}, {INPUTS} inputs", rows, values, key)
         for what, key in (("isotropy of A_2, measured", "isotropy"), ("closed form", "predicted"))
     ]
-    panels_chart(setup.folder / "early.png", grids, title=f"early: linear, {draws} data sets a point")
+    draw_figure(setup.folder / "early.png", grids, title=f"early: linear, {draws} data sets a point")
     columns = ["method", "isotropy", "pooled", "predicted", "many_inputs", "draws"]
     return Findings(rows=rows, checks=checks, pictures=["early.png"], columns=columns)
 
@@ -167,21 +168,21 @@ def _inputs(setup: Setup, draws: int) -> Findings:
         })  # fmt: skip
     gap = max(abs(float(row["pooled"]) - float(row["predicted"])) for row in rows)
     checks = [at_most("inputs: pooled isotropy of A_2 minus the closed form, largest", gap, CLOSE)]
-    curves = []
+    curves: list[Mark] = []
     for outputs in (2, 10):
         mine = [row for row in rows if row["outputs"] == outputs]
         places = [float(row["dimension"]) for row in mine]
         lost = [float(a["pooled"]) - float(b["pooled"]) for a, b in itertools.pairwise(mine)]
         checks.append(above(f"inputs: {outputs} outputs: what each smaller dimension costs, least", min(lost), 0))
         curves += [
-            Curve(f"{outputs} outputs", places, [float(row["predicted"]) for row in mine]),
-            Curve(f"{outputs} outputs", places, [float(row["pooled"]) for row in mine], "o"),
+            Curve(label=f"{outputs} outputs", x=places, y=[float(row["predicted"]) for row in mine]),
+            Curve(label=f"{outputs} outputs", x=places, y=[float(row["pooled"]) for row in mine], style="o"),
         ]
-    panel = Curves(
-        title="labels of equal variance; dots: measured, lines: closed form", y_label="isotropy of A_2", curves=curves,
-        x_label="effective dimension of the inputs (tr S)² / tr S²", log_x=True,
+    panel = Panel(
+        title="labels of equal variance; dots: measured, lines: closed form", marks=curves,
+        x=Axis("effective dimension of the inputs (tr S)² / tr S²", scale="log"), y=Axis("isotropy of A_2"),
     )  # fmt: skip
-    panels_chart(setup.folder / "inputs.png", [panel], title=f"inputs: linear, {draws} data sets a point")
+    draw_figure(setup.folder / "inputs.png", [panel], title=f"inputs: linear, {draws} data sets a point")
     columns = ["method", "dimension", "isotropy", "pooled", "predicted", "draws"]
     return Findings(rows=rows, checks=checks, pictures=["inputs.png"], columns=columns)
 
@@ -256,7 +257,7 @@ def _training(
     done = _sweep(specs, setup, "training")
     runs = [_measures(*cell, row) for cell, row in zip(cells, done, strict=True)]
     measured = ["ga_peak", "ga_last", "wa_peak", "wa_last", "loss", "rise"]
-    rows = averaged(runs, ["part", "method", "activation", "alpha", "beta"], measured)
+    rows = group_means(runs, ["part", "method", "activation", "alpha", "beta"], measured)
     checks, panels = [], []
     for activation in activations:
         mine = [row for row in rows if row["activation"] == activation]
@@ -272,7 +273,7 @@ def _training(
             fall = [float(run["wa_peak"]) - float(run["wa_last"]) for run in one]
             checks.append(above(f"training: {activation}: weight alignment falls after its peak, by", mean(fall), 0))
     title = f"training: {epochs} epochs of {SAMPLES} samples, {setup.seeds} seeds"
-    panels_chart(setup.folder / "training.png", panels, title=title)
+    draw_figure(setup.folder / "training.png", panels, title=title)
     reference = [
         Reference(f"{activation}, alpha {alpha:g}, beta {beta:g}: gradient alignment", value, FIGURE, BY_EYE)
         for (activation, alpha, beta), value in THEN.items()
@@ -314,10 +315,12 @@ def _ordered(part: str, what: str, rows: Sequence[Record], key: str) -> list[Exp
     return made
 
 
-def _grid(title: str, rows: Sequence[Record], values: Sequence[float], key: str) -> Grid:
+def _grid(title: str, rows: Sequence[Record], values: Sequence[float], key: str) -> Panel:
     found = {(row["alpha"], row["beta"]): float(row[key]) for row in rows}
     places = sorted(values)
-    return Grid(
-        title=title, x_label="α, deviation of the second output", y_label="β, one minus the correlation", x=places,
-        y=places, values=[[found[a, b] for a in places] for b in places],
+    ticks = {float(index): f"{place:g}" for index, place in enumerate(places)}
+    image = HeatMap(values=[[found[a, b] for a in places] for b in places], numbers=True)
+    return Panel(
+        title=title, marks=[image], x=Axis("α, deviation of the second output", ticks=ticks),
+        y=Axis("β, one minus the correlation", ticks=ticks),
     )  # fmt: skip

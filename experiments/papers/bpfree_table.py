@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.accuracies import accuracy_chart
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, at_least, margin_checks
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, run_study

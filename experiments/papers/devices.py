@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.charts.device_grid import grid_chart
+from experiments.charts.accuracies import grid_chart
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, margin_checks
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, run_study
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec
 
@@ -137,6 +137,10 @@ def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
                 if line["group"] == group and ", " in str(line["variant"])
             )
             made.append(
-                above(f"rescued: {group}: the better composition over dfa as it is, points", points(best - accuracy), 0)
+                above(
+                    f"rescued: {group}: the better composition over dfa as it is, points",
+                    percent(best - accuracy),
+                    0,
+                )
             )
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from experiments.charts.figure import Axis
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields
@@ -84,7 +85,7 @@ class Faults(Experiment, name="faults"):
         }  # fmt: skip
         found = run_curves(points, common, self.tuning_epochs, setup, name=part)
         label = "full scale of the weights" if part == "range" else "stuck elements (%)"
-        picture = draw_tuned_curves(found, common, setup, name=part, x_label=label)
+        picture = draw_tuned_curves(found, common, setup, name=part, x=Axis(label))
         reference = [Reference("elements stuck high for one stuck low", 9.04 / 1.75, CHEN, "remembered, not verified")]
         return Findings(
             rows=found.lines, tuning=found.tuning, reference=reference if part == "stuck" else [],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.accuracies import accuracy_chart
 from experiments.sweeps.experiment import (
     Experiment,
     ExperimentCheck,
@@ -18,7 +18,7 @@ from experiments.sweeps.experiment import (
 )
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, run_study
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
 CONTROL = "readout_only"
@@ -193,7 +193,7 @@ def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
         part: one of the experiment's parts.
         lines: one a method, accuracies as shares.
     """
-    measured = {str(line["method"]): points(line["test_accuracy"]) for line in lines}
+    measured = {str(line["method"]): percent(line["test_accuracy"]) for line in lines}
     made = [
         at_least(f"{part}: {method} test accuracy, %", measured[method], bound)
         for method, bound in TARGETS.get(part, {}).items()

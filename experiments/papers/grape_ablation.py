@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.accuracies import accuracy_chart
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, run_study
-from experiments.tables import Record, mean, points
+from experiments.tables import Record, mean, percent
 from hwmodels.spec import Spec
 
 CONTROL, DFA, BP = "readout_only", "dfa", "bp"
@@ -148,12 +148,12 @@ def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """
     at = {line["method"]: line["test_accuracy"] for line in lines}
     made = [
-        above(f"{part}: {arm} over {DFA}, points", points(at[arm] - at[DFA]), 0)
+        above(f"{part}: {arm} over {DFA}, points", percent(at[arm] - at[DFA]), 0)
         for arm in at
         if arm not in (BP, DFA, CONTROL, FROZEN)
     ]
-    made.append(above(f"{part}: what dfa's convolutions learn is worth, points", points(at[DFA] - at[FROZEN]), 0))
+    made.append(above(f"{part}: what dfa's convolutions learn is worth, points", percent(at[DFA] - at[FROZEN]), 0))
     if CALIBRATED in at:
-        gained = points(at["smaller, calibrated"] - at[CALIBRATED])
+        gained = percent(at["smaller, calibrated"] - at[CALIBRATED])
         made.append(above(f"{part}: calibrated grape2026 over calibration alone, points", gained, 0))
     return made

@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.charts.panels import Panel, over_seeds, panels_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.seeds import deviation_curves
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from experiments.sweeps.tuned_curves import CurvePoint, run_curves
-from experiments.tables import Record, mean, points, spread
+from experiments.tables import Record, mean, percent, standard_deviation
 from hwmodels.spec import Spec
 
 CONTROL, BP, DFA = "readout_only", "bp", "dfa"
@@ -99,6 +100,8 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
         found = run_curves(points, common, 1, setup, name="noise")
         lines = [line | last([run.metrics for run in found.runs[line["method"]]]) for line in found.lines]
         at = {(p.series, p.x): [run.metrics for run in found.runs[p.method]] for p in points}
+        least = min(noise for noise in self.noises if noise)
+        x = Axis("read noise (of the root mean square weight)", scale="symlog", linear=least)
         panels = []
         for key in ("matrix_cosine", "delivered_cosine"):
             curves = {
@@ -108,12 +111,9 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
                 ]
                 for way in ways
             }
-            colours = {way: f"C{k}" for k, way in enumerate(ways)}
-            panels.append(Panel(title=QUANTITIES[key], curves=over_seeds(self.noises, curves, colours)))
-        panels_chart(
-            setup.folder / "noise.png", panels, x_label="read noise (of the root mean square weight)",
-            title=f"fdfa on {self.digits}, {common['epochs']} epochs, {setup.seeds} seeds", columns=2, log="below",
-        )  # fmt: skip
+            panels.append(Panel(title=QUANTITIES[key], x=x, marks=deviation_curves(self.noises, curves)))
+        title = f"fdfa on {self.digits}, {common['epochs']} epochs, {setup.seeds} seeds"
+        draw_figure(setup.folder / "noise.png", panels, title=title, share_y=True)
         return Findings(
             rows=lines, checks=_of_noise(lines), pictures=["noise.png"],
             columns=["series", "x", "test_accuracy", *QUANTITIES, "n"],
@@ -186,7 +186,7 @@ def last(seeds: Sequence[Sequence[Record]]) -> Record:
     ends = [rows[-1]["jacobian"] for rows in seeds]
     for key in QUANTITIES:
         values = [v for v in (_over_layers(end, key) for end in ends) if v is not None]
-        found |= {key: mean(values), f"{key}_std": spread(values)}
+        found |= {key: mean(values), f"{key}_std": standard_deviation(values)}
     found["descent_share"] = mean([end["descent_share"] for end in ends if end["descent_share"] is not None])
     found["layers"] = {
         name: {key: mean([e["layers"][name][key] for e in ends if e["layers"][name][key] is not None]) for key in row}
@@ -205,17 +205,16 @@ def draw(setup: Setup, picture: str, study: Study, found: StudyResult) -> None:
 
     epochs = {m: [run.metrics for run in found.runs[m]] for m in methods}
     places = [row["epoch"] for row in epochs[methods[0]][0]]
-    colours = {method: f"C{k}" for k, method in enumerate(methods)}
 
     def panel(title: str, values: Callable[[Record], float | None]) -> Panel:
         curves = {m: [[values(row) for row in seed] for seed in epochs[m]] for m in methods}
-        return Panel(title=title, curves=over_seeds(places, curves, colours))
+        return Panel(title=title, x=Axis("epoch", whole=True), marks=deviation_curves(places, curves))
 
     panels = [panel("validation accuracy", lambda row: row["validation_accuracy"])]
     for key, title in QUANTITIES.items():
         panels.append(panel(title, lambda row, key=key: _over_layers(row["jacobian"], key)))  # type: ignore[misc]
-    panels_chart(
-        setup.folder / picture, panels, x_label="epoch", columns=3, share_y=False,
+    draw_figure(
+        setup.folder / picture, panels, columns=3,
         title=f"{study.common['data']}, {study.common['network']}, {setup.seeds} seeds; means over hidden layers",
     )  # fmt: skip
 
@@ -239,9 +238,9 @@ def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
         if at[name]["matrix_cosine"] is not None and name != "dfa, convolutions frozen":
             made.append(above(f"{part}: cos(B, J) of {name}", at[name]["matrix_cosine"], USEFUL))
         gained = _minus(at[name]["test_accuracy"], at[DFA]["test_accuracy"]) if DFA in at else None
-        made.append(above(f"{part}: {name} over dfa, points of accuracy", points(gained), 0))
+        made.append(above(f"{part}: {name} over dfa, points of accuracy", percent(gained), 0))
     margins = {line["method"]: line["margin"] for line in lines if line["margin"] is not None}
-    return made + [above(f"{part}: margin of {m} over {CONTROL}, points", points(v), 0) for m, v in margins.items()]
+    return made + [above(f"{part}: margin of {m} over {CONTROL}, points", percent(v), 0) for m, v in margins.items()]
 
 
 def _of_noise(lines: Sequence[Record]) -> list[ExperimentCheck]:

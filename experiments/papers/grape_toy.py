@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.charts.panels import Curve, Panel, panels_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve
+from experiments.charts.seeds import band_around
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
 from experiments.sweeps.setup import Setup
-from experiments.tables import Record, mean, spread
+from experiments.tables import Record, mean, standard_deviation
 from neurofa.core.randomness import generator
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ STARTS = {-0.9: "tab:blue", -0.3: "tab:cyan", 0.0: "0.3", 0.3: "tab:orange", 0.9
 """Cosines of the part starts, with their colours."""
 NOISES = (0.0, 0.01, 0.1)
 """Nu in the part starts; the text gives no size."""
+STEPS = Axis("steps", whole=True)
 LONG = (300, 10)
 """Shape in the part longer."""
 
@@ -80,18 +83,18 @@ class GrAPEToy(Experiment, name="grape_toy"):
         made = {"starts": self._starts, "rules": self._rules, "longer": self._longer}[part](setup)
         rows = [{"part": part, **line.labels, **line.summary()} for line in made]
         columns = [key for key in rows[0] if key != "part" and not key.endswith("_std")]
-        panels: dict[str, Panel] = {}
-        for line in made:
-            panels.setdefault(line.panel, Panel(title=line.panel)).curves.append(line.curve())
         title, of = {
             "starts": ("4 x 4, original rule, eta 0.1", "mean cosine of rows"),
             "rules": (f"{self.rows} x {self.columns}, eta 0.1 x 0.99^t", "cosine of the matrix"),
             "longer": (f"{LONG[0]} x {LONG[1]}, eta 0.01", "cosine of the matrix"),
         }[part]
-        panels_chart(
-            setup.folder / f"{part}.png", list(panels.values()), x_label="steps", y_label=of,
+        panels: dict[str, Panel] = {}
+        y = Axis(of, limits=(-1.05, 1.05) if part == "starts" else (-0.35, 1.05))
+        for line in made:
+            panels.setdefault(line.panel, Panel(title=line.panel, x=STEPS, y=y)).marks.append(line.curve())
+        draw_figure(
+            setup.folder / f"{part}.png", list(panels.values()), columns=3 if part == "starts" else 2,
             title=f"{part}: {title}, {len(made[0].tracks)} seeds; bands: standard deviation",
-            columns=3 if part == "starts" else 2, y_range=(-1.05, 1.05) if part == "starts" else (-0.35, 1.05),
         )  # fmt: skip
         return Findings(
             rows=rows, columns=columns, reference=REFERENCES[part], checks=checks(part, rows), pictures=[f"{part}.png"]
@@ -172,7 +175,7 @@ class _Line:
         made: Record = {}
         for key, index in (("row_cosine", 0), ("matrix_cosine", 1)):
             last = [float(one[-1, index]) for one in self.tracks]
-            made |= {key: mean(last), f"{key}_std": spread(last)}
+            made |= {key: mean(last), f"{key}_std": standard_deviation(last)}
         made["highest_matrix_cosine"] = mean([float(one[:, 1].max()) for one in self.tracks])
         return made | {"n": len(self.tracks)}
 
@@ -180,8 +183,9 @@ class _Line:
         import torch
 
         drawn = torch.stack(self.tracks)[:, :, self.drawn]
-        band = drawn.std(0).tolist() if len(drawn) > 1 else None
-        return Curve(x=range(drawn.shape[1]), y=drawn.mean(0).tolist(), label=self.label, colour=self.colour, band=band)
+        centre = drawn.mean(0).tolist()
+        band = band_around(centre, drawn.std(0).tolist()) if len(drawn) > 1 else None
+        return Curve(x=range(drawn.shape[1]), y=centre, label=self.label, colour=self.colour, band=band)
 
 
 def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:

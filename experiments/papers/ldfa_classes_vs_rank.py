@@ -6,7 +6,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from experiments.charts.curves import curves_chart
+from experiments.charts.figure import Axis
+from experiments.charts.swept import curves_chart
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, at_most
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.tuned_curves import CONTROL, CurvePoint, run_curves
@@ -84,7 +85,7 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
             needed.append({"part": "needed rank", "method": name, "classes": c, **ranks})
         curves_chart(
             setup.folder / "classes.png", [_drawn(line) for line in lines if line["x"] is not None],
-            x_label="rank r of the error", log=True, y_label="share of bp's test accuracy (%)",
+            x=Axis("rank r of the error", scale="log"), y_label="share of bp's test accuracy (%)",
             title=f"{self.images}, {epochs} epochs, {setup.seeds} seeds; bands: standard deviation",
         )  # fmt: skip
         claim = Reference("needed rank, in units of the number of classes", 1.0, CLAIM, "second hand")

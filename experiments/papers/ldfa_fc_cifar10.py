@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from experiments.charts.curves import Mark
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields
@@ -17,7 +18,7 @@ from experiments.sweeps.tuned_curves import (
     percent_at,
     run_curves,
 )
-from experiments.tables import Record, numbers
+from experiments.tables import Record, column_numbers
 from hwmodels.spec import Spec
 
 LEARNT, Q_ONLY, FIXED, DIRECT = "P and Q learn (raf)", "Q learns", "P and Q fixed", "direct (draf)"
@@ -78,10 +79,10 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
         }  # fmt: skip
         points = {"all": self._all, "one": self._one, "direct": self._direct}[part]()
         found = run_curves(points, common, epochs, setup, name=part)
-        marks = [Mark(x, y, "the source, 160 epochs (from its vector graphics)") for x, y in _marks(part).items()]
-        picture = draw_tuned_curves(
-            found, common, setup, name=part, x_label="rank r of the error", log=True, marks=marks
-        )
+        words = "the source, 160 epochs (from its vector graphics)"
+        published = [Published(x, y, words) for x, y in _marks(part).items()]
+        ranks = Axis("rank r of the error", scale="log")
+        picture = draw_tuned_curves(found, common, setup, name=part, x=ranks, published=published)
         return Findings(
             rows=found.lines, tuning=found.tuning, reference=references(part), checks=checks(part, found.lines),
             pictures=[picture],
@@ -200,8 +201,8 @@ def _rises(name: str, curve: Sequence[Record]) -> ExperimentCheck:
     """
     falls = []
     for before, after in itertools.pairwise(curve):
-        spread = (numbers([before], "test_accuracy_std") or [0.0])[0] ** 2
-        spread += (numbers([after], "test_accuracy_std") or [0.0])[0] ** 2
+        spread = (column_numbers([before], "test_accuracy_std") or [0.0])[0] ** 2
+        spread += (column_numbers([after], "test_accuracy_std") or [0.0])[0] ** 2
         fall = float(before["test_accuracy"]) - float(after["test_accuracy"])
         falls.append(fall / max(spread, 2 * LEAST**2) ** 0.5)
     return at_most(name, max(falls, default=None), 2.0)

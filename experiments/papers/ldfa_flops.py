@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from experiments.benchmarks._measure import CLOCKS, measure, torch_threads
-from experiments.charts.flop import flop_chart, time_chart
+from experiments.charts.figure import draw_figure
+from experiments.charts.flop import phases_panel, ratio_panel, time_chart
+from experiments.speed.timing import CLOCKS, sample_times, torch_threads
 from experiments.sweeps.experiment import Experiment, Findings, Reference, above
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record
@@ -20,6 +21,7 @@ from neurofa.core.network import Network
 from neurofa.core.products import RETURNING_ATTENTION
 from neurofa.core.randomness import generator
 from neurofa.costs.flops import Cost, cost
+from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
 IMAGE, CLASSES = (3, 32, 32), 10
@@ -110,22 +112,24 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
             above(f"{row['method']}: FLOP saved, %", float(str(row["saved, %"])), CLAIM) for row in rows if row["rank"]
         ]
         middle = sorted(self.ranks)[len(self.ranks) // 2]
-        flop_chart(
-            setup.folder / "count.png",
+        ratios = ratio_panel(
             {rule: [(r["rank"], r["total/bp"]) for r in rows if r["rule"] == rule] for rule in RULES},
+            size="rank r (qkv: 3 r)",
+            levels={
+                "claim: more than 20 % saved": 1 - CLAIM / 100,
+                "no input gradients in linear maps": _floor(bp, attention),
+            },
+            published=("hand count, ldfa", sorted((r, v) for r, v in BY_HAND["total"].items() if r in self.ranks)),
+        )
+        phases = phases_panel(
             {
                 str(row["method"]): {k: v / bp.flop for k, v in row["phases"].items()}
                 for row in rows
                 if row["rank"] in (None, middle)
-            },
-            title=f"{PAPER}, CIFAR-10, batch {BATCH}: matrix products of a step",
-            size="rank r (qkv: 3 r)",
-            lying={
-                "claim: more than 20 % saved": 1 - CLAIM / 100,
-                "no input gradients in linear maps": _floor(bp, attention),
-            },
-            marked=("hand count, ldfa", sorted((r, v) for r, v in BY_HAND["total"].items() if r in self.ranks)),
+            }
         )
+        title = f"{PAPER}, CIFAR-10, batch {BATCH}: matrix products of a step"
+        draw_figure(setup.folder / "count.png", [ratios, phases], title=title, size=(4.8, 3.6))
         return found
 
     def _time(self, setup: Setup) -> Findings:
@@ -150,7 +154,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         medians: dict[str, dict[str, float]] = {}
         steps = {name: _step(spec, network, batch) for name, spec in specs.items()}
         for clock in CLOCKS:
-            times, _ = measure(steps, seconds=self.seconds, device=torch.device("cpu"), clock=clock)
+            times, _ = sample_times(steps, seconds=self.seconds, device=torch.device("cpu"), clock=clock)
             medians[clock] = {name: statistics.median(found) for name, found in times.items()}
         flop = {name: _counted(spec, network, batch).flop for name, spec in specs.items()}
         options, rows = parse(network).options, list[Record]()
@@ -193,7 +197,7 @@ def _attention(network: str, batch: int) -> int:
     made: Network = build("network", network, input_shape=IMAGE, outputs=CLASSES)
     shapes = [IMAGE, *made.shapes.values()]
     return RETURNING_ATTENTION * sum(
-        layer.work((batch, *shape), sends=True).attention
+        products(layer, (batch, *shape), sends=True).attention
         for (_, layer), shape in zip(made.items(), shapes, strict=False)
     )
 

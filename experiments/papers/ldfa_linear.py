@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from experiments.charts.panels import Curve, Panel, panels_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve
 from experiments.runs.build import compute_device
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, at_least, at_most
@@ -19,7 +20,8 @@ from neurofa.core.randomness import generator
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from neurofa.theory.lowrank import Moments, Plasticity, Weights
+    from neurofa.theory.lowrank.equations import Plasticity, Weights
+    from neurofa.theory.moments import Moments
 
 LR, DECAY, BACK, KEPT = 2.5e-3, 1e-5, 1e-3, 0.999
 """Of the script: learning rate, decay a step, rate of P and Q, and what is left of it after a step."""
@@ -122,20 +124,18 @@ class LDFALinear(Experiment, name="ldfa_linear"):
             f"{part}: {self.n}-{self.k}-{self.m}, rank {self.rank}, seed 0: the strongest modes (the darker, the"
             " stronger); lines: theory, dots: simulation"
         )
-        panels_chart(
-            setup.folder / f"{part}.png", [_panel(method, drawn) for method, drawn in curves.items()], title=title,
-            x_label="steps", y_label="mode strength", y_range=(-0.05, 1.1),
-        )  # fmt: skip
+        panels = [_panel(method, drawn) for method, drawn in curves.items()]
+        draw_figure(setup.folder / f"{part}.png", panels, title=title)
         found.pictures = [f"{part}.png"]
         return found
 
     def _task(self, seed: int) -> _Task:
-        from neurofa.theory.lowrank import Moments
-        from neurofa.theory.lowrank_simulation import start, teacher
+        from neurofa.theory.lowrank.simulation import initial_weights, random_teacher
+        from neurofa.theory.moments import Moments
 
         gen = generator(seed, "ldfa_linear")
-        made = teacher(self.n, self.m, self.m, gen)
-        return _Task(made, Moments.white(made), start(self.n, self.k, self.m, self.rank, gen))
+        made = random_teacher(self.n, self.m, self.m, gen)
+        return _Task(made, Moments.white(made), initial_weights(self.n, self.k, self.m, self.rank, gen))
 
     def _inputs(self, task: _Task, samples: int) -> tuple[Tensor, Tensor]:
         import torch
@@ -146,28 +146,30 @@ class LDFALinear(Experiment, name="ldfa_linear"):
     def _curves(self, task: _Task, method: str, setup: Setup) -> _Curves:
         import torch
 
-        from neurofa.theory.lowrank import Moments, solve, strengths
-        from neurofa.theory.lowrank_simulation import same, simulate
+        from neurofa.theory.lowrank.equations import mode_strengths
+        from neurofa.theory.lowrank.simulation import full_batches, simulate_weights
+        from neurofa.theory.lowrank.solution import solve_weights
+        from neurofa.theory.moments import Moments
 
         x, y = self._inputs(task, self.samples or (100_000 if setup.full else 2000))
         rule, begin = plasticity(method), _begin(task, method)
         where = compute_device(RunSpec(compute=setup.compute).compute)  # which knows what auto is
-        times, path = simulate(
-            same(x.to(where, torch.float32), y.to(where, torch.float32)), begin.to(torch.float32, where), rule, lr=LR,
-            steps=self.steps, every=max(1, self.steps // LOOKS),
-        )  # fmt: skip
-        theory, white = (solve(moments, begin, rule, times) for moments in (Moments.of(x, y), task.white))
+        batches = full_batches(x.to(where, torch.float32), y.to(where, torch.float32))
+        start, every = begin.to(torch.float32, where), max(1, self.steps // LOOKS)
+        times, path = simulate_weights(batches, start, rule, lr=LR, steps=self.steps, every=every)
+        theory, white = (solve_weights(moments, begin, rule, times) for moments in (Moments.of(x, y), task.white))
         # the modes are those of the teacher, whatever the samples say
-        found = [strengths(task.white, [w.to(torch.float64) for w in p]) for p in (path, theory, white)]
+        found = [mode_strengths(task.white, [w.to(torch.float64) for w in p]) for p in (path, theory, white)]
         return _Curves(times, *found)
 
     def _row(self, part: str, method: str, tasks: Sequence[_Task], curves: _Curves) -> Record:
-        from neurofa.theory.lowrank import solve, strengths
+        from neurofa.theory.lowrank.equations import mode_strengths
+        from neurofa.theory.lowrank.solution import solve_weights
 
         rule, finals, overlaps = plasticity(method), [], []
         for task in tasks:
-            (end,) = solve(task.white, _begin(task, method), rule, [self.steps * LR])
-            finals.append(strengths(task.white, [end])[0])
+            (end,) = solve_weights(task.white, _begin(task, method), rule, [self.steps * LR])
+            finals.append(mode_strengths(task.white, [end])[0])
             overlaps.append(overlap(task.white, end.p))
         learnt = [int((final >= LEARNT).sum()) for final in finals]
         return {
@@ -182,12 +184,13 @@ class LDFALinear(Experiment, name="ldfa_linear"):
 
     def _limit(self, task: _Task) -> list[ExperimentCheck]:
         """Whether a fixed P leads from small weights to where the closed form says."""
-        from neurofa.theory.lowrank import reach, solve, strengths
+        from neurofa.theory.lowrank.equations import mode_strengths, reachable_strengths
+        from neurofa.theory.lowrank.solution import solve_weights
 
         rule = replace(plasticity(FIXED), decay=0.0, decay_back=0.0)
         small = replace(task.begin, w1=task.begin.w1 * 1e-4, w2=task.begin.w2 * 1e-4)
-        (end,) = solve(task.white, small, rule, [self.steps * LR])
-        final, closed = strengths(task.white, [end])[0], reach(task.white, small.p)
+        (end,) = solve_weights(task.white, small, rule, [self.steps * LR])
+        final, closed = mode_strengths(task.white, [end])[0], reachable_strengths(task.white, small.p)
         return [
             at_most("oja: P fixed, from small weights: largest distance of a mode from |Pi v_j|^2",
                     float((final - closed).abs().max()), 0.02),
@@ -195,38 +198,42 @@ class LDFALinear(Experiment, name="ldfa_linear"):
         ]  # fmt: skip
 
     def _step(self, setup: Setup) -> Findings:
-        from neurofa.theory.lowrank import Moments, solve, strengths
-        from neurofa.theory.lowrank_simulation import same, simulate
+        from neurofa.theory.lowrank.equations import mode_strengths
+        from neurofa.theory.lowrank.simulation import full_batches, simulate_weights
+        from neurofa.theory.lowrank.solution import solve_weights
+        from neurofa.theory.moments import Moments
 
-        task, found, panel = self._task(0), Findings(columns=["method", "lr", "error", "ratio"]), Panel(title="")
+        task, found = self._task(0), Findings(columns=["method", "lr", "error", "ratio"])
+        steps_of = (4 * LR, 2 * LR, LR, LR / 2)
+        x_axis = Axis("learning rate", scale="log", ticks={lr: f"{lr:g}" for lr in steps_of})
+        panel = Panel(x=x_axis, y=Axis("rms of mode strengths", scale="log"))
         x, y = self._inputs(task, self.samples or 500)
         moments = Moments.of(x, y)
         for colour, method in (("tab:blue", STEADY), ("tab:orange", LABELS)):
             errors: list[float] = []
-            for lr in (4 * LR, 2 * LR, LR, LR / 2):
+            for lr in steps_of:
                 steps = round(0.1 * self.steps * LR / lr)
                 begin, rule = _begin(task, method), plasticity(method)
-                times, path = simulate(same(x, y), begin, rule, lr=lr, steps=steps, every=max(1, steps // 20))
-                theory = solve(moments, begin, rule, times)
-                errors.append(_rms(strengths(task.white, theory), strengths(task.white, path)))
+                batches, every = full_batches(x, y), max(1, steps // 20)
+                times, path = simulate_weights(batches, begin, rule, lr=lr, steps=steps, every=every)
+                theory = solve_weights(moments, begin, rule, times)
+                errors.append(_rms(mode_strengths(task.white, theory), mode_strengths(task.white, path)))
                 ratio = errors[-2] / errors[-1] if len(errors) > 1 else None
                 found.rows.append({"part": "step", "method": method, "lr": lr, "error": errors[-1], "ratio": ratio})
             name = f"step: {method}: error at lr {LR:g} over that at {LR / 2:g}"
             found.checks += [at_least(name, errors[-2] / errors[-1], 1.8), at_most(name, errors[-2] / errors[-1], 2.2)]
             rates = [row["lr"] for row in found.rows if row["method"] == method]
-            panel.curves.append(Curve(x=rates, y=errors, label=method, colour=colour))
-            panel.curves.append(Curve(x=rates, y=errors, colour=colour, style="dots"))
+            panel.marks.append(Curve(x=rates, y=errors, label=method, colour=colour, style="-o"))
             line = [errors[-1] * rate / rates[-1] for rate in rates]
-            panel.curves.append(Curve(x=rates, y=line, label="in proportion", colour="0.6", style="dashed"))
-        panels_chart(setup.folder / "step.png", [panel], title="step: distance of simulation from theory, seed 0",
-                     x_label="learning rate", y_label="rms of mode strengths", log="both")  # fmt: skip
+            panel.marks.append(Curve(x=rates, y=line, label="in proportion", colour="0.6", style="--"))
+        draw_figure(setup.folder / "step.png", [panel], title="step: distance of simulation from theory, seed 0")
         found.pictures = ["step.png"]
         return found
 
 
 def plasticity(method: str) -> Plasticity:
     """The equations of a method; the script's decay is per step, theirs per unit of time."""
-    from neurofa.theory.lowrank import Plasticity
+    from neurofa.theory.lowrank.equations import Plasticity
 
     decay, fading = DECAY / LR, -math.log(KEPT) / LR
     track = Plasticity(q="track", p="track", decay=decay, rate_q=BACK / LR, rate_p=BACK / LR)
@@ -285,11 +292,12 @@ def _rms(a: Tensor, b: Tensor) -> float:
 
 
 def _panel(method: str, curves: _Curves) -> Panel:
-    panel, steps = Panel(title=method), [time / LR for time in curves.times]
+    panel = Panel(title=method, x=Axis("steps", whole=True), y=Axis("mode strength", limits=(-0.05, 1.1)))
+    steps = [time / LR for time in curves.times]
     modes = min(SHOWN, curves.theory.shape[1])
     for mode in reversed(range(modes)):
         colour = f"{0.05 + 0.75 * mode / modes:.3f}"
-        panel.curves.append(Curve(x=steps, y=curves.theory[:, mode].tolist(), colour=colour))
+        panel.marks.append(Curve(x=steps, y=curves.theory[:, mode].tolist(), colour=colour))
         dots = curves.simulated[::4, mode].tolist()
-        panel.curves.append(Curve(x=steps[::4], y=dots, colour=colour, style="dots"))
+        panel.marks.append(Curve(x=steps[::4], y=dots, colour=colour, style=".", size=5))
     return panel

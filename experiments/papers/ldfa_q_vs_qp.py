@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.curves import Mark
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields
@@ -61,16 +62,9 @@ class QAgainstQP(Experiment, name="ldfa_q_vs_qp"):
             "schedule": f"exponential(factor={0.98 ** (250 / epochs):.4g})",
         }  # fmt: skip
         found = run_curves(self._points([1, 4, 8, 16, 32] if full else [1, 2, 4, 8]), common, epochs, setup, name=part)
-        marks = [Mark(x, y, "P and Q learn, the source") for x, y in LEARNT_THEN.items()] if full else []
-        picture = draw_tuned_curves(
-            found,
-            common,
-            setup,
-            name=part,
-            x_label="rank r of the error (channels)",
-            log=True,
-            marks=marks,
-        )
+        published = [Published(x, y, "P and Q learn, the source") for x, y in LEARNT_THEN.items()] if full else []
+        ranks = Axis("rank r of the error (channels)", scale="log")
+        picture = draw_tuned_curves(found, common, setup, name=part, x=ranks, published=published)
         return Findings(
             rows=found.lines, reference=REFERENCES, checks=checks(found.lines), pictures=[picture], tuning=found.tuning
         )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import HeatMap
 from experiments.papers._receptive_fields import Shape, receptive_fields, shape_of
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.workers import map_processes
-from experiments.tables import Record, mean, spread
-from exports.files.atomic import write_whole
+from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
@@ -61,11 +61,11 @@ class ReceptiveFields(Experiment, name="ldfa_receptive_fields"):
             accuracies = [fields[method, seed][0] for seed in range(setup.seeds)]
             row: Record = {
                 "part": part, "method": method, "n": setup.seeds, "test_accuracy": mean(accuracies),
-                "test_accuracy_std": spread(accuracies), "test_accuracies": accuracies,
+                "test_accuracy_std": standard_deviation(accuracies), "test_accuracies": accuracies,
             }  # fmt: skip
             for index in INDICES:
                 known = [value for found in seeds if (value := found[index]) is not None]
-                row |= {index: mean(known), f"{index}_std": spread(known)}
+                row |= {index: mean(known), f"{index}_std": standard_deviation(known)}
             row["units"] = sum(int(found["units"] or 0) for found in seeds)
             rows.append(row)
         _draw(
@@ -134,28 +134,16 @@ def _indices(fields: Tensor) -> dict[str, float | None]:
 
 
 def _draw(path: Path, fields: dict[str, Tensor]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     across = min(8, max(len(found) for found in fields.values()))
-    figure = Figure(figsize=(0.95 * across + 1.6, 1.05 * len(fields) + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(fields), across, squeeze=False)
-    for row, (method, found) in zip(grid, fields.items(), strict=True):
-        for column, axes in enumerate(row):
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if column == 0:
-                axes.set_ylabel(method, fontsize=8, rotation=0, ha="right", va="center")
-            if column < len(found):
-                bound = float(found[column].abs().max()) or 1.0
-                axes.imshow(found[column].numpy(), cmap="RdBu_r", vmin=-bound, vmax=bound)
-            else:
-                axes.axis("off")
-    figure.suptitle("receptive fields of optic-nerve units (seed 0)", fontsize=10, x=0.01, ha="left")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_whole(path, picture.getvalue())
+    none = Axis(ticks={})
+    panels = []
+    for method, found in fields.items():
+        for column, field in enumerate(found[:across]):
+            image = HeatMap(values=field.tolist(), colours="RdBu_r", scale=None, upside=True, square=True)
+            panels.append(Panel(title="" if column else method, x=none, y=none, marks=[image]))
+        panels += [Panel()] * (across - len(found))
+    title = "receptive fields of optic-nerve units (seed 0)"
+    draw_figure(path, panels, title=title, columns=across, size=(0.95, 1.05))
 
 
 def checks(rows: Sequence[Record]) -> list[ExperimentCheck]:

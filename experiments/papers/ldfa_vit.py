@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from experiments.charts.figure import Axis
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields
@@ -66,7 +67,7 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
             "epochs": self.epochs or (250 if full else 8), "schedule": f"cosine(warmup={10 if full else 0.5})",
         }  # fmt: skip
         found = run_curves(self._points(), common, self.tuning_epochs or (20 if full else 2), setup, name=part)
-        picture = draw_tuned_curves(found, common, setup, name=part, x_label="rank r of the error", log=True)
+        picture = draw_tuned_curves(found, common, setup, name=part, x=Axis("rank r of the error", scale="log"))
         reference = [Reference(f"{NORMATIVE}, {r}: test accuracy, %", v, CODE, "read") for r, v in THEN.items()]
         reference.append(Reference(f"{BP}: test accuracy, %", BP_THEN, CODE, "read"))
         lines = _with_work(found.lines, common)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from experiments.charts.accuracy import accuracy_chart
-from experiments.charts.curves import Mark
+from experiments.charts.accuracies import accuracy_chart
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published
 from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields
@@ -18,7 +19,7 @@ from experiments.sweeps.tuned_curves import (
     percent_at,
     run_curves,
 )
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.projections.opu import OPU
 from hwmodels.spec import Spec
 
@@ -89,15 +90,12 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
             "network": f"mlp(hidden=[{self.hidden}, {self.hidden}], activation={plan.activation})",
         }  # fmt: skip
         found = run_curves(plan.points, common, self.tuning_epochs or plan.tuning_epochs, setup, name=part)
-        if plan.x_label is None:
+        if plan.x is None:
             picture = f"{part}.png"
             title = f"{part}: {self.data}, {common['epochs']} epochs, {setup.seeds} seeds; diamonds: second hand"
             accuracy_chart(setup.folder / picture, found.lines, title=title, control=CONTROL, targets=OPTICS_THEN)
         else:
-            picture = draw_tuned_curves(
-                found, common, setup, name=part, x_label=plan.x_label, log=plan.log, marks=plan.marks,
-                second=plan.second,
-            )  # fmt: skip
+            picture = draw_tuned_curves(found, common, setup, name=part, x=plan.x, published=plan.published)
         return Findings(
             rows=found.lines, tuning=found.tuning, reference=REFERENCES[part], checks=checks(part, found.lines),
             pictures=[picture],
@@ -126,8 +124,8 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
         return _Plan(
             points=points, epochs=50 if full else 5, tuning_epochs=10 if full else 2, activation="relu",
             common={"select": "best"},
-            x_label="noise σ of one inner product (in units of the full-scale error)",
-            marks=[Mark(sigma, value, "the source, 50 epochs (remembered)") for sigma, value in RINGS_THEN.items()],
+            x=Axis("noise σ of one inner product (in units of the full-scale error)"),
+            published=[Published(s, value, "the source, 50 epochs (remembered)") for s, value in RINGS_THEN.items()],
         )  # fmt: skip
 
     def _opu(self, full: bool) -> _Plan:
@@ -166,9 +164,11 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
             CurvePoint(series=CONTROL, candidates=[_setting(CONTROL, f"sgd(lr={lr})") for lr in (0.1, 0.3)]),
         ]
         return _Plan(
-            points=points, epochs=20 if full else 3, activation="tanh", common={"schedule": "cosine"}, log=True,
-            x_label=f"decorrelation time of the medium (training steps of {BATCH} samples)",
-            second=("decorrelation time (s)", latency),
+            points=points, epochs=20 if full else 3, activation="tanh", common={"schedule": "cosine"},
+            x=Axis(
+                f"decorrelation time of the medium (training steps of {BATCH} samples)", scale="log",
+                second=("decorrelation time (s)", latency),
+            ),
         )  # fmt: skip
 
 
@@ -181,11 +181,9 @@ class _Plan:
     activation: str
     common: Fields
     tuning_epochs: int = 1
-    x_label: str | None = None
+    x: Axis | None = None
     """None: methods side by side instead of curves."""
-    log: bool = False
-    marks: Sequence[Mark] = field(default_factory=tuple)
-    second: tuple[str, float] | None = None
+    published: Sequence[Published] = ()
 
 
 def _setting(rule: str, optimizer: str) -> Fields:
@@ -253,5 +251,6 @@ def _of_drift(lines: Sequence[Record]) -> list[ExperimentCheck]:
 
 def _margins(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     return [
-        above(f"{part}: margin of {line['method']} over {CONTROL}, points", points(line["margin"]), 0) for line in lines
+        above(f"{part}: margin of {line['method']} over {CONTROL}, points", percent(line["margin"]), 0)
+        for line in lines
     ]

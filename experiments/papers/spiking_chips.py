@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiments.benchmarks.report import with_ledger
-from experiments.benchmarks.spiking_chip import spiking_fill
-from experiments.charts.accuracy import accuracy_chart
-from experiments.reports.chips import examine, profile_of
+from experiments.benchmarks.report import with_write_counter
+from experiments.benchmarks.spiking_chip import spiking_chip_fields
+from experiments.charts.accuracies import accuracy_chart
+from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, Findings, margin_checks
 from experiments.sweeps.setup import Setup
@@ -90,7 +90,7 @@ class SpikingChips(Experiment, name="spiking_chips"):
         found = Findings(columns=["method", "test_accuracy", "behind", "margin", "optimizer", "blame"])
         floats = self._take(part, "floats", on_floats(), base, setup, found)
         for name in (*CHIPS, *MEMRISTIVE):
-            chip = profile_of(name) if name in CHIPS else None
+            chip = build_profile(name) if name in CHIPS else None
             methods = on_device(parse(name)) if chip is None else on_chip(chip, base)
             line = self._take(part, name, methods, base, setup, found, floats)
             line["limits"] = [] if chip is None else broken_limits(chip, base, floats)
@@ -143,7 +143,7 @@ def on_floats() -> dict[str, list[Fields]]:
 
 def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
     """E-prop and the control as a chip has them, each at rates of the chip's form."""
-    filled = spiking_fill(chip, base, {})
+    filled = spiking_chip_fields(chip, base, {})
     own = ("device", "network", "rule", "batch_size", "periphery")
     fields: Fields = {key: filled[key] for key in own if key in filled}
     if chip.synapse_state is None or chip.synapse_state >= 2:
@@ -160,7 +160,7 @@ def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
 
 def on_device(device: Spec) -> dict[str, list[Fields]]:
     """E-prop and the control on a memory device."""
-    fields: Fields = {"device": with_ledger(str(device))}
+    fields: Fields = {"device": with_write_counter(str(device))}
     optimizers = [f"sgd(lr={lr})" for lr in SGD]
     return {
         "eprop(filtered=False)": [
@@ -175,7 +175,7 @@ def on_device(device: Spec) -> dict[str, list[Fields]]:
 def broken_limits(chip: Profile, base: Fields, floats: Record) -> list[str]:
     """Limits of a chip that the run in floats breaks, by the profile's validator."""
     spec = RunSpec.from_json({**base, "batch_size": BATCH, "rule": floats["rule"], "optimizer": floats["optimizer"]})
-    return list(dict.fromkeys(finding.limit for finding in examine(chip, spec) if finding.verdict == "broken"))
+    return list(dict.fromkeys(finding.limit for finding in chip_findings(chip, spec) if finding.verdict == "broken"))
 
 
 def lifted_chip(chip: Profile, broken: Sequence[str], base: Fields) -> dict[str, dict[str, list[Fields]]]:

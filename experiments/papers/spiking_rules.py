@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from experiments.benchmarks._memory import peak_of_method
 from experiments.benchmarks.tasks import SPOKEN
-from experiments.charts.accuracy import accuracy_chart
-from experiments.charts.lines import Line, Panel, lines_chart
+from experiments.charts.accuracies import accuracy_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve, Mark
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
+from experiments.speed.peak_memory import method_peak
 from experiments.sweeps.experiment import (
     Experiment,
     ExperimentCheck,
@@ -24,7 +25,7 @@ from experiments.sweeps.experiment import (
 )
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, run_study
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec, parse
 from neurofa.costs.learning import trace_bytes
@@ -139,20 +140,16 @@ class SpikingRules(Experiment, name="spiking_rules"):
         for ticks in self.ticks:
             suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
             for method in COLOURS:
-                peak = peak_of_method(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
+                peak = method_peak(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
                 setup.progress.finish_run()
                 rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
-        lines = [
-            Line(
-                label=method, colour=colour, x=self.ticks,
-                y=[row["peak_mib"] for row in rows if row["method"] == method],
-            )
-            for method, colour in COLOURS.items()
-        ]  # fmt: skip
+        peaks = {method: [row["peak_mib"] for row in rows if row["method"] == method] for method in COLOURS}
+        lines: list[Mark] = [Curve(label=m, colour=COLOURS[m], x=self.ticks, y=peak) for m, peak in peaks.items()]
         panel = Panel(
-            title="700-256-20, 32 sequences, input apart", lines=lines, x_label="ticks", y_label="peak (MiB)", log="xy"
-        )
-        lines_chart(setup.folder / "memory.png", [panel], title="memory of one update, in fresh processes", columns=1)
+            title="700-256-20, 32 sequences, input apart", marks=lines,
+            x=Axis("ticks", scale="log"), y=Axis("peak (MiB)", scale="log"),
+        )  # fmt: skip
+        draw_figure(setup.folder / "memory.png", [panel], title="memory of one update, in fresh processes")
         return Findings(
             rows=rows, checks=memory_checks(rows), pictures=["memory.png"], columns=["method", "ticks", "peak_mib"]
         )
@@ -212,7 +209,7 @@ def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     best = next(line["test_accuracy"] for line in lines if line["method"] == ORACLE)
     others = [line for line in lines if line["method"] != CONTROL]
     return margin_checks(part, others, CONTROL) + [
-        at_least(f"{part}: {line['method']} less {ORACLE}, points", points(line["test_accuracy"] - best), -BEHIND)
+        at_least(f"{part}: {line['method']} less {ORACLE}, points", percent(line["test_accuracy"] - best), -BEHIND)
         for line in others
         if line["method"] != ORACLE
     ]

@@ -15,7 +15,7 @@ from experiments.runs.result import EpochRow
 from experiments.runs.spec import LOGS
 from hwmodels.errors import NeurofaError
 from neurofa.diagnostics.jacobian import descent_share, feedback_alignment, to_record
-from neurofa.diagnostics.measure import measure
+from neurofa.diagnostics.measure import measure_alignment
 from neurofa.training.learner import Learner
 
 SAMPLES = 256
@@ -97,7 +97,7 @@ class RunMeter:
         began = time.perf_counter()
         values: dict[str, Any] = {}
         if "alignment" in names:
-            values["alignment"] = measure(self.learner, *next(self.dataset.batches("train", SAMPLES)))
+            values["alignment"] = measure_alignment(self.learner, *next(self.dataset.batches("train", SAMPLES)))
         if "jacobian" in names:
             values["jacobian"] = self._jacobian()
         if "features" in names:
@@ -121,7 +121,7 @@ class Measurement:
     step: int
     """Learning steps done before it."""
     alignment: dict[str, Any] | None
-    """Return value of :func:`neurofa.diagnostics.measure.measure`."""
+    """Return value of :func:`neurofa.diagnostics.measure.measure_alignment`."""
     jacobian: dict[str, Any] | None
     """``layers``: by name the values of :func:`neurofa.diagnostics.jacobian.feedback_alignment`; ``descent_share``,
     None where no hidden layer learns."""

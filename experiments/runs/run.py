@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from experiments.files import writing
 from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
 from experiments.runs.plot import draw_curves
@@ -71,8 +70,7 @@ def train_run(
             result = replace(result, control=beside)
         check_interrupt()
     if folder is not None:
-        with writing(folder.model):
-            save_network(trainer.network, folder.model)
+        save_network(trainer.network, folder.model)
         draw_curves(result, folder.curves)
         folder.finish(result)
     return result

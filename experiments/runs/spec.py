@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
 from hwmodels.errors import NeurofaError, did_you_mean
-from hwmodels.registry import find
+from hwmodels.registry import Registered, find
 from hwmodels.spec import Spec, parse, with_defaults
 
 LOGS: dict[str, tuple[str, ...]] = {
@@ -36,7 +36,6 @@ class Option:
 
     Args:
         help: one line of ``--help``: what the field is, with an example.
-        part: whether the value is the spec of a registered part, whose kind is the name of the field.
         words: the values that are allowed; empty: any.
         least: smallest value that is allowed; None: any.
         none: what a default of None means, for ``--help``.
@@ -46,7 +45,6 @@ class Option:
     """
 
     help: str
-    part: bool = False
     words: tuple[str, ...] = ()
     least: int | None = None
     none: str = ""
@@ -54,19 +52,42 @@ class Option:
     flags: tuple[str, ...] = ()
 
 
-def canonical(text: str) -> str:
+def canonical(spec: str | Spec | Registered) -> str:
     """Return one text for all ways to write a spec: without needless spaces, options sorted by name.
+
+    Args:
+        spec: its text, a :class:`Spec`, or a part, whose own spec is taken.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'
     """
-    return str(_sorted(parse(text)))
+    return str(_sorted(parse(str(spec))))
 
 
 def _sorted(value: object) -> object:
     if isinstance(value, Spec):
         return Spec(value.name, {key: _sorted(value.options[key]) for key in sorted(value.options)})
     return [_sorted(v) for v in value] if isinstance(value, list) else value
+
+
+class SpecField:
+    """A field that takes the spec of a registered part (its text, or the part), and holds the canonical text.
+
+    Args:
+        default: text of the spec.
+    """
+
+    def __init__(self, default: str) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RunSpec | None, owner: type | None = None) -> str:
+        return self.default if run is None else str(vars(run)[self.name])
+
+    def __set__(self, run: RunSpec, value: str | Spec | Registered) -> None:
+        vars(run)[self.name] = canonical(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +98,27 @@ class RunSpec:
     same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
 
     ``log`` adds measurements that leave the numbers of the run as they are. ``alignment``
-    (:func:`neurofa.diagnostics.measure.measure`) is measured before the first step, at steps 2^(k/2) and at the end of
-    every epoch; ``jacobian`` (feedback beside the network's Jacobian, :mod:`neurofa.diagnostics.jacobian`) and
-    ``features`` (:func:`experiments.runs.linear_probe.probe_scores`) before the first step and at the end of every
+    (:func:`neurofa.diagnostics.measure.measure_alignment`) is measured before the first step, at steps 2^(k/2) and at
+    the end of every epoch; ``jacobian`` (feedback beside the network's Jacobian, :mod:`neurofa.diagnostics.jacobian`)
+    and ``features`` (:func:`experiments.runs.linear_probe.probe_scores`) before the first step and at the end of every
     epoch. ``ends`` means the last two, ``all`` all three.
 
     Raises:
         NeurofaError: a malformed spec, a number out of range, or a word that is not allowed.
     """
 
-    data: Annotated[str, Option("Data set, such as mnist.", part=True)] = "digits"
-    network: Annotated[str, Option('Network, such as "mlp(hidden=[800, 800])".', part=True)] = "mlp"
-    rule: Annotated[str, Option('Learning rule, such as bp or "dfa(error=sign)".', part=True)] = "dfa"
-    device: Annotated[str, Option('Device that stores the weights, such as "fixed(bits=4)".', part=True)] = "digital"
+    data: Annotated[SpecField, Option("Data set, such as mnist.")] = SpecField("digits")
+    network: Annotated[SpecField, Option('Network, such as "mlp(hidden=[800, 800])".')] = SpecField("mlp")
+    rule: Annotated[SpecField, Option('Learning rule, such as bp or "dfa(error=sign)".')] = SpecField("dfa")
+    device: Annotated[SpecField, Option('Device that stores weights, such as "fixed(bits=4)".')] = SpecField("digital")
     periphery: Annotated[
-        str, Option("Converters and noise around products with weights, such as training.", part=True, earlier="exact")
-    ] = "exact"
+        SpecField, Option("Converters and noise around products with weights, such as training.", earlier="exact")
+    ] = SpecField("exact")
     epochs: Annotated[int, Option("Passes over the training data.", least=1)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
-    optimizer: Annotated[str, Option('Optimizer, such as "adam(lr=0.003)".', part=True)] = "sgd(lr=0.1)"
-    schedule: Annotated[str, Option('Learning rate over time, such as "cosine(warmup=1)".', part=True)] = "constant"
-    loss: Annotated[str, Option("Loss: cross_entropy, or mse for regression.", part=True)] = "cross_entropy"
+    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)".')] = SpecField("sgd(lr=0.1)")
+    schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
+    loss: Annotated[SpecField, Option("Loss: cross_entropy, or mse for regression.")] = SpecField("cross_entropy")
     accumulate: Annotated[int, Option("Batches averaged into one update.", least=1)] = 1
     clip: Annotated[float | None, Option("Largest norm of an update, such as 1.0.", none="no clipping")] = None
     fused: Annotated[bool, Option("Compile writes and analog products; needs a C++ compiler.", earlier=False)] = False
@@ -116,11 +137,9 @@ class RunSpec:
         object.__setattr__(self, "rule", with_defaults(self.rule, "sdfa", error="sign"))
         for name, option in options_of(type(self)).items():
             value = getattr(self, name)
-            if option.part:
-                object.__setattr__(self, name, canonical(value))
-            elif option.least is not None and value < option.least:
+            if option.least is not None and value < option.least:
                 raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
-            elif option.words and value not in option.words:
+            if option.words and value not in option.words:
                 words = " or ".join(option.words)
                 raise NeurofaError(f"got {name}='{value}'; expected {words}{did_you_mean(value, option.words)}")
         if self.clip is not None and not self.clip > 0:
@@ -197,5 +216,5 @@ def options_of(spec: type[RunSpec]) -> dict[str, Option]:
     return {field.name: hints[field.name].__metadata__[0] for field in fields(spec)}
 
 
-PARTS = tuple(name for name, option in options_of(RunSpec).items() if option.part)
+PARTS = tuple(name for name, hint in get_type_hints(RunSpec).items() if hint is SpecField)
 """Fields of a run that are specs of registered parts; each is named as its kind."""

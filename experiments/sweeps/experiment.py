@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from experiments.files import make_folder, write_json
 from experiments.sweeps.setup import Setup
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered
 
@@ -59,7 +59,7 @@ def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[Expe
         control: name of the control.
     """
     return [
-        above(f"{part}: margin of {line['method']} over {control}, points", points(line["margin"]), 0)
+        above(f"{part}: margin of {line['method']} over {control}, points", percent(line["margin"]), 0)
         for line in lines
         if line["margin"] is not None
     ]

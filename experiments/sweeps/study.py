@@ -138,12 +138,12 @@ def _best(method: str, rows: Sequence[SweepRow]) -> int:
 def _line(rows: Sequence[SweepRow], setting: Fields, against: Sequence[SweepRow] | None) -> tables.Record:
     """Return the means and spreads of one method, and its margin over the runs of the control."""
     records = [row.flat() for row in rows]
-    line = tables.summarise(records, ["status"])[0]
-    accuracies, losses = (tables.numbers(records, measure) for measure in ("test_accuracy", "test_loss"))
-    theirs = tables.numbers([row.flat() for row in against or ()], "test_accuracy")
+    line = tables.summarise_runs(records, ["status"])[0]
+    accuracies, losses = (tables.column_numbers(records, measure) for measure in ("test_accuracy", "test_loss"))
+    theirs = tables.column_numbers([row.flat() for row in against or ()], "test_accuracy")
     margins = [a - b for a, b in zip(accuracies, theirs, strict=True)] if against is not None else []
     for measure, values in (("margin", margins), ("test_loss", losses)):
-        line |= {measure: tables.mean(values), f"{measure}_std": tables.spread(values)}
+        line |= {measure: tables.mean(values), f"{measure}_std": tables.standard_deviation(values)}
     del line["status"], line["failed"]
     return {**setting, "epochs": records[0]["epochs"], "test_accuracies": accuracies, **line}
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.charts.curves import Mark, curves_chart
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published, curves_chart
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from hwmodels.errors import NeurofaError
@@ -62,15 +63,7 @@ def run_curves(
 
 
 def draw_tuned_curves(
-    result: StudyResult,
-    common: Fields,
-    setup: Setup,
-    *,
-    name: str,
-    x_label: str,
-    log: bool = False,
-    marks: Sequence[Mark] = (),
-    second: tuple[str, float] | None = None,
+    result: StudyResult, common: Fields, setup: Setup, *, name: str, x: Axis, published: Sequence[Published] = ()
 ) -> str:
     """Draw the curves of a part into ``<name>.png`` in the folder of the experiment.
 
@@ -79,17 +72,15 @@ def draw_tuned_curves(
         common: fields that all runs share, for the title.
         setup: folder, and the number of seeds for the title.
         name: of the part.
-        x_label: the swept quantity with its unit.
-        log: whether its axis is logarithmic.
-        marks: figures of others.
-        second: label of an axis above, and its value where the axis below has 1.
+        x: axis of the swept quantity.
+        published: figures of others.
 
     Returns:
         The name of the picture.
     """
     title = f"{name}: {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds; bands: standard deviation"
     path = setup.folder / f"{name}.png"
-    curves_chart(path, result.lines, title=title, x_label=x_label, log=log, marks=marks, second=second)
+    curves_chart(path, result.lines, title=title, x=x, published=published)
     return path.name
 
 

@@ -31,7 +31,7 @@ def inner_device(outer: Device, key: str) -> Device:
 def chain(device: Device) -> list[Device]:
     """A device and those inside it, outermost first."""
     found = [device]
-    while isinstance(inner := getattr(found[-1], "device", None), Device):
+    while (inner := found[-1].inner) is not None:
         found.append(inner)
     return found
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import Figure
 from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
 
@@ -36,6 +39,9 @@ class Programmed(Device, Provenance):
         headroom: see ``range``, >= 1; room for weights that grow.
     """
 
+    T_READ: ClassVar[float | None] = None
+    """Time over which a read averages in the noise model, s; None: not stated."""
+
     g_max: float = 25.0
     g_min: float = 0.0
     range: float | None = None
@@ -47,6 +53,24 @@ class Programmed(Device, Provenance):
         self._need("headroom", 1 <= self.headroom < math.inf, "1 or more", "the largest weight must fit in")
         if self.range is not None:
             self._need("range", 0 < self.range < math.inf, "a positive number or None", "change the value")
+
+    def describe(self) -> DeviceDescription:
+        return replace(
+            super().describe(),
+            conductance=(self.g_min, self.g_max),
+            write="programming write",
+            elements_per_write=2,  # a pair
+            read_time=self._read_time(),
+        )
+
+    def _read_time(self) -> Figure | None:
+        if self.T_READ is None:
+            return None
+        source = f"{type(self).source}: t_read of the noise model"
+        return Figure(low=self.T_READ, high=self.T_READ, unit="s", source=source, verified=self.verified)
+
+    def cell_unit(self, key: str) -> str:
+        return "uS" if key in ("plus", "minus", "plus_target", "minus_target") else "1"
 
     def _need(self, key: str, holds: bool, expected: str, remedy: str) -> None:
         if not holds:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.device_models.coincidences import SLOTS, replay
 from hwmodels.errors import NeurofaError
@@ -76,6 +77,9 @@ class PulseTrain:
 
 class PulseDriven(Device):
     """A device that changes by identical voltage pulses, up or down."""
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), write="pulse")
 
     @property
     def train(self) -> PulseTrain | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 
 
@@ -20,6 +21,9 @@ class Digital(Device, name="digital"):
     exact = True
     bounded = False
     source = "IEEE 754 floating-point memory"
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), digital=True)
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Store a copy of the target."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.errors import NeurofaError
 from hwmodels.format import check_bits, check_generator, check_rounding, work_dtype
@@ -47,6 +48,12 @@ class Fixed(Device, name="fixed"):
             raise NeurofaError(f"got fixed(range={self.range}); expected a positive number or None; change the value")
         if not 0 < self.headroom < math.inf:
             raise NeurofaError(f"got fixed(headroom={self.headroom}); expected a positive number; 3 is the default")
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), digital=True, word_bits=self.bits, rounding=self.rounding)
+
+    def grid(self, cells: Cells) -> tuple[int, float]:
+        return self.bits, float(cells["scale"])
 
     @property
     def top(self) -> int:

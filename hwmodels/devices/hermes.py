@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device_models.programmed import Programmed, one_over_f, polynomial, power_law
 from hwmodels.errors import NeurofaError
 
@@ -55,6 +56,9 @@ class Hermes(Programmed, name="hermes"):
             raise NeurofaError(f"got hermes(devices={self.devices}); expected 1 or 2; only these were measured")
         object.__setattr__(self, "g_max", self.G_MAX[self.devices])
         super().__post_init__()
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), elements_per_write=2 * self.devices)
 
     def programming_sigma(self, g: Tensor) -> Tensor:
         return polynomial(g / self.g_max, self.PROGRAMMING[self.devices])

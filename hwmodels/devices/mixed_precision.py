@@ -46,6 +46,9 @@ class MixedPrecision(Device, name="mixed_precision"):
                 f"got mixed_precision(threshold={self.threshold}); expected a positive number or None; change the value"
             )
 
+    def faults(self, cells: Cells) -> Tensor | None:
+        return self.inner.faults(unpack("inner", cells))
+
     @property
     def inner(self) -> Device:
         """What stores the weights."""

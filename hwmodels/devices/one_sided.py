@@ -57,30 +57,30 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
             )
 
     @property
-    def one(self) -> Pulsed:
+    def inner(self) -> Pulsed:
         """The device on either side."""
         assert isinstance(self.device, Pulsed)  # noqa: S101 (narrows the type that the constructor checked)
         return self.device
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Draw fresh devices and write-verify the positive part on G+, the negative part on G-."""
-        plus = self.one.program(target.clamp(min=0), gen)
-        minus = self.one.program(target.neg().clamp_(min=0), gen)
+        plus = self.inner.program(target.clamp(min=0), gen)
+        minus = self.inner.program(target.neg().clamp_(min=0), gen)
         return {**pack("plus", plus), **pack("minus", minus)}
 
     def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Write-verify both parts on the same devices."""
-        plus = self.one.reprogram(unpack("plus", cells), target.clamp(min=0), gen)
-        minus = self.one.reprogram(unpack("minus", cells), target.neg().clamp_(min=0), gen)
+        plus = self.inner.reprogram(unpack("plus", cells), target.clamp(min=0), gen)
+        minus = self.inner.reprogram(unpack("minus", cells), target.neg().clamp_(min=0), gen)
         return {**pack("plus", plus), **pack("minus", minus)}
 
     def value(self, cells: Cells) -> Tensor:
         """The weights scale (G+ - G-)."""
-        return self.one.value(unpack("plus", cells)) - self.one.value(unpack("minus", cells))
+        return self.inner.value(unpack("plus", cells)) - self.inner.value(unpack("minus", cells))
 
     def granularity(self, cells: Cells) -> Tensor:
         """The nominal step of either device."""
-        return self.one.granularity(unpack("plus", cells))
+        return self.inner.granularity(unpack("plus", cells))
 
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
@@ -90,21 +90,21 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
         after: Cells = {}
         for side, here in (("plus", rise), ("minus", 1 - rise)):
             share = None if spread is None else spread * here
-            after |= pack(side, self.one.advance(unpack(side, cells), count * here, always, gen, share))
+            after |= pack(side, self.inner.advance(unpack(side, cells), count * here, always, gen, share))
         return after
 
     def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
         """Decay of the devices, then the refresh of full pairs."""
-        plus, minus = (self.one.settle(unpack(side, cells), gen) for side in ("plus", "minus"))
+        plus, minus = (self.inner.settle(unpack(side, cells), gen) for side in ("plus", "minus"))
         g_plus, g_minus = plus["weight"], minus["weight"]
-        full = torch.maximum(g_plus, g_minus) > self.refresh_upper * self.one.w_max
-        full &= torch.minimum(g_plus, g_minus) > self.refresh_lower * self.one.w_max
+        full = torch.maximum(g_plus, g_minus) > self.refresh_upper * self.inner.w_max
+        full &= torch.minimum(g_plus, g_minus) > self.refresh_lower * self.inner.w_max
         mask = full.to(g_plus.dtype)
         difference = self.value({**pack("plus", plus), **pack("minus", minus)})
         after: Cells = {}
         for side, old, wanted in (("plus", plus, difference), ("minus", minus, -difference)):
             rest = normal(wanted, gen).abs_().mul_(self.reset_std).mul_(old["scale"])
-            fresh = self.one.reprogram(old, wanted.clamp(min=0) + rest, gen)
+            fresh = self.inner.reprogram(old, wanted.clamp(min=0) + rest, gen)
             moved = {key: torch.lerp(cell, fresh[key], mask) for key, cell in old.items() if fresh[key] is not cell}
             after |= pack(side, {**old, **moved})
         return after

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.device_models.nested import inner_device
 from hwmodels.device_models.pulses import PulseDriven, PulseTrain
@@ -46,6 +47,9 @@ class PulseTrains(PulseDriven, name="pulse_trains"):
             )
         object.__setattr__(self, "factored", True)
         PulseTrain(slots=self.slots, fit_length=self.fit_length, balance=self.balance)  # refuses a wrong length
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), train_slots=self.slots)
 
     @property
     def inner(self) -> PulseDriven:

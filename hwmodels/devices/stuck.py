@@ -50,6 +50,11 @@ class Stuck(Device, name="stuck"):
         if self.range is not None and not 0 < self.range < math.inf:
             raise NeurofaError(f"got stuck(range={self.range}); expected a positive number or None; change the value")
 
+    def faults(self, cells: Cells) -> Tensor:
+        stuck = cells["most"].isfinite() | cells["least"].isfinite()
+        below = self.inner.faults(unpack("inner", cells))
+        return stuck if below is None else stuck | below
+
     @property
     def inner(self) -> Device:
         """What stores the weights."""

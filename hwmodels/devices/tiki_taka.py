@@ -63,6 +63,10 @@ class TikiTaka(Device, name="tiki_taka"):
             raise NeurofaError(f"got {self.name}(gamma={self.gamma}); expected 0 or more; 0 is the default")
 
     @property
+    def reading(self) -> Device:
+        return self.c
+
+    @property
     def a(self) -> Pulsed:
         """The fast array's device."""
         assert isinstance(self.fast, Pulsed)  # noqa: S101 (narrows the type that the constructor checked)

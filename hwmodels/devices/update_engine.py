@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 from hwmodels.device_models.nested import inner_device
 from hwmodels.errors import NeurofaError
@@ -56,19 +57,22 @@ class UpdateEngine(Device, name="update_engine"):
         if self.cut not in ("floor", "zero"):
             raise NeurofaError(f"got update_engine(cut={self.cut}); expected floor or zero; choose one")
 
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), fraction_bits=self.fraction, largest_step=self.most)
+
     @property
-    def words(self) -> Device:
-        """What stores the weights."""
+    def inner(self) -> Device:
+        """The digital words that store the weights."""
         assert isinstance(self.device, Device)  # noqa: S101 (narrows the type that the constructor built)
         return self.device
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Program the words, past the engine."""
-        return self.words.program(target, gen)
+        return self.inner.program(target, gen)
 
     def value(self, cells: Cells) -> Tensor:
         """The weights of the words."""
-        return self.words.value(cells)
+        return self.inner.value(cells)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Let the engine cut and limit the change, and the words round what is left."""
@@ -80,4 +84,4 @@ class UpdateEngine(Device, name="update_engine"):
         if self.most is not None:
             most = step * self.most
             change = change.clamp(-most, most)
-        return self.words.write(cells, change, gen)
+        return self.inner.write(cells, change, gen)

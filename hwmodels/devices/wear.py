@@ -36,6 +36,9 @@ class Worn(Device):
         if not 0 <= self.spread < math.inf:
             raise NeurofaError(f"got wear(spread={self.spread}); expected 0 or more; change the value")
 
+    def faults(self, cells: Cells) -> Tensor | None:
+        return self.inner.faults(unpack("inner", cells))
+
     @property
     def inner(self) -> Device:
         """What stores the weights."""
@@ -134,7 +137,7 @@ class WornByPulses(Worn, PulseDriven):
 
 
 @recipe("device", "wear", SOURCE)
-def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
+def worn(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
     """Counts what every device has been through, and freezes it when its endurance is used up.
 
     A pulse costs a pulse-driven device one cycle, a write any other device one cycle where the change is not zero. A
@@ -164,7 +167,7 @@ def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
     Returns:
         A device that does the same, and its cells; counts begin at 0.
     """
-    inner = getattr(device, "device", None)
+    inner = device.inner
     if isinstance(device, Worn) or (isinstance(inner, Worn) and not isinstance(device, PulseDriven)):
         return device, cells
     if isinstance(inner, Device) and not isinstance(device, PulseDriven):
@@ -175,4 +178,4 @@ def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
         return type(device)(**options | {"device": made}), {**outer, **pack("inner", kept)}
     like = device.value(cells)
     ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
-    return wear(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}
+    return worn(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}

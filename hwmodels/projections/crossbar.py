@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from hwmodels.arrays.array_noise import noises, only
 from hwmodels.arrays.periphery import Periphery
+from hwmodels.arrays.read_costs import read_costs
+from hwmodels.description import TensorDescription
 from hwmodels.device import Cells, Device
 from hwmodels.device_models.nested import chain
 from hwmodels.devices.stuck import Stuck
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import CostLine, CostReport
 from hwmodels.numerics.noise_moments import Noise, Source
 from hwmodels.projection import Programmable
 from hwmodels.registry import build
@@ -36,6 +40,11 @@ class Crossbar(Programmable, name="crossbar"):
 
     source = "aihwkit (Rasch et al. 2021, arXiv 2104.02184), analog tile; error routing as in Nokland 2016"
 
+    tensors: ClassVar = {
+        "factor": TensorDescription(meaning="digital factor: matrix over what the device holds"),
+        "largest": TensorDescription(meaning="largest weight, the unit of the periphery"),
+    }
+
     factor: Tensor
     largest: Tensor
 
@@ -57,6 +66,30 @@ class Crossbar(Programmable, name="crossbar"):
         self.periphery: Periphery = build("periphery", periphery)
         self.peak, self.rows = peak, rows
         self._keys: tuple[str, ...] = ()
+
+    @property
+    def stored_on(self) -> Device:
+        return self.device
+
+    @property
+    def exact(self) -> bool:
+        return self.periphery.exact and not self.device.noisy
+
+    def describe_buffer(self, key: str) -> TensorDescription:
+        unit = self.device.cell_unit(key.removeprefix("cell_")) if key.startswith("cell_") else "1"
+        if unit == "1":
+            return super().describe_buffer(key)
+        return TensorDescription(meaning="state of the cells of the crossbar", unit=unit)
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        pieces = len(self.pieces)
+        formula = f"samples × {self.n_out} × {pieces}"
+        counted = CostLine.counted("conversions (ADC)", vectors * self.n_out * pieces, formula)
+        known = self.programming + CostReport((counted,))
+        if self.device.exact:
+            gap = "energy and time of an array without a memory device (crossbar(device=...))"
+            return known + CostReport(missing=(gap,))
+        return known + read_costs(self.device, vectors * self.n_in * self.n_out, vectors)
 
     @property
     def cells(self) -> Cells:

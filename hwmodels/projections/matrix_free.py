@@ -38,6 +38,10 @@ class MatrixFree(Projection, name="matrix_free"):
         words = torch.randint(-(2**31), 2**31, (4,), generator=gen, dtype=torch.int64).to(torch.int32)
         self.register_buffer("seed", words)
 
+    @property
+    def exact(self) -> bool:
+        return True
+
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         width = min(self.n_out, 1024)
         height = max(1, BLOCK // width)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from hwmodels.arrays.converters import at_least_zero, check_scale, full_scale
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import BANK_COLUMNS, BANK_ENERGY, BANK_ROWS, BANK_TIME, CostLine, CostReport
 from hwmodels.numerics.noise_moments import Noise, Source
 from hwmodels.numerics.random import normal
 from hwmodels.projection import Programmable
@@ -38,6 +40,11 @@ class Microring(Programmable, name="microring"):
 
     source = "Filipovich et al. 2022, Optica 9, 1323, arXiv 2111.06862; Lorentzian drop port of an add-drop ring"
 
+    tensors: ClassVar = {
+        "b": TensorDescription(meaning="weight of every ring, drop less through port, in -1 to 1, (n_errors, m)"),
+        "scale": TensorDescription(meaning="digital factor behind the bank"),
+    }
+
     b: Tensor
     scale: Tensor
 
@@ -64,6 +71,32 @@ class Microring(Programmable, name="microring"):
     def bits(self) -> float:
         """Effective resolution log2(2 / sigma), bit, of outputs in [-1, 1]."""
         return math.inf if not self.sigma else math.log2(2 / self.sigma)
+
+    @property
+    def resolution(self) -> float:
+        return self.bits
+
+    @property
+    def exact(self) -> bool:
+        return not (self.sigma or self.mu)
+
+    def settings(self) -> dict[str, tuple[Tensor, TensorDescription]]:
+        """Return the buffers, and the detuning of every ring that gives its weight."""
+        meaning = "detuning of every ring from its channel that gives its weight, full widths at half maximum"
+        offset = TensorDescription(meaning=meaning, unit="linewidth", axes="(n_errors, m)")
+        return super().settings() | {"ring_offset": (detuning(self.b), offset)}
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        tiles = math.ceil(self.n_in / BANK_ROWS) * math.ceil(self.n_out / BANK_COLUMNS)
+        products, operations = vectors * tiles, 2 * vectors * self.n_in * self.n_out
+        formula = f"samples × {tiles} banks of {BANK_ROWS} × {BANK_COLUMNS}"
+        lines = (
+            CostLine.counted("products with a bank", products, formula),
+            CostLine.scaled("time of the bank", products, BANK_TIME, "products with a bank / 10 GHz"),
+            CostLine.scaled("energy", operations, BANK_ENERGY, "2 operations a product"),
+        )
+        gap = "converters and memory around the bank, where the published total leaves them out"
+        return self.programming + CostReport(lines, (gap,))
 
     def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
         size = target.abs().amax()

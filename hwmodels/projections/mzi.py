@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from hwmodels.arrays.converters import at_least_zero, check_scale, full_scale
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
 from hwmodels.numerics.noise_moments import Noise, Source
 from hwmodels.numerics.random import normal
@@ -36,6 +37,20 @@ class MZI(Programmable, name="mzi"):
     """
 
     source = "Clements et al. 2016, Optica 3, 1460; Shen et al. 2017, Nat. Photon. 11, 441 (U S V); torchonn (errors)"
+
+    tensors: ClassVar = {
+        "theta": TensorDescription(
+            unit="rad", meaning="phase between the couplers of every interferometer, of both meshes"
+        ),
+        "phi": TensorDescription(
+            unit="rad", meaning="phase in front of the upper input of every interferometer, of both meshes"
+        ),
+        "out": TensorDescription(unit="rad", meaning="phase at every output of both meshes"),
+        "attenuation": TensorDescription(meaning="amplitude transmission of the attenuators between the meshes"),
+        "scale": TensorDescription(meaning="digital factor behind the meshes"),
+        "b": TensorDescription(meaning="matrix that the meshes transmit, times the digital factor, (n_errors, m)"),
+        "peak": TensorDescription(meaning="largest entry of the wanted matrix"),
+    }
 
     theta: Tensor
     phi: Tensor
@@ -66,6 +81,15 @@ class MZI(Programmable, name="mzi"):
             raise NeurofaError(f"got mzi(bits={bits}); expected 2 to 24 or None; change bits")
         self.modes, self.bits, self.crosstalk, self.loss = modes, bits, crosstalk, loss
         self.drift, self.sigma, self.full_scale = drift, sigma, full_scale
+
+    @property
+    def resolution(self) -> float | None:
+        """Bits of the heater voltages."""
+        return self.bits
+
+    @property
+    def exact(self) -> bool:
+        return not self.sigma
 
     @property
     def size(self) -> int:

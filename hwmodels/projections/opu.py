@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import OPU_POWER, CostLine, CostReport
 from hwmodels.format import Format
 from hwmodels.numerics.noise_moments import Noise, Source
 from hwmodels.numerics.random import normal
@@ -17,6 +20,9 @@ from hwmodels.optics.detection import Detection, Exposure, Field
 from hwmodels.optics.optical_noise import Seen, camera_sources, decorrelation, encoding
 from hwmodels.projection import Projection
 from hwmodels.registry import build
+
+FRAME_RATE = 1900.0
+"""Frames in a second, Hz: remembered; any other rate was given by the user."""
 
 
 class OPU(Projection, name="opu"):
@@ -39,6 +45,13 @@ class OPU(Projection, name="opu"):
 
     source = "Launay et al. 2020, arXiv 2006.01475; lightonml simulated device (variance of M); frame rate: remembered"
 
+    tensors: ClassVar = {
+        "m_real": TensorDescription(
+            meaning="transmission matrix of the medium, real part, (inputs and anchors, camera pixels)"
+        ),
+        "m_imag": TensorDescription(meaning="transmission matrix of the medium, imaginary part"),
+    }
+
     m_real: Tensor
     m_imag: Tensor
     anchor: Tensor
@@ -53,7 +66,7 @@ class OPU(Projection, name="opu"):
         detection: Detection | str = "holography",
         camera: Camera | str = "camera",
         decorrelation: float | None = None,
-        frame_rate: float = 1900.0,
+        frame_rate: float = FRAME_RATE,
     ) -> None:
         super().__init__(gain=gain)
         self.encoder: Format = build("format", error)
@@ -67,6 +80,28 @@ class OPU(Projection, name="opu"):
             if value is not None and not 0 < value < math.inf:
                 raise NeurofaError(f"got opu({key}={value}); expected a positive number; change {key}")
         self.decorrelation, self.frame_rate = decorrelation, frame_rate
+
+    @property
+    def input_format(self) -> Format:
+        return self.encoder
+
+    @property
+    def resolution(self) -> float:
+        """Bits of the camera."""
+        return self.camera.bits or math.inf
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        seconds, frames, rate = self.latency(vectors), self.frames, self.frame_rate
+        lines = (
+            CostLine.counted("camera frames", vectors * frames, f"samples × {frames}"),
+            CostLine(
+                what="time of the frames", low=seconds, high=seconds, unit="s",
+                formula=f"samples × {frames} frames / {rate:g} Hz", source="opu(frame_rate=...), 1900 Hz by default",
+                sure="remembered" if rate == FRAME_RATE else "given",
+            ),
+            CostLine.scaled("energy, at most", seconds, OPU_POWER, "power × time of the frames", "J"),
+        )  # fmt: skip
+        return CostReport(lines, ("shares of light source, modulator, camera and host in the power",))
 
     @property
     def frames(self) -> int:

@@ -11,8 +11,8 @@ from torch import Tensor
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.fused import compiled_product, draw_key
 from hwmodels.numerics.random import Key, Source, given
-from neurofa.core.layer import State
 from neurofa.core.randomness import fork_seed, generator
+from neurofa.core.view import State
 
 Product = Callable[[Tensor, Tensor], Tensor]
 """Vectors (N, n_in) times a matrix (n_in, n_out), in the units of both."""

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
-from neurofa.core.layer import Carrier, Layer, LocalView, vjp
+from neurofa.core.directions import dense
+from neurofa.core.layer import Layer, ParameterFreeLayer, vjp
 from neurofa.core.randomness import generator
-from neurofa.maps.trace import traced
+from neurofa.core.view import LocalView
+from neurofa.maps.jvp import tangent, tangent_flop
+from neurofa.maps.trace import products, traced
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, close, require, run_all, same, snapshot
-from neurofa.training.replay import dense
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
 """Shapes of one sample that are tried: a vector, an image, and tokens where vectors are taken."""
@@ -60,7 +62,7 @@ def _cases(name: str, *, training: bool) -> Iterator[tuple[str, Layer, Tensor]]:
             x = torch.randn(6, *shape, generator=gen, dtype=torch.float64)
             try:
                 with torch.no_grad():
-                    layer.compute(layer.read(), x, layer.start(x, gen))
+                    layer.compute(layer.synapses.read(), x, layer.fresh_state(x, gen))
             except (RuntimeError, ValueError, IndexError):
                 continue
             # Neither gains of one nor shifts of zero may hide an error.
@@ -74,12 +76,12 @@ def _cases(name: str, *, training: bool) -> Iterator[tuple[str, Layer, Tensor]]:
 @torch.no_grad()
 def _view(layer: Layer, x: Tensor, *, own: bool) -> LocalView:
     """A view with a random error; the return weights are the layer's own, or equal copies of them."""
-    params = layer.read()
-    before = layer.start(x, generator(1, "state"))
-    back = params if own else {key: params[key].clone() for key in layer.returning}
+    params = layer.synapses.read()
+    before = layer.fresh_state(x, generator(1, "state"))
+    back = params if own else {key: params[key].clone() for key in layer.traits.returning}
     y, after, graph = layer.record(params, x, before, back, True)
     error = torch.randn(y.shape, generator=generator(2, "error"), dtype=y.dtype)
-    return LocalView(x, y, params, before, after, back, error, graph)
+    return LocalView(x, y, params, before, after, back, graph, error=error)
 
 
 def _matches_autograd(training: bool, own: bool) -> Check:
@@ -87,9 +89,9 @@ def _matches_autograd(training: bool, own: bool) -> Check:
         for case, layer, x in _cases(name, training=training):
             view = _view(layer, x, own=own)
             with torch.no_grad():
-                seen = layer.localise(view)
+                seen = layer.backprop_local(view)
                 ours = dense(layer.pullback(seen))
-                below = layer.transpose(seen, view.returns or {})
+                below = layer.input_error(seen, view.return_weights or {})
             theirs, above = vjp(layer, view)
             require(sorted(ours) == sorted(view.params), f"{case}: directions of {sorted(ours)} only")
             for key, direction in ours.items():
@@ -120,7 +122,7 @@ def _tangent_is_the_adjoint(training: bool) -> Check:
                 if given is None and not change:
                     continue
                 with torch.no_grad():
-                    got = layer.tangent(view, given, change)
+                    got = tangent(layer, view, given, change)
                 require(got.shape == error.shape, f"{case}: shape {tuple(got.shape)}")
                 close((got * error).sum(), torch.as_tensor(wanted), f"{case}: change by {what}", 1e-9)
 
@@ -132,7 +134,7 @@ def _tangent_is_the_adjoint(training: bool) -> Check:
 def tells_its_products(name: str) -> None:
     """To the FLOP, what a layer tells of its pass and of its tangent is what torch counts of them."""
     for case, layer, x in _cases(name, training=True):
-        work = layer.work(tuple(x.shape), sends=True)
+        work = products(layer, tuple(x.shape), sends=True)
         traces = traced(layer, tuple(x.shape), sends=True)
         told = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in work.maps]
         seen = [(m.key, m.rows, m.n_in, m.n_out, m.sends) for m in traces.maps]
@@ -143,8 +145,8 @@ def tells_its_products(name: str) -> None:
         require(work.forward == counted.flop, f"{case}: told {work.forward} FLOP, counted {counted.flop}")
         for moved in ({}, view.params):
             with torch.no_grad(), Counted() as counted:
-                layer.tangent(view, x, moved)
-            flop = layer.tangent_flop(work, frozenset(moved), dot=True)
+                tangent(layer, view, x, moved)
+            flop = tangent_flop(layer, work, frozenset(moved), dot=True)
             require(flop == counted.flop, f"{case}: told {flop} FLOP of a tangent, counted {counted.flop}")
 
 
@@ -152,11 +154,11 @@ def forward_is_pure(name: str) -> None:
     """Computing twice gives the same; input, weights and buffers stay as they were."""
     for case, layer, x in _cases(name, training=True):
         kept, before = x.clone(), snapshot(layer)
-        state = layer.start(x, generator(1, "state"))
+        state = layer.fresh_state(x, generator(1, "state"))
         with torch.no_grad():
-            first = layer.compute(layer.read(), x, state)[0].clone()
-            second = layer.compute(layer.read(), x, state)[0]
-            recorded = layer.record(layer.read(), x, state, None, True)[0]
+            first = layer.compute(layer.synapses.read(), x, state)[0].clone()
+            second = layer.compute(layer.synapses.read(), x, state)[0]
+            recorded = layer.record(layer.synapses.read(), x, state, None, True)[0]
         require(torch.equal(first, second), f"{case}: two computations differ")
         require(torch.equal(first, recorded), f"{case}: record computes something else")
         require(torch.equal(x, kept), f"{case}: the input was changed in place")
@@ -174,8 +176,8 @@ def learning_is_pure(name: str) -> None:
         with torch.no_grad():
             rounds = []
             for _ in range(2):
-                seen = layer.localise(view)
-                below = layer.transpose(seen, view.returns or {})
+                seen = layer.backprop_local(view)
+                below = layer.input_error(seen, view.return_weights or {})
                 rounds.append({**dense(layer.pullback(seen)), "below": below.clone()})
         same(rounds[0], rounds[1], f"{case}: the second time")
         same(held, kept, f"{case}: the view")
@@ -184,19 +186,19 @@ def learning_is_pure(name: str) -> None:
 def returns_through_other_weights(name: str) -> None:
     """With other return weights the directions stay the same and the returned error does not."""
     for case, layer, x in _cases(name, training=True):
-        if isinstance(layer, Carrier) or not layer.returning:
+        if isinstance(layer, ParameterFreeLayer) or not layer.traits.returning:
             continue
         view = _view(layer, x, own=True)
         gen = generator(3, "returns")
-        other = {k: torch.randn(view.params[k].shape, generator=gen, dtype=x.dtype) for k in layer.returning}
+        other = {k: torch.randn(view.params[k].shape, generator=gen, dtype=x.dtype) for k in layer.traits.returning}
         with torch.no_grad():
             _, after, graph = layer.record(view.params, x, view.before, other, True)
-            seen = layer.localise(replace(view, after=after, graph=graph, returns=other))
-            below, ours = layer.transpose(seen, other), dense(layer.pullback(seen))
+            seen = layer.backprop_local(replace(view, after=after, graph=graph, return_weights=other))
+            below, ours = layer.input_error(seen, other), dense(layer.pullback(seen))
         theirs, above = vjp(layer, view)
         require(below.shape == x.shape and bool(below.isfinite().all()), f"{case}: returned {tuple(below.shape)}")
         require(not torch.allclose(below, above), f"{case}: the error came back through the forward weights")
-        if len(layer.returning) == 1 or layer.returning == ("weight", "gain"):
+        if len(layer.traits.returning) == 1 or layer.traits.returning == ("weight", "gain"):
             for key, direction in ours.items():
                 close(direction, theirs[key], f"{case}: direction of {key}", 1e-10)
 
@@ -205,7 +207,7 @@ def module_is_the_same_map(name: str) -> None:
     """The plain module computes the same, in evaluation mode, in the layer's own dtype."""
     for case, layer, x in _cases(name, training=False):
         with torch.no_grad():
-            ours = layer.compute(layer.read(), x, layer.start(x, None))[0]
+            ours = layer.compute(layer.synapses.read(), x, layer.fresh_state(x, None))[0]
             plain = layer.module().eval()
             kept = {p.dtype for p in (*plain.parameters(), *plain.buffers()) if p.is_floating_point()}
             require(kept <= {x.dtype}, f"{case}: the module is of {kept}, the layer of {x.dtype}")
@@ -216,11 +218,15 @@ def state_persists(name: str) -> None:
     """A state dict carries everything that the map needs."""
     for (case, layer, x), (_, other, _) in zip(_cases(name, training=True), _cases(name, training=True), strict=True):
         with torch.no_grad():
-            layer.absorb(layer.record(layer.read(), x, layer.start(x, generator(1, "state")), None, False)[1])
+            layer.update_running_stats(
+                layer.record(layer.synapses.read(), x, layer.fresh_state(x, generator(1, "state")), None, False)[1]
+            )
             for value in other.parameters():
                 value.add_(1.0)
             other.load_state_dict(layer.state_dict())
-            ours, theirs = (part.eval().compute(part.read(), x, part.start(x, None))[0] for part in (layer, other))
+            ours, theirs = (
+                part.eval().compute(part.synapses.read(), x, part.fresh_state(x, None))[0] for part in (layer, other)
+            )
         require(torch.equal(ours, theirs), f"{case}: the loaded layer computes something else")
 
 
@@ -229,7 +235,7 @@ def one_sample_is_enough(name: str) -> None:
     for case, layer, x in _cases(name, training=False):
         for n in (1, 0):
             with torch.no_grad():
-                y = layer.compute(layer.read(), x[:n], layer.start(x[:n], None))[0]
+                y = layer.compute(layer.synapses.read(), x[:n], layer.fresh_state(x[:n], None))[0]
             require(len(y) == n, f"{case}: {n} samples became {len(y)}")
 
 

@@ -11,8 +11,8 @@ from torch.autograd import forward_ad
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, options, parts
-from neurofa.core.layer import State
 from neurofa.core.randomness import generator
+from neurofa.core.view import State
 from neurofa.maps.jvp import make_dual, unpack_dual
 from neurofa.spiking.eligibility import adjoint, forward_change
 from neurofa.spiking.neuron import RESETS, Neuron, Recurrent
@@ -59,7 +59,7 @@ def starts_at_rest(name: str) -> None:
     for spec, neuron, currents in _cases(name):
         for dtype in (torch.float32, torch.float64):
             like = currents[0].to(dtype)
-            state = neuron.start(like)
+            state = neuron.initial_state(like)
             require(set(neuron.memories) <= set(state), f"{spec}: a state of {sorted(state)} only")
             require(all(v.shape == like.shape and v.dtype == dtype for v in state.values()), f"{spec}: shape or dtype")
             require(not any(bool(state[key].any()) for key in neuron.memories), f"{spec}: memories that are not empty")
@@ -71,7 +71,7 @@ def starts_at_rest(name: str) -> None:
 def spikes_are_spikes(name: str) -> None:
     """Outputs of a spiking neuron are 0 and 1, and both come; a readout's are not."""
     for spec, neuron, currents in _cases(name):
-        out, _, _ = neuron.run(currents.clone(), neuron.start(currents[0]))
+        out, _, _ = neuron.run(currents.clone(), neuron.initial_state(currents[0]))
         whole = bool(((out == 0) | (out == 1)).all())
         require(whole == neuron.spiking, f"{spec}: says spiking={neuron.spiking}")
         require(bool((out != out[0, 0, 0]).any()), f"{spec}: always the same output")
@@ -83,7 +83,7 @@ def run_equals_ticks(name: str) -> None:
     weight = torch.randn(WIDTH, WIDTH, generator=gen, dtype=torch.float64)
     for spec, neuron, currents in _cases(name):
         for recurrent in (False, True):
-            state = neuron.start(currents[0])
+            state = neuron.initial_state(currents[0])
             among = Recurrent(weight, torch.zeros_like(currents[0])) if recurrent else None
             kept = {key: value.clone() for key, value in state.items()}
             wanted, last = _ticks(neuron, currents, state, among)
@@ -104,9 +104,9 @@ def dynamics_are_the_derivative(name: str) -> None:
         signal = torch.randn(currents.shape, generator=gen, dtype=currents.dtype)
         leaf = currents.clone().requires_grad_()
         with torch.enable_grad():
-            out, _ = _ticks(neuron, leaf, neuron.start(currents[0]))
+            out, _ = _ticks(neuron, leaf, neuron.initial_state(currents[0]))
             (wanted,) = torch.autograd.grad(out, leaf, signal)
-        _, left, _ = neuron.run(currents.clone(), neuron.start(currents[0]))
+        _, left, _ = neuron.run(currents.clone(), neuron.initial_state(currents[0]))
         whole = neuron.dynamics({key: left[key] for key in neuron.leaves if key in left})
         close(adjoint(whole, signal).delta, wanted, f"{spec}: error at the currents", 1e-11)
         changes = torch.randn(currents.shape, generator=gen, dtype=currents.dtype)
@@ -119,7 +119,7 @@ def membrane_is_rounded(name: str) -> None:
     coarse = "uniform(bits=5, range=4.0)"
     neuron: Neuron = build("neuron", f"{name}(membrane={coarse})")
     _, _, currents = next(_cases(name))
-    state = neuron.start(currents[0])
+    state = neuron.initial_state(currents[0])
     for current in currents.unbind(0):
         _, _, state = neuron.tick(current, state)
         close(neuron.membrane.quantize(state["mem"]), state["mem"], "a potential", 0.0)

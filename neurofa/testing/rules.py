@@ -9,14 +9,15 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
-from neurofa.core.events import as_ticks
+from neurofa.core.capabilities import Teaching
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
+from neurofa.core.rule import Rule
 from neurofa.costs.flops import cost
+from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import Check, batch, close, learner, require, run_all, same, sgd, small, snapshot
 from neurofa.training.learner import Learner
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 
 
 def builds_from_defaults(name: str) -> None:
@@ -25,7 +26,7 @@ def builds_from_defaults(name: str) -> None:
     require(isinstance(rule, Rule), f"rule '{name}' is a {type(rule).__name__}")
     require(bool(parts("rule")[name].__doc__), f"rule '{name}' has no docstring")
     require(bool(getattr(parts("rule")[name], "source", "")), f"rule '{name}' names no source")
-    require(rule.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.transports!r}")
+    require(rule.declares.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.declares.transports!r}")
 
 
 def _learns_on(spec: str) -> Check:
@@ -73,7 +74,7 @@ def is_as_declared_in_sequences(name: str) -> None:
     report = audit_sequence(name, small("snn"), as_ticks(x, 4), labels[:4])
     require(report.agrees, f"{report.verdict}: {report.dependencies}")
     future = {d.future_ticks for d in report.dependencies.values()}
-    wanted = "yes" if build("rule", name).through_time else "no"
+    wanted = "yes" if build("rule", name).declares.sequences.through_time else "no"
     require(future == {wanted}, f"later ticks reach an update: {future}, declared {wanted}")
 
 
@@ -118,7 +119,7 @@ def works_in_float64(name: str) -> None:
     x = x.double()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    credit = collect(ours.network, ours.rule, tick, taught(ours.loss, tick.y, labels)[1], gen)
+    credit = collect(ours.network, ours.rule, tick, loss_and_teaching(ours.loss, tick.y, labels)[1], gen)
     found = {"output": tick.y, **{f"error at {k}": v for k, v in credit.errors.items()}}
     found |= {f"{k} of {n}": v for n, d in credit.directions.items() for k, v in d.items()}
     for what, value in found.items():
@@ -138,7 +139,7 @@ def works_on_a_coarse_device(name: str) -> None:
     require(any(not torch.equal(v, before[k]) for k, v in snapshot(ours.network).items()), "nothing changed")
     for layer_name, layer in ours.network.items():
         for key in layer.synapses:
-            s = layer.synapse(key)
+            s = layer.synapses[key]
             require(torch.equal(s.weight.detach(), s.device.value(s.cells)), f"{layer_name}.{key} left its device")
 
 
@@ -199,8 +200,8 @@ def zero_error_gives_no_update(name: str) -> None:
     x, labels = batch()
     gen = generator(0, "check")
     tick = record(ours.network, ours.rule, x, gen)
-    target = ours.loss.outcome(tick.y, labels).target
-    nothing = Teaching(torch.zeros_like(tick.y), target, judge=torch.zeros_like)
+    target = ours.loss.evaluate(tick.y, labels).target
+    nothing = Teaching(torch.zeros_like(tick.y), target, error_for=torch.zeros_like)
     credit = collect(ours.network, ours.rule, tick, nothing, gen)
     for group, what in ((credit.directions, "weight"), (credit.plastic, "pathway")):
         for layer, found in group.items():

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-import neurofa.core.recipes  # noqa: F401  (declares the kind network)
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.network import Network

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.cli import run_command as command
 from experiments.commands.listing import singular
-from experiments.reports.chips import fill, profile_of
+from experiments.reports.chips import build_profile, chip_fields
 from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
@@ -186,12 +186,12 @@ def test_help_says_what_the_codes_mean(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_a_profile_chooses_what_is_not_given(name: str, given: dict, chosen: dict) -> None:
-    assert fill(profile_of(name), given) == chosen
+    assert chip_fields(build_profile(name), given) == chosen
 
 
 def test_a_chip_without_an_error_path_is_refused() -> None:
     with pytest.raises(NeurofaError, match="see neurofa check --profile odin"):
-        fill(profile_of("odin"), {})
+        chip_fields(build_profile("odin"), {})
 
 
 def test_a_run_on_a_chip_says_everything_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

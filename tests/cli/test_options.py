@@ -43,7 +43,7 @@ def test_every_field_is_an_option_with_its_default(
     text = helped(name, capsys)
     for field in fields(RunSpec):
         assert (f"--{field.name.replace('_', '-')} " in text.replace(",--batch", " ")) != (field.name in without)
-    assert 'Device that stores the weights, such as "fixed(bits=4)". Default: digital.' in text
+    assert 'Device that stores weights, such as "fixed(bits=4)". Default: digital.' in text
     assert ("Passes over the training data. Default: 10." in text) == (name != "benchmark")
     assert ("Passes over the training data. Default: that of the task." in text) == (name == "benchmark")
 

@@ -2,12 +2,13 @@
 
 import contextlib
 from dataclasses import replace
+from functools import cached_property
 
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels import registry
+from hwmodels.registry import shelves
 from neurofa.core.feedback import MatrixFeedback
 from neurofa.layers.dense import Dense
 from neurofa.rules.dfa import DFA
@@ -29,11 +30,11 @@ from neurofa.testing import (
 def registered(kind, part):
     """The part under the name ``broken`` for a while."""
     registry.parts(kind)
-    registry._PARTS[kind]["broken"] = part
+    shelves._PARTS[kind]["broken"] = part
     try:
         yield
     finally:
-        del registry._PARTS[kind]["broken"]
+        del shelves._PARTS[kind]["broken"]
 
 
 class Hidden(DFA):
@@ -60,8 +61,8 @@ class Exploding(DFA):
 class Forgetful(DFA):
     """Keeps its pathway outside of the state dict."""
 
-    def _bind(self, plan, gen):
-        super()._bind(plan, gen)
+    def bind(self, plan, gen):
+        super().bind(plan, gen)
         self.gain = [torch.rand((), generator=gen) + 1]
 
     def deliver(self, name, teaching):
@@ -85,7 +86,9 @@ class Partial(DFA):
 class Boaster(DFA):
     """Declares more than it does."""
 
-    transports = "signs"
+    @cached_property
+    def declares(self):
+        return replace(super().declares, transports="signs")
 
 
 class Secretive(DFA):
@@ -144,8 +147,8 @@ class InPlace(Dense):
 class Transporting(Dense):
     """Returns the error through its own weights, whatever it was given."""
 
-    def transpose(self, view, weights):
-        return super().transpose(view, view.params)
+    def input_error(self, view, weights):
+        return super().input_error(view, view.params)
 
 
 class Biased(Dense):
@@ -245,7 +248,7 @@ def test_broken_network_is_refused():
 
     def unseeded(*, input_shape, outputs, seed=0, device="digital"):
         """A perceptron that ignores its seed."""
-        return good(input_shape=input_shape, outputs=outputs, seed=0, device=device)
+        return good().build(input_shape=input_shape, outputs=outputs, seed=0, device=device)
 
     with registered("network", unseeded):
         with pytest.raises(AssertionError, match="do not depend on the seed"):

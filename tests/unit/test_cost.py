@@ -13,6 +13,7 @@ from neurofa.costs.flops import cost
 from neurofa.costs.memory import memory
 from neurofa.testing.flops import Counted
 from neurofa.testing.tools import batch, learner, small
+from neurofa.training.learner import forward_pass
 
 RULES = [
     "fdfa(per_layer=True)", "fdfa(by=difference)", "grape2026(space=weight)", "grape2026(feedback=pooled)",
@@ -51,7 +52,7 @@ def test_a_calibrating_step_is_told_and_shared():
 @pytest.mark.parametrize("groups", [1, 2])
 def test_groups_of_channels_share_their_norm(groups):
     """DW x/|x| with one |x| a group: what dividing by the norm of every channel's own inputs gives."""
-    from neurofa.core.layer import LocalView
+    from neurofa.core.view import LocalView
     from neurofa.families.jacobian_tracking import _by_weights
     from neurofa.layers.conv import Conv2d
 
@@ -59,11 +60,11 @@ def test_groups_of_channels_share_their_norm(groups):
     gen = torch.Generator().manual_seed(0)
     layer.initialise(build("device", "digital"), gen)
     x = torch.randn(2, 4, 5, 5, generator=gen)
-    view = LocalView(x, layer.compute(layer.stored(), x, {})[0], layer.stored())
+    view = LocalView(x, layer.compute(layer.synapses.stored(), x, {})[0], layer.synapses.stored())
     ours = _by_weights(layer, view, torch.Generator().manual_seed(1))
-    drawn = torch.randn(layer.weight_shape, generator=torch.Generator().manual_seed(1))
-    sizes = layer.linear(x.square(), torch.ones(layer.weight_shape), None).sqrt()
-    torch.testing.assert_close(ours, layer.linear(x, drawn, None) / sizes)
+    drawn = torch.randn(layer.map.weight_shape, generator=torch.Generator().manual_seed(1))
+    sizes = layer.map.linear(x.square(), torch.ones(layer.map.weight_shape), None).sqrt()
+    torch.testing.assert_close(ours, layer.map.linear(x, drawn, None) / sizes)
 
 
 def test_an_mlp_by_hand():
@@ -105,7 +106,7 @@ def test_bytes_of_a_block_are_those_that_autograd_keeps():
 
     network = ours.network
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        tick = network.step(x, returns=lambda _, params: params)
+        tick = forward_pass(network, x, returns=lambda _, params: params)
     for view in tick.views.values():
         for value in (view.x, view.y, *view.before.values()):
             kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()

@@ -33,7 +33,7 @@ STATES = {  # range over step
 
 def preset(name):
     device = build("device", name)
-    return replace(device.one if name == "pcm_gst" else device, scale=1.0)
+    return replace(device.inner if name == "pcm_gst" else device, scale=1.0)
 
 
 def folded(mean, std):

@@ -404,10 +404,10 @@ def test_any_projection_teaches_any_direct_rule(feedback):
     for rule in (f"dfa(feedback={feedback})", f"drtp(feedback={feedback})"):
         network = build("network", "mlp(hidden=[20, 15])", input_shape=(12,), outputs=3)
         learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
-        before = network.layer("dense0").synapse("weight").weight.detach().clone()
+        before = network.layer("dense0").synapses["weight"].weight.detach().clone()
         losses = [learner.step(x, labels).loss.item() for _ in range(30)]
         assert losses[-1] < 0.7 * losses[0]
-        assert not torch.equal(before, network.layer("dense0").synapse("weight").weight)
+        assert not torch.equal(before, network.layer("dense0").synapses["weight"].weight)
 
 
 def test_a_projection_is_opened_as_the_rule_needs_it():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import build, parts
 from neurofa import Learner
 from neurofa.chips.requirements import footprint
