@@ -80,7 +80,7 @@ def _parameter(name: str, default: str | None, *, lists: bool) -> inspect.Parame
     option = spec.options_of(spec.RunSpec)[name]
     (field,) = (field for field in fields(spec.RunSpec) if field.name == name)
     hint = get_type_hints(spec.RunSpec)[name]
-    kind = str if hint is spec.SpecField else next(iter(get_args(hint)), hint)  # the type beside None
+    kind: Any = str if hint is spec.SpecField else next(iter(get_args(hint)), hint)  # the type beside None
     if default is None:
         default = option.none if field.default is None else "no" if field.default is False else str(field.default)
     flags = (f"--{name.replace('_', '-')}", *option.flags)

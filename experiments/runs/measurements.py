@@ -139,7 +139,7 @@ def read_measurements(rows: Sequence[EpochRow]) -> list[Measurement]:
     for row in rows:
         if "step" in row:
             # earlier versions called the list "looks"
-            entries += [*row.get("measurements", row.get("looks", [])), row]
+            entries += [*(row.get("measurements") or row.get("looks") or []), row]
     return [Measurement(e["step"], e.get("alignment"), e.get("jacobian"), e.get("features")) for e in entries]
 
 

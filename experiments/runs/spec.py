@@ -6,7 +6,6 @@ made from these declarations (:mod:`experiments.commands._options`).
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -209,11 +208,16 @@ def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, **rule}
 
 
-@functools.cache
+_OPTIONS: dict[type[RunSpec], dict[str, Option]] = {}
+"""Descriptions of fields, which take milliseconds to read, by class of runs."""
+
+
 def options_of(spec: type[RunSpec]) -> dict[str, Option]:
     """Return the description of every field of a class of runs, by name and in order."""
-    hints = get_type_hints(spec, include_extras=True)
-    return {field.name: hints[field.name].__metadata__[0] for field in fields(spec)}
+    if spec not in _OPTIONS:
+        hints = get_type_hints(spec, include_extras=True)
+        _OPTIONS[spec] = {field.name: hints[field.name].__metadata__[0] for field in fields(spec)}
+    return _OPTIONS[spec]
 
 
 PARTS = tuple(name for name, hint in get_type_hints(RunSpec).items() if hint is SpecField)

@@ -103,8 +103,8 @@ def test_rules_that_leave_hidden_layers_alone_are_told(tmp_path: Path, capsys: p
 
 def test_runs_without_measurements_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_run(replace(FINE, epochs=1, log="none"), tmp_path / "run")
-    words = ["train", "--data", "digits(subset=64)", "--epochs", "1", "--log", "alignment", "--no-control"]
-    command([*words, "--out", str(tmp_path / "logged")])
+    flags = ["train", "--data", "digits(subset=64)", "--epochs", "1", "--log", "alignment", "--no-control"]
+    command([*flags, "--out", str(tmp_path / "logged")])
     told = capsys.readouterr().out.replace("\n", "")
     assert f"neurofa diagnose {tmp_path / 'logged'}" in told
     for folder, words in ((tmp_path / "run", "train with --log all"), (tmp_path / "none", "without run.json")):

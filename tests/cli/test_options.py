@@ -10,7 +10,7 @@ from typing import Annotated
 import pytest
 
 from experiments.cli import run_command as command
-from experiments.runs import spec
+from experiments.runs import spec as spec_module
 from experiments.runs.folder import RunFolder
 from experiments.runs.run import RunSpec, train_run
 from experiments.runs.spec import Option, options_of
@@ -52,7 +52,7 @@ def test_a_new_field_is_an_option_of_every_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert all("--colour" not in helped(name, capsys) for name in ("train", "sweep", "check", "benchmark"))
-    monkeypatch.setattr(spec, "RunSpec", Wider)
+    monkeypatch.setattr(spec_module, "RunSpec", Wider)
     for name in ("train", "sweep", "check", "benchmark"):
         assert "Colour, such as blue. Default: red." in helped(name, capsys)
     assert command(["check", "--profile", "loihi1", *SMALL, "--colour", "blue", "--json"]) == 1
@@ -108,6 +108,7 @@ def test_a_stored_sdfa_of_before_stays_ternary(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_row_of_before_says_that_sdfa_was_ternary(tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
-    row = {"key": "k", "spec": RunSpec().to_json() | {"rule": "sdfa"}, "result": {"metrics": []}, "error": None}
+    spec = RunSpec().to_json() | {"rule": "sdfa"}
+    row = {"key": "k", "spec": spec, "result": dict[str, object](), "error": None}
     (tmp_path / "rows" / "k.json").write_text(json.dumps(row))
     assert load_rows(tmp_path)["k"].spec["rule"] == "sdfa(error=ternary)"
