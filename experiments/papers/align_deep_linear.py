@@ -21,8 +21,8 @@ from neurofa import Learner
 from neurofa.core.randomness import generator
 from neurofa.diagnostics.weight_alignment import feedback_matrices
 from neurofa.linalg.spectra import condition_number, cosine_similarity, isotropy
-from neurofa.theory.deep_linear import DeepLinear, early
-from neurofa.theory.structure import statistics
+from neurofa.theory.deep_linear import DeepLinear, leading_terms
+from neurofa.theory.moments import Moments
 
 INPUTS, OUTPUTS, SAMPLES = 30, 5, 200
 EXACT = 1e-12
@@ -172,7 +172,7 @@ def _early(setup: Setup, layers: int, width: int) -> Findings:
     for seed in range(setup.seeds):
         x, y = task(seed)
         theory = DeepLinear(orthogonal(layers, width, seed), INPUTS)
-        laws = early(statistics(x, y).cross, theory.grams)
+        laws = leading_terms(Moments.of(x, y).yx, theory.grams)
         sizes: list[list[float]] = []
         gaps: list[float] = []
         for step in range(1, marks[-1] + 1):

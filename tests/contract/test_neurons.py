@@ -72,7 +72,7 @@ class Deaf(Sigmoid):
         ("neuron", Undecayed, "dynamics_are_the_derivative"),
         ("neuron", Restless, "starts_at_rest"),
         ("neuron", Hasty, "run_equals_ticks"),
-        ("neuron", Lax, "refuses_what_is_none"),
+        ("neuron", Lax, "refuses_bad_options"),
         ("surrogate", Negative, "psi_is_a_derivative"),
         ("surrogate", Deaf, "fires_and_learns"),
     ],

@@ -9,8 +9,8 @@ from neurofa.core.event_rows import dense_rows, event_rows
 from neurofa.core.events import Events
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import rest, sweep
+from neurofa.training.evaluation import sequence_loss
 from neurofa.training.learner import Learner
-from neurofa.training.stream import judge
 
 T, B, CLASSES = 20, 6, 4
 
@@ -24,7 +24,7 @@ def test_judging_is_what_learning_sees():
     network = build("network", "snn(hidden=[7, 6])", input_shape=(8,), outputs=CLASSES, seed=1)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     xs, target = sequences()
-    value, y = judge(learner.network, learner.loss, xs, target, teach=(4, 15), chunk=7)
+    value, y = sequence_loss(learner.network, learner.loss, xs, target, teach=(4, 15), chunk=7)
     result = learner.stream(xs, target, teach=(4, 15), chunk=6)
     torch.testing.assert_close(value, result.loss)
     torch.testing.assert_close(y, result.y)
