@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from exports.onnx.check import onnx_checks
 from exports.programming.spike_probes import responses
 from exports.restore import rebuild, restore
 from hwmodels.errors import NeurofaError
+from hwmodels.spec import with_defaults
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Direct
 from neurofa.spiking.sequence import has_memory
@@ -65,7 +67,7 @@ def verify(
 def _computed(stored: Stored, learner: Learner | None) -> list[FileCheck]:
     """What the file computes when it is read back into a learner."""
     found: list[FileCheck] = []
-    recipe = stored.attributes("provenance").get("recipe")
+    recipe = _recipe(stored)
     if learner is not None:
         found.append(guarded("against", lambda: _same_state(stored, learner)))
     if not isinstance(recipe, dict) or not recipe.get("network"):
@@ -85,6 +87,18 @@ def _computed(stored: Stored, learner: Learner | None) -> list[FileCheck]:
     if isinstance(again.rule, Direct) and "probes/feedback" in stored.file:
         found.append(guarded("feedback", lambda: _feedback(stored, again)))
     return found
+
+
+def _recipe(stored: Stored) -> Any:
+    """Return how the learner is built, None where the file does not say it.
+
+    The default error of ``sdfa`` was ternary in earlier versions: the file's own error encoding says which one it is.
+    """
+    recipe = stored.attributes("provenance").get("recipe")
+    if isinstance(recipe, dict) and recipe.get("rule"):
+        error = stored.attributes("error_encoding")["format"]
+        recipe["rule"] = with_defaults(recipe["rule"], "sdfa", error=error)
+    return recipe
 
 
 def _same_state(stored: Stored, learner: Learner) -> FileCheck:
