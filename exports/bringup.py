@@ -13,7 +13,7 @@ from exports.hdf5.read import Stored
 from exports.hdf5.writer import Writer, create
 from exports.programming.conductances import weights_of
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.device_models.programmed import Programmed
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
@@ -81,7 +81,7 @@ class Chip:
                 " elements are written one by one; use the device inside it"
             )
         self.device = _unit(device)
-        inner = chain(self.device)[-1]
+        inner = device_chain(self.device)[-1]
         top, bottom = getattr(inner, "w_max", None), getattr(inner, "w_min", None)
         self.low, self.high, self.pulsed = 0.0, 1.0, False
         if top is not None and bottom is not None:
@@ -118,7 +118,7 @@ class Chip:
         """Shares f as one read sees them."""
         if self._pair is not None:
             pair = self._pair
-            now = pair.drifted(cells["plus"], cells["plus_fate"], cells["age"])
+            now = pair.drifted(cells["plus"], cells["plus_drift"], cells["age"])
             sigma = pair.read_sigma(cells["plus"], now, cells["age"])
             return (torch.randn(now.shape, generator=gen) * sigma + now - pair.g_min) / (pair.g_max - pair.g_min)
         return (self.device.read(cells, gen) - self.low) / (self.high - self.low)

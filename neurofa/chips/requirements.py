@@ -10,7 +10,7 @@ import torch
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.format import Format
 from hwmodels.projection import Projection
 from hwmodels.registry import options
@@ -105,7 +105,7 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         widths=tuple(site.width for site in plan.sites),
         synapses=sum(connections(layer, network.shapes[name]) for name, layer in layers.items()),
         fan_in=max(map(_fan_in, layers.values()), default=0),
-        devices=tuple(dict.fromkeys(tuple(chain(device)) for device in held)),
+        devices=tuple(dict.fromkeys(tuple(device_chain(device)) for device in held)),
         dtype_bits=torch.finfo(plan.dtype).bits,
         peripheries=tuple(dict.fromkeys(_periphery(layer) for layer, _ in maps)),
         mixed_sources=mixed_sources(matrices),
@@ -120,7 +120,7 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         batch=batch_size * learner.accumulate,
         rates=rates if rates is not None else tuple(g["lr"] for g in learner.optimizer.param_groups),
         state=state_per_weight(learner.optimizer)
-        + max((sum(d.digital_state for d in chain(device)) for device in held), default=0),
+        + max((sum(d.digital_state for d in device_chain(device)) for device in held), default=0),
         traces=tuple(dict.fromkeys(layer.traces for layer in layers.values() if isinstance(layer, Temporal))),
         membranes=tuple(
             dict.fromkeys(layer.neuron.membrane for layer in layers.values() if isinstance(layer, Temporal))

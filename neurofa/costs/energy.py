@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.devices.digital import Digital
 from hwmodels.devices.fixed import Fixed
 from hwmodels.figures import BANK_COLUMNS, BANK_ENERGY, BANK_ROWS, BANK_TIME, OPU_POWER
@@ -77,7 +77,7 @@ def costs(
 
 def _words(device: Device) -> bool:
     """Whether a device is digital memory."""
-    return isinstance(chain(device)[-1], Digital | Fixed)
+    return isinstance(device_chain(device)[-1], Digital | Fixed)
 
 
 def _own(weights: dict[str, int], layer: str) -> int:

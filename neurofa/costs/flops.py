@@ -10,7 +10,7 @@ from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES, At, Item, Work
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.costs.memory import memory
 from neurofa.maps.jvp import tangent_flop
 from neurofa.maps.trace import products
@@ -83,7 +83,7 @@ def cost(learner: Learner, *, batch_size: int, held: bool = True) -> Cost:
     other = None
     if rule.declares.calibrate:
         bp: Rule = build("rule", "bp")
-        bp.bind(network.plan(chained=True), generator(0, "calibration"))
+        bind_rule(bp, network.plan(chained=True), generator(0, "calibration"))
         other = Cost(bp.name, batch_size, _items(network, bp, batch_size), {})
     items = _items(network, rule, batch_size)
     found = memory(learner, batch_size) if held else {}

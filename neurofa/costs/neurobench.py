@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.devices.digital import Digital
 from hwmodels.devices.fixed import Fixed
 from hwmodels.errors import NeurofaError
@@ -222,7 +222,7 @@ def stored_bytes(network: Network) -> Storage:
 
 def _word(device: Device, like: Tensor) -> float | None:
     """Width of a device's word; None: it has none."""
-    inner = chain(device)[-1]
+    inner = device_chain(device)[-1]
     if isinstance(inner, Fixed):
         return inner.bits
     return torch.finfo(like.dtype).bits if isinstance(inner, Digital) else None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.device_models.programmed import Programmed
 from hwmodels.device_models.pulses import PulseDriven
 from neurofa.core.network import Network
@@ -26,7 +26,7 @@ class Count(NamedTuple):
 
 def countable(device: Device) -> bool:
     """Whether writes of a device are those of memory elements, one matrix of them: pulses, or programming."""
-    return any(isinstance(each, PulseDriven | Programmed) for each in chain(device))
+    return any(isinstance(each, PulseDriven | Programmed) for each in device_chain(device))
 
 
 def keep_ledger(network: Network) -> None:

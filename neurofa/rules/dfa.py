@@ -10,7 +10,7 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import recipe
-from neurofa.core.capabilities import Declaration, Sequences, calibrated, check_calibrate
+from neurofa.core.capabilities import Declaration, SequenceLearning, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Direct
@@ -45,7 +45,7 @@ class DFA(Direct, name="dfa"):
 
     @cached_property
     def declares(self) -> Declaration:
-        own = replace(super().declares, sequences=Sequences(filtered=self.filtered), plasticity="fixed")
+        own = replace(super().declares, sequences=SequenceLearning(filtered=self.filtered), plasticity="fixed")
         return calibrated(own, self.calibrate)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:

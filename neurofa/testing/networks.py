@@ -16,7 +16,7 @@ from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
 from neurofa.testing.contract import Check, require, require_close, require_equal, run_all, snapshot
 from neurofa.testing.samples import random_batch
@@ -131,7 +131,7 @@ def bp_equals_autograd(name: str) -> None:
         x, labels = random_batch(5, shape=SHAPES[0])
         x = x.to(dtype)
         rule: Rule = build("rule", "bp")
-        rule.bind(network.plan(), generator(0, "feedback"))
+        bind_rule(rule, network.plan(), generator(0, "feedback"))
         gen = generator(0, "step")
         tick = record(network, rule, x, gen)
         found = collect(network, rule, tick, loss_and_teaching(CrossEntropy(), tick.y, labels)[1], gen).directions
