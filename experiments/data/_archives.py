@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from experiments.data import _files
-from experiments.files import make_folder, writing
+from experiments.files import make_folder
 from hwmodels.errors import NeurofaError
+from hwmodels.files import write_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def unpack(path: Path, member: str, target: Path) -> None:
         NeurofaError: no archive, a damaged one, the member is not in it, or no space.
     """
     try:
-        with writing(target), tempfile.TemporaryDirectory(dir=target) as scratch:
+        with write_errors(target), tempfile.TemporaryDirectory(dir=target) as scratch:
             found = False
             for name, stream in _members(path):
                 place = PurePosixPath(name)

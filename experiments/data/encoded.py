@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ def encoded(
         input_shape=parts["train"].input_shape,
         ticks=ticks,
         tick=tick,
-        provenance={**whole.provenance, "encoder": str(Spec(code.name, asdict(code))), "fixed_draws_seed": str(seed)},
+        provenance={**whole.provenance, "encoder": str(code.full_spec), "fixed_draws_seed": str(seed)},
     )
 
 

@@ -22,7 +22,8 @@ from hwmodels.spec import Spec
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
 from neurofa.core.window import Window
-from neurofa.theory.conv import local_bound, project, random_bound
+from neurofa.linalg.convolution import ConvGeometry
+from neurofa.theory.conv import local_bound, nearest_kernel, random_bound
 
 CONTROL = "readout_only"
 SIZES = ((14, 4), (28, 3), (28, 4), (32, 5))
@@ -145,31 +146,30 @@ def reachable(side: int, kernel: int, feedback: str, seed: int) -> float:
         feedback: spec of the pathway.
         seed: of the pathway.
     """
-    below, above_, window = _shapes(side, kernel)
-    sites = (Site("below", below, {}, True), Site("above", above_, {}, True, (), window))
+    geometry = _geometry(side, kernel)
+    below = Site("below", geometry.in_shape, {}, True)
+    sites = (below, Site("above", geometry.out_shape, {}, True, (), geometry.window))
     pathway = build("feedback", feedback)
     pathway.open(sites, OUTPUTS, generator(seed, "feedback"))
     with torch.no_grad():
         found = pathway(torch.eye(OUTPUTS))
     left, right = (found[name].flatten(1).t() for name in ("above", "below"))
-    return project(left, right, window, below, above_).cosine
+    return nearest_kernel(left, right, geometry).cosine
 
 
-def _shapes(side: int, kernel: int) -> tuple[tuple[int, int, int], tuple[int, int, int], Window]:
+def _geometry(side: int, kernel: int) -> ConvGeometry:
     window = Window(kernel)
     after = window.positions(side)
-    return (CHANNELS, side, side), (CHANNELS, after, after), window
+    return ConvGeometry(window, (CHANNELS, side, side), (CHANNELS, after, after))
 
 
 def _bound(setup: Setup, draws: int) -> Findings:
     rows: list[Record] = []
     checks: list[Check] = []
     for side, kernel in SIZES:
-        below, above_, window = _shapes(side, kernel)
-        predicted = {
-            "dense": random_bound(window, below, above_), "orthogonal": random_bound(window, below, above_),
-            "repeated per channel": local_bound(window, below, above_),
-        }  # fmt: skip
+        geometry = _geometry(side, kernel)
+        predicted = dict.fromkeys(("dense", "orthogonal"), random_bound(geometry))
+        predicted["repeated per channel"] = local_bound(geometry)
         best = {}
         for name, spec in FEEDBACKS.items():
             count = draws if name in ("dense", "orthogonal") else setup.seeds

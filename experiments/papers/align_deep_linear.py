@@ -19,10 +19,10 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.core.randomness import generator
-from neurofa.diagnostics.alignment import feedback_matrices
-from neurofa.linalg.spectra import conditioning, cosine, isotropy
-from neurofa.theory.deep_linear import DeepLinear, early
-from neurofa.theory.structure import statistics
+from neurofa.diagnostics.weight_alignment import feedback_matrices
+from neurofa.linalg.spectra import condition_number, cosine_similarity, isotropy
+from neurofa.theory.deep_linear import DeepLinear, leading_terms
+from neurofa.theory.moments import Moments
 
 INPUTS, OUTPUTS, SAMPLES = 30, 5, 200
 EXACT = 1e-12
@@ -139,7 +139,7 @@ def compare(case: Case, seed: int) -> Record:
     for _ in range(case.steps):
         losses.append(float(learner.step(x, y).loss))
         theory.step(x, y, case.lr)
-    weights = [network.layer(name).synapse("weight").weight.detach() for name in network.names]
+    weights = [network.layer(name).synapses["weight"].weight.detach() for name in network.names]
     off = max(float((w - t).abs().max() / w.abs().max()) for w, t in zip(weights, theory.weights(), strict=True))
     return {
         "part": "exact", "method": case.name, "seed": seed, "layers": len(weights), "steps": case.steps,
@@ -172,7 +172,7 @@ def _early(setup: Setup, layers: int, width: int) -> Findings:
     for seed in range(setup.seeds):
         x, y = task(seed)
         theory = DeepLinear(orthogonal(layers, width, seed), INPUTS)
-        laws = early(statistics(x, y).cross, theory.grams)
+        laws = leading_terms(Moments.of(x, y).yx, theory.grams)
         sizes: list[list[float]] = []
         gaps: list[float] = []
         for step in range(1, marks[-1] + 1):
@@ -239,7 +239,7 @@ def follow(scales: Sequence[float], seed: int, *, layers: int, width: int, steps
         if step >= layers and step in marks:
             course.times.append(lr * step)
             course.isotropy.append([isotropy(a) for a in theory.matrices[1:]])
-            course.conditioning.append([conditioning(a) for a in theory.matrices[1:]])
+            course.conditioning.append([condition_number(a) for a in theory.matrices[1:]])
             gap = max(gap, *_gaps(theory, course.isotropy[-1]))
     return replace(course, gap=gap)
 
@@ -296,4 +296,4 @@ def _gaps(theory: DeepLinear, found: Sequence[float]) -> list[float]:
     """Isotropy minus the cosine of the large matrices, layer by layer from the second."""
     strong = [a @ b.t() for b, a in itertools.pairwise(theory.feedback)] + [theory.feedback[-1].t()]
     pairs = zip(theory.weights()[1:], strong, found, strict=True)
-    return [abs(cosine(w, s) - value) for w, s, value in pairs]
+    return [abs(cosine_similarity(w, s) - value) for w, s, value in pairs]

@@ -21,7 +21,7 @@ from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
-from neurofa.diagnostics.phases import order
+from neurofa.diagnostics.phases import alignment_order
 
 TITLES = {GRADIENTS: "gradient", WEIGHTS: "weight"}
 RATES = {"tanh": (0.03, 0.1), "relu": (0.003, 0.01), "linear": (0.003, 0.01)}
@@ -117,7 +117,7 @@ def lines(part: str, found: Sequence[Sequence[Look]]) -> list[Record]:
                 **mean_std("align_step", [seed[layer] for seed in times]), **mean_std("peak", [p.peak for p in known]),
                 **mean_std("peak_step", [p.peak_time for p in known]), **mean_std("end", [p.end for p in known]),
             })  # fmt: skip
-        ranks = [order(seed) for seed in times]
+        ranks = [alignment_order(seed) for seed in times]
         rows.append({
             "part": part, "alignment": title, "layer": ALL, "orders": [names for names, _ in ranks],
             "taus": [tau for _, tau in ranks], **mean_std("tau", [tau for _, tau in ranks]),

@@ -21,6 +21,7 @@ from neurofa.core.network import Network
 from neurofa.core.products import RETURNING_ATTENTION
 from neurofa.core.randomness import generator
 from neurofa.costs.flops import Cost, cost
+from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
 IMAGE, CLASSES = (3, 32, 32), 10
@@ -196,7 +197,7 @@ def _attention(network: str, batch: int) -> int:
     made: Network = build("network", network, input_shape=IMAGE, outputs=CLASSES)
     shapes = [IMAGE, *made.shapes.values()]
     return RETURNING_ATTENTION * sum(
-        layer.work((batch, *shape), sends=True).attention
+        products(layer, (batch, *shape), sends=True).attention
         for (_, layer), shape in zip(made.items(), shapes, strict=False)
     )
 

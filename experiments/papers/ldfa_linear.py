@@ -20,7 +20,8 @@ from neurofa.core.randomness import generator
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from neurofa.theory.lowrank import Moments, Plasticity, Weights
+    from neurofa.theory.lowrank.equations import Plasticity, Weights
+    from neurofa.theory.moments import Moments
 
 LR, DECAY, BACK, KEPT = 2.5e-3, 1e-5, 1e-3, 0.999
 """Of the script: learning rate, decay a step, rate of P and Q, and what is left of it after a step."""
@@ -129,12 +130,12 @@ class LDFALinear(Experiment, name="ldfa_linear"):
         return found
 
     def _task(self, seed: int) -> _Task:
-        from neurofa.theory.lowrank import Moments
-        from neurofa.theory.lowrank_simulation import start, teacher
+        from neurofa.theory.lowrank.simulation import initial_weights, random_teacher
+        from neurofa.theory.moments import Moments
 
         gen = generator(seed, "ldfa_linear")
-        made = teacher(self.n, self.m, self.m, gen)
-        return _Task(made, Moments.white(made), start(self.n, self.k, self.m, self.rank, gen))
+        made = random_teacher(self.n, self.m, self.m, gen)
+        return _Task(made, Moments.white(made), initial_weights(self.n, self.k, self.m, self.rank, gen))
 
     def _inputs(self, task: _Task, samples: int) -> tuple[Tensor, Tensor]:
         import torch
@@ -145,28 +146,30 @@ class LDFALinear(Experiment, name="ldfa_linear"):
     def _curves(self, task: _Task, method: str, setup: Setup) -> _Curves:
         import torch
 
-        from neurofa.theory.lowrank import Moments, solve, strengths
-        from neurofa.theory.lowrank_simulation import same, simulate
+        from neurofa.theory.lowrank.equations import mode_strengths
+        from neurofa.theory.lowrank.simulation import full_batches, simulate_weights
+        from neurofa.theory.lowrank.solution import solve_weights
+        from neurofa.theory.moments import Moments
 
         x, y = self._inputs(task, self.samples or (100_000 if setup.full else 2000))
         rule, begin = plasticity(method), _begin(task, method)
         where = compute_device(RunSpec(compute=setup.compute).compute)  # which knows what auto is
-        times, path = simulate(
-            same(x.to(where, torch.float32), y.to(where, torch.float32)), begin.to(torch.float32, where), rule, lr=LR,
-            steps=self.steps, every=max(1, self.steps // LOOKS),
-        )  # fmt: skip
-        theory, white = (solve(moments, begin, rule, times) for moments in (Moments.of(x, y), task.white))
+        batches = full_batches(x.to(where, torch.float32), y.to(where, torch.float32))
+        start, every = begin.to(torch.float32, where), max(1, self.steps // LOOKS)
+        times, path = simulate_weights(batches, start, rule, lr=LR, steps=self.steps, every=every)
+        theory, white = (solve_weights(moments, begin, rule, times) for moments in (Moments.of(x, y), task.white))
         # the modes are those of the teacher, whatever the samples say
-        found = [strengths(task.white, [w.to(torch.float64) for w in p]) for p in (path, theory, white)]
+        found = [mode_strengths(task.white, [w.to(torch.float64) for w in p]) for p in (path, theory, white)]
         return _Curves(times, *found)
 
     def _row(self, part: str, method: str, tasks: Sequence[_Task], curves: _Curves) -> Record:
-        from neurofa.theory.lowrank import solve, strengths
+        from neurofa.theory.lowrank.equations import mode_strengths
+        from neurofa.theory.lowrank.solution import solve_weights
 
         rule, finals, overlaps = plasticity(method), [], []
         for task in tasks:
-            (end,) = solve(task.white, _begin(task, method), rule, [self.steps * LR])
-            finals.append(strengths(task.white, [end])[0])
+            (end,) = solve_weights(task.white, _begin(task, method), rule, [self.steps * LR])
+            finals.append(mode_strengths(task.white, [end])[0])
             overlaps.append(overlap(task.white, end.p))
         learnt = [int((final >= LEARNT).sum()) for final in finals]
         return {
@@ -181,12 +184,13 @@ class LDFALinear(Experiment, name="ldfa_linear"):
 
     def _limit(self, task: _Task) -> list[Check]:
         """Whether a fixed P leads from small weights to where the closed form says."""
-        from neurofa.theory.lowrank import reach, solve, strengths
+        from neurofa.theory.lowrank.equations import mode_strengths, reachable_strengths
+        from neurofa.theory.lowrank.solution import solve_weights
 
         rule = replace(plasticity(FIXED), decay=0.0, decay_back=0.0)
         small = replace(task.begin, w1=task.begin.w1 * 1e-4, w2=task.begin.w2 * 1e-4)
-        (end,) = solve(task.white, small, rule, [self.steps * LR])
-        final, closed = strengths(task.white, [end])[0], reach(task.white, small.p)
+        (end,) = solve_weights(task.white, small, rule, [self.steps * LR])
+        final, closed = mode_strengths(task.white, [end])[0], reachable_strengths(task.white, small.p)
         return [
             at_most("oja: P fixed, from small weights: largest distance of a mode from |Pi v_j|^2",
                     float((final - closed).abs().max()), 0.02),
@@ -194,8 +198,10 @@ class LDFALinear(Experiment, name="ldfa_linear"):
         ]  # fmt: skip
 
     def _step(self, setup: Setup) -> Findings:
-        from neurofa.theory.lowrank import Moments, solve, strengths
-        from neurofa.theory.lowrank_simulation import same, simulate
+        from neurofa.theory.lowrank.equations import mode_strengths
+        from neurofa.theory.lowrank.simulation import full_batches, simulate_weights
+        from neurofa.theory.lowrank.solution import solve_weights
+        from neurofa.theory.moments import Moments
 
         task, found = self._task(0), Findings(columns=["method", "lr", "error", "ratio"])
         steps_of = (4 * LR, 2 * LR, LR, LR / 2)
@@ -208,9 +214,10 @@ class LDFALinear(Experiment, name="ldfa_linear"):
             for lr in steps_of:
                 steps = round(0.1 * self.steps * LR / lr)
                 begin, rule = _begin(task, method), plasticity(method)
-                times, path = simulate(same(x, y), begin, rule, lr=lr, steps=steps, every=max(1, steps // 20))
-                theory = solve(moments, begin, rule, times)
-                errors.append(_rms(strengths(task.white, theory), strengths(task.white, path)))
+                batches, every = full_batches(x, y), max(1, steps // 20)
+                times, path = simulate_weights(batches, begin, rule, lr=lr, steps=steps, every=every)
+                theory = solve_weights(moments, begin, rule, times)
+                errors.append(_rms(mode_strengths(task.white, theory), mode_strengths(task.white, path)))
                 ratio = errors[-2] / errors[-1] if len(errors) > 1 else None
                 found.rows.append({"part": "step", "method": method, "lr": lr, "error": errors[-1], "ratio": ratio})
             name = f"step: {method}: error at lr {LR:g} over that at {LR / 2:g}"
@@ -226,7 +233,7 @@ class LDFALinear(Experiment, name="ldfa_linear"):
 
 def plasticity(method: str) -> Plasticity:
     """The equations of a method; the script's decay is per step, theirs per unit of time."""
-    from neurofa.theory.lowrank import Plasticity
+    from neurofa.theory.lowrank.equations import Plasticity
 
     decay, fading = DECAY / LR, -math.log(KEPT) / LR
     track = Plasticity(q="track", p="track", decay=decay, rate_q=BACK / LR, rate_p=BACK / LR)
