@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from neurofa.costs.flops import Cost
+    from neurofa.costs.flops import StepFlops
 
 BASELINE = "bp"
 
@@ -42,21 +42,22 @@ def cost(
     """
     from experiments.runs.run import load_data
     from hwmodels.registry import build
-    from neurofa.costs.flops import cost as count
+    from neurofa.costs.flops import step_flops
+    from neurofa.costs.memory import step_memory
     from neurofa.training.learner import Learner
 
     dataset = load_data(data)
 
-    def counted(spec: str) -> Cost:
+    def counted(spec: str) -> tuple[StepFlops, dict[str, int]]:
         made = build("network", network, input_shape=dataset.input_shape, outputs=dataset.classes)
         learner = Learner(made, spec, optimizer=build("optimizer", optimizer)(made.parameters()))
-        return count(learner, batch_size=batch_size)
+        return step_flops(learner, batch_size=batch_size), step_memory(learner, batch_size)
 
     ours, bp = counted(rule), counted(BASELINE)
     about = {
         "rule": rule, "network": network, "data": data, "batch_size": batch_size, "optimizer": optimizer,
-        **_described(ours), "baseline": {"rule": BASELINE, **_described(bp)}, "ratio": ours.flop / bp.flop,
-        "layers": {name or "all together": _phases(items) for name, items in ours.items.items()},
+        **_described(*ours), "baseline": {"rule": BASELINE, **_described(*bp)}, "ratio": ours[0].total / bp[0].total,
+        "layers": {name or "all together": _phases(items) for name, items in ours[0].items.items()},
     }  # fmt: skip
     if json:
         import json as encoder
@@ -66,10 +67,10 @@ def cost(
         _print(about, layers=layers)
 
 
-def _described(cost: Cost) -> dict[str, Any]:
+def _described(flops: StepFlops, memory: dict[str, int]) -> dict[str, Any]:
     return {
-        "flop": {**cost.by_phase(), "total": cost.flop},
-        "bytes": {**cost.memory, "total": sum(cost.memory.values())},
+        "flop": {**flops.by_phase(), "total": flops.total},
+        "bytes": {**memory, "total": sum(memory.values())},
     }
 
 

@@ -129,7 +129,7 @@ def profile_content(profile: Profile) -> dict[str, Any]:
     if profile.weight_bits is not None and profile.weight_bits <= 16:
         found["bits"] = profile.weight_bits
     if profile.memory is not None:
-        held = build("device", profile.memory)
-        if getattr(held, "g_max", None) is not None:
-            found["conductance"] = f"pair(g_min={float(held.g_min)}, g_max={float(held.g_max)})"
+        limits = build("device", profile.memory).describe().conductance
+        if limits is not None:
+            found["conductance"] = f"pair(g_min={float(limits[0])}, g_max={float(limits[1])})"
     return found
