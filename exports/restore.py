@@ -15,7 +15,6 @@ from hwmodels.projection import Programmable
 from hwmodels.registry import build
 from neurofa.core.randomness import generator
 from neurofa.core.synapses import Synapses
-from neurofa.feedbacks.projection import Projected
 from neurofa.training.learner import Learner
 
 OUTLIER = 5.0
@@ -203,8 +202,9 @@ def _synapses(learner: Learner, state: str) -> Synapses:
 
 def _projection(learner: Learner, path: str) -> Programmable:
     feedback = learner.rule.feedback
-    if isinstance(feedback, Projected) and isinstance(feedback.projection, Programmable):
-        return feedback.projection
+    about = feedback.describe()
+    if about is not None and isinstance(about.projection, Programmable):
+        return about.projection
     raise NeurofaError(
         f"got '{path}' for the feedback '{feedback.name}'; expected a pathway that can be programmed; import it into"
         " a run"

@@ -11,7 +11,7 @@ from experiments.commands._options import AsJson, ChosenFields, with_run_options
 from experiments.commands._output import print_json, print_table
 
 if TYPE_CHECKING:
-    from neurofa.costs.flops import Cost
+    from neurofa.costs.flops import StepFlops
 
 BASELINE = "bp"
 FIELDS = ("data", "network", "rule", "batch_size", "optimizer")
@@ -47,21 +47,23 @@ def cost_command(
 
     from experiments.runs.build import build_learner, build_network, load_data
     from experiments.runs.spec import RunSpec
-    from neurofa.costs.flops import cost
+    from neurofa.costs.flops import step_flops
+    from neurofa.costs.memory import step_memory
 
     spec = RunSpec(**chosen)
     dataset = load_data(spec.data)
 
-    def step_cost(run: RunSpec) -> Cost:
-        return cost(build_learner(build_network(run, dataset), run), batch_size=run.batch_size)
+    def step_cost(run: RunSpec) -> tuple[StepFlops, dict[str, int]]:
+        learner = build_learner(build_network(run, dataset), run)
+        return step_flops(learner, batch_size=run.batch_size), step_memory(learner, run.batch_size)
 
     ours, baseline = step_cost(spec), step_cost(replace(spec, rule=BASELINE))
     about = {
         **{name: getattr(spec, name) for name in FIELDS},
-        **_totals(ours),
-        "baseline": {"rule": BASELINE, **_totals(baseline)},
-        "ratio": ours.flop / baseline.flop,
-        "layers": {name or "all together": _flop_by_phase(items) for name, items in ours.items.items()},
+        **_totals(*ours),
+        "baseline": {"rule": BASELINE, **_totals(*baseline)},
+        "ratio": ours[0].total / baseline[0].total,
+        "layers": {name or "all together": _flop_by_phase(items) for name, items in ours[0].items.items()},
     }
     if as_json:
         print_json(about)
@@ -69,10 +71,10 @@ def cost_command(
         _show(about, layers=layers)
 
 
-def _totals(cost: Cost) -> dict[str, Any]:
+def _totals(flops: StepFlops, memory: dict[str, int]) -> dict[str, Any]:
     """Return FLOP by phase and bytes by what holds them, each with the total."""
-    flop = {**cost.by_phase(), "total": cost.flop}
-    return {"flop": flop, "bytes": {**cost.memory, "total": sum(cost.memory.values())}}
+    flop = {**flops.by_phase(), "total": flops.total}
+    return {"flop": flop, "bytes": {**memory, "total": sum(memory.values())}}
 
 
 def _flop_by_phase(items: Iterable[Any]) -> dict[str, float]:

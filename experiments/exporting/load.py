@@ -118,7 +118,7 @@ def chip_formats(profile: Profile) -> dict[str, Any]:
     if profile.weight_bits is not None and profile.weight_bits <= 16:
         formats["bits"] = profile.weight_bits
     if profile.memory is not None:
-        device = build("device", profile.memory)
-        if getattr(device, "g_max", None) is not None:
-            formats["conductance"] = f"pair(g_min={float(device.g_min)}, g_max={float(device.g_max)})"
+        limits = build("device", profile.memory).describe().conductance
+        if limits is not None:
+            formats["conductance"] = f"pair(g_min={float(limits[0])}, g_max={float(limits[1])})"
     return formats

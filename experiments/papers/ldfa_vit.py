@@ -102,7 +102,7 @@ def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
     """The lines with the FLOP of a step, counted, and the seconds of training, both in units of those of bp."""
     import torch
 
-    from neurofa.costs.flops import cost
+    from neurofa.costs.flops import step_flops
     from neurofa.training.learner import Learner
 
     data = build("data", str(common["data"]))
@@ -110,7 +110,7 @@ def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
     for line in lines:
         made = build("network", str(common["network"]), input_shape=data.input_shape, outputs=data.classes)
         learner = Learner(made, str(line["rule"]), optimizer=torch.optim.SGD(made.parameters(), lr=0.1))
-        flop[line["method"]] = cost(learner, batch_size=int(str(common["batch_size"])), held=False).flop
+        flop[line["method"]] = step_flops(learner, batch_size=int(str(common["batch_size"]))).total
     bp = next(line for line in lines if line["series"] == BP)
     return [
         {

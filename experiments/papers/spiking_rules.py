@@ -28,7 +28,7 @@ from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec, parse
-from neurofa.costs.learning import trace_bytes
+from neurofa.costs.learning import trace_storage
 
 CONTROL, ORACLE = "readout_only", "bptt"
 RULES = (ORACLE, "eprop_symmetric", "eprop", "dfa", "drtp", CONTROL)
@@ -196,7 +196,7 @@ def _traces(common: Fields, line: Mapping[str, Any]) -> int:
     fields = {**common, "rule": line["rule"], "optimizer": line["optimizer"]}
     trainer = Trainer(RunSpec.from_json(fields), None)
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
-    return trace_bytes(trainer.learner, ticks, trainer.spec.chunk).bytes
+    return trace_storage(trainer.learner, ticks, trainer.spec.chunk).bytes
 
 
 def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:

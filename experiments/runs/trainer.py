@@ -24,7 +24,7 @@ from hwmodels.registry import build
 from neurofa.core.events import Events
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.costs.writes import ledger
+from neurofa.costs.writes import write_counts
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
 from neurofa.training.finite import check_loss
@@ -130,7 +130,7 @@ class Trainer:
             "lr": learner.optimizer.param_groups[0]["lr"],
             "seconds": round(seconds, 6),
         }
-        if counts := ledger(self.network):
+        if counts := write_counts(self.network):
             row["pulses"] = {name: count._asdict() for name, count in counts.items()}
         return row | self.meter.after_epoch()
 
