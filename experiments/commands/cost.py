@@ -73,10 +73,8 @@ def cost_command(
 
 def _totals(flops: StepFlops, memory: dict[str, int]) -> dict[str, Any]:
     """Return FLOP by phase and bytes by what holds them, each with the total."""
-    return {
-        "flop": {**flops.by_phase(), "total": flops.total},
-        "bytes": {**memory, "total": sum(memory.values())},
-    }
+    flop = {**flops.by_phase(), "total": flops.total}
+    return {"flop": flop, "bytes": {**memory, "total": sum(memory.values())}}
 
 
 def _flop_by_phase(items: Iterable[Any]) -> dict[str, float]:
