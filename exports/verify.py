@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from exports.programming.probes import teaching_signals
 from exports.programming.spike_probes import spike_responses
 from exports.restore import learner_states, rebuild_learner, restore_learner
 from hwmodels.errors import NeurofaError
+from hwmodels.spec import with_defaults
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.learner import Learner
@@ -68,7 +70,7 @@ def verify_file(
 def _computed_checks(file: HardwareFile, learner: Learner | None) -> list[FileCheck]:
     """Compare the state with a learner's, and the probes with a learner that is rebuilt from the file."""
     checks = [] if learner is None else [guarded("against", lambda: _check_state(file, learner))]
-    recipe = file.attributes("provenance").get("recipe")
+    recipe = _recipe(file)
     if not isinstance(recipe, dict) or not recipe.get("network"):
         return [*checks, FileCheck("network", True, "not computed: the file does not say how its network is built")]
     if max((math.prod(file.shape(path)) for path in file.datasets()), default=0) > LARGE:
@@ -135,3 +137,15 @@ def _band_faults(file: HardwareFile, group: str, names: list[str], passes: Passe
             count = f"{int(outside.sum())} of {outside.numel()} values"
             faults.append(f"{count} at '{group}/{name}' lie outside of the pass band")
     return faults
+
+
+def _recipe(file: HardwareFile) -> Any:
+    """Return how the learner is built, None where the file does not say it.
+
+    The default error of ``sdfa`` was ternary in earlier versions: the file's own error encoding says which one it is.
+    """
+    recipe = file.attributes("provenance").get("recipe")
+    if isinstance(recipe, dict) and recipe.get("rule"):
+        error = file.attributes("error_encoding")["format"]
+        recipe["rule"] = with_defaults(recipe["rule"], "sdfa", error=error)
+    return recipe

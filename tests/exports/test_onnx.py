@@ -51,7 +51,7 @@ def test_whole_numbers_in_the_graph_are_int8():
 
 @pytest.mark.parametrize(
     "rule",
-    ["dfa", "dfa(feedback=pooled)", "sdfa", "dfa(error=uniform(bits=4))", "dfa(feedback=mzi)", "dfa(error=sign)"],
+    ["dfa", "dfa(feedback=pooled)", "tdfa", "dfa(error=uniform(bits=4))", "dfa(feedback=mzi)", "dfa(error=sign)"],
 )
 @pytest.mark.parametrize("network", ["mlp", "cnn"])
 def test_feedback_is_that_of_torch(network, rule):
@@ -193,7 +193,7 @@ def test_weights_beyond_one_protocol_buffer_are_refused():
 
 @pytest.mark.slow
 def test_a_hundred_steps_on_mnist_follow_torch(real_data):
-    from experiments.runs.trainer import load_data
+    from experiments.runs.build import load_data
     from exports.describe.learners import describe_learner
     from hwmodels.registry import build
     from neurofa.training.learner import Learner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.exporting.load import load_run, samples
+from experiments.exporting.load import load_run
 from exports.describe.layers import network_nodes
 from exports.describe.learners import describe_learner
 from exports.graph.nodes import ConvNode, PoolNode
@@ -315,9 +315,9 @@ def test_a_run_on_spikes_is_exported_verified_and_imported(tmp_path, monkeypatch
         assert neurofa(["verify", f"out/{name}", "--against", "run"]) == 0, name
     assert "0 spikes differ" in capsys.readouterr().out
     held = load_run(tmp_path / "run")
-    assert samples(held, 5).shape == (6, 5, 1, 8, 8)
+    assert held.sample_inputs(5).shape == (6, 5, 1, 8, 8)
     assert [node.neuron.dt for node in held.model().nodes[1:]] == [0.004, 0.004]
     assert neurofa(["import", "out/network.h5", "--into", "run", "--out", "again"]) == 0
-    xs = samples(held, 5)
+    xs = held.sample_inputs(5)
     wanted, got = (spike_responses(part.learner.network, xs) for part in (held, load_run(tmp_path / "again")))
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())
