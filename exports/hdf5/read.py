@@ -23,6 +23,9 @@ from hwmodels.errors import NeurofaError
 Source = Literal["float", "quantized", "conductance"]
 """The copy of a matrix that is read."""
 
+RENAMED = {"_fate": "_drift"}
+"""Ends of state keys in earlier files, and their present names."""
+
 
 class StoredTile(NamedTuple):
     """One tile of a matrix."""
@@ -156,9 +159,16 @@ class HardwareFile:
             raise NeurofaError(f"got '{self.path}' without {what}; expected some; {remedy}")
 
     def states(self) -> dict[str, str]:
-        """Return the path of every dataset that is state of the learner, by its key of the state dict."""
+        """Return the path of every dataset that is state of the learner, by its present key of the state dict."""
         keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
-        return {str(json_value(key)): path for key, path in keys if key is not None}
+        return {_present_key(str(json_value(key))): path for key, path in keys if key is not None}
+
+
+def _present_key(key: str) -> str:
+    for old, new in RENAMED.items():
+        if key.endswith(old):
+            return key.removesuffix(old) + new
+    return key
 
 
 def _parse(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import pytest
 import torch
 
@@ -59,6 +60,17 @@ def test_cells_of_devices_come_back(tmp_path, device):
         found.network.train()
         found.gen.manual_seed(2)
         found.step(x, t)
+    assert torch.equal(outputs(first), outputs(again))
+
+
+def test_cells_under_their_earlier_names_come_back(tmp_path):
+    first = exported(tmp_path / "x.h5", device="pcm")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        cells = file["state/network/layers.dense1.synapses.weight.cell_plus_drift"].attrs
+        cells["state"] = cells["state"].replace("_drift", "_fate")
+    again = rebuild_learner(recipe(device="pcm", seed=7))
+    with open_hardware_file(tmp_path / "x.h5") as stored:
+        restore_learner(again, stored)
     assert torch.equal(outputs(first), outputs(again))
 
 
