@@ -88,16 +88,12 @@ def _bring_up_matrix(writer: Writer, file: HardwareFile, path: str, chip: Chip, 
             devices += mean.numel()
             within += int(((mean - target).abs() <= own["tolerance"]).sum())
             rounds = max(rounds, used)
-        seen = torch.stack(
-            [
-                conductances_to_weights(own["map"], own["scale"], {key: plane[i] for key, plane in reads.items()})
-                for i in range(how.reads)
-            ]
-        )
-        rows, columns = seen.shape[1:]
+        as_read = conductances_to_weights(own["map"], own["scale"], reads)
+        rows, columns = as_read.shape[1:]
+        # tiles hold inputs in rows, matrices outputs
         window = slice(first_output, first_output + columns), slice(first_input, first_input + rows)
-        weights[window] = seen.mean(0).t()
-        variances[window] = seen.var(0).t() if how.reads > 1 else 0.0
+        weights[window] = as_read.mean(0).t()
+        variances[window] = as_read.var(0).t() if how.reads > 1 else 0.0
     meaning = "weights as measured"
     writer.tensor(path, weights.reshape(file.shape(path)), unit="1", meaning=meaning, role="measured")
     _play_probe(writer, file, path, weights, variances, gen)
@@ -131,5 +127,6 @@ def _play_probe(
     for key in ("expected", "spread", "band"):
         value = file.tensor(f"{name}/output/{key}")
         writer.tensor(f"{name}/output/{key}", value, unit="1", meaning="as in the exported file")
+    # one read of each weight for each vector: the variances of the products add up
     noise = (x.square() @ variance.t()).sqrt() * torch.randn(len(x), len(weights), generator=gen)
     writer.tensor(f"{name}/output/measured", x @ weights.t() + noise, unit="1", meaning="what came out")

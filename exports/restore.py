@@ -137,6 +137,7 @@ def fit_matrix(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool)
         raise NeurofaError(f"got NaN or infinity in '{path}'; expected finite numbers; measure again")
     m, w = measured.double(), target.double()
     power = float(w.square().sum())
+    # least squares: the s that minimises |m - s w|^2
     scale = float((m * w).sum()) / power if power else 1.0
     if scale <= 0 and not keep_scale:
         raise NeurofaError(

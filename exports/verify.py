@@ -71,7 +71,7 @@ def _computed_checks(file: HardwareFile, learner: Learner | None) -> list[FileCh
     """Compare the state with a learner's, and the probes with a learner that is rebuilt from the file."""
     checks = [] if learner is None else [guarded("against", lambda: _check_state(file, learner))]
     recipe = _recipe(file)
-    if not isinstance(recipe, dict) or not recipe.get("network"):
+    if not recipe:
         return [*checks, FileCheck("network", True, "not computed: the file does not say how its network is built")]
     if max((math.prod(file.shape(path)) for path in file.datasets()), default=0) > LARGE:
         reason = "not computed: a matrix is too large to be held again; its products are"
@@ -139,13 +139,11 @@ def _band_faults(file: HardwareFile, group: str, names: list[str], passes: Passe
     return faults
 
 
-def _recipe(file: HardwareFile) -> Any:
-    """Return how the learner is built, None where the file does not say it.
-
-    The default error of ``sdfa`` was ternary in earlier versions: the file's own error encoding says which one it is.
-    """
+def _recipe(file: HardwareFile) -> dict[str, Any]:
+    """Return how the learner is built; nothing where the file does not say it."""
     recipe = file.attributes("provenance").get("recipe")
-    if isinstance(recipe, dict) and recipe.get("rule"):
-        error = file.attributes("error_encoding")["format"]
-        recipe["rule"] = with_defaults(recipe["rule"], "sdfa", error=error)
-    return recipe
+    if not isinstance(recipe, dict) or not recipe.get("network"):
+        return {}
+    # the default error of sdfa was ternary in earlier versions: the file's own error encoding tells
+    error = file.attributes("error_encoding")["format"]
+    return recipe | {"rule": with_defaults(recipe["rule"], "sdfa", error=error)}

@@ -171,7 +171,7 @@ def _nir_jobs(model: Model, request: ExportRequest, parts: tuple[str, ...]) -> d
     data = "random spikes" if request.inputs is None else "data of the run"
 
     def forward(path: Path) -> list[str]:
-        graph, changed = nir.forward_graph(model, convert=request.convert_reset, dt=request.dt, inputs=request.inputs)
+        graph, changed = nir.network_to_nir(model, convert=request.convert_reset, dt=request.dt, inputs=request.inputs)
         nir.write_nir(graph, path)
         return [
             f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its slots (tick, sample, neuron)"
@@ -183,7 +183,7 @@ def _nir_jobs(model: Model, request: ExportRequest, parts: tuple[str, ...]) -> d
     if "forward" in parts:
         jobs["forward.nir"] = forward
     if "feedback" in parts:
-        jobs["feedback.nir"] = lambda path: nir.write_nir(nir.feedback_graph(model), path)
+        jobs["feedback.nir"] = lambda path: nir.write_nir(nir.feedback_to_nir(model), path)
     return jobs
 
 

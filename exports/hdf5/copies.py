@@ -33,6 +33,7 @@ def _integer_error(file: HardwareFile, path: str) -> float:
     """Return the largest difference of a weight from its whole number, in steps."""
     group, worst = f"{path}_quantized", 0.0
     scale, zero = file.tensor(f"{group}/scale"), file.tensor(f"{group}/zero_point")
+    # block by block: neither copy is held as a whole
     for start, weights in file.blocks(path):
         rows = slice(start, start + len(weights))
         codes = torch.from_numpy(file[f"{group}/codes"][rows])

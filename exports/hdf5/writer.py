@@ -95,6 +95,7 @@ class Writer:
             chunks = (rows, *shape[1:]) if row <= CHUNK else (1, *_inner_chunk(shape[1:]))
             dtype = np.dtype(str(like.dtype).removeprefix("torch."))
             dataset = self.file.create_dataset(path, shape=shape, dtype=dtype, chunks=chunks, **self.filters)
+            # a block ends where a chunk ends: every chunk is compressed and stored once
             step = max(rows, BLOCK // max(1, row) // rows * rows)
             for start in range(0, shape[0], step):
                 numbers = _finite_numbers(path, block(slice(start, min(shape[0], start + step))), finite)

@@ -14,7 +14,7 @@ from exports.graph.model import Model
 from exports.graph.reference import run_ticks
 from exports.nir.reset import with_zero_reset
 from exports.nir.run import NEURONS, run_nir
-from exports.nir.write import feedback_graph, forward_graph
+from exports.nir.write import feedback_to_nir, network_to_nir
 from exports.programming.spike_probes import TICKS, random_spikes
 from hwmodels.errors import NeurofaError
 
@@ -86,11 +86,11 @@ def _float_arrays(graph: Any) -> Arrays:
 
 def _check_arrays(graph: Any, arrays: Arrays, model: Model) -> FileCheck:
     if "feedback" in _metadata(graph).get("part", "forward"):
-        expected = feedback_graph(model)
+        expected = feedback_to_nir(model)
     else:
         neurons = [node for node in graph.nodes.values() if type(node).__name__ in NEURONS]
         ticks = {float(node.metadata["neurofa"]["dt"]) for node in neurons}
-        expected = forward_graph(model, convert=True, dt=ticks.pop() if len(ticks) == 1 else None)[0]
+        expected = network_to_nir(model, convert=True, dt=ticks.pop() if len(ticks) == 1 else None)[0]
     wanted = _float_arrays(expected)
     for name, value in wanted.items():
         if name not in arrays or arrays[name].shape != value.shape or not np.array_equal(arrays[name], value):

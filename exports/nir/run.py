@@ -69,7 +69,7 @@ def run_nir(graph: Any, xs: Tensor) -> dict[str, Tensor]:
     before, outputs = dict[str, Tensor](), dict[str, list[Tensor]]()
     for x in xs.unbind(0):
         now: dict[str, Tensor] = {}
-        for name in order:
+        for name in order:  # all inputs of a node are there before it, but for loops
             if kinds[name] == "Input":
                 now[name] = x
                 continue

@@ -19,7 +19,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.files import atomic_path
 
 
-def forward_graph(
+def network_to_nir(
     model: Model, *, convert: bool = False, dt: float | None = None, inputs: Tensor | None = None
 ) -> tuple[Any, list[ResetMismatch]]:
     """Convert the network to a NIR graph.
@@ -82,7 +82,7 @@ def forward_graph(
     return nir.NIRGraph(chain.nodes, chain.edges, metadata={"neurofa": metadata}), changes
 
 
-def feedback_graph(model: Model) -> Any:
+def feedback_to_nir(model: Model) -> Any:
     """Convert the feedback to a NIR graph of its own: ``error`` to ``teaching_LAYER`` through Linear ``fb_LAYER``.
 
     Raises:

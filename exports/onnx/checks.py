@@ -147,6 +147,7 @@ def _check_feedback(runtime: Runtime, learner: Learner) -> FileCheck:
         noise = float(signals.std(0).amax())
         spread = max(spread, noise)
         off = max(off, float((computed[f"teaching.{name}"] - signals.mean(0)).abs().amax()))
+    # the mean of noisy passes is within 6 standard errors of the ideal signal
     allowed = CLOSE * max(1.0, float(error.abs().amax())) + 6 * spread / passes**0.5
     noisy = f", of a noisy pathway (one pass {spread:.2e})" if spread else ""
     return FileCheck("against", off <= allowed, f"teaching signals {off:.2e} off torch's{noisy}")

@@ -89,6 +89,7 @@ def _int8_weight(b: GraphBuilder, node: Node, key: str, array: Array) -> str:
     if codes.dtype != torch.int8:
         bits = quantization.format.bits
         raise NeurofaError(f"got '{name}' in words of {bits} bits; expected 8 at most; export to HDF5")
+    # DequantizeLinear along an axis wants one scale and one zero point for each row
     rows = len(codes)
     scale = b.weight(f"{name}_scale", quantization.scale.expand(rows).to(torch.float32))
     zero = b.weight(f"{name}_zero_point", quantization.zero.expand(rows).to(torch.int8))

@@ -61,10 +61,12 @@ def _derivative(b: GraphBuilder, node: AffineNode, record: NodeRecord) -> str:
         case "leaky_relu":
             return b.op("Where", b.op("Greater", record.y, b.constant(0.0)), one, b.constant(0.01))
         case "gelu":
+            # of a Phi(a): Phi(a) + a phi(a)
             density = b.op("Exp", b.op("Mul", b.op("Mul", record.a, record.a), b.constant(-0.5)))
             inner = b.op("Mul", b.op("Mul", record.a, density), b.constant(1 / math.sqrt(2 * math.pi)))
             return b.op("Add", b.normal_cdf(record.a), inner)
         case "silu":
+            # of a s(a): s + a s (1 - s)
             s = b.op("Sigmoid", record.a)
             return b.op("Mul", s, b.op("Add", one, b.op("Mul", record.a, b.op("Sub", one, s))))
     raise NeurofaError(f"got activation '{node.activation}' at '{node.name}'; expected one that learns; export to HDF5")
@@ -147,6 +149,7 @@ def factor_error(b: GraphBuilder, node: AffineNode, delta: str, p: str, rank: in
     """
     if not isinstance(node, ConvNode):
         return b.op("MatMul", delta, p)
+    # at every position, P mixes channels: a convolution with kernels of one pixel
     kernels = b.reshape(b.op("Transpose", p, perm=[1, 0]), rank, -1, 1, 1)
     return b.op("Conv", delta, kernels, kernel_shape=[1, 1])
 
@@ -173,6 +176,7 @@ def transposed_error(b: GraphBuilder, node: Node, record: NodeRecord, error: str
         case FlattenNode():
             return b.reshape(error, -1, *node.in_shape)
         case PoolNode(how="global"):
+            # every position has the same share of the mean
             h, w = node.in_shape[1:]
             spread = b.op("Mul", b.reshape(error, 0, 0, 1, 1), b.constant(1 / (h * w)))
             return b.op("Expand", spread, b.sizes(1, 1, h, w))
@@ -190,6 +194,7 @@ def _unpool(b: GraphBuilder, node: PoolNode, record: NodeRecord, error: str) -> 
     if node.how == "max":
         shape = b.op("Shape", record.x)
         return b.op("MaxUnpool", error, record.more["index"], shape, kernel_shape=[node.size] * 2, strides=strides)
+    # every position of a window has the same share of its mean; positions behind the last window get nothing
     channels = node.in_shape[0]
     kernel = np.full((channels, 1, node.size, node.size), 1 / node.size**2, dtype=np.float32)
     rest = [n - m * node.size for n, m in zip(node.in_shape[1:], node.out_shape[1:], strict=True)]

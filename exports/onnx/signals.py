@@ -45,6 +45,7 @@ def _uniform(b: GraphBuilder, bits: int, limit: float | None, error: str) -> str
     """Add the error rounded to multiples of its range over the largest code; without a limit, of its largest value."""
     top = float(2 ** (bits - 1) - 1)
     full = b.op("ReduceMax", b.op("Abs", error), keepdims=0) if limit is None else b.constant(limit)
+    # the smallest normal number in the place of a scale of 0, which an error of zeros would give
     scale = b.op("Max", b.op("Div", full, b.constant(top)), b.constant(np.finfo(np.float32).tiny))
     codes = b.op("Clip", b.op("Round", b.op("Div", error, scale)), b.constant(-top), b.constant(top))
     return b.op("Mul", codes, scale)
@@ -76,5 +77,6 @@ def teaching_signal(b: GraphBuilder, path: DirectPath, part: Slice, sent: str, m
     signal = b.op("Gemm", sent, rows, transB=1)
     if part.spread == "own":
         return b.reshape(signal, -1, *part.shape) if len(part.shape) > 1 else signal
+    # one value for each channel, spread over all positions
     channels = [n if axis == part.channel_axis else 1 for axis, n in enumerate(part.shape)]
     return b.op("Expand", b.reshape(signal, -1, *channels), b.sizes(1, *part.shape))

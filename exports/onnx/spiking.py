@@ -77,6 +77,7 @@ def loop_graph(model: Model) -> Any:
     after = {body.rename(tick.states[key], f"out.{key}"): value_type("B", *shape) for key, shape in shapes.items()}
     before = {f"in.{key}": value_type("B", *shape) for key, shape in shapes.items()}
     graph = body.graph("tick", before | {"tick_input": value_type("B", *model.input_shape)}, after | per_tick)
+    # states of zeros for as many samples as the input has
     zero = b.onnx.helper.make_tensor("zero", b.dtype_number(torch.float32), [1], [0.0])
     size = b.op("Slice", b.op("Shape", "input"), b.sizes(1), b.sizes(2), b.sizes(0), b.sizes(1))
     starts = [

@@ -44,6 +44,7 @@ class LearningStep:
         self.target, self.error = "target", "error"
         if not only_errors:
             self._output_error()
+            # directions are sums over the batch of B samples
             size = self.b.op("Gather", self.b.op("Shape", "input"), self.b.constant(0, np.int64), axis=0)
             self.rate = self.b.op("Div", "lr", self.b.cast(size))
         match model.feedback:
@@ -75,6 +76,7 @@ class LearningStep:
         if norm.kind != "batch":
             return
         b = self.b
+        # n values of each channel: all values over the number of channels
         n = b.op("Div", b.cast(b.op("Size", record.a)), b.constant(float(node.out_shape[0])))
         unbiased = b.op("Div", n, b.op("Sub", n, b.constant(1.0)))
         variance = b.op("Mul", record.more["variance"], unbiased)
@@ -98,6 +100,7 @@ class LearningStep:
 
     def _backward_direct(self, path: DirectPath) -> None:
         """Teach every hidden layer that has a slice of the pathway and is not frozen, and the readout."""
+        # the readout learns from the error itself; only what enters the pathway is encoded
         source = self.target if self.learning.signal == "target" else self.error
         sent, matrix = encode_error(self.b, self.model.error, source), None
         if self.learning.plasticity == "kolen_pollack" and path.matrix is not None:
@@ -175,6 +178,7 @@ class LearningStep:
         decay = float(constants.get("weight_decay") or 0.0)
         decay += float(constants.get("rule_decay") or 0.0) if decays else 0.0
         if decay:
+            # of the weights before the step, as torch's SGD
             kept = b.op("Sub", name, b.op("Mul", b.op("Mul", name, "lr"), b.constant(decay)))
         self.new[name] = b.op("Sub", kept, b.op("Mul", change, self.rate))
 

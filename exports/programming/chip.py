@@ -74,6 +74,7 @@ class Chip:
         """
         low, high = self.ends
         target = low + share * (high - low)
+        # pulses start from the low end; memories that are programmed get their targets at once
         start = torch.full_like(target, low) if self.pulsed else target
         cells, used = self.device.program(start, gen), 0
         for used in range(how.rounds + 1):

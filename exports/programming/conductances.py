@@ -132,12 +132,12 @@ def map_matrix(matrix: Matrix, mapping: TileMapping) -> MappedMatrix:
 
 
 def conductances_to_weights(spec: str, scale: float, planes: Conductances) -> Tensor:
-    """Return the weights (rows, columns) that the conductances of one tile stand for.
+    """Return the weights (..., rows, columns) that the conductances of one tile stand for.
 
     Args:
         spec: of the map.
         scale: S for 1 unit of weight.
-        planes: S, by plane, (rows, columns).
+        planes: S, by plane, (..., rows, columns).
     """
     chosen: ConductanceMap = build("conductance", spec)
     unit = next(iter(planes.values())).new_tensor(scale / MICRO)

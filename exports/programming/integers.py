@@ -115,12 +115,13 @@ def quantization_of(matrix: Matrix, wanted: NumberFormat) -> Quantization:
         own = NumberFormat(bits=bits, per="tensor")
         return Quantization(values.new_full((1,), step), torch.zeros(1, dtype=torch.int32), own)
     ends = [values[rows].flatten(1).aminmax(dim=1) for rows in row_blocks(values)]
+    # zero lies in the range, so that the weight 0 has a code of its own
     low = torch.cat([e.min for e in ends]).clamp_max(0)
     high = torch.cat([e.max for e in ends]).clamp_min(0)
     if wanted.per == "tensor":
         low, high = low.amin(0, keepdim=True), high.amax(0, keepdim=True)
     first, last = wanted.ends
-    tiny = torch.finfo(values.dtype).tiny
+    tiny = torch.finfo(values.dtype).tiny  # the scale of rows of zeros, which would divide by 0
     if wanted.symmetric:
         scale = (torch.maximum(high, -low) / last).clamp_min_(tiny)
         return Quantization(scale, torch.zeros(len(scale), dtype=torch.int32), wanted)

@@ -108,6 +108,7 @@ def probe_matrix(path: str, matrix: Matrix, mapped: MappedMatrix | None, *, coun
     spread = torch.zeros_like(y)
     note = "no spread: digital weights"
     if mapped is not None:
+        # an error uniform in +-t has the variance t^2 / 3
         elements = len(mapped.map.split(flat[:1, :1].t(), flat.new_tensor(mapped.scale)))
         sigma = math.sqrt(elements / 3) * mapped.tolerance / (mapped.scale * MICRO)
         spread = (x.norm(dim=1, keepdim=True) * sigma).expand_as(y).contiguous()

@@ -46,7 +46,7 @@ def streamed(network, xs):
 @pytest.mark.parametrize("kind", ["lif", "synaptic"])
 def test_snntorch_reads_whole_files_with_the_same_spikes(tmp_path, kind):
     model = pair(kind, recurrent=False)
-    write.write_nir(write.forward_graph(model, dt=1e-4)[0], tmp_path / "x.nir")
+    write.write_nir(write.network_to_nir(model, dt=1e-4)[0], tmp_path / "x.nir")
     xs = spikes(model, 60, 8)
     got = streamed(reader.import_from_nir(nir.read(tmp_path / "x.nir")), xs)
     assert torch.equal(got, run_ticks(model, xs)[1]["out"])
@@ -55,7 +55,7 @@ def test_snntorch_reads_whole_files_with_the_same_spikes(tmp_path, kind):
 
 def test_snntorch_reads_convolutions_with_the_same_spikes(tmp_path):
     model = convolution()
-    write.write_nir(write.forward_graph(model, dt=1e-4)[0], tmp_path / "x.nir")
+    write.write_nir(write.network_to_nir(model, dt=1e-4)[0], tmp_path / "x.nir")
     xs = spikes(model, 60, 1)
     # shapes in NIR have no batch, and snnTorch flattens from the first axis: one sample, without one
     got = streamed(reader.import_from_nir(nir.read(tmp_path / "x.nir")), xs[:, 0])
@@ -66,7 +66,7 @@ def test_snntorch_reads_convolutions_with_the_same_spikes(tmp_path):
 @pytest.mark.parametrize("kind", ["lif", "synaptic"])
 def test_nirtorch_walks_recurrent_files_with_the_same_spikes(tmp_path, kind):
     model = pair(kind, recurrent=True)
-    write.write_nir(write.forward_graph(model, dt=1e-4)[0], tmp_path / "x.nir")
+    write.write_nir(write.network_to_nir(model, dt=1e-4)[0], tmp_path / "x.nir")
     xs = spikes(model, 60, 8)
     # snnTorch wraps a loop into a graph inside the graph, which nirtorch 2.6 does not call; it walks the loop itself
     kinds = (nir.Affine, nir.Linear, nir.LIF, nir.CubaLIF)

@@ -96,7 +96,7 @@ def through_snntorch(path, xs, kind):
 @pytest.mark.parametrize("delay", [True, False])
 def test_nir_runs_in_snntorch_with_the_same_spikes(tmp_path, kind, module, delay):
     model = stack(kind, reset="zero", delay=delay)
-    graph, changed = nir.forward_graph(model, dt=1e-4)
+    graph, changed = nir.network_to_nir(model, dt=1e-4)
     nir.write_nir(graph, tmp_path / "x.nir")
     xs = spikes(model, 60, 8)
     assert not changed
@@ -111,8 +111,8 @@ def test_nir_refuses_subtraction_with_the_option(tmp_path):
     with pytest.raises(
         NeurofaError, match=r"reset 'subtract' at 'hidden' for NIR; expected reset to zero.*--convert-reset"
     ):
-        nir.forward_graph(model)
-    _, (changed,) = nir.forward_graph(model, convert=True)
+        nir.network_to_nir(model)
+    _, (changed,) = nir.network_to_nir(model, convert=True)
     assert changed.layer == "hidden"
     assert 0.005 < changed.share < 0.3
     assert changed.spikes[0] != changed.spikes[1]
@@ -127,14 +127,14 @@ def test_nir_refuses_subtraction_with_the_option(tmp_path):
 )
 def test_nir_refuses_what_it_cannot_say(model, said):
     with pytest.raises(NeurofaError, match=said):
-        nir.forward_graph(model)
+        nir.network_to_nir(model)
 
 
 def test_nir_reads_convolutions_recurrence_and_arrays(tmp_path):
     reader = pytest.importorskip("nir")
     for index, model in enumerate((images(reset="zero"), stack(recurrent=True, reset="zero"))):
         path = tmp_path / f"{index}.nir"
-        nir.write_nir(nir.forward_graph(model)[0], path)
+        nir.write_nir(nir.network_to_nir(model)[0], path)
         graph = reader.read(path)
         cell = graph.nodes["conv" if index == 0 else "hidden"]
         assert cell.tau.shape == cell.v_threshold.shape == model.nodes[0].out_shape
@@ -148,14 +148,14 @@ def test_feedback_is_a_nir_graph_of_its_own(tmp_path):
     from tests.exports.learners import model as described
 
     found = learner()
-    nir.write_nir(nir.feedback_graph(described(found)), tmp_path / "f.nir")
+    nir.write_nir(nir.feedback_to_nir(described(found)), tmp_path / "f.nir")
     graph = reader.read(tmp_path / "f.nir")
     b = found.rule.feedback.b.weight.detach()
     assert torch.equal(torch.from_numpy(graph.nodes["fb_dense1"].weight), b[:12])
 
 
 def test_a_file_of_another_network_does_not_hold(tmp_path):
-    nir.write_nir(nir.forward_graph(stack(reset="zero", seed=1))[0], tmp_path / "x.nir")
+    nir.write_nir(nir.network_to_nir(stack(reset="zero", seed=1))[0], tmp_path / "x.nir")
     assert not all(check.ok for check in verify_file(tmp_path / "x.nir", model=stack(reset="zero")))
 
 

@@ -221,7 +221,7 @@ def test_nir_files_run_from_their_own_numbers(tmp_path, neuron, recurrent):
     network = small(neuron, recurrent)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters()))
     model, path = describe_learner(learner, "dfa", {}), tmp_path / "forward.nir"
-    graph, changed = nir.forward_graph(model, dt=1e-4)
+    graph, changed = nir.network_to_nir(model, dt=1e-4)
     assert not changed
     nir.write_nir(graph, path)
     xs = random_spikes((6,), 30, 5, 6)
@@ -239,7 +239,7 @@ def test_nir_says_poolings_by_means_inside_a_layer(tmp_path):
               Flatten(), Spiking(12, 2, neuron="leaky")]  # fmt: skip
     network = grid(Network(layers, (1, 4, 4), seed=1))
     model = describe_learner(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters())), "dfa", {})
-    nir.write_nir(nir.forward_graph(model)[0], tmp_path / "x.nir")
+    nir.write_nir(nir.network_to_nir(model)[0], tmp_path / "x.nir")
     xs = random_spikes((1, 4, 4), 20, 3, 1)
     got = reader.run_nir(pytest.importorskip("nir").read(tmp_path / "x.nir"), xs)
     assert torch.equal(got["spikes.spiking_conv0"], spike_responses(network, xs)["spikes.spiking_conv0"])
@@ -259,13 +259,13 @@ def test_nir_refuses_with_the_reason(neuron, said):
     network = small(neuron)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters()))
     with pytest.raises(NeurofaError, match=said):
-        nir.forward_graph(describe_learner(learner, "dfa", {}))
+        nir.network_to_nir(describe_learner(learner, "dfa", {}))
 
 
 def test_converted_resets_are_measured_and_verified(tmp_path):
     learner = trained()
     model = described(learner)
-    graph, (changed,) = nir.forward_graph(model, convert=True)
+    graph, (changed,) = nir.network_to_nir(model, convert=True)
     assert changed.share > 0
     nir.write_nir(graph, tmp_path / "x.nir")
     checks = verify_file(tmp_path / "x.nir", learner, model)

@@ -37,12 +37,12 @@ from exports.onnx.inference import inference_graph
 write_onnx(inference_graph(Model(input_shape=(n,), nodes=(node,))), path)
 """,
     "nir": """
-from exports.nir.write import forward_graph, write_nir
+from exports.nir.write import network_to_nir, write_nir
 ones = Array(values=torch.ones(n), meaning="of neurons")
 beta = Array(values=ones.values * 0.9, meaning="decay")
 fires = NeuronDynamics(model="lif", beta=beta, threshold=ones, reset="zero", dt=1e-4)
 spiking = SpikingNode(name="a", in_shape=(n,), out_shape=(n,), current=node, neuron=fires)
-write_nir(forward_graph(Model(input_shape=(n,), nodes=(spiking,)))[0], path)
+write_nir(network_to_nir(Model(input_shape=(n,), nodes=(spiking,)))[0], path)
 """,
 }
 """Exports in processes of their own, by the suffix of the file."""
