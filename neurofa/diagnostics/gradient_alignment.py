@@ -7,7 +7,7 @@ Definitions follow Refinetti et al. 2021, arXiv 2011.12428.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,10 +44,6 @@ class GradientAlignment:
     delta_gradient_norm: float
     delivered_norm: float
     delivered_gradient_norm: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return all numbers by name."""
-        return asdict(self)
 
 
 def backprop_credit(network: Network, tick: Tick, teaching: Teaching, rule: Rule) -> Credit:

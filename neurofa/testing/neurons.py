@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,21 +12,12 @@ from neurofa.core.randomness import generator
 from neurofa.core.view import State
 from neurofa.spiking.eligibility import adjoint, forward_change
 from neurofa.spiking.neuron import RESETS, Neuron, Recurrent
-from neurofa.testing.contract import (
-    Check,
-    Contract,
-    require,
-    require_close,
-    require_documented,
-    require_equal,
-    require_refused,
-    run_all,
-)
+from neurofa.testing.contract import Contract, require, require_close, require_equal, require_refused
 
 TICKS, BATCH, WIDTH = 12, 3, 7
 
-CONTRACT = Contract()
-CONTRACT.add("is_documented", partial(require_documented, "neuron"))
+CONTRACT = Contract("neuron")
+CONTRACT(CONTRACT.is_documented)
 
 
 def neuron_specs(name: str) -> list[str]:
@@ -152,18 +142,4 @@ def refuses_bad_options(name: str) -> None:
     require_refused("neuron", name, bad)
 
 
-def neuron_checks() -> list[tuple[str, Check]]:
-    """Return all checks of a neuron, by name."""
-    return CONTRACT.named()
-
-
-def check_neuron(name: str) -> None:
-    """Hold one registered neuron to the whole contract.
-
-    Args:
-        name: registered name (``"lif"``).
-
-    Raises:
-        AssertionError: names the broken check's finding.
-    """
-    run_all("neuron", name, neuron_checks())
+neuron_checks, check_neuron = CONTRACT.named, CONTRACT.hold
