@@ -20,15 +20,7 @@ from neurofa.core.view import Tick
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
 from neurofa.linalg.convolution import ConvGeometry
-from neurofa.linalg.spectra import (
-    UNDEFINED,
-    condition_number,
-    cosine_similarity,
-    effective_rank,
-    isotropy,
-    orthogonality,
-    stable_rank,
-)
+from neurofa.linalg.spectra import UNDEFINED, condition_number, cosine_similarity, isotropy, orthogonality, ranks
 from neurofa.theory.conv import kernel_alignment, nearest_kernel
 
 
@@ -166,13 +158,14 @@ def alignment_matrices(
         rebuilt = a if left is None else left @ a
         rebuilt = rebuilt if right is None else rebuilt @ right
         size = float(w.norm())
+        stable, effective = ranks(a)
         matrices[name] = AlignmentMatrix(
             matrix=a,
             conditioning=condition_number(a),
             isotropy=isotropy(a) if a.shape[0] == a.shape[1] else UNDEFINED,
             residual=float((w - rebuilt).norm()) / size if size > 0 else UNDEFINED,
-            stable_rank=stable_rank(a),
-            effective_rank=effective_rank(a),
+            stable_rank=stable,
+            effective_rank=effective,
         )
     return matrices
 

@@ -62,10 +62,8 @@ def declares_the_flop_of_a_step(network: str, name: str) -> None:
         with FlopCounter() as counter:
             learner.step(*random_batch(size, seed=step))
         expected = declared.at_step(step)
-        require(
-            expected == counter.flop,
-            f"step {step} took {counter.flop} FLOP, declared {expected}: {declared.by_phase()}",
-        )
+        message = f"step {step} took {counter.flop} FLOP, declared {expected}: {declared.by_phase()}"
+        require(expected == counter.flop, message)
 
 
 for _network in ("mlp", "cnn", "vit", "snn"):
