@@ -74,6 +74,7 @@ def gradient_alignment(network: Network, ours: Credit, bp: Credit) -> dict[str, 
 
     Source: Refinetti et al. 2021, the authors' code (cosines of deltas, output layer excluded).
     """
+    # directions are listed from readout to input
     names = [name for name in ours.directions if name != network.readout][::-1]
     groups = {name: [name] for name in names} | ({"total": names} if names else {})
     return {

@@ -60,6 +60,7 @@ def mean_jacobians(network: Network, rule: Rule, tick: Tick) -> dict[str, Tensor
     own = with_own_transposes(network, tick)
     columns: dict[str, list[Tensor]] = {site.name: [] for site in rule.plan.hidden}
     for unit in torch.eye(rule.plan.outputs, dtype=tick.y.dtype, device=tick.y.device):
+        # the same unit error in every sample: layer l then receives one column of its J_l^T
         error = unit.expand_as(tick.y)
         credit = collect(network, bp, own, Teaching(error, error), gen)
         for name, of_layer in columns.items():

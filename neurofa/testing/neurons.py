@@ -90,12 +90,12 @@ def run_equals_ticks(name: str) -> None:
             state = neuron.initial_state(currents[0])
             recurrent = Recurrent(weight, torch.zeros_like(currents[0])) if with_recurrence else None
             kept = {key: value.clone() for key, value in state.items()}
-            wanted, last = _run_tick_by_tick(neuron, currents, state, recurrent)
+            expected, last = _run_tick_by_tick(neuron, currents, state, recurrent)
             first, _, middle = neuron.run(currents[:5].clone(), state, recurrent)
             require_equal(state, kept, f"{spec}: the state before")
             recurrent = None if recurrent is None else Recurrent(weight, first[-1])
             second, _, after = neuron.run(currents[5:].clone(), middle, recurrent)
-            require_close(torch.cat([first, second]), wanted, f"{case}: outputs", 1e-12)
+            require_close(torch.cat([first, second]), expected, f"{case}: outputs", 1e-12)
             require(set(after) == set(last), f"{spec}: {sorted(after)} in the place of {sorted(last)}")
             for key, value in after.items():
                 require_close(value, last[key], f"{case}: '{key}' after the last tick", 1e-12)
@@ -110,13 +110,13 @@ def dynamics_are_the_derivative(name: str) -> None:
         leaf = currents.clone().requires_grad_()
         with torch.enable_grad():
             out, _ = _run_tick_by_tick(neuron, leaf, neuron.initial_state(currents[0]))
-            (wanted,) = torch.autograd.grad(out, leaf, signal)
+            (expected,) = torch.autograd.grad(out, leaf, signal)
         _, left, _ = neuron.run(currents.clone(), neuron.initial_state(currents[0]))
         dynamics = neuron.dynamics({key: left[key] for key in neuron.leaves if key in left})
-        require_close(adjoint(dynamics, signal).delta, wanted, f"{spec}: error at the currents", 1e-11)
+        require_close(adjoint(dynamics, signal).delta, expected, f"{spec}: error at the currents", 1e-11)
         changes = torch.randn(currents.shape, generator=gen, dtype=currents.dtype)
         moved = forward_change(dynamics, changes)
-        require_close((moved * signal).sum(), (wanted * changes).sum(), f"{spec}: change of the outputs", 1e-10)
+        require_close((moved * signal).sum(), (expected * changes).sum(), f"{spec}: change of the outputs", 1e-10)
 
 
 @CONTRACT

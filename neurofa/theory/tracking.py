@@ -116,6 +116,7 @@ def gradient_estimates(g: Tensor, gen: torch.Generator, *, averaged: bool, terms
         averaged: yield the mean of all estimates so far instead of the last one.
         terms: N, probes an estimate.
     """
+    # E delta delta^T = I, so that the estimate is unbiased
     total, count = torch.zeros_like(g), 0
     while True:
         delta = torch.randn(terms, len(g), generator=gen, dtype=g.dtype)
