@@ -9,11 +9,11 @@ from typing import Any
 
 from experiments.benchmarks.scores import evaluate_scores
 from experiments.data import Sequences
-from experiments.runs.folder import RunFolder, machine
+from experiments.runs.build import compute_device, load_data
+from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import compute_device, load_data
 from hwmodels.device import Device
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
@@ -142,7 +142,7 @@ def task_summary(task: str, spec: RunSpec, runs: list[dict[str, Any]], extra: Ma
         seeds.append({"seed": spec.seed + index, **scores, "training_seconds": figures["training_seconds"]})
     means = {key: _mean([figures[key] for figures in runs]) for key in runs[0] if key != "training_seconds"}
     head = {"task": task, "rule": spec.rule, **means, "seeds": seeds}
-    return {**head, **extra, "spec": spec.to_json(), "versions": machine()["versions"]}
+    return {**head, **extra, "spec": spec.to_json(), "versions": machine_info()["versions"]}
 
 
 def _mean(values: list[Any]) -> Any:

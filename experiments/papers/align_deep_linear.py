@@ -12,8 +12,8 @@ from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve, Mark
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, at_least, at_most
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, group_means
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -149,7 +149,7 @@ def compare(case: Case, seed: int) -> Record:
 
 def _exact(setup: Setup) -> Findings:
     rows: list[Record] = []
-    checks: list[Check] = []
+    checks: list[ExperimentCheck] = []
     for case in (*CASES, *CONTROLS):
         found = [compare(case, seed) for seed in range(setup.seeds)]
         rows += found

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.charts.seeds import band_around
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean, standard_deviation
 from neurofa.core.randomness import generator
 
@@ -187,7 +187,7 @@ class _Line:
         return Curve(x=range(drawn.shape[1]), y=centre, label=self.label, colour=self.colour, band=band)
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table; those of the 2025 text are named as such.
 
     Args:
@@ -197,7 +197,7 @@ def checks(part: str, rows: Sequence[Record]) -> list[Check]:
     return {"starts": _of_starts, "rules": _of_rules, "longer": _of_longer}[part](rows)
 
 
-def _of_starts(rows: Sequence[Record]) -> list[Check]:
+def _of_starts(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["start"], row["noise"]): row["row_cosine"] for row in rows}
     moved = max(abs(end[start, 0.0] - start) for start in STARTS)
     made = [
@@ -210,7 +210,7 @@ def _of_starts(rows: Sequence[Record]) -> list[Check]:
     return made
 
 
-def _of_rules(rows: Sequence[Record]) -> list[Check]:
+def _of_rules(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["rule"], row["cosine_of"], row["noise"]): row for row in rows}
     made = []
     for of, noise in itertools.product(("rows", "matrix"), (0.0, 0.1)):
@@ -227,7 +227,7 @@ def _of_rules(rows: Sequence[Record]) -> list[Check]:
     return made
 
 
-def _of_longer(rows: Sequence[Record]) -> list[Check]:
+def _of_longer(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["rule"], row["estimate"]): row for row in rows}
     from neurofa.theory.tracking import original_rule_ceiling
 

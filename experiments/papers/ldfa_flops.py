@@ -12,7 +12,7 @@ from experiments.charts.figure import draw_figure
 from experiments.charts.flop import phases_panel, ratio_panel, time_chart
 from experiments.speed.timing import CLOCKS, sample_times, torch_threads
 from experiments.sweeps.experiment import Experiment, Findings, Reference, above
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build

@@ -12,8 +12,8 @@ from typing import Any
 
 from experiments.data import Dataset, still
 from experiments.reports.chips import build_profile
+from experiments.runs.build import load_data
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import load_data
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from experiments.cli import run
+from experiments.cli import run_command as run
 from hwmodels.registry import build
 from neurofa.costs.error_budget import drift_errors, dynamic_errors, static_errors
 
