@@ -9,20 +9,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.randomness import generator
 from neurofa.core.view import State
 from neurofa.spiking.eligibility import adjoint, forward_change
 from neurofa.spiking.neuron import RESETS, Neuron, Recurrent
-from neurofa.testing.contract import (
-    Check,
-    Contract,
-    require,
-    require_close,
-    require_documented,
-    require_equal,
-    require_refused,
-    run_all,
-)
+from neurofa.testing.contract import Check, Contract, require_close, require_documented, require_refused, run_all
 
 TICKS, BATCH, WIDTH = 12, 3, 7
 

@@ -10,18 +10,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require
 from neurofa.core.randomness import generator
 from neurofa.maps.jvp import make_dual, unpack_dual
 from neurofa.spiking.surrogate import Surrogate
-from neurofa.testing.contract import (
-    Check,
-    Contract,
-    require,
-    require_close,
-    require_documented,
-    require_refused,
-    run_all,
-)
+from neurofa.testing.contract import Check, Contract, require_close, require_documented, require_refused, run_all
 
 CONTRACT = Contract()
 CONTRACT.add("is_documented", partial(require_documented, "surrogate"))
