@@ -9,6 +9,8 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from hwmodels.testing.tools import require as require
+from hwmodels.testing.tools import require_equal as require_equal
 from neurofa.testing.exceptions import EXCEPTIONS
 
 Check = Callable[[str], None]
@@ -89,12 +91,6 @@ def run_check(kind: str, part: str, name: str, check: Check) -> None:
     raise AssertionError(f"{kind} '{part}' holds '{name}' although an exception is declared ({reason}); remove it")
 
 
-def require(holds: bool, message: str) -> None:
-    """Raise an AssertionError with ``message`` unless the condition holds; ``python -O`` does not skip it."""
-    if not holds:
-        raise AssertionError(message)
-
-
 def require_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> None:
     """Require equal shapes and a small largest difference.
 
@@ -110,19 +106,6 @@ def require_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> 
     off = float((ours - theirs).abs().max())
     size = max(1.0, float(theirs.abs().max()))
     require(off <= tolerance * size, f"{what}: off by {off:.3g} at size {size:.3g}, tolerance {tolerance:g}")
-
-
-def require_equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], what: str) -> None:
-    """Require two sets of named tensors to be bit-equal.
-
-    Args:
-        ours: tensors by name.
-        theirs: the expected tensors.
-        what: name of the set, for the message.
-    """
-    require(list(ours) == list(theirs), f"{what}: names {sorted(set(ours) ^ set(theirs))} on one side only")
-    for key, value in ours.items():
-        require(torch.equal(value, theirs[key]), f"{what}: '{key}' differs")
 
 
 def require_finite(values: Mapping[str, Tensor]) -> None:
