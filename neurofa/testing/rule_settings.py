@@ -12,7 +12,7 @@ from neurofa.testing.samples import random_batch, small_learner, small_network
 from neurofa.training.learner import Learner
 from neurofa.training.replay import collect, loss_and_teaching, record
 
-SETTINGS = Contract()
+SETTINGS = Contract("rule")
 
 
 @SETTINGS
