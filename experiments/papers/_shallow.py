@@ -11,17 +11,13 @@ import torch
 
 from experiments.tables import Record
 from hwmodels.registry import build
-from neurofa.theory.shallow import (
-    HardwareNoise,
-    OrderParameters,
-    Problem,
-    Solution,
-    draw_students,
-    simulate_students,
-    solve_flow,
-)
 from neurofa.theory.shallow.degeneracy import can_succeed, signs_agree
 from neurofa.theory.shallow.early import early_law
+from neurofa.theory.shallow.hardware import HardwareNoise
+from neurofa.theory.shallow.order_parameters import OrderParameters
+from neurofa.theory.shallow.problem import Problem
+from neurofa.theory.shallow.simulator import draw_students, simulate_students
+from neurofa.theory.shallow.solution import Solution, solve_flow
 
 Fields = Mapping[str, Any]
 DIGITS = 6

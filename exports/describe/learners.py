@@ -8,7 +8,7 @@ from torch import nn
 
 from exports.describe.layers import converter_constants, network_nodes
 from exports.describe.neurons import TICK, memory_constants
-from exports.describe.pathways import error_encoding, path_arrays, plain_value, rule_path
+from exports.describe.pathways import error_encoding, plain_value, rule_path
 from exports.describe.stored import state_keys
 from exports.graph.arrays import Array
 from exports.graph.model import Model
@@ -33,7 +33,7 @@ def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], ti
     keys = state_keys(network, "network") | state_keys(rule, "rule")
     nodes, path = network_nodes(network, tick), rule_path(rule, keys)
     taken = {array.state for node in nodes for array in node.arrays().values()}
-    taken |= {array.state for array in path_arrays(path)}
+    taken |= set() if path is None else {array.state for array in path.arrays().values()}
     state = _state(network, "network") | _state(rule, "rule")
     return Model(
         input_shape=network.input_shape,
@@ -97,4 +97,5 @@ def learning_constants(learner: Learner, spec: str) -> Learning:
         optimizer=type(learner.optimizer).__name__,
         constants=optimizer | own,
         plastic=tuple(plastic),
+        plasticity=about.plasticity,
     )

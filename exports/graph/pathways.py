@@ -232,6 +232,8 @@ class Learning:
         optimizer: name of the optimizer.
         constants: of rule and optimizer: ``lr``, ``momentum``, ``weight_decay``, ``decay`` and more.
         plastic: names of pathway weights that learn.
+        plasticity: how they learn (:data:`neurofa.core.description.Plasticity`); None: the rule does not say that the
+            other fields are all of its step.
     """
 
     rule: str
@@ -243,3 +245,4 @@ class Learning:
     optimizer: str = "SGD"
     constants: dict[str, Any] = field(default_factory=dict)
     plastic: tuple[str, ...] = ()
+    plasticity: str | None = None

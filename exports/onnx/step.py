@@ -100,7 +100,7 @@ class LearningStep:
         """Teach every hidden layer that has a slice of the pathway and is not frozen, and the readout."""
         source = self.target if self.learning.signal == "target" else self.error
         sent, matrix = encode_error(self.b, self.model.error, source), None
-        if self.learning.rule == "dkp" and path.matrix is not None:
+        if self.learning.plasticity == "kolen_pollack" and path.matrix is not None:
             matrix = self._parameter("feedback.matrix", path.matrix)
         slices = {part.layer: part for part in path.slices if part.layer not in self.learning.frozen}
         for node in reversed(self.model.nodes):
@@ -149,9 +149,9 @@ class LearningStep:
         weight, name, b = path.returns.get(node.name, {}).get("weight"), f"feedback.{node.name}.weight", self.b
         if self.only_errors or weight is None:
             return
-        if self.learning.rule == "kp" and isinstance(weight, Array):
+        if self.learning.plasticity == "kolen_pollack" and isinstance(weight, Array):
             self._update(self._parameter(name, weight), change, decays=True)
-        elif self.learning.rule == "ldfa_local" and isinstance(weight, Factors):
+        elif self.learning.plasticity == "two_factor" and isinstance(weight, Factors):
             # dP = dW Q^T and dQ = P^T dW
             p, q = (self._parameter(f"{name}.{key}", array) for key, array in weight.arrays().items())
             flat = b.op("Flatten", change, axis=1)
@@ -189,9 +189,13 @@ class LearningStep:
             return input_error(self.b, node, delta, self.params[node.name]["weight"])
         if path.tied == "signs":
             raise NeurofaError("got return weights made of signs for ONNX; expected own ones; export to HDF5")
-        weight, name, rule = path.returns[node.name]["weight"], f"feedback.{node.name}.weight", self.learning.rule
+        weight, name, plasticity = (
+            path.returns[node.name]["weight"],
+            f"feedback.{node.name}.weight",
+            self.learning.plasticity,
+        )
         if isinstance(weight, Factors):
-            learns = rule == "ldfa_local"
+            learns = plasticity == "two_factor"
             p, q = (self._parameter(f"{name}.{key}", a, learns=learns) for key, a in weight.arrays().items())
             return input_error(self.b, node, factor_error(self.b, node, delta, p, weight.q.shape[0]), q)
-        return input_error(self.b, node, delta, self._parameter(name, weight, learns=rule == "kp"))
+        return input_error(self.b, node, delta, self._parameter(name, weight, learns=plasticity == "kolen_pollack"))

@@ -7,12 +7,13 @@ import torch
 
 from exports.onnx.builder import checked_model, write_onnx
 from exports.onnx.inference import inference_graph, int8_inference_graph
-from exports.onnx.learning import RULES, feedback_graph, initial_values, learning_graph
+from exports.onnx.learning import feedback_graph, initial_values, learning_graph
 from exports.onnx.runtime import Runtime
 from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from tests.exports.learners import learner, model
 
+RULES = ["dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only"]
 NETS = [
     "mlp",
     "mlp(hidden=[12, 9], norm=layer, activation=gelu)",
