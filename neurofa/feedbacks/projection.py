@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.projection import Projection
-from hwmodels.registry import Call, parts, recipe
+from hwmodels.registry import Call, adapt_parts, recipe
 from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
@@ -79,5 +79,8 @@ def _as_feedback(part: Callable[..., Projection]) -> Callable[..., Projected]:
     return make
 
 
-for _name, _part in parts("projection").items():
-    recipe("feedback", _name, getattr(_part, "source", ""))(_as_feedback(_part))
+def _register(name: str, part: Callable[..., Projection]) -> None:
+    recipe("feedback", name, getattr(part, "source", ""))(_as_feedback(part))
+
+
+adapt_parts("feedback", "projection", _register)
