@@ -1,14 +1,14 @@
 """The physics of one stored weight.
 
-A device holds no tensors: it is a frozen set of constants and a few pure functions over *cells*, the state of the
-physical elements that stand for a weight matrix. ``Synapses`` (package ``neurofa``) owns the cells.
+A device holds no tensors. It is a frozen set of constants with pure functions of *cells*, the state of the physical
+elements that store a weight tensor. ``Synapses`` (package ``neurofa``) and projections own the cells.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,14 +19,43 @@ from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import Registered
 
 Cells = dict[str, Tensor]
-"""State of the physical elements of one weight tensor, by name; each entry is a tensor."""
+"""State of the physical elements of one weight tensor, by name."""
+
+
+class AgeingCells(ABC):
+    """The effect of time on the cells of a device: loss of retention and drift."""
+
+    @abstractmethod
+    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
+        """Return the cells after some time.
+
+        Args:
+            cells: the present cells.
+            seconds: time that passes, s; zero changes nothing.
+            gen: source of randomness.
+        """
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Predict the weights after :meth:`relax`, in closed form, for cells that were just programmed.
+
+        Args:
+            cells: the present cells.
+            seconds: time that passes, s.
+
+        Returns:
+            Mean and variance of every weight over the random constants that govern its drift, in the unit of the
+            weights and that unit squared; None where there is no closed form (default).
+        """
+        return None
 
 
 class Device(Registered, ABC, kind="device"):
     """A model of the memory element that stores one weight.
 
-    Subclasses are frozen, keyword-only dataclasses whose fields are constants with a unit. All functions are pure:
-    they return new cells and draw randomness from the generator that they are given.
+    Subclasses are frozen, keyword-only dataclasses; their fields are constants with a unit. All functions are pure:
+    they return new cells, and they draw random numbers from the generator that they are given.
+
+    What only some devices can do is declared by the attributes below and by :attr:`ageing`.
     """
 
     exact: ClassVar[bool] = False
@@ -36,25 +65,29 @@ class Device(Registered, ABC, kind="device"):
     """Whether writing stops at a largest weight."""
 
     noisy: ClassVar[bool] = False
-    """Whether a read is more than :meth:`value`; true of every class that has a :meth:`read` of its own."""
+    """Whether :meth:`read` differs from :meth:`value`; every class with read noise declares it."""
 
     factored: ClassVar[bool] = False
-    """Whether updates have to come as their two factors, through :meth:`write_outer`."""
-
-    def __init_subclass__(cls, **more: Any) -> None:
-        super().__init_subclass__(**more)
-        cls.noisy = cls.read is not Device.read
+    """Whether updates must arrive as their two factors, through :meth:`write_outer`."""
 
     digital_state: ClassVar[int] = 0
     """Digital numbers beside every weight that its updates need."""
 
+    paired: ClassVar[bool] = False
+    """Whether a weight is a pair of elements that can be read alone, by :meth:`element_share`."""
+
     technology: ClassVar[str] = ""
-    """Kind of memory, as :data:`hwmodels.figures.TECHNOLOGIES` names it; empty where no published energy, time or
-    endurance may be used for the device."""
+    """Kind of memory, a key of :data:`hwmodels.figures.TECHNOLOGIES`; empty where no published energy, time or
+    endurance applies to the device."""
+
+    @property
+    def ageing(self) -> AgeingCells | None:
+        """The effect of time on the cells; None (default): there is none."""
+        return None
 
     @property
     def inner(self) -> Device | None:
-        """The device that this one wraps and that stores the weights; None: this one stores them."""
+        """The device that this one is built around; None (default) for a device of its own."""
         return None
 
     @property
@@ -65,16 +98,16 @@ class Device(Registered, ABC, kind="device"):
     def describe(self) -> DeviceDescription:
         """Describe the device to exports, costs and chip checks; default: as the inner device, without figures."""
         if self.inner is not None:
-            found = self.inner.describe()
+            about = self.inner.describe()
         else:
-            found = DeviceDescription(element=self.name, floats=self.exact or not self.bounded)
+            about = DeviceDescription(element=self.name, floats=self.exact or not self.bounded)
         if self.technology:
-            return replace(found, technology=self.technology, figures=TECHNOLOGIES[self.technology])
-        return found
+            return replace(about, technology=self.technology, figures=TECHNOLOGIES[self.technology])
+        return about
 
     def cell_unit(self, key: str) -> str:
-        """Return the unit of one cell: ``1``, or that of the inner device, before whose names ``inner_`` may stand."""
-        return "1" if self.inner is None else self.inner.cell_unit(key.removeprefix("inner_"))
+        """Return the unit of one cell; default: ``1``, a number without a unit."""
+        return "1"
 
     def faults(self, cells: Cells) -> Tensor | None:
         """Return True where an element is stuck, shaped as the weights; None (default): the device does not know."""
@@ -84,9 +117,28 @@ class Device(Registered, ABC, kind="device"):
         """Return bits and step of the words that are the weights; None (default): the weights are no plain words."""
         return None
 
+    def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        """Read one element of a pair, as a share of its conductance range, where the device is ``paired``.
+
+        Args:
+            cells: the present cells.
+            gen: source of the read noise.
+        """
+        raise NotImplementedError(f"{self.name} is no pair of elements")
+
+    def with_unit_range(self) -> Device:
+        """Return the same device with a full range of 1, and so the devices inside, where no range was chosen.
+
+        The range is the option ``range`` or ``scale`` of a device.
+        """
+        chosen = self.chosen()
+        changes: dict[str, object] = {key: 1.0 for key in ("range", "scale") if key in chosen and chosen[key] is None}
+        changes |= {key: value.with_unit_range() for key, value in chosen.items() if isinstance(value, Device)}
+        return type(self)(**chosen | changes)
+
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write-verify a target, as before training.
+        """Write-verify a target on new elements, as before training.
 
         Args:
             target: the wanted weights, any shape, dimensionless.
@@ -97,7 +149,7 @@ class Device(Registered, ABC, kind="device"):
         """
 
     def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write-verify a new target on the same physical elements; default: :meth:`program`, all elements being alike.
+        """Write-verify a new target on the same physical elements; default: :meth:`program`, for identical elements.
 
         Args:
             cells: the present cells.
@@ -108,21 +160,21 @@ class Device(Registered, ABC, kind="device"):
 
     @abstractmethod
     def value(self, cells: Cells) -> Tensor:
-        """The noise-free weights that the cells stand for (same shape as the programmed target)."""
+        """Return the noise-free weights that the cells store, shaped as the programmed target."""
 
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """The weights that one pass sees; default: :meth:`value`, without read noise."""
+        """Return the weights that one pass sees; default: :meth:`value`, without read noise."""
         return self.value(cells)
 
     def read_variance(self, cells: Cells) -> Tensor:
-        """Variance of each weight as a read sees it, in their unit squared; devices whose reads are noisy give it.
+        """Return the variance of each weight between reads, in the unit of the weights squared.
 
         Raises:
-            NeurofaError: the device does not say.
+            NeurofaError: the device is noisy and states no variance.
         """
         if self.noisy:
             raise NeurofaError(
-                f"got a request for the read noise of {self.name}; expected a device that states its variance; measure"
+                f"got {self.name}, whose read noise has no stated variance; expected a device that states it; measure"
                 " it from reads"
             )
         return torch.zeros_like(self.value(cells))
@@ -148,7 +200,7 @@ class Device(Registered, ABC, kind="device"):
         Args:
             cells: the present cells of an (n_out, n_in) matrix, or of kernels with n_in numbers each.
             x: inputs, (B, n_in).
-            d: wanted directions at the outputs, (B, n_out); for descent, minus the error.
+            d: directions at the outputs, (B, n_out); minus the error for descent.
             lr: learning rate, >= 0.
             gen: source of randomness.
 
@@ -158,28 +210,18 @@ class Device(Registered, ABC, kind="device"):
         change = torch.mm(d.t(), x).mul_(lr)
         return self.write(cells, change.view_as(self.value(cells)), gen)
 
-    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
-        """Let time pass (retention, drift); default: nothing changes.
+    def static_errors(self) -> dict[str, Device]:
+        """Return devices in which one static error of this one acts alone, by the name of the error."""
+        return {} if self.exact else {f"programming of {self.name}": self}
 
-        Args:
-            cells: the present cells.
-            seconds: time that passes, s.
-            gen: source of randomness.
-        """
-        return cells
 
-    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
-        """Weights after :meth:`relax`, from the constants of the device alone; for cells that were just programmed.
+def relaxed(device: Device, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
+    """Return the cells of any device after some time; those of a device that does not age are returned as they are.
 
-        Args:
-            cells: the present cells.
-            seconds: time that passes, s.
-
-        Returns:
-            Mean and variance of every weight over what governs the fate of its elements, in the unit of the weights and
-            squared; None where there is no closed form.
-        """
-        if type(self).relax is not Device.relax:
-            return None
-        now = self.value(cells)
-        return now, torch.zeros_like(now)
+    Args:
+        device: the device.
+        cells: its present cells.
+        seconds: time that passes, s.
+        gen: source of randomness.
+    """
+    return cells if device.ageing is None else device.ageing.relax(cells, seconds, gen)

@@ -11,9 +11,17 @@ import torch
 
 from experiments.tables import Record
 from hwmodels.registry import build
-from neurofa.theory.shallow import Hardware, OrderParameters, Problem, Solution, draw, simulate, solve
+from neurofa.theory.shallow import (
+    HardwareNoise,
+    OrderParameters,
+    Problem,
+    Solution,
+    draw_students,
+    simulate_students,
+    solve_flow,
+)
 from neurofa.theory.shallow.degeneracy import can_succeed, signs_agree
-from neurofa.theory.shallow.early import early_time
+from neurofa.theory.shallow.early import early_law
 
 Fields = Mapping[str, Any]
 DIGITS = 6
@@ -25,7 +33,7 @@ def problem_of(fields: Fields) -> Problem:
     io = dict(fields.get("hardware", {}))
     formats = {name: build("format", io.pop(name)) for name in ("feedback", "error") if name in io}
     rest = {name: value for name, value in fields.items() if name != "hardware"}
-    return Problem(**rest, hardware=Hardware(**io, **formats))
+    return Problem(**rest, hardware=HardwareNoise(**io, **formats))
 
 
 def compare(
@@ -52,15 +60,15 @@ def compare(
     """
     asked = problem_of(problem)
     gen = torch.Generator().manual_seed(seed)
-    students = draw(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=sd, feedback=feedback)
+    students = draw_students(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=sd, feedback=feedback)
     begin = students.order()
-    t, seen = simulate(asked, students, times, gen)
+    t, seen = simulate_students(asked, students, times, gen)
     # what the array holds of the feedback, which is static
     starts = [replace(begin[run], F=seen.F[0, run]) for run in range(runs)]
     error, alignment = {"simulated": seen.error(asked.units)}, {"simulated": seen.alignment()}
     v_gap = {}
     for name, fields in theories.items():
-        solved = [solve(problem_of(fields), start, t.tolist()) for start in starts]
+        solved = [solve_flow(problem_of(fields), start, t.tolist()) for start in starts]
         error[name] = np.stack([s.error for s in solved], 1)
         alignment[name] = np.stack([s.order.alignment() for s in solved], 1)
         v_gap[name] = float(np.abs(np.stack([s.order.v for s in solved], 1) - seen.v).max())
@@ -79,11 +87,11 @@ def first_steps(*, problem: Fields, seed: int, runs: int, inputs: int, hidden: i
     """
     asked = problem_of(problem)
     gen = torch.Generator().manual_seed(seed)
-    students = draw(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=0.0)
+    students = draw_students(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=0.0)
     start = students.order()
-    law = early_time(asked, start, t)
-    _, seen = simulate(asked, students, [t], gen)
-    solved = np.stack([solve(asked, start[run], [t]).order.v[-1] for run in range(min(runs, 20))])
+    law = early_law(asked, start, t)
+    _, seen = simulate_students(asked, students, [t], gen)
+    solved = np.stack([solve_flow(asked, start[run], [t]).order.v[-1] for run in range(min(runs, 20))])
     return {
         "law": _plain((law.v * start.F).sum(-1)), "simulated": _plain((seen.v[0] * start.F).sum(-1)),
         "solved": _plain((solved * start.F[: len(solved)]).sum(-1)), "alignment": _plain(seen.alignment()[0]),
@@ -104,10 +112,9 @@ def solved_runs(
     lines = []
     for seed in seeds:
         gen = torch.Generator().manual_seed(seed)
-        start = draw(gen, runs=1, N=inputs, K=hidden, M=teacher, sd=sd, feedback=feedback, dtype=torch.float64).order()[
-            0
-        ]
-        found = solve(asked, start, times, stop=stop)
+        sizes = {"runs": 1, "N": inputs, "K": hidden, "M": teacher}
+        start = draw_students(gen, **sizes, sd=sd, feedback=feedback, dtype=torch.float64).order()[0]
+        found = solve_flow(asked, start, times, stop=stop)
         lines.append(_line(found, start) | {"seed": seed})
     return {"runs": lines}
 
@@ -124,8 +131,8 @@ def simulated_runs(
     """
     asked = problem_of(problem)
     gen = torch.Generator().manual_seed(seed)
-    students = draw(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=sd, feedback=feedback)
-    t, seen = simulate(asked, students, times, gen)
+    students = draw_students(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=sd, feedback=feedback)
+    t, seen = simulate_students(asked, students, times, gen)
     last = seen[-1]
     return {
         "t": t.tolist(), "error": _plain(seen.error(asked.units)), "F": _plain(last.F), "v": _plain(last.v),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from experiments.charts.accuracies import grid_chart
-from experiments.sweeps.experiment import Check, Experiment, Findings, above
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
@@ -107,7 +108,7 @@ class AdaptiveDevices(Experiment, name="adaptive_devices"):
         }
 
 
-def checks(group: str, lines: Sequence[Record]) -> list[Check]:
+def checks(group: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether every rule beats the control, and whether feedback that learns beats the fixed one.
 
     Args:

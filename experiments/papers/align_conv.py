@@ -12,9 +12,10 @@ from experiments.charts.accuracies import accuracy_chart
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.runs.spec import RunSpec
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.sweeps.study import Fields, Setup, Study, run_study
-from experiments.sweeps.sweep import load_rows
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
+from experiments.sweeps.rows import load_rows
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -165,7 +166,7 @@ def _geometry(side: int, kernel: int) -> ConvGeometry:
 
 def _bound(setup: Setup, draws: int) -> Findings:
     rows: list[Record] = []
-    checks: list[Check] = []
+    checks: list[ExperimentCheck] = []
     for side, kernel in SIZES:
         geometry = _geometry(side, kernel)
         predicted = dict.fromkeys(("dense", "orthogonal"), random_bound(geometry))
@@ -246,7 +247,7 @@ def _percent(row: Record) -> Record:
     }  # fmt: skip
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of the parts that train.
 
     Args:

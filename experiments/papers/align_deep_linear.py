@@ -12,8 +12,8 @@ from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve, Mark
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, at_least, at_most
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, group_means
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -21,8 +21,8 @@ from neurofa import Learner
 from neurofa.core.randomness import generator
 from neurofa.diagnostics.weight_alignment import feedback_matrices
 from neurofa.linalg.spectra import condition_number, cosine_similarity, isotropy
-from neurofa.theory.deep_linear import DeepLinear, early
-from neurofa.theory.structure import statistics
+from neurofa.theory.deep_linear import DeepLinear, leading_terms
+from neurofa.theory.moments import Moments
 
 INPUTS, OUTPUTS, SAMPLES = 30, 5, 200
 EXACT = 1e-12
@@ -149,7 +149,7 @@ def compare(case: Case, seed: int) -> Record:
 
 def _exact(setup: Setup) -> Findings:
     rows: list[Record] = []
-    checks: list[Check] = []
+    checks: list[ExperimentCheck] = []
     for case in (*CASES, *CONTROLS):
         found = [compare(case, seed) for seed in range(setup.seeds)]
         rows += found
@@ -172,7 +172,7 @@ def _early(setup: Setup, layers: int, width: int) -> Findings:
     for seed in range(setup.seeds):
         x, y = task(seed)
         theory = DeepLinear(orthogonal(layers, width, seed), INPUTS)
-        laws = early(statistics(x, y).cross, theory.grams)
+        laws = leading_terms(Moments.of(x, y).yx, theory.grams)
         sizes: list[list[float]] = []
         gaps: list[float] = []
         for step in range(1, marks[-1] + 1):

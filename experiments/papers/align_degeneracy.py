@@ -9,9 +9,9 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.papers import _shallow as shallow
 from experiments.papers._shallow import Fields
-from experiments.sweeps.cells import run_cells
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, at_least, at_most
+from experiments.sweeps.function_sweep import run_function_sweep
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from neurofa.theory.shallow.degeneracy import success_probability
@@ -92,7 +92,7 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
             }
             for problem, feedback in solved.values() for seeds in batches
         ]  # fmt: skip
-        answers = run_cells(shallow.solved_runs, cells, setup, name="signs, solved")
+        answers = run_function_sweep(shallow.solved_runs, cells, setup, name="signs, solved")
         rows = []
         for at, case in enumerate(solved):
             lines = [line for answer in answers[at * len(batches) : (at + 1) * len(batches)] for line in answer["runs"]]
@@ -102,7 +102,7 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
             "runs": self.simulated * (4 if setup.full else 1), "inputs": self.inputs,
             **TWO, "sd": 0.1, "times": [self.until or 2500.0], "feedback": "signs",
         }  # fmt: skip
-        (seen,) = run_cells(shallow.simulated_runs, [cell], setup, name="signs, simulated")
+        (seen,) = run_function_sweep(shallow.simulated_runs, [cell], setup, name="signs, simulated")
         # a finite student fluctuates at the end, but not up to a plateau
         ends = [error < 10 * CONVERGED for error in seen["error"][-1]]
         rows.append(_signs_row("simulated, dfa, |F| = 1", list(zip(ends, seen["agree"], seen["F"], strict=True))))
@@ -129,7 +129,7 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
             }
             for teacher, width in places
         ]  # fmt: skip
-        answers = run_cells(shallow.simulated_runs, cells, setup, name="relu")
+        answers = run_function_sweep(shallow.simulated_runs, cells, setup, name="relu")
         rows = [relu_row(teacher, width, answer) for (teacher, width), answer in zip(places, answers, strict=True)]
         panels = [
             _relu_panel([row for row in rows if row["M"] == teacher]) for teacher in dict.fromkeys(t for t, _ in places)
@@ -194,7 +194,7 @@ def relu_row(teacher: int, hidden: int, answer: Mapping[str, object]) -> Record:
     }  # fmt: skip
 
 
-def relu_checks(rows: Sequence[Record]) -> list[Check]:
+def relu_checks(rows: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether the shares follow the formula, each student its own signs, and another formula is told apart."""
     bound = FAMILY / len(rows)
     made = [at_least(f"relu: {row['case']}: p-value of the formula", row["p_value"], bound) for row in rows]

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from experiments.charts.accuracies import dots_chart
+from experiments.runs.build import load_data
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import load_data
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
-from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from experiments.sweeps.sweep import run_folder
 from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
@@ -89,12 +90,12 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
             columns=["method", "layer", "similarity", "start", "test_accuracy", "optimizer"],
         )  # fmt: skip
 
-    def _study(self, common: Fields, methods: Mapping[str, Sequence[Fields]], setup: Setup, name: str) -> Outcome:
+    def _study(self, common: Fields, methods: Mapping[str, Sequence[Fields]], setup: Setup, name: str) -> StudyResult:
         study = Study(common=common, methods=methods, tuning_epochs=self.tuning_epochs)
         return run_study(study, setup, name=name, keep=True)
 
 
-def _rows(part: str, method: str, outcome: Outcome, setup: Setup) -> list[Record]:
+def _rows(part: str, method: str, outcome: StudyResult, setup: Setup) -> list[Record]:
     """One line a layer: similarity of the trained networks, and of the same networks before they were trained."""
     line = next(line for line in outcome.lines if line["method"] == method)
     runs = outcome.runs[method]
@@ -135,7 +136,7 @@ def similarities(networks: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, li
     return {layer: [cosine_similarity(a[layer], b[layer]) for a, b in pairs] for layer in networks[0]}
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """What the table says, layer by layer: the least similar pair of one method against the most similar of another.
 
     Args:

@@ -15,9 +15,10 @@ from experiments.diagnosis.alignments import (
     mean_std,
     phases_of,
 )  # fmt: skip
-from experiments.runs.observer import Look, course
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
-from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from experiments.runs.measurements import Measurement, measurement_series
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -96,7 +97,7 @@ class AlignLabelNoise(Experiment, name="align_label_noise"):
                      "isotropy_peak"],
         )  # fmt: skip
 
-    def _draw(self, setup: Setup, picture: str, found: dict[float, list[list[Look]]], title: str) -> None:
+    def _draw(self, setup: Setup, picture: str, found: dict[float, list[list[Measurement]]], title: str) -> None:
         second = _layers(found[self.shares[0]])[1]
         panels = [
             Panel(
@@ -120,7 +121,7 @@ def _ideal() -> Reference:
     return Reference("isotropy of A for labels that do not depend on the inputs", 0.949, SOURCE, "derived here")
 
 
-def _row(part: str, p: float, found: Sequence[Sequence[Look]], outcome: Outcome) -> Record:
+def _row(part: str, p: float, found: Sequence[Sequence[Measurement]], outcome: StudyResult) -> Record:
     line = next(line for line in outcome.lines if line["method"] == _method(p))
     gradients = [phase for phase in phases_of(found, None, GRADIENTS) if phase is not None]
     layers = _layers(found)[1:-1]
@@ -138,18 +139,18 @@ def _row(part: str, p: float, found: Sequence[Sequence[Look]], outcome: Outcome)
     }  # fmt: skip
 
 
-def _layers(found: Sequence[Sequence[Look]]) -> list[str]:
+def _layers(found: Sequence[Sequence[Measurement]]) -> list[str]:
     return layers_with(found, "gradient_norm")
 
 
-def _means(seed: Sequence[Look], layers: Sequence[str], what: str) -> float | None:
+def _means(seed: Sequence[Measurement], layers: Sequence[str], what: str) -> float | None:
     """Largest value over training, averaged over layers."""
-    tops = [phases(*course(seed, layer, what)) for layer in layers]
+    tops = [phases(*measurement_series(seed, layer, what)) for layer in layers]
     known = [top.peak for top in tops if top is not None]
     return sum(known) / len(known) if known else None
 
 
-def checks(rows: Sequence[Record]) -> list[Check]:
+def checks(rows: Sequence[Record]) -> list[ExperimentCheck]:
     """What the table says of the two remembered claims; differences of least and largest over seeds.
 
     Args:

@@ -15,9 +15,10 @@ from experiments.diagnosis.alignments import (
     mean_std,
     phases_of,
 )  # fmt: skip
-from experiments.runs.observer import Look
-from experiments.sweeps.experiment import Check, Experiment, Findings, above
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.runs.measurements import Measurement
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -96,7 +97,7 @@ class AlignSequential(Experiment, name="align_sequential"):
         )
 
 
-def lines(part: str, found: Sequence[Sequence[Look]]) -> list[Record]:
+def lines(part: str, found: Sequence[Sequence[Measurement]]) -> list[Record]:
     """One line a kind of alignment and layer, and one for the order of all layers.
 
     Args:
@@ -125,7 +126,7 @@ def lines(part: str, found: Sequence[Sequence[Look]]) -> list[Record]:
     return rows
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether the order is that of depth: Kendall's tau less its spread over seeds lies above 0.
 
     Args:

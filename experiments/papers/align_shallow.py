@@ -18,9 +18,9 @@ from experiments.papers._shallow_report import (
     phase_row,
     worst,
 )
-from experiments.sweeps.cells import run_cells
 from experiments.sweeps.experiment import Experiment, Findings, Reference, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.function_sweep import run_function_sweep
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 
@@ -167,7 +167,7 @@ class AlignShallow(Experiment, name="align_shallow"):
             {"problem": problem, "seed": seed, "runs": self.early_runs // 4, "inputs": self.inputs, **TWO, "t": t}
             for problem in problems.values() for seed in range(4)
         ]  # fmt: skip
-        answers = run_cells(shallow.first_steps, cells, setup, name="early")
+        answers = run_function_sweep(shallow.first_steps, cells, setup, name="early")
         rows = [early_row(name, answers[4 * at : 4 * at + 4], t) for at, name in enumerate(problems)]
         made = []
         for row in rows:
@@ -188,14 +188,14 @@ class AlignShallow(Experiment, name="align_shallow"):
             }
             for feedback in kinds.values() for seeds in batches
         ]  # fmt: skip
-        answers = run_cells(shallow.solved_runs, cells, setup, name="phases, solved")
+        answers = run_function_sweep(shallow.solved_runs, cells, setup, name="phases, solved")
         runs = {
             kind: [line for answer in answers[at * len(batches) : (at + 1) * len(batches)] for line in answer["runs"]]
             for at, kind in enumerate(kinds)
         }
         size, few = (500, 8) if setup.full else (200, 3)
         seen_times = log_times(min(self.horizon, 3000.0 if setup.full else 2000.0))
-        (seen,) = run_cells(
+        (seen,) = run_function_sweep(
             shallow.compare,
             [
                 {
@@ -241,4 +241,4 @@ class AlignShallow(Experiment, name="align_shallow"):
             }
             for problem, theories in cases.values()
         ]  # fmt: skip
-        return dict(zip(cases, run_cells(shallow.compare, cells, setup, name=part), strict=True))
+        return dict(zip(cases, run_function_sweep(shallow.compare, cells, setup, name=part), strict=True))

@@ -14,9 +14,11 @@ from torch import Tensor
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve, HeatMap, Mark
 from experiments.runs.spec import RunSpec
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.sweeps.study import TUNING_SEED, Setup
-from experiments.sweeps.sweep import Row, sweep
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import TUNING_SEED
+from experiments.sweeps.sweep import run_sweep
 from experiments.tables import Record, group_means, mean
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
@@ -238,8 +240,8 @@ def steadiest(
     )
 
 
-def _sweep(specs: Sequence[RunSpec], setup: Setup, what: str) -> list[Row]:
-    return sweep(specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what=what)
+def _sweep(specs: Sequence[RunSpec], setup: Setup, title: str) -> list[SweepRow]:
+    return run_sweep(specs, setup, title=title)
 
 
 def _losses(result: Mapping[str, Any]) -> list[float]:
@@ -283,7 +285,7 @@ def _training(
     )  # fmt: skip
 
 
-def _measures(activation: str, alpha: float, beta: float, seed: int, row: Row) -> Record:
+def _measures(activation: str, alpha: float, beta: float, seed: int, row: SweepRow) -> Record:
     if row.result is None:
         raise NeurofaError(
             f"got a failed run of training (alpha {alpha:g}, beta {beta:g}, seed {seed}: {row.error}); expected all to"
@@ -302,7 +304,7 @@ def _measures(activation: str, alpha: float, beta: float, seed: int, row: Row) -
     }  # fmt: skip
 
 
-def _ordered(part: str, what: str, rows: Sequence[Record], key: str) -> list[Check]:
+def _ordered(part: str, what: str, rows: Sequence[Record], key: str) -> list[ExperimentCheck]:
     """Whether a measure rises from the smallest to the largest alpha and beta, averaged over the other."""
     made = []
     for axis in ("alpha", "beta"):

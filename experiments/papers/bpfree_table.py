@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.charts.accuracies import accuracy_chart
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_least, margin_checks
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, at_least, margin_checks
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts as registered
@@ -101,7 +102,7 @@ def _candidates(rule: str) -> list[Fields]:
     return [{"rule": rule, "optimizer": optimizer} for optimizer in OPTIMIZERS]
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether every rule beats the control.
 
     Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from experiments.charts.accuracies import grid_chart
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, margin_checks
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, margin_checks
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec
@@ -119,7 +120,7 @@ def _named(line: Record, part: str, name: str) -> Record:
     return {**line, "part": part, "group": name, "variant": method, "method": f"{name}: {method}"}
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether each method beats the readout alone on the same device, and compositions the device as it is.
 
     Args:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.charts.figure import Axis
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
-from experiments.sweeps.study import Fields, Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields
+from experiments.sweeps.tuned_curves import (
+    CONTROL,
+    CurvePoint,
+    accuracy_difference,
+    draw_tuned_curves,
+    percent_at,
+    run_curves,
+)
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -75,29 +83,29 @@ class Faults(Experiment, name="faults"):
             "data": self.data, "batch_size": 64, "epochs": self.epochs or (20 if setup.full else 3),
             "schedule": "cosine", "network": f"mlp(hidden=[{self.hidden}, {self.hidden}], activation=tanh)",
         }  # fmt: skip
-        found = run_points(points, common, self.tuning_epochs, setup, name=part)
+        found = run_curves(points, common, self.tuning_epochs, setup, name=part)
         label = "full scale of the weights" if part == "range" else "stuck elements (%)"
-        picture = draw_points(found, common, setup, name=part, x=Axis(label))
+        picture = draw_tuned_curves(found, common, setup, name=part, x=Axis(label))
         reference = [Reference("elements stuck high for one stuck low", 9.04 / 1.75, CHEN, "remembered, not verified")]
         return Findings(
             rows=found.lines, tuning=found.tuning, reference=reference if part == "stuck" else [],
             checks=checks(part, found.lines), pictures=[picture],
         )  # fmt: skip
 
-    def _stuck(self) -> list[Point]:
+    def _stuck(self) -> list[CurvePoint]:
         return [*self._curves(self.rates, HIGH_SHARE), *self._curve(BP, self.rates[::2], HIGH_SHARE)]
 
-    def _low(self) -> list[Point]:
+    def _low(self) -> list[CurvePoint]:
         return self._curves([rate for rate in self.rates if rate >= 10 or not rate], 0.0)
 
-    def _curves(self, rates: Sequence[float], high_share: float) -> list[Point]:
+    def _curves(self, rates: Sequence[float], high_share: float) -> list[CurvePoint]:
         return [
             *self._curve(FEEDBACK, rates, high_share),
             *self._curve(WEIGHTS, rates, high_share),
             *self._curve(FLOOR, rates[::2], high_share),
         ]
 
-    def _curve(self, series: str, rates: Sequence[float], high_share: float) -> list[Point]:
+    def _curve(self, series: str, rates: Sequence[float], high_share: float) -> list[CurvePoint]:
         made = []
         for rate in rates:
             rule, device = _rule(series), sound(self.full_scale)
@@ -106,12 +114,12 @@ class Faults(Experiment, name="faults"):
                 rule = f"dfa(feedback=dense(device={stuck(rate, high_share)}))"
             elif rate:
                 device = stuck(rate, high_share, self.full_scale)
-            made.append(Point(series=series, x=rate, candidates=_candidates(rule, device)))
+            made.append(CurvePoint(series=series, x=rate, candidates=_candidates(rule, device)))
         return made
 
-    def _range(self) -> list[Point]:
+    def _range(self) -> list[CurvePoint]:
         return [
-            Point(series=series, x=scale, candidates=_candidates(_rule(series), device))
+            CurvePoint(series=series, x=scale, candidates=_candidates(_rule(series), device))
             for scale in self.scales
             for series, device in (
                 (SOUND, sound(scale)),
@@ -150,7 +158,7 @@ def _candidates(rule: str, device: str) -> list[Fields]:
     return [{"rule": rule, "optimizer": f"sgd(lr={lr})", "device": device} for lr in rates]
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table.
 
     Args:
@@ -162,13 +170,15 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
     for x in places:
         weights, floor = percent_at(lines, WEIGHTS, x), percent_at(lines, FLOOR, x)
         if part != "range" and x:
-            saved = difference(percent_at(lines, FEEDBACK, x), weights)
+            saved = accuracy_difference(percent_at(lines, FEEDBACK, x), weights)
             made.append(above(f"{part}: {x:g} % in the feedback cost less than in the weights, by points", saved, 0))
         if floor is not None:
-            made.append(above(f"{part}: {WEIGHTS}, {x:g}: over {CONTROL}, points", difference(weights, floor), 0))
+            made.append(
+                above(f"{part}: {WEIGHTS}, {x:g}: over {CONTROL}, points", accuracy_difference(weights, floor), 0)
+            )
     clean = percent_at(lines, FEEDBACK, 0.0)
     for x, bound in TOLERATED.items():
         if part != "range" and x in places:
-            cost = difference(clean, percent_at(lines, FEEDBACK, x))
+            cost = accuracy_difference(clean, percent_at(lines, FEEDBACK, x))
             made.append(at_most(f"{part}: what {x:g} % in the feedback cost, points", cost, bound))
     return made

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from experiments.charts.accuracies import accuracy_chart
 from experiments.sweeps.experiment import (
-    Check,
     Experiment,
+    ExperimentCheck,
     Findings,
     Reference,
     above,
@@ -16,7 +16,8 @@ from experiments.sweeps.experiment import (
     at_most,
     margin_checks,
 )
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
@@ -24,7 +25,7 @@ CONTROL = "readout_only"
 SMALL_STEPS = "4 bits, nearest, lr 0.03"
 
 TARGETS = {
-    "mnist": {"bp": 98.3, "fa": 97.5, "dfa": 97.5, "sdfa": 97.5, "drtp": 94.0},
+    "mnist": {"bp": 98.3, "fa": 97.5, "dfa": 97.5, "tdfa": 97.5, "drtp": 94.0},
     "bits": {"4 bits, stochastic": 96.0},
 }
 """Test accuracy that a method has to reach, percent."""
@@ -36,7 +37,7 @@ REFERENCES = {
     "mnist": [
         Reference(f"{method} test accuracy, %", value, BY_HAND, "measured here by hand")
         for method, value in {
-            "bp": 98.51, "fa": 97.80, "dfa": 97.96, "sdfa": 98.18, "drtp": 94.13, "readout_only": 95.29,
+            "bp": 98.51, "fa": 97.80, "dfa": 97.96, "tdfa": 98.18, "drtp": 94.13, "readout_only": 95.29,
         }.items()
     ],
     "bits": [
@@ -143,9 +144,9 @@ def _mnist(full: bool) -> _Plan:
             *with_momentum(gain("dfa", 2.0), "tanh", 0.02),
         ],
         "kp": [*with_momentum("kp(decay=0.0001)", "relu", 0.05, 0.1), *with_momentum("kp", "relu", 0.05, 0.1)],
-        "sdfa": [
+        "tdfa": [
             _setting(rule, f"sgd(lr={lr})", network=_mlp("tanh"))
-            for rule, lr in (("sdfa", 0.02), ("sdfa", 0.05), ("sdfa", 0.1), (gain("sdfa", 2.0), 0.05))
+            for rule, lr in (("tdfa", 0.02), ("tdfa", 0.05), ("tdfa", 0.1), (gain("tdfa", 2.0), 0.05))
         ],
         "drtp": [*with_momentum("drtp", "tanh", 0.01, 0.03), *with_momentum(gain("drtp", 0.3), "tanh", 0.03, 0.1)],
         CONTROL: [*with_momentum(CONTROL, "relu", 0.1, 0.3), *with_momentum(CONTROL, "tanh", 0.1, 0.3)],
@@ -185,7 +186,7 @@ def _vit(full: bool) -> _Plan:
     return _Plan(30 if full else 4, 3 if full else 1, {"batch_size": 64, "network": network}, methods)
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table.
 
     Args:

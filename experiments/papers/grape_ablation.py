@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.charts.accuracies import accuracy_chart
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, mean, percent
 from hwmodels.spec import Spec
 
@@ -35,7 +36,7 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
     dfa, dfa whose convolutions are frozen, readout_only. All arms choose between the same rates on validation data.
     The table also tells cos(B, J) and the linear separability of the features of the last convolution at the end of
     training: what convolutions learn shows there, not in the accuracy of the dense layers above. Times of a step are
-    compared by ``neurofa bench rules``.
+    compared by ``neurofa speed rules``.
 
     Args:
         data: images.
@@ -138,7 +139,7 @@ def _end(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> Record:
     }
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """What each arm is worth beside its controls.
 
     Args:

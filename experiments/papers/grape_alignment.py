@@ -8,9 +8,10 @@ from typing import Any
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.seeds import deviation_curves
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
-from experiments.sweeps.points import Point, run_points
-from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, StudyResult, run_study
+from experiments.sweeps.tuned_curves import CurvePoint, run_curves
 from experiments.tables import Record, mean, percent, standard_deviation
 from hwmodels.spec import Spec
 
@@ -91,12 +92,12 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
 
         ways = {TANGENT: "by=tangent"} | {f"difference, step {s:g}": f"by=difference, step={s:g}" for s in STEPS}
         points = [
-            Point(series=way, x=noise, candidates=setting(by, noise))
+            CurvePoint(series=way, x=noise, candidates=setting(by, noise))
             for way, by in ways.items()
             for noise in self.noises
         ]
         common = self._digits(self.epochs or (5 if setup.full else 2))
-        found = run_points(points, common, 1, setup, name="noise")
+        found = run_curves(points, common, 1, setup, name="noise")
         lines = [line | last([run.metrics for run in found.runs[line["method"]]]) for line in found.lines]
         at = {(p.series, p.x): [run.metrics for run in found.runs[p.method]] for p in points}
         least = min(noise for noise in self.noises if noise)
@@ -198,7 +199,7 @@ def _over_layers(logged: Mapping[str, Any], key: str) -> float | None:
     return mean([row[key] for row in logged["layers"].values() if row[key] is not None])
 
 
-def draw(setup: Setup, picture: str, study: Study, found: Outcome) -> None:
+def draw(setup: Setup, picture: str, study: Study, found: StudyResult) -> None:
     """Draw accuracy and every quantity through training, means over layers."""
     methods = [m for m in found.runs if m != CONTROL]
 
@@ -218,7 +219,7 @@ def draw(setup: Setup, picture: str, study: Study, found: Outcome) -> None:
     )  # fmt: skip
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table.
 
     Args:
@@ -242,7 +243,7 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
     return made + [above(f"{part}: margin of {m} over {CONTROL}, points", percent(v), 0) for m, v in margins.items()]
 
 
-def _of_noise(lines: Sequence[Record]) -> list[Check]:
+def _of_noise(lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The largest read noise at which differences of two passes still align the feedback, for each size of change."""
     made = []
     for way in dict.fromkeys(line["series"] for line in lines if line["series"] != TANGENT):

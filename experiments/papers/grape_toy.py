@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.charts.seeds import band_around
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean, standard_deviation
 from neurofa.core.randomness import generator
 
@@ -103,7 +103,7 @@ class GrAPEToy(Experiment, name="grape_toy"):
     def _starts(self, setup: Setup) -> list[_Line]:
         import torch
 
-        from neurofa.theory.following import Following, at_cosine, closeness
+        from neurofa.theory.tracking import FeedbackTracker, rows_at_cosine, tracking_cosines
 
         made = []
         for noise in NOISES:
@@ -112,10 +112,9 @@ class GrAPEToy(Experiment, name="grape_toy"):
                 for seed in range(10 * setup.seeds):
                     gen = generator(seed, "starts")
                     g = torch.randn(4, 4, generator=gen, dtype=torch.float64)
-                    toy = Following(rule="original", eta=0.1, noise=noise)
-                    tracks.append(
-                        closeness(toy.follow(at_cosine(g, start, gen), itertools.repeat(g, self.steps), gen), g)
-                    )
+                    toy = FeedbackTracker(rule="original", eta=0.1, noise=noise)
+                    begin = rows_at_cosine(g, start, gen)
+                    tracks.append(tracking_cosines(toy.track(begin, itertools.repeat(g, self.steps), gen), g))
                 labels = {"start": start, "noise": noise}
                 made.append(_Line(labels, f"noise {noise:g}", f"start {start:g}", colour, tracks, 0))
         return made
@@ -123,7 +122,7 @@ class GrAPEToy(Experiment, name="grape_toy"):
     def _rules(self, setup: Setup) -> list[_Line]:
         import torch
 
-        from neurofa.theory.following import Following, closeness
+        from neurofa.theory.tracking import FeedbackTracker, tracking_cosines
 
         made = []
         for of, noise in itertools.product(("rows", "matrix"), (0.0, 0.1)):
@@ -132,8 +131,8 @@ class GrAPEToy(Experiment, name="grape_toy"):
                 for seed in range(10):
                     gen = generator(seed, "rules")
                     g, b = torch.randn(2, self.rows, self.columns, generator=gen, dtype=torch.float64)
-                    toy = Following(rule=rule, eta=0.1, decay=0.99, noise=noise, scalar=of == "matrix")
-                    tracks.append(closeness(toy.follow(b, itertools.repeat(g, 50), gen), g))
+                    toy = FeedbackTracker(rule=rule, eta=0.1, decay=0.99, noise=noise, scalar=of == "matrix")
+                    tracks.append(tracking_cosines(toy.track(b, itertools.repeat(g, 50), gen), g))
                 labels = {"rule": rule, "cosine_of": of, "noise": noise}
                 made.append(_Line(labels, f"cosine of the {of}, noise {noise:g}", rule, colour, tracks, 1))
         return made
@@ -141,7 +140,7 @@ class GrAPEToy(Experiment, name="grape_toy"):
     def _longer(self, setup: Setup) -> list[_Line]:
         import torch
 
-        from neurofa.theory.following import Following, closeness, estimates
+        from neurofa.theory.tracking import FeedbackTracker, gradient_estimates, tracking_cosines
 
         made = []
         for averaged in (False, True):
@@ -150,8 +149,8 @@ class GrAPEToy(Experiment, name="grape_toy"):
                 for seed in range(setup.seeds):
                     gen = generator(seed, "longer")
                     g, b = torch.randn(2, *LONG, generator=gen, dtype=torch.float64)
-                    seen = itertools.islice(estimates(g, gen, averaged=averaged), self.long_steps)
-                    tracks.append(closeness(Following(rule=rule, eta=0.01).follow(b, seen, gen), g))
+                    seen = itertools.islice(gradient_estimates(g, gen, averaged=averaged), self.long_steps)
+                    tracks.append(tracking_cosines(FeedbackTracker(rule=rule, eta=0.01).track(b, seen, gen), g))
                 estimate = "mean so far" if averaged else "of one step"
                 labels = {"rule": rule, "estimate": estimate}
                 made.append(_Line(labels, f"estimate {estimate}", rule, colour, tracks, 1))
@@ -188,7 +187,7 @@ class _Line:
         return Curve(x=range(drawn.shape[1]), y=centre, label=self.label, colour=self.colour, band=band)
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table; those of the 2025 text are named as such.
 
     Args:
@@ -198,7 +197,7 @@ def checks(part: str, rows: Sequence[Record]) -> list[Check]:
     return {"starts": _of_starts, "rules": _of_rules, "longer": _of_longer}[part](rows)
 
 
-def _of_starts(rows: Sequence[Record]) -> list[Check]:
+def _of_starts(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["start"], row["noise"]): row["row_cosine"] for row in rows}
     moved = max(abs(end[start, 0.0] - start) for start in STARTS)
     made = [
@@ -211,7 +210,7 @@ def _of_starts(rows: Sequence[Record]) -> list[Check]:
     return made
 
 
-def _of_rules(rows: Sequence[Record]) -> list[Check]:
+def _of_rules(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["rule"], row["cosine_of"], row["noise"]): row for row in rows}
     made = []
     for of, noise in itertools.product(("rows", "matrix"), (0.0, 0.1)):
@@ -228,14 +227,14 @@ def _of_rules(rows: Sequence[Record]) -> list[Check]:
     return made
 
 
-def _of_longer(rows: Sequence[Record]) -> list[Check]:
+def _of_longer(rows: Sequence[Record]) -> list[ExperimentCheck]:
     end = {(row["rule"], row["estimate"]): row for row in rows}
-    from neurofa.theory.following import ceiling
+    from neurofa.theory.tracking import original_rule_ceiling
 
     best = max(row["highest_matrix_cosine"] for row in rows if row["rule"] == "original")
     made = [
-        at_most("longer: original stays below 1.2/sqrt(e o)", best, 1.2 * ceiling(LONG[1])),
-        at_least("longer: original comes to 0.8/sqrt(e o)", best, 0.8 * ceiling(LONG[1])),
+        at_most("longer: original stays below 1.2/sqrt(e o)", best, 1.2 * original_rule_ceiling(LONG[1])),
+        at_least("longer: original comes to 0.8/sqrt(e o)", best, 0.8 * original_rule_ceiling(LONG[1])),
     ]
     learnt = {rule: end[rule, "mean so far"]["matrix_cosine"] for rule in ("alternative 2", "2026")}
     return made + [at_least(f"longer: {rule}, mean so far", cos, 0.85) for rule, cos in learnt.items()]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import curves_chart
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_most
-from experiments.sweeps.points import CONTROL, Point, run_points
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, at_most
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.tuned_curves import CONTROL, CurvePoint, run_curves
 from experiments.tables import Record
 from hwmodels.spec import Spec, parse
 
@@ -65,7 +65,7 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
         needed: list[Record] = []
         for c in self.classes:
             name = f"{c} classes"
-            found = run_points(self._points(name), {"data": self._data(c), **common}, epochs, setup, name=name)
+            found = run_curves(self._points(name), {"data": self._data(c), **common}, epochs, setup, name=name)
             curve = [_relative(line, found.lines) for line in found.lines]
             lines += [
                 {
@@ -98,11 +98,11 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
         made = parse(self.images)
         return str(Spec(made.name, {**made.options, "classes": classes}))
 
-    def _points(self, series: str) -> list[Point]:
+    def _points(self, series: str) -> list[CurvePoint]:
         return [
-            *[Point(series=series, x=r, candidates=[{"rule": f"raf(rank={r}, clamp=1.0)"}]) for r in self.ranks],
-            Point(series=BP, candidates=[{"rule": BP}]),
-            Point(series=CONTROL, candidates=[{"rule": CONTROL}]),
+            *[CurvePoint(series=series, x=r, candidates=[{"rule": f"raf(rank={r}, clamp=1.0)"}]) for r in self.ranks],
+            CurvePoint(series=BP, candidates=[{"rule": BP}]),
+            CurvePoint(series=CONTROL, candidates=[{"rule": CONTROL}]),
         ]
 
 
@@ -143,7 +143,7 @@ def needed_rank(curve: Sequence[Record], share: str, enough: float = ENOUGH) -> 
     return round(found, 3)
 
 
-def checks(needed: Sequence[Record]) -> list[Check]:
+def checks(needed: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether the needed rank rises with the number of classes.
 
     Args:
@@ -158,7 +158,7 @@ def checks(needed: Sequence[Record]) -> list[Check]:
         reached = ", ".join("not reached" if rank is None else f"{rank:.3g}" for rank in ranks)
         name = f"classes: needed rank at {level:.0%} of bp's {where} accuracy ({reached}), smallest factor"
         finite = smallest if smallest is not None and smallest < math.inf else None
-        made.append(Check(name, finite, "> 1", smallest is not None and smallest > 1))
+        made.append(ExperimentCheck(name, finite, "> 1", smallest is not None and smallest > 1))
     for line in needed:
         rank, c = line[f"needed_rank_test_{ENOUGH:g}"], line["classes"]
         share = None if rank is None else round(rank / c, 4)

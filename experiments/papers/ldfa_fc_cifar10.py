@@ -7,9 +7,17 @@ from collections.abc import Sequence
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
-from experiments.sweeps.study import Fields, Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields
+from experiments.sweeps.tuned_curves import (
+    CONTROL,
+    CurvePoint,
+    accuracy_difference,
+    draw_tuned_curves,
+    percent_at,
+    run_curves,
+)
 from experiments.tables import Record, column_numbers
 from hwmodels.spec import Spec
 
@@ -70,11 +78,11 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
             "schedule": f"exponential(factor={DECAY ** (PAPER_EPOCHS / epochs):.4g})",
         }  # fmt: skip
         points = {"all": self._all, "one": self._one, "direct": self._direct}[part]()
-        found = run_points(points, common, epochs, setup, name=part)
+        found = run_curves(points, common, epochs, setup, name=part)
         words = "the source, 160 epochs (from its vector graphics)"
         published = [Published(x, y, words) for x, y in _marks(part).items()]
         ranks = Axis("rank r of the error", scale="log")
-        picture = draw_points(found, common, setup, name=part, x=ranks, published=published)
+        picture = draw_tuned_curves(found, common, setup, name=part, x=ranks, published=published)
         return Findings(
             rows=found.lines, tuning=found.tuning, reference=references(part), checks=checks(part, found.lines),
             pictures=[picture],
@@ -86,35 +94,37 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
     def _setting(self, rule: str, width: int | None = None) -> list[Fields]:
         return [{"rule": rule, "network": self._network(width or self.hidden)}]
 
-    def _levels(self) -> list[Point]:
+    def _levels(self) -> list[CurvePoint]:
         return [
-            Point(series=BP, candidates=self._setting(BP)),
-            Point(series=CONTROL, candidates=self._setting(CONTROL)),
+            CurvePoint(series=BP, candidates=self._setting(BP)),
+            CurvePoint(series=CONTROL, candidates=self._setting(CONTROL)),
         ]
 
-    def _all(self) -> list[Point]:
-        made = [Point(series=LEARNT, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0)")) for r in self.ranks]
+    def _all(self) -> list[CurvePoint]:
+        made = [
+            CurvePoint(series=LEARNT, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0)")) for r in self.ranks
+        ]
         made += [
-            Point(series=Q_ONLY, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0, p=fixed)"))
+            CurvePoint(series=Q_ONLY, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0, p=fixed)"))
             for r in self.ranks
             if r in (4, 10)
         ]
         made += [
-            Point(series=FIXED, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0, p=fixed, q=fixed)"))
+            CurvePoint(series=FIXED, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0, p=fixed, q=fixed)"))
             for r in self.ranks
             if r == 10
         ]
         return [
             *made,
             *self._levels(),
-            Point(series=f"{BP}, {self.narrow} units", candidates=self._setting(BP, self.narrow)),
+            CurvePoint(series=f"{BP}, {self.narrow} units", candidates=self._setting(BP, self.narrow)),
         ]
 
-    def _one(self) -> list[Point]:
+    def _one(self) -> list[CurvePoint]:
         layers = (("dense2", "of W2"), ("dense3", "of W3"), ("dense4", "of the readout"))
         return [
             *[
-                Point(
+                CurvePoint(
                     series=f"return path {what} alone", x=r,
                     candidates=self._setting(f"raf(rank={r}, clamp=1.0, only=[{layer}])"),
                 )
@@ -124,8 +134,8 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
             *self._levels(),
         ]  # fmt: skip
 
-    def _direct(self) -> list[Point]:
-        made = [Point(series=DIRECT, x=r, candidates=self._setting(f"draf(rank={r})")) for r in self.ranks]
+    def _direct(self) -> list[CurvePoint]:
+        made = [CurvePoint(series=DIRECT, x=r, candidates=self._setting(f"draf(rank={r})")) for r in self.ranks]
         return [*made, *self._levels()]
 
 
@@ -146,7 +156,7 @@ def _marks(part: str) -> dict[int, float]:
     return {"all": ALL_THEN, "direct": DIRECT_THEN}.get(part, {})
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table.
 
     Args:
@@ -164,27 +174,27 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
     curve = sorted((line for line in lines if line["series"] == series), key=lambda line: line["x"])
     made = [_rises(f"{part}: largest fall from one rank to the next, in standard deviations", curve)]
     if part == "direct":
-        at_ten = difference(percent_at(lines, DIRECT, 10), percent_at(lines, CONTROL))
+        at_ten = accuracy_difference(percent_at(lines, DIRECT, 10), percent_at(lines, CONTROL))
         return [*made, above(f"direct: rank 10 over {CONTROL}, points", at_ten, 0)]
     ten = percent_at(lines, LEARNT, 10)
     narrow = next((line for line in lines if line["series"].startswith(f"{BP}, ")), None)
     beside = None if narrow is None else percent_at(lines, narrow["series"])
     made += [
-        at_most("all: what rank 10 costs beside bp, points", difference(bp, ten), 1.5),
-        at_least("all: rank 10 over a network of narrow layers, points", difference(ten, beside), 3.0),
+        at_most("all: what rank 10 costs beside bp, points", accuracy_difference(bp, ten), 1.5),
+        at_least("all: rank 10 over a network of narrow layers, points", accuracy_difference(ten, beside), 3.0),
     ]
     for r in (4, 10):
-        gained = difference(percent_at(lines, LEARNT, r), percent_at(lines, Q_ONLY, r))
+        gained = accuracy_difference(percent_at(lines, LEARNT, r), percent_at(lines, Q_ONLY, r))
         made.append(at_least(f"all: what learning P is worth at rank {r}, points", gained, 4.0))
-    made.append(above(f"all: rank 10 over {CONTROL}, points", difference(ten, percent_at(lines, CONTROL)), 0))
+    made.append(above(f"all: rank 10 over {CONTROL}, points", accuracy_difference(ten, percent_at(lines, CONTROL)), 0))
     return made
 
 
 def _cost(bp: float | None, line: Record) -> float | None:
-    return difference(bp, round(100 * float(line["test_accuracy"]), 6))
+    return accuracy_difference(bp, round(100 * float(line["test_accuracy"]), 6))
 
 
-def _rises(name: str, curve: Sequence[Record]) -> Check:
+def _rises(name: str, curve: Sequence[Record]) -> ExperimentCheck:
     """Whether a curve rises within its spread: no fall is larger than two standard deviations of the difference.
 
     A standard deviation that one or two seeds put at less counts as LEAST.

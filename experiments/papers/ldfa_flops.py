@@ -12,7 +12,7 @@ from experiments.charts.figure import draw_figure
 from experiments.charts.flop import phases_panel, ratio_panel, time_chart
 from experiments.speed.timing import CLOCKS, sample_times, torch_threads
 from experiments.sweeps.experiment import Experiment, Findings, Reference, above
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -20,7 +20,8 @@ from hwmodels.spec import parse
 from neurofa.core.network import Network
 from neurofa.core.products import RETURNING_ATTENTION
 from neurofa.core.randomness import generator
-from neurofa.costs.flops import Cost, cost
+from neurofa.costs.flops import StepFlops, step_flops
+from neurofa.costs.memory import step_memory
 from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
@@ -100,8 +101,9 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
             return self._count(setup) if part == "count" else self._time(setup)
 
     def _count(self, setup: Setup) -> Findings:
-        bp, attention = _counted("bp", PAPER, BATCH), _attention(PAPER, BATCH)
-        rows = [_row("bp", None, bp, bp, attention)]
+        counted, attention = _counted("bp", PAPER, BATCH), _attention(PAPER, BATCH)
+        bp = counted[0]
+        rows = [_row("bp", None, counted, bp, attention)]
         for rule in RULES:
             rows += [_row(rule, rank, _counted(_spec(rule, rank), PAPER, BATCH), bp, attention) for rank in self.ranks]
         found = Findings(rows=rows, reference=REFERENCES, pictures=["count.png"])
@@ -123,7 +125,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         )
         phases = phases_panel(
             {
-                str(row["method"]): {k: v / bp.flop for k, v in row["phases"].items()}
+                str(row["method"]): {k: v / bp.total for k, v in row["phases"].items()}
                 for row in rows
                 if row["rank"] in (None, middle)
             }
@@ -156,7 +158,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         for clock in CLOCKS:
             times, _ = sample_times(steps, seconds=self.seconds, device=torch.device("cpu"), clock=clock)
             medians[clock] = {name: statistics.median(found) for name, found in times.items()}
-        flop = {name: _counted(spec, network, batch).flop for name, spec in specs.items()}
+        flop = {name: _counted(spec, network, batch)[0].total for name, spec in specs.items()}
         options, rows = parse(network).options, list[Record]()
         size = ", ".join(f"{key} {options[key]}" for key in ("width", "depth") if key in options) or network
         for name, (rule, rank) in methods.items():
@@ -188,8 +190,10 @@ def _step(rule: str, network: str, batch: int) -> Callable[[], object]:
     return lambda: learner.step(x, labels)
 
 
-def _counted(rule: str, network: str, batch: int) -> Cost:
-    return cost(_learner(rule, network), batch_size=batch)
+def _counted(rule: str, network: str, batch: int) -> tuple[StepFlops, dict[str, int]]:
+    """Return FLOP and bytes of a step."""
+    learner = _learner(rule, network)
+    return step_flops(learner, batch_size=batch), step_memory(learner, batch)
 
 
 def _attention(network: str, batch: int) -> int:
@@ -202,23 +206,26 @@ def _attention(network: str, batch: int) -> int:
     )
 
 
-def _row(rule: str, rank: int | None, ours: Cost, bp: Cost, attention: int) -> Record:
+def _row(
+    rule: str, rank: int | None, counted: tuple[StepFlops, dict[str, int]], bp: StepFlops, attention: int
+) -> Record:
     """One line of the count: all products, those of errors and directions in linear maps, those of errors alone.
 
     The feedback's learning is in the total and in its own column, as in the hand count.
     """
+    ours, held = counted
     mine, theirs = ours.by_phase(), bp.by_phase()
     sent, sent_bp = mine["delivery"] - attention, theirs["delivery"] - attention
     by_hand = BY_HAND["total"].get(rank) if rank is not None and rule.startswith("ldfa") else None
     return {
         "part": "count", "method": rule if rank is None else f"{rule}, r={rank}", "rule": rule, "rank": rank,
-        "GFLOP": ours.flop / 1e9, "total/bp": ours.flop / bp.flop,
+        "GFLOP": ours.total / 1e9, "total/bp": ours.total / bp.total,
         "backward/bp": (sent + mine["update"]) / (sent_bp + theirs["update"]),
-        "input/bp": sent / sent_bp, "learning, %": 100 * mine["adaptation"] / ours.flop,
-        "saved, %": 100 * (1 - ours.flop / bp.flop), "by hand": by_hand, "phases": mine, "bytes": ours.memory,
+        "input/bp": sent / sent_bp, "learning, %": 100 * mine["adaptation"] / ours.total,
+        "saved, %": 100 * (1 - ours.total / bp.total), "by hand": by_hand, "phases": mine, "bytes": held,
     }  # fmt: skip
 
 
-def _floor(bp: Cost, attention: int) -> float:
+def _floor(bp: StepFlops, attention: int) -> float:
     """Share of bp's FLOP that is left when no linear map returns an error."""
-    return 1 - (bp.by_phase()["delivery"] - attention) / bp.flop
+    return 1 - (bp.by_phase()["delivery"] - attention) / bp.total

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
+from experiments.runs.build import compute_device
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import compute_device
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, at_least, at_most
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
@@ -182,7 +182,7 @@ class LDFALinear(Experiment, name="ldfa_linear"):
             "modes_per_seed": learnt, "n": len(tasks),
         }  # fmt: skip
 
-    def _limit(self, task: _Task) -> list[Check]:
+    def _limit(self, task: _Task) -> list[ExperimentCheck]:
         """Whether a fixed P leads from small weights to where the closed form says."""
         from neurofa.theory.lowrank.equations import mode_strengths, reachable_strengths
         from neurofa.theory.lowrank.solution import solve_weights
@@ -265,7 +265,7 @@ def overlap(moments: Moments, p: Tensor) -> float:
     return float((basis.t() @ moments.modes()[0][:, : len(p)]).square().sum() / len(p))
 
 
-def checks(part: str, rows: Sequence[Record]) -> list[Check]:
+def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table.
 
     Args:

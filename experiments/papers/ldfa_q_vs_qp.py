@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above
-from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
-from experiments.sweeps.study import Fields, Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields
+from experiments.sweeps.tuned_curves import (
+    CONTROL,
+    CurvePoint,
+    accuracy_difference,
+    draw_tuned_curves,
+    percent_at,
+    run_curves,
+)
 from experiments.tables import Record
 from hwmodels.spec import Spec
 
@@ -53,24 +61,24 @@ class QAgainstQP(Experiment, name="ldfa_q_vs_qp"):
             "optimizer": f"adam(lr={0.0005 if full else 0.001}, weight_decay=0.00005)",
             "schedule": f"exponential(factor={0.98 ** (250 / epochs):.4g})",
         }  # fmt: skip
-        found = run_points(self._points([1, 4, 8, 16, 32] if full else [1, 2, 4, 8]), common, epochs, setup, name=part)
+        found = run_curves(self._points([1, 4, 8, 16, 32] if full else [1, 2, 4, 8]), common, epochs, setup, name=part)
         published = [Published(x, y, "P and Q learn, the source") for x, y in LEARNT_THEN.items()] if full else []
         ranks = Axis("rank r of the error (channels)", scale="log")
-        picture = draw_points(found, common, setup, name=part, x=ranks, published=published)
+        picture = draw_tuned_curves(found, common, setup, name=part, x=ranks, published=published)
         return Findings(
             rows=found.lines, reference=REFERENCES, checks=checks(found.lines), pictures=[picture], tuning=found.tuning
         )
 
-    def _points(self, default: Sequence[int]) -> list[Point]:
+    def _points(self, default: Sequence[int]) -> list[CurvePoint]:
         def setting(rule: str) -> list[Fields]:
             return [{"rule": rule}]
 
         ranks = self.ranks or default
         return [
-            *[Point(series=LEARNT, x=r, candidates=setting(f"raf(rank={r}, clamp=1.0)")) for r in ranks],
-            *[Point(series=Q_ONLY, x=r, candidates=setting(f"raf(rank={r}, clamp=1.0, p=fixed)")) for r in ranks],
-            Point(series=BP, candidates=setting(BP)),
-            Point(series=CONTROL, candidates=setting(CONTROL)),
+            *[CurvePoint(series=LEARNT, x=r, candidates=setting(f"raf(rank={r}, clamp=1.0)")) for r in ranks],
+            *[CurvePoint(series=Q_ONLY, x=r, candidates=setting(f"raf(rank={r}, clamp=1.0, p=fixed)")) for r in ranks],
+            CurvePoint(series=BP, candidates=setting(BP)),
+            CurvePoint(series=CONTROL, candidates=setting(CONTROL)),
         ]
 
 
@@ -81,7 +89,7 @@ REFERENCES = [
 ]
 
 
-def checks(lines: Sequence[Record]) -> list[Check]:
+def checks(lines: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether learning P is worth something at every rank, and whether both beat the control.
 
     Args:
@@ -89,11 +97,11 @@ def checks(lines: Sequence[Record]) -> list[Check]:
     """
     made = []
     for x in sorted({line["x"] for line in lines if line["x"] is not None}):
-        gained = difference(percent_at(lines, LEARNT, x), percent_at(lines, Q_ONLY, x))
+        gained = accuracy_difference(percent_at(lines, LEARNT, x), percent_at(lines, Q_ONLY, x))
         made.append(above(f"ranks: what learning P is worth at rank {x}, points", gained, 0))
     floor = percent_at(lines, CONTROL)
     for line in lines:
         if line["series"] != CONTROL:
-            gained = difference(percent_at(lines, line["series"], line["x"]), floor)
+            gained = accuracy_difference(percent_at(lines, line["series"], line["x"]), floor)
             made.append(above(f"ranks: {line['method']} over {CONTROL}, points", gained, 0))
     return made

@@ -12,8 +12,8 @@ from experiments.charts.marks import HeatMap
 from experiments.papers._receptive_fields import Shape, receptive_fields, shape_of
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
-from experiments.sweeps.experiment import Check, Experiment, Findings, above
-from experiments.sweeps.study import Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
+from experiments.sweeps.setup import Setup
 from experiments.sweeps.workers import map_processes
 from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
@@ -98,7 +98,7 @@ def _train(specs: dict[tuple[str, int], RunSpec], setup: Setup, part: str) -> di
     for data in dict.fromkeys(spec.data for spec in specs.values()):
         build("data", data)  # what is missing is told before anything runs
     folders = {key: setup.folder / "runs" / spec.folder_name for key, spec in specs.items()}
-    setup.watch.expect(len(specs), part)
+    setup.progress.begin(len(specs), part)
     jobs = [(spec, folders[key]) for key, spec in specs.items()]
     for (spec, _), answer in map_processes(_work, jobs, workers=setup.workers, threads=setup.threads):
         if isinstance(answer, Exception):
@@ -106,7 +106,7 @@ def _train(specs: dict[tuple[str, int], RunSpec], setup: Setup, part: str) -> di
                 f"got a failed run ({spec.rule}, seed {spec.seed}: {answer}); expected all to finish; start the"
                 " experiment again"
             )
-        setup.watch.see()
+        setup.progress.finish_run()
     return folders
 
 
@@ -146,7 +146,7 @@ def _draw(path: Path, fields: dict[str, Tensor]) -> None:
     draw_figure(path, panels, title=title, columns=across, size=(0.95, 1.05))
 
 
-def checks(rows: Sequence[Record]) -> list[Check]:
+def checks(rows: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether the lowest rank makes fields rounder and less oriented than backpropagation does.
 
     Args:

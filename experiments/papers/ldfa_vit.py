@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.charts.figure import Axis
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
-from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
-from experiments.sweeps.study import Fields, Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields
+from experiments.sweeps.tuned_curves import (
+    CONTROL,
+    CurvePoint,
+    accuracy_difference,
+    draw_tuned_curves,
+    percent_at,
+    run_curves,
+)
 from experiments.tables import Record
 from hwmodels.registry import build
 from hwmodels.spec import Spec
@@ -58,8 +66,8 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
             "data": str(self.data or images), "network": f"vit({network})", "batch_size": 256 if full else 64,
             "epochs": self.epochs or (250 if full else 8), "schedule": f"cosine(warmup={10 if full else 0.5})",
         }  # fmt: skip
-        found = run_points(self._points(), common, self.tuning_epochs or (20 if full else 2), setup, name=part)
-        picture = draw_points(found, common, setup, name=part, x=Axis("rank r of the error", scale="log"))
+        found = run_curves(self._points(), common, self.tuning_epochs or (20 if full else 2), setup, name=part)
+        picture = draw_tuned_curves(found, common, setup, name=part, x=Axis("rank r of the error", scale="log"))
         reference = [Reference(f"{NORMATIVE}, {r}: test accuracy, %", v, CODE, "read") for r, v in THEN.items()]
         reference.append(Reference(f"{BP}: test accuracy, %", BP_THEN, CODE, "read"))
         lines = _with_work(found.lines, common)
@@ -68,25 +76,25 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
             columns=["method", "test_accuracy", "margin_accuracy", "flop_over_bp", "seconds_over_bp", "optimizer", "n"],
         )  # fmt: skip
 
-    def _points(self) -> list[Point]:
+    def _points(self) -> list[CurvePoint]:
         def settings(rule: str, *rates: float) -> list[Fields]:
             return [{"rule": rule, "optimizer": f"adamw(lr={lr}, weight_decay=0.05)"} for lr in rates]
 
         slow = (0.0005, 0.001)
         return [
             *[
-                Point(series=NORMATIVE, x=r, candidates=settings(f"ldfa_normative(rank={r})", *slow))
+                CurvePoint(series=NORMATIVE, x=r, candidates=settings(f"ldfa_normative(rank={r})", *slow))
                 for r in self.ranks
             ],
-            *[Point(series=LOCAL, x=r, candidates=settings(f"ldfa_local(rank={r})", *slow)) for r in self.local],
-            *[Point(series=RAF, x=r, candidates=settings(f"raf(rank={r}, clamp=1.0)", *slow)) for r in self.local],
-            Point(series=BP, candidates=settings(BP, *slow)),
-            Point(series=DFA, candidates=settings(DFA, 0.0001, 0.0003, 0.001)),
-            Point(
+            *[CurvePoint(series=LOCAL, x=r, candidates=settings(f"ldfa_local(rank={r})", *slow)) for r in self.local],
+            *[CurvePoint(series=RAF, x=r, candidates=settings(f"raf(rank={r}, clamp=1.0)", *slow)) for r in self.local],
+            CurvePoint(series=BP, candidates=settings(BP, *slow)),
+            CurvePoint(series=DFA, candidates=settings(DFA, 0.0001, 0.0003, 0.001)),
+            CurvePoint(
                 series="dfa, pooled",
                 candidates=settings("dfa(feedback=pooled)", 0.0001, 0.0003, 0.001),
             ),
-            Point(series=CONTROL, candidates=settings(CONTROL, 0.001, 0.003)),
+            CurvePoint(series=CONTROL, candidates=settings(CONTROL, 0.001, 0.003)),
         ]
 
 
@@ -94,7 +102,7 @@ def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
     """The lines with the FLOP of a step, counted, and the seconds of training, both in units of those of bp."""
     import torch
 
-    from neurofa.costs.flops import cost
+    from neurofa.costs.flops import step_flops
     from neurofa.training.learner import Learner
 
     data = build("data", str(common["data"]))
@@ -102,7 +110,7 @@ def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
     for line in lines:
         made = build("network", str(common["network"]), input_shape=data.input_shape, outputs=data.classes)
         learner = Learner(made, str(line["rule"]), optimizer=torch.optim.SGD(made.parameters(), lr=0.1))
-        flop[line["method"]] = cost(learner, batch_size=int(str(common["batch_size"])), held=False).flop
+        flop[line["method"]] = step_flops(learner, batch_size=int(str(common["batch_size"]))).total
     bp = next(line for line in lines if line["series"] == BP)
     return [
         {
@@ -114,7 +122,7 @@ def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
     ]  # fmt: skip
 
 
-def checks(lines: Sequence[Record]) -> list[Check]:
+def checks(lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of the experiment about its table.
 
     Args:
@@ -124,7 +132,7 @@ def checks(lines: Sequence[Record]) -> list[Check]:
     made = []
     for line in lines:
         if line["x"] is not None:
-            cost = difference(bp, percent_at(lines, line["series"], line["x"]))
+            cost = accuracy_difference(bp, percent_at(lines, line["series"], line["x"]))
             then = THEN.get(int(line["x"])) if line["series"] == NORMATIVE else None
             bound = 2.0 if then is None else round(BP_THEN - then, 6) + 1.0
             made.append(at_most(f"ranks: what {line['method']} costs beside bp, points", cost, bound))
@@ -132,6 +140,6 @@ def checks(lines: Sequence[Record]) -> list[Check]:
         if line["series"] == NORMATIVE and "flop_over_bp" in line:
             made.append(at_most(f"ranks: FLOP of {line['method']} over those of bp", line["flop_over_bp"], 1.0))
         if line["series"] != CONTROL:
-            gained = difference(percent_at(lines, line["series"], line["x"]), floor)
+            gained = accuracy_difference(percent_at(lines, line["series"], line["x"]), floor)
             made.append(above(f"ranks: {line['method']} over {CONTROL}, points", gained, 0))
     return made

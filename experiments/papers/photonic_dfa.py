@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from experiments.charts.accuracies import accuracy_chart
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.sweeps.points import CONTROL, Point, difference, draw_points, percent_at, run_points
-from experiments.sweeps.study import Fields, Setup
+from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields
+from experiments.sweeps.tuned_curves import (
+    CONTROL,
+    CurvePoint,
+    accuracy_difference,
+    draw_tuned_curves,
+    percent_at,
+    run_curves,
+)
 from experiments.tables import Record, percent
 from hwmodels.projections.opu import OPU
 from hwmodels.spec import Spec
@@ -81,13 +89,13 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
             "data": self.data, "batch_size": BATCH, "epochs": self.epochs or plan.epochs, **plan.common,
             "network": f"mlp(hidden=[{self.hidden}, {self.hidden}], activation={plan.activation})",
         }  # fmt: skip
-        found = run_points(plan.points, common, self.tuning_epochs or plan.tuning_epochs, setup, name=part)
+        found = run_curves(plan.points, common, self.tuning_epochs or plan.tuning_epochs, setup, name=part)
         if plan.x is None:
             picture = f"{part}.png"
             title = f"{part}: {self.data}, {common['epochs']} epochs, {setup.seeds} seeds; diamonds: second hand"
             accuracy_chart(setup.folder / picture, found.lines, title=title, control=CONTROL, targets=OPTICS_THEN)
         else:
-            picture = draw_points(found, common, setup, name=part, x=plan.x, published=plan.published)
+            picture = draw_tuned_curves(found, common, setup, name=part, x=plan.x, published=plan.published)
         return Findings(
             rows=found.lines, tuning=found.tuning, reference=REFERENCES[part], checks=checks(part, found.lines),
             pictures=[picture],
@@ -105,12 +113,12 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
             ]
 
         points = [
-            Point(series=series, x=sigma, candidates=rings(sigma, scale))
+            CurvePoint(series=series, x=sigma, candidates=rings(sigma, scale))
             for series, scale in ((RINGS, "batch"), (SAMPLE, "sample"))
             for sigma in self.sigmas
         ]
         points += [
-            Point(series=rule, candidates=[_setting(rule, f"sgd(lr={lr}, momentum=0.9)") for lr in rates])
+            CurvePoint(series=rule, candidates=[_setting(rule, f"sgd(lr={lr}, momentum=0.9)") for lr in rates])
             for rule, rates in (("bp", (0.01, 0.03)), (CONTROL, (0.01, 0.03, 0.1)))
         ]
         return _Plan(
@@ -132,7 +140,7 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
             CONTROL: (CONTROL, plain),
         }
         points = [
-            Point(series=method, candidates=[_setting(rule, f"sgd(lr={lr})") for lr in rates])
+            CurvePoint(series=method, candidates=[_setting(rule, f"sgd(lr={lr})") for lr in rates])
             for method, (rule, rates) in rules.items()
         ]
         return _Plan(points=points, epochs=20 if full else 5, activation="tanh", common={"schedule": "cosine"})
@@ -148,12 +156,12 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
             ]
 
         points = [
-            Point(series=MOVING, x=steps, candidates=moving(f", decorrelation={steps * latency:.6g}"))
+            CurvePoint(series=MOVING, x=steps, candidates=moving(f", decorrelation={steps * latency:.6g}"))
             for steps in self.steps
         ]
         points += [
-            Point(series=STILL, candidates=moving("")),
-            Point(series=CONTROL, candidates=[_setting(CONTROL, f"sgd(lr={lr})") for lr in (0.1, 0.3)]),
+            CurvePoint(series=STILL, candidates=moving("")),
+            CurvePoint(series=CONTROL, candidates=[_setting(CONTROL, f"sgd(lr={lr})") for lr in (0.1, 0.3)]),
         ]
         return _Plan(
             points=points, epochs=20 if full else 3, activation="tanh", common={"schedule": "cosine"},
@@ -168,7 +176,7 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
 class _Plan:
     """Sizes, methods and axes of one part."""
 
-    points: Sequence[Point]
+    points: Sequence[CurvePoint]
     epochs: int
     activation: str
     common: Fields
@@ -182,48 +190,52 @@ def _setting(rule: str, optimizer: str) -> Fields:
     return {"rule": rule, "optimizer": optimizer}
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The statements of one part about its table.
 
     Args:
         part: one of the experiment's parts.
         lines: one a method, with ``series``, ``x`` and accuracies as shares.
     """
-    made: Callable[[Sequence[Record]], list[Check]] = {"noise": _of_noise, "opu": _of_opu, "drift": _of_drift}[part]
+    made: Callable[[Sequence[Record]], list[ExperimentCheck]] = {
+        "noise": _of_noise,
+        "opu": _of_opu,
+        "drift": _of_drift,
+    }[part]
     return made(lines)
 
 
-def _of_noise(lines: Sequence[Record]) -> list[Check]:
+def _of_noise(lines: Sequence[Record]) -> list[ExperimentCheck]:
     made = []
     for sigma, then in RINGS_THEN.items():
-        now = difference(percent_at(lines, RINGS, sigma), then)
+        now = accuracy_difference(percent_at(lines, RINGS, sigma), then)
         what = f"noise: {RINGS}, sigma {sigma:g}: distance from the remembered figure, points"
         made.append(at_most(what, None if now is None else abs(now), 1))
     xs = sorted({line["x"] for line in lines if line["x"]})
     for sigma in xs:
-        gained = difference(percent_at(lines, SAMPLE, sigma), percent_at(lines, RINGS, sigma))
+        gained = accuracy_difference(percent_at(lines, SAMPLE, sigma), percent_at(lines, RINGS, sigma))
         made.append(above(f"noise: sigma {sigma:g}: sample over batch full scale, points", gained, 0))
     return made + _margins("noise", [line for line in lines if line["x"] is not None])
 
 
-def _of_opu(lines: Sequence[Record]) -> list[Check]:
+def _of_opu(lines: Sequence[Record]) -> list[ExperimentCheck]:
     made = [
         at_least(f"opu: {method}: test accuracy, %", percent_at(lines, method), then)
         for method, then in OPTICS_THEN.items()
     ]
-    cost = difference(percent_at(lines, TRITS), percent_at(lines, HOLOGRAPHY))
+    cost = accuracy_difference(percent_at(lines, TRITS), percent_at(lines, HOLOGRAPHY))
     then = OPTICS_THEN[TRITS] - OPTICS_THEN[HOLOGRAPHY]
     made.append(at_most("opu: what holography costs beside digital trits, points", cost, round(then, 6)))
     return made + _margins("opu", [line for line in lines if line["series"] != CONTROL])
 
 
-def _of_drift(lines: Sequence[Record]) -> list[Check]:
+def _of_drift(lines: Sequence[Record]) -> list[ExperimentCheck]:
     curve = sorted((line for line in lines if line["series"] == MOVING), key=lambda line: line["x"])
     if not curve:
         return []
     control, slowest, fastest = percent_at(lines, CONTROL), curve[-1]["x"], curve[0]["x"]
-    cost = difference(percent_at(lines, STILL), percent_at(lines, MOVING, slowest))
-    gained = {line["x"]: difference(percent_at(lines, MOVING, line["x"]), control) for line in curve}
+    cost = accuracy_difference(percent_at(lines, STILL), percent_at(lines, MOVING, slowest))
+    gained = {line["x"]: accuracy_difference(percent_at(lines, MOVING, line["x"]), control) for line in curve}
     alive = None
     for x in reversed(gained):
         margin = gained[x]
@@ -237,7 +249,7 @@ def _of_drift(lines: Sequence[Record]) -> list[Check]:
     ]
 
 
-def _margins(part: str, lines: Sequence[Record]) -> list[Check]:
+def _margins(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     return [
         above(f"{part}: margin of {line['method']} over {CONTROL}, points", percent(line["margin"]), 0)
         for line in lines

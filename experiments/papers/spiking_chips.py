@@ -12,7 +12,8 @@ from experiments.charts.accuracies import accuracy_chart
 from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Experiment, Findings, margin_checks
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record
 from hwmodels.profile import Profile
 from hwmodels.registry import find, options

@@ -14,12 +14,21 @@ from experiments.charts.marks import Curve, Mark
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.speed.peak_memory import method_peak
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_least, at_most, margin_checks
-from experiments.sweeps.study import Fields, Setup, Study, run_study
+from experiments.sweeps.experiment import (
+    Experiment,
+    ExperimentCheck,
+    Findings,
+    Reference,
+    at_least,
+    at_most,
+    margin_checks,
+)
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec, parse
-from neurofa.costs.learning import trace_bytes
+from neurofa.costs.learning import trace_storage
 
 CONTROL, ORACLE = "readout_only", "bptt"
 RULES = (ORACLE, "eprop_symmetric", "eprop", "dfa", "drtp", CONTROL)
@@ -50,7 +59,7 @@ PARTS: Mapping[str, tuple[str, str, str, int, int]] = {
 
 TICKS = (100, 1000, 10000)
 GROWING, FLAT = ("snntorch", "bptt"), ("dfa-events", "symmetric")
-"""Methods of ``neurofa bench spikes`` whose memory grows with time, and whose does not."""
+"""Methods of ``neurofa speed spikes`` whose memory grows with time, and whose does not."""
 COLOURS = {"snntorch": "tab:red", "bptt": "tab:orange", "dfa-events": "tab:blue", "symmetric": "tab:green"}
 
 
@@ -127,12 +136,12 @@ class SpikingRules(Experiment, name="spiking_rules"):
 
     def _memory(self, setup: Setup) -> Findings:
         rows: list[Record] = []
-        setup.watch.expect(len(self.ticks) * len(COLOURS), "memory")
+        setup.progress.begin(len(self.ticks) * len(COLOURS), "memory")
         for ticks in self.ticks:
             suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
             for method in COLOURS:
                 peak = method_peak(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
-                setup.watch.see()
+                setup.progress.finish_run()
                 rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
         peaks = {method: [row["peak_mib"] for row in rows if row["method"] == method] for method in COLOURS}
         lines: list[Mark] = [Curve(label=m, colour=COLOURS[m], x=self.ticks, y=peak) for m, peak in peaks.items()]
@@ -187,10 +196,10 @@ def _traces(common: Fields, line: Mapping[str, Any]) -> int:
     fields = {**common, "rule": line["rule"], "optimizer": line["optimizer"]}
     trainer = Trainer(RunSpec.from_json(fields), None)
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
-    return trace_bytes(trainer.learner, ticks, trainer.spec.chunk).bytes
+    return trace_storage(trainer.learner, ticks, trainer.spec.chunk).bytes
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether each rule beats the readout alone, and stays near backpropagation through time.
 
     Args:
@@ -206,7 +215,7 @@ def checks(part: str, lines: Sequence[Record]) -> list[Check]:
     ]
 
 
-def loss_checks(part: str, lines: Sequence[Record]) -> list[Check]:
+def loss_checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
     """The same for a forecast: its loss beside those of the control and of backpropagation through time.
 
     Args:
@@ -223,7 +232,7 @@ def loss_checks(part: str, lines: Sequence[Record]) -> list[Check]:
     ]
 
 
-def memory_checks(rows: Sequence[Record]) -> list[Check]:
+def memory_checks(rows: Sequence[Record]) -> list[ExperimentCheck]:
     """Whether peaks of online rules stay flat, and those of backpropagation through time grow with the ticks.
 
     Args:

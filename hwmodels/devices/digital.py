@@ -13,7 +13,7 @@ from hwmodels.device import Cells, Device
 
 @dataclass(frozen=True, kw_only=True)
 class Digital(Device, name="digital"):
-    """A floating-point word per weight: stores what the optimizer asks for, w' = w + change.
+    """A floating-point word per weight, which stores every requested change: w' = w + change.
 
     Cells: ``weight``, shaped as the weights, dimensionless.
     """
@@ -30,7 +30,7 @@ class Digital(Device, name="digital"):
         return {"weight": target.clone()}
 
     def value(self, cells: Cells) -> Tensor:
-        """The stored numbers themselves, not a copy."""
+        """Return the stored numbers themselves, not a copy."""
         return cells["weight"]
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:

@@ -17,7 +17,7 @@ from hwmodels.registry import build
 from neurofa.audit.step import Audit, AuditReport
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import LocalView, Tick
 from neurofa.spiking.sequence import check_sequence, initial_states
 from neurofa.spiking.temporal import Temporal
@@ -49,7 +49,7 @@ def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tenso
     if not bound.declares.sequences.through_time:
         check_sequence_rule(bound)
         check_sequence_traces(network, bound, kept=True)
-    bound.bind(network.plan(), generator(seed, "feedback"))
+    bind_rule(bound, network.plan(), generator(seed, "feedback"))
     name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
     with torch.no_grad(), preserved(network, bound):
         network.train()

@@ -21,7 +21,7 @@ from neurofa.core.directions import Directions, LowRank, dense
 from neurofa.core.loss import CrossEntropy, MeanSquaredError
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import LocalView, Tick
 from neurofa.training.extra_passes import make_extra_passes
 from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
@@ -106,7 +106,7 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
     if len(x) < 2:
         raise NeurofaError(f"got {len(x)} samples for an audit; expected at least 2; give a larger batch")
     bound: Rule = build("rule", rule)
-    bound.bind(network.plan(), generator(seed, "feedback"))
+    bind_rule(bound, network.plan(), generator(seed, "feedback"))
     name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
     with torch.no_grad(), preserved(network, bound):
         network.train()
@@ -114,7 +114,7 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
         if not bound.declares.calibrate:
             return report
         other: Rule = build("rule", "bp")
-        other.bind(bound.plan, generator(seed, "calibration"))
+        bind_rule(other, bound.plan, generator(seed, "calibration"))
         return _together(report, Audit(other, network, x, target, seed).report(name))
 
 

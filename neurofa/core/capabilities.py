@@ -208,7 +208,7 @@ class PathDescriber(Protocol):
         """Return the way of the error in plain data."""
 
 
-class Sequences(NamedTuple):
+class SequenceLearning(NamedTuple):
     """How a rule learns from sequences of ticks."""
 
     filtered: bool = False
@@ -219,7 +219,7 @@ class Sequences(NamedTuple):
     """Whether a sequence is learnt from as a whole, backwards in time: a control, not local."""
 
 
-ONLINE = Sequences()
+ONLINE = SequenceLearning()
 """Online, with eligibility and without a filter."""
 
 
@@ -243,7 +243,7 @@ class Declaration:
     plasticity: Plasticity | None = None
     """How the pathway learns, where an exporter may write the step out; see :class:`PathDescription`."""
     eligibility: Eligibility | None = None
-    sequences: Sequences = ONLINE
+    sequences: SequenceLearning = ONLINE
     calibrate: int = 0
     """Steps from one step of backpropagation in the rule's place to the next; 0: none."""
 

@@ -184,3 +184,15 @@ def error_format(rule: Rule) -> Format | None:
     """Return the number format in which the error enters the pathway; None: floats, and the rule offers no other."""
     own = rule.encoder if "error" in options(type(rule)) else None
     return rule.feedback.input_format or own
+
+
+def bind_rule(rule: Rule, plan: Plan, gen: torch.Generator) -> None:
+    """Create the feedback pathway of a rule, and place it beside the network's weights.
+
+    Args:
+        rule: not bound yet.
+        plan: of the network that it will teach.
+        gen: source of the pathway, on the CPU.
+    """
+    rule.bind(plan, gen)
+    rule.to(plan.device, plan.dtype)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.description import DescribedBuffers, TensorDescription
-from hwmodels.device import Cells, Device
-from hwmodels.devices.wear import counted
+from hwmodels.device import Cells, Device, relaxed
+from hwmodels.device_models.compiled_write import compiled_write
+from hwmodels.devices.wear import add_ledger
 from hwmodels.errors import NeurofaError
-from hwmodels.fused import compiled, draw_key
+from hwmodels.numerics.compiled import draw_key
 from neurofa.core.directions import TALL, Direction, Outer, Sum
 from neurofa.core.event_rows import dense_rows
 
@@ -31,7 +32,7 @@ class Synapses(DescribedBuffers):
         adopt: let an exact device keep ``target`` itself, which nobody else may hold: large matrices are not there
             twice while they are made.
 
-    With ``fused`` set, a write is one compiled kernel (:mod:`hwmodels.fused`).
+    With ``fused`` set, a write is one compiled kernel (:mod:`hwmodels.device_models.compiled_write`).
     """
 
     weight: nn.Parameter
@@ -86,7 +87,7 @@ class Synapses(DescribedBuffers):
         if self.exact:
             self.weight.add_(change)
         elif self.fused and gen is not None:
-            compiled(self.device)(self.cells, self.weight.data, change, draw_key(gen))
+            compiled_write(self.device)(self.cells, self.weight.data, change, draw_key(gen))
         else:
             self._store(self.device.write(self.cells, change, gen))
 
@@ -215,7 +216,7 @@ class Synapses(DescribedBuffers):
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
         """Let ``seconds`` (s) pass on the device: retention and drift."""
         if not self.exact:
-            self._store(self.device.relax(self.cells, seconds, gen))
+            self._store(relaxed(self.device, self.cells, seconds, gen))
 
     def describe_buffer(self, key: str) -> TensorDescription:
         cell = key.removeprefix("cell_")
@@ -225,7 +226,7 @@ class Synapses(DescribedBuffers):
         """Keep a ledger of every write from now on (``wear``, which changes nothing else); an exact device has none."""
         if self.exact:
             return
-        self.device, cells = counted(self.device, self.cells)
+        self.device, cells = add_ledger(self.device, self.cells)
         for key in self._cells:
             delattr(self, f"cell_{key}")
         self._cells = tuple(cells)
@@ -316,6 +317,11 @@ class SynapseGroup(nn.ModuleDict):
     def stored(self) -> dict[str, Tensor]:
         """Return the weights as they are stored, without the noise of reading them."""
         return {key: synapses.weight.detach() for key, synapses in self.items()}
+
+
+def synapses_of(module: nn.Module) -> dict[str, Synapses]:
+    """Return all synapses inside a module, by their name in its state dict."""
+    return {name: part for name, part in module.named_modules() if isinstance(part, Synapses)}
 
 
 def module_name(name: str) -> str:

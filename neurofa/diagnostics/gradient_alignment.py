@@ -16,7 +16,7 @@ from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import Tick
 from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine
 from neurofa.training.replay import Credit, collect, with_own_transposes
@@ -61,7 +61,7 @@ def backprop_credit(network: Network, tick: Tick, teaching: Teaching, rule: Rule
     """
     bp: Rule = build("rule", "bp")
     gen = generator(0, "shadow")
-    bp.bind(rule.plan, gen)
+    bind_rule(bp, rule.plan, gen)
     return collect(network, bp, with_own_transposes(network, tick), teaching, gen)
 
 

@@ -16,7 +16,7 @@ from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import Tick
 from neurofa.diagnostics.gradient_alignment import backprop_credit
 from neurofa.diagnostics.measure import JsonNumbers, json_numbers
@@ -56,7 +56,7 @@ def mean_jacobians(network: Network, rule: Rule, tick: Tick) -> dict[str, Tensor
     """
     bp: Rule = build("rule", "bp")
     gen = generator(0, "jacobian")
-    bp.bind(rule.plan, gen)
+    bind_rule(bp, rule.plan, gen)
     own = with_own_transposes(network, tick)
     columns: dict[str, list[Tensor]] = {site.name: [] for site in rule.plan.hidden}
     for unit in torch.eye(rule.plan.outputs, dtype=tick.y.dtype, device=tick.y.device):

@@ -113,7 +113,7 @@ def weight_alignment(network: Network, rule: Rule, tick: Tick, feedback: dict[st
         tick: from :func:`neurofa.training.replay.record`, for the weights as read.
         feedback: from :func:`feedback_matrices`.
     """
-    if rule.chained:
+    if rule.declares.chained:
         return _return_alignment(rule, tick)
     alignment = {
         name: cosine_similarity(tick.views[name].params["weight"], below.t() if own is None else own @ below.t())
@@ -215,7 +215,7 @@ def _image_pairs(network: Network, rule: Rule, feedback: dict[str, Tensor]) -> l
     pairs = []
     for before, site in pairwise(rule.plan.sites):
         layer = network.layer(site.name)
-        plain = isinstance(layer, Conv2d) and layer.groups == 1 and site.window == layer.window
+        plain = isinstance(layer, Conv2d) and layer.map.groups == 1 and site.window == layer.map.window
         if plain and site.window is not None and len(before.out_shape) == 3:
             pairs.append((site.name, before.name, ConvGeometry(site.window, before.out_shape, site.out_shape)))
     return pairs

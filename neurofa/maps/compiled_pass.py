@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from hwmodels.fused import compiled_whole, draw_key
-from hwmodels.numerics.random import given
+from hwmodels.numerics.compiled import compile_whole, draw_key
+from hwmodels.numerics.random import require_generator
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.view import Params
@@ -48,7 +48,7 @@ def draw_keys(layers: Sequence[Layer], gen: torch.Generator | None) -> Tensor | 
     """
     hosts = [layer.traits.array_host for layer in layers]
     noisy = any(host is not None and host.periphery is not None and host.periphery.noisy for host in hosts)
-    return draw_key(given(gen), len(layers)) if noisy else None
+    return draw_key(require_generator(gen), len(layers)) if noisy else None
 
 
 def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> Tensor:
@@ -74,7 +74,7 @@ def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> T
         def run(x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
             return whole_pass(layers, x, params, keys)
 
-        _KERNELS[network] = network.periphery_spec, compiled_whole(run, "an evaluation pass", "layers")
+        _KERNELS[network] = network.periphery_spec, compile_whole(run, "an evaluation pass", "layers")
     return _KERNELS[network][1](x, params, keys)
 
 

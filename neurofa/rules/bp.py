@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 
 from hwmodels.registry import recipe
-from neurofa.core.capabilities import Declaration, Sequences
+from neurofa.core.capabilities import Declaration, SequenceLearning
 from neurofa.core.description import PathDescription
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
@@ -31,7 +31,7 @@ class BP(Chained, name="bp"):
 
     @cached_property
     def declares(self) -> Declaration:
-        sequences = Sequences(filtered=self.filtered)
+        sequences = SequenceLearning(filtered=self.filtered)
         own = super().declares
         return replace(own, local=False, transports="weights", sequences=sequences, plasticity="fixed")
 

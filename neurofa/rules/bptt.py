@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from neurofa.core.capabilities import Declaration, Sequences
+from neurofa.core.capabilities import Declaration, SequenceLearning
 from neurofa.core.description import PathDescription
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
@@ -29,7 +29,7 @@ class BPTT(Chained, name="bptt"):
 
     @cached_property
     def declares(self) -> Declaration:
-        sequences = Sequences(through_time=True)
+        sequences = SequenceLearning(through_time=True)
         own = super().declares
         return replace(own, local=False, transports="weights", sequences=sequences)
 

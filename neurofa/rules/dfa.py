@@ -10,7 +10,7 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import recipe
-from neurofa.core.capabilities import Declaration, Sequences, calibrated, check_calibrate
+from neurofa.core.capabilities import Declaration, SequenceLearning, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Direct
@@ -45,7 +45,7 @@ class DFA(Direct, name="dfa"):
 
     @cached_property
     def declares(self) -> Declaration:
-        own = replace(super().declares, sequences=Sequences(filtered=self.filtered), plasticity="fixed")
+        own = replace(super().declares, sequences=SequenceLearning(filtered=self.filtered), plasticity="fixed")
         return calibrated(own, self.calibrate)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
@@ -55,9 +55,15 @@ class DFA(Direct, name="dfa"):
         super().bind(plan, gen)
 
 
-@recipe("rule", "sdfa", source="Frenkel et al. 2021 (sDFA: sign); Launay et al. 2020, arXiv 2006.01475 (ternary)")
-def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
-    """Direct feedback alignment with an error of one trit (default) or one bit (``error=sign``) per output."""
+@recipe("rule", "sdfa", source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)")
+def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") -> DFA:
+    """Direct feedback alignment of the sign of the error: one bit for each output."""
+    return DFA(feedback=feedback, error=error)
+
+
+@recipe("rule", "tdfa", source="Launay et al. 2020, arXiv 2006.01475")
+def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
+    """Direct feedback alignment of the ternary error: one trit (-1, 0 or 1) for each output."""
     return DFA(feedback=feedback, error=error)
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from neurofa.core.capabilities import Declaration, Sequences
+from neurofa.core.capabilities import Declaration, SequenceLearning
 from neurofa.core.directions import Directions
 from neurofa.core.dynamics import Dynamics
 from neurofa.core.feedback import Feedback
@@ -40,7 +40,7 @@ class ERBP(Direct, name="erbp"):
 
     @cached_property
     def declares(self) -> Declaration:
-        return replace(super().declares, eligibility=self, sequences=Sequences(remembers=False))
+        return replace(super().declares, eligibility=self, sequences=SequenceLearning(remembers=False))
 
     def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics:
         gate = (potential(view).abs() < self.window).to(view.y.dtype)

@@ -8,7 +8,7 @@ from functools import cached_property
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import recipe
-from neurofa.core.capabilities import Declaration, Plastic, Sequences
+from neurofa.core.capabilities import Declaration, Plastic, SequenceLearning
 from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.products import At, Item
@@ -48,7 +48,10 @@ class KolenPollack(Chained, name="kp"):
     @cached_property
     def declares(self) -> Declaration:
         return replace(
-            super().declares, plastic=self, plasticity="kolen_pollack", sequences=Sequences(filtered=self.filtered)
+            super().declares,
+            plastic=self,
+            plasticity="kolen_pollack",
+            sequences=SequenceLearning(filtered=self.filtered),
         )
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from neurofa.core.capabilities import Declaration, Sequences, Teaching, WorkCount
+from neurofa.core.capabilities import Declaration, SequenceLearning, Teaching, WorkCount
 from neurofa.core.description import PathDescription
 from neurofa.core.products import At, Item
 from neurofa.core.rule import Rule
@@ -22,7 +22,7 @@ class ReadoutOnly(Rule, WorkCount, name="readout_only"):
 
     @cached_property
     def declares(self) -> Declaration:
-        return Declaration(work=self, path=self, plasticity="fixed", sequences=Sequences(remembers=False))
+        return Declaration(work=self, path=self, plasticity="fixed", sequences=SequenceLearning(remembers=False))
 
     def describe_path(self) -> PathDescription:
         """Return that no error leaves the readout."""

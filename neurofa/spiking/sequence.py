@@ -1,4 +1,4 @@
-"""Sequences: their checks, their chunks, and the states before the first tick."""
+"""SequenceLearning: their checks, their chunks, and the states before the first tick."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class FastSigmoid(Surrogate, name="fast_sigmoid"):
         return v.abs().mul_(self.slope).add_(1).square_().reciprocal_()
 
 
-class Sigmoid(Surrogate, name="sigmoid"):
+class SigmoidSurrogate(Surrogate, name="sigmoid"):
     """psi(v) = k s(k v) (1 - s(k v)) with the logistic function s.
 
     Args:

@@ -16,9 +16,10 @@ from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
+from neurofa.testing.contract import Check, require, require_close, require_equal, run_all, snapshot
+from neurofa.testing.samples import random_batch
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import forward_pass, update_running_stats
 from neurofa.training.replay import collect, loss_and_teaching, record
@@ -44,7 +45,7 @@ def default_network(spec: object, shape: tuple[int, ...], *, seed: int = 0, devi
 def _after_a_step(name: str, shape: tuple[int, ...], device: str = "digital") -> tuple[Network, Tensor]:
     """Return a network whose running statistics have left their initial values, and a batch."""
     network = default_network(name, shape, device=device)
-    x = batch(4, shape=shape)[0]
+    x = random_batch(4, shape=shape)[0]
     update_running_stats(network, forward_pass(network, x, gen=generator(0, "settle")))
     return network, x
 
@@ -53,11 +54,11 @@ def serves_images(name: str) -> None:
     """Small grey and colour images give ten finite outputs, and the network's spec builds the network again."""
     for shape in SHAPES:
         network = default_network(name, shape).eval()
-        y = network(batch(3, shape=shape)[0])
+        y = network(random_batch(3, shape=shape)[0])
         require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
         require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
         require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
-        same(snapshot(default_network(network.spec, shape)), snapshot(network), f"{shape}: built again")
+        require_equal(snapshot(default_network(network.spec, shape)), snapshot(network), f"{shape}: built again")
     require(bool(parts("network")[name].__doc__), f"network '{name}' has no docstring")
 
 
@@ -72,7 +73,7 @@ def typed_recipe_is_the_spec(name: str) -> None:
     require(copy.deepcopy(recipe) == recipe, "a copy of the recipe is not equal")
     full = str(recipe.full_spec)
     for spec in (recipe, full):
-        same(snapshot(default_network(spec, SHAPES[0])), snapshot(default_network(name, SHAPES[0])), str(spec))
+        require_equal(snapshot(default_network(spec, SHAPES[0])), snapshot(default_network(name, SHAPES[0])), str(spec))
 
 
 def seed_decides(name: str) -> None:
@@ -90,7 +91,7 @@ def module_is_the_same_map(name: str) -> None:
         plain = network.module()
         require(not plain.training, "the module is in training mode")
         with torch.no_grad():
-            close(network(x), plain(x), f"{shape}: output", 1e-5)
+            require_close(network(x), plain(x), f"{shape}: output", 1e-5)
             before = network(x).clone()
             for value in plain.parameters():
                 value.zero_()
@@ -116,7 +117,7 @@ def files_keep_every_bit(name: str) -> None:
             network, x = _after_a_step(name, SHAPES[0], device)
             save_network(network, Path(folder) / "network.safetensors")
             loaded = load_network(Path(folder) / "network.safetensors")
-            same(snapshot(loaded), snapshot(network), device)
+            require_equal(snapshot(loaded), snapshot(network), device)
             require(
                 torch.equal(loaded.eval()(x), network.eval()(x)), f"{device}: the loaded network computes otherwise"
             )
@@ -127,10 +128,10 @@ def bp_equals_autograd(name: str) -> None:
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         network = default_network(name, SHAPES[0])
         network.to(dtype)
-        x, labels = batch(5, shape=SHAPES[0])
+        x, labels = random_batch(5, shape=SHAPES[0])
         x = x.to(dtype)
         rule: Rule = build("rule", "bp")
-        rule.bind(network.plan(), generator(0, "feedback"))
+        bind_rule(rule, network.plan(), generator(0, "feedback"))
         gen = generator(0, "step")
         tick = record(network, rule, x, gen)
         found = collect(network, rule, tick, loss_and_teaching(CrossEntropy(), tick.y, labels)[1], gen).directions
@@ -142,7 +143,7 @@ def bp_equals_autograd(name: str) -> None:
         ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
         require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")
         for (what, direction), gradient in zip(ours, theirs, strict=True):
-            close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
+            require_close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
 
 
 def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:

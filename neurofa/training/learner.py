@@ -27,7 +27,7 @@ from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, State, Tick
 from neurofa.spiking.eligibility import as_ticks
@@ -37,10 +37,10 @@ from neurofa.training.bptt import learn_through_time
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import explain_loss, explain_memory, refuse_loss
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
-from neurofa.training.step_types import Emit, ReturnWeightsOf, SequenceUpdate, Span, StepResult
+from neurofa.training.step_types import ChunkSpan, Emit, ReturnWeightsOf, SequenceUpdate, StepResult
 from neurofa.training.summary import learner_summary
 from neurofa.training.targets import TargetSchedule, target_schedule
-from neurofa.training.update import Updater, bind_rule
+from neurofa.training.update import Updater
 
 UPDATES = ("end", "chunk", "tick")
 
@@ -209,7 +209,8 @@ class Learner:
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
         self.gen = generator(seed, "learner", device=next(network.parameters()).device)
-        bind_rule(self.rule, network, seed if feedback_seed is None else feedback_seed)
+        plan = network.plan(chained=self.rule.declares.chained)
+        bind_rule(self.rule, plan, generator(seed if feedback_seed is None else feedback_seed, "feedback"))
         network.fuse(fused)
         for part in self.rule.modules():
             if isinstance(part, Synapses):
@@ -321,7 +322,7 @@ class Learner:
         states: Mapping[str, State] = initial_states(network, schedule.batch)
         with self.updater.gathering(direct=self.direct) if gathering else nullcontext():
             for first, length, x in chunks(network, xs, size):
-                span = Span(first, length, schedule.at(first, length), last=first + length == ticks)
+                span = ChunkSpan(first, length, schedule.at(first, length), last=first + length == ticks)
                 states, result = self.chunk(x, states, course, span)
                 if result is not None:
                     loss += result.loss
@@ -330,7 +331,7 @@ class Learner:
 
     @torch.no_grad()
     def chunk(
-        self, x: Tensor, states: Mapping[str, State], course: SequenceUpdate, span: Span
+        self, x: Tensor, states: Mapping[str, State], course: SequenceUpdate, span: ChunkSpan
     ) -> tuple[dict[str, State], StepResult | None]:
         """Learn from one chunk of ticks; its memory is free again before the next one begins.
 

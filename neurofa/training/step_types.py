@@ -46,7 +46,7 @@ class SequenceUpdate:
 
 
 @dataclass(frozen=True)
-class Span:
+class ChunkSpan:
     """The ticks of one chunk."""
 
     first: int

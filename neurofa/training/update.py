@@ -10,22 +10,8 @@ from torch import nn
 
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
-from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
 from neurofa.core.synapses import Synapses
-
-
-def bind_rule(rule: Rule, network: Network, seed: int) -> None:
-    """Create the feedback pathway of a rule for a network, and place it beside the network's weights.
-
-    Args:
-        rule: not bound yet.
-        network: that it will teach.
-        seed: of the pathway.
-    """
-    plan = network.plan(chained=rule.declares.chained)
-    rule.bind(plan, generator(seed, "feedback"))
-    rule.to(plan.device, plan.dtype)
 
 
 class Updater:

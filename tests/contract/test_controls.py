@@ -102,8 +102,8 @@ class Secretive(DFA):
 @pytest.mark.parametrize(
     ("part", "check"),
     [
-        (Secretive, "tells_its_products_on_mlp"),
-        (Secretive, "tells_its_products_on_vit"),
+        (Secretive, "declares_its_products_on_mlp"),
+        (Secretive, "declares_its_products_on_vit"),
         (Hidden, "is_deterministic"),
         (Loud, "zero_error_gives_no_update"),
         (Exploding, "learns_on_mlp"),
@@ -171,7 +171,7 @@ class Sideways(Dense):
     ("part", "check"),
     [
         (Sideways, "tangent_is_the_adjoint_in_training"),
-        (Boasting, "tells_its_products"),
+        (Boasting, "declares_its_products"),
         (Doubled, "matches_autograd_in_training_with_own_weights"),
         (InPlace, "forward_is_pure"),
         (Transporting, "returns_through_other_weights"),

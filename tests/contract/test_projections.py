@@ -55,7 +55,7 @@ class Honest(hwmodels.projection.Programmable):
     name = "honest"
 
     def _program(self, target, gen):
-        self.keep("b", target)
+        self.set_buffer("b", target)
 
     def forward(self, error, gen=None):
         return error @ self.b
@@ -89,13 +89,15 @@ class Different(Honest):
         return error @ self.b.flip(0)
 
 
-class Leaking(Honest):
+class Leaking(Honest, hwmodels.projection.AgeingMatrix):
+    ageing = property(lambda self: self)
+
     def relax(self, seconds, gen=None):
         self.b.mul_(0.99)
 
 
 class Unsaved(Honest):
-    def keep(self, name, value):
+    def set_buffer(self, name, value):
         object.__setattr__(self, name, value)
 
     def forward(self, error, gen=None):

@@ -8,6 +8,7 @@ from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.core.directions import Outer
 from neurofa.core.randomness import generator
+from neurofa.core.rule import bind_rule
 from neurofa.training.learner import assign, forward_pass
 from neurofa.training.replay import loss_and_teaching
 
@@ -26,7 +27,7 @@ NETWORKS = {
 def directions(network: Network, rule_spec: str, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Directions of every weight, by layer and name, of one rule on one batch."""
     rule = build("rule", rule_spec)
-    rule.bind(network.plan(), generator(0, "feedback"))
+    bind_rule(rule, network.plan(), generator(0, "feedback"))
     gen = generator(0, "pass")
     path = rule.declares.return_path
     asked = None if path is None else lambda name, params: path.return_weights(name, params, gen)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hwmodels.registry import build
-from neurofa.testing.tools import batch, learner
+from neurofa.testing.samples import random_batch, small_learner
 
 
 def drawn(*shape, seed):
@@ -13,7 +13,7 @@ def drawn(*shape, seed):
 
 @pytest.mark.parametrize("window", [0, 2])
 def test_the_estimate_is_a_running_mean_of_outer_products(window):
-    ours = learner(f"grape2025(window={window})", "mlp(hidden=[12, 10])", double=True).rule
+    ours = small_learner(f"grape2025(window={window})", "mlp(hidden=[12, 10])", double=True).rule
     wanted = torch.zeros_like(ours.estimate)
     for step in range(4):
         share = 1 / min(step + 1, window or step + 1)
@@ -44,5 +44,5 @@ def test_a_row_without_an_estimate_stays():
 
 @pytest.mark.parametrize("rule", ["fdfa", "grape2025", "grape2026", "forward_gradient"])
 def test_layer_normalisation_lets_tangents_pass(rule):
-    ours = learner(rule, "mlp(hidden=[12, 10], norm=layer)")
-    assert ours.step(*batch(6)).y.isfinite().all()
+    ours = small_learner(rule, "mlp(hidden=[12, 10], norm=layer)")
+    assert ours.step(*random_batch(6)).y.isfinite().all()

@@ -14,7 +14,7 @@ from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.neurons.lif import LIF
 from neurofa.testing.neurons import neuron_specs
 from neurofa.training.learner import Learner, forward_pass
-from neurofa.training.stream import check_rule
+from neurofa.training.sequence_rules import check_sequence_rule
 from tests.oracle.spikes import (
     by_autograd,
     by_chunks,
@@ -139,7 +139,7 @@ def serving():
     found = []
     for name in parts("rule"):
         try:
-            check_rule(build("rule", name))
+            check_sequence_rule(build("rule", name))
         except NeurofaError:
             continue
         found.append(name)

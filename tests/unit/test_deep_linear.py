@@ -11,12 +11,12 @@ from neurofa import Learner
 from neurofa.core.randomness import generator
 from neurofa.diagnostics.weight_alignment import feedback_matrices
 from neurofa.linalg.spectra import cosine_similarity, isotropy
-from neurofa.theory.deep_linear import DeepLinear, alignment_cosine, early
+from neurofa.theory.deep_linear import DeepLinear, alignment_cosine, leading_terms
+from neurofa.theory.moments import Moments
 from neurofa.theory.structure import (
     effective_dimension,
     label_covariance,
     random_label_isotropy,
-    statistics,
     structured_task,
 )
 
@@ -91,13 +91,13 @@ def early_theory(lr=1e-6, steps=400):
     theory = DeepLinear([torch.randn(n, 3, generator=GEN, dtype=DOUBLE) / 3 for n in (12, 10, 8)], 9)
     for _ in range(steps):
         theory.step(x, y, lr)
-    return theory, statistics(x, y)
+    return theory, Moments.of(x, y)
 
 
 def test_early_matrices_grow_as_predicted():
     lr, steps = 1e-6, 400
     theory, found = early_theory(lr, steps)
-    laws = early(found.cross, theory.grams)
+    laws = leading_terms(found.yx, theory.grams)
     assert [law.exponent for law in laws] == [1, 2, 4, 8]
     for a, law in zip(theory.matrices, laws, strict=True):
         predicted = law.coefficient * (lr * steps) ** law.exponent
@@ -107,7 +107,7 @@ def test_early_matrices_grow_as_predicted():
 
 def test_a_later_matrix_does_not_grow_as_an_early_one():
     theory, found = early_theory(lr=0.02, steps=3000)
-    laws = early(found.cross, theory.grams)
+    laws = leading_terms(found.yx, theory.grams)
     assert float(theory.matrices[0].norm() / (laws[0].coefficient * 60).norm()) < 0.5
 
 

@@ -1,4 +1,4 @@
-"""Methods along a swept quantity: every point of every curve is tuned and run as a method of one study."""
+"""Curves over a swept quantity, each point of which is tuned and run as a method of one study."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published, curves_chart
-from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from hwmodels.errors import NeurofaError
 
 CONTROL = "readout_only"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class CurvePoint:
     """One method: a point of a curve, or a level that does not depend on the swept quantity."""
 
     series: str
@@ -23,7 +24,7 @@ class Point:
     x: float | None = None
     """The swept quantity; None for a level."""
     candidates: Sequence[Fields]
-    """Settings that validation data chooses from."""
+    """Settings from which validation data choose."""
 
     @property
     def method(self) -> str:
@@ -31,8 +32,10 @@ class Point:
         return self.series if self.x is None else f"{self.series}, {self.x:g}"
 
 
-def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setup: Setup, *, name: str) -> Outcome:
-    """Tune and run every point; the lines of the outcome say their ``series`` and ``x``.
+def run_curves(
+    points: Sequence[CurvePoint], common: Fields, tuning_epochs: int, setup: Setup, *, name: str
+) -> StudyResult:
+    """Tune and run every point; each line of the result holds its ``series`` and ``x``.
 
     Points with equal settings share their runs. A method called ``readout_only`` is the control of the margins.
 
@@ -52,21 +55,22 @@ def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setu
         raise NeurofaError(f"got two points at one place in '{name}'; expected different values; leave out the second")
     control = CONTROL if CONTROL in methods else None
     study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs, control=control)
-    found = run_study(study, setup, name=name)
+    result = run_study(study, setup, name=name)
     places = {point.method: {"series": point.series, "x": point.x} for point in points}
-    lines = [{"part": line["part"], "method": line["method"], **places[line["method"]], **line} for line in found.lines]
-    return Outcome(lines, found.tuning, found.runs)
+    heads = [{"part": line["part"], "method": line["method"], **places[line["method"]]} for line in result.lines]
+    lines = [{**head, **line} for head, line in zip(heads, result.lines, strict=True)]
+    return StudyResult(lines, result.tuning, result.runs)
 
 
-def draw_points(
-    outcome: Outcome, common: Fields, setup: Setup, *, name: str, x: Axis, published: Sequence[Published] = ()
+def draw_tuned_curves(
+    result: StudyResult, common: Fields, setup: Setup, *, name: str, x: Axis, published: Sequence[Published] = ()
 ) -> str:
-    """Draw the curves of a part into ``<name>.png``.
+    """Draw the curves of a part into ``<name>.png`` in the folder of the experiment.
 
     Args:
-        outcome: of :func:`run_points`.
+        result: from :func:`run_curves`.
         common: fields that all runs share, for the title.
-        setup: for the folder and the title.
+        setup: folder, and the number of seeds for the title.
         name: of the part.
         x: axis of the swept quantity.
         published: figures of others.
@@ -75,19 +79,28 @@ def draw_points(
         The name of the picture.
     """
     title = f"{name}: {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds; bands: standard deviation"
-    picture = f"{name}.png"
-    curves_chart(setup.folder / picture, outcome.lines, title=title, x=x, published=published)
-    return picture
+    path = setup.folder / f"{name}.png"
+    curves_chart(path, result.lines, title=title, x=x, published=published)
+    return path.name
 
 
 def percent_at(lines: Sequence[Mapping[str, Any]], series: str, x: float | None = None) -> float | None:
-    """Mean test accuracy of one point, percent, rounded so that equal shares are equal; None where there is none."""
+    """Return the mean test accuracy of one point, percent, rounded so that equal shares are equal.
+
+    Args:
+        lines: of a :class:`~experiments.sweeps.study.StudyResult`.
+        series: name of the curve or of the level.
+        x: place on the curve; None of a level.
+
+    Returns:
+        None where there is no such point, or no accuracy.
+    """
     for line in lines:
         if line["series"] == series and line["x"] == x and line["test_accuracy"] is not None:
             return round(100 * float(line["test_accuracy"]), 6)
     return None
 
 
-def difference(a: float | None, b: float | None) -> float | None:
-    """A - b, rounded as accuracies are; None where one is missing."""
+def accuracy_difference(a: float | None, b: float | None) -> float | None:
+    """Return a - b in points, rounded as accuracies are; None where one is missing."""
     return None if a is None or b is None else round(a - b, 6)

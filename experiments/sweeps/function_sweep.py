@@ -1,0 +1,63 @@
+"""Sweeps of functions: one call for each set of arguments, for computations that are no training runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from experiments.sweeps.rows import compute_rows
+from experiments.sweeps.setup import Setup
+from experiments.tables import Record
+from hwmodels.errors import NeurofaError
+
+Arguments = Mapping[str, object]
+"""Keyword arguments of one call, plain enough for JSON."""
+
+
+def run_function_sweep(
+    function: Callable[..., Record], calls: Sequence[Arguments], setup: Setup, *, name: str
+) -> list[Record]:
+    """Call a function once for every set of arguments, in worker processes; results in the folder are not recomputed.
+
+    Args:
+        function: importable by its name; returns a JSON object and depends on its arguments alone.
+        calls: keyword arguments of each call.
+        setup: folder, workers and threads; ``rows/<key>.json`` are written into the folder.
+        name: of the part, for the progress.
+
+    Returns:
+        One result a call, in their order.
+
+    Raises:
+        NeurofaError: a call failed, or the folder cannot be written.
+    """
+    keys = [_key(function, arguments) for arguments in calls]
+    jobs = {key: (function, arguments) for key, arguments in zip(keys, calls, strict=True)}
+    rows = compute_rows(jobs, _call, _describe, setup, title=name)
+    for key, row in rows.items():
+        if row.error is not None:
+            raise NeurofaError(
+                f"got a failed call of {name} ({dict(jobs[key][1])}: {row.error}); expected all to finish; start the"
+                " experiment again"
+            )
+    return [dict(rows[key].result or {}) for key in keys]
+
+
+def _call(job: tuple[Callable[..., Record], Arguments]) -> Record:
+    function, arguments = job
+    return function(**arguments)
+
+
+def _describe(job: tuple[Callable[..., Record], Arguments]) -> Arguments:
+    function, arguments = job
+    return {"function": _name(function), **arguments}
+
+
+def _name(function: Callable[..., Record]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _key(function: Callable[..., Record], arguments: Arguments) -> str:
+    text = json.dumps([_name(function), arguments], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
