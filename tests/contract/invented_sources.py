@@ -210,10 +210,10 @@ class Eighths(Format, name="invented_format"):
 import torch
 from torch.nn.functional import linear
 
-from neurofa.core.layer import Layer
+from neurofa.maps.autograd_layer import AutogradLayer
 
 
-class Gated(Layer, name="invented_layer"):
+class Gated(AutogradLayer, name="invented_layer"):
     """h = (W x) sigmoid(V x).
 
     Args:
@@ -285,11 +285,11 @@ class Funnel(NetworkRecipe, name="invented_network"):
     "neuron": '''
 import math
 
-import torch
-
+from hwmodels.format import Format
 from neurofa.core.description import NeuronDescription
 from neurofa.core.dynamics import Dynamics
 from neurofa.spiking.neuron import Firing
+from neurofa.spiking.surrogate import Surrogate
 
 
 class Unreset(Firing, name="invented_neuron"):
@@ -306,7 +306,12 @@ class Unreset(Firing, name="invented_neuron"):
     memories = ("mem",)
 
     def __init__(
-        self, *, tau: float = 5.0, threshold: float = 1.0, surrogate: str = "atan", membrane: str = "raw"
+        self,
+        *,
+        tau: float = 5.0,
+        threshold: float = 1.0,
+        surrogate: Surrogate | str = "atan",
+        membrane: Format | str = "raw",
     ):
         super().__init__(threshold=threshold, reset="none", delay=True, surrogate=surrogate, membrane=membrane)
         self.decay = math.exp(-1 / tau)
@@ -415,8 +420,8 @@ import torch
 from hwmodels.projection import Projection
 
 
-class Toeplitz(Projection, name="invented_projection"):
-    """One coefficient a diagonal: B_ij = c_{j - i}, as a convolution in a waveguide would give.
+class Signs(Projection, name="invented_projection"):
+    """Entries of one size and random sign, of which one bit is stored.
 
     Args:
         gain: of the entries.
@@ -428,16 +433,14 @@ class Toeplitz(Projection, name="invented_projection"):
         super().__init__(gain=gain)
 
     def _open(self, gen):
-        taps = self.n_in + self.n_out - 1
-        self.register_buffer("taps", torch.randn(taps, generator=gen) * self.std)
+        self.register_buffer("positive", torch.rand(self.n_in, self.n_out, generator=gen) < 0.5)
 
     @property
     def exact(self):
         return True
 
     def effective(self):
-        i, j = torch.arange(self.n_in)[:, None], torch.arange(self.n_out)[None]
-        return self.taps[j - i + self.n_in - 1]
+        return torch.where(self.positive, self.std, -self.std)
 
     def forward(self, error, gen=None):
         return error @ self.effective().to(error)
@@ -446,6 +449,8 @@ class Toeplitz(Projection, name="invented_projection"):
 from dataclasses import replace
 from functools import cached_property
 
+from hwmodels.format import Format
+from neurofa.core.feedback import Feedback
 from neurofa.core.rule import Direct
 
 
@@ -459,7 +464,7 @@ class Coarse(Direct, name="invented_rule"):
 
     source = "invented"
 
-    def __init__(self, *, feedback: str = "dense", error: str = "sign"):
+    def __init__(self, *, feedback: Feedback | str = "dense", error: Format | str = "sign"):
         super().__init__(feedback=feedback, error=error)
 
     @cached_property

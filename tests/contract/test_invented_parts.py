@@ -13,23 +13,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from experiments.cli import run as command
-from experiments.exporting.files import Wanted, export
+from experiments.cli import run_command
+from experiments.exporting.files import ExportRequest, write_export
 from experiments.exporting.load import load_run
 from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
 from experiments.speed.suite import measure_case
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
-from exports.programming.conductances import Mapping
-from exports.verify import verify
+from experiments.sweeps.setup import Setup
+from exports.programming.conductances import TileMapping
+from exports.verify import verify_file
 from hwmodels.registry import build, kinds, parts, shelves
-from hwmodels.testing import check_device, check_format
+from hwmodels.testing import check_device, check_format, check_projection
 from neurofa.audit.step import audit
-from neurofa.costs.flops import cost
+from neurofa.costs.flops import step_flops
+from neurofa.costs.memory import step_memory
 from neurofa.testing import check_feedback, check_layer, check_network, check_neuron, check_rule, check_surrogate
-from neurofa.training.learner import Learner
 from tests.contract.invented_sources import SOURCES
 
 SNN = {"data": "encoded(data=digits(subset=60), ticks=5)", "network": "snn(hidden=[8])", "rule": "eprop"}
@@ -75,6 +75,7 @@ REFUSED: dict[str, dict[str, str]] = {
     "neuron": MEMORY,
     "nonlinearity": {"learning.onnx": "got g=invented_nonlinearity"},
     "norm": BLOCK,
+    "periphery": {"learning.onnx": "got converters around the weights"},
     "surrogate": MEMORY,
 }
 """Files that cannot say the part, with words of the reason; every other file of its network is written."""
@@ -117,6 +118,11 @@ def runs(tmp_path_factory):
     return finished
 
 
+def require_sound(checks):
+    assert {"opens", "against"} <= {check.name for check in checks}
+    assert [check for check in checks if not check.ok] == []
+
+
 def test_every_kind_has_an_invented_part():
     assert set(SOURCES) == set(kinds())
     for kind in kinds():
@@ -125,7 +131,7 @@ def test_every_kind_has_an_invented_part():
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_the_command_lists_it(kind, capsys):
-    assert command(["list", kind, "--json"]) == 0
+    assert run_command(["list", kind, "--json"]) == 0
     listed = {part["name"]: part for part in json.loads(capsys.readouterr().out)[kind]}
     assert listed[f"invented_{kind}"]["description"]
 
@@ -141,7 +147,8 @@ def test_it_is_exported_and_every_file_is_verified(runs, kind, tmp_path):
     held = runs(kind).held
     model = held.model()
     inputs = None if model.spiking else held.dataset.validation.x
-    written = export(held, model, Wanted(format="all", mapping=Mapping(tile=(8, 8)), inputs=inputs), tmp_path)
+    request = ExportRequest(format="all", mapping=TileMapping(tile=(8, 8)), inputs=inputs)
+    written = write_export(held, model, request, tmp_path)
     refused = REFUSED.get(kind, {})
     assert {name: refused.get(name, "") for name in written.refused} == refused, written.refused
     for name, words in refused.items():
@@ -149,9 +156,7 @@ def test_it_is_exported_and_every_file_is_verified(runs, kind, tmp_path):
     assert {path.name for path in written.files} == (SPIKING if model.spiking else STATIC) - set(refused)
     for path in written.files:
         if path.is_file():
-            checks = verify(path, held.learner, model)
-            assert {check.name for check in checks} >= {"opens"}
-            assert [check for check in checks if not check.ok] == []
+            require_sound(verify_file(path, held.learner, model))
 
 
 CHECKS = {
@@ -161,6 +166,7 @@ CHECKS = {
     "layer": check_layer,
     "network": check_network,
     "neuron": check_neuron,
+    "projection": check_projection,
     "rule": check_rule,
     "surrogate": check_surrogate,
 }
@@ -172,8 +178,68 @@ def test_it_keeps_the_contract_of_its_kind(kind):
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_its_products_are_counted(runs, kind):
+def test_its_costs_are_counted(runs, kind):
     learner = runs(kind).learner
-    found = cost(learner, batch_size=4)
-    assert found.flop > 0
-    assert found.memory["weights"] > 0
+    flops, memory = step_flops(learner, batch_size=4), step_memory(learner, batch_size=4)
+    assert all(flops.by_phase()[phase] > 0 for phase in ("forward", "update"))
+    assert all(memory[part] > 0 for part in ("weights", "feedback", "activations"))
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_it_is_checked_against_a_chip(runs, kind):
+    findings = chip_findings(build_profile("invented_profile"), runs(kind).spec)
+    verdicts = {finding.limit: finding.verdict for finding in findings}
+    assert set(verdicts) == {"weight_bits", "error_path", "neurons", "fan_in", "error_bits"}
+    assert verdicts["error_path"] == "holds"
+    assert verdicts["fan_in"] == "broken"
+
+
+@pytest.mark.parametrize(
+    "kind", ["device", "feedback", "format", "layer", "network", "nonlinearity", "projection", "rule"]
+)
+def test_its_rule_is_as_declared(runs, kind):
+    run = runs(kind)
+    x, y = run.held.dataset.train.x[:6], run.held.dataset.train.y[:6]
+    report = audit(run.spec.rule, run.learner.network, x, y)
+    assert report.agrees
+    assert report.local
+
+
+def test_its_conductances_are_written_and_verified(runs, tmp_path):
+    held = runs("data").held
+    mapping = TileMapping(tile=(8, 8), conductance="invented_conductance(g_max=10.0)")
+    model = held.model()
+    write_export(held, model, ExportRequest(mapping=mapping), tmp_path / "network.h5")
+    require_sound(verify_file(tmp_path / "network.h5", held.learner, model))
+
+
+def test_its_experiment_is_conducted(tmp_path):
+    result = conduct(build("experiment", "invented_experiment"), Setup(folder=tmp_path))
+    assert [check["holds"] for check in result["checks"]] == [True]
+
+
+def test_its_speed_is_measured():
+    (case,) = build("speed", "invented_speed").cases()
+    rows = measure_case(
+        "invented_speed", case, device=torch.device("cpu"), threads=1, seconds=0.01, memory=False, clock="cpu"
+    )
+    assert [row.method for row in rows] == ["sum", "loop"]
+
+
+def test_all_of_them_work_together(tmp_path):
+    spec = RunSpec(
+        data="invented_data",
+        network="invented_network(layer=invented_layer)",
+        rule="invented_rule(feedback=invented_projection, error=invented_format)",
+        device="invented_device",
+        optimizer="invented_optimizer",
+        schedule="invented_schedule",
+        loss="invented_loss",
+        epochs=3,
+    )
+    rows = train_run(spec, tmp_path / "run").rows
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    held = load_run(tmp_path / "run")
+    model = held.model()
+    write_export(held, model, ExportRequest(), tmp_path / "network.h5")
+    require_sound(verify_file(tmp_path / "network.h5", held.learner, model))
