@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.projection import Projection
-from hwmodels.registry import Call, parts, recipe
+from hwmodels.registry import Call, adapt_parts, recipe
 from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
@@ -79,6 +79,8 @@ def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., Pr
     return builder
 
 
-for _name, _part in parts("projection").items():
-    _source: str = _part.source  # type: ignore[attr-defined]
-    recipe("feedback", _name, _source)(_as_feedback(_name, _part))
+def _register(name: str, part: Callable[..., Projection]) -> None:
+    recipe("feedback", name, part.source)(_as_feedback(name, part))
+
+
+adapt_parts("feedback", "projection", _register)
