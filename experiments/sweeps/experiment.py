@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
@@ -68,6 +68,20 @@ class Reference:
     """How sure the figure is: measured by whom, read where, or remembered."""
 
 
+def published(
+    figures: Mapping[str, float], source: str, certainty: str, *, quantity: str = "test accuracy, %"
+) -> list[Reference]:
+    """Return one reference for each figure of a source.
+
+    Args:
+        figures: values by what they belong to, such as a method.
+        source: who published them, and where.
+        certainty: how sure they are.
+        quantity: what is measured, with its unit.
+    """
+    return [Reference(f"{name}: {quantity}", value, source, certainty) for name, value in figures.items()]
+
+
 @dataclass
 class Findings:
     """What one part of an experiment leaves."""
@@ -78,6 +92,7 @@ class Findings:
     """Settings that were compared on validation data."""
     reference: list[Reference] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    """Statements that need more than the rows; the others are those of :meth:`Experiment.checks`."""
     pictures: list[str] = field(default_factory=list)
     """Names of PNG files in the folder."""
     columns: list[str] = field(default_factory=list)
@@ -104,6 +119,15 @@ class Experiment(Registered, ABC, kind="experiment"):
             NeurofaError: a run failed; data is missing.
         """
 
+    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
+        """Return the statements of one part about its table, each with whether it holds.
+
+        Args:
+            part: one of ``parts``.
+            rows: the table, as :meth:`run` returned it.
+        """
+        return []
+
 
 def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) -> Record:
     """Do an experiment and write ``result.json`` into its folder.
@@ -126,6 +150,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
     chosen = [part for part in experiment.parts if not parts or part in parts]
     make_folder(setup.folder)
     found = [experiment.run(part, setup) for part in chosen]
+    checked = [[*f.checks, *experiment.checks(part, f.rows)] for part, f in zip(chosen, found, strict=True)]
     result: Record = {
         "experiment": experiment.name,
         "question": experiment.question,
@@ -135,7 +160,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
         "seeds": list(range(setup.seeds)),
         "rows": [row for findings in found for row in findings.rows],
         "reference": [asdict(figure) for findings in found for figure in findings.reference],
-        "checks": [asdict(check) for findings in found for check in findings.checks],
+        "checks": [asdict(check) for checks in checked for check in checks],
         "tuning": [row for findings in found for row in findings.tuning],
         "pictures": [name for findings in found for name in findings.pictures],
         "columns": {part: findings.columns for part, findings in zip(chosen, found, strict=True) if findings.columns},

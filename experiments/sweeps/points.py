@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.charts.curves import Mark, curves_chart
-from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from experiments.sweeps.study import CONTROL, Fields, Outcome, Setup, Study, run_study
 from hwmodels.errors import NeurofaError
-
-CONTROL = "readout_only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +48,7 @@ def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setu
     methods = {point.method: point.candidates for point in points}
     if len(methods) < len(points):
         raise NeurofaError(f"got two points at one place in '{name}'; expected different values; leave out the second")
-    control = CONTROL if CONTROL in methods else None
-    study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs, control=control)
+    study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs)
     found = run_study(study, setup, name=name)
     places = {point.method: {"series": point.series, "x": point.x} for point in points}
     lines = [{"part": line["part"], "method": line["method"], **places[line["method"]], **line} for line in found.lines]

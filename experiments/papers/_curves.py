@@ -1,0 +1,104 @@
+"""Accuracy along a swept quantity: the curves of one part, tuned point by point, with their picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.curves import Mark as Published
+from experiments.charts.curves import curves_chart
+from experiments.papers._tables import title_of
+from experiments.sweeps.experiment import Check, Findings, above
+from experiments.sweeps.points import Point, difference, percent_at, run_points
+from experiments.sweeps.study import CONTROL, Fields, Setup
+from experiments.tables import Record
+
+__all__ = ["Axis", "Curves", "Published", "curve", "gain", "swept_curves"]
+
+Place = tuple[str, float | None]
+"""A point of a curve: the series, and the value of the swept quantity (None: a level)."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    label: str
+    scale: str = "linear"
+    second: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """The points of one part, and the axis along which they are drawn."""
+
+    points: Sequence[Point]
+    """Points of all curves, with the levels."""
+    x: Axis | None = None
+    """Axis of the swept quantity; None: all points are levels, drawn side by side."""
+    published: Sequence[Published] = ()
+    """Figures of others along the axis."""
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """Figures of others by level, percent."""
+
+
+def curve(series: str, places: Iterable[float], candidates: Callable[[float], Sequence[Fields]]) -> list[Point]:
+    """Return the points of one curve.
+
+    Args:
+        series: name of the curve.
+        places: values of the swept quantity.
+        candidates: settings at one of these values, from which validation data chooses.
+    """
+    return [Point(series=series, x=x, candidates=candidates(x)) for x in places]
+
+
+def swept_curves(curves: Curves, common: Fields, setup: Setup, part: str, tuning_epochs: int) -> Findings:
+    """Tune and run every point; return their rows and a picture.
+
+    Args:
+        curves: what is run, and how it is drawn.
+        common: fields of all runs.
+        setup: folder, seeds and workers.
+        part: name of the part and of the picture.
+        tuning_epochs: epochs of the runs that choose.
+    """
+    outcome = run_points(curves.points, common, tuning_epochs, setup, name=part)
+    path, title = setup.folder / f"{part}.png", title_of(part, common, setup)
+    if curves.x is None:
+        accuracy_chart(path, outcome.lines, title=title, control=CONTROL, targets=curves.targets)
+    else:
+        curves_chart(
+            path,
+            outcome.lines,
+            title=f"{title}; bands: standard deviation",
+            x_label=curves.x.label,
+            log=curves.x.scale == "log",
+            marks=curves.published,
+            second=curves.x.second,
+        )
+    return Findings(rows=outcome.lines, tuning=outcome.tuning, pictures=[path.name])
+
+
+def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
+    """Return how much higher the mean test accuracy of one point is than that of another, points.
+
+    Args:
+        rows: of :func:`swept_curves`.
+        ours: the point from whose accuracy the other is subtracted.
+        theirs: the other point.
+
+    Returns:
+        The difference; None where a point is missing.
+    """
+    return difference(percent_at(rows, *ours), percent_at(rows, *theirs))
+
+
+def over_control(part: str, rows: Sequence[Record]) -> list[Check]:
+    """Return whether every point has a higher mean test accuracy than the control.
+
+    Args:
+        part: name of the part.
+        rows: of :func:`swept_curves`.
+    """
+    gains = {row["method"]: gain(rows, (row["series"], row["x"]), (CONTROL, None)) for row in rows}
+    return [above(f"{part}: {m} over {CONTROL}, points", g, 0) for m, g in gains.items() if m != CONTROL]
