@@ -13,14 +13,20 @@ from experiments.tables import Record
 
 Methods = Mapping[str, Sequence[Fields]]
 """Candidate settings by method."""
-Measure = Callable[[Record, Sequence[Row]], Record]
-"""Further columns of a method, from its row and its runs (one a seed)."""
+Measure = Callable[[Sequence[Row]], Record]
+"""Further columns of a method, from its runs (one a seed)."""
 
 
 def tuned_table(
-    study: Study, setup: Setup, part: str, *, measure: Measure | None = None, targets: Mapping[str, float] | None = None
+    study: Study,
+    setup: Setup,
+    part: str,
+    *,
+    measure: Measure | None = None,
+    targets: Mapping[str, float] | None = None,
+    best_first: bool = False,
 ) -> Findings:
-    """Tune and run the methods of a study; return their rows and a picture of their test accuracies.
+    """Tune and run the methods of a study; return their rows and, where data have labels, a picture of accuracies.
 
     Args:
         study: the methods that are compared.
@@ -28,19 +34,20 @@ def tuned_table(
         part: name of the part and of the picture.
         measure: further columns of each row.
         targets: accuracies to draw beside ours, by method, percent.
+        best_first: whether rows are sorted by test accuracy.
     """
     outcome = run_study(study, setup, name=part)
     rows = outcome.lines
     if measure is not None:
-        rows = [row | measure(row, outcome.runs[row["method"]]) for row in rows]
-    accuracy_chart(
-        setup.folder / f"{part}.png",
-        rows,
-        title=title_of(part, study.common, setup),
-        control=study.control,
-        targets=targets,
-    )
-    return Findings(rows=rows, tuning=outcome.tuning, pictures=[f"{part}.png"])
+        rows = [row | measure(outcome.runs[row["method"]]) for row in rows]
+    if best_first:
+        rows = sorted(rows, key=lambda row: -row["test_accuracy"])
+    found = Findings(rows=rows, tuning=outcome.tuning)
+    if all(row["test_accuracy"] is not None for row in rows):
+        found.pictures = [f"{part}.png"]
+        title = title_of(part, study.common, setup)
+        accuracy_chart(setup.folder / f"{part}.png", rows, title=title, control=study.control, targets=targets)
+    return found
 
 
 def grouped_table(
