@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from experiments.charts.accuracy import accuracy_chart
-from experiments.charts.curves import Mark as Published
-from experiments.charts.curves import curves_chart
+from experiments.charts.accuracies import accuracy_chart
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published, curves_chart
 from experiments.papers._tables import title_of
 from experiments.sweeps.experiment import Check, Findings, above
 from experiments.sweeps.points import Point, difference, percent_at, run_points
 from experiments.sweeps.study import CONTROL, Fields, Setup
 from experiments.tables import Record
 
-__all__ = ["Axis", "Curves", "Published", "curve", "gain", "swept_curves"]
-
 Place = tuple[str, float | None]
 """A point of a curve: the series, and the value of the swept quantity (None: a level)."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    label: str
-    scale: str = "linear"
-    second: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +58,8 @@ def swept_curves(curves: Curves, common: Fields, setup: Setup, part: str, tuning
     if curves.x is None:
         accuracy_chart(path, outcome.lines, title=title, control=CONTROL, targets=curves.targets)
     else:
-        curves_chart(
-            path,
-            outcome.lines,
-            title=f"{title}; bands: standard deviation",
-            x_label=curves.x.label,
-            log=curves.x.scale == "log",
-            marks=curves.published,
-            second=curves.x.second,
-        )
+        title = f"{title}; bands: standard deviation"
+        curves_chart(path, outcome.lines, title=title, x=curves.x, published=curves.published)
     return Findings(rows=outcome.lines, tuning=outcome.tuning, pictures=[path.name])
 
 

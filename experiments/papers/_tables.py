@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from experiments.charts.accuracy import accuracy_chart
-from experiments.charts.device_grid import grid_chart
+from experiments.charts.accuracies import accuracy_chart, grid_chart
 from experiments.sweeps.experiment import Findings
 from experiments.sweeps.study import Fields, Setup, Study, run_study
 from experiments.sweeps.sweep import Row
-from experiments.tables import Record
+from experiments.tables import Record, mean
 
 Methods = Mapping[str, Sequence[Fields]]
 """Candidate settings by method."""
@@ -84,3 +83,13 @@ def title_of(part: str, common: Fields, setup: Setup) -> str:
 def _in_group(line: Record, part: str, group: str) -> Record:
     method = line["method"]
     return {**line, "part": part, "group": group, "variant": method, "method": f"{group}: {method}"}
+
+
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are defined; None where none is."""
+    return mean([value for value in values if value is not None])
+
+
+def minus(a: float | None, b: float | None) -> float | None:
+    """Return a - b; None where one is missing."""
+    return None if a is None or b is None else a - b

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from experiments.papers._tables import grouped_table
 from experiments.sweeps.candidates import rate_grid
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, margin_checks
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, margin_checks
 from experiments.sweeps.study import CONTROL, Setup
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
 DEVICES = {"digital": "digital", "fixed 6 bit": "fixed(bits=6)", "ReRamES": "reram_es", "EcRam": "ecram"}
@@ -68,13 +68,11 @@ class AdaptiveDevices(Experiment, name="adaptive_devices"):
             }
         return grouped_table(groups, common, setup, part, tuning_epochs=self.tuning_epochs)
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
-        checks = []
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         for group in dict.fromkeys(row["group"] for row in rows):
             on_device = {row["variant"]: row for row in rows if row["group"] == group}
-            checks += margin_checks(group, [{**row, "method": rule} for rule, row in on_device.items()], CONTROL)
+            yield from margin_checks(group, [{**row, "method": rule} for rule, row in on_device.items()], CONTROL)
             for rule in ("raf", "fdfa", "grape2026"):
                 if rule in on_device and "dfa" in on_device:
                     gained = on_device[rule]["test_accuracy"] - on_device["dfa"]["test_accuracy"]
-                    checks.append(above(f"{group}: {rule} over dfa, points", points(gained), 0))
-        return checks
+                    yield above(f"{group}: {rule} over dfa, points", percent(gained), 0)

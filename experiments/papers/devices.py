@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from experiments.papers._tables import grouped_table
 from experiments.sweeps.candidates import rate_grid
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, margin_checks
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, margin_checks
 from experiments.sweeps.study import CONTROL, Fields, Setup
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec
 
@@ -81,14 +81,13 @@ class Devices(Experiment, name="devices"):
         groups = {name: methods(name) for name in names}
         return grouped_table(groups, common | {"epochs": epochs}, setup, part, tuning_epochs=self.tuning_epochs)
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
-        checks = margin_checks(part, rows, CONTROL)
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        yield from margin_checks(part, rows, CONTROL)
         for bare in [row for row in rows if part == "rescued" and row["variant"] == "dfa"]:
             group = bare["group"]
             best = max(row["test_accuracy"] for row in rows if row["group"] == group and ", " in row["variant"])
             what = f"rescued: {group}: the better composition over dfa as it is, points"
-            checks.append(above(what, points(best - bare["test_accuracy"]), 0))
-        return checks
+            yield above(what, percent(best - bare["test_accuracy"]), 0)
 
 
 def plain(name: str) -> dict[str, list[Fields]]:

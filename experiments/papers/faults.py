@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._curves import Axis, Curves, gain, swept_curves
+from experiments.charts.figure import Axis
+from experiments.papers._curves import Curves, gain, swept_curves
 from experiments.sweeps.candidates import rate_grid
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, above, at_most
+from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_most
 from experiments.sweeps.points import Point, percent_at
 from experiments.sweeps.study import CONTROL, Fields, Setup
 from experiments.tables import Record
@@ -95,22 +96,18 @@ class Faults(Experiment, name="faults"):
             for rate in own
         ]
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
-        made = []
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         places = sorted({row["x"] for row in rows})
         for x in places:
             if part != "range" and x:
                 saved = gain(rows, (FEEDBACK, x), (WEIGHTS, x))
-                made.append(
-                    above(f"{part}: {x:g} % in the feedback cost less than in the weights, by points", saved, 0)
-                )
+                yield above(f"{part}: {x:g} % in the feedback cost less than in the weights, by points", saved, 0)
             if percent_at(rows, FLOOR, x) is not None:
                 gained = gain(rows, (WEIGHTS, x), (FLOOR, x))
-                made.append(above(f"{part}: {WEIGHTS}, {x:g}: over {CONTROL}, points", gained, 0))
+                yield above(f"{part}: {WEIGHTS}, {x:g}: over {CONTROL}, points", gained, 0)
         for x in [x for x in TOLERATED if part != "range" and x in places]:
             cost = gain(rows, (FEEDBACK, 0.0), (FEEDBACK, x))
-            made.append(at_most(f"{part}: what {x:g} % in the feedback cost, points", cost, TOLERATED[x]))
-        return made
+            yield at_most(f"{part}: what {x:g} % in the feedback cost, points", cost, TOLERATED[x])
 
 
 def sound(full_scale: float) -> str:

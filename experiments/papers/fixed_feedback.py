@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from experiments.papers._tables import Methods, tuned_table
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import (
-    Check,
+    Checks,
     Experiment,
     Findings,
     above,
@@ -19,7 +19,7 @@ from experiments.sweeps.experiment import (
 )
 from experiments.sweeps.points import difference
 from experiments.sweeps.study import CONTROL, Fields, Setup, Study
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
 SMALL_STEPS = "4 bits, nearest, lr 0.03"
@@ -148,17 +148,15 @@ class FixedFeedback(Experiment, name="fixed_feedback"):
         found = tuned_table(study, setup, part, targets=TARGETS.get(part))
         return replace(found, reference=REFERENCES[part])
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
-        accuracy = {str(row["method"]): points(row["test_accuracy"]) for row in rows}
-        bounds = TARGETS.get(part, {})
-        checks = [at_least(f"{part}: {method} test accuracy, %", accuracy[method], bounds[method]) for method in bounds]
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        accuracy = {str(row["method"]): percent(row["test_accuracy"]) for row in rows}
+        for method, bound in TARGETS.get(part, {}).items():
+            yield at_least(f"{part}: {method} test accuracy, %", accuracy[method], bound)
         if part == "mnist":
             behind = difference(accuracy.get("bp"), accuracy.get("kp"))
-            checks.append(
-                at_most("mnist: distance of kp from bp, points", None if behind is None else abs(behind), 0.3)
-            )
+            yield at_most("mnist: distance of kp from bp, points", None if behind is None else abs(behind), 0.3)
         if part == "bits":
             gained = difference(accuracy.get("4 bits, stochastic"), accuracy.get("4 bits, nearest"))
-            checks.append(at_most(f"bits: {SMALL_STEPS} stalls: test accuracy, %", accuracy.get(SMALL_STEPS), 30))
-            checks.append(above("bits: stochastic over nearest rounding, each at its best rate, points", gained, 0))
-        return checks + margin_checks(part, rows, CONTROL)
+            yield at_most(f"bits: {SMALL_STEPS} stalls: test accuracy, %", accuracy.get(SMALL_STEPS), 30)
+            yield above("bits: stochastic over nearest rounding, each at its best rate, points", gained, 0)
+        yield from margin_checks(part, rows, CONTROL)

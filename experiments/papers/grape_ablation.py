@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from experiments.papers._tables import tuned_table
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, published
 from experiments.sweeps.study import CONTROL, Setup, Study
 from experiments.sweeps.sweep import Row
-from experiments.tables import Record, mean, points
+from experiments.tables import Record, mean, percent
 from hwmodels.spec import Spec
 
 DFA, BP = "dfa", "bp"
@@ -91,15 +91,15 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
         reference = published(THEN, PAPER, "read", quantity="top accuracy, %") if part == "grape2025" else []
         return replace(found, columns=columns, reference=reference)
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         accuracy = {row["method"]: row["test_accuracy"] for row in rows}
-        arms = [arm for arm in accuracy if arm not in CONTROLS]
-        gains = {f"{arm} over {DFA}": accuracy[arm] - accuracy[DFA] for arm in arms}
-        gains["what dfa's convolutions learn is worth"] = accuracy[DFA] - accuracy[FROZEN]
+        for arm in [arm for arm in accuracy if arm not in CONTROLS]:
+            yield above(f"{part}: {arm} over {DFA}, points", percent(accuracy[arm] - accuracy[DFA]), 0)
+        learnt = percent(accuracy[DFA] - accuracy[FROZEN])
+        yield above(f"{part}: what dfa's convolutions learn is worth, points", learnt, 0)
         if CALIBRATED in accuracy:
-            gained = accuracy["smaller, calibrated"] - accuracy[CALIBRATED]
-            gains["calibrated grape2026 over calibration alone"] = gained
-        return [above(f"{part}: {what}, points", points(gained), 0) for what, gained in gains.items()]
+            gained = percent(accuracy["smaller, calibrated"] - accuracy[CALIBRATED])
+            yield above(f"{part}: calibrated grape2026 over calibration alone, points", gained, 0)
 
 
 def _ends(runs: Sequence[Row]) -> Record:

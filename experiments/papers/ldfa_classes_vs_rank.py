@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.charts.curves import curves_chart
+from experiments.charts.figure import Axis
+from experiments.charts.swept import curves_chart
 from experiments.papers._curves import curve
-from experiments.sweeps.experiment import Check, Experiment, Findings, Reference, at_most
+from experiments.sweeps.experiment import Check, Checks, Experiment, Findings, Reference, at_most
 from experiments.sweeps.points import Point, run_points
 from experiments.sweeps.study import CONTROL, Setup
 from experiments.tables import Record
@@ -73,14 +74,9 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
             ]
             needed.append({"part": "needed rank", "method": name, "classes": c, **_needed_ranks(lines)})
         title = f"{self.images}, {epochs} epochs, {setup.seeds} seeds; bands: standard deviation"
-        curves_chart(
-            setup.folder / "classes.png",
-            [_shares(row) for row in rows if row["x"] is not None],
-            title=title,
-            x_label="rank r of the error",
-            log=True,
-            y_label="share of bp's test accuracy (%)",
-        )
+        drawn = [_shares(row) for row in rows if row["x"] is not None]
+        x, y_label = Axis("rank r of the error", scale="log"), "share of bp's test accuracy (%)"
+        curves_chart(setup.folder / "classes.png", drawn, title=title, x=x, y_label=y_label)
         columns = ["classes", "rank", "test_accuracy", "train_accuracy", "test_share", "train_share", "n"]
         return Findings(rows=[*rows, *needed], reference=[REFERENCE], pictures=["classes.png"], columns=columns)
 
@@ -88,9 +84,8 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
         spec = parse(str(self.images))
         return str(Spec(spec.name, {**spec.options, "classes": classes}))
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         needed = [row for row in rows if row["part"] == "needed rank"]
-        checks = []
         for where, level in itertools.product(("test", "train"), LEVELS):
             ranks = [row[f"needed_rank_{where}_{level:g}"] for row in needed]
             known = [math.inf if rank is None else rank for rank in ranks]
@@ -99,12 +94,11 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
             reached = ", ".join("not reached" if rank is None else f"{rank:.3g}" for rank in ranks)
             name = f"classes: needed rank at {level:.0%} of bp's {where} accuracy ({reached}), smallest factor"
             finite = smallest if smallest is not None and smallest < math.inf else None
-            checks.append(Check(name, finite, "> 1", smallest is not None and smallest > 1))
+            yield Check(name, finite, "> 1", smallest is not None and smallest > 1)
         for row in needed:
             rank, c = row[f"needed_rank_test_{ENOUGH:g}"], row["classes"]
             share = None if rank is None else round(rank / c, 4)
-            checks.append(at_most(f"classes: needed rank over number of classes, {c} (test accuracy)", share, 1))
-        return checks
+            yield at_most(f"classes: needed rank over number of classes, {c} (test accuracy)", share, 1)
 
 
 def _relative(line: Record, lines: Sequence[Record]) -> Record:

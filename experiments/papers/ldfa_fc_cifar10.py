@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._curves import Axis, Curves, Published, curve, gain, swept_curves
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, at_least, at_most, published
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published
+from experiments.papers._curves import Curves, curve, gain, swept_curves
+from experiments.sweeps.experiment import Check, Checks, Experiment, Findings, above, at_least, at_most, published
 from experiments.sweeps.points import Point
 from experiments.sweeps.study import CONTROL, Fields, Setup
-from experiments.tables import Record, numbers
+from experiments.tables import Record, column_numbers
 from hwmodels.spec import Spec
 
 LEARNT, Q_ONLY, FIXED, DIRECT = "P and Q learn (raf)", "Q learns", "P and Q fixed", "direct (draf)"
@@ -103,26 +105,24 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
         fixed = raf(FIXED, [r for r in self.ranks if r == 10], ", p=fixed, q=fixed")
         return [*raf(LEARNT, self.ranks), *q_only, *fixed]
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         bp, control = (BP, None), (CONTROL, None)
         if part == "one":
-            costs = {
-                series: gain(rows, bp, (series, 10))
-                for series in dict.fromkeys(r["series"] for r in rows if r["x"] == 10)
-            }
-            return [at_most(f"one: what rank 10 costs, {series}, points", cost, 1.0) for series, cost in costs.items()]
+            for series in [row["series"] for row in rows if row["x"] == 10]:
+                yield at_most(f"one: what rank 10 costs, {series}, points", gain(rows, bp, (series, 10)), 1.0)
+            return
         series = LEARNT if part == "all" else DIRECT
         ten = (series, 10)
-        checks = [_rises(f"{part}: largest fall from one rank to the next, in standard deviations", rows, series)]
+        yield _rises(f"{part}: largest fall from one rank to the next, in standard deviations", rows, series)
         if part == "all":
             narrow = next((row["series"] for row in rows if row["series"].startswith(f"{BP}, ")), "")
-            checks.append(at_most("all: what rank 10 costs beside bp, points", gain(rows, bp, ten), 1.5))
+            yield at_most("all: what rank 10 costs beside bp, points", gain(rows, bp, ten), 1.5)
             over = gain(rows, ten, (narrow, None))
-            checks.append(at_least("all: rank 10 over a network of narrow layers, points", over, 3.0))
+            yield at_least("all: rank 10 over a network of narrow layers, points", over, 3.0)
             for r in (4, 10):
                 gained = gain(rows, (LEARNT, r), (Q_ONLY, r))
-                checks.append(at_least(f"all: what learning P is worth at rank {r}, points", gained, 4.0))
-        return [*checks, above(f"{part}: rank 10 over {CONTROL}, points", gain(rows, ten, control), 0)]
+                yield at_least(f"all: what learning P is worth at rank {r}, points", gained, 4.0)
+        yield above(f"{part}: rank 10 over {CONTROL}, points", gain(rows, ten, control), 0)
 
 
 def _rises(name: str, rows: Sequence[Record], series: str) -> Check:
@@ -133,7 +133,7 @@ def _rises(name: str, rows: Sequence[Record], series: str) -> Check:
     curve = sorted((row for row in rows if row["series"] == series), key=lambda row: row["x"])
     falls = []
     for before, after in itertools.pairwise(curve):
-        variance = sum(deviation**2 for deviation in numbers([before, after], "test_accuracy_std"))
+        variance = sum(deviation**2 for deviation in column_numbers([before, after], "test_accuracy_std"))
         fall = float(before["test_accuracy"]) - float(after["test_accuracy"])
         falls.append(fall / max(variance, 2 * LEAST**2) ** 0.5)
     return at_most(name, max(falls, default=None), 2.0)

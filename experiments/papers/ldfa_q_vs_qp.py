@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._curves import Axis, Curves, Published, curve, gain, over_control, swept_curves
-from experiments.sweeps.experiment import Check, Experiment, Findings, above, published
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published
+from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, published
 from experiments.sweeps.points import Point
 from experiments.sweeps.study import CONTROL, Setup
 from experiments.tables import Record
@@ -65,9 +67,8 @@ class QAgainstQP(Experiment, name="ldfa_q_vs_qp"):
         curves = Curves(points=points, x=Axis("rank r of the error (channels)", scale="log"), published=marks)
         return replace(swept_curves(curves, common, setup, part, epochs), reference=REFERENCES)
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
-        checks = []
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         for x in sorted({row["x"] for row in rows if row["x"] is not None}):
             gained = gain(rows, (LEARNT, x), (Q_ONLY, x))
-            checks.append(above(f"ranks: what learning P is worth at rank {x}, points", gained, 0))
-        return checks + over_control("ranks", rows)
+            yield above(f"ranks: what learning P is worth at rank {x}, points", gained, 0)
+        yield from over_control("ranks", rows)

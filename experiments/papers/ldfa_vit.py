@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from experiments.papers._curves import Axis, Curves, curve, gain, over_control, swept_curves
+from experiments.charts.figure import Axis
+from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
 from experiments.sweeps.candidates import rate_grid
-from experiments.sweeps.experiment import Check, Experiment, Findings, at_most, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, at_most, published
 from experiments.sweeps.points import Point
 from experiments.sweeps.study import CONTROL, Fields, Setup
 from experiments.tables import Record
@@ -80,16 +81,15 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
             Point(series=CONTROL, candidates=grid(CONTROL, 0.001, 0.003)),
         ]
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
-        checks = []
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         for row in [row for row in rows if row["x"] is not None]:
             then = THEN.get(int(row["x"])) if row["series"] == NORMATIVE else None
             bound = 2.0 if then is None else round(BP_THEN - then, 6) + 1.0
             cost = gain(rows, (BP, None), (row["series"], row["x"]))
-            checks.append(at_most(f"ranks: what {row['method']} costs beside bp, points", cost, bound))
-        ratios = {row["method"]: row["flop_over_bp"] for row in rows if row["series"] == NORMATIVE}
-        checks += [at_most(f"ranks: FLOP of {method} over those of bp", x, 1.0) for method, x in ratios.items()]
-        return checks + over_control("ranks", rows)
+            yield at_most(f"ranks: what {row['method']} costs beside bp, points", cost, bound)
+        for row in [row for row in rows if row["series"] == NORMATIVE]:
+            yield at_most(f"ranks: FLOP of {row['method']} over those of bp", row["flop_over_bp"], 1.0)
+        yield from over_control("ranks", rows)
 
 
 def _with_costs(rows: Sequence[Record], common: Fields) -> list[Record]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._curves import Axis, Curves, Published, curve, gain, swept_curves
+from experiments.charts.figure import Axis
+from experiments.charts.swept import Published
+from experiments.papers._curves import Curves, curve, gain, swept_curves
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import (
-    Check,
+    Checks,
     Experiment,
     Findings,
     above,
@@ -141,7 +143,7 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
             ),
         )
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         return {"noise": _check_noise, "opu": _check_optics, "drift": _check_drift}[part](rows)
 
 
@@ -149,30 +151,29 @@ def _optics() -> Curves:
     return Curves(points=[Point(series=name, candidates=c) for name, c in OPTICS.items()], targets=OPTICS_THEN)
 
 
-def _check_noise(rows: Sequence[Record]) -> list[Check]:
-    checks = []
+def _check_noise(rows: Sequence[Record]) -> Checks:
     for sigma, then in RINGS_THEN.items():
         now = difference(percent_at(rows, RINGS, sigma), then)
-        what = f"noise: {RINGS}, sigma {sigma:g}: distance from the remembered figure, points"
-        checks.append(at_most(what, None if now is None else abs(now), 1))
+        off = None if now is None else abs(now)
+        yield at_most(f"noise: {RINGS}, sigma {sigma:g}: distance from the remembered figure, points", off, 1)
     for sigma in sorted({row["x"] for row in rows if row["x"]}):
-        what = f"noise: sigma {sigma:g}: sample over batch full scale, points"
-        checks.append(above(what, gain(rows, (SAMPLE, sigma), (RINGS, sigma)), 0))
-    return checks + margin_checks("noise", [row for row in rows if row["x"] is not None], CONTROL)
+        gained = gain(rows, (SAMPLE, sigma), (RINGS, sigma))
+        yield above(f"noise: sigma {sigma:g}: sample over batch full scale, points", gained, 0)
+    yield from margin_checks("noise", [row for row in rows if row["x"] is not None], CONTROL)
 
 
-def _check_optics(rows: Sequence[Record]) -> list[Check]:
-    bounds = OPTICS_THEN.items()
-    checks = [at_least(f"opu: {name}: test accuracy, %", percent_at(rows, name), bound) for name, bound in bounds]
+def _check_optics(rows: Sequence[Record]) -> Checks:
+    for name, bound in OPTICS_THEN.items():
+        yield at_least(f"opu: {name}: test accuracy, %", percent_at(rows, name), bound)
     cost, then = gain(rows, (TRITS, None), (HOLOGRAPHY, None)), OPTICS_THEN[TRITS] - OPTICS_THEN[HOLOGRAPHY]
-    checks.append(at_most("opu: what holography costs beside digital trits, points", cost, round(then, 6)))
-    return checks + margin_checks("opu", rows, CONTROL)
+    yield at_most("opu: what holography costs beside digital trits, points", cost, round(then, 6))
+    yield from margin_checks("opu", rows, CONTROL)
 
 
-def _check_drift(rows: Sequence[Record]) -> list[Check]:
+def _check_drift(rows: Sequence[Record]) -> Checks:
     steps = sorted(row["x"] for row in rows if row["series"] == MOVING)
     if not steps:
-        return []
+        return
     margins = {x: gain(rows, (MOVING, x), (CONTROL, None)) for x in steps}
     alive = None
     for x in reversed(steps):
@@ -181,8 +182,8 @@ def _check_drift(rows: Sequence[Record]) -> list[Check]:
             break
         alive = x
     cost = gain(rows, (STILL, None), (MOVING, steps[-1]))
-    return [
-        at_most(f"drift: what a medium of {steps[-1]:g} steps costs beside a still one, points", cost, SEEDS_APART),
-        at_most(f"drift: margin over {CONTROL} at {steps[0]:g} steps, points", margins[steps[0]], SEEDS_APART),
-        at_most(f"drift: shortest time, and all longer, with a margin above {SEEDS_APART:g} points, steps", alive, 1e4),
-    ]
+    yield at_most(f"drift: what a medium of {steps[-1]:g} steps costs beside a still one, points", cost, SEEDS_APART)
+    yield at_most(f"drift: margin over {CONTROL} at {steps[0]:g} steps, points", margins[steps[0]], SEEDS_APART)
+    yield at_most(
+        f"drift: shortest time, and all longer, with a margin above {SEEDS_APART:g} points, steps", alive, 1e4
+    )

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from experiments.benchmarks.report import with_ledger
 from experiments.benchmarks.spiking_chip import spiking_fill
-from experiments.charts.accuracy import accuracy_chart
+from experiments.charts.accuracies import accuracy_chart
 from experiments.papers._tables import Methods, title_of
 from experiments.reports.chips import examine, profile_of
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.candidates import rate_grid
-from experiments.sweeps.experiment import Check, Experiment, Findings, margin_checks
+from experiments.sweeps.experiment import Checks, Experiment, Findings, margin_checks
 from experiments.sweeps.study import CONTROL, Fields, Setup, Study, run_study
 from experiments.tables import Record
 from hwmodels.profile import Profile
@@ -115,7 +115,7 @@ class SpikingChips(Experiment, name="spiking_chips"):
         accuracy_chart(setup.folder / f"{part}.png", found.rows, title=title_of(part, base, setup))
         return found
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         return margin_checks(part, rows, CONTROL)
 
 

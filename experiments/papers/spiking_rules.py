@@ -10,14 +10,15 @@ import torch
 
 from experiments.benchmarks._memory import peak_of_method
 from experiments.benchmarks.tasks import SPOKEN
-from experiments.charts.lines import Line, Panel, lines_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve
 from experiments.papers._tables import tuned_table
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
-from experiments.sweeps.experiment import Check, Experiment, Findings, at_least, at_most, margin_checks, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, margin_checks, published
 from experiments.sweeps.study import CONTROL, Fields, Setup, Study
 from experiments.sweeps.sweep import Row
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
 from neurofa.costs.learning import trace_bytes
@@ -59,7 +60,7 @@ NETWORKS = {
 TICKS = (100, 1000, 10000)
 GROWING, FLAT = ("snntorch", "bptt"), ("dfa-events", "symmetric")
 """Methods of ``neurofa bench spikes`` whose memory grows with time, and whose does not."""
-COLOURS = {"snntorch": "tab:red", "bptt": "tab:orange", "dfa-events": "tab:blue", "symmetric": "tab:green"}
+METHODS = (*GROWING, *FLAT)
 TABLE_1 = ("Renner et al. 2024, table 1", "read")
 REFERENCES = [
     *published({"ST-DFA on an FPGA": 96.27}, "Lee et al. 2020, abstract; MNIST downsampled", "read"),
@@ -129,35 +130,25 @@ class SpikingRules(Experiment, name="spiking_rules"):
 
     def _memory(self, setup: Setup) -> Findings:
         rows: list[Record] = []
-        setup.watch.expect(len(self.ticks) * len(COLOURS), "memory")
+        setup.watch.expect(len(self.ticks) * len(METHODS), "memory")
         for ticks in self.ticks:
             suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
-            for method in COLOURS:
+            for method in METHODS:
                 peak = peak_of_method(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
                 setup.watch.see()
                 rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
-        lines = []
-        for method, colour in COLOURS.items():
+        x, y = Axis("ticks", scale="log"), Axis("peak (MiB)", scale="log")
+        panel = Panel(title="700-256-20, 32 sequences, input apart", x=x, y=y)
+        for method in METHODS:
             peaks = [row["peak_mib"] for row in rows if row["method"] == method]
-            lines.append(Line(label=method, colour=colour, x=self.ticks, y=peaks))
-        panel = Panel(
-            title="700-256-20, 32 sequences, input apart", lines=lines, x_label="ticks", y_label="peak (MiB)", log="xy"
-        )
-        lines_chart(setup.folder / "memory.png", [panel], title="memory of one update, in fresh processes", columns=1)
+            panel.marks.append(Curve(label=method, x=self.ticks, y=peaks))
+        draw_figure(setup.folder / "memory.png", [panel], title="memory of one update, in fresh processes")
         return Findings(rows=rows, pictures=["memory.png"], columns=["method", "ticks", "peak_mib"])
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         if part == "memory":
             return _check_memory(rows)
-        if part == "mackey_glass":
-            return _check_losses(part, rows)
-        oracle = next(row["test_accuracy"] for row in rows if row["method"] == ORACLE)
-        behind = {row["method"]: points(row["test_accuracy"] - oracle) for row in rows}
-        return margin_checks(part, rows, CONTROL) + [
-            at_least(f"{part}: {method} less {ORACLE}, points", value, -BEHIND)
-            for method, value in behind.items()
-            if method not in (CONTROL, ORACLE)
-        ]
+        return _check_losses(part, rows) if part == "mackey_glass" else _check_accuracies(part, rows)
 
 
 def candidates(rule: str, *, decaying: bool) -> list[Fields]:
@@ -183,28 +174,28 @@ def _traces(runs: Sequence[Row]) -> Record:
     return {"trace_bytes": trace_bytes(trainer.learner, ticks, trainer.spec.chunk).bytes}
 
 
-def _check_losses(part: str, rows: Sequence[Record]) -> list[Check]:
-    """Return whether the loss of each rule is below the control's, and near that of backpropagation through time."""
+def _check_accuracies(part: str, rows: Sequence[Record]) -> Checks:
+    """Yield whether each rule beats the readout alone, and stays near backpropagation through time."""
+    yield from margin_checks(part, rows, CONTROL)
+    oracle = next(row["test_accuracy"] for row in rows if row["method"] == ORACLE)
+    for row in [row for row in rows if row["method"] not in (CONTROL, ORACLE)]:
+        behind = percent(row["test_accuracy"] - oracle)
+        yield at_least(f"{part}: {row['method']} less {ORACLE}, points", behind, -BEHIND)
+
+
+def _check_losses(part: str, rows: Sequence[Record]) -> Checks:
+    """Yield whether the loss of each rule is below the control's, and near that of backpropagation through time."""
     loss = {row["method"]: row["test_loss"] for row in rows}
-    checks = []
     for reference, bound in ((CONTROL, 1.0), (ORACLE, 2.0)):
         for method in [method for method in loss if method not in (CONTROL, reference)]:
-            what = f"{part}: loss of {method} over that of {reference}"
-            checks.append(at_most(what, loss[method] / loss[reference], bound))
-    return checks
+            yield at_most(f"{part}: loss of {method} over that of {reference}", loss[method] / loss[reference], bound)
 
 
-def _check_memory(rows: Sequence[Record]) -> list[Check]:
-    """Return whether peaks of online rules stay flat, and those of backpropagation through time grow with the ticks."""
+def _check_memory(rows: Sequence[Record]) -> Checks:
+    """Yield whether peaks of online rules stay flat, and those of backpropagation through time grow with the ticks."""
     peak = {(row["method"], row["ticks"]): row["peak_mib"] for row in rows}
     low, high = min(ticks for _, ticks in peak), max(ticks for _, ticks in peak)
-    if low == high:
-        return []
-    checks = []
-    for method in (*FLAT, *GROWING):
-        grown, what = (
-            peak[method, high] / peak[method, low],
-            f"memory: {method}, peak at {high} over peak at {low} ticks",
-        )
-        checks.append(at_most(what, grown, 1.5) if method in FLAT else at_least(what, grown, high / low / 3))
-    return checks
+    for method in (*FLAT, *GROWING) if low < high else ():
+        grown = peak[method, high] / peak[method, low]
+        what = f"memory: {method}, peak at {high} over peak at {low} ticks"
+        yield at_most(what, grown, 1.5) if method in FLAT else at_least(what, grown, high / low / 3)

@@ -19,7 +19,9 @@ Cell = Mapping[str, object]
 """Keyword arguments, plain enough for JSON."""
 
 
-def run_cells(function: Callable[..., Record], cells: Sequence[Cell], setup: Setup, *, name: str) -> list[Record]:
+def run_cells(
+    function: Callable[..., Record], cells: Sequence[Cell], setup: Setup, *, name: str, kept_as: str = ""
+) -> list[Record]:
     """Call a function once for every cell, in worker processes; what the folder holds already is not done again.
 
     Args:
@@ -27,6 +29,7 @@ def run_cells(function: Callable[..., Record], cells: Sequence[Cell], setup: Set
         cells: keyword arguments of each call.
         setup: folder, workers and threads; ``rows/<key>.json`` are written into the folder.
         name: of the part, for the bar.
+        kept_as: name of the function in keys of rows, where earlier rows have another; empty: its own.
 
     Returns:
         One answer a cell, in their order.
@@ -34,7 +37,9 @@ def run_cells(function: Callable[..., Record], cells: Sequence[Cell], setup: Set
     Raises:
         NeurofaError: a call failed, or the folder cannot be written.
     """
-    wanted = {_key(function, cell): cell for cell in cells}
+    kept_as = kept_as or f"{function.__module__}.{function.__qualname__}"
+    keys = [_key(kept_as, cell) for cell in cells]
+    wanted = dict(zip(keys, cells, strict=True))
     rows_folder = make_folder(setup.folder / "rows")
     rows = {key: row for key, row in load_rows(setup.folder).items() if key in wanted and row.done}
     setup.watch.expect(len(wanted), name)
@@ -52,10 +57,10 @@ def run_cells(function: Callable[..., Record], cells: Sequence[Cell], setup: Set
                 f"got a failed cell of {name} ({dict(cell)}: {' '.join(str(answer).split()) or repr(answer)}); expected"
                 " all to finish; start the experiment again"
             )
-        rows[key] = Row(key=key, spec={"function": _name(function), **cell}, result=answer)
+        rows[key] = Row(key=key, spec={"function": kept_as, **cell}, result=answer)
         write_json(_path(rows_folder, key), asdict(rows[key]))
         setup.watch.see()
-    return [dict(rows[_key(function, cell)].result or {}) for cell in cells]
+    return [dict(rows[key].result or {}) for key in keys]
 
 
 def _call(item: tuple[Callable[..., Record], str, Cell]) -> Record:
@@ -63,12 +68,8 @@ def _call(item: tuple[Callable[..., Record], str, Cell]) -> Record:
     return function(**cell)
 
 
-def _name(function: Callable[..., Record]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
-
-
-def _key(function: Callable[..., Record], cell: Cell) -> str:
-    text = json.dumps([_name(function), cell], sort_keys=True, separators=(",", ":"))
+def _key(function: str, cell: Cell) -> str:
+    text = json.dumps([function, cell], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 from experiments.files import make_folder, write_json
 from experiments.sweeps.study import Setup
-from experiments.tables import Record, points
+from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered
 
@@ -25,6 +25,9 @@ class Check:
     target: str
     """Such as ``>= 98.3``."""
     holds: bool
+
+
+Checks = Iterable[Check]
 
 
 def at_least(name: str, value: float | None, bound: float) -> Check:
@@ -51,7 +54,7 @@ def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[Chec
         control: name of the control.
     """
     return [
-        above(f"{part}: margin of {line['method']} over {control}, points", points(line["margin"]), 0)
+        above(f"{part}: margin of {line['method']} over {control}, points", percent(line["margin"]), 0)
         for line in lines
         if line["margin"] is not None
     ]
@@ -119,14 +122,14 @@ class Experiment(Registered, ABC, kind="experiment"):
             NeurofaError: a run failed; data is missing.
         """
 
-    def checks(self, part: str, rows: Sequence[Record]) -> list[Check]:
-        """Return the statements of one part about its table, each with whether it holds.
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        """Yield the statements of one part about its table, each with whether it holds.
 
         Args:
             part: one of ``parts``.
             rows: the table, as :meth:`run` returned it.
         """
-        return []
+        return ()
 
 
 def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) -> Record:
@@ -150,7 +153,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
     chosen = [part for part in experiment.parts if not parts or part in parts]
     make_folder(setup.folder)
     found = [experiment.run(part, setup) for part in chosen]
-    checked = [[*f.checks, *experiment.checks(part, f.rows)] for part, f in zip(chosen, found, strict=True)]
+    checked = [[*experiment.checks(part, f.rows), *f.checks] for part, f in zip(chosen, found, strict=True)]
     result: Record = {
         "experiment": experiment.name,
         "question": experiment.question,

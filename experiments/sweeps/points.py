@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from experiments.charts.curves import Mark, curves_chart
-from experiments.sweeps.study import CONTROL, Fields, Outcome, Setup, Study, run_study
+from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
 from hwmodels.errors import NeurofaError
 
 
@@ -53,32 +51,6 @@ def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setu
     places = {point.method: {"series": point.series, "x": point.x} for point in points}
     lines = [{"part": line["part"], "method": line["method"], **places[line["method"]], **line} for line in found.lines]
     return Outcome(lines, found.tuning, found.runs)
-
-
-def draw_points(
-    folder: Path, outcome: Outcome, common: Fields, setup: Setup, *, name: str, x_label: str, log: bool = False,
-    marks: Sequence[Mark] = (), second: tuple[str, float] | None = None,
-) -> str:  # fmt: skip
-    """Draw the curves of a part into ``<name>.png``.
-
-    Args:
-        folder: for the picture.
-        outcome: of :func:`run_points`.
-        common: fields that all runs share, for the title.
-        setup: for the title.
-        name: of the part.
-        x_label: the swept quantity with its unit.
-        log: whether its axis is logarithmic.
-        marks: figures of others.
-        second: label of an axis above, and its value where the axis below has 1.
-
-    Returns:
-        The name of the picture.
-    """
-    title = f"{name}: {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds; bands: standard deviation"
-    picture = f"{name}.png"
-    curves_chart(folder / picture, outcome.lines, title=title, x_label=x_label, log=log, marks=marks, second=second)
-    return picture
 
 
 def percent_at(lines: Sequence[Mapping[str, Any]], series: str, x: float | None = None) -> float | None:
