@@ -1,4 +1,7 @@
-"""Tables over many runs: means and spreads over seeds, on the terminal and as CSV."""
+"""Tables over many runs: means and standard deviations over seeds, on the terminal and as CSV.
+
+rich draws the tables; the means and groups are a few lines of ``math.fsum``, no reason for pandas as a dependency.
+"""
 
 from __future__ import annotations
 
@@ -14,55 +17,52 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 """One line of a table, by column."""
 
-MEASURES = ("test_accuracy", "validation_accuracy", "train_accuracy", "loss", "seconds")
+RUN_MEASURES = ("test_accuracy", "validation_accuracy", "train_accuracy", "loss", "seconds")
 
 
-def numbers(records: Sequence[Mapping[str, Any]], column: str) -> list[float]:
-    """The numbers in a column; lines without one are left out."""
-    found = [record.get(column) for record in records]
-    return [float(x) for x in found if isinstance(x, int | float) and not isinstance(x, bool)]
+def column_numbers(records: Sequence[Mapping[str, Any]], column: str) -> list[float]:
+    """Return the numbers in a column; lines without one are left out."""
+    values = [record.get(column) for record in records]
+    return [float(x) for x in values if isinstance(x, int | float) and not isinstance(x, bool)]
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Arithmetic mean; None of nothing."""
+    """Return the arithmetic mean; None of no values."""
     return math.fsum(values) / len(values) if values else None
 
 
-def spread(values: Sequence[float]) -> float | None:
-    """Standard deviation of a sample, sqrt(sum (x - mean)^2 / (n - 1)); None below two values."""
+def standard_deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of a sample, sqrt(sum (x - mean)^2 / (n - 1)); None below two values."""
     centre = mean(values)
     if centre is None or len(values) < 2:
         return None
     return math.sqrt(math.fsum((x - centre) ** 2 for x in values) / (len(values) - 1))
 
 
-def summarise(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[Record]:
-    """One line for each combination of the columns ``by``, in order of appearance.
+def summarise_runs(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[Record]:
+    """Return one line for each combination of the columns ``by``, in order of appearance.
 
     Args:
         records: one line a run, with ``status`` and the measures.
-        by: columns that tell the cells apart.
+        by: columns that tell the lines apart.
 
     Returns:
         Lines with the columns ``by``, ``n`` (finished runs), ``failed``, and mean and ``_std`` of every measure.
     """
-    cells: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for record in records:
-        cells.setdefault(tuple(str(record.get(column)) for column in by), []).append(record)
     lines = []
-    for runs in cells.values():
+    for runs in _groups(records, by):
         done = [run for run in runs if run.get("status") == "done"]
         line: Record = {column: runs[0].get(column) for column in by}
         line |= {"n": len(done), "failed": len(runs) - len(done)}
-        for measure in MEASURES:
-            values = numbers(done, measure)
-            line |= {measure: mean(values), f"{measure}_std": spread(values)}
+        for measure in RUN_MEASURES:
+            values = column_numbers(done, measure)
+            line |= {measure: mean(values), f"{measure}_std": standard_deviation(values)}
         lines.append(line)
     return lines
 
 
-def averaged(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: Sequence[str]) -> list[Record]:
-    """One line for each combination of the columns ``by``, in order of appearance, with means over the rest.
+def group_means(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: Sequence[str]) -> list[Record]:
+    """Return one line for each combination of the columns ``by``, in order of appearance, with means over the rest.
 
     Args:
         records: one line a seed.
@@ -73,26 +73,31 @@ def averaged(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: S
         Lines with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column, and all its numbers as
         ``<column>_each``.
     """
-    cells: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for record in records:
-        cells.setdefault(tuple(record[key] for key in by), []).append(record)
     lines = []
-    for values, found in cells.items():
-        line: Record = {**dict(zip(by, values, strict=True)), "n": len(found)}
+    for group in _groups(records, by):
+        line: Record = {**{column: group[0][column] for column in by}, "n": len(group)}
         for column in columns:
-            each = numbers(found, column)
-            line |= {column: mean(each), f"{column}_std": spread(each), f"{column}_each": each}
+            values = column_numbers(group, column)
+            line |= {column: mean(values), f"{column}_std": standard_deviation(values), f"{column}_each": values}
         lines.append(line)
     return lines
 
 
-def varying(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    """Those columns that hold more than one value."""
+def _groups(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[list[Mapping[str, Any]]]:
+    """Return the records of every combination of the columns ``by``."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        groups.setdefault(tuple(str(record.get(column)) for column in by), []).append(record)
+    return list(groups.values())
+
+
+def varying_columns(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """Return those columns that hold more than one value."""
     return [column for column in columns if len({str(record.get(column)) for record in records}) > 1]
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """The records as CSV with a header; columns in order of appearance, missing values empty."""
+    """Return the records as CSV with a header; columns in order of appearance, missing values empty."""
     columns = list(dict.fromkeys(column for record in records for column in record))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
@@ -101,62 +106,62 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def percent(value: object, spread: object = None) -> str:
-    """A share as a percentage with its spread: ``97.80 ± 0.12``; a dash where there is none."""
-    if not isinstance(value, int | float):
+def percent_text(share: object, deviation: object = None) -> str:
+    """Return a share as a percentage with its deviation, as ``97.80 ± 0.12``; a dash where there is none."""
+    if not isinstance(share, int | float):
         return "-"
-    return f"{100 * value:.2f}" + (f" ± {100 * spread:.2f}" if isinstance(spread, int | float) else "")
+    return f"{100 * share:.2f}" + (f" ± {100 * deviation:.2f}" if isinstance(deviation, int | float) else "")
 
 
-def points(share: object) -> float | None:
-    """A share as percent, rounded so that equal accuracies differ by zero; None where there is none."""
+def percent(share: object) -> float | None:
+    """Return a share as percent, rounded so that equal accuracies differ by zero; None where there is none."""
     return round(100 * share, 6) if isinstance(share, int | float) else None
 
 
-def plain(value: object) -> str:
-    """Any value as a cell: numbers short, nothing as a dash."""
+def cell_text(value: object) -> str:
+    """Return any value as the text of a cell: numbers with four digits, None as a dash."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return "-" if value is None else str(value)
 
 
-def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:
-    """A table for the terminal.
+def text_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:
+    """Return a table for the terminal.
 
     Args:
         title: above it.
         headers: of the columns.
         rows: cells as text.
-        left: columns that are text; those behind them are numbers, set to the right.
+        left: number of first columns that are text; the others are numbers, set to the right.
     """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    made = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
     for index, header in enumerate(headers):
-        made.add_column(escape(header), justify="left" if index < left else "right", overflow="fold")
+        table.add_column(escape(header), justify="left" if index < left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*[escape(cell) for cell in row])
-    return made
+        table.add_row(*[escape(cell) for cell in row])
+    return table
 
 
 def summary_table(title: str, records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
-    """Mean and spread over seeds of every cell of a sweep.
+    """Return a table with mean and deviation over seeds of every setting of a sweep.
 
     Args:
         title: above it.
         records: one line a run.
-        columns: that describe a run; those which vary tell the cells apart, the seed never does.
+        columns: that describe a run; settings are told apart by those that vary, except the seed.
     """
-    by = varying(records, [c for c in columns if c != "seed"]) or ["rule"]
-    lines = summarise(records, by)
+    by = varying_columns(records, [c for c in columns if c != "seed"]) or ["rule"]
+    lines = summarise_runs(records, by)
     classifies = any(line["test_accuracy"] is not None for line in lines)
     headers = [*by, *(["test %", "validation %"] if classifies else []), "loss", "seconds", "n", "failed"]
     rows = []
     for line in lines:
-        cells = [plain(line[column]) for column in by]
+        cells = [cell_text(line[column]) for column in by]
         if classifies:
-            cells += [percent(line[m], line[f"{m}_std"]) for m in ("test_accuracy", "validation_accuracy")]
-        rows.append([*cells, plain(line["loss"]), plain(line["seconds"]), str(line["n"]), str(line["failed"])])
-    return table(title, headers, rows, left=len(by))
+            cells += [percent_text(line[m], line[f"{m}_std"]) for m in ("test_accuracy", "validation_accuracy")]
+        rows.append([*cells, cell_text(line["loss"]), cell_text(line["seconds"]), str(line["n"]), str(line["failed"])])
+    return text_table(title, headers, rows, left=len(by))

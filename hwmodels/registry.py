@@ -21,7 +21,6 @@ from hwmodels.spec import Spec, parse, render
 
 _SHELVES: dict[str, str] = {
     "activation": "neurofa.maps.activations",
-    "bench": "experiments.benchmarks",
     "camera": "hwmodels.optics.camera",
     "conductance": "hwmodels.arrays.conductance",
     "data": "experiments.data",
@@ -43,6 +42,7 @@ _SHELVES: dict[str, str] = {
     "projection": "hwmodels.projections",
     "rule": "neurofa.rules",
     "schedule": "experiments.runs.schedules",
+    "speed": "experiments.speed.suites",
     "surrogate": "neurofa.spiking.surrogate",
 }
 """Every kind of part, and the shelf (a module, or a package whose modules) that defines the parts of that kind.

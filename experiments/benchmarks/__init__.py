@@ -1,1 +1,1 @@
-"""Benchmark suites, one file each; the folder registers itself."""
+"""The tasks of the field's benchmarks, and the figures that are reported of them."""

@@ -1,23 +1,23 @@
-"""What a chip chooses for a spiking network: number formats, widths, surrogate derivative, rule and rate."""
+"""Fields of a spiking run that a chip decides: number formats, widths, surrogate derivative, rule and rate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.reports.chips import fill
+from experiments.reports.chips import chip_fields
 from hwmodels.profile import Profile
 from hwmodels.registry import find, options
 from hwmodels.spec import Spec, parse
 
 MEMBRANE_RANGE = 16.0
-"""Full scale of a membrane potential, in thresholds of 1: no source gave one."""
+"""Full scale of a membrane potential, in thresholds of 1: no source states one."""
 TRACE_RANGE = 10.0
-"""Full scale of a trace: where spikes at every tick take it with a decay of 0.9."""
+"""Full scale of a trace: the limit for a spike at every tick and a decay of 0.9."""
 
 
-def spiking_fill(profile: Profile, task: Mapping[str, object], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a task's run as a chip has them.
+def spiking_chip_fields(profile: Profile, task: Mapping[str, object], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a task's run on a chip.
 
     The rule is e-prop without a filter, whose traces are those of the inputs: the only ones that have a number format.
     Where the chip has no other feedback weights than the readout's, it is the symmetric one. The optimizer becomes
@@ -26,37 +26,34 @@ def spiking_fill(profile: Profile, task: Mapping[str, object], given: Mapping[st
     Args:
         profile: the chip.
         task: the task's own fields.
-        given: fields that the user chose; they stay, options of a network too.
+        given: fields that the user chose, options of a network included; they stay.
 
     Raises:
         NeurofaError: the chip takes no error.
     """
-    # a schedule would take the rate out of the chip's form
-    left = ("network", "rule", "optimizer", "batch_size", "schedule")
-    own = {key: value for key, value in task.items() if key not in left}
+    # a schedule would move the learning rate away from what the chip can represent
+    decided = ("network", "rule", "optimizer", "batch_size", "schedule")
+    kept = {key: value for key, value in task.items() if key not in decided}
     symmetric = profile.feedback_weights == "readout"
     rule = "eprop_symmetric(filtered=False)" if symmetric else "eprop(filtered=False)"
-    network = fitted(profile, str(task["network"])) if "network" not in given else str(given["network"])
-    chosen = {**own, "rule": rule, **given, "network": network_on(profile, network)}
-    return fill(profile, chosen)
+    network = str(given["network"]) if "network" in given else within_chip_size(profile, str(task["network"]))
+    return chip_fields(profile, {**kept, "rule": rule, **given, "network": with_chip_formats(profile, network)})
 
 
-def network_on(profile: Profile, network: str) -> str:
-    """A spiking network whose membranes, traces and surrogate derivative are a chip's where they were left open.
+def with_chip_formats(profile: Profile, network: str) -> str:
+    """Return a spiking network with the chip's formats of membranes, traces and surrogate derivative.
 
     Args:
         profile: the chip.
-        network: spec of a network; without such options it stays as it is.
+        network: spec of a network; options that it states stay, and a network without such options stays whole.
     """
     spec = parse(network)
     known = options(find("network", spec.name))
     chosen: dict[str, Any] = dict(spec.options)
     if "neuron" in known:
         neuron = _spec(chosen.get("neuron", "lif"))
-        added: dict[str, Any] = {}
-        if profile.surrogate_segments is not None:
-            added["surrogate"] = Spec("table", {})
-        chosen["neuron"] = Spec(neuron.name, {**added, **_membrane(profile), **neuron.options})
+        surrogate = {} if profile.surrogate_segments is None else {"surrogate": Spec("table", {})}
+        chosen["neuron"] = Spec(neuron.name, {**surrogate, **_membrane(profile), **neuron.options})
     if "readout" in known:
         readout = _spec(chosen.get("readout", "leaky"))
         chosen["readout"] = Spec(readout.name, {**_membrane(profile), **readout.options})
@@ -65,8 +62,8 @@ def network_on(profile: Profile, network: str) -> str:
     return str(Spec(spec.name, chosen))
 
 
-def fitted(profile: Profile, network: str) -> str:
-    """A spiking network no deeper and wider than a chip.
+def within_chip_size(profile: Profile, network: str) -> str:
+    """Return a spiking network no deeper and wider than a chip.
 
     Args:
         profile: the chip.

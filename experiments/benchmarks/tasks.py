@@ -1,4 +1,4 @@
-"""The tasks of ``neurofa benchmark``: each a run with documented settings, any of which an option overrides."""
+"""The tasks of ``neurofa benchmark``: runs with documented settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hwmodels.errors import NeurofaError, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task."""
+    """One task of the field: a run and what is reported of it."""
 
     about: str
     """One line for people."""
     fields: Mapping[str, object]
     """Of :class:`~experiments.runs.spec.RunSpec`."""
     measure: str = "accuracy"
-    """What is reported: ``accuracy``, a share, or ``smape``, percent from 0 to 200."""
+    """Score: ``accuracy``, a share, or ``smape``, percent from 0 to 200."""
     needs: str = ""
     """Files that are not part of the package; empty: none."""
 
@@ -25,10 +25,8 @@ class Task:
 def _fields(
     data: str, network: str, *, lr: float, epochs: int, batch_size: int = 32, **more: object
 ) -> dict[str, object]:
-    return {
-        "data": data, "network": network, "rule": "eprop", "optimizer": f"adam(lr={lr})", "schedule": "cosine",
-        "epochs": epochs, "batch_size": batch_size, **more,
-    }  # fmt: skip
+    training = {"optimizer": f"adam(lr={lr})", "schedule": "cosine", "epochs": epochs, "batch_size": batch_size}
+    return {"data": data, "network": network, "rule": "eprop", **training, **more}
 
 
 SPOKEN = (
@@ -37,6 +35,9 @@ SPOKEN = (
 )
 """Decays of 0.2 s where a tick is 10 ms; a wider surrogate derivative lets the gradient through 100 ticks of recurrence
 explode, and bptt with it."""
+FORECASTING = "snn(hidden=[128], recurrent=True, neuron=lif(beta=0.9), readout=leaky(kappa=0.5))"
+EVIDENCE = "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples=1600, held=640)"
+ADAPTIVE = "snn(hidden=[60], recurrent=True, neuron=alif(beta=0.95, rho=0.99, gain=0.2))"
 
 TASKS: Mapping[str, Task] = {
     "digits": Task(
@@ -70,25 +71,19 @@ TASKS: Mapping[str, Task] = {
     ),
     "mackey_glass": Task(
         about="Mackey-Glass series, the next value from the values so far; needs no files",
-        fields=_fields(
-            "mackey_glass", "snn(hidden=[128], recurrent=True, neuron=lif(beta=0.9), readout=leaky(kappa=0.5))",
-            lr=0.005, epochs=20, loss="mse",
-        ),
+        fields=_fields("mackey_glass", FORECASTING, lr=0.005, epochs=20, loss="mse"),
         measure="smape",
     ),
     "evidence": Task(
         about="evidence accumulation over 140 ticks with adaptive neurons; needs no files",
-        fields=_fields(
-            "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples=1600, held=640)",
-            "snn(hidden=[60], recurrent=True, neuron=alif(beta=0.95, rho=0.99, gain=0.2))", lr=0.01, epochs=10,
-        ),
+        fields=_fields(EVIDENCE, ADAPTIVE, lr=0.01, epochs=10),
     ),
-}  # fmt: skip
+}
 """By name."""
 
 
-def task_of(name: str) -> Task:
-    """The task of that name.
+def find_task(name: str) -> Task:
+    """Return the task of that name.
 
     Raises:
         NeurofaError: there is none.

@@ -1,1 +1,1 @@
-"""Pictures, each a function from data to a figure."""
+"""Pictures: one grammar of panels and marks, one function that draws them, and functions from results to panels."""

@@ -1,86 +1,75 @@
-"""Pictures of what steps cost: a ratio over a size for several methods, and the phases of each method."""
+"""The cost of training steps: ratios over a size, phases of each method, counted beside measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from experiments.charts.figure import new_figure, save
-
-if TYPE_CHECKING:
-    pass
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Bars, Curve, Level, Mark, Text
 
 Points = Sequence[tuple[float, float]]
 
 
-def flop_chart(
-    path: Path, lines: Mapping[str, Points], phases: Mapping[str, Mapping[str, float]], *, title: str, size: str,
-    lying: Mapping[str, float], marked: tuple[str, Points],
-) -> None:  # fmt: skip
-    """Ratios to backpropagation on the left, phases of one setting on the right.
+def ratio_panel(
+    methods: Mapping[str, Points], *, size: str, levels: Mapping[str, float], published: tuple[str, Points]
+) -> Panel:
+    """Return the FLOP of a step over those of backpropagation, along a size.
 
     Args:
-        path: of the PNG.
-        lines: (size, ratio) by method.
-        phases: shares of backpropagation's total by method and phase.
-        title: above the picture.
-        size: what is on the abscissa.
-        lying: ratios to draw as level lines, by label.
-        marked: label and points (size, ratio) of somebody else.
+        methods: (size, ratio) by method.
+        size: label of the x axis.
+        levels: ratios that are drawn as level lines, by label.
+        published: label and points (size, ratio) of somebody else.
     """
-    figure = new_figure(10, 4.2)
-    left, right = figure.subplots(1, 2)
-    for index, (method, points) in enumerate(lines.items()):
-        left.plot(*zip(*points, strict=True), "o-", color=f"C{index}", markersize=4, label=method)
-    left.plot(*zip(*marked[1], strict=True), "D", color="none", markeredgecolor="0.2", markersize=7, label=marked[0])
-    for index, (label, at) in enumerate(lying.items()):
-        left.axhline(at, color="0.4", linestyle=("--", ":", "-.")[index % 3], linewidth=1, label=label)
-    left.set_xlabel(size)
-    left.set_ylabel("FLOP of a step over those of bp")
-    left.legend(fontsize=8, frameon=False)
-    left.grid(alpha=0.25)
-    names = list(dict.fromkeys(phase for found in phases.values() for phase in found))
-    rows = list(range(len(phases)))[::-1]
-    below = [0.0] * len(phases)
-    for index, phase in enumerate(names):
-        widths = [found.get(phase, 0.0) for found in phases.values()]
-        if any(widths):
-            right.barh(rows, widths, left=below, color=f"C{index + 4}", label=phase, height=0.6)
-            below = [b + w for b, w in zip(below, widths, strict=True)]
-    for y, total in zip(rows, below, strict=True):
-        right.text(total + 0.01, y, f"{total:.2f}", va="center", fontsize=8)
-    right.set_yticks(rows, list(phases))
-    right.set_xlim(0, 1.15 * max(below))
-    right.set_xlabel("share of bp's total")
-    right.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=10)
-    save(figure, path)
+    marks: list[Mark] = [
+        Curve(label=label, x=[x for x, _ in points], y=[y for _, y in points], style="-o")
+        for label, points in methods.items()
+    ]
+    label, points = published
+    x, y = zip(*points, strict=True)
+    marks.append(Curve(label=label, x=x, y=y, style="D", colour="0.2", size=7, hollow=True))
+    for (label, value), style in zip(levels.items(), ("--", ":", "-."), strict=False):
+        marks.append(Level(label=label, value=value, colour="0.4", style=style))
+    return Panel(x=Axis(size), y=Axis("FLOP of a step over those of bp"), marks=marks)
+
+
+def phases_panel(methods: Mapping[str, Mapping[str, float]]) -> Panel:
+    """Return stacked bars.
+
+    Args:
+        methods: shares of backpropagation's total by method and phase.
+    """
+    rows = [-float(row) for row in range(len(methods))]
+    ends = [0.0] * len(methods)
+    marks: list[Mark] = []
+    for phase in dict.fromkeys(phase for shares in methods.values() for phase in shares):
+        lengths = [shares.get(phase, 0.0) for shares in methods.values()]
+        if any(lengths):
+            marks.append(Bars(label=phase, y=rows, start=ends, length=lengths))
+            ends = [end + length for end, length in zip(ends, lengths, strict=True)]
+    marks += [Text(x=end, y=y, text=f"{end:.2f}", colour="k") for y, end in zip(rows, ends, strict=True)]
+    ticks = dict(zip(rows, methods, strict=True))
+    return Panel(x=Axis("share of bp's total", limits=(0, 1.15 * max(ends))), y=Axis(ticks=ticks), marks=marks)
 
 
 def time_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """Time beside FLOP, both over bp's, a line a network and method.
+    """Draw time beside FLOP, both over bp's, a row a network and method.
 
     Args:
         path: of the PNG.
         lines: with ``method``, ``size`` (of the network), ``flop/bp``, ``wall/bp`` and ``cpu/bp``.
         title: above the picture.
     """
-    figure = new_figure(7.5, 1.6 + 0.3 * len(lines))
-    axes = figure.subplots()
-    at = list(range(len(lines)))[::-1]
-    for key, marker, colour, label in (
-        ("flop/bp", "D", "0.3", "FLOP, counted"), ("cpu/bp", "o", "C0", "processor time"),
-        ("wall/bp", "x", "C3", "wall time"),
-    ):  # fmt: skip
-        axes.plot([line[key] for line in lines], at, marker, color=colour, markersize=5, label=label)
-    axes.axvline(1, color="0.4", linestyle="--", linewidth=1)
-    axes.set_yticks(at, [f"{line['method']}, {line['size']}" for line in lines], fontsize=8)
-    axes.set_xlabel("a step over one of bp")
-    axes.grid(axis="x", alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, loc="left", fontsize=10)
-    save(figure, path)
+    rows = [-float(row) for row in range(len(lines))]
+    marks: list[Mark] = [Level(value=1, axis="x", colour="0.4")]
+    measures = (("flop/bp", "D", "FLOP, counted"), ("cpu/bp", "o", "processor time"), ("wall/bp", "x", "wall time"))
+    marks += [
+        Curve(label=label, x=[line[key] for line in lines], y=rows, style=style, size=5)
+        for key, style, label in measures
+    ]
+    names = [f"{line['method']}, {line['size']}" for line in lines]
+    y = Axis(ticks=dict(zip(rows, names, strict=True)))
+    panel = Panel(x=Axis("a step over one of bp"), y=y, marks=marks)
+    draw_figure(path, [panel], title=title, size=(6.7, 0.7 + 0.3 * len(lines)))

@@ -1,31 +1,32 @@
-"""Pictures of spike trains: a dot an event, channels over milliseconds."""
+"""Spike trains: a dot an event, channels over milliseconds."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from exports.files.atomic import write_whole
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve, Dots, HeatMap, Mark, Span
 from hwmodels.errors import NeurofaError
 from neurofa.core.events import Events
 
 
-def raster(
-    spikes: Tensor | Events, path: Path, *, tick: float = 1e-3, title: str = "", sample: int = 0,
+def raster_chart(
+    path: Path,
+    spikes: Tensor | Events,
+    *,
+    tick: float = 1e-3,
+    title: str = "",
+    sample: int = 0,
     teach: tuple[int, int] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Draw one sample of a sequence data set.
 
-    Counts of spikes are black dots, darker and larger where more fall in a tick, and red ones where they are negative;
-    values that are no counts (a current, a forecast's input) are drawn as an image, or as a line where there is one
-    channel.
-
     Args:
-        spikes: (T, N) or (T, ...), flattened; or a batch: Events of (T, B, N).
         path: of the PNG.
+        spikes: (T, N) or (T, ...), flattened; or a batch: Events of (T, B, N).
         tick: length of a tick, s.
         title: above the picture.
         sample: which of the batch, for Events.
@@ -34,60 +35,62 @@ def raster(
     Raises:
         NeurofaError: no such sample, or nothing to draw.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     values = one_sample(spikes, sample)
+    count = f"{int(values.abs().sum()):,} spikes" if holds_counts(values) else ""
+    panel = raster_panel(values, tick=tick, title=count)
+    if teach is not None:
+        panel.marks.append(Span(low=1e3 * tick * teach[0], high=1e3 * tick * teach[1], axis="x", colour="tab:orange"))
+    draw_figure(path, [panel], title=title, size=(6.7, 3.2))
+
+
+def raster_panel(values: Tensor, *, tick: float, title: str, unit: str = "channel") -> Panel:
+    """Return the panel of one sample.
+
+    Counts of spikes are black dots, darker and larger where more fall in a tick, and red ones where they are negative;
+    values that are no counts (a current, a forecast's input) are an image, or a line where there is one channel.
+
+    Args:
+        values: (T, N) on the CPU.
+        tick: length of a tick, s.
+        title: above the panel.
+        unit: what a row is.
+    """
     ticks, channels = values.shape
     ms = 1e3 * tick
-    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    if not bool((values == values.round()).all()):
-        if channels == 1:
-            axes.plot([(t + 0.5) * ms for t in range(ticks)], values[:, 0].tolist(), color="tab:blue", linewidth=1.2)
-            axes.set_ylabel("value")
-        else:
-            drawn = axes.imshow(
-                values.T.numpy(), aspect="auto", origin="lower", extent=(0, ticks * ms, -0.5, channels - 0.5),
-                cmap="Greys", interpolation="nearest",
-            )  # fmt: skip
-            figure.colorbar(drawn, ax=axes, label="value")
-            axes.set_ylabel("channel")
+    y = Axis(unit, limits=(-0.5 - channels / 100, channels - 0.5 + channels / 100))
+    if holds_counts(values):
+        marks = _dots(values, ms)
+    elif channels == 1:
+        y = Axis("value")
+        marks = [Curve(x=[(t + 0.5) * ms for t in range(ticks)], y=values[:, 0].tolist(), width=1.2)]
     else:
-        at, unit = values.nonzero(as_tuple=True)
-        counts = values[at, unit]
-        # dots shrink when there are many, but stay seen
-        size = min(12.0, max(1.2, 4000 / max(1, len(at))))
-        most = float(counts.abs().max()) if len(at) else 1.0
-        for sign, rgb in ((1, (0.0, 0.0, 0.0)), (-1, (0.8, 0.1, 0.1))):
-            chosen = counts.sign() == sign
-            if not bool(chosen.any()):
-                continue
-            shares = (counts[chosen].abs() / most).tolist()
-            axes.scatter(
-                ((at[chosen] + 0.5) * ms).tolist(), unit[chosen].tolist(), s=[size * (1 + share) for share in shares],
-                c=[(*rgb, 0.35 + 0.65 * share) for share in shares], linewidths=0,
-            )  # fmt: skip
-        axes.set_ylim(-0.5 - channels / 100, channels - 0.5 + channels / 100)
-        axes.set_ylabel("channel")
-        axes.text(
-            1, 1.02, f"{int(counts.abs().sum()):,} spikes", ha="right", va="bottom", fontsize=9,
-            transform=axes.transAxes,
-        )  # fmt: skip
-    if teach is not None:
-        axes.axvspan(teach[0] * ms, teach[1] * ms, color="tab:orange", alpha=0.15, linewidth=0)
-    axes.set_xlim(0, ticks * ms)
-    axes.set_xlabel("time (ms)")
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_whole(path, picture.getvalue())
+        extent = (0.0, ticks * ms, -0.5, channels - 0.5)
+        marks = [HeatMap(values=values.T.tolist(), colours="Greys", extent=extent, scale="value")]
+    return Panel(title=title, x=Axis("time (ms)", limits=(0, ticks * ms)), y=y, marks=marks)
+
+
+def _dots(values: Tensor, ms: float) -> list[Mark]:
+    at, unit = values.nonzero(as_tuple=True)
+    counts = values[at, unit]
+    # dots shrink when there are many, but stay visible
+    size = min(6.0, max(0.6, 2000 / max(1, len(at))))
+    largest = float(counts.abs().max()) if len(at) else 1.0
+    marks: list[Mark] = []
+    for sign, colour in ((1, "black"), (-1, "tab:red")):
+        chosen = counts.sign() == sign
+        x, y = ((at[chosen] + 0.5) * ms).tolist(), unit[chosen].tolist()
+        weights = (counts[chosen].abs() / largest).tolist()
+        marks.append(Dots(x=x, y=y, weights=weights, size=size, colour=colour))
+    return marks
+
+
+def holds_counts(values: Tensor) -> bool:
+    """Return whether all values are whole numbers."""
+    return bool((values == values.round()).all())
 
 
 def one_sample(spikes: Tensor | Events, sample: int = 0) -> Tensor:
-    """One sample as a dense array, (T, N) on the CPU.
+    """Return one sample as a dense array, (T, N) on the CPU.
 
     Raises:
         NeurofaError: no such sample, or nothing in it.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-    from experiments.benchmarks._suite import Row
+    from experiments.speed.suite import SpeedRow
 
 HELP = """Measure speed against a baseline that runs beside it in the same process.
 
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    suite: Annotated[str, typer.Argument(help="What to measure; 'neurofa list bench' shows the suites.")],
+    suite: Annotated[str, typer.Argument(help="What to measure; 'neurofa list speed' shows the suites.")],
     case: Annotated[list[str] | None, typer.Option(help="Cases of the suite, default all; may be repeated.")] = None,
     seconds: Annotated[float, typer.Option(help="Seconds of measuring for each method of a case.")] = 3.0,
     threads: Annotated[int, typer.Option(help="Threads of torch on the CPU.")] = 2,
@@ -54,16 +54,16 @@ def bench(
     """Measure and show."""
     from rich.console import Console
 
-    from experiments import bench as benchmark
+    from experiments.speed.suite import measure_case, select_cases
     from hwmodels.registry import build
 
     device = _device(compute)
-    cases = benchmark.select(build("bench", suite), case or [])
-    rows: list[Row] = []
+    cases = select_cases(build("speed", suite), case or [])
+    rows: list[SpeedRow] = []
     console, progress = Console(), Console(stderr=True)
     for number, one in enumerate(cases, 1):
         with progress.status(f"{suite} {one.name} ({number} of {len(cases)}): {len(one.methods)} methods"):
-            found = benchmark.run_case(
+            found = measure_case(
                 suite, one, device=device, threads=threads, seconds=seconds, memory=memory, clock=clock
             )
         rows += found
@@ -87,9 +87,9 @@ def _describe(machine: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in machine.items())
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[SpeedRow]) -> Table:
     """One case as a table for the terminal."""
-    from experiments.tables import table as make
+    from experiments.tables import text_table
 
     load = "" if rows[0].load is None else f", load average {rows[0].load:.1f}"
     floors, peaks = (any(getattr(row, key) is not None for row in rows) for key in ("floor_fraction", "peak_bytes"))
@@ -105,4 +105,4 @@ def table(rows: Sequence[Row]) -> Table:
     second = [f"ratio to {rows[0].beside}"] if rows[0].beside else []
     headers = ["method", f"median {rows[0].clock} ms", "spread ms", "ratio", *second]
     headers += ["of floor"] * floors + ["peak MiB"] * peaks
-    return make(f"{rows[0].suite} {rows[0].case} (baseline {rows[0].baseline}{load})", headers, lines)
+    return text_table(f"{rows[0].suite} {rows[0].case} (baseline {rows[0].baseline}{load})", headers, lines)

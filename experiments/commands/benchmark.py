@@ -71,16 +71,16 @@ def benchmark(
 
     import torch
 
-    from experiments.benchmarks.report import judge, spec_of, summary
-    from experiments.benchmarks.tasks import task_of
+    from experiments.benchmarks.report import run_task, task_spec, task_summary
+    from experiments.benchmarks.tasks import find_task
     from experiments.files import make_folder, write_json
-    from experiments.reports.chips import examine, profile_of
+    from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Bar, Progress
     from experiments.runs.spec import canonical
     from hwmodels.spec import parse
 
-    known = task_of(task)
+    known = find_task(task)
     options = {
         "data": data, "network": network, "rule": rule, "device": device, "optimizer": optimizer, "schedule": schedule,
         "epochs": epochs, "batch_size": batch_size, "chunk": chunk, "update": update, "compute": compute,
@@ -91,13 +91,13 @@ def benchmark(
     chip, findings = None, []
     fields: dict[str, Any] = {**known.fields, **given}
     if profile is not None:
-        from experiments.benchmarks.spiking_chip import spiking_fill
+        from experiments.benchmarks.spiking_chip import spiking_chip_fields
 
-        chip = profile_of(profile)
-        fields = spiking_fill(chip, known.fields, given)
-    spec = spec_of(fields, count_writes=count_writes)
+        chip = build_profile(profile)
+        fields = spiking_chip_fields(chip, known.fields, given)
+    spec = task_spec(fields, count_writes=count_writes)
     if chip is not None:
-        findings = examine(chip, spec)
+        findings = chip_findings(chip, spec)
     if out is None:
         out = Path("runs") / f"benchmark-{task}-{parse(canonical(spec.rule)).name}-{spec.key[:8]}"
     judged = []
@@ -105,7 +105,7 @@ def benchmark(
         with Progress() if quiet else Bar() as progress:
             for seed in range(seeds):
                 one = replace(spec, seed=seed)
-                judged.append(judge(one, make_folder(out / f"seed-{seed}"), chip=chip, progress=progress))
+                judged.append(run_task(one, make_folder(out / f"seed-{seed}"), chip=chip, progress=progress))
     except Interrupted:
         typer.echo("stopped; the same command goes on", err=True)
         raise typer.Exit(130) from None
@@ -120,7 +120,7 @@ def benchmark(
                 for f in findings
             ],
         }  # fmt: skip
-    result = summary(task, spec, [each.figures for each in judged], extra)
+    result = task_summary(task, spec, [each.figures for each in judged], extra)
     write_json(out / "benchmark.json", result)
     pictures = _pictures(spec, judged[0].network, out, f"{task}, {spec.rule}")
     if as_json:
@@ -131,7 +131,7 @@ def benchmark(
 
 def _pictures(spec: Any, network: Any, out: Path, title: str) -> list[str]:
     """Pictures of the first test sample."""
-    from experiments.benchmarks.pictures import draw
+    from experiments.benchmarks.pictures import draw_sample
     from experiments.data import Sequences
     from experiments.runs.trainer import load_data
     from hwmodels.registry import build
@@ -145,19 +145,21 @@ def _pictures(spec: Any, network: Any, out: Path, title: str) -> list[str]:
         seed=spec.seed, feedback_seed=spec.feedback_seed,
     )  # fmt: skip
     xs, _ = next(dataset.batches("test", 1))
-    return draw(learner, xs, out, tick=dataset.tick, title=title)
+    return draw_sample(learner, xs, out, tick=dataset.tick, title=title)
 
 
 def _show(result: dict[str, Any], about: str, findings: list[Finding], pictures: list[Path]) -> None:
     from rich.console import Console
 
-    from experiments.tables import percent, spread, table
+    from experiments.tables import percent_text, standard_deviation, text_table
 
     console = Console()
     seeds = result["seeds"]
     rows = []
     if "accuracy" in result:
-        rows.append(["accuracy, %", percent(result["accuracy"], spread([s["accuracy"] for s in seeds]))])
+        rows.append(
+            ["accuracy, %", percent_text(result["accuracy"], standard_deviation([s["accuracy"] for s in seeds]))]
+        )
     for key, words in (("smape", "sMAPE of the next value, %"), ("smape_autonomous", "sMAPE on its own, %")):
         if key in result:
             rows.append([words, f"{result[key]:.4g}"])
@@ -194,7 +196,7 @@ def _show(result: dict[str, Any], about: str, findings: list[Finding], pictures:
     rows += [["energy not known", words] for words in result["no_energy"]]
     runs = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     title = f"{result['task']}: {about}; {result['rule']}, weights on {result['device']}, {runs}"
-    console.print(table(title, ["measure", "value"], rows))
+    console.print(text_table(title, ["measure", "value"], rows))
     broken = [finding for finding in findings if finding.verdict == "broken"]
     if findings:
         chip = result["profile"]["name"]

@@ -58,7 +58,8 @@ def budget(
     """
     from dataclasses import replace
 
-    from experiments.reports.budget import report, show
+    from experiments.reports.budget import budget_report
+    from experiments.reports.budget_tables import print_budget
     from experiments.runs.folder import RunFolder
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
@@ -76,10 +77,10 @@ def budget(
     else:
         folder = RunFolder(run)
         spec = folder.spec() if rule is None else replace(folder.spec(), rule=rule)
-    about = report(spec, None if folder is None else folder.model, samples=samples, after=after, profile=profile)
+    about = budget_report(spec, None if folder is None else folder.model, samples=samples, after=after, profile=profile)
     if json:
         import json as encoder
 
         typer.echo(encoder.dumps(about, indent=2))
     else:
-        show(about)
+        print_budget(about)

@@ -56,8 +56,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
 ) -> None:
     """Show every limit, and whether it holds."""
-    from experiments.reports.chips import examine, profile_of
-    from experiments.reports.chips import fill as filled
+    from experiments.reports.chips import build_profile, chip_fields, chip_findings
     from experiments.runs.spec import RunSpec
 
     given = {
@@ -66,9 +65,9 @@ def check(
         "accumulate": accumulate,
     }  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
-    chip = profile_of(profile)
-    spec = RunSpec(**(filled(chip, chosen) if fill else chosen))
-    findings = examine(chip, spec)
+    chip = build_profile(profile)
+    spec = RunSpec(**(chip_fields(chip, chosen) if fill else chosen))
+    findings = chip_findings(chip, spec)
     broken = [finding for finding in findings if finding.verdict == "broken"]
     if as_json:
         import json

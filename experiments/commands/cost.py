@@ -83,7 +83,7 @@ def _phases(items: Any) -> dict[str, float]:
 def _print(about: dict[str, Any], *, layers: bool) -> None:
     from rich.console import Console
 
-    from experiments.tables import table
+    from experiments.tables import text_table
 
     console = Console()
     title = f"{about['rule']} on {about['network']}, {about['data']}, batch {about['batch_size']}"
@@ -94,8 +94,8 @@ def _print(about: dict[str, Any], *, layers: bool) -> None:
             for key, value in about[what].items()
         ]
         headers = ["phase" if what == "flop" else "held", unit, BASELINE, f"ratio to {BASELINE}"]
-        console.print(table(title if what == "flop" else about["optimizer"], headers, rows))
+        console.print(text_table(title if what == "flop" else about["optimizer"], headers, rows))
     if layers:
         phases = [phase for phase in about["flop"] if phase != "total"]
         rows = [[name, *(f"{told.get(p, 0) / 1e6:.3f}" for p in phases)] for name, told in about["layers"].items()]
-        console.print(table("MFLOP a step, by layer", ["layer", *phases], rows))
+        console.print(text_table("MFLOP a step, by layer", ["layer", *phases], rows))

@@ -41,23 +41,23 @@ def show(
 
       neurofa device show reram_array_om --json
     """
-    from experiments.reports.device import constants, moments, panels
+    from experiments.reports.device import device_constants, device_moments, device_panels
     from hwmodels.device import Device
     from hwmodels.registry import build
 
     device: Device = build("device", spec)
-    found = panels(device, pulses=pulses, seed=seed)
-    path = (out if out is not None else Path(f"device-{device.name}.png")) if found else None
+    panels = device_panels(device, pulses=pulses, seed=seed)
+    path = (out if out is not None else Path(f"device-{device.name}.png")) if panels else None
     if path is not None:
-        from experiments.reports.device_chart import device_chart
+        from experiments.charts.figure import draw_figure
 
-        device_chart(path, found, title=spec)
+        draw_figure(path, list(panels.values()), title=spec)
     about: dict[str, Any] = {
         "device": spec,
         **{key: getattr(device, key, "") for key in ("source", "fitted_from", "verified", "tier")},
-        "constants": constants(device),
-        "moments": moments(device, seed=seed),
-        "panels": [panel.name for panel in found],
+        "constants": device_constants(device),
+        "moments": device_moments(device, seed=seed),
+        "panels": list(panels),
         "picture": None if path is None else str(path),
     }
     if json:
@@ -71,17 +71,19 @@ def show(
 def _print(about: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from experiments.tables import table
+    from experiments.tables import text_table
 
     console = Console()
     for key in ("device", "source", "fitted_from", "verified", "tier"):
         if about[key]:
             console.print(f"{key.replace('_', ' ')}: {about[key]}", markup=False, highlight=False)
     lines = [[c["name"], c["value"], c["meaning"]] for c in about["constants"]]
-    console.print(table("constants", ["name", "value", "meaning"], lines, left=3))
+    console.print(text_table("constants", ["name", "value", "meaning"], lines, left=3))
     lines = [[key, f"{value:.4g}"] for key, value in about["moments"].items()]
     if lines:
-        console.print(table("measured at weight 0, in units of the largest initial weight", ["what", "value"], lines))
+        console.print(
+            text_table("measured at weight 0, in units of the largest initial weight", ["what", "value"], lines)
+        )
     if about["picture"] is None:
         console.print("no picture: the device does exactly what it is asked for")
     else:

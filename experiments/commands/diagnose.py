@@ -42,8 +42,9 @@ def diagnose_run(
     """
     from experiments.diagnosis.diagnosis import diagnose
     from experiments.diagnosis.evidence import collect_evidence
+    from experiments.diagnosis.picture import draw_diagnosis
     from experiments.diagnosis.probes import probe_run
-    from experiments.diagnosis.report import draw, sentences, to_json
+    from experiments.diagnosis.report import diagnosis_sentences, diagnosis_to_json
     from experiments.runs.folder import RunFolder
     from experiments.runs.observer import looks
     from hwmodels.errors import NeurofaError
@@ -61,30 +62,31 @@ def diagnose_run(
         raise NeurofaError(f"got '{run}' with log={spec.log}; expected measurements of alignment; train with --log all")
     network = load_network(folder.model)
     made = diagnose(collect_evidence(spec, result, network, found, probe_run(folder)), network.outputs)
-    draw(folder.diagnosis, found, result)
+    draw_diagnosis(folder.diagnosis, found, result)
     if json:
         import json as encoder
 
-        typer.echo(encoder.dumps(to_json(made, result, folder.diagnosis), indent=2, allow_nan=False))
+        typer.echo(encoder.dumps(diagnosis_to_json(made, result, folder.diagnosis), indent=2, allow_nan=False))
         return
-    _show(made, sentences(made, result), f"{spec.rule}, {spec.network} on {spec.data}")
+    _show(made, diagnosis_sentences(made, result), f"{spec.rule}, {spec.network} on {spec.data}")
     typer.echo(f"picture: {folder.diagnosis}")
 
 
 def _show(made: Diagnosis, said: list[str], title: str) -> None:
     from rich.console import Console
 
-    from experiments.tables import table
+    from experiments.tables import text_table
 
     headers = ["layer", "state", "gradient", "weights", "aligned at", "probe", "control"]
     rows = []
     for layer in made.layers:
         e = layer.evidence
         probe = ("-", "-") if e.probe is None else (f"{e.probe.end:.3f}", f"{e.probe.control:.3f}")
-        when = "-" if e.gradient is None or e.gradient.align is None else f"{e.gradient.align:.0f}"
-        rows.append([e.name, layer.state, _course(e.gradient), _course(e.weight), when, *probe])
+        gradient = e.gradient_alignment
+        when = "-" if gradient is None or gradient.align is None else f"{gradient.align:.0f}"
+        rows.append([e.name, layer.state, _course(gradient), _course(e.weight_alignment), when, *probe])
     console = Console()
-    console.print(table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
+    console.print(text_table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
     for sentence in said:
         console.print(sentence, markup=False, highlight=False)
 

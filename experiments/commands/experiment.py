@@ -72,7 +72,7 @@ def experiment(
 
 
 def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
-    from experiments.tables import percent, plain, table
+    from experiments.tables import cell_text, percent_text, text_table
 
     shares = ("test_accuracy", "margin", "validation_accuracy")
     for part in result["parts"]:
@@ -80,36 +80,36 @@ def _show(result: Mapping[str, Any], console: Console, folder: Path) -> None:
         columns = result["columns"].get(part)
         if columns:
             headers = [c.replace("_accuracy", " %").replace("_", " ") for c in columns]
-            console.print(table(part, headers, [[_cell(row, c) for c in columns] for row in rows]))
+            console.print(text_table(part, headers, [[_cell(row, c) for c in columns] for row in rows]))
             continue
         lines = [
-            [row["method"], *[percent(row[m], row[f"{m}_std"]) for m in shares], str(row["epochs"]), str(row["n"])]
+            [row["method"], *[percent_text(row[m], row[f"{m}_std"]) for m in shares], str(row["epochs"]), str(row["n"])]
             for row in rows
         ]
         headers = ["method", "test %", "margin", "validation %", "epochs", "n"]
-        console.print(table(f"{part}: mean ± standard deviation over seeds", headers, lines))
+        console.print(text_table(f"{part}: mean ± standard deviation over seeds", headers, lines))
         lines = [[row["method"], _setting(row)] for row in rows]
-        console.print(table(f"{part}: settings, by validation accuracy", ["method", "setting"], lines, left=2))
+        console.print(text_table(f"{part}: settings, by validation accuracy", ["method", "setting"], lines, left=2))
     if result["reference"]:
         lines = [[f["name"], f"{f['value']:g}", f"{f['source']} ({f['certainty']})"] for f in result["reference"]]
-        console.print(table("figures of others", ["figure", "value", "source"], lines, left=3))
+        console.print(text_table("figures of others", ["figure", "value", "source"], lines, left=3))
     lines = [
-        [check["name"], plain(check["value"]), check["target"], "yes" if check["holds"] else "NO"]
+        [check["name"], cell_text(check["value"]), check["target"], "yes" if check["holds"] else "NO"]
         for check in result["checks"]
     ]
-    console.print(table("checks", ["what", "value", "target", "holds"], lines))
+    console.print(text_table("checks", ["what", "value", "target", "holds"], lines))
     for name in [*result["pictures"], "result.json"]:
         console.print(str(folder / name), markup=False, soft_wrap=True)
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
     """A value with its spread where there is one; accuracies and their differences as percentages."""
-    from experiments.tables import percent, plain
+    from experiments.tables import cell_text, percent_text
 
     value, spread = row.get(column), row.get(f"{column}_std")
     if "accuracy" in column or column in ("margin", "behind"):
-        return percent(value, spread)
-    return plain(value) if value is None or spread is None else f"{plain(value)} ± {spread:.2g}"
+        return percent_text(value, spread)
+    return cell_text(value) if value is None or spread is None else f"{cell_text(value)} ± {spread:.2g}"
 
 
 def _setting(row: Mapping[str, Any]) -> str:

@@ -91,16 +91,16 @@ def _wanted(
     """What to write, and what joins the provenance."""
     from experiments.exporting.files import Wanted
     from experiments.exporting.load import profile_content, samples
-    from experiments.reports.chips import examine, profile_of
+    from experiments.reports.chips import build_profile, chip_findings
     from exports.programming.conductances import Mapping
     from exports.programming.integers import NumberFormat
 
     more: dict[str, Any] = {}
     if profile is not None:
-        chip = profile_of(profile)
+        chip = build_profile(profile)
         chosen = profile_content(chip)
         bits, map = bits or chosen.get("bits"), map or chosen.get("conductance")  # noqa: A001
-        findings = examine(chip, held.spec)
+        findings = chip_findings(chip, held.spec)
         more["profile"] = profile
         more["profile_findings"] = [
             {"limit": f.title, "asked": f.asked, "chip": f.chip, "verdict": f.verdict} for f in findings

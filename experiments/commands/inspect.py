@@ -119,7 +119,7 @@ def _rest(line: dict[str, Any]) -> str:
 def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from experiments.tables import table
+    from experiments.tables import text_table
 
     console = Console()
     for title, lines in found.items():
@@ -127,13 +127,13 @@ def _print(found: dict[str, Any]) -> None:
             console.print(f"{title}: {lines}", markup=False, highlight=False, soft_wrap=True)
         elif title == "layers":
             rows = [[line["name"], line["kind"], _shapes(line), _rest(line)] for line in lines]
-            console.print(table(title, ["name", "kind", "shape", "more"], rows, left=4))
+            console.print(text_table(title, ["name", "kind", "shape", "more"], rows, left=4))
         elif lines and isinstance(lines[0], dict) and len(lines) == 1:
             rows = [[key, str(value)] for key, value in lines[0].items()]
-            console.print(table(title, ["what", "value"], rows, left=2))
+            console.print(text_table(title, ["what", "value"], rows, left=2))
         elif lines and isinstance(lines[0], dict):
             columns = list(dict.fromkeys(key for line in lines for key in line))
             rows = [[str(line.get(key, "")) for key in columns] for line in lines]
-            console.print(table(title, columns, rows, left=len(columns)))
+            console.print(text_table(title, columns, rows, left=len(columns)))
         elif lines:
-            console.print(table(title, ["from", "to"], [[str(v) for v in line] for line in lines], left=2))
+            console.print(text_table(title, ["from", "to"], [[str(v) for v in line] for line in lines], left=2))

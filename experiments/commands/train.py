@@ -164,12 +164,12 @@ def _train(
 
 def _on_chip(profile: str, chosen: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """What the chip chooses beside what was given; says which of its limits are broken all the same."""
-    from experiments.reports.chips import examine, fill, profile_of
+    from experiments.reports.chips import build_profile, chip_fields, chip_findings
     from experiments.runs.run import RunSpec
 
-    chip = profile_of(profile)
-    chosen = fill(chip, chosen)
-    broken = [f for f in examine(chip, RunSpec(**chosen)) if f.verdict == "broken"]
+    chip = build_profile(profile)
+    chosen = chip_fields(chip, chosen)
+    broken = [f for f in chip_findings(chip, RunSpec(**chosen)) if f.verdict == "broken"]
     for finding in broken if not quiet else ():
         said = f"{finding.title}: {finding.asked}, {chip.name} has {finding.chip}"
         typer.echo(f"limit broken: {said} (see: neurofa check)", err=True)

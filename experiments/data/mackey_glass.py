@@ -29,7 +29,7 @@ def mackey_glass(
 
     Train, validation and test are consecutive pieces of the trajectory and share no value. The target counts from
     tick ``washout`` on (``teach``), when the state of a network has forgotten its start. For autonomous forecasts feed
-    the answer back, see :func:`experiments.reports.forecast.autonomous`, and judge by
+    the answer back, see :func:`experiments.reports.forecast.closed_loop_forecast`, and judge by
     :func:`experiments.reports.forecast.smape` in the units of the series: ``provenance`` holds mean and deviation.
 
     Args:

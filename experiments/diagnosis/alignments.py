@@ -1,13 +1,14 @@
-"""Courses of alignment over the seeds of one method: phases of every seed, means and spreads."""
+"""Alignment over training for all seeds of one method: phases of every seed, means, curves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments.charts.layers import Course
+from experiments.charts.marks import Mark, Pointer
+from experiments.charts.seeds import mean_curve
 from experiments.runs.observer import Look, course, looks
 from experiments.sweeps.sweep import Row
-from experiments.tables import Record, mean, spread
+from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from neurofa.diagnostics.phases import Phases, phases
 
@@ -16,48 +17,59 @@ GRADIENTS, WEIGHTS = "delta_cosine", "weight_alignment"
 first)."""
 
 
-def looked(runs: Iterable[Row]) -> list[list[Look]]:
-    """What each run of a sweep logged.
+def logged_measurements(runs: Iterable[Row]) -> list[list[Look]]:
+    """Return what each run of a sweep logged.
 
     Raises:
         NeurofaError: a run that has not finished.
     """
-    found = []
+    seeds = []
     for run in runs:
         if not run.metrics:
             raise NeurofaError(f"got run {run.key[:8]} without metrics; expected a finished one; delete its row")
-        found.append(looks(run.metrics))
-    return found
+        seeds.append(looks(run.metrics))
+    return seeds
 
 
-def layers_with(found: Sequence[Sequence[Look]], what: str) -> list[str]:
-    """Layers for which a measure is defined, from input to readout."""
-    last = found[0][-1].alignment
-    return [] if last is None else [name for name, row in last["layers"].items() if row.get(what) is not None]
+def layers_with(seeds: Sequence[Sequence[Look]], measure: str) -> list[str]:
+    """Return the layers for which a measure is defined, from input to readout."""
+    last = seeds[0][-1].alignment
+    return [] if last is None else [name for name, row in last["layers"].items() if row.get(measure) is not None]
 
 
-def phases_of(found: Sequence[Sequence[Look]], layer: str | None, what: str) -> list[Phases | None]:
-    """The phases of one layer, one entry a seed."""
-    return [phases(*course(seed, layer, what)) for seed in found]
-
-
-def drawn(found: Sequence[Sequence[Look]], layer: str | None, what: str, label: str, *, mark: bool = False) -> Course:
-    """The course of one layer over all seeds, for :func:`~experiments.charts.layers.courses_chart`.
+def phases_of(seeds: Sequence[Sequence[Look]], layer: str | None, measure: str) -> list[Phases | None]:
+    """Return the phases of one layer for every seed.
 
     Args:
-        found: of :func:`looked`, all looked at the same steps.
+        seeds: of :func:`logged_measurements`.
         layer: its name; None: all hidden layers together.
-        what: the measure.
-        label: for the legend.
-        mark: whether to mark the mean time of alignment.
+        measure: such as ``delta_cosine``.
     """
-    both = [course(seed, layer, what) for seed in found]
-    times = [p.align for p in phases_of(found, layer, what) if p is not None and p.align is not None]
-    values = [values for _, values in both]
-    return Course(label=label, steps=both[0][0], values=values, at=mean(times) if mark else None)
+    return [phases(*course(seed, layer, measure)) for seed in seeds]
 
 
-def centred(name: str, values: Sequence[float | None]) -> Record:
-    """Mean and spread of the seeds that have a value, as two columns."""
+def alignment_marks(
+    seeds: Sequence[Sequence[Look]], layer: str | None, measure: str, label: str, *, pointer: bool = False
+) -> list[Mark]:
+    """Return the curve of one layer: the mean over seeds, with a band from the least to the largest value.
+
+    Args:
+        seeds: of :func:`logged_measurements`, all measured at the same steps.
+        layer: its name; None: all hidden layers together.
+        measure: such as ``delta_cosine``.
+        label: for the legend.
+        pointer: whether a triangle points at the mean time of alignment.
+    """
+    courses = [course(seed, layer, measure) for seed in seeds]
+    marks = mean_curve(label, courses[0][0], [values for _, values in courses])
+    times = [p.align for p in phases_of(seeds, layer, measure) if p is not None and p.align is not None]
+    centre = mean(times)
+    if pointer and centre is not None:
+        marks.append(Pointer(x=centre, label=label))
+    return marks
+
+
+def mean_std(name: str, values: Sequence[float | None]) -> Record:
+    """Return the mean and the standard deviation of the seeds that have a value, as two columns."""
     known = [v for v in values if v is not None]
-    return {name: mean(known), f"{name}_std": spread(known)}
+    return {name: mean(known), f"{name}_std": standard_deviation(known)}

@@ -1,4 +1,4 @@
-"""What a run's measurements say of one layer: the figures on which its diagnosis rests."""
+"""The measurements of one layer on which its diagnosis rests."""
 
 from __future__ import annotations
 
@@ -21,18 +21,27 @@ VANISHED = 1e-5
 CHANCE = 0.05
 """Probability of chance from which on two probes count as equal."""
 
+MEASURES = (
+    "weight_alignment",
+    "relative_update",
+    "weight_norm",
+    "delta_cosine",
+    "delivered_cosine",
+    "alignment_matrix.isotropy",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class LinearProbe:
     """Accuracy (or R^2) of a linear probe of one layer's features on held-out samples."""
 
     start: float
     end: float
     control: float
-    """Of the features that the layer has when it does not learn: those of the readout-only control."""
+    """With the features of the readout-only control, whose hidden layers do not learn."""
     samples: int
     p: float
-    """Of the sign test between the two, sample by sample."""
+    """Of the sign test between end and control, sample by sample."""
 
     @property
     def verdict(self) -> str:
@@ -43,27 +52,29 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class LayerEvidence:
     """One layer of a run."""
 
     name: str
     kind: str
     """``dense``, ``conv2d``, ``block``."""
     hidden: bool
-    gradient: Phases | None
-    """Course of its gradient alignment."""
-    weight: Phases | None
-    """Course of its weight alignment."""
-    probe: Probe | None
-    vanished: int | None
-    """First look (its step) from which the gradient of backpropagation stays below a share of the largest layer's."""
+    width: int
+    """Number of its outputs."""
+    gradient_alignment: Phases | None
+    weight_alignment: Phases | None
+    rising: bool
+    """Whether gradient alignment still rises at the end."""
+    probe: LinearProbe | None
+    vanished_from_step: int | None
+    """From here on the gradient of backpropagation stays below a share of the largest layer's."""
     gradient_share: float | None
     """Least share of the largest layer's gradient, over the run."""
     travel: float | None
     """Bound on how far the rule can have moved the weights, in units of their norm; None: not known."""
     travel_bp: float | None
-    """The same for backpropagation's gradients at the same places."""
-    stride: float | None
+    """The same for backpropagation's gradients at the same weights."""
+    largest_relative_step: float | None
     """Largest relative change of the weights by one step; None: not known."""
     slope: tuple[float | None, float | None]
     """Backpropagation's ||delta|| / ||delivered error||, the mean derivative of the activation, at start and end."""
@@ -71,70 +82,72 @@ class Evidence:
     """Conditioning, orthogonality and norm of F_l; a conditioning of None is infinite."""
     isotropy: float | None
     """Best isotropy of the alignment matrix over the run."""
-    rising: bool
-    """Whether gradient alignment still rises at the end."""
-    reachable: float | None
+    reachable_cosine: float | None
     """For convolutions: largest possible cosine between an unrolled kernel and F_l F_{l-1}^T."""
-    width: int
-    """Number of its outputs."""
 
 
 def collect_evidence(
-    spec: RunSpec, result: Result, network: Network, found: Sequence[Look], probes: Mapping[str, Probe]
-) -> list[Evidence]:
-    """The evidence on every layer with weights, from input to readout.
+    spec: RunSpec, result: Result, network: Network, measurements: Sequence[Look], probes: Mapping[str, LinearProbe]
+) -> list[LayerEvidence]:
+    """Return the evidence on every layer with weights, from input to readout.
 
     Args:
         spec: the run.
         result: with the rows of all epochs.
         network: as trained, for kinds and shapes.
-        found: all measurements, with alignment.
+        measurements: all of the run, with alignment.
         probes: of hidden layers, by name.
     """
-    first = next(look.alignment for look in found if look.alignment is not None)
+    rows = [look.alignment["layers"] for look in measurements if look.alignment is not None]
     reachable = _reachable(network)
-    made = []
-    for name in first["layers"]:
-        steps, gradients = course(found, name, "gradient_norm")
-        shares = _shares(found, gradients)
-        cosines = _cosines(found, name)
-        weight = phases(*course(found, name, "weight_alignment"))
+    evidence = []
+    for name in rows[0]:
+        series = {measure: course(measurements, name, measure)[1] for measure in MEASURES}
+        steps, gradients = course(measurements, name, "gradient_norm")
         rates = [_rate(spec, result.rows, step) for step in steps]
-        updates, sizes = (course(found, name, what)[1] for what in ("relative_update", "weight_norm"))
-        bp = [g / w if g is not None and w else None for g, w in zip(gradients, sizes, strict=True)]
-        last = next(look.alignment for look in reversed(found) if look.alignment is not None)
-        made.append(Evidence(
-            name=name, kind=network.layer(name).name, hidden=name != network.readout,
-            gradient=phases(steps, cosines), weight=weight, probe=probes.get(name), vanished=_vanished(steps, shares),
-            gradient_share=min((s for s in shares if s is not None), default=None),
-            travel=_travel(steps, updates, rates), travel_bp=_travel(steps, bp, rates),
-            stride=max((u * r for u, r in zip(updates, rates, strict=True) if u is not None and r is not None),
-                       default=None),
-            slope=(_slope(first["layers"][name]), _slope(last["layers"][name])),
-            feedback=last["layers"][name].get("feedback"),
-            isotropy=max((i for i in course(found, name, "alignment_matrix.isotropy")[1] if i is not None),
-                         default=None),
-            rising=_rising(steps, cosines), reachable=reachable.get(name), width=math.prod(network.shapes[name]),
-        ))  # fmt: skip
-    return made
+        updates, norms = series["relative_update"], series["weight_norm"]
+        gradients_bp = [g / w if g is not None and w else None for g, w in zip(gradients, norms, strict=True)]
+        strides = [u * r for u, r in zip(updates, rates, strict=True) if u is not None and r is not None]
+        shares = _shares(rows, gradients)
+        # of layers with several affine maps, alignment is that of the delivered errors
+        deltas = series["delta_cosine"]
+        cosines = deltas if any(v is not None for v in deltas) else series["delivered_cosine"]
+        evidence.append(
+            LayerEvidence(
+                name=name,
+                kind=network.layer(name).name,
+                hidden=name != network.readout,
+                width=math.prod(network.shapes[name]),
+                gradient_alignment=phases(steps, cosines),
+                weight_alignment=phases(steps, series["weight_alignment"]),
+                rising=_rising(steps, cosines),
+                probe=probes.get(name),
+                vanished_from_step=_vanished(steps, shares),
+                gradient_share=min(_known(shares), default=None),
+                travel=_travel(steps, updates, rates),
+                travel_bp=_travel(steps, gradients_bp, rates),
+                largest_relative_step=max(strides, default=None),
+                slope=(_slope(rows[0][name]), _slope(rows[-1][name])),
+                feedback=rows[-1][name].get("feedback"),
+                isotropy=max(_known(series["alignment_matrix.isotropy"]), default=None),
+                reachable_cosine=reachable.get(name),
+            )
+        )
+    return evidence
 
 
-def _cosines(found: Sequence[Look], name: str) -> list[float | None]:
-    """Gradient alignment; of layers of several affine maps, that of the delivered errors."""
-    deltas = course(found, name, "delta_cosine")[1]
-    return deltas if any(v is not None for v in deltas) else course(found, name, "delivered_cosine")[1]
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
-def _shares(found: Sequence[Look], gradients: Sequence[float | None]) -> list[float | None]:
-    tops = [
-        max((row["gradient_norm"] or 0.0 for row in look.alignment["layers"].values()), default=0.0)
-        for look in found
-        if look.alignment is not None
-    ]
-    return [g / top if g is not None and top else None for g, top in zip(gradients, tops, strict=True)]
+def _shares(rows: Sequence[Mapping[str, Any]], gradients: Sequence[float | None]) -> list[float | None]:
+    """Return one layer's gradient norms over the largest of all layers at the same step."""
+    largest = [max((row["gradient_norm"] or 0.0 for row in layers.values()), default=0.0) for layers in rows]
+    return [g / top if g is not None and top else None for g, top in zip(gradients, largest, strict=True)]
 
 
 def _vanished(steps: Sequence[int], shares: Sequence[float | None]) -> int | None:
+    """Return the step from which on the shares stay below the bound."""
     since = None
     for step, share in zip(steps, shares, strict=True):
         if share is not None and share >= VANISHED:
@@ -145,7 +158,7 @@ def _vanished(steps: Sequence[int], shares: Sequence[float | None]) -> int | Non
 
 
 def _rate(spec: RunSpec, rows: Sequence[Row], step: int) -> float | None:
-    """How far SGD moves in the end along a direction that stays; None where each update is rescaled or clipped."""
+    """Return how far SGD moves in the end along a constant direction; None where updates are rescaled or clipped."""
     optimizer = parse(spec.optimizer)
     momentum = optimizer.options.get("momentum", 0.0)
     if optimizer.name != "sgd" or spec.clip is not None or not isinstance(momentum, int | float):
@@ -155,10 +168,9 @@ def _rate(spec: RunSpec, rows: Sequence[Row], step: int) -> float | None:
 
 
 def _travel(steps: Sequence[int], sizes: Sequence[float | None], rates: Sequence[float | None]) -> float | None:
-    """Sum of step sizes between the looks, trapezoids: the triangle inequality's bound on the distance."""
-    known = [
-        (t, v * r) for t, v, r in zip(steps, sizes, rates, strict=True) if v is not None and r is not None
-    ]  # fmt: skip
+    """Return the sum of step sizes by the trapezoidal rule: the triangle inequality's bound on the distance."""
+    triples = zip(steps, sizes, rates, strict=True)
+    known = [(t, size * rate) for t, size, rate in triples if size is not None and rate is not None]
     if len(known) < 2:
         return None
     return sum((t1 - t0) * (a + b) / 2 for (t0, a), (t1, b) in itertools.pairwise(known))
@@ -173,17 +185,17 @@ def _rising(steps: Sequence[int], values: Sequence[float | None]) -> bool:
     return known[-1][1] >= 0.95 * max(v for _, v in known) and bool(earlier) and known[-1][1] - earlier[-1] > 0.02
 
 
-def _slope(row: dict[str, Any]) -> float | None:
+def _slope(row: Mapping[str, Any]) -> float | None:
     inside, outside = row.get("delta_gradient_norm"), row.get("delivered_gradient_norm")
     return inside / outside if inside is not None and outside else None
 
 
 def _reachable(network: Network) -> dict[str, float]:
-    """For every convolution k / sqrt(P_in P_out), with P the pixels of its input and its output."""
-    before, found = network.input_shape, {}
+    """Return k / sqrt(P_in P_out) of every convolution, with P the pixels of its input and its output."""
+    before, bounds = network.input_shape, {}
     for name, layer in network.items():
         after = network.shapes[name]
         if isinstance(layer, Conv2d):
-            found[name] = layer.kernel / math.sqrt(math.prod(before[1:]) * math.prod(after[1:]))
+            bounds[name] = layer.kernel / math.sqrt(math.prod(before[1:]) * math.prod(after[1:]))
         before = after
-    return found
+    return bounds

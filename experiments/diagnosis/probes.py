@@ -1,11 +1,11 @@
-"""Did hidden layers learn something useful? Probes of a run against those of a net whose hidden layers never learnt."""
+"""Linear probes of a run beside those of a network whose hidden layers never learnt."""
 
 from __future__ import annotations
 
 import torch
 
 from experiments.data import Dataset, still
-from experiments.diagnosis.evidence import Probe
+from experiments.diagnosis.evidence import LinearProbe
 from experiments.runs.folder import RunFolder
 from experiments.runs.linear_probe import parts, probe_errors, score
 from experiments.runs.trainer import load_data
@@ -14,8 +14,8 @@ from neurofa.core.network import Network
 from neurofa.training.checkpoint import load_network
 
 
-def probe_run(folder: RunFolder) -> dict[str, Probe]:
-    """Probe every hidden layer of a finished run, at its start, at its end, and in its control.
+def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
+    """Return the probes of every hidden layer of a finished run: at its start, at its end, and in its control.
 
     The control is the readout-only run beside it; where none was trained, the network of the start stands in for it:
     its hidden layers are the same, but for the running statistics of normalisations.
@@ -31,18 +31,17 @@ def probe_run(folder: RunFolder) -> dict[str, Probe]:
     """
     spec = folder.spec()
     data = still(load_data(spec.data), "probes")
-    start: Network = build(
-        "network", spec.network, input_shape=data.input_shape, outputs=data.classes, seed=spec.seed,
-        device=spec.device, periphery=spec.periphery,
-    )  # fmt: skip
+    shape = {"input_shape": data.input_shape, "outputs": data.classes}
+    options = {"seed": spec.seed, "device": spec.device, "periphery": spec.periphery}
+    start: Network = build("network", spec.network, **shape, **options)
     end = load_network(folder.model)
     control = RunFolder(folder.control)
-    nets = {"start": start, "end": end, "control": load_network(control.model) if control.finished else start}
-    return compare(nets, data, seed=spec.seed)
+    networks = {"start": start, "end": end, "control": load_network(control.model) if control.finished else start}
+    return compare_probes(networks, data, seed=spec.seed)
 
 
-def compare(networks: dict[str, Network], data: Dataset, *, seed: int = 0) -> dict[str, Probe]:
-    """Probes of three networks on the same samples.
+def compare_probes(networks: dict[str, Network], data: Dataset, *, seed: int = 0) -> dict[str, LinearProbe]:
+    """Return the probes of three networks on the same samples, by layer.
 
     Args:
         networks: ``start``, ``end`` and ``control``.
@@ -50,19 +49,18 @@ def compare(networks: dict[str, Network], data: Dataset, *, seed: int = 0) -> di
         seed: of the read noise of their devices.
     """
     held = parts(data)[1]
-    errors = {who: probe_errors(network, data, seed=seed, of_input=False) for who, network in networks.items()}
-    found = {}
+    errors = {key: probe_errors(network, data, seed=seed, of_input=False) for key, network in networks.items()}
+    probes = {}
     for name in errors["end"]:
-        scores = {who: score(errors[who][name], held) for who in networks}
-        start, end, control = (scores[who] for who in ("start", "end", "control"))
+        start, end, control = (score(errors[key][name], held) for key in ("start", "end", "control"))
         if start is not None and end is not None and control is not None:
             chance = sign_test(errors["end"][name], errors["control"][name])
-            found[name] = Probe(start=start, end=end, control=control, samples=len(held), p=chance)
-    return found
+            probes[name] = LinearProbe(start=start, end=end, control=control, samples=len(held), p=chance)
+    return probes
 
 
 def sign_test(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Two-sided probability that chance alone makes one error smaller as often; samples without difference left out.
+    """Return the two-sided p value of the sign test of two errors; samples of equal error are left out.
 
     For right and wrong answers this is McNemar's exact test.
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experiments.benchmarks._measure import CLOCKS, measure, torch_threads
 from experiments.charts.figure import draw_figure
 from experiments.charts.flop import phases_panel, ratio_panel, time_chart
+from experiments.speed.timing import CLOCKS, sample_times, torch_threads
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, published
 from experiments.sweeps.study import Setup
 from experiments.tables import Record
@@ -128,7 +128,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         steps = {name: _step(spec, network, batch) for name, spec in specs.items()}
         medians: dict[str, dict[str, float]] = {}
         for clock in CLOCKS:
-            times, _ = measure(steps, seconds=self.seconds, device=torch.device("cpu"), clock=clock)
+            times, _ = sample_times(steps, seconds=self.seconds, device=torch.device("cpu"), clock=clock)
             medians[clock] = {name: statistics.median(durations) for name, durations in times.items()}
         flop = {name: _counted(spec, network, batch).flop for name, spec in specs.items()}
         options = parse(network).options

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from experiments.benchmarks.report import with_ledger
-from experiments.benchmarks.spiking_chip import spiking_fill
+from experiments.benchmarks.report import with_write_counter
+from experiments.benchmarks.spiking_chip import spiking_chip_fields
 from experiments.charts.accuracies import accuracy_chart
 from experiments.papers._tables import Methods, title_of
-from experiments.reports.chips import examine, profile_of
+from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, margin_checks
@@ -100,7 +100,7 @@ class SpikingChips(Experiment, name="spiking_chips"):
 
         floats = study("floats", {rule: rate_grid(rule, ADAM, "adam(lr={lr})") for rule in (EPROP, CONTROL)})
         for name in (*CHIPS, *MEMRISTIVE):
-            chip = profile_of(name) if name in CHIPS else None
+            chip = build_profile(name) if name in CHIPS else None
             methods = on_device(parse(name)) if chip is None else on_chip(chip, base)
             row = study(name, methods)
             row["limits"] = [] if chip is None else broken_limits(chip, base, floats)
@@ -126,7 +126,7 @@ def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
         chip: its limits.
         base: data, network and epochs.
     """
-    filled = spiking_fill(chip, base, {})
+    filled = spiking_chip_fields(chip, base, {})
     own = ("device", "network", "rule", "batch_size", "periphery")
     # a schedule would take the rate out of a chip's form; without that limit it stays, so that one thing changes
     fields: Record = {key: filled[key] for key in own if key in filled} | {"schedule": "constant"}
@@ -141,7 +141,7 @@ def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
 
 def on_device(device: Spec) -> dict[str, list[Fields]]:
     """Return the settings of e-prop and the control on a memory device."""
-    counted = with_ledger(str(device))
+    counted = with_write_counter(str(device))
     rules = [f"eprop(filtered=False, feedback=dense(gain={gain}))" for gain in GAINS]
     eprop = [setting for rule in rules for setting in rate_grid(rule, SGD, device=counted)]
     return {EPROP: eprop, CONTROL: rate_grid(CONTROL, SGD, device=counted)}
@@ -156,7 +156,7 @@ def broken_limits(chip: Profile, base: Fields, floats: Record) -> list[str]:
         floats: row of the run in floats.
     """
     spec = RunSpec.from_json({**base, "batch_size": BATCH, "rule": floats["rule"], "optimizer": floats["optimizer"]})
-    return list(dict.fromkeys(finding.limit for finding in examine(chip, spec) if finding.verdict == "broken"))
+    return list(dict.fromkeys(finding.limit for finding in chip_findings(chip, spec) if finding.verdict == "broken"))
 
 
 def lifted_chip(chip: Profile, broken: Sequence[str], base: Fields) -> dict[str, dict[str, list[Fields]]]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from experiments.benchmarks._memory import peak_of_method
 from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.papers._tables import tuned_table
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
+from experiments.speed.peak_memory import method_peak
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, margin_checks, published
 from experiments.sweeps.study import CONTROL, Fields, Setup, Study
 from experiments.sweeps.sweep import Row
@@ -134,7 +134,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
         for ticks in self.ticks:
             suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
             for method in METHODS:
-                peak = peak_of_method(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
+                peak = method_peak(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
                 setup.watch.see()
                 rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
         x, y = Axis("ticks", scale="log"), Axis("peak (MiB)", scale="log")

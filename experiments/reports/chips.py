@@ -1,4 +1,4 @@
-"""Runs on chips: what a profile chooses where the user has not, and whether a run fits the chip."""
+"""Runs on chips: the fields that a profile decides where the user has not, and whether a run fits the chip."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from neurofa.chips.fit import Finding, check
 from neurofa.chips.requirements import footprint
 
 
-def profile_of(text: str) -> Profile:
-    """The profile of that spec.
+def build_profile(text: str) -> Profile:
+    """Return the profile of that spec.
 
     Raises:
         NeurofaError: unknown name or option.
     """
-    found: Profile = build("profile", text)
-    return found
+    profile: Profile = build("profile", text)
+    return profile
 
 
-def fill(profile: Profile, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose what a run leaves open as the chip has it: device, converters, error, feedback, batch, rate and more.
+def chip_fields(profile: Profile, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a run on a chip: device, converters, error, feedback, batch, learning rate and more.
 
     Where the chip learns from every sample, the default learning rate is divided by the default batch, so that a pass
-    over the data moves the weights as far; it is then brought to the chip's form from above.
+    over the data moves the weights as far; it is then rounded down to a rate that the chip can represent.
 
     Args:
         profile: the chip.
-        given: fields of a run that the user chose; they stay, options of a rule too.
+        given: fields of a run that the user chose, options of a rule included; they stay.
 
     Returns:
-        Fields of a run, those given among them, that say everything: the profile is not needed to repeat it.
+        Fields that determine the run without the profile, the given ones among them.
 
     Raises:
         NeurofaError: the chip takes no error, so that nothing here can be trained on it.
@@ -46,35 +46,33 @@ def fill(profile: Profile, given: Mapping[str, Any]) -> dict[str, Any]:
             f"got --profile {profile.name} for training; expected a chip that takes an error, and this one does not;"
             f" see neurofa check --profile {profile.name}"
         )
-    chosen, default = dict(given), RunSpec()
+    fields, default = dict(given), RunSpec()
     for key, part in (("device", profile.device()), ("periphery", profile.periphery())):
         if part is not None:
-            chosen.setdefault(key, part)
+            fields.setdefault(key, part)
     if profile.hidden_layers is not None or profile.layer_width is not None or profile.surrogate_segments is not None:
-        chosen.setdefault("network", _network(profile))
-    chosen["rule"] = _rule(profile, chosen.get("rule"))
+        fields.setdefault("network", _network(profile))
+    fields["rule"] = _rule(profile, fields.get("rule"))
     rate = parse(default.optimizer).options["lr"]
     assert isinstance(rate, float)  # noqa: S101 (the default's own number)
-    if profile.batch is not None and "batch_size" not in chosen:
-        chosen["batch_size"] = profile.batch
+    if profile.batch is not None and "batch_size" not in fields:
+        fields["batch_size"] = profile.batch
         rate *= profile.batch / default.batch_size
-    chosen.setdefault("optimizer", str(Spec("sgd", {"lr": profile.rate_below(rate)})))
-    return chosen
+    fields.setdefault("optimizer", str(Spec("sgd", {"lr": profile.rate_below(rate)})))
+    return fields
 
 
 def _network(profile: Profile) -> str:
-    """The default perceptron, no deeper and wider than the chip, with a derivative that it has."""
+    """Return the default perceptron, no deeper and wider than the chip, with a derivative that the chip has."""
     hidden = [256, 256][: profile.hidden_layers]
     if profile.layer_width is not None:
         hidden = [min(width, profile.layer_width) for width in hidden]
-    chosen: dict[str, object] = {"hidden": hidden}
-    if profile.surrogate_segments is not None:
-        chosen["activation"] = "relu"
-    return str(Spec("mlp", chosen))
+    activation = {} if profile.surrogate_segments is None else {"activation": "relu"}
+    return str(Spec("mlp", {"hidden": hidden, **activation}))
 
 
 def _rule(profile: Profile, given: str | None) -> str:
-    """The rule with the chip's error format and pathway, where it has such options and they were left open."""
+    """Return the rule with the chip's error format and pathway, where it has such options and does not state them."""
     if given is None:
         given = "bp" if profile.feedback_weights == "readout" else RunSpec().rule
     spec = parse(given)
@@ -87,12 +85,12 @@ def _rule(profile: Profile, given: str | None) -> str:
     return str(Spec(spec.name, {**spec.options, **added}))
 
 
-def examine(profile: Profile, spec: RunSpec) -> list[Finding]:
-    """Build the learner of a run and compare it with a chip.
+def chip_findings(profile: Profile, spec: RunSpec) -> list[Finding]:
+    """Build the learner of a run and compare it with the limits of a chip.
 
     Args:
         profile: the chip.
-        spec: the run; every learning rate of its schedule counts, looked at four times an epoch.
+        spec: the run; every learning rate of its schedule counts, sampled four times an epoch.
 
     Raises:
         NeurofaError: an unknown or impossible part.
@@ -100,5 +98,5 @@ def examine(profile: Profile, spec: RunSpec) -> list[Finding]:
     trainer = Trainer(spec, None)
     times = [(quarter + 0.5) / 4 for quarter in range(4 * spec.epochs)]
     rates = {rate * trainer.schedule(t, spec.epochs) for rate in trainer.rates for t in times}
-    asked = footprint(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))
-    return check(profile, asked)
+    requirements = footprint(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))
+    return check(profile, requirements)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 
 import torch
 from torch import Tensor
 
+from experiments.charts.figure import Axis, Panel
+from experiments.charts.marks import Curve, Mark
 from hwmodels.device import Device
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.registry import parts
@@ -17,61 +20,48 @@ DEVICES = 1000
 BAND = (0.05, 0.5, 0.95)
 """Quantiles: the band's edges, and the median."""
 TARGETS = (-0.8, -0.4, 0.1, 0.4, 0.8)
-"""Programmed weights whose drift is followed; with a fan-in of 1 initial weights lie within +-1."""
+"""Programmed weights whose drift is measured; with a fan-in of 1 initial weights lie within +-1."""
 YEAR = 3.156e7
 """Seconds of a year."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One picture: lines with bands over devices."""
-
-    name: str
-    title: str
-    x_label: str
-    y_label: str
-    lines: dict[str, tuple[list[float], list[list[float]]]]
-    """By label: x, and y at the three quantiles of each x."""
-    log: bool = False
-    traces: list[list[float]] = field(default_factory=list)
-    """Single devices over the x of the first line."""
-
-
-def constants(device: Device) -> list[dict[str, str]]:
-    """Every constant of a device with its value and its meaning, from the docstrings of its classes."""
+def device_constants(device: Device) -> list[dict[str, str]]:
+    """Return name, value and meaning of every constant of a device; meanings are those of its classes' docstrings."""
     if not is_dataclass(device):
         return []
-    said: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for part in (*reversed(type(device).__mro__), parts("device").get(device.name)):
-        said |= meanings(part.__doc__ or "") if part is not None else {}
+        meanings |= args_section(part.__doc__ or "") if part is not None else {}
     return [
-        {"name": f.name, "value": str(getattr(device, f.name)), "meaning": said.get(f.name, "")}
+        {"name": f.name, "value": str(getattr(device, f.name)), "meaning": meanings.get(f.name, "")}
         for f in fields(device)
         if not f.name.startswith("_")
     ]
 
 
-def meanings(doc: str) -> dict[str, str]:
-    r"""The entries of a docstring's Args section.
+def args_section(doc: str) -> dict[str, str]:
+    r"""Return the entries of a docstring's Args section.
 
-    >>> meanings("A part.\n\n    Args:\n        gain: how strong,\n            > 0.\n")
+    >>> args_section("A part.\n\n    Args:\n        gain: how strong,\n            > 0.\n")
     {'gain': 'how strong, > 0.'}
     """
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     name = ""
     for line in doc.partition("Args:\n")[2].splitlines():
         if not line.strip():
             break
         entry = re.fullmatch(r" {8}(\w+): (.*)", line)
         if entry:
-            name, found[entry[1]] = entry[1], entry[2]
+            name, entries[entry[1]] = entry[1], entry[2]
         elif name:
-            found[name] += " " + line.strip()
-    return found
+            entries[name] += " " + line.strip()
+    return entries
 
 
-def panels(device: Device, *, pulses: int | None = None, seed: int = 0) -> list[Panel]:
-    """Everything about a device that can be drawn; panels in which nothing varies are left out.
+def device_panels(device: Device, *, pulses: int | None = None, seed: int = 0) -> dict[str, Panel]:
+    """Return what can be drawn of a device by name: ``response``, ``programming``, ``read``, ``drift``.
+
+    Panels in which nothing varies are left out. Curves are medians over devices with bands from 5 to 95 %.
 
     Args:
         device: any memory device.
@@ -79,9 +69,13 @@ def panels(device: Device, *, pulses: int | None = None, seed: int = 0) -> list[
         seed: of the devices and their noise.
     """
     gen = torch.Generator().manual_seed(seed)
-    response = _pulsed(device, pulses, gen) if isinstance(device, PulseDriven) else _changed(device, gen)
-    made = [response, _programming(device, gen), _read(device, gen), _drift(device, gen)]
-    return [panel for panel in made if panel is not None]
+    panels = {
+        "response": _pulsed(device, pulses, gen) if isinstance(device, PulseDriven) else _changed(device, gen),
+        "programming": _programming(device, gen),
+        "read": _read(device, gen),
+        "drift": _drift(device, gen),
+    }
+    return {name: panel for name, panel in panels.items() if panel is not None}
 
 
 def _pulsed(device: PulseDriven, pulses: int | None, gen: torch.Generator) -> Panel:
@@ -89,101 +83,105 @@ def _pulsed(device: PulseDriven, pulses: int | None, gen: torch.Generator) -> Pa
     step = float(device.granularity(cells))
     count = pulses or int(min(1000, max(20, 2 / step)))
     stride = max(1, count // 100)  # a picture shows no more
-    at, seen = [0], [device.value(cells)]
+    at, values = [0.0], [device.value(cells)]
     up, down = torch.full((DEVICES, 1), 1.0), torch.full((DEVICES, 1), -1.0)
     for n in range(1, 2 * count + 1):
         cells = device.settle(device.pulse(cells, up if n <= count else down, gen), gen)
         if n % stride == 0:
-            at.append(n)
-            seen.append(device.value(cells))
-    y = torch.cat(seen, 1)
-    return Panel(
-        "response", f"{count} pulses up, {count} down", "pulse", "weight",
-        {"devices": ([float(n) for n in at], bands(y))}, traces=y[:3].tolist(),
-    )  # fmt: skip
+            at.append(float(n))
+            values.append(device.value(cells))
+    y = torch.cat(values, 1)
+    single: list[Mark] = [
+        Curve(label="single devices", x=at, y=trace, colour="0.55", width=0.6) for trace in y[:3].tolist()
+    ]
+    marks = [*single, _median("devices", at, y)]
+    return Panel(title=f"{count} pulses up, {count} down", x=Axis("pulse"), y=Axis("weight"), marks=marks)
 
 
 def _changed(device: Device, gen: torch.Generator) -> Panel | None:
-    asked = torch.linspace(-0.5, 0.5, 41)
+    requested = torch.linspace(-0.5, 0.5, 41)
     cells = device.program(torch.zeros(DEVICES, 1).expand(DEVICES, 41).reshape(-1, 1), gen)
-    change = asked.expand(DEVICES, 41).reshape(-1, 1)
+    change = requested.expand(DEVICES, 41).reshape(-1, 1)
     y = (device.value(device.write(cells, change, gen)) - device.value(cells)).view(DEVICES, 41)
-    if torch.allclose(y, asked.expand_as(y), atol=1e-6):
+    if torch.allclose(y, requested.expand_as(y), atol=1e-6):
         return None
-    lines = {"devices": (asked.tolist(), bands(y)), "asked": (asked.tolist(), [[v] * 3 for v in asked.tolist()])}
-    return Panel("response", "a change of the weight", "change that is asked for", "change that is made", lines)
+    x = requested.tolist()
+    marks = [_median("devices", x, y), Curve(label="requested", x=x, y=x, colour="0.3", style="--")]
+    return Panel(title="a change of the weight", x=Axis("requested change"), y=Axis("realised change"), marks=marks)
 
 
 def _programming(device: Device, gen: torch.Generator) -> Panel | None:
-    target = torch.linspace(-1, 1, 41)
-    cells = device.program(target.expand(DEVICES, 41).reshape(-1, 1), gen)
+    target, cells = _programmed(device, gen)
     y = device.value(cells).view(DEVICES, 41) - target
-    if y.abs().max() < 1e-6:
-        return None
-    return Panel(
-        "programming", "programming error", "target weight", "weight - target",
-        {"devices": (target.tolist(), bands(y))},
-    )  # fmt: skip
+    return _error_panel("programming error", "weight - target", target, y)
 
 
 def _read(device: Device, gen: torch.Generator) -> Panel | None:
-    target = torch.linspace(-1, 1, 41)
-    cells = device.program(target.expand(DEVICES, 41).reshape(-1, 1), gen)
+    target, cells = _programmed(device, gen)
     y = (device.read(cells, gen) - device.value(cells)).view(DEVICES, 41)
-    if y.abs().max() < 1e-6:
+    return _error_panel("noise of a read, just after programming", "read - weight", target, y)
+
+
+def _programmed(device: Device, gen: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    target = torch.linspace(-1, 1, 41)
+    return target, device.program(target.expand(DEVICES, 41).reshape(-1, 1), gen)
+
+
+def _error_panel(title: str, label: str, target: Tensor, error: Tensor) -> Panel | None:
+    if error.abs().max() < 1e-6:
         return None
-    lines = {"reads": (target.tolist(), bands(y))}
-    return Panel("read", "noise of a read, just after programming", "target weight", "read - weight", lines)
+    marks = [_median("devices", target.tolist(), error)]
+    return Panel(title=title, x=Axis("target weight"), y=Axis(label), marks=marks)
 
 
 def _drift(device: Device, gen: torch.Generator) -> Panel | None:
     seconds = torch.logspace(0, torch.tensor(YEAR).log10().item(), 40, dtype=torch.float64).tolist()
     target = torch.tensor(TARGETS)
     cells = device.program(target.expand(DEVICES, len(TARGETS)).reshape(-1, 1), gen)
-    start, now, seen = device.value(cells), 0.0, []
+    start, now, values = device.value(cells), 0.0, []
     for second in seconds:
         cells, now = device.relax(cells, second - now, gen), second
-        seen.append(device.value(cells))
-    y = torch.stack([s.view(DEVICES, -1) for s in seen], 2)
+        values.append(device.value(cells))
+    y = torch.stack([value.view(DEVICES, -1) for value in values], 2)
     if torch.allclose(y[..., -1], start.view(DEVICES, -1)):
         return None
-    lines = {f"target {t:g}": (seconds, bands(y[:, k])) for k, t in enumerate(TARGETS)}
-    return Panel("drift", "drift", "time since programming (s)", "weight", lines, log=True)
+    marks: list[Mark] = [_median(f"target {t:g}", seconds, y[:, k]) for k, t in enumerate(TARGETS)]
+    return Panel(title="drift", x=Axis("time since programming (s)", scale="log"), y=Axis("weight"), marks=marks)
 
 
-def bands(y: Tensor) -> list[list[float]]:
-    """The quantiles over devices, (devices, points) to a triple for each point."""
-    found: list[list[float]] = y.quantile(torch.tensor(BAND), dim=0).t().tolist()
-    return found
+def _median(label: str, x: Sequence[float], y: Tensor) -> Mark:
+    """Return the median over devices with its band, from values (devices, points)."""
+    low, middle, high = y.quantile(torch.tensor(BAND), dim=0).tolist()
+    return Curve(label=label, x=x, y=middle, band=(low, high))
 
 
-def moments(device: Device, *, seed: int = 0) -> dict[str, float]:
-    """Figures of the device at weight zero, with a fan-in of 1: weights in units of the largest initial one.
+def device_moments(device: Device, *, seed: int = 0) -> dict[str, float]:
+    """Return figures of the device at weight zero, with a fan-in of 1: weights in units of the largest initial one.
 
     Pulse-driven devices: ``step up``, ``step down`` (mean), ``step spread`` (of all devices and pulses, relative),
     ``states`` (range over mean step), ``upper bound``, ``lower bound`` (medians), ``stuck`` (share that nothing moves).
     All: ``programming sigma`` at a weight of 0.5, where it is not zero.
     """
     gen = torch.Generator().manual_seed(seed)
-    found: dict[str, float] = {}
+    moments: dict[str, float] = {}
     if isinstance(device, PulseDriven):
         cells = device.program(torch.zeros(20 * DEVICES, 1), gen)
         ends = []
         for name, sign in (("up", 1.0), ("down", -1.0)):
             one = torch.full((20 * DEVICES, 1), sign)
             step = device.value(device.pulse(cells, one, gen)) - device.value(cells)
-            found[f"step {name}"] = step.mean().item()
+            moments[f"step {name}"] = step.mean().item()
             if sign > 0:
-                found["step spread"] = (step.std() / step.mean().abs()).item()
+                moments["step spread"] = (step.std() / step.mean().abs()).item()
             far = cells
             for _ in range(30):
                 far = device.write(far, one * 1e3, gen)
             ends.append(device.value(far))
         top, bottom = (end.median().item() for end in ends)
-        mean = (found["step up"] - found["step down"]) / 2
-        found |= {"upper bound": top, "lower bound": bottom, "states": (top - bottom) / mean if mean else 0.0}
+        mean = (moments["step up"] - moments["step down"]) / 2
+        moments |= {"upper bound": top, "lower bound": bottom, "states": (top - bottom) / mean if mean else 0.0}
         if "top" in cells:
-            found["stuck"] = (cells["top"] == cells["bottom"]).double().mean().item()
+            moments["stuck"] = (cells["top"] == cells["bottom"]).double().mean().item()
     half = torch.full((20 * DEVICES, 1), 0.5)
-    found["programming sigma"] = device.value(device.program(half, gen)).std().item()
-    return {key: value for key, value in found.items() if abs(value) > 1e-6}
+    moments["programming sigma"] = device.value(device.program(half, gen)).std().item()
+    return {key: value for key, value in moments.items() if abs(value) > 1e-6}

@@ -1,4 +1,4 @@
-"""Judging forecasts of a series, and letting a model go on from its own answers."""
+"""Forecasts of a series: their error, and forecasts in a closed loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hwmodels.errors import NeurofaError
 def smape(forecast: Tensor, truth: Tensor) -> float:
     r"""Symmetric mean absolute percentage error, 200 mean(|f - x| / (|f| + |x|)), from 0 to 200 %.
 
-    It depends on the zero of the scale: undo a standardisation before. Where both are 0 there is no error.
+    It depends on the zero of the scale: undo a standardisation first. Where both are 0 the error is 0.
 
     Args:
         forecast: of any shape.
@@ -34,8 +34,8 @@ def smape(forecast: Tensor, truth: Tensor) -> float:
     return float(200 * ((f - x).abs() / torch.where(size > 0, size, 1.0)).mean())
 
 
-def autonomous(step: Callable[[Tensor], Tensor], known: Tensor, ticks: int) -> Tensor:
-    """Let a model run on: it first hears known values, then its own answers.
+def closed_loop_forecast(step: Callable[[Tensor], Tensor], known: Tensor, ticks: int) -> Tensor:
+    """Return the forecasts of a model whose inputs are first known values and then its own outputs.
 
     Args:
         step: one tick of a model that keeps its own state: (B, o) values to (B, o) forecasts of the next.
@@ -43,7 +43,7 @@ def autonomous(step: Callable[[Tensor], Tensor], known: Tensor, ticks: int) -> T
         ticks: how many to forecast.
 
     Returns:
-        (ticks, B, o): what follows the known values.
+        (ticks, B, o): the values after the known ones.
 
     Raises:
         NeurofaError: nothing known, or nothing to forecast.
@@ -51,8 +51,8 @@ def autonomous(step: Callable[[Tensor], Tensor], known: Tensor, ticks: int) -> T
     if not len(known) or ticks < 1:
         raise NeurofaError(f"got {len(known)} known values and {ticks} ticks; expected 1 or more of both; raise them")
     for value in known:
-        answer = step(value)
-    answers = [answer]
+        forecast = step(value)
+    forecasts = [forecast]
     for _ in range(ticks - 1):
-        answers.append(step(answers[-1]))
-    return torch.stack(answers)
+        forecasts.append(step(forecasts[-1]))
+    return torch.stack(forecasts)

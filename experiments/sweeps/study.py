@@ -165,16 +165,16 @@ def _best(method: str, specs: Sequence[RunSpec], tried: Mapping[str, Row]) -> in
 def _line(
     runs: Sequence[tables.Record], setting: Fields, against: Sequence[tables.Record] | None
 ) -> tables.Record:  # fmt: skip
-    line = tables.summarise(runs, ["status"])[0]
+    line = tables.summarise_runs(runs, ["status"])[0]
     margins = []
     if against is not None and against is not runs:
-        theirs, ours = tables.numbers(against, "test_accuracy"), tables.numbers(runs, "test_accuracy")
+        theirs, ours = tables.column_numbers(against, "test_accuracy"), tables.column_numbers(runs, "test_accuracy")
         margins = [a - b for a, b in zip(ours, theirs, strict=True)]
     del line["status"], line["failed"]
-    line |= {"margin": tables.mean(margins), "margin_std": tables.spread(margins)}
-    losses = tables.numbers(runs, "test_loss")
-    line |= {"test_loss": tables.mean(losses), "test_loss_std": tables.spread(losses)}
-    per_seed = tables.numbers(runs, "test_accuracy")
+    line |= {"margin": tables.mean(margins), "margin_std": tables.standard_deviation(margins)}
+    losses = tables.column_numbers(runs, "test_loss")
+    line |= {"test_loss": tables.mean(losses), "test_loss_std": tables.standard_deviation(losses)}
+    per_seed = tables.column_numbers(runs, "test_accuracy")
     return {**setting, "epochs": runs[0]["epochs"], "test_accuracies": per_seed, **line}
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.benchmarks import _measure, _work
-from experiments.benchmarks import _suite as bench
-from experiments.benchmarks import rules as rules_suite
-from experiments.benchmarks import step as suite
-from experiments.benchmarks._memory import peak_of, peak_of_method
 from experiments.cli import run
+from experiments.speed import suite, timing, workloads
+from experiments.speed.peak_memory import method_peak, peak_bytes
+from experiments.speed.suites import rules as rules_suite
+from experiments.speed.suites import step as step_suite
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from neurofa.core.network import Network
@@ -24,15 +23,19 @@ CPU = torch.device("cpu")
 
 
 def tiny_case(name="tiny"):
-    return suite.case(name, _work.mlp([6, 5], n_in=8, batch=4))
+    return step_suite.step_case(name, workloads.mlp_workload([6, 5], n_in=8, batch=4))
+
+
+def tiny_cnn():
+    return workloads.cnn_workload((2, 3), side=8, hidden=4, batch=2)
 
 
 def tiny_images():
-    return _work.vgg([4, "M", 6], input_shape=(3, 8, 8), batch=2)
+    return workloads.vgg_workload([4, "M", 6], input_shape=(3, 8, 8), batch=2)
 
 
 def test_every_case_has_a_baseline_floors_that_exist_and_unique_methods():
-    cases = build("bench", "step").cases()
+    cases = build("speed", "step").cases()
     assert len({c.name for c in cases}) == len(cases)
     for case in cases:
         names = [m.name for m in case.methods]
@@ -42,19 +45,23 @@ def test_every_case_has_a_baseline_floors_that_exist_and_unique_methods():
 
 
 def test_all_rules_that_are_named_exist():
-    assert {*suite.RULES, *suite.MORE_RULES, *suite.DIRECT, *suite.CHAINED} <= set(parts("rule"))
+    assert {*step_suite.RULES, *step_suite.MORE_RULES, *step_suite.DIRECT, *step_suite.CHAINED} <= set(parts("rule"))
 
 
 @pytest.mark.parametrize(
     "work",
-    [_work.mlp([6, 5], n_in=8, batch=4), tiny_images(), _work.cnn((2, 3), side=8, hidden=4, batch=2)],
+    [
+        workloads.mlp_workload([6, 5], n_in=8, batch=4),
+        tiny_images(),
+        workloads.cnn_workload((2, 3), side=8, hidden=4, batch=2),
+    ],
     ids=["mlp", "vgg", "cnn"],
 )
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_both_sides_do_the_same_work(work, momentum):
     """The learner with bp takes the step that plain torch takes, from the same weights, on the same batches."""
     model = torch.nn.Sequential(*work.modules())
-    network: Network = build("network", work.recipe, input_shape=work.input_shape, outputs=_work.CLASSES)
+    network: Network = build("network", work.spec, input_shape=work.input_shape, outputs=workloads.CLASSES)
     with torch.no_grad():
         for ours, theirs in zip(network.parameters(), model.parameters(), strict=True):
             theirs.copy_(ours)
@@ -88,9 +95,9 @@ def test_methods_take_turns_without_collection():
 
         return step
 
-    times, repeats = _measure.measure({"a": method("a"), "b": method("b")}, seconds=1e-3, device=CPU)
+    times, repeats = timing.sample_times({"a": method("a"), "b": method("b")}, seconds=1e-3, device=CPU)
     assert gc.isenabled()
-    assert len(times["a"]) == len(times["b"]) >= _measure.MIN_ROUNDS
+    assert len(times["a"]) == len(times["b"]) >= timing.MIN_ROUNDS
     turn = ["a"] * repeats["a"] + ["b"] * repeats["b"]
     sampled = len(times["a"]) * len(turn)
     assert calls[-sampled:] == turn * len(times["a"])
@@ -105,7 +112,7 @@ def test_collection_and_threads_come_back_after_a_failure():
         assert not gc.isenabled()
         raise RuntimeError("broken")
 
-    with pytest.raises(RuntimeError, match="broken"), _measure.no_collection(), _measure.torch_threads(before + 1):
+    with pytest.raises(RuntimeError, match="broken"), timing.garbage_collection_off(), timing.torch_threads(before + 1):
         fail()
     assert gc.isenabled()
     assert torch.get_num_threads() == before
@@ -113,10 +120,12 @@ def test_collection_and_threads_come_back_after_a_failure():
 
 def test_rows_follow_from_the_samples(monkeypatch):
     samples = {"torch": [4.0, 1.0, 2.0, 3.0, 9.0], "dfa": [1.5, 1.5, 1.0, 2.0, 7.0], "floor-direct": [1.0] * 5}
-    methods = tuple(bench.Method(name=n, build=lambda _: list, floor="floor-direct" * (n == "dfa")) for n in samples)
-    monkeypatch.setattr(bench, "measure", lambda *_, **__: (samples, dict.fromkeys(samples, 3)))
-    case = bench.Case(name="c", methods=methods)
-    torch_row, dfa, floor = bench.run_case("s", case, device=CPU, threads=1, seconds=1.0, memory=False)
+    methods = tuple(
+        suite.SpeedMethod(name=n, build=lambda _: list, floor="floor-direct" * (n == "dfa")) for n in samples
+    )
+    monkeypatch.setattr(suite, "sample_times", lambda *_, **__: (samples, dict.fromkeys(samples, 3)))
+    case = suite.SpeedCase(name="c", methods=methods)
+    torch_row, dfa, floor = suite.measure_case("s", case, device=CPU, threads=1, seconds=1.0, memory=False)
     assert (torch_row.median_s, torch_row.ratio, torch_row.floor_fraction) == (3.0, 1.0, None)
     assert (dfa.median_s, dfa.ratio, dfa.floor_fraction) == (1.5, 2.0, pytest.approx(2 / 3))
     low, _, high = statistics.quantiles(samples["torch"], n=4)
@@ -127,36 +136,36 @@ def test_rows_follow_from_the_samples(monkeypatch):
 
 def test_the_second_baseline_has_a_ratio_of_its_own(monkeypatch):
     samples = {"dfa": [2.0] * 5, "bp": [3.0] * 5, "x": [6.0] * 5}
-    monkeypatch.setattr(bench, "measure", lambda *_, **__: (samples, dict.fromkeys(samples, 1)))
-    methods = tuple(bench.Method(name=n, build=lambda _: list) for n in samples)
-    case = bench.Case(name="c", methods=methods, beside="bp")
-    rows = bench.run_case("s", case, device=CPU, threads=1, seconds=1.0, memory=False, clock="cpu")
+    monkeypatch.setattr(suite, "sample_times", lambda *_, **__: (samples, dict.fromkeys(samples, 1)))
+    methods = tuple(suite.SpeedMethod(name=n, build=lambda _: list) for n in samples)
+    case = suite.SpeedCase(name="c", methods=methods, beside="bp")
+    rows = suite.measure_case("s", case, device=CPU, threads=1, seconds=1.0, memory=False, clock="cpu")
     assert [(r.ratio, r.beside_ratio, r.clock) for r in rows][2] == (pytest.approx(1 / 3), 0.5, "cpu")
 
 
 def test_an_unknown_clock_is_refused():
     with pytest.raises(NeurofaError, match="got clock 'sun'"):
-        bench.run_case("step", tiny_case(), device=CPU, threads=1, seconds=1e-3, memory=False, clock="sun")
+        suite.measure_case("step", tiny_case(), device=CPU, threads=1, seconds=1e-3, memory=False, clock="sun")
 
 
 def test_every_registered_rule_is_timed_and_runs():
-    for case in build("bench", "rules").cases():
+    for case in build("speed", "rules").cases():
         assert {m.name for m in case.methods} == {*parts("rule"), "torch"}
         assert [m.name for m in case.methods][:2] == ["dfa", "bp"]
-    for method in rules_suite.case("tiny", _work.cnn((2, 3), side=8, hidden=4, batch=2)).methods:
+    for method in rules_suite.rules_case("tiny", tiny_cnn()).methods:
         step = method.build(CPU)
         step()
         step()
 
 
 def test_tiny_case_runs_every_method():
-    rows = bench.run_case("step", tiny_case(), device=CPU, threads=1, seconds=1e-3, memory=False)
+    rows = suite.measure_case("step", tiny_case(), device=CPU, threads=1, seconds=1e-3, memory=False)
     assert [r.method for r in rows] == ["torch", "torch-fused", "dfa", "fa", "bp", "floor-direct", "floor-chained"]
     assert all(r.median_s > 0 and r.machine["threads"] == 1 for r in rows)
 
 
 def test_convolutional_methods_run():
-    methods = suite.case("tiny", tiny_images(), momentum=0.9).methods
+    methods = step_suite.step_case("tiny", tiny_images(), momentum=0.9).methods
     assert {"torch", "torch-channels-last", "dfa", "fa", "bp"} <= {method.name for method in methods}
     for method in methods:
         step = method.build(CPU)
@@ -166,14 +175,14 @@ def test_convolutional_methods_run():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_is_measured():
-    rows = bench.run_case("step", tiny_case(), device=torch.device("cuda"), threads=1, seconds=1e-3, memory=False)
+    rows = suite.measure_case("step", tiny_case(), device=torch.device("cuda"), threads=1, seconds=1e-3, memory=False)
     assert all(r.median_s > 0 for r in rows)
 
 
 @pytest.mark.parametrize(("threads", "seconds"), [(0, 1.0), (1, 0.0)])
 def test_bad_numbers_are_refused(threads, seconds):
     with pytest.raises(NeurofaError, match="expected positive numbers"):
-        bench.run_case("step", tiny_case(), device=CPU, threads=threads, seconds=seconds, memory=False)
+        suite.measure_case("step", tiny_case(), device=CPU, threads=threads, seconds=seconds, memory=False)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the high-water mark cannot be lowered")
@@ -189,17 +198,17 @@ def test_peak_counts_what_is_kept_and_what_a_step_needs_but_not_what_building_ne
 
         return step
 
-    assert 136 - 8 < peak_of(make, CPU) / 2**20 < 136 + 8
+    assert 136 - 8 < peak_bytes(make, CPU) / 2**20 < 136 + 8
 
 
 def test_memory_is_measured_in_a_process_of_its_own():
     weights = 4 * (784 * 256 + 2 * 256**2 + 256 * 10)
-    assert weights < peak_of_method("step", "mlp-256", "dfa", CPU, 1) < 40 * weights
+    assert weights < method_peak("step", "mlp-256", "dfa", CPU, 1) < 40 * weights
 
 
 def test_memory_that_cannot_be_measured_is_one_line():
     with pytest.raises(NeurofaError, match=r"got no memory peak of 'dfa' in case 'mlp'.*--no-memory"):
-        peak_of_method("step", "mlp", "dfa", CPU, 1)
+        method_peak("step", "mlp", "dfa", CPU, 1)
 
 
 def test_command_prints_rows_and_nothing_else(capsys):
@@ -225,7 +234,7 @@ def test_command_shows_a_table(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bench", "stpe"], "got bench 'stpe'; .*did you mean 'step'"),
+        (["bench", "stpe"], "got speed 'stpe'; .*did you mean 'step'"),
         (["bench", "step", "--case", "mlp-1025"], "got case 'mlp-1025'; .*did you mean 'mlp-1024'"),
         (["bench", "step", "--compute", "tpu"], "got compute 'tpu'; "),
         (["bench", "step", "--threads", "0"], "got threads=0"),

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.benchmarks.pictures import eligibility, record
-from experiments.benchmarks.report import with_ledger
-from experiments.benchmarks.spiking_chip import fitted, network_on
+from experiments.benchmarks.eligibility import eligibility_trace
+from experiments.benchmarks.pictures import record_sample
+from experiments.benchmarks.report import with_write_counter
+from experiments.benchmarks.spiking_chip import with_chip_formats, within_chip_size
 from experiments.benchmarks.tasks import TASKS
 from experiments.cli import run
-from experiments.reports.chips import profile_of
+from experiments.reports.chips import build_profile
 from experiments.runs.folder import RunFolder
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
@@ -83,7 +84,7 @@ def test_chips_choose_formats_and_say_what_breaks(
     chip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = answer(capsys, "digits", *SMALL, "--profile", chip, "--out", str(tmp_path))
-    profile = profile_of(chip)
+    profile = build_profile(chip)
     limits = {each["limit"]: each for each in found["profile"]["limits"]}
     assert found["profile"]["verdict"] == "holds", [each for each in limits.values() if each["verdict"] == "broken"]
     assert limits["trace_bits"]["verdict"] == "holds"
@@ -128,36 +129,36 @@ def test_presets_are_runs(name: str) -> None:
     ],
 )
 def test_ledgers_stand_around_what_is_written(device: str, counted: str) -> None:
-    assert with_ledger(device) == counted
+    assert with_write_counter(device) == counted
     build("device", counted)
 
 
 def test_networks_take_the_formats_of_a_chip() -> None:
-    chip = profile_of("reckon")
-    made = network_on(chip, "snn(neuron=lif(beta=0.8))")
+    chip = build_profile("reckon")
+    made = with_chip_formats(chip, "snn(neuron=lif(beta=0.8))")
     assert made.startswith("snn(neuron=lif(surrogate=table, membrane=uniform(bits=16, range=16.0), beta=0.8)")
     assert "traces=uniform(bits=12, range=10.0)" in made
-    assert network_on(chip, "snn(traces=raw)").count("raw") == 1, "what was chosen stays"
-    assert fitted(chip, "snn(hidden=[400, 100])") == "snn(hidden=[256])"
-    assert fitted(chip, "conv_snn") == "conv_snn"
+    assert with_chip_formats(chip, "snn(traces=raw)").count("raw") == 1, "what was chosen stays"
+    assert within_chip_size(chip, "snn(hidden=[400, 100])") == "snn(hidden=[256])"
+    assert within_chip_size(chip, "conv_snn") == "conv_snn"
 
 
 def test_drawn_eligibility_makes_the_direction() -> None:
     network = build("network", "snn(hidden=[3], neuron=alif)", input_shape=(4,), outputs=2)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     xs = (torch.rand(9, 1, 4, generator=torch.Generator().manual_seed(0)) < 0.6).float()
-    view = record(network, xs, tick=1e-3).views["spiking0"]
+    view = record_sample(network, xs, tick=1e-3).views["spiking0"]
     signal = torch.randn(9, 3, generator=torch.Generator().manual_seed(1))
     layer = network.layer("spiking0")
     direction = layer.pullback(layer.localise(view.given(signal)))["weight"]
     dense = direction if isinstance(direction, torch.Tensor) else direction.dense()
     for neuron in range(3):
         for source in range(4):
-            own = torch.tensor(eligibility(learner, "spiking0", view, neuron, source))
+            own = torch.tensor(eligibility_trace(learner, "spiking0", view, neuron, source))
             assert float(own @ signal[:, neuron]) == pytest.approx(float(dense[neuron, source]), abs=1e-5)
 
 
 def test_still_layers_have_no_eligibility() -> None:
     network = build("network", "mlp(hidden=[3])", input_shape=(4,), outputs=2)
     with pytest.raises(NeurofaError, match="got a network without spiking neurons"):
-        record(network, torch.ones(2, 1, 4), tick=1e-3)
+        record_sample(network, torch.ones(2, 1, 4), tick=1e-3)

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.cli import run as command
 from experiments.commands.listing import singular
-from experiments.reports.chips import fill, profile_of
+from experiments.reports.chips import build_profile, chip_fields
 from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
@@ -154,12 +154,12 @@ def test_help_says_what_the_codes_mean(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )  # fmt: skip
 def test_a_profile_chooses_what_is_not_given(name: str, given: dict, chosen: dict) -> None:
-    assert fill(profile_of(name), given) == chosen
+    assert chip_fields(build_profile(name), given) == chosen
 
 
 def test_a_chip_without_an_error_path_is_refused() -> None:
     with pytest.raises(NeurofaError, match="see neurofa check --profile odin"):
-        fill(profile_of("odin"), {})
+        chip_fields(build_profile("odin"), {})
 
 
 def test_a_run_on_a_chip_says_everything_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,7 +195,7 @@ def test_limits_that_are_broken_all_the_same_are_told(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("plural", "kind"),
     [("devices", "device"), ("projections", "projection"), ("profiles", "profile"), ("losses", "loss"),
-     ("benches", "bench"), ("nonlinearities", "nonlinearity"), ("data", "data")],
+     ("speeds", "speed"), ("nonlinearities", "nonlinearity"), ("data", "data")],
 )  # fmt: skip
 def test_list_takes_the_plural(plural: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["list", plural, "--json"]) == 0

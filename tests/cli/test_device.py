@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.cli import run
-from experiments.reports.device import constants, moments, panels
+from experiments.reports.device import device_constants, device_moments, device_panels
 from hwmodels.registry import build, parts
 
 
@@ -26,7 +26,7 @@ def test_figures_and_a_picture_of_a_pulsed_device(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", parts("device"))
 def test_every_constant_of_every_device_is_explained(name):
-    said = {c["name"]: c["meaning"] for c in constants(build("device", name))}
+    said = {c["name"]: c["meaning"] for c in device_constants(build("device", name))}
     assert not [key for key, meaning in said.items() if not meaning]
 
 
@@ -41,19 +41,19 @@ def test_every_constant_of_every_device_is_explained(name):
     ],
 )
 def test_panels_are_those_in_which_something_varies(spec, names):
-    assert [panel.name for panel in panels(build("device", spec), pulses=5)] == names
+    assert list(device_panels(build("device", spec), pulses=5)) == names
 
 
 def test_moments_are_those_of_the_constants():
     line = "constant_step(dw_min=0.01, dw_min_dtod=0, dw_min_std=0, up_down={}, up_down_dtod=0, scale=1"
     line += ", w_max_dtod=0, w_min_dtod=0)"
-    even, odd = (moments(build("device", line.format(asymmetry))) for asymmetry in (0, 0.2))
+    even, odd = (device_moments(build("device", line.format(asymmetry))) for asymmetry in (0, 0.2))
     assert even["step up"] == pytest.approx(0.01, rel=1e-3)
     assert even["step down"] == pytest.approx(-0.01, rel=1e-3)
     assert odd["step down"] == pytest.approx(-0.008, rel=1e-3)
     assert even["states"] == pytest.approx(120, rel=0.02)
     assert "programming sigma" not in even
-    assert moments(build("device", "pcm"))["programming sigma"] > 0.01
+    assert device_moments(build("device", "pcm"))["programming sigma"] > 0.01
 
 
 def test_text_for_people_and_wrong_names(tmp_path, capsys, monkeypatch):

@@ -41,7 +41,7 @@ def test_listed_defaults_are_valid_specs(kind: str, capsys: pytest.CaptureFixtur
 def test_without_a_kind_every_kind_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["list", "--json"]) == 0
     kinds = json.loads(capsys.readouterr().out)
-    assert {"rule", "device", "network", "data", "optimizer", "experiment", "bench"} <= set(kinds)
+    assert {"rule", "device", "network", "data", "optimizer", "experiment", "speed"} <= set(kinds)
     assert kinds["network"]
     assert "input_shape" not in kinds["network"][0]["options"]
 

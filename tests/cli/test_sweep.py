@@ -189,11 +189,11 @@ def test_means_and_spreads() -> None:
     values = [0.91, 0.93, 0.98]
     records = [{"rule": "dfa", "seed": i, "status": "done", "test_accuracy": x} for i, x in enumerate(values)]
     records += [{"rule": "bp", "seed": 0, "status": "failed"}]
-    dfa, bp = tables.summarise(records, ["rule"])
+    dfa, bp = tables.summarise_runs(records, ["rule"])
     assert dfa["test_accuracy"] == pytest.approx(statistics.mean(values))
     assert dfa["test_accuracy_std"] == pytest.approx(statistics.stdev(values))
     assert (dfa["n"], dfa["failed"], bp["n"], bp["failed"]) == (3, 0, 0, 1)
     assert bp["test_accuracy"] is None
-    assert tables.spread([1.0]) is None
-    assert tables.varying(records, ["rule", "status", "nothing"]) == ["rule", "status"]
-    assert tables.percent(0.978, 0.0012) == "97.80 ± 0.12"
+    assert tables.standard_deviation([1.0]) is None
+    assert tables.varying_columns(records, ["rule", "status", "nothing"]) == ["rule", "status"]
+    assert tables.percent_text(0.978, 0.0012) == "97.80 ± 0.12"

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.charts.panels_and_grids import Curve, Curves, Grid, panels_chart
+from experiments.charts.figure import Axis, Panel, draw_figure
+from experiments.charts.marks import Curve, HeatMap
 from experiments.papers import align_conv, align_deep_linear, align_structure
 from experiments.sweeps.experiment import conduct
 from experiments.sweeps.study import Setup
-from experiments.tables import averaged
+from experiments.tables import group_means
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.linalg.spectra import isotropy
@@ -43,13 +44,13 @@ def test_deep_linear_holds_everything_it_says(tmp_path: Path) -> None:
 
 
 def test_controls_are_far_from_the_form_of_weak_alignment() -> None:
-    case = align_deep_linear.Case("small", (20, 20), steps=100)
-    near = align_deep_linear.compare(case, 0)
+    case = align_deep_linear.LinearCase("small", (20, 20), steps=100)
+    near = align_deep_linear.compare_with_recursion(case, 0)
     assert near["off"] < align_deep_linear.EXACT
     assert near["loss_ratio"] < 0.5
     for control in align_deep_linear.CONTROLS:
-        small = align_deep_linear.Case("small", (20, 20), control.activation, control.zero, steps=100)
-        assert align_deep_linear.compare(small, 0)["off"] > align_deep_linear.FAR
+        small = align_deep_linear.LinearCase("small", (20, 20), control.activation, control.zero, steps=100)
+        assert align_deep_linear.compare_with_recursion(small, 0)["off"] > align_deep_linear.FAR
 
 
 def test_two_layers_are_too_few() -> None:
@@ -159,26 +160,24 @@ def test_checks_of_learning_can_fail() -> None:
 
     names = ["dense", *[n for n in align_conv.FEEDBACKS if n != "dense"]]
     rising = [row(f"dfa, {name}", 0.31 + 0.01 * k, 0.01 * k) for k, name in enumerate(names)]
-    assert all(check.holds for check in align_conv.checks("feedback", rising))
+    assert all(check.holds for check in build("experiment", "align_conv").checks("feedback", rising))
     falling = [row(f"dfa, {name}", 0.29 - 0.01 * k, -0.01 * k) for k, name in enumerate(names)]
-    assert not any(check.holds for check in align_conv.checks("feedback", falling))
+    assert not any(check.holds for check in build("experiment", "align_conv").checks("feedback", falling))
 
 
 def test_means_over_seeds_keep_the_seeds() -> None:
     rows = [{"m": "a", "v": 1.0}, {"m": "b", "v": 5.0}, {"m": "a", "v": 3.0}]
-    first, second = averaged(rows, ["m"], ["v"])
+    first, second = group_means(rows, ["m"], ["v"])
     assert first == {"m": "a", "n": 2, "v": 2.0, "v_std": pytest.approx(2**0.5), "v_each": [1.0, 3.0]}
     assert (second["n"], second["v"], second["v_std"]) == (1, 5.0, None)
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_panels_of_both_kinds_are_drawn(tmp_path: Path, count: int) -> None:
-    curves = Curves(
-        title="c", x_label="x", y_label="y", curves=[Curve("a", [1, 10, 1000], [1, 2, 3])], log_x=True, log_y=True
-    )
-    flat = Grid(title="g", x_label="x", y_label="y", x=[1, 2], y=[3], values=[[0.5, 0.5]])
-    both: list[Curves | Grid] = [curves, flat, curves, flat]
-    panels_chart(tmp_path / "p.png", both[:count], title="t")
+    curve = Curve(label="a", x=[1, 10, 1000], y=[1, 2, 3])
+    curves = Panel(title="c", x=Axis("x", scale="log"), y=Axis("y", scale="log"), marks=[curve])
+    flat = Panel(title="g", x=Axis("x", ticks={0: "1", 1: "2"}), marks=[HeatMap(values=[[0.5, 0.5]], numbers=True)])
+    draw_figure(tmp_path / "p.png", [curves, flat, curves, flat][:count], title="t")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments.data.mackey_glass import BETA, GAMMA, trajectory
-from experiments.reports.forecast import autonomous, smape
+from experiments.reports.forecast import closed_loop_forecast, smape
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
@@ -125,10 +125,10 @@ def test_autonomous_forecasts_feed_answers_back():
         return 2 * x
 
     known = torch.tensor([5.0, 1.0]).view(2, 1, 1)
-    assert autonomous(step, known, 3).flatten().tolist() == [2, 4, 8]
+    assert closed_loop_forecast(step, known, 3).flatten().tolist() == [2, 4, 8]
     assert heard == [5, 1, 2, 4]
     with pytest.raises(NeurofaError, match="got 0 known values"):
-        autonomous(step, known[:0], 3)
+        closed_loop_forecast(step, known[:0], 3)
 
 
 def test_a_linear_model_of_the_delayed_past_forecasts_better_than_standing_still():

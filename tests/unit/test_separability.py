@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeCV
 
 import neurofa.core.recipes  # noqa: F401
 from experiments.data import Dataset, Split
-from experiments.diagnosis.probes import compare, sign_test
+from experiments.diagnosis.probes import compare_probes, sign_test
 from experiments.runs.linear_probe import PENALTIES, ridge, separability
 from hwmodels.registry import build
 from neurofa.core.randomness import generator
@@ -89,7 +89,7 @@ def test_features_are_compared_with_those_that_never_learnt() -> None:
     wide = build("network", "mlp(hidden=[64])", seed=0, **options)
     dead = build("network", "mlp(hidden=[64])", seed=0, **options)
     dead.layer("dense1").synapse("weight").weight.data[3:] = 0
-    worse = compare({"start": wide, "end": dead, "control": wide}, data)["dense1"]
-    better = compare({"start": dead, "end": wide, "control": dead}, data)["dense1"]
-    same = compare({"start": wide, "end": wide, "control": wide}, data)["dense1"]
+    worse = compare_probes({"start": wide, "end": dead, "control": wide}, data)["dense1"]
+    better = compare_probes({"start": dead, "end": wide, "control": dead}, data)["dense1"]
+    same = compare_probes({"start": wide, "end": wide, "control": wide}, data)["dense1"]
     assert (worse.verdict, better.verdict, same.verdict) == ("worse", "better", "same")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.charts.raster import one_sample, raster
+from experiments.charts.raster import one_sample, raster_chart
 from experiments.data import Sequences
 from experiments.data._recordings import EventSplit, Recordings
 from hwmodels.errors import NeurofaError
@@ -282,7 +282,7 @@ def test_one_sample_is_taken_out_of_a_batch():
     ],
 )
 def test_every_kind_of_sample_is_drawn(tmp_path, spikes):
-    raster(spikes, tmp_path / "a.png", tick=0.01, title="a sample", teach=(2, 4))
+    raster_chart(tmp_path / "a.png", spikes, tick=0.01, title="a sample", teach=(2, 4))
     from matplotlib.image import imread
 
     picture = imread(tmp_path / "a.png")[..., :3]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.papers import spiking_chips
-from experiments.reports.chips import examine, profile_of
+from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import conduct, margin_checks
 from experiments.sweeps.study import Setup
@@ -21,16 +21,16 @@ BASE = {"data": TINY, "network": "snn(hidden=[6])", "epochs": 1}
 
 @pytest.mark.parametrize("name", spiking_chips.CHIPS)
 def test_what_runs_on_a_chip_fits_it(name: str) -> None:
-    chip = profile_of(name)
+    chip = build_profile(name)
     for settings in spiking_chips.on_chip(chip, BASE).values():
         for fields in settings:
-            found = examine(chip, RunSpec.from_json({**BASE, **fields}))
+            found = chip_findings(chip, RunSpec.from_json({**BASE, **fields}))
             # nobody says how the readout's error is rounded
             assert {f.title for f in found if f.verdict == "broken"} <= {"width of the error at the readout, bit"}
 
 
 def test_lifted_limits_are_those_that_floats_break_and_that_decide_something() -> None:
-    chip = profile_of("loihi1")
+    chip = build_profile("loihi1")
     floats = {"rule": "eprop(filtered=False)", "optimizer": "adam(lr=0.003)"}
     broken = spiking_chips.broken_limits(chip, BASE, floats)
     assert {"weight_bits", "batch", "trace_bits", "rounding"} <= set(broken)
@@ -91,7 +91,7 @@ def test_chips_and_devices_run(tmp_path: Path) -> None:
 
 
 def test_a_lifted_limit_keeps_the_rate_where_it_can() -> None:
-    chip = profile_of("loihi1")
+    chip = build_profile("loihi1")
     lifted = spiking_chips.lifted_chip(chip, ["trace_bits", "rate_bits", "synapse_state", "batch"], BASE)
     (own, _) = spiking_chips.on_chip(chip, BASE).values()
     chosen = {key: own[1][key] for key in ("rule", "optimizer")}

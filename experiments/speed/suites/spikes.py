@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from experiments.benchmarks._measure import Step
-from experiments.benchmarks._suite import Case, Method, Suite
+from experiments.speed.suite import SpeedCase, SpeedMethod, SpeedSuite
+from experiments.speed.timing import Step
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
@@ -22,47 +22,51 @@ DENSITY = 0.03
 DECAY, RATE, CHUNK = 0.9, 0.1, 100
 SYMMETRIC = "eprop_symmetric(filtered=False)"
 ONLINE = {
-    "dfa": ("dfa", "dense"), "dfa-real": ("dfa", "real"), "dfa-events": ("dfa", "events"),
-    "symmetric": (SYMMETRIC, "events"), "eprop": ("eprop", "events"), "bptt": ("bptt", "dense"),
-}  # fmt: skip
+    "dfa": ("dfa", "dense"),
+    "dfa-real": ("dfa", "real"),
+    "dfa-events": ("dfa", "events"),
+    "symmetric": (SYMMETRIC, "events"),
+    "eprop": ("eprop", "events"),
+    "bptt": ("bptt", "dense"),
+}
 """Rule, and form of the input, by name of the method."""
 
 
-class SpikesSuite(Suite, name="spikes"):
+class SpikesSuite(SpeedSuite, name="spikes"):
     """One update from 32 sequences, 700-256-20 leaky neurons, 3 % of the inputs firing: 100 and 1000 ticks.
 
     ``snntorch`` is the usual loop over ticks, ``loss.backward()`` through all of them and SGD; ``batched``
     takes the input's products of all ticks at once. ``dfa`` is direct feedback alignment with eligibility traces of
-    the inputs on the same dense array of spikes, whose events it finds; ``dfa-real`` has numbers in their places, which
-    only dense products can serve; ``dfa-events`` is given events. ``symmetric`` is the same with the readout's weights,
-    ``eprop`` has a filtered trace for every weight (both on events), ``bptt`` is this package's control. Peaks leave
-    the input out.
+    the inputs on the same dense array of spikes, which it turns into events; ``dfa-real`` has numbers in their
+    places, for dense products alone; ``dfa-events`` is given events. ``symmetric`` is the same with the readout's
+    weights, ``eprop`` has a filtered trace for every weight (both on events), ``bptt`` is this package's control. Peaks
+    leave the input out.
     """
 
-    def cases(self) -> tuple[Case, ...]:
+    def cases(self) -> tuple[SpeedCase, ...]:
         return tuple(_case(ticks) for ticks in (100, 1000))
 
 
-class LongSpikesSuite(Suite, name="spikes_long"):
+class LongSpikesSuite(SpeedSuite, name="spikes_long"):
     """The update of ``spikes`` with 10000 ticks: minutes, and gigabytes for backpropagation through time."""
 
-    def cases(self) -> tuple[Case, ...]:
+    def cases(self) -> tuple[SpeedCase, ...]:
         return (_case(10000),)
 
 
-def _case(ticks: int) -> Case:
-    bind = functools.partial
+def _case(ticks: int) -> SpeedCase:
     methods = [
-        Method(name="snntorch", build=bind(_through_time, ticks, False)),
-        Method(name="batched", build=bind(_through_time, ticks, True)),
+        SpeedMethod(name="snntorch", build=partial(_through_time, ticks, False)),
+        SpeedMethod(name="batched", build=partial(_through_time, ticks, True)),
     ]
-    methods += [Method(name=name, build=bind(_online, ticks, *how)) for name, how in ONLINE.items()]
-    return Case(name=f"{ticks}-ticks", methods=tuple(methods), beside="batched")
+    for name, (rule, form) in ONLINE.items():
+        methods.append(SpeedMethod(name=name, build=partial(_online, ticks, rule, form)))
+    return SpeedCase(name=f"{ticks}-ticks", methods=tuple(methods), beside="batched")
 
 
-@functools.lru_cache(maxsize=3)
+@lru_cache(maxsize=3)
 def _batch(ticks: int, form: str, device: torch.device) -> tuple[Tensor | Events, Tensor]:
-    """Spikes and labels, made once in a process so that they are no part of a method's memory."""
+    """Return spikes and labels, made once in a process so that they are no part of a method's memory."""
     gen = generator(0, "spikes", device=device)
     xs = torch.empty(ticks, BATCH, INPUTS, device=device).bernoulli_(DENSITY, generator=gen)
     labels = torch.randint(OUTPUTS, (BATCH,), generator=gen, device=device)
@@ -73,10 +77,8 @@ def _batch(ticks: int, form: str, device: torch.device) -> tuple[Tensor | Events
 
 def _online(ticks: int, rule: str, form: str, device: torch.device) -> Step:
     xs, labels = _batch(ticks, form, device)
-    network = build(
-        "network", f"snn(hidden=[{HIDDEN}], neuron=lif(beta={DECAY}), readout=leaky(kappa={DECAY}))",
-        input_shape=(INPUTS,), outputs=OUTPUTS,
-    ).to(device)  # fmt: skip
+    spec = f"snn(hidden=[{HIDDEN}], neuron=lif(beta={DECAY}), readout=leaky(kappa={DECAY}))"
+    network = build("network", spec, input_shape=(INPUTS,), outputs=OUTPUTS).to(device)
     learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=RATE))
     return lambda: learner.stream(xs, labels, chunk=CHUNK)
 
@@ -86,13 +88,13 @@ def _through_time(ticks: int, batched: bool, device: torch.device) -> Step:
         import snntorch
     except ImportError:
         raise NeurofaError(
-            "got bench spikes without snntorch; expected it, as the baseline; pip install 'neurofa[spikes]'"
+            "got speed suite spikes without snntorch; expected it, as the baseline; pip install 'neurofa[spikes]'"
         ) from None
-    made: Any = snntorch
+    library: Any = snntorch
     xs, labels = _batch(ticks, "dense", device)
-    assert isinstance(xs, Tensor)  # noqa: S101 (asked for dense)
+    assert isinstance(xs, Tensor)  # noqa: S101 (the form is dense)
     first, last = nn.Linear(INPUTS, HIDDEN).to(device), nn.Linear(HIDDEN, OUTPUTS).to(device)
-    hidden, out = made.Leaky(beta=DECAY).to(device), made.Leaky(beta=DECAY, reset_mechanism="none").to(device)
+    hidden, out = library.Leaky(beta=DECAY).to(device), library.Leaky(beta=DECAY, reset_mechanism="none").to(device)
     optimizer = torch.optim.SGD([*first.parameters(), *last.parameters()], lr=RATE)
     targets = labels.repeat(ticks)
 

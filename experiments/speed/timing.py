@@ -1,4 +1,8 @@
-"""Taking times: methods in turn, without garbage collection, and the machine described."""
+"""Times of steps: contenders in turn, without garbage collection, and the machine described.
+
+torch.utils.benchmark is not used: its timer measures one statement at a time, where ratios need samples of all
+contenders in turn.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +30,10 @@ WARM_UP = 3
 """Steps before the first sample: lazily loaded kernels, memory pools, optimizer state."""
 
 
-def measure(
+def sample_times(
     steps: Mapping[str, Step], *, seconds: float, device: torch.device, clock: str = "wall"
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Sample steps in turn, A B C A B C, so that a change of the machine's speed meets all of them.
+    """Sample steps in turn, A B C A B C, so that a change of the machine's speed affects all of them.
 
     Args:
         steps: by name.
@@ -47,7 +51,7 @@ def measure(
         once = min(_sample(step, 1, device, CLOCKS[clock]) for _ in range(2))
         repeats[name] = max(1, round(SAMPLE_S / max(once, 1e-9)))
     times: dict[str, list[float]] = {name: [] for name in steps}
-    with no_collection():
+    with garbage_collection_off():
         end = time.perf_counter() + seconds * len(steps)
         rounds = 0
         while rounds < MIN_ROUNDS or time.perf_counter() < end:
@@ -58,22 +62,22 @@ def measure(
 
 
 def _sample(step: Step, repeats: int, device: torch.device, clock: Callable[[], float]) -> float:
-    wait(device)
+    _synchronise(device)
     start = clock()
     for _ in range(repeats):
         step()
-    wait(device)
+    _synchronise(device)
     return (clock() - start) / repeats
 
 
-def wait(device: torch.device) -> None:
-    """Let an accelerator finish what it was given; nothing to wait for on the CPU."""
+def _synchronise(device: torch.device) -> None:
+    """Wait until an accelerator has finished its queue; nothing to wait for on the CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @contextmanager
-def no_collection() -> Iterator[None]:
+def garbage_collection_off() -> Iterator[None]:
     """Collect garbage now and not while samples are taken."""
     enabled = gc.isenabled()
     gc.collect()
@@ -97,12 +101,12 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 def load_average() -> float | None:
-    """Processes that wanted a core over the last minute, where the system counts them."""
+    """Return the mean number of processes that wanted a core over the last minute, where the system counts them."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def machine(device: torch.device, threads: int) -> dict[str, object]:
-    """What the times were taken on."""
+def describe_machine(device: torch.device, threads: int) -> dict[str, object]:
+    """Return what the times were taken on."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -1,7 +1,8 @@
-"""Benchmarks: suites of cases, the methods that do the same work, and the rows that measuring them gives."""
+"""Speed suites: cases, the methods that do the same work, and the rows that measuring them gives."""
 
 from __future__ import annotations
 
+import functools
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -9,44 +10,44 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from experiments.benchmarks._measure import CLOCKS, Step, load_average, machine, measure, torch_threads
-from experiments.benchmarks._memory import peak_of_method
+from experiments.speed.peak_memory import method_peak
+from experiments.speed.timing import CLOCKS, Step, describe_machine, load_average, sample_times, torch_threads
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class SpeedMethod:
     """One way to do the work of a case."""
 
     name: str
     build: Callable[[torch.device], Step]
-    """Makes everything that is needed (weights, batches) and returns one step."""
+    """Make weights and batches, and return one step."""
     floor: str = ""
     """Name of the method of the same case that does this one's matrix products and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """One piece of work and the ways to do it; the first method is the baseline of the others."""
+class SpeedCase:
+    """A workload and the methods that do it; the first method is the baseline of the others."""
 
     name: str
-    methods: tuple[Method, ...]
+    methods: tuple[SpeedMethod, ...]
     beside: str = ""
     """Name of a method that is a second baseline."""
 
 
-class Suite(Registered, ABC, kind="bench"):
+class SpeedSuite(Registered, ABC, kind="speed"):
     """A set of cases that are measured in the same way."""
 
     @abstractmethod
-    def cases(self) -> tuple[Case, ...]:
-        """All cases, cheap to make: nothing is built before it is measured."""
+    def cases(self) -> tuple[SpeedCase, ...]:
+        """Return all cases, without building what they measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """What was measured of one method in one case; times are of one step, s."""
+class SpeedRow:
+    """The measurements of one method in one case; times are of one step, s."""
 
     suite: str
     case: str
@@ -74,12 +75,12 @@ class Row:
     machine: Mapping[str, object]
 
     def flat(self) -> dict[str, object]:
-        """The row as plain values, for JSON."""
+        """Return the row as plain values, for JSON."""
         return asdict(self)
 
 
-def select(suite: Suite, names: Sequence[str]) -> list[Case]:
-    """The cases of those names, all when none is named.
+def select_cases(suite: SpeedSuite, names: Sequence[str]) -> list[SpeedCase]:
+    """Return the cases of those names, all when none is named.
 
     Raises:
         NeurofaError: unknown case.
@@ -91,14 +92,21 @@ def select(suite: Suite, names: Sequence[str]) -> list[Case]:
     return [case for name, case in known.items() if not names or name in names]
 
 
-def run_case(
-    suite: str, case: Case, *, device: torch.device, threads: int, seconds: float, memory: bool, clock: str = "wall"
-) -> list[Row]:
+def measure_case(
+    suite: str,
+    case: SpeedCase,
+    *,
+    device: torch.device,
+    threads: int,
+    seconds: float,
+    memory: bool,
+    clock: str = "wall",
+) -> list[SpeedRow]:
     """Measure one case.
 
     Args:
         suite: registered name of the suite, under which a process of its own finds the method again.
-        case: the work.
+        case: what is measured.
         device: where the steps run.
         threads: of torch on the CPU.
         seconds: of measuring for each method, s.
@@ -117,32 +125,27 @@ def run_case(
         raise NeurofaError(f"got clock '{clock}' on {device.type}; expected wall, or cpu on the CPU; choose one")
     with torch_threads(threads):
         steps = {method.name: method.build(device) for method in case.methods}
-        times, repeats = measure(steps, seconds=seconds, device=device, clock=clock)
+        times, repeats = sample_times(steps, seconds=seconds, device=device, clock=clock)
         steps.clear()
-    described, load = machine(device, threads), load_average()
+    machine, load = describe_machine(device, threads), load_average()
     medians = {name: statistics.median(samples) for name, samples in times.items()}
+    baseline = case.methods[0].name
+    common = {"suite": suite, "case": case.name, "baseline": baseline, "beside": case.beside, "clock": clock}
+    make_row = functools.partial(SpeedRow, **common, load=load, machine=machine)
     rows = []
     for method in case.methods:
         median, samples = medians[method.name], times[method.name]
         low, _, high = statistics.quantiles(samples, n=4)
-        rows.append(
-            Row(
-                suite=suite,
-                case=case.name,
-                method=method.name,
-                baseline=case.methods[0].name,
-                median_s=median,
-                spread_s=high - low,
-                ratio=medians[case.methods[0].name] / median,
-                beside=case.beside,
-                beside_ratio=medians[case.beside] / median if case.beside else None,
-                clock=clock,
-                floor_fraction=medians[method.floor] / median if method.floor else None,
-                peak_bytes=peak_of_method(suite, case.name, method.name, device, threads) if memory else None,
-                samples=len(samples),
-                steps_per_sample=repeats[method.name],
-                load=load,
-                machine=described,
-            )
+        row = make_row(
+            method=method.name,
+            median_s=median,
+            spread_s=high - low,
+            ratio=medians[baseline] / median,
+            beside_ratio=medians[case.beside] / median if case.beside else None,
+            floor_fraction=medians[method.floor] / median if method.floor else None,
+            peak_bytes=method_peak(suite, case.name, method.name, device, threads) if memory else None,
+            samples=len(samples),
+            steps_per_sample=repeats[method.name],
         )
+        rows.append(row)
     return rows

@@ -1,22 +1,23 @@
-"""The matrix products of one training step and nothing else: what no implementation can go below."""
+"""The matrix products of one training step and nothing else: a lower bound for every implementation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from experiments.speed.timing import Step
 from neurofa.core.randomness import generator
 
 aten = torch.ops.aten
 TINY = -1e-9
-"""Weights must be written, not changed: values that overflow would be slower than real ones."""
+"""Rate of the updates: weights must be written, not changed, since values that overflow are slower than real ones."""
 
 
-def dense_floor(widths: Sequence[int], batch: int, *, direct: bool, device: torch.device) -> Callable[[], object]:
-    """Products of a fully connected net: forward, feedback or transport, update.
+def dense_floor(widths: Sequence[int], batch: int, *, direct: bool, device: torch.device) -> Step:
+    """Return the products of a fully connected net: forward, feedback or transport, update.
 
     Args:
         widths: from input to readout.
@@ -26,19 +27,19 @@ def dense_floor(widths: Sequence[int], batch: int, *, direct: bool, device: torc
         device: where they run.
 
     Returns:
-        One step's products, into tensors that are there already.
+        One step's products, into tensors that exist already.
     """
     gen = generator(0, "floor", device=device)
 
-    def draw(*shape: int) -> Tensor:
+    def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=gen, device=device)
 
-    h, delta = [draw(batch, n) for n in widths], [draw(batch, n) for n in widths]
+    h, delta = [normal(batch, n) for n in widths], [normal(batch, n) for n in widths]
     maps = list(pairwise(widths))
-    weight, bias = [draw(o, i) for i, o in maps], [draw(o) for _, o in maps]
-    feedback = draw(widths[-1], sum(widths[1:-1])) if direct else draw(0)
-    delivered = draw(batch, feedback.shape[-1]) if direct else draw(0)
-    outputs = [draw(batch, o) for _, o in maps]
+    weight, bias = [normal(o, i) for i, o in maps], [normal(o) for _, o in maps]
+    feedback = normal(widths[-1], sum(widths[1:-1])) if direct else normal(0)
+    delivered = normal(batch, feedback.shape[-1]) if direct else normal(0)
+    outputs = [normal(batch, o) for _, o in maps]
 
     def products() -> None:
         for k, w in enumerate(weight):
@@ -55,8 +56,8 @@ def dense_floor(widths: Sequence[int], batch: int, *, direct: bool, device: torc
 
 def conv_floor(
     maps: Sequence[tuple[int, int, int]], readout: tuple[int, int], batch: int, *, direct: bool, device: torch.device
-) -> Callable[[], object]:
-    """Convolutions of a net of 3x3 kernels and its readout: forward, feedback or transport, update.
+) -> Step:
+    """Return the convolutions of a net of 3x3 kernels and its readout: forward, feedback or transport, update.
 
     Args:
         maps: input channels, output channels and side of the image of every convolution.
@@ -70,26 +71,26 @@ def conv_floor(
     """
     gen = generator(0, "floor", device=device)
 
-    def draw(*shape: int) -> Tensor:
-        drawn = torch.randn(shape, generator=gen, device=device)
-        return drawn.to(memory_format=torch.channels_last) if len(shape) == 4 else drawn
+    def normal(*shape: int) -> Tensor:
+        values = torch.randn(shape, generator=gen, device=device)
+        return values.to(memory_format=torch.channels_last) if len(shape) == 4 else values
 
-    x, delta = [draw(batch, i, s, s) for i, _, s in maps], [draw(batch, o, s, s) for _, o, s in maps]
-    weight, bias = [draw(o, i, 3, 3) for i, o, _ in maps], [draw(o) for _, o, _ in maps]
-    top = dense_floor(readout, batch, direct=False, device=device)
-    error = draw(batch, readout[1])
-    feedback = [draw(readout[1], o * s * s) for _, o, s in maps] if direct else []
+    x, delta = [normal(batch, i, s, s) for i, _, s in maps], [normal(batch, o, s, s) for _, o, s in maps]
+    weight, bias = [normal(o, i, 3, 3) for i, o, _ in maps], [normal(o) for _, o, _ in maps]
+    readout_products = dense_floor(readout, batch, direct=False, device=device)
+    error = normal(batch, readout[1])
+    feedback = [normal(readout[1], o * s * s) for _, o, s in maps] if direct else []
     ones, none = [1, 1], [0, 0]
 
     def products() -> None:
         for k, w in enumerate(weight):
             torch.conv2d(x[k], w, bias[k], padding=1)
-        top()
+        readout_products()
         for b in feedback:  # each signal is dropped before the next: together they would not fit the cache
             torch.mm(error, b)
         for k, w in enumerate(weight):
             wanted = [not direct and k > 0, True, False]
-            found = aten.convolution_backward(delta[k], x[k], w, None, ones, ones, ones, False, none, 1, wanted)
-            w.add_(found[1], alpha=TINY)
+            gradients = aten.convolution_backward(delta[k], x[k], w, None, ones, ones, ones, False, none, 1, wanted)
+            w.add_(gradients[1], alpha=TINY)
 
     return products

@@ -1,0 +1,67 @@
+"""Eligibility of one weight, tick by tick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from neurofa.core.events import as_ticks, dense_rows
+from neurofa.core.layer import LocalView
+from neurofa.spiking.neuron import Coefficient
+from neurofa.spiking.temporal import Temporal
+from neurofa.training.learner import Learner
+
+
+def eligibility_trace(learner: Learner, name: str, view: LocalView, neuron: int, source: int) -> list[float]:
+    """Return e_t = c_t . eps_t with eps_t = M_t eps_(t-1) + g_t x_t of one weight, as the rule computes it.
+
+    Args:
+        learner: of the network.
+        name: of a fully connected layer of neurons.
+        view: of its T ticks, one sample.
+        neuron: at the weight's output.
+        source: its input.
+
+    Returns:
+        T values.
+
+    Raises:
+        NeurofaError: a layer without neurons.
+    """
+    layer, rule = learner.network.layer(name), learner.rule
+    if not isinstance(layer, Temporal):
+        raise NeurofaError(f"got layer '{name}' of kind {layer.name}; expected one of neurons; name another layer")
+    dynamics = rule.dynamics(name, layer, view)
+    if dynamics is None:
+        states = {key: as_ticks(view.after[key], 1) for key in layer.neuron.leaves if key in view.after}
+        dynamics = layer.neuron.dynamics(states)
+    memories = range(len(dynamics.enter))
+    eps = [0.0 for _ in memories]
+    trace = []
+
+    def at(coefficient: Coefficient, t: int) -> float:
+        return float(coefficient[t, 0, neuron]) if isinstance(coefficient, Tensor) else coefficient
+
+    for t, x in enumerate(dense_inputs(view)[:, source].tolist()):
+        eps = [
+            sum((at(dynamics.move[a][b], t) * eps[b] for b in memories), at(dynamics.enter[a], t) * x) for a in memories
+        ]
+        trace.append(sum(at(dynamics.out[a], t) * eps[a] for a in memories))
+    return trace
+
+
+def low_pass(values: Sequence[float], decay: float) -> list[float]:
+    """Return y_t = decay y_(t-1) + x_t."""
+    filtered, kept = list[float](), 0.0
+    for value in values:
+        kept = decay * kept + value
+        filtered.append(kept)
+    return filtered
+
+
+def dense_inputs(view: LocalView) -> Tensor:
+    """Return the inputs of a view as a dense tensor, (T, n_in) or (T, C, H, W)."""
+    return dense_rows(view.x) if view.x.layout == torch.sparse_csr else view.x

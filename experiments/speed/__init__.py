@@ -1,0 +1,1 @@
+"""How fast the software is: times and memory of steps, beside baselines in the same process."""

@@ -1,0 +1,1 @@
+"""Speed suites, one file each; the folder registers itself."""
