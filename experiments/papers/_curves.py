@@ -9,7 +9,7 @@ from experiments.charts.accuracies import accuracy_chart
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published, curves_chart
 from experiments.papers._tables import title_of
-from experiments.sweeps.experiment import Check, Findings, above
+from experiments.sweeps.experiment import Checks, Findings, above
 from experiments.sweeps.points import Point, difference, percent_at, run_points
 from experiments.sweeps.study import CONTROL, Fields, Setup
 from experiments.tables import Record
@@ -77,12 +77,13 @@ def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
     return difference(percent_at(rows, *ours), percent_at(rows, *theirs))
 
 
-def over_control(part: str, rows: Sequence[Record]) -> list[Check]:
-    """Return whether every point has a higher mean test accuracy than the control.
+def over_control(part: str, rows: Sequence[Record]) -> Checks:
+    """Yield whether every point has a higher mean test accuracy than the control.
 
     Args:
         part: name of the part.
         rows: of :func:`swept_curves`.
     """
-    gains = {row["method"]: gain(rows, (row["series"], row["x"]), (CONTROL, None)) for row in rows}
-    return [above(f"{part}: {m} over {CONTROL}, points", g, 0) for m, g in gains.items() if m != CONTROL]
+    for row in [row for row in rows if row["series"] != CONTROL]:
+        gained = gain(rows, (row["series"], row["x"]), (CONTROL, None))
+        yield above(f"{part}: {row['method']} over {CONTROL}, points", gained, 0)

@@ -119,7 +119,9 @@ def test_checks_follow_the_figures() -> None:
     assert made["mnist: distance of kp from bp, points"].holds
     assert not made["mnist: margin of drtp over readout_only, points"].holds
     assert made["mnist: margin of dfa over readout_only, points"].value == pytest.approx(2.6)
-    worse = {check.name: check for check in FixedFeedback().checks("mnist", lines(**{**good, "dfa": 0.97, "kp": 0.981}))}
+    worse = {
+        check.name: check for check in FixedFeedback().checks("mnist", lines(**{**good, "dfa": 0.97, "kp": 0.981}))
+    }
     assert not worse["mnist: dfa test accuracy, %"].holds
     assert not worse["mnist: distance of kp from bp, points"].holds
 

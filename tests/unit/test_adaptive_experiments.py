@@ -57,7 +57,14 @@ def test_the_checks_of_the_rank_table_hold_for_the_source_and_not_for_a_flat_cur
     then += [line("bp, 64 units", None, 0.581), line(fc.CONTROL, None, 0.4)]
     assert all(check.holds for check in build("experiment", "ldfa_fc_cifar10").checks("all", then))
     flat = [{**other, "test_accuracy": 0.5} if other["series"] == fc.LEARNT else other for other in then]
-    assert [check.holds for check in build("experiment", "ldfa_fc_cifar10").checks("all", flat)] == [True, False, False, False, False, True]
+    assert [check.holds for check in build("experiment", "ldfa_fc_cifar10").checks("all", flat)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
     falling = [line(fc.DIRECT, 1, 0.6), line(fc.DIRECT, 10, 0.5), line(fc.CONTROL, None, 0.4)]
     assert [check.holds for check in build("experiment", "ldfa_fc_cifar10").checks("direct", falling)] == [False, True]
 
@@ -70,7 +77,10 @@ def test_the_needed_rank_is_read_off_the_curve():
 
     def needed(*ranks):
         names = [f"needed_rank_{where}_{x:g}" for where in ("test", "train") for x in ldfa_classes_vs_rank.LEVELS]
-        return [{"part": "needed rank", "classes": c, **dict.fromkeys(names, r)} for c, r in zip((10, 20), ranks, strict=True)]
+        return [
+            {"part": "needed rank", "classes": c, **dict.fromkeys(names, r)}
+            for c, r in zip((10, 20), ranks, strict=True)
+        ]
 
     def holds(*ranks):
         return [check.holds for check in build("experiment", "ldfa_classes_vs_rank").checks("classes", needed(*ranks))]
@@ -91,21 +101,41 @@ def test_alignment_checks_follow_the_order_that_the_texts_suggest():
     assert made["mlp: grape2026 over dfa, points of accuracy"]
     assert not made["mlp: fdfa over dfa, points of accuracy"]
     rows[1]["matrix_cosine"] = 0.55
-    assert not {c.name: c.holds for c in build("experiment", "grape_alignment").checks("mlp", rows)}["mlp: cos(B, J), fdfa over grape2025"]
+    assert not {c.name: c.holds for c in build("experiment", "grape_alignment").checks("mlp", rows)}[
+        "mlp: cos(B, J), fdfa over grape2025"
+    ]
 
 
 def test_other_checks_can_fail():
     one = [line(q_vs_qp.LEARNT, 1, 0.5), line(q_vs_qp.Q_ONLY, 1, 0.6), line(q_vs_qp.CONTROL, None, 0.55)]
     assert [check.holds for check in build("experiment", "ldfa_q_vs_qp").checks("ranks", one)] == [False, False, True]
-    some = [line(vit.NORMATIVE, 16, 0.5), line(vit.BP, None, 0.55), line(vit.CONTROL, None, 0.52)]
-    assert [check.holds for check in build("experiment", "ldfa_vit").checks("ranks", some)] == [False, False, True]
+    some = [
+        line(vit.NORMATIVE, 16, 0.5) | {"flop_over_bp": 1.2},
+        line(vit.BP, None, 0.55),
+        line(vit.CONTROL, None, 0.52),
+    ]
+    assert [check.holds for check in build("experiment", "ldfa_vit").checks("ranks", some)] == [
+        False,
+        False,
+        False,
+        True,
+    ]
     shapes = [
         {"method": "rank 1", "centre_surround": 0.2, "orientation": 0.2},
         {"method": "bp", "centre_surround": 0.3, "orientation": 0.3},
     ]
-    assert [check.holds for check in build("experiment", "ldfa_receptive_fields").checks("fields", shapes)] == [False, True]
-    rows = [{"group": "x", "variant": v, "test_accuracy": a, "margin": a - 0.5} for v, a in (("dfa", 0.6), ("raf", 0.4))]
-    assert [check.holds for check in build("experiment", "adaptive_devices").checks("devices", rows)] == [True, False, False]
+    assert [check.holds for check in build("experiment", "ldfa_receptive_fields").checks("fields", shapes)] == [
+        False,
+        True,
+    ]
+    rows = [
+        {"group": "x", "variant": v, "test_accuracy": a, "margin": a - 0.5} for v, a in (("dfa", 0.6), ("raf", 0.4))
+    ]
+    assert [check.holds for check in build("experiment", "adaptive_devices").checks("devices", rows)] == [
+        True,
+        False,
+        False,
+    ]
     table = [{"method": "dfa", "margin": -0.1}, {"method": "readout_only", "margin": None}]
     assert [check.holds for check in build("experiment", "bpfree_table").checks("mnist_mlp", table)] == [False, False]
 

@@ -71,8 +71,12 @@ def test_checks_on_similarity_compare_worst_with_best():
         pairs = {degeneracy.SHARED: shared, degeneracy.OWN: [0.0, 0.1], degeneracy.BP: [0.0, 0.2]}
         return [{"method": method, "layer": "dense1", "pairs": found} for method, found in pairs.items()]
 
-    assert [check.holds for check in build("experiment", "align_degeneracy_deep").checks("mnist", rows([0.3, 0.5]))] == [True, True]
-    assert [check.holds for check in build("experiment", "align_degeneracy_deep").checks("mnist", rows([0.15, 0.9]))] == [False, True]
+    assert [
+        check.holds for check in build("experiment", "align_degeneracy_deep").checks("mnist", rows([0.3, 0.5]))
+    ] == [True, True]
+    assert [
+        check.holds for check in build("experiment", "align_degeneracy_deep").checks("mnist", rows([0.15, 0.9]))
+    ] == [False, True]
 
 
 def seed_of(times: dict[str, int]) -> list[Look]:

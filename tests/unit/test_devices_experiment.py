@@ -36,7 +36,9 @@ def test_checks_compare_with_the_control_and_with_the_bare_device():
     made = {check.name: check for check in Devices().checks("rescued", lines)}
     assert [check.holds for check in made.values()] == [False, True, False, True]
     assert made["rescued: PCM: the better composition over dfa as it is, points"].value == pytest.approx(15)
-    assert [check.holds for check in Devices().checks("plain", [line("dfa", 0.8, 0.0), line("readout_only", 0.8)])] == [False]
+    assert [check.holds for check in Devices().checks("plain", [line("dfa", 0.8, 0.0), line("readout_only", 0.8)])] == [
+        False
+    ]
 
 
 def test_a_small_run_gives_rows_checks_and_a_picture(tmp_path):

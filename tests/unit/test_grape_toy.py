@@ -113,4 +113,6 @@ def test_checks_follow_the_figures() -> None:
     for index, wrong in ((0, 0.3), (0, 0.1), (1, 0.5), (2, 0.5)):
         changed = [dict(row) for row in rows]
         changed[index] |= {"matrix_cosine": wrong, "highest_matrix_cosine": wrong}
-        assert len([check for check in build("experiment", "grape_toy").checks("longer", changed) if not check.holds]) == 1
+        assert (
+            len([check for check in build("experiment", "grape_toy").checks("longer", changed) if not check.holds]) == 1
+        )

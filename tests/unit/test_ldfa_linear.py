@@ -76,7 +76,9 @@ def test_checks_follow_the_figures() -> None:
     for index, key, value in ((2, "modes_theory", 0), (1, "error", 0.2), (2, "overlap", 0.5), (3, "overlap", math.nan)):
         changed = [dict(row) for row in rows]
         changed[index][key] = value
-        assert len([check for check in build("experiment", "ldfa_linear").checks("oja", changed) if not check.holds]) == 1
+        assert (
+            len([check for check in build("experiment", "ldfa_linear").checks("oja", changed) if not check.holds]) == 1
+        )
 
 
 def test_a_rank_that_leaves_nothing_out_is_refused() -> None:
