@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.papers._tables import grouped_table
+from experiments.papers._tables import Methods, grouped_table
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, margin_checks
 from experiments.sweeps.study import CONTROL, Setup
@@ -59,13 +59,9 @@ class AdaptiveDevices(Experiment, name="adaptive_devices"):
     def run(self, part: str, setup: Setup) -> Findings:
         epochs = self.epochs or (10 if setup.full else 3)
         common = {"data": str(self.data), "network": str(self.network), "batch_size": 64, "epochs": epochs}
-        groups = {"digital": {name: rate_grid(rule, RATES) for name, rule in PHOTONIC.items()}}
-        if part == "devices":
-            groups = {
-                name: {key: rate_grid(rule.format(device=spec), RATES, device=spec) for key, rule in RULES.items()}
-                for name, spec in DEVICES.items()
-                if name in self.only
-            }
+        groups = {name: _on_device(DEVICES[name]) for name in DEVICES if name in self.only}
+        if part == "photonic":
+            groups = {"digital": {name: rate_grid(rule, RATES) for name, rule in PHOTONIC.items()}}
         return grouped_table(groups, common, setup, part, tuning_epochs=self.tuning_epochs)
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
@@ -76,3 +72,7 @@ class AdaptiveDevices(Experiment, name="adaptive_devices"):
                 if rule in on_device and "dfa" in on_device:
                     gained = on_device[rule]["test_accuracy"] - on_device["dfa"]["test_accuracy"]
                     yield above(f"{group}: {rule} over dfa, points", percent(gained), 0)
+
+
+def _on_device(device: str) -> Methods:
+    return {name: rate_grid(rule.format(device=device), RATES, device=device) for name, rule in RULES.items()}

@@ -13,7 +13,7 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.papers._tables import mean_known, minus, tuned_table
 from experiments.sweeps.candidates import rate_grid
-from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_most, margin_checks, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_most, cited, margin_checks
 from experiments.sweeps.study import CONTROL, Fields, Setup, Study
 from experiments.sweeps.sweep import Row
 from experiments.tables import Record, percent
@@ -43,7 +43,7 @@ DATA = {
 MEASURED = {(14, 4): 0.0262, (28, 4): 0.0057, (28, 3): 0.0040}
 COSINES = {f"{side}x{side}, kernel {kernel}": cosine for (side, kernel), cosine in MEASURED.items()}
 BY_HAND = ("another implementation of the projection, one draw of F", "not published")
-REFERENCES = published(COSINES, *BY_HAND, quantity="best cosine with Gaussian F")
+REFERENCES = cited(COSINES, *BY_HAND, quantity="best cosine with Gaussian F")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,7 @@ class AlignConv(Experiment, name="align_conv"):
     """
 
     source = "after Refinetti et al. 2021, arXiv 2011.12428 (feedbacks of the authors' code; the bound is derived here)"
-    question = (
-        "How closely can a convolution align with its feedback, does it help to untie or to connect its weights, and"
-        " does feedback that fits windows and shared kernels teach convolutions better?"
-    )
+    question = "How closely can convolutions align, and do untied weights or feedback that fits windows teach better?"
     parts = ("bound", "wiring", "feedback")
 
     digits: Spec | str | None = None

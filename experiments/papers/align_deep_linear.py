@@ -80,10 +80,7 @@ class AlignDeepLinear(Experiment, name="align_deep_linear"):
     """
 
     source = "after Refinetti et al. 2021, arXiv 2011.12428; the recursion and the exponents are derived in neurofa"
-    question = (
-        "Do the weights of a deep linear network stay exactly in the form F_l A_l F_{l-1}^T, do the layers align from"
-        " the bottom to the top as t, t^2, t^4, t^8, and when are the alignment matrices well conditioned?"
-    )
+    question = "Do deep linear weights stay in the form F_l A_l F_{l-1}^T, and how do their small matrices A_l grow?"
     parts = ("exact", "early", "conditioning")
 
     layers: int = 4
@@ -93,10 +90,8 @@ class AlignDeepLinear(Experiment, name="align_deep_linear"):
 
     def __post_init__(self) -> None:
         if self.layers < 3 or self.width < OUTPUTS:
-            raise NeurofaError(
-                f"got align_deep_linear(layers={self.layers}, width={self.width}); expected at least 3 layers of at"
-                f" least {OUTPUTS} units; raise them"
-            )
+            got, least = f"layers={self.layers}, width={self.width}", f"at least 3 layers of at least {OUTPUTS} units"
+            raise NeurofaError(f"got align_deep_linear({got}); expected {least}; raise them")
 
     def run(self, part: str, setup: Setup) -> Findings:
         width = 500 if setup.full else self.width
@@ -249,12 +244,9 @@ def train_recursion(
 
 
 def _conditioning(setup: Setup, layers: int, width: int) -> Findings:
-    steps = 4000 if setup.full else 1000
-    histories = {
-        (name, seed): train_recursion(scales, seed, layers=layers, width=width, steps=steps)
-        for name, scales in TASKS.items()
-        for seed in range(setup.seeds)
-    }
+    size = {"layers": layers, "width": width, "steps": 4000 if setup.full else 1000}
+    runs = itertools.product(TASKS, range(setup.seeds))
+    histories = {(name, seed): train_recursion(TASKS[name], seed, **size) for name, seed in runs}
     rows = []
     for ((name, seed), history), k in itertools.product(histories.items(), range(layers - 1)):
         row = {"part": "conditioning", "method": f"{name}, A_{k + 2}", "seed": seed}

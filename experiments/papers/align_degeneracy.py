@@ -10,7 +10,7 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.papers import _shallow as shallow
 from experiments.papers._shallow import KINDS, TWO
-from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, cited
 from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
@@ -43,10 +43,7 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
     """
 
     source = "Refinetti et al. 2021, arXiv 2011.12428 (abstract and code read; formula derived)"
-    question = (
-        "Do the output weights of a shallow student take the signs of its feedback, and do rectified units learn"
-        " exactly where enough of these signs are right?"
-    )
+    question = "Do output weights take the signs of the feedback, and do rectified units learn where enough are right?"
     parts = ("signs", "relu")
 
     runs: int = 100
@@ -69,10 +66,8 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
     def __post_init__(self) -> None:
         sizes = (self.runs, self.solved, self.simulated, self.inputs, *self.widths)
         if min(sizes) < 1 or self.horizon <= 0 or (self.until is not None and self.until <= 0):
-            raise NeurofaError(
-                f"got align_degeneracy(runs={self.runs}, solved={self.solved}, simulated={self.simulated},"
-                f" inputs={self.inputs}); expected sizes >= 1 and times > 0; raise them"
-            )
+            got = f"runs={self.runs}, solved={self.solved}, simulated={self.simulated}, inputs={self.inputs}"
+            raise NeurofaError(f"got align_degeneracy({got}); expected sizes >= 1 and times > 0; raise them")
 
     def run(self, part: str, setup: Setup) -> Findings:
         return self._signs(setup) if part == "signs" else self._relu(setup)
@@ -83,18 +78,12 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
         rows = []
         kinds = [("dfa", kind) for kind in KINDS] + [("bp", "F from N(0, 1)")]
         for rule, kind in kinds:
-            cell = {"problem": {"rate": RATE, "rule": rule}, "feedback": KINDS[kind], **students}
-            lines = shallow.solve_students(setup, "signs, solved", count, 10, **cell)
+            problem = {"problem": {"rate": RATE, "rule": rule}, "feedback": KINDS[kind]}
+            lines = shallow.solve_students(setup, "signs, solved", count, 10, **problem, **students)
             ends = [(line["error"][-1] < CONVERGED, line["agree"], line["F"]) for line in lines]
             rows.append(_signs_row(f"solved, {rule}, {kind}", ends))
-        cell = {
-            "problem": {"rate": RATE},
-            "seed": 0,
-            "runs": self.simulated * (4 if setup.full else 1),
-            **TWO,
-            "sd": 0.1,
-        }
-        cell |= {"inputs": self.inputs, "times": [self.until or 2500.0], "feedback": "signs"}
+        cell: Record = {"problem": {"rate": RATE}, "seed": 0, "runs": self.simulated * (4 if setup.full else 1), **TWO}
+        cell |= {"sd": 0.1, "inputs": self.inputs, "times": [self.until or 2500.0], "feedback": "signs"}
         (answer,) = shallow.run_students(shallow.simulated_runs, [cell], setup, name="signs, simulated")
         # a finite student fluctuates at the end, but not up to a plateau
         converged = [error < 10 * CONVERGED for error in answer["error"][-1]]
@@ -113,7 +102,7 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
         title = f"Rectified students that learn: {runs} a point, N = {self.inputs}, F: {self.feedback}"
         draw_figure(setup.folder / "relu.png", panels, title=title)
         formulas = {row["case"]: row["formula"] for row in rows}
-        reference = published(formulas, *FORMULA, quantity="share that learns, %")
+        reference = cited(formulas, *FORMULA, quantity="share that learns, %")
         return Findings(rows=rows, reference=reference, pictures=["relu.png"], columns=RELU_COLUMNS)
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
@@ -174,13 +163,9 @@ def _relu_panel(rows: Sequence[Record]) -> Panel:
     widths, formula, learnt, positive = ([row[key] for row in rows] for key in ("K", "formula", "learnt", "positive"))
     deviations = [2 * 100 * (share / 100 * (1 - share / 100) / rows[0]["n"]) ** 0.5 for share in formula]
     label = "formula, ± two deviations"
-    return Panel(
-        title=f"teacher with M = {rows[0]['M']}",
-        x=Axis("hidden units of the student, K", whole=True),
-        y=Axis("students that learn (%)", limits=(0, 105)),
-        marks=[
-            Curve(label=label, x=widths, y=formula, style="D", error=deviations, colour="0.5"),
-            Curve(label="share that learnt", x=widths, y=learnt, style="o", colour="tab:orange"),
-            Curve(label="share with M positive entries of F", x=widths, y=positive, style=":"),
-        ],
-    )
+    x, y = Axis("hidden units of the student, K", whole=True), Axis("students that learn (%)", limits=(0, 105))
+    panel = Panel(title=f"teacher with M = {rows[0]['M']}", x=x, y=y)
+    panel.marks.append(Curve(label=label, x=widths, y=formula, style="D", error=deviations, colour="0.5"))
+    panel.marks.append(Curve(label="share that learnt", x=widths, y=learnt, style="o", colour="tab:orange"))
+    panel.marks.append(Curve(label="share with M positive entries of F", x=widths, y=positive, style=":"))
+    return panel

@@ -45,10 +45,7 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
     """
 
     source = SOURCE
-    question = (
-        "Do networks that start apart end with more similar weights, layer by layer, when they learn by direct feedback"
-        " alignment with one shared feedback than when they learn by backpropagation?"
-    )
+    question = "Do networks from different starts end more alike by dfa with one shared feedback than by bp?"
     parts = ("mnist", "cifar10")
 
     digits: Spec | str | None = None

@@ -46,10 +46,7 @@ class AlignLabelNoise(Experiment, name="align_label_noise"):
     """
 
     source = f"{SOURCE} (label noise as in the authors' code; its claims as remembered)"
-    question = (
-        "Does label noise help a network to align with its feedback, and does alignment fall when the network fits the"
-        " noise?"
-    )
+    question = "Does label noise help a network to align, and does alignment fall when the network fits the noise?"
     parts = ("noise",)
 
     data: Spec | str | None = None
@@ -83,10 +80,8 @@ class AlignLabelNoise(Experiment, name="align_label_noise"):
         methods = {f"p = {p:g}": [{**setting, "data": f"noisy_labels(data={data}, p={p:g})"}] for p in self.shares}
         outcome = run_study(Study(common=common, methods=methods, tuning_epochs=1), setup, name=part)
         logged = {method: alignments.logged_measurements(outcome.runs[method]) for method in methods}
-        rows = [
-            _row(line, logged[line["method"]]) | {"part": part, "p": p}
-            for line, p in zip(outcome.lines, self.shares, strict=True)
-        ]
+        pairs = zip(outcome.lines, self.shares, strict=True)
+        rows = [_row(line, logged[line["method"]]) | {"part": part, "p": p} for line, p in pairs]
         title = f"{data}, {common['epochs']} epochs, {setup.seeds} seeds, {setting['optimizer']}"
         draw_figure(setup.folder / f"{part}.png", _panels(logged), title=title)
         accuracies, alignment = ["train_accuracy", "test_accuracy"], ["ga_peak", "ga_peak_step", "ga_end", "wa_peak"]

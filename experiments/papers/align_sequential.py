@@ -41,10 +41,7 @@ class AlignSequential(Experiment, name="align_sequential"):
     """
 
     source = "Refinetti et al. 2021, arXiv 2011.12428, abstract"
-    question = (
-        "Do the layers of a deep network align with their feedback one after the other, from the bottom to the top, as"
-        " the source says?"
-    )
+    question = "Do the layers of a deep network align with their feedback one after the other, from bottom to top?"
     parts = ("tanh", "relu", "linear")
 
     data: Spec | str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.charts.figure import draw_figure
 from experiments.papers import _shallow as shallow
@@ -69,13 +70,8 @@ class AlignShallow(Experiment, name="align_shallow"):
         NeurofaError: a size below 1.
     """
 
-    source = (
-        "Refinetti et al. 2021, arXiv 2011.12428 (abstract and code read; equations of the code); noise terms derived"
-    )
-    question = (
-        "Do the closed equations of direct feedback alignment describe a shallow student while it aligns and while it"
-        " memorises, and do they still where its arrays are noisy?"
-    )
+    source = "Refinetti et al. 2021, arXiv 2011.12428 (abstract read; equations of the code); noise terms derived"
+    question = "Do closed equations describe how a shallow student aligns and memorises, also on noisy arrays?"
     parts = ("flow", "early", "phases", "hardware")
 
     inputs: int = 1000
@@ -94,10 +90,9 @@ class AlignShallow(Experiment, name="align_shallow"):
     def __post_init__(self) -> None:
         sizes = (self.inputs, self.runs, self.early_runs // 4, self.solved)
         if min(sizes) < 1 or self.horizon <= 0 or (self.until is not None and self.until <= 0):
-            raise NeurofaError(
-                f"got align_shallow(inputs={self.inputs}, runs={self.runs}, early_runs={self.early_runs},"
-                f" solved={self.solved}); expected sizes >= 1 (early_runs >= 4) and times > 0; raise them"
-            )
+            got = f"inputs={self.inputs}, runs={self.runs}, early_runs={self.early_runs}, solved={self.solved}"
+            expected = "sizes >= 1 (early_runs >= 4) and times > 0"
+            raise NeurofaError(f"got align_shallow({got}); expected {expected}; raise them")
 
     def run(self, part: str, setup: Setup) -> Findings:
         parts = {"flow": self._flow, "early": self._early, "phases": self._phases, "hardware": self._hardware}
@@ -149,16 +144,8 @@ class AlignShallow(Experiment, name="align_shallow"):
             for kind, f in KINDS.items()
         }
         size, few, last = (500, 8, 3000.0) if setup.full else (200, 3, 2000.0)
-        cell = {
-            "problem": IDEAL,
-            "theories": {"theory": IDEAL},
-            "seed": 0,
-            "runs": few,
-            "inputs": size,
-            **TWO,
-            "sd": SD,
-        }
-        cell |= {"times": report.log_times(min(self.horizon, last)), "feedback": "signs"}
+        cell = {"problem": IDEAL, "theories": {"theory": IDEAL}, "seed": 0, "runs": few, "inputs": size, **TWO}
+        cell |= {"sd": SD, "times": report.log_times(min(self.horizon, last)), "feedback": "signs"}
         (simulated,) = shallow.run_students(shallow.simulate_beside_theories, [cell], setup, name="phases, simulated")
         panels = report.phase_panels(runs, simulated, size)
         draw_figure(setup.folder / "phases.png", panels, title="Align, then memorise: K = M = 2, erf units, eta = 0.1")
@@ -170,12 +157,7 @@ class AlignShallow(Experiment, name="align_shallow"):
         return 5 * self.runs if setup.full else self.runs
 
     def _simulate(
-        self,
-        setup: Setup,
-        part: str,
-        problems: Mapping[str, Fields],
-        theories: Mapping[str, Mapping[str, Fields]],
-        until: float,
+        self, setup: Setup, part: str, problems: Mapping[str, Fields], theories: Mapping[str, Any], until: float
     ) -> dict[str, Record]:
         students = {"seed": 0, "runs": self._runs(setup), "inputs": self.inputs, **TWO, "sd": SD}
         students |= {"times": report.log_times(until)}

@@ -13,7 +13,7 @@ from torch import Tensor
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve, HeatMap
 from experiments.runs.spec import RunSpec
-from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_most, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_most, cited
 from experiments.sweeps.study import TUNING_SEED, Setup
 from experiments.sweeps.sweep import Row, sweep
 from experiments.tables import Record, group_means, mean
@@ -65,10 +65,7 @@ class AlignStructure(Experiment, name="align_structure"):
     """
 
     source = "after Refinetti et al. 2021, arXiv 2011.12428 (the alpha-beta task of the authors' code)"
-    question = (
-        "Do unequal variances and correlations of the labels make alignment harder, as the conditioning of the early"
-        " alignment matrices predicts, in linear and in other networks?"
-    )
+    question = "Do unequal variances and correlations of labels make alignment harder, as early conditioning predicts?"
     parts = ("early", "inputs", "training")
 
     values: tuple[float, ...] = ()
@@ -84,9 +81,7 @@ class AlignStructure(Experiment, name="align_structure"):
 
     def __post_init__(self) -> None:
         if self.draws < 10:
-            raise NeurofaError(
-                f"got align_structure(draws={self.draws}); expected at least 10 to average over; raise it"
-            )
+            raise NeurofaError(f"got align_structure(draws={self.draws}); expected at least 10; raise it")
 
     def run(self, part: str, setup: Setup) -> Findings:
         draws = self.draws * (10 if setup.full else 1)
@@ -114,14 +109,10 @@ class AlignStructure(Experiment, name="align_structure"):
         title = f"training: {epochs} epochs of {SAMPLES} samples, {setup.seeds} seeds"
         draw_figure(setup.folder / "training.png", panels, title=title)
         then = {f"{a}, {task}": value for a in self.activations for task, value in THEN.get(a, {}).items()}
-        return Findings(
-            rows=rows,
-            tuning=tuning,
-            checks=list(_check_falls(rows)) if setup.full else [],  # shorter runs end while the weights still align
-            reference=published(then, FIGURE, BY_EYE, quantity="gradient alignment"),
-            pictures=["training.png"],
-            columns=["method", *MEASURED, "n"],
-        )
+        found = Findings(rows=rows, tuning=tuning, pictures=["training.png"], columns=["method", *MEASURED, "n"])
+        # shorter runs end while the weights still align
+        falls = list(_check_falls(rows)) if setup.full else []
+        return replace(found, checks=falls, reference=cited(then, FIGURE, BY_EYE, quantity="gradient alignment"))
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         return {"early": _check_early, "inputs": _check_inputs, "training": _check_training}[part](rows)
@@ -220,18 +211,13 @@ def run_of(activation: str, alpha: float, beta: float, seed: int, *, lr: float, 
         epochs: of the run.
         compute: where the arithmetic runs.
     """
-    return RunSpec(
-        data=f"structured(alpha={alpha:g}, beta={beta:g}, n_in={INPUTS}, samples={SAMPLES}, seed={seed})",
-        network=f"mlp(hidden=[{WIDTH}, {WIDTH}], activation={activation}, bias=False)",
-        rule=f"dfa(feedback=dense(gain={math.sqrt(2 / WIDTH):.4g}))",
-        optimizer=f"sgd(lr={lr:g})",
-        loss="mse",
-        epochs=epochs,
-        batch_size=100,
-        seed=seed,
-        log="alignment",
-        compute=compute,
-    )
+    fields = {
+        "data": f"structured(alpha={alpha:g}, beta={beta:g}, n_in={INPUTS}, samples={SAMPLES}, seed={seed})",
+        "network": f"mlp(hidden=[{WIDTH}, {WIDTH}], activation={activation}, bias=False)",
+        "rule": f"dfa(feedback=dense(gain={math.sqrt(2 / WIDTH):.4g}))",
+    }
+    training = {"optimizer": f"sgd(lr={lr:g})", "loss": "mse", "epochs": epochs, "batch_size": 100, "seed": seed}
+    return RunSpec.from_json({**fields, **training, "log": "alignment", "compute": compute})
 
 
 def rise(losses: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from experiments.papers._tables import tuned_table
-from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, margin_checks, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, cited, margin_checks
 from experiments.sweeps.study import CONTROL, Setup, Study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
@@ -27,10 +27,10 @@ MNIST_THEN = {"bp": 99.03, "fa": 98.7, "dfa": 98.6, "grape2026": 98.8}
 CIFAR10_THEN = {"bp": 74.66, "fa": 71.05, "dfa": 69.34, "grape2026": 73.1}
 PEPITA_CNN = (f"{PEPITA}, convolutional", "second hand")
 REFERENCES = {
-    "mnist_mlp": published(MLP_THEN, f"{PEPITA}, fully connected", "remembered, not verified"),
-    "mnist_cnn": published(MNIST_THEN, *GRAPE) + published({"pepita": 98.29}, *PEPITA_CNN),
-    "cifar10_mlp": published({"pepita": 52.6}, f"{PEPITA}, its notebook", "read"),
-    "cifar10_cnn": published(CIFAR10_THEN, *GRAPE) + published({"pepita": 56.33}, *PEPITA_CNN),
+    "mnist_mlp": cited(MLP_THEN, f"{PEPITA}, fully connected", "remembered, not verified"),
+    "mnist_cnn": cited(MNIST_THEN, *GRAPE) + cited({"pepita": 98.29}, *PEPITA_CNN),
+    "cifar10_mlp": cited({"pepita": 52.6}, f"{PEPITA}, its notebook", "read"),
+    "cifar10_cnn": cited(CIFAR10_THEN, *GRAPE) + cited({"pepita": 56.33}, *PEPITA_CNN),
 }
 """Test accuracies of others, percent."""
 

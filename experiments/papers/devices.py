@@ -14,11 +14,9 @@ from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.spec import Spec
 
 LARGE, SMALL = (0.1, 0.3, 1.0), (0.03, 0.1, 0.3)
-DEVICES: dict[str, tuple[str, Sequence[float]]] = {
+DEVICES = {
     "digital": ("digital", LARGE),
-    "fixed 8 bit": ("fixed(bits=8, rounding=stochastic)", LARGE),
-    "fixed 6 bit": ("fixed(bits=6, rounding=stochastic)", LARGE),
-    "fixed 4 bit": ("fixed(bits=4, rounding=stochastic)", LARGE),
+    **{f"fixed {bits} bit": (f"fixed(bits={bits}, rounding=stochastic)", LARGE) for bits in (8, 6, 4)},
     "fixed 3 bit": ("fixed(bits=3, rounding=stochastic)", SMALL),
     "ReRamES": ("reram_es", LARGE),
     "ReRamSB": ("reram_sb", LARGE),
@@ -50,10 +48,7 @@ class Devices(Experiment, name="devices"):
     """
 
     source = "devices: aihwkit presets (Rasch et al. 2021, arXiv 2104.02184) and fixed point (Gupta et al. 2015)"
-    question = (
-        "On which memory devices does direct feedback alignment beat a readout on random features, how far behind"
-        " backpropagation on the same device, and do mixed precision and Tiki-Taka help where it fails?"
-    )
+    question = "On which devices does dfa beat a readout alone, how far behind bp, and do compositions help it?"
     parts = ("plain", "rescued")
 
     data: Spec | str = "mnist"

@@ -45,10 +45,7 @@ class Faults(Experiment, name="faults"):
     """
 
     source = "stuck-at faults: Chen et al. 2015, IEEE Trans. Comput. 64:180 (the ratio of the two kinds as remembered)"
-    question = (
-        "How much accuracy do stuck devices cost in the fixed feedback matrix of direct feedback alignment, and how"
-        " much in the weights that are trained around them?"
-    )
+    question = "How much accuracy do stuck devices cost in fixed feedback, and in weights that train around them?"
     parts = ("stuck", "low", "range")
 
     data: Spec | str = "mnist"
@@ -82,19 +79,13 @@ class Faults(Experiment, name="faults"):
     def _points(self, part: str) -> list[Point]:
         if part == "range":
             series = {SOUND: 0.0, WEIGHTS: RANGE_RATE, FLOOR: RANGE_RATE}
-            return [
-                Point(series=name, x=scale, candidates=candidates(name, rate, HIGH_SHARE, scale))
-                for scale in self.scales
-                for name, rate in series.items()
-            ]
+            grid = [(scale, name) for scale in self.scales for name in series]
+            return [Point(series=s, x=x, candidates=candidates(s, series[s], HIGH_SHARE, x)) for x, s in grid]
         high = HIGH_SHARE if part == "stuck" else 0.0
         rates = [rate for rate in self.rates if part == "stuck" or rate >= 10 or not rate]
         places = {FEEDBACK: rates, WEIGHTS: rates, FLOOR: rates[::2]} | ({BP: rates[::2]} if part == "stuck" else {})
-        return [
-            Point(series=name, x=rate, candidates=candidates(name, rate, high, self.full_scale))
-            for name, own in places.items()
-            for rate in own
-        ]
+        grid = [(rate, name) for name, own in places.items() for rate in own]
+        return [Point(series=s, x=x, candidates=candidates(s, x, high, self.full_scale)) for x, s in grid]
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         places = sorted({row["x"] for row in rows})

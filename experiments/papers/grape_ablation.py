@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.papers._tables import tuned_table
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
-from experiments.sweeps.experiment import Checks, Experiment, Findings, above, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, cited
 from experiments.sweeps.study import CONTROL, Setup, Study
 from experiments.sweeps.sweep import Row
 from experiments.tables import Record, mean, percent
@@ -56,9 +56,7 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
     """
 
     source = "questions of the reviews of oRPXPoTXYz (ICLR 2025) and kasbbmwk3s (ICLR 2026)"
-    question = (
-        "What do step, rescaling, noise, normalisation, perturbed space and calibration do, beside plain controls?"
-    )
+    question = "What do step, rescaling, noise, normalisation, perturbed space and calibration do beside controls?"
     parts = ("grape2025", "grape2026")
 
     data: Spec | str | None = None
@@ -74,21 +72,16 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
         data = self.data or f"cifar10({'' if setup.full else 'subset=8000, '}flip=True)"
         common = {"data": str(data), "batch_size": 64, "epochs": self.epochs or (30 if setup.full else 3)}
         common |= {"schedule": "cosine", "log": "ends"}
-        steps = self.steps or (704 if setup.full else 125)
+        steps = str(self.steps or (704 if setup.full else 125))
         arms = CONTROLS | (ARMS_2025 if part == "grape2025" else ARMS_2026)
-        methods = {
-            arm: rate_grid(
-                rule.replace("{steps}", str(steps)),
-                (0.001, 0.003, 0.01),
-                MOMENTUM,
-                network=BARE if "no batch norm" in arm else NETWORK,
-            )
-            for arm, rule in arms.items()
-        }
+        methods = {}
+        for arm, rule in arms.items():
+            network = BARE if "no batch norm" in arm else NETWORK
+            methods[arm] = rate_grid(rule.replace("{steps}", steps), (0.001, 0.003, 0.01), MOMENTUM, network=network)
         study = Study(common=common, methods=methods, tuning_epochs=self.tuning_epochs)
         found = tuned_table(study, setup, part, measure=_ends)
         columns = ["method", "test_accuracy", "cos_B_J", "separable_below", "separable_top", "optimizer", "n"]
-        reference = published(THEN, PAPER, "read", quantity="top accuracy, %") if part == "grape2025" else []
+        reference = cited(THEN, PAPER, "read", quantity="top accuracy, %") if part == "grape2025" else []
         return replace(found, columns=columns, reference=reference)
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:

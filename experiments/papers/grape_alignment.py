@@ -55,9 +55,7 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
     """
 
     source = "the figures asked for in the reviews of oRPXPoTXYz (ICLR 2025) and kasbbmwk3s (ICLR 2026)"
-    question = (
-        "Do the feedbacks of fdfa, grape2025 and grape2026 turn towards the Jacobian, and does that train better?"
-    )
+    question = "Do the feedbacks of fdfa, grape2025 and grape2026 turn to the Jacobian, and does that train better?"
     parts = ("mlp", "conv", "noise")
 
     digits: Spec | str = "mnist"
@@ -100,12 +98,11 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
         x = Axis("read noise (of the root mean square weight)", scale="symlog", linear=least)
         panels = []
         for key in ("matrix_cosine", "delivered_cosine"):
-            curves: dict[str, list[list[float | None]]] = {}
-            for point in points:
-                values = [_over_layers(run.metrics[-1]["jacobian"], key) for run in outcome.runs[point.method]]
-                curves.setdefault(point.series, []).append(values)
-            seeds = {way: list(zip(*places, strict=True)) for way, places in curves.items()}
-            panels.append(Panel(title=QUANTITIES[key], x=x, marks=deviation_curves(self.noises, seeds)))
+            curves = {}
+            for way in WAYS:
+                seeds = zip(*[outcome.runs[point.method] for point in points if point.series == way], strict=True)
+                curves[way] = [[_over_layers(run.metrics[-1]["jacobian"], key) for run in runs] for runs in seeds]
+            panels.append(Panel(title=QUANTITIES[key], x=x, marks=deviation_curves(self.noises, curves)))
         title = f"fdfa on {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds"
         draw_figure(setup.folder / "noise.png", panels, title=title, share_y=True)
         rows = [row | ends(outcome.runs[row["method"]]) for row in outcome.lines]

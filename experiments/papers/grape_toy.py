@@ -14,7 +14,7 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.charts.seeds import band_around
 from experiments.diagnosis.alignments import mean_std
-from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_least, at_most, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_least, at_most, cited
 from experiments.sweeps.study import Setup
 from experiments.tables import Record, mean
 from neurofa.core.randomness import generator
@@ -53,11 +53,11 @@ WEIGHTED = "weights exp(S c_i), c_i ~ N(0, 1/o)"
 REFERENCES = {
     "starts": [],
     "rules": [
-        *published(RULES_BY_HAND, *BY_HAND, quantity="cosine of rows, noise 0: matrix cosine"),
+        *cited(RULES_BY_HAND, *BY_HAND, quantity="cosine of rows, noise 0: matrix cosine"),
         Reference("alternative 2: cosine after 50 steps", 0.0, *REBUTTAL),
     ],
     "longer": [
-        *published(LONGER_BY_HAND, *BY_HAND, quantity="matrix cosine"),
+        *cited(LONGER_BY_HAND, *BY_HAND, quantity="matrix cosine"),
         Reference("original: ceiling 1/sqrt(e o)", 1 / math.sqrt(LONG[1] * math.e), WEIGHTED, "derived"),
     ],
 }
@@ -76,10 +76,7 @@ class GrAPEToy(Experiment, name="grape_toy"):
     """
 
     source = "submission oRPXPoTXYz to ICLR 2025 with its rebuttal; kasbbmwk3s (ICLR 2026) for the rule of 2026"
-    question = (
-        "Which of the feedback updates called GrAPE turn B towards a gradient that stands still, how far, and do"
-        " the toys of the 2025 text come out as reported?"
-    )
+    question = "Which updates called GrAPE turn B to a fixed gradient, and do the toys of 2025 come out as reported?"
     parts = ("starts", "rules", "longer")
 
     rows: int = 200

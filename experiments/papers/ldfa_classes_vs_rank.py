@@ -67,11 +67,9 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
             levels = [Point(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)]
             outcome = run_points([*ranks, *levels], {"data": self._data(c), **common}, epochs, setup, name=name)
             lines = [_relative(line, outcome.lines) for line in outcome.lines]
-            places = {"part": part, "classes": c}
-            rows += [
-                {**line, **places, "method": f"{name}: {line['method']}", "rank": line["x"] or line["series"]}
-                for line in lines
-            ]
+            for line in lines:
+                place = {"part": part, "method": f"{name}: {line['method']}", "classes": c}
+                rows.append({**line, **place, "rank": line["x"] or line["series"]})
             needed.append({"part": "needed rank", "method": name, "classes": c, **_needed_ranks(lines)})
         title = f"{self.images}, {epochs} epochs, {setup.seeds} seeds; bands: standard deviation"
         drawn = [_shares(row) for row in rows if row["x"] is not None]

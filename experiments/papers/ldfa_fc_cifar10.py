@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
 from experiments.papers._curves import Curves, curve, gain, swept_curves
-from experiments.sweeps.experiment import Check, Checks, Experiment, Findings, above, at_least, at_most, published
+from experiments.sweeps.experiment import Check, Checks, Experiment, Findings, above, at_least, at_most, cited
 from experiments.sweeps.points import Point
 from experiments.sweeps.study import CONTROL, Fields, Setup
 from experiments.tables import Record, column_numbers
@@ -85,7 +85,7 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
         x = Axis("rank r of the error", scale="log")
         curves = Curves(points=[*self._points(part), *levels], x=x, published=marks)
         found = swept_curves(curves, common, setup, part, epochs)
-        return replace(found, reference=published({BP: BP_THEN} | FIGURES[part], CODE, CERTAIN))
+        return replace(found, reference=cited({BP: BP_THEN} | FIGURES[part], CODE, CERTAIN))
 
     def _setting(self, rule: str, width: int | None = None) -> list[Fields]:
         layers = [width or self.hidden] * 3

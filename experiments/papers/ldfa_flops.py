@@ -12,7 +12,7 @@ from torch import Tensor
 from experiments.charts.figure import draw_figure
 from experiments.charts.flop import phases_panel, ratio_panel, time_chart
 from experiments.speed.timing import CLOCKS, sample_times, torch_threads
-from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, cited
 from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
@@ -48,7 +48,7 @@ UNSURE = "read there; net and rank of the figure not read, nor whether attention
 REMARK = ("remark in the first author's code", "read there; with a class token, of which 52 are what a profiler misses")
 RATIOS = {f"{what}, rank {rank}": ratio for what, by_rank in BY_HAND.items() for rank, ratio in by_rank.items()}
 REFERENCES = [
-    *published(RATIOS, *INFERRED, quantity="FLOP over those of bp"),
+    *cited(RATIOS, *INFERRED, quantity="FLOP over those of bp"),
     Reference("saving of training compute, % (more than)", CLAIM, ABSTRACT, UNSURE),
     Reference("bp, GFLOP a batch of 256 on CIFAR-10", 995.0, *REMARK),
 ]
@@ -71,8 +71,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580"
     question = (
-        "Does feedback of low rank save more than 20 % of the FLOP of training a vision transformer, at which ranks,"
-        " and how much of the time of a step?"
+        "Does low-rank feedback save over 20 % of a transformer's FLOP, at which ranks, and how much of its time?"
     )
     parts = ("count", "time")
 
@@ -89,10 +88,8 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
 
     def __post_init__(self) -> None:
         if min(*self.ranks, *self.timed, self.batch) < 1 or not self.seconds > 0:
-            raise NeurofaError(
-                f"got ranks={list(self.ranks)}, timed={list(self.timed)}, seconds={self.seconds}, batch={self.batch};"
-                " expected positive numbers; change them"
-            )
+            got = f"ranks={self.ranks}, timed={self.timed}, seconds={self.seconds}, batch={self.batch}"
+            raise NeurofaError(f"got ldfa_flops({got}); expected positive numbers; change them")
 
     def run(self, part: str, setup: Setup) -> Findings:
         with torch_threads(setup.threads):

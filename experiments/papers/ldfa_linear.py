@@ -80,10 +80,7 @@ class LDFALinear(Experiment, name="ldfa_linear"):
     """
 
     source = "script linear_simulation.py of Hanut and Kadmon's public code (v4); rules also of arXiv 2502.20580 v1-v3"
-    question = (
-        "Do equations of second moments predict how a linear network learns from an error of low rank, and which modes"
-        " does a learnt P find that a fixed P misses?"
-    )
+    question = "Do moment equations predict learning from low-rank error, and which modes does only a learnt P find?"
     parts = ("track", "oja", "step")
 
     n: int = 128

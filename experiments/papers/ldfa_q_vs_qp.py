@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
 from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
-from experiments.sweeps.experiment import Checks, Experiment, Findings, above, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, cited
 from experiments.sweeps.points import Point
 from experiments.sweeps.study import CONTROL, Setup
 from experiments.tables import Record
@@ -22,11 +22,8 @@ BP_THEN = 84.3
 CODE = "figure in the first author's public code: 32 channels, 250 epochs, 5 seeds"
 CERTAIN = "decoded from vector graphics; that network and rates belong to it is inferred"
 FIGURES = {LEARNT: LEARNT_THEN, Q_ONLY: Q_ONLY_THEN}
-REFERENCES = published(
-    {f"{series}, {r}": then for series, ranks in FIGURES.items() for r, then in ranks.items()} | {BP: BP_THEN},
-    CODE,
-    CERTAIN,
-)
+RANKS_THEN = {f"{series}, {r}": then for series, ranks in FIGURES.items() for r, then in ranks.items()}
+REFERENCES = cited({**RANKS_THEN, BP: BP_THEN}, CODE, CERTAIN)
 
 
 @dataclass(frozen=True, kw_only=True)

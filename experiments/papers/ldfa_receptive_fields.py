@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,11 +57,8 @@ class ReceptiveFields(Experiment, name="ldfa_receptive_fields"):
         ranks, nerve, narrow = ((1, 4, 32), 32, 4) if setup.full else ((1, 2, 8), 8, 1)
         methods = {f"rank {r}": (f"raf(rank={r}, only=[conv2d2], clamp=1.0)", nerve) for r in self.ranks or ranks}
         methods |= {BP: ("bp", nerve), NARROW: ("bp", self.narrow or narrow)}
-        specs = {
-            (method, seed): self._spec(*options, seed, setup)
-            for method, options in methods.items()
-            for seed in range(setup.seeds)
-        }
+        runs = itertools.product(methods, range(setup.seeds))
+        specs = {(method, seed): self._spec(*methods[method], seed, setup) for method, seed in runs}
         trained = {key: _fields(folder) for key, folder in _train(specs, setup, part).items()}
         rows = []
         for method in methods:
@@ -79,16 +77,10 @@ class ReceptiveFields(Experiment, name="ldfa_receptive_fields"):
         full = setup.full
         size = "channels=32, depth=3, hidden=1024, dropout=0.5" if full else "channels=8, depth=2"
         images = f"cifar10(grey=True, flip=True{'' if full else ', subset=6000'})"
-        return RunSpec(
-            data=str(self.data or images),
-            network=f"retina({size}, bottleneck={nerve})",
-            rule=rule,
-            seed=seed,
-            optimizer="rmsprop(lr=0.0004, weight_decay=0.0001)",
-            batch_size=64,
-            epochs=self.epochs or (120 if full else 6),
-            compute=setup.compute,
-        )
+        fields = {"data": str(self.data or images), "network": f"retina({size}, bottleneck={nerve})", "rule": rule}
+        training = {"optimizer": "rmsprop(lr=0.0004, weight_decay=0.0001)", "batch_size": 64, "seed": seed}
+        epochs = self.epochs or (120 if full else 6)
+        return RunSpec.from_json({**fields, **training, "epochs": epochs, "compute": setup.compute})
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         low, bp = rows[0], next(row for row in rows if row["method"] == BP)

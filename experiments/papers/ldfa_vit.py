@@ -10,7 +10,7 @@ import torch
 from experiments.charts.figure import Axis
 from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
 from experiments.sweeps.candidates import rate_grid
-from experiments.sweeps.experiment import Checks, Experiment, Findings, at_most, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, at_most, cited
 from experiments.sweeps.points import Point
 from experiments.sweeps.study import CONTROL, Fields, Setup
 from experiments.tables import Record
@@ -25,7 +25,7 @@ THEN = {64: 91.08, 32: 90.77, 16: 89.40}
 BP_THEN = 91.34
 """Test accuracies of the source, percent."""
 CODE = "table in the first author's public code: width 384, depth 8, 250 epochs, maximum over test epochs"
-REFERENCES = published({f"{NORMATIVE}, {r}": then for r, then in THEN.items()} | {BP: BP_THEN}, CODE, "read")
+REFERENCES = cited({f"{NORMATIVE}, {r}": then for r, then in THEN.items()} | {BP: BP_THEN}, CODE, "read")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,7 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, as in the first author's code"
-    question = (
-        "At which rank of the error does a vision transformer learn as with backpropagation, and does dfa train it?"
-    )
+    question = "At which rank of the error does a vision transformer learn as well as by bp, and does dfa train it?"
     parts = ("ranks",)
 
     data: Spec | str | None = None

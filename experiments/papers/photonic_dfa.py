@@ -9,16 +9,7 @@ from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
 from experiments.papers._curves import Curves, curve, gain, swept_curves
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
-from experiments.sweeps.experiment import (
-    Checks,
-    Experiment,
-    Findings,
-    above,
-    at_least,
-    at_most,
-    margin_checks,
-    published,
-)
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most, cited, margin_checks
 from experiments.sweeps.points import Point, difference, percent_at
 from experiments.sweeps.study import CONTROL, Fields, Setup
 from experiments.tables import Record
@@ -41,8 +32,8 @@ LAUNAY = "Launay et al. 2020, arXiv 2006.01475"
 OPTICS_THEN = {HOLOGRAPHY: 95.8, TRITS: 97.6}
 RINGS_NAMED = {f"{RINGS}, sigma {sigma:g}": accuracy for sigma, accuracy in RINGS_THEN.items()}
 REFERENCES = {
-    "noise": published(RINGS_NAMED, FILIPOVICH, "remembered, not verified"),
-    "opu": published(OPTICS_THEN, LAUNAY, "second hand, read in a news article"),
+    "noise": cited(RINGS_NAMED, FILIPOVICH, "remembered, not verified"),
+    "opu": cited(OPTICS_THEN, LAUNAY, "second hand, read in a news article"),
     "drift": [],
 }
 
@@ -71,10 +62,7 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
     """
 
     source = "after Filipovich et al. 2022, Optica 9, 1323, arXiv 2111.06862; Launay et al. 2020, arXiv 2006.01475"
-    question = (
-        "How much noise of a photonic projection does direct feedback alignment bear, what does an optical processing"
-        " unit cost beside a digital projection, and how long must a scattering medium stand still?"
-    )
+    question = "How much noise, ternary error and drift of photonic feedback does dfa bear beside digital feedback?"
     parts = ("noise", "opu", "drift")
 
     data: Spec | str = "mnist"
@@ -107,19 +95,18 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
         def rings(sigma: float, scale: str) -> list[Fields]:
             noise = f"full_scale={scale}, sigma={sigma:g}" if sigma else "sigma=0"
             grid = {1.0: 0.01, 0.3: 0.03, 0.1: 0.03, 0.03: 0.03}
-            rules = {f"dfa(feedback=microring(gain={authors * share:.4g}, {noise}))": lr for share, lr in grid.items()}
-            return [setting for rule, lr in rules.items() for setting in rate_grid(rule, [lr], MOMENTUM)]
+            rule = f"dfa(feedback=microring(gain={{:.4g}}, {noise}))"
+            return [s for share, lr in grid.items() for s in rate_grid(rule.format(authors * share), [lr], MOMENTUM)]
 
-        return Curves(
-            points=[
-                *curve(RINGS, self.sigmas, lambda sigma: rings(sigma, "batch")),
-                *curve(SAMPLE, self.sigmas, lambda sigma: rings(sigma, "sample")),
-                Point(series="bp", candidates=rate_grid("bp", (0.01, 0.03), MOMENTUM)),
-                Point(series=CONTROL, candidates=rate_grid(CONTROL, (0.01, 0.03, 0.1), MOMENTUM)),
-            ],
-            x=Axis("noise σ of one inner product (in units of the full-scale error)"),
-            published=[Published(x, y, "the source, 50 epochs (remembered)") for x, y in RINGS_THEN.items()],
-        )
+        points = [
+            *curve(RINGS, self.sigmas, lambda sigma: rings(sigma, "batch")),
+            *curve(SAMPLE, self.sigmas, lambda sigma: rings(sigma, "sample")),
+            Point(series="bp", candidates=rate_grid("bp", (0.01, 0.03), MOMENTUM)),
+            Point(series=CONTROL, candidates=rate_grid(CONTROL, (0.01, 0.03, 0.1), MOMENTUM)),
+        ]
+        x = Axis("noise σ of one inner product (in units of the full-scale error)")
+        marks = [Published(sigma, y, "the source, 50 epochs (remembered)") for sigma, y in RINGS_THEN.items()]
+        return Curves(points=points, x=x, published=marks)
 
     def _drift(self) -> Curves:
         latency = OPU().latency(BATCH)
@@ -127,21 +114,16 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
         def moving(options: str) -> list[Fields]:
             # a weak feedback leaves a readout on nearly random features: learning is dead where that is best
             grid = ((1.0, (0.02, 0.05)), (0.1, (0.1,)), (0.001, (0.3,)))
-            rules = [(f"dfa(feedback=opu(gain={gain}{options}))", rates) for gain, rates in grid]
-            return [setting for rule, rates in rules for setting in rate_grid(rule, rates)]
+            rule = f"dfa(feedback=opu(gain={{}}{options}))"
+            return [setting for gain, rates in grid for setting in rate_grid(rule.format(gain), rates)]
 
-        return Curves(
-            points=[
-                *curve(MOVING, self.steps, lambda steps: moving(f", decorrelation={steps * latency:.6g}")),
-                Point(series=STILL, candidates=moving("")),
-                Point(series=CONTROL, candidates=rate_grid(CONTROL, (0.1, 0.3))),
-            ],
-            x=Axis(
-                f"decorrelation time of the medium (training steps of {BATCH} samples)",
-                scale="log",
-                second=("decorrelation time (s)", latency),
-            ),
-        )
+        points = [
+            *curve(MOVING, self.steps, lambda steps: moving(f", decorrelation={steps * latency:.6g}")),
+            Point(series=STILL, candidates=moving("")),
+            Point(series=CONTROL, candidates=rate_grid(CONTROL, (0.1, 0.3))),
+        ]
+        label = f"decorrelation time of the medium (training steps of {BATCH} samples)"
+        return Curves(points=points, x=Axis(label, scale="log", second=("decorrelation time (s)", latency)))
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         return {"noise": _check_noise, "opu": _check_optics, "drift": _check_drift}[part](rows)

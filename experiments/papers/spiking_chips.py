@@ -200,17 +200,12 @@ def at_rate(lifted: Methods, own: Sequence[Fields], chosen: Mapping[str, object]
         own: candidates with all limits.
         chosen: the one of these that validation data chose.
     """
-    place = next(
-        i for i, setting in enumerate(own) if all(setting[key] == chosen[key] for key in ("rule", "optimizer"))
-    )
+    place = [(setting["rule"], setting["optimizer"]) for setting in own].index((chosen["rule"], chosen["optimizer"]))
 
-    def form(setting: Fields) -> tuple[object, str]:
-        return setting.get("batch_size"), parse(str(setting["optimizer"])).name
+    def forms(settings: Sequence[Fields]) -> list[tuple[object, str]]:
+        return [(setting.get("batch_size"), parse(str(setting["optimizer"])).name) for setting in settings]
 
-    return {
-        rule: [settings[place]] if list(map(form, settings)) == list(map(form, own)) else settings
-        for rule, settings in lifted.items()
-    }
+    return {rule: [free[place]] if forms(free) == forms(own) else free for rule, free in lifted.items()}
 
 
 def blame(gains: Mapping[str, float]) -> str:

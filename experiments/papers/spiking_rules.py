@@ -15,7 +15,7 @@ from experiments.papers._tables import tuned_table
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.speed.peak_memory import method_peak
-from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, margin_checks, published
+from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, cited, margin_checks
 from experiments.sweeps.study import CONTROL, Fields, Setup, Study
 from experiments.sweeps.sweep import Row
 from experiments.tables import Record, percent
@@ -63,8 +63,8 @@ GROWING, FLAT = ("snntorch", "bptt"), ("dfa-events", "symmetric")
 METHODS = (*GROWING, *FLAT)
 TABLE_1 = ("Renner et al. 2024, table 1", "read")
 REFERENCES = [
-    *published({"ST-DFA on an FPGA": 96.27}, "Lee et al. 2020, abstract; MNIST downsampled", "read"),
-    *published({"EM-STDP with DFA on Loihi, convolutional": 94.7, "SPOON, DRTP": 95.3}, *TABLE_1),
+    *cited({"ST-DFA on an FPGA": 96.27}, "Lee et al. 2020, abstract; MNIST downsampled", "read"),
+    *cited({"EM-STDP with DFA on Loihi, convolutional": 94.7, "SPOON, DRTP": 95.3}, *TABLE_1),
 ]
 """Figures of others for the part mnist."""
 
@@ -82,13 +82,8 @@ class SpikingRules(Experiment, name="spiking_rules"):
         NeurofaError: a number of ticks that no benchmark has.
     """
 
-    source = (
-        "the rules' own texts: Bellec et al. 2020, Frenkel et al. 2021, Kaiser et al. 2020, Apolinario and Roy 2025"
-    )
-    question = (
-        "Which online rules train the hidden layers of a spiking network, how far behind backpropagation through time,"
-        " and in what memory?"
-    )
+    source = "the rules' texts: Bellec et al. 2020, Frenkel et al. 2021, Kaiser et al. 2020, Apolinario and Roy 2025"
+    question = "Which online rules train hidden layers of spikes, how far behind bptt, and in what memory?"
     parts = (*DATA, "memory")
 
     more: bool = False

@@ -71,7 +71,7 @@ class Reference:
     """How sure the figure is: measured by whom, read where, or remembered."""
 
 
-def published(
+def cited(
     figures: Mapping[str, float], source: str, certainty: str, *, quantity: str = "test accuracy, %"
 ) -> list[Reference]:
     """Return one reference for each figure of a source.
