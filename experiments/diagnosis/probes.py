@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from experiments.data import Dataset, still
+from experiments.data import Dataset, require_static
 from experiments.diagnosis.evidence import LinearProbe
 from experiments.runs.folder import RunFolder
 from experiments.runs.linear_probe import parts, probe_errors, score
@@ -30,7 +30,7 @@ def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
         NeurofaError: the data is missing.
     """
     spec = folder.spec()
-    data = still(load_data(spec.data), "probes")
+    data = require_static(load_data(spec.data), "probes")
     shape = {"input_shape": data.input_shape, "outputs": data.classes}
     options = {"seed": spec.seed, "device": spec.device, "periphery": spec.periphery}
     start: Network = build("network", spec.network, **shape, **options)

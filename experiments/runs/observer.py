@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.data import Dataset, Sequences, still
+from experiments.data import Dataset, Sequences, require_static
 from experiments.runs.result import Row
 from experiments.runs.spec import LOGS
 from hwmodels.errors import NeurofaError
@@ -50,7 +50,7 @@ class Observer:
 
     def __init__(self, log: str, learner: Learner, dataset: Dataset | Sequences, seed: int) -> None:
         self.wanted, self.learner, self.seed = LOGS[log], learner, seed
-        self.data = still(dataset, f"log={log}") if self.wanted else None
+        self.data = require_static(dataset, f"log={log}") if self.wanted else None
         self.seconds = 0.0
         self._inside: list[dict[str, Any]] = []
         self._steps = itertools.dropwhile(lambda step: step < learner.steps, look_steps())
