@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: those after the name of the command.
 
-    Returns:
+    ReturnWeights:
         The exit code.
     """
     try:

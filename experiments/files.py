@@ -4,38 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from exports.files.atomic import write_whole
 from hwmodels.errors import NeurofaError
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a failed write into one line.
-
-    Args:
-        path: what is being written, for the message.
-
-    Raises:
-        NeurofaError: the folder cannot be written or the disk is full.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except OSError as error:
-        raise NeurofaError(
-            f"got '{path}' ({error.strerror or error}); expected a place that can be written; choose another folder"
-        ) from None
-    except SafetensorError as error:
-        reason = str(error).splitlines()[0]
-        raise NeurofaError(
-            f"got '{path}' ({reason}); expected a place that can be written; choose another folder"
-        ) from None
+from hwmodels.files import write_atomic, write_errors
 
 
 def make_folder(path: Path) -> Path:
@@ -44,7 +17,7 @@ def make_folder(path: Path) -> Path:
     Raises:
         NeurofaError: it cannot be created or written.
     """
-    with writing(path):
+    with write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe.{os.getpid()}.part"
         probe.write_bytes(b"")
@@ -54,7 +27,7 @@ def make_folder(path: Path) -> Path:
 
 def write_text(path: Path, content: str) -> None:
     """Write a text file whole, as UTF-8."""
-    write_whole(path, content.encode())
+    write_atomic(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.describe.layers import spec_of
 from exports.hdf5.read import Stored
 from exports.hdf5.writer import Writer, create
 from exports.programming.conductances import weights_of
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.device_models.programmed import Programmed
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
@@ -45,7 +44,7 @@ class Programming:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class BringupResult:
     """What became of one matrix."""
 
     path: str
@@ -82,7 +81,7 @@ class Chip:
                 " elements are written one by one; use the device inside it"
             )
         self.device = _unit(device)
-        inner = chain(self.device)[-1]
+        inner = device_chain(self.device)[-1]
         top, bottom = getattr(inner, "w_max", None), getattr(inner, "w_min", None)
         self.low, self.high, self.pulsed = 0.0, 1.0, False
         if top is not None and bottom is not None:
@@ -119,7 +118,7 @@ class Chip:
         """Shares f as one read sees them."""
         if self._pair is not None:
             pair = self._pair
-            now = pair.drifted(cells["plus"], cells["plus_fate"], cells["age"])
+            now = pair.drifted(cells["plus"], cells["plus_drift"], cells["age"])
             sigma = pair.read_sigma(cells["plus"], now, cells["age"])
             return (torch.randn(now.shape, generator=gen) * sigma + now - pair.g_min) / (pair.g_max - pair.g_min)
         return (self.device.read(cells, gen) - self.low) / (self.high - self.low)
@@ -140,7 +139,7 @@ def _unit(device: Device) -> Device:
 
 
 @torch.no_grad()
-def bringup(stored: Stored, device: Device, out: Path, how: Programming | None = None) -> list[Outcome]:
+def bringup(stored: Stored, device: Device, out: Path, how: Programming | None = None) -> list[BringupResult]:
     """Program every conductance of a file, measure it, play its probes, and write what was measured.
 
     Args:
@@ -165,17 +164,17 @@ def bringup(stored: Stored, device: Device, out: Path, how: Programming | None =
     with create(out, "measured") as writer:
         writer.group(
             "measured", of=stored.path.name, of_manifest_sha256=str(stored.file.attrs["manifest_sha256"]),
-            device=spec_of(device), **asdict(how),
+            device=str(device.full_spec), **asdict(how),
         )  # fmt: skip
         writer.group("provenance", **dict(stored.file["provenance"].attrs.items()))
         return [_matrix(writer, stored, path, chip, how) for path in paths]
 
 
-def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programming) -> Outcome:
+def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programming) -> BringupResult:
     gen = generator(how.seed, "bringup", path)
     about = stored.attributes(f"{path}_tiles")
     writer.group(f"{path}_tiles", **_limits(about), tile=about["tile"], inputs=about["inputs"],
-                 outputs=about["outputs"], device=spec_of(chip.device))  # fmt: skip
+                 outputs=about["outputs"], device=str(chip.device.full_spec))  # fmt: skip
     weights, spreads = (torch.zeros(about["outputs"], about["inputs"]) for _ in range(2))
     devices = within = most = 0
     for name, own, planes in stored.tiles(path):
@@ -205,7 +204,7 @@ def _matrix(writer: Writer, stored: Stored, path: str, chip: Chip, how: Programm
     shape = stored.file[path].shape
     writer.tensor(path, weights.reshape(shape), unit="1", meaning="weights as measured", role="measured")
     _probe(writer, stored, path, weights, spreads, gen)
-    return Outcome(path=path, devices=devices, within=within, rounds=most)
+    return BringupResult(path=path, devices=devices, within=within, rounds=most)
 
 
 def _columns(planes: dict[str, Tensor]) -> int:

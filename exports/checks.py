@@ -9,7 +9,7 @@ from hwmodels.errors import NeurofaError
 
 
 @dataclass(frozen=True)
-class Check:
+class FileCheck:
     """One check of one file."""
 
     name: str
@@ -17,21 +17,21 @@ class Check:
     detail: str
 
 
-def guarded(name: str, check: Callable[[], Check]) -> Check:
+def guarded(name: str, check: Callable[[], FileCheck]) -> FileCheck:
     """A check whose own failure to read is what it says."""
     try:
         return check()
     except NeurofaError as error:
-        return Check(name, False, str(error))
+        return FileCheck(name, False, str(error))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        return Check(
+        return FileCheck(
             name, False, f"cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         )
 
 
-def told(name: str, faults: list[str], fine: str, most: int = 3) -> Check:
+def told(name: str, faults: list[str], fine: str, most: int = 3) -> FileCheck:
     """The check that found these faults; the first few are told."""
     if not faults:
-        return Check(name, True, fine)
+        return FileCheck(name, True, fine)
     more = f"; and {len(faults) - most} more" if len(faults) > most else ""
-    return Check(name, False, "; ".join(faults[:most]) + more)
+    return FileCheck(name, False, "; ".join(faults[:most]) + more)

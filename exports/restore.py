@@ -33,8 +33,6 @@ def rebuild(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.
     Raises:
         NeurofaError: nothing in the file says how to build it.
     """
-    import neurofa.core.recipes  # noqa: F401 (registers the networks)
-
     if not recipe.get("network"):
         raise NeurofaError("got a network that no recipe made; expected one; pass the learner that it belongs to")
     network = build(

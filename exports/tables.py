@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from exports.files.atomic import write_whole
 from exports.hdf5.read import Stored
 from hwmodels.errors import NeurofaError
+from hwmodels.files import write_atomic
 
 
 def write_tables(stored: Stored, folder: Path) -> list[Path]:
@@ -32,14 +32,14 @@ def write_tables(stored: Stored, folder: Path) -> list[Path]:
         for name, own, tensors in stored.tiles(path):
             planes = {key: g.numpy() for key, g in tensors.items()}
             stem = folder / f"{path.replace('/', '.')}-{name}"
-            write_whole(stem.with_name(f"{stem.name}.csv"), _csv(own, planes).encode())
+            write_atomic(stem.with_name(f"{stem.name}.csv"), _csv(own, planes).encode())
             buffer = io.BytesIO()
             about = {
                 key: np.asarray(own[key])
                 for key in ("first_input", "first_output", "scale", "g_min", "g_max", "tolerance")
             }
             np.savez_compressed(buffer, map=np.asarray(own["map"]), unit=np.asarray("S"), **about, **planes)  # type: ignore[arg-type]
-            write_whole(stem.with_name(f"{stem.name}.npz"), buffer.getvalue())
+            write_atomic(stem.with_name(f"{stem.name}.npz"), buffer.getvalue())
             found += [stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}.npz")]
     return found
 

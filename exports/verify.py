@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from exports.checks import Check, guarded, told
-from exports.graph.nodes import Model
+from exports.checks import FileCheck, guarded, told
+from exports.graph.model import Model
 from exports.hdf5.checks import file_checks
 from exports.hdf5.read import Stored, opened
 from exports.nir.check import nir_checks
@@ -32,7 +32,7 @@ LARGE = 2**26
 
 def verify(
     path: Path, learner: Learner | None = None, model: Model | None = None, inputs: Tensor | None = None
-) -> list[Check]:
+) -> list[FileCheck]:
     """Check a file of any of the formats; whatever is wrong with it is said by a check, not raised.
 
     Args:
@@ -48,44 +48,46 @@ def verify(
         if suffix == ".nir":
             return nir_checks(path, model, inputs)
         with opened(path) as stored:
-            found = [Check("opens", True, f"HDF5, kind {stored.kind}, version {stored.file.attrs['format_version']}")]
+            found = [
+                FileCheck("opens", True, f"HDF5, kind {stored.kind}, version {stored.file.attrs['format_version']}")
+            ]
             found += file_checks(stored)
             if stored.kind == "measured":
                 return [*found, *_measured(stored)]
             sound = all(check.ok for check in found)
             return [*found, *(_computed(stored, learner) if sound else [])]
     except NeurofaError as error:
-        return [Check("opens", False, str(error))]
+        return [FileCheck("opens", False, str(error))]
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # whatever h5py makes of a damaged file
-        return [Check("opens", False, f"a part of '{path}' cannot be read ({str(error).splitlines()[0]})")]
+        return [FileCheck("opens", False, f"a part of '{path}' cannot be read ({str(error).splitlines()[0]})")]
 
 
-def _computed(stored: Stored, learner: Learner | None) -> list[Check]:
+def _computed(stored: Stored, learner: Learner | None) -> list[FileCheck]:
     """What the file computes when it is read back into a learner."""
-    found: list[Check] = []
+    found: list[FileCheck] = []
     recipe = stored.attributes("provenance").get("recipe")
     if learner is not None:
         found.append(guarded("against", lambda: _same_state(stored, learner)))
     if not isinstance(recipe, dict) or not recipe.get("network"):
-        return [*found, Check("network", True, "not computed: the file does not say how its network is built")]
+        return [*found, FileCheck("network", True, "not computed: the file does not say how its network is built")]
     largest = max((math.prod(stored.file[path].shape) for path in stored.datasets()), default=0)
     if largest > LARGE:
         return [
             *found,
-            Check("network", True, "not computed: a matrix is too large to be held again; its products are"),
+            FileCheck("network", True, "not computed: a matrix is too large to be held again; its products are"),
         ]
     try:
         again = rebuild(recipe)
         restore(again, stored)
     except NeurofaError as error:
-        return [*found, Check("network", False, str(error))]
+        return [*found, FileCheck("network", False, str(error))]
     found.append(guarded("network", lambda: _network(stored, again)))
     if isinstance(again.rule, Direct) and "probes/feedback" in stored.file:
         found.append(guarded("feedback", lambda: _feedback(stored, again)))
     return found
 
 
-def _same_state(stored: Stored, learner: Learner) -> Check:
+def _same_state(stored: Stored, learner: Learner) -> FileCheck:
     faults = []
     for state, path in stored.states().items():
         prefix, _, key = state.partition(":")
@@ -108,7 +110,7 @@ def _within(stored: Stored, where: str, seen: Callable[[torch.Generator], Tensor
     return ""
 
 
-def _network(stored: Stored, learner: Learner) -> Check:
+def _network(stored: Stored, learner: Learner) -> FileCheck:
     x = stored.tensor("probes/network/input")
     learner.network.eval()
     if has_memory(learner.network):
@@ -117,7 +119,7 @@ def _network(stored: Stored, learner: Learner) -> Check:
     return told("network", [fault] if fault else [], f"{len(x)} probe vectors give the expected outputs")
 
 
-def _spikes(stored: Stored, learner: Learner, xs: Tensor) -> Check:
+def _spikes(stored: Stored, learner: Learner, xs: Tensor) -> FileCheck:
     faults = []
     answers = sorted(name for name in stored.file["probes/network"] if name != "input")
     for name in answers:
@@ -131,7 +133,7 @@ def _spikes(stored: Stored, learner: Learner, xs: Tensor) -> Check:
     return told("network", faults, f"{many} give the expected outputs and spikes ({', '.join(answers)})")
 
 
-def _feedback(stored: Stored, learner: Learner) -> Check:
+def _feedback(stored: Stored, learner: Learner) -> FileCheck:
     error, rule, faults = stored.tensor("probes/feedback/input"), learner.rule, []
     for name in rule.feedback.slices:
 
@@ -143,7 +145,7 @@ def _feedback(stored: Stored, learner: Learner) -> Check:
     return told("feedback", faults, f"{len(error)} errors give the expected teaching signals")
 
 
-def _measured(stored: Stored) -> list[Check]:
+def _measured(stored: Stored) -> list[FileCheck]:
     """Devices out of tolerance, by address, and probes outside of their bands."""
     far: list[tuple[float, str]] = []
     count = total = 0

@@ -1,29 +1,61 @@
 """The physics of one stored weight.
 
-A device holds no tensors: it is a frozen set of constants and a few pure functions over *cells*, the state of the
-physical elements that stand for a weight matrix. ``Synapses`` (package ``neurofa``) owns the cells.
+A device holds no tensors. It is a frozen set of constants with pure functions of *cells*, the state of the physical
+elements that store a weight tensor. ``Synapses`` (package ``neurofa``) and projections own the cells.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.errors import NeurofaError
+from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import Registered
 
 Cells = dict[str, Tensor]
-"""State of the physical elements of one weight tensor, by name; each entry is a tensor."""
+"""State of the physical elements of one weight tensor, by name."""
+
+
+class AgeingCells(ABC):
+    """The effect of time on the cells of a device: loss of retention and drift."""
+
+    @abstractmethod
+    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
+        """Return the cells after some time.
+
+        Args:
+            cells: the present cells.
+            seconds: time that passes, s; zero changes nothing.
+            gen: source of randomness.
+        """
+
+    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
+        """Predict the weights after :meth:`relax`, in closed form, for cells that were just programmed.
+
+        Args:
+            cells: the present cells.
+            seconds: time that passes, s.
+
+        Returns:
+            Mean and variance of every weight over the random constants that govern its drift, in the unit of the
+            weights and that unit squared; None where there is no closed form (default).
+        """
+        return None
 
 
 class Device(Registered, ABC, kind="device"):
     """A model of the memory element that stores one weight.
 
-    Subclasses are frozen, keyword-only dataclasses whose fields are constants with a unit. All functions are pure:
-    they return new cells and draw randomness from the generator that they are given.
+    Subclasses are frozen, keyword-only dataclasses; their fields are constants with a unit. All functions are pure:
+    they return new cells, and they draw random numbers from the generator that they are given.
+
+    What only some devices can do is declared by the attributes below and by :attr:`ageing`.
     """
 
     exact: ClassVar[bool] = False
@@ -33,21 +65,58 @@ class Device(Registered, ABC, kind="device"):
     """Whether writing stops at a largest weight."""
 
     noisy: ClassVar[bool] = False
-    """Whether a read is more than :meth:`value`; true of every class that has a :meth:`read` of its own."""
+    """Whether :meth:`read` differs from :meth:`value`; every class with read noise declares it."""
 
     factored: ClassVar[bool] = False
-    """Whether updates have to come as their two factors, through :meth:`write_outer`."""
-
-    def __init_subclass__(cls, **more: Any) -> None:
-        super().__init_subclass__(**more)
-        cls.noisy = cls.read is not Device.read
+    """Whether updates must arrive as their two factors, through :meth:`write_outer`."""
 
     digital_state: ClassVar[int] = 0
     """Digital numbers beside every weight that its updates need."""
 
+    technology: ClassVar[str] = ""
+    """Kind of memory, a key of :data:`hwmodels.figures.TECHNOLOGIES`; empty where no published energy, time or
+    endurance applies to the device."""
+
+    @property
+    def ageing(self) -> AgeingCells | None:
+        """The effect of time on the cells; None (default): there is none."""
+        return None
+
+    @property
+    def inner(self) -> Device | None:
+        """The device that this one is built around; None (default) for a device of its own."""
+        return None
+
+    @property
+    def reading(self) -> Device:
+        """The device whose cells a pass reads; default: this one."""
+        return self
+
+    def describe(self) -> DeviceDescription:
+        """Describe the device to exports, costs and chip checks; default: as the inner device, without figures."""
+        if self.inner is not None:
+            about = self.inner.describe()
+        else:
+            about = DeviceDescription(element=self.name, floats=self.exact or not self.bounded)
+        if self.technology:
+            return replace(about, technology=self.technology, figures=TECHNOLOGIES[self.technology])
+        return about
+
+    def cell_unit(self, key: str) -> str:
+        """Return the unit of one cell; default: ``1``, a number without a unit."""
+        return "1"
+
+    def faults(self, cells: Cells) -> Tensor | None:
+        """Return True where an element is stuck, shaped as the weights; None (default): the device does not know."""
+        return None
+
+    def grid(self, cells: Cells) -> tuple[int, float] | None:
+        """Return bits and step of the words that are the weights; None (default): the weights are no plain words."""
+        return None
+
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write-verify a target, as before training.
+        """Write-verify a target on new elements, as before training.
 
         Args:
             target: the wanted weights, any shape, dimensionless.
@@ -58,7 +127,7 @@ class Device(Registered, ABC, kind="device"):
         """
 
     def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write-verify a new target on the same physical elements; default: :meth:`program`, all elements being alike.
+        """Write-verify a new target on the same physical elements; default: :meth:`program`, for identical elements.
 
         Args:
             cells: the present cells.
@@ -69,21 +138,21 @@ class Device(Registered, ABC, kind="device"):
 
     @abstractmethod
     def value(self, cells: Cells) -> Tensor:
-        """The noise-free weights that the cells stand for (same shape as the programmed target)."""
+        """Return the noise-free weights that the cells store, shaped as the programmed target."""
 
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """The weights that one pass sees; default: :meth:`value`, without read noise."""
+        """Return the weights that one pass sees; default: :meth:`value`, without read noise."""
         return self.value(cells)
 
     def read_variance(self, cells: Cells) -> Tensor:
-        """Variance of each weight as a read sees it, in their unit squared; devices whose reads are noisy give it.
+        """Return the variance of each weight between reads, in the unit of the weights squared.
 
         Raises:
-            NeurofaError: the device does not say.
+            NeurofaError: the device is noisy and states no variance.
         """
         if self.noisy:
             raise NeurofaError(
-                f"got a request for the read noise of {self.name}; expected a device that states its variance; measure"
+                f"got {self.name}, whose read noise has no stated variance; expected a device that states it; measure"
                 " it from reads"
             )
         return torch.zeros_like(self.value(cells))
@@ -109,7 +178,7 @@ class Device(Registered, ABC, kind="device"):
         Args:
             cells: the present cells of an (n_out, n_in) matrix, or of kernels with n_in numbers each.
             x: inputs, (B, n_in).
-            d: wanted directions at the outputs, (B, n_out); for descent, minus the error.
+            d: directions at the outputs, (B, n_out); minus the error for descent.
             lr: learning rate, >= 0.
             gen: source of randomness.
 
@@ -119,28 +188,18 @@ class Device(Registered, ABC, kind="device"):
         change = torch.mm(d.t(), x).mul_(lr)
         return self.write(cells, change.view_as(self.value(cells)), gen)
 
-    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
-        """Let time pass (retention, drift); default: nothing changes.
+    def static_errors(self) -> dict[str, Device]:
+        """Return devices in which one static error of this one acts alone, by the name of the error."""
+        return {} if self.exact else {f"programming of {self.name}": self}
 
-        Args:
-            cells: the present cells.
-            seconds: time that passes, s.
-            gen: source of randomness.
-        """
-        return cells
 
-    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
-        """Weights after :meth:`relax`, from the constants of the device alone; for cells that were just programmed.
+def relaxed(device: Device, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
+    """Return the cells of any device after some time; those of a device that does not age are returned as they are.
 
-        Args:
-            cells: the present cells.
-            seconds: time that passes, s.
-
-        Returns:
-            Mean and variance of every weight over what governs the fate of its elements, in the unit of the weights and
-            squared; None where there is no closed form.
-        """
-        if type(self).relax is not Device.relax:
-            return None
-        now = self.value(cells)
-        return now, torch.zeros_like(now)
+    Args:
+        device: the device.
+        cells: its present cells.
+        seconds: time that passes, s.
+        gen: source of randomness.
+    """
+    return cells if device.ageing is None else device.ageing.relax(cells, seconds, gen)

@@ -1,19 +1,19 @@
-"""Published figures of energy, time and endurance, each with its source and how sure it is.
+"""Published figures of energy, time and endurance, each with its source and how sure it is, and costs made of them.
 
-Ranges are those of the literature, not of one device: they say what is plausible, never what a device does. What is
-not here has no figure, and nothing may stand in for it.
+Ranges are those of the literature, not of one device: they say what is plausible, not what a device does. A quantity
+that is missing here has no figure, and nothing else may replace it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwmodels.provenance import Verified
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One quantity; a bound that is not known is None."""
+    """One quantity; an unknown bound is None."""
 
     low: float | None
     high: float | None
@@ -24,18 +24,100 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Technology:
-    """A kind of memory device."""
+    """Figures of one kind of memory device."""
 
     write_energy: Figure | None = None
-    """Of one pulse or programming write of one device."""
+    """Energy of one pulse or programming write of one device."""
     write_time: Figure | None = None
-    """Of one pulse or write."""
+    """Time of one pulse or write."""
     read_energy: Figure | None = None
-    """Of one device in one product."""
+    """Energy of one device in one product."""
     read_time: Figure | None = None
-    """Of one product."""
+    """Time of one product."""
     endurance: Figure | None = None
-    """Writes in a device's life."""
+    """Writes in the life of a device."""
+
+
+NO_FIGURES = Technology()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostLine:
+    """One quantity of an update: a count, or a count times a published figure, with the figure's bounds."""
+
+    part: str = ""
+    """``forward``, ``feedback``, ``update`` or ``life``."""
+    what: str
+    low: float | None
+    high: float | None
+    """Equal to ``low`` where it is one number; an unknown bound is None."""
+    unit: str
+    """Empty for a count."""
+    formula: str
+    source: str
+    sure: str
+    """``counted`` or ``measured`` here; ``read``, ``second-hand`` or ``remembered`` figures; ``given`` by an option."""
+
+    @classmethod
+    def counted(cls, what: str, number: float, formula: str, sure: str = "counted") -> CostLine:
+        """Return a number without a unit that follows from the network alone.
+
+        Args:
+            what: the quantity, in words.
+            number: its value.
+            formula: in words.
+            sure: ``counted`` or ``measured``.
+        """
+        return cls(what=what, low=number, high=number, unit="", formula=formula, source="this network", sure=sure)
+
+    @classmethod
+    def scaled(cls, what: str, number: float, figure: Figure, formula: str, unit: str = "") -> CostLine:
+        """Return a number times a figure, bound by bound.
+
+        Args:
+            what: the quantity, in words.
+            number: factor.
+            figure: its source and its mark are those of the result.
+            formula: in words.
+            unit: of the result; empty: that of the figure.
+        """
+        low, high = (None if bound is None else number * bound for bound in (figure.low, figure.high))
+        return cls._of(what, low, high, figure, formula, unit or figure.unit)
+
+    @classmethod
+    def divided(cls, what: str, figure: Figure, number: float, formula: str) -> CostLine:
+        """Return a figure over a number, bound by bound, without a unit.
+
+        Args:
+            what: the quantity, in words.
+            figure: its source and its mark are those of the result.
+            number: divisor.
+            formula: in words.
+        """
+        low, high = (None if bound is None else bound / number for bound in (figure.low, figure.high))
+        return cls._of(what, low, high, figure, formula, "")
+
+    @classmethod
+    def _of(cls, what: str, low: float | None, high: float | None, figure: Figure, formula: str, unit: str) -> CostLine:
+        return cls(
+            what=what, low=low, high=high, unit=unit, formula=formula, source=figure.source, sure=figure.verified
+        )
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """Costs of one part of an update, and the quantities without a figure."""
+
+    lines: tuple[CostLine, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def __add__(self, other: CostReport) -> CostReport:
+        return CostReport(self.lines + other.lines, self.missing + other.missing)
+
+    def of(self, part: str) -> CostReport:
+        """Return the same costs as those of a part (``forward``, ``feedback``), which lines and gaps then name."""
+        lines = tuple(replace(line, part=part) for line in self.lines)
+        return CostReport(lines, tuple(f"{part}: {gap}" for gap in self.missing))
 
 
 _COMMON = "common figure of reviews, no text read"
@@ -50,7 +132,7 @@ _NEUROSIM = "DNN+NeuroSim V2.1, defaults: R_on 240 kOhm, on/off 100"
 
 
 def _neurosim(volts: float, seconds: float) -> Figure:
-    """V^2 t G of one cell, from its lowest to its highest conductance."""
+    """Return V^2 t G of one cell, from its lowest to its highest conductance."""
     r_on, on_off = 240e3, 100.0
     high = volts**2 * seconds / r_on
     source = f"{_NEUROSIM}, {volts:g} V for {seconds * 1e9:g} ns; V² G t, G from 1/(R_on on/off) to 1/R_on"
@@ -85,7 +167,7 @@ TECHNOLOGIES = {
         endurance=_remembered(1e5, 1e10, "writes", _CLAIMS),
     ),
 }
-"""By the word that a device's ``technology`` says."""
+"""Figures by the word that ``technology`` of a device declares."""
 
 _BANK = "Filipovich et al. 2022, Optica 9, 1323 (paper body)"
 
@@ -93,12 +175,12 @@ BANK_ROWS, BANK_COLUMNS = 20, 50
 """Inputs and outputs of the microring bank that the two figures below belong to; remembered."""
 
 BANK_ENERGY = _remembered(0.28e-12, 1.0e-12, "J", f"{_BANK}: 1.0 pJ an operation with heaters, 0.28 after trimming")
-"""Of one operation; a product and a sum are two."""
+"""Energy of one operation; a product and a sum are two."""
 
 BANK_TIME = _remembered(1e-10, 1e-10, "s", f"{_BANK}: 10 GHz")
-"""Of one product with the bank's matrix."""
+"""Time of one product with the matrix of the bank."""
 
 OPU_POWER = Figure(
     low=None, high=30.0, unit="W", source="Wang et al. 2024, arXiv 2409.12965, abstract: under 30 W", verified="read"
 )
-"""Of the whole optical processor."""
+"""Power of the whole optical processor."""

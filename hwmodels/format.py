@@ -1,11 +1,12 @@
-"""Number formats: what a hardware number can say, and the gradient that passes through it.
+"""Number formats: the values that a hardware number can have, and the gradient of quantisation.
 
-``Format`` is the root of the registered kind ``format``; the formats stand one a file in ``hwmodels.formats``. They
-never wait for the host: scales are computed, and stay, where the tensor lives.
+``Format`` is the base of the kind ``format``; ``hwmodels.formats`` has one module for each. Formats never wait for the
+host: a scale is computed, and stays, on the device of its tensor.
 """
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -13,13 +14,15 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import NeurofaError, one_of
 from hwmodels.numerics.random import uniform
 from hwmodels.registry import Registered
 
+ROUNDING = one_of("nearest", "stochastic")
+
 
 class Format(Registered, ABC, kind="format"):
-    """A set of representable numbers and the rule that maps a tensor onto it.
+    """A set of representable numbers, and the map of a tensor onto it.
 
     Subclasses are frozen, keyword-only dataclasses. NaN stays NaN, so that a fault upstream is seen downstream.
     """
@@ -35,22 +38,22 @@ class Format(Registered, ABC, kind="format"):
 
         Args:
             x: floating-point tensor, any shape and unit.
-            gen: source of randomness on x's device, for formats that round stochastically.
+            gen: source of randomness on the device of ``x``, for formats that round stochastically.
 
         Returns:
-            Numbers of the grid in the shape, dtype, device and unit of ``x``, which is left as it was. They carry no
+            Numbers of the grid in the shape, dtype, device and unit of ``x``, which is not changed. They carry no
             gradient (``raw`` apart): see :func:`straight_through`.
         """
 
     def inside(self, x: Tensor) -> Tensor | None:
-        """Where the format does not clip: a boolean tensor shaped as ``x``, or None when it never clips (default)."""
+        """Return where the format does not clip: booleans shaped as ``x``, or None where it never clips (default)."""
         return None
 
 
 def differentiated(x: Tensor) -> bool:
-    """Whether somebody may ask for a derivative through ``x``, backwards or forwards.
+    """Return whether a derivative through ``x`` may be needed, backwards or forwards.
 
-    Custom functions cost more than the arithmetic of a tick; where nobody asks they are not needed.
+    Custom autograd functions cost more than the arithmetic of a tick, so that they are left out where none is needed.
     """
     return torch.is_grad_enabled() or forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
@@ -78,7 +81,7 @@ def straight_through(fmt: Format, x: Tensor, gen: torch.Generator | None = None)
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward and its context stand apart, so that ``torch.func`` transforms work too."""
+    """The estimator; ``forward`` and ``setup_context`` are separate, as ``torch.func`` transforms require."""
 
     @staticmethod
     def forward(x: Tensor, fmt: Format, gen: torch.Generator | None) -> Tensor:
@@ -97,18 +100,30 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def work_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype to round in: half-width floats have too few digits for the fraction of a code."""
+    """Return the dtype to round in: half-width floats have too few digits for the fraction of a code."""
     return torch.promote_types(dtype, torch.float32)
+
+
+@functools.lru_cache(maxsize=64)
+def grid_step(full: float, top: int, dtype: torch.dtype) -> float:
+    """Return the step of a grid that is known beforehand, rounded as tensors of that dtype round it.
+
+    Args:
+        full: full scale, > 0.
+        top: the largest code.
+        dtype: of the numbers on the grid.
+    """
+    return max(float(torch.tensor(full, dtype=dtype) / top), torch.finfo(dtype).tiny)
 
 
 def round_stochastically(q: Tensor, gen: torch.Generator | None) -> Tensor:
     """Round up with a probability equal to the fraction: r = floor(q) + 1(U < q - floor(q)), so that E[r] = q.
 
-    The same law as floor(q + U), but whole numbers stay: in floating point q + U can reach the next whole number.
+    The distribution is that of floor(q + U), but whole numbers stay: in floating point q + U can reach the next one.
 
     Args:
         q: floating-point tensor in units of one step; overwritten.
-        gen: source of U, uniform in [0, 1), on q's device.
+        gen: source of U, uniform in [0, 1), on the device of ``q``.
 
     Returns:
         Whole numbers, same shape and dtype; Var[r] <= 1/4.
@@ -118,7 +133,6 @@ def round_stochastically(q: Tensor, gen: torch.Generator | None) -> Tensor:
 
     Source: Gupta et al. 2015, arXiv 1502.02551, section 3.
     """
-    check_generator(gen)
     low = q.floor()
     # 1(U < fraction), by the sign: comparing into a tensor of truth values is many times slower on a CPU
     return low.add_(q.sub_(low).sub_(uniform(q, gen)).sign_().clamp_(min=0))
@@ -128,9 +142,9 @@ def check_bits(name: str, bits: int, *, one: str) -> None:
     """Refuse widths that a sign and a whole-number code in a float32 cannot have.
 
     Args:
-        name: who asks.
+        name: of the part, for the message.
         bits: width of the code, bit.
-        one: what to do instead of one bit.
+        one: remedy for a width of one bit.
 
     Raises:
         NeurofaError: not in 2 to 24.
@@ -138,23 +152,3 @@ def check_bits(name: str, bits: int, *, one: str) -> None:
     if not 2 <= bits <= 24:
         remedy = one if bits == 1 else f"use {name}(bits=8)"
         raise NeurofaError(f"got {name}(bits={bits}); expected 2 to 24; {remedy}")
-
-
-def check_rounding(name: str, rounding: str) -> None:
-    """Refuse an unknown rounding.
-
-    Raises:
-        NeurofaError: neither ``nearest`` nor ``stochastic``.
-    """
-    if rounding not in ("nearest", "stochastic"):
-        raise NeurofaError(f"got {name}(rounding={rounding}); expected nearest or stochastic; choose one")
-
-
-def check_generator(gen: torch.Generator | None) -> None:
-    """Refuse to round stochastically from a hidden source.
-
-    Raises:
-        NeurofaError: no generator.
-    """
-    if gen is None:
-        raise NeurofaError("got no generator for stochastic rounding; expected a torch.Generator; pass gen=...")

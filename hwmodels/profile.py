@@ -1,7 +1,7 @@
-"""Chip profiles: what a learning chip has room for, and the parts that stand in for it here.
+"""Chip profiles: the limits of a learning chip, and the parts that simulate it.
 
-A profile *validates*: its fields are limits, and :attr:`Profile.limits` names those that its chip has, in the order in
-which a check shows them. A limit that no source gave is None and is shown as not known. It also *simulates*:
+A profile *validates*: its fields are limits, and :attr:`Profile.limits` lists those that its chip has, in the order in
+which a check shows them. A limit that no source gave is None and is shown as not known. A profile also *simulates*:
 :meth:`Profile.device`, :meth:`Profile.periphery`, :meth:`Profile.error` and ``feedback`` are specs of parts that obey
 the limits.
 """
@@ -19,16 +19,19 @@ from hwmodels.provenance import Provenance
 from hwmodels.registry import Registered
 
 WORDS = ("weight_bits", "weight_sign")
+UPDATES = ("batch", "synapse_state")
+ERRORS = ("error_path", "error_bits", "feedback_weights")
 SIZES = ("neurons", "synapses", "fan_in")
 SPIKES = ("trace_bits", "membrane_bits", "surrogate_segments")
 PROJECTION = ("feedback", "error_formats", "projection_inputs", "projection_outputs", "detector_bits")
 
-_WORDS_OF = {
+_CHOICES = {
     "weight_sign": ("synapse", "source"),
     "rounding": ("nearest", "stochastic"),
     "error_path": ("none", "direct", "chained"),
     "feedback_weights": ("own", "readout"),
 }
+_LEAST = {"weight_bits": 2, "synapse_state": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class Profile(Registered, Provenance, kind="profile"):
     was read."""
 
     operation_energy: ClassVar[Figure | None] = None
-    """Of one synaptic operation: one spike that meets one weight."""
+    """Energy of one synaptic operation: one spike that meets one weight."""
 
     weight_bits: int | None = None
     """Width of one weight with its sign, bit; its largest code is 2^(weight_bits - 1) - 1 steps."""
@@ -53,27 +56,27 @@ class Profile(Registered, Provenance, kind="profile"):
     rounding: str | None = None
     """How an updated weight becomes a word again: ``nearest`` or ``stochastic``."""
     accumulator_bits: int | None = None
-    """Width of the saturating sum of weight and update, with its sign, bit; the weight stands in its upper bits."""
+    """Width of the saturating sum of weight and update, with its sign, bit; the weight fills its upper bits."""
     largest_step: int | None = None
-    """Most by which one update moves a weight, in steps of its last bit."""
+    """Largest change of a weight by one update, in steps of its last bit."""
     pulses: int | None = None
-    """Most by which one sample moves a weight, in pulses of the memory device."""
+    """Largest change of a weight by one sample, in pulses of the memory device."""
     rate_bits: int | None = None
     """Width of m, bit, where a learning rate has to be m 2^-k."""
     batch: int | None = None
     """Samples that one update can take together."""
     synapse_state: int | None = None
-    """Numbers of learning state that stand beside every weight (momentum needs 1, Adam 2)."""
+    """Numbers of learning state beside every weight (momentum needs 1, Adam 2)."""
     error_path: str | None = None
-    """How far an error gets: ``none`` enters, ``direct`` to every layer at once, or ``chained`` from layer to layer."""
+    """Reach of an error: ``none`` enters, ``direct`` to every layer at once, or ``chained`` from layer to layer."""
     error_bits: int | None = None
     """Width of the error with its sign, bit."""
     error_formats: tuple[str, ...] = ()
     """Number formats that an error may have, by name."""
     feedback: str | None = None
-    """The pathway that the chip is, a spec."""
+    """The feedback pathway that the chip implements, a spec."""
     feedback_weights: str | None = None
-    """Where the weights of the pathway stand: ``own``, or those of the ``readout`` serve."""
+    """Weights of the pathway: its ``own``, or those of the ``readout``."""
     inputs: int | None = None
     """Input neurons."""
     hidden_layers: int | None = None
@@ -85,7 +88,7 @@ class Profile(Registered, Provenance, kind="profile"):
     neurons: int | None = None
     """All neurons with incoming weights."""
     synapses: int | None = None
-    """All connections, weights that several connections share being counted for each."""
+    """All connections; shared weights count once for each connection."""
     fan_in: int | None = None
     """Connections into one neuron."""
     arithmetic_bits: tuple[int, ...] = ()
@@ -99,7 +102,7 @@ class Profile(Registered, Provenance, kind="profile"):
     membrane_bits: int | None = None
     """Width of a membrane potential, bit."""
     surrogate_segments: int | None = None
-    """Constant pieces of the derivative that stands in for f'."""
+    """Constant pieces of the surrogate derivative that replaces f'."""
     projection_inputs: int | None = None
     """Rows of the largest feedback matrix: numbers in one error vector."""
     projection_outputs: int | None = None
@@ -110,13 +113,13 @@ class Profile(Registered, Provenance, kind="profile"):
     def __post_init__(self) -> None:
         for field in fields(Profile):
             key, value = field.name, getattr(self, field.name)
-            if isinstance(value, list):
+            if isinstance(value, list):  # a spec gives a list
                 value = tuple(value)
                 object.__setattr__(self, key, value)
-            known = _WORDS_OF.get(key)
+            known = _CHOICES.get(key)
             if known is not None and value is not None and value not in known:
                 self._refuse(key, f"{' or '.join(known)}, or None")
-            least = 2 if key == "weight_bits" else 0 if key == "synapse_state" else 1
+            least = _LEAST.get(key, 1)
             numbers = [n for n in (value if isinstance(value, tuple) else (value,)) if isinstance(n, int)]
             if any(n < least for n in numbers):
                 self._refuse(key, f"{least} or more, or None where it is not known")
@@ -128,16 +131,16 @@ class Profile(Registered, Provenance, kind="profile"):
 
     @property
     def detector_bits(self) -> float | None:
-        """Effective resolution of what comes back from the pathway, bit; None: not known."""
+        """Effective resolution of the projected signal, bit; None: not known."""
         return None
 
     @property
     def fraction_bits(self) -> int | None:
-        """Bits of an update below one step of the weight: what the accumulator is longer by."""
+        """Bits of an update below one step of the weight: the accumulator is longer than the weight by them."""
         return None if not (self.accumulator_bits and self.weight_bits) else self.accumulator_bits - self.weight_bits
 
     def device(self) -> str | None:
-        """Spec of the device that stores a weight as this chip does; None: the chip does not say."""
+        """Return the spec of the device that stores a weight as this chip does; None: the sources do not say."""
         if self.memory is not None or self.weight_bits is None:
             return self.memory
         if self.weight_bits > 24:
@@ -148,28 +151,28 @@ class Profile(Registered, Provenance, kind="profile"):
         return f"update_engine(device={words}, fraction={self.fraction_bits}, most={self.largest_step})"
 
     def error(self) -> str | None:
-        """Spec of the finest number format that an error may have; None: the pathway encodes it, or no limit."""
+        """Return the spec of the finest number format of an error; None: the pathway encodes it, or no limit."""
         if self.feedback is not None or self.error_bits is None:
             return None
         return f"uniform(bits={min(self.error_bits, 24)})"
 
     def periphery(self) -> str | None:
-        """Spec of the converters in front of the weights; sums stay exact, since no source gave a range for them."""
+        """Return the spec of the converters before the weights; sums stay exact, since no source gives their range."""
         if self.input_bits is None:
             return None
         return f"periphery(in_bits={self.input_bits}, out_bits=None, out_bound=1e999, out_noise=0.0)"
 
     def rate_below(self, rate: float) -> float:
-        """The largest learning rate of the chip's form, m 2^-k, that is not above a given one.
+        """Return the largest learning rate of the chip's form, m 2^-k, that does not exceed a given one.
 
-        With m of b bits, 2^(b-1) <= m < 2^b for the best k, so that less than one part in 2^(b-1) is lost. The form is
-        kept by every scale that is a power of two; here it is taken in the unit of the optimizer's rate.
+        With m of b bits, 2^(b-1) <= m < 2^b for the best k, so that less than one part in 2^(b-1) is lost. Scaling by a
+        power of two keeps the form; here it is taken in the unit of the optimizer's rate.
 
         Args:
             rate: wanted learning rate, > 0.
 
         Returns:
-            ``rate`` itself where the chip's form is not known to be limited.
+            ``rate`` itself where no limit is known.
 
         Raises:
             NeurofaError: not a positive number.

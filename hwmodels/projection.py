@@ -1,39 +1,62 @@
-"""Projections: physical devices that multiply by a fixed matrix, from an error to a teaching signal."""
+"""Projections: hardware that multiplies an error by a fixed matrix to give a teaching signal."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hwmodels.errors import NeurofaError
-from hwmodels.numerics.noise_moments import Noise, Source
-from hwmodels.registry import Registered, options
+from hwmodels.description import DescribedBuffers, TensorDescription
+from hwmodels.device import Device
+from hwmodels.errors import POSITIVE, NeurofaError, check_options
+from hwmodels.figures import CostReport
+from hwmodels.format import Format
+from hwmodels.numerics.noise_moments import Noise, NoiseSource
+from hwmodels.registry import Registered
 
 
-class Projection(nn.Module, Registered, ABC, kind="projection"):
+class AgeingMatrix(ABC):
+    """The effect of time on the matrix of a projection: drift and decorrelation."""
+
+    @abstractmethod
+    def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
+        """Let ``seconds`` (s) pass; zero changes nothing."""
+
+    def drifted(self, error: Tensor, seconds: float) -> Noise | None:
+        """Predict B(t) e against B(0) e in closed form, for a projection that was just programmed.
+
+        Args:
+            error: (B, n_in), errors that are sent.
+            seconds: time that has passed, s.
+
+        Returns:
+            With ``signal`` filled in; None where there is no closed form (default).
+        """
+        return None
+
+
+class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
     """A fixed random projection in hardware: (B, n_in) to (B, n_out).
 
-    :meth:`open` makes the matrix, :meth:`forward` is one pass with everything that the hardware adds to it,
-    :meth:`effective` the noise-free linear map that remains of it, :meth:`relax` lets time pass. Matrices and all
-    other state are buffers.
+    :meth:`open` makes the matrix, :meth:`forward` is one pass with all errors of the hardware, :meth:`effective` the
+    noise-free linear map, :attr:`ageing` the effect of time. Matrices and all other state are buffers.
 
     Args:
         gain: standard deviation of the entries of the matrix in units of 1/sqrt(3 n_in); with gain 1 they are as those
-            of U(-1, 1)/sqrt(n_in). It is set digitally, behind the hardware.
+            of U(-1, 1)/sqrt(n_in). It is applied digitally, behind the hardware.
     """
 
-    linear: ClassVar[bool] = True
-    """Whether a pass is linear in its input but for noise and quantisation."""
+    tensors: ClassVar[Mapping[str, TensorDescription]] = {}
+    """Meaning and unit of the buffers, by name; a buffer without an entry is a number without a unit."""
 
     def __init__(self, *, gain: float = 1.0) -> None:
         super().__init__()
-        if not 0 < gain < math.inf:
-            raise NeurofaError(f"got {self.name}(gain={gain}); expected a positive number; 1 is the default")
         self.gain = gain
+        check_options(self, POSITIVE, "gain", remedy="1 is the default")
         self.n_in = self.n_out = 0
 
     def open(self, n_in: int, n_out: int, gen: torch.Generator) -> None:
@@ -58,33 +81,33 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
 
     @abstractmethod
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """One pass.
+        """Project errors, with all noise and quantisation.
 
         Args:
             error: (B, n_in), any unit.
-            gen: source of the noise, on the error's device.
+            gen: source of the noise, on the device of the error.
 
         Returns:
             (B, n_out), in the unit of the error (of the encoded error where the hardware encodes it).
         """
 
     def effective(self) -> Tensor | None:
-        """The noise-free linear map (n_in, n_out) with all static errors in it, or None where there is none."""
+        """Return the noise-free linear map (n_in, n_out), static errors included, or None where there is none."""
         return None
 
     def clean(self, error: Tensor) -> Tensor:
-        """What a pass would give without noise and converters, (B, n_out); default: through the effective map.
+        """Return a pass without noise and converters, (B, n_out); default: through the effective map.
 
         Raises:
-            NeurofaError: there is no such map, and the projection does not say what stands for it.
+            NeurofaError: there is no such map, and the projection defines no ``clean`` of its own.
         """
         b = self.effective()
         if b is None:
             raise NeurofaError(f"got {self.name} without a linear map; expected one, or a method clean; add it")
         return error @ b
 
-    def dynamics(self, error: Tensor) -> tuple[Source, ...] | None:
-        """Every source of error that is another one at each use, in closed form.
+    def dynamics(self, error: Tensor) -> tuple[NoiseSource, ...] | None:
+        """List every source of error that is drawn anew at each use, in closed form.
 
         Args:
             error: (B, n_in), errors that are sent.
@@ -94,26 +117,54 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
         """
         return None
 
-    def drifted(self, error: Tensor, seconds: float) -> Noise | None:
-        """What :meth:`relax` makes of a projection that was just programmed: B(t) e against B(0) e, in closed form.
-
-        Args:
-            error: (B, n_in), errors that are sent.
-            seconds: time that has passed, s.
-
-        Returns:
-            With ``signal`` filled in; None where it is not modelled, or nothing changes (default).
-        """
+    @property
+    def ageing(self) -> AgeingMatrix | None:
+        """The effect of time on the matrix; None (default): there is none."""
         return None
 
     @property
-    def ages(self) -> bool:
-        """Whether time changes the matrix; default: wherever there is a :meth:`relax`."""
-        return type(self).relax is not Projection.relax
+    def exact(self) -> bool:
+        """Whether a pass is the product with :meth:`effective` and nothing else; default: it may be more."""
+        return False
 
-    @torch.no_grad()
-    def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
-        """Let ``seconds`` (s) pass: drift, decorrelation; default: nothing changes."""
+    @property
+    def input_format(self) -> Format | None:
+        """Number format in which the hardware encodes the error; None (default): it takes any number."""
+        return None
+
+    @property
+    def stored_on(self) -> Device | None:
+        """The memory device whose cells hold the matrix; None (default): there is none."""
+        return None
+
+    @property
+    def resolution(self) -> float | None:
+        """Effective resolution of what comes out, bit; infinite where nothing limits it; None (default): not known."""
+        return None
+
+    def describe_buffer(self, key: str) -> TensorDescription:
+        """Return meaning and unit of one buffer; default: as :attr:`tensors` says."""
+        return self.tensors.get(key, TensorDescription(meaning=f"'{key}' of the {self.name}"))
+
+    def settings(self) -> dict[str, tuple[Tensor, TensorDescription]]:
+        """Return what has to be programmed or is fixed at fabrication, by name; default: all buffers."""
+        return {key: (buffer, self.describe_buffer(key)) for key, buffer in self.named_buffers()}
+
+    def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]] | None:
+        """Return a wanted matrix, and what each static error makes of it; None (default): no matrix can be chosen.
+
+        Args:
+            gen: source of the matrix, of programming errors and faults.
+        """
+        return None
+
+    def pass_costs(self, vectors: int) -> CostReport:
+        """Return counts, energy and time of projecting a number of vectors; default: no figure is known.
+
+        Args:
+            vectors: error vectors that are sent.
+        """
+        return CostReport(missing=(f"energy and time of {self.name}: no figure",))
 
     @property
     def std(self) -> float:
@@ -124,21 +175,40 @@ class Projection(nn.Module, Registered, ABC, kind="projection"):
 class Programmable(Projection, ABC):
     """A projection whose matrix can be chosen; by default its entries are uniform in +-gain/sqrt(n_in)."""
 
+    programming: ClassVar[CostReport] = CostReport(missing=("programming B, once and not at every update",))
+    """What every use of the projection leaves out of its costs."""
+
     def _open(self, gen: torch.Generator) -> None:
         self.program(self.wanted(gen), gen)
 
+    def pass_costs(self, vectors: int) -> CostReport:
+        return self.programming + super().pass_costs(vectors)
+
     def wanted(self, gen: torch.Generator) -> Tensor:
-        """The matrix that :meth:`open` programs: uniform entries (n_in, n_out)."""
+        """Draw the matrix that :meth:`open` programs: uniform entries (n_in, n_out)."""
         b = torch.rand(self.n_in, self.n_out, generator=gen).mul_(2).sub_(1)
         return b.mul_(self.gain / math.sqrt(self.n_in))
 
     def statics(self) -> dict[str, Programmable]:
-        """Unopened twins in which one static error acts alone, by its name; default: none."""
+        """Return unopened twins in which one static error acts alone, by its name; default: none."""
         return {}
 
+    def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]]:
+        twins = self.statics()
+        if len(twins) != 1:
+            twins = {**twins, "all together" if twins else "none": self.twin()}
+        wanted, realised = self.wanted(gen), []
+        for name, twin in twins.items():
+            twin.open(self.n_in, self.n_out, gen)
+            twin.program(wanted, gen)
+            matrix = twin.effective()
+            assert matrix is not None  # noqa: S101 (a programmable projection has one)
+            realised.append((name, matrix))
+        return wanted, realised
+
     def twin(self, **changes: object) -> Programmable:
-        """An unopened projection with the same options but for ``changes``."""
-        return type(self)(**{key: getattr(self, key) for key in options(type(self))} | changes)
+        """Return an unopened projection with the same options but for ``changes``."""
+        return type(self)(**self.chosen() | changes)
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
@@ -164,8 +234,8 @@ class Programmable(Projection, ABC):
     def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
         """Set the buffers; ``target`` has been checked."""
 
-    def keep(self, name: str, value: Tensor) -> None:
-        """Register a buffer, or fill the one that is there."""
+    def set_buffer(self, name: str, value: Tensor) -> None:
+        """Register a buffer, or copy the value into the existing one."""
         if name in self._buffers:
             self.get_buffer(name).copy_(value)
         else:

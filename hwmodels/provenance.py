@@ -1,4 +1,4 @@
-"""Where the constants of a published device come from."""
+"""Provenance of the constants of a published device."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ Tier = Literal["", "single device", "array measured"]
 
 
 class Provenance:
-    """What a preset says about its constants, beside ``source``, the text they were taken from."""
+    """Declarations of a preset about its constants, beside ``source``, the text they were taken from."""
 
     fitted_from: ClassVar[str] = ""
-    """The measurement that they were fitted to; empty for a model without one device behind it."""
+    """The measurement that they were fitted to; empty for a model without a measured device."""
     verified: ClassVar[Verified] = ""
     """Whether they were read in ``source``, taken second-hand, or remembered; empty for a model's plain defaults."""
     tier: ClassVar[Tier] = ""
     """Whether they describe one good device, or a whole measured array with its broken devices."""
-    technology: ClassVar[str] = ""
-    """Kind of memory that they belong to, as :data:`hwmodels.figures.TECHNOLOGIES` names it; empty where no published
-    energy, time or endurance may be used for it."""

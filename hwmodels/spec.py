@@ -24,14 +24,14 @@ class Spec:
     options: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Canonical text; parsing it gives an equal spec."""
+        """Return the canonical text; parsing it gives an equal spec."""
         if not self.options:
             return self.name
         return f"{self.name}({', '.join(f'{k}={render(v)}' for k, v in self.options.items())})"
 
 
 def render(value: object) -> str:
-    """Canonical text of an option's value."""
+    """Return the canonical text of an option's value."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(render(v) for v in value)}]"
     if isinstance(value, str):
@@ -43,7 +43,7 @@ def render(value: object) -> str:
 
 
 def parse(text: str) -> Spec:
-    """Parse a spec string.
+    """Return the spec that a text stands for.
 
     Args:
         text: such as ``"mlp(hidden=[800, 800], activation=tanh)"``.

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import as_ticks, dense_rows
-from neurofa.core.layer import LocalView
-from neurofa.spiking.neuron import Coefficient
+from neurofa.core.dynamics import Coefficient
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.view import LocalView
+from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.temporal import Temporal
 from neurofa.training.learner import Learner
 
@@ -34,8 +35,10 @@ def eligibility_trace(learner: Learner, name: str, view: LocalView, neuron: int,
     layer, rule = learner.network.layer(name), learner.rule
     if not isinstance(layer, Temporal):
         raise NeurofaError(f"got layer '{name}' of kind {layer.name}; expected one of neurons; name another layer")
-    dynamics = rule.dynamics(name, layer, view)
-    if dynamics is None:
+    own = rule.declares.eligibility
+    if own is not None:
+        dynamics = own.dynamics(name, layer, view)
+    else:
         states = {key: as_ticks(view.after[key], 1) for key in layer.neuron.leaves if key in view.after}
         dynamics = layer.neuron.dynamics(states)
     memories = range(len(dynamics.enter))

@@ -14,12 +14,12 @@ from experiments.charts.marks import Curve, Level, Mark
 from experiments.charts.raster import holds_counts, one_sample, raster_panel
 from hwmodels.errors import NeurofaError
 from neurofa.core.events import Events
-from neurofa.core.layer import LocalView
 from neurofa.core.network import Network
-from neurofa.neurons.leaky import LeakyIntegrator
-from neurofa.spiking.sequence import parts, rest, sweep
+from neurofa.core.view import LocalView
+from neurofa.spiking.sequence import chunks, initial_states
 from neurofa.spiking.temporal import Temporal
-from neurofa.training.learner import Learner
+from neurofa.training.learner import Learner, forward_pass
+from neurofa.training.sequence_rules import filter_decay
 
 SHOWN = 3
 """Neurons and weights in the pictures of membranes and eligibility."""
@@ -61,8 +61,8 @@ def record_sample(network: Network, xs: Tensor | Events, *, tick: float) -> Reco
     """
     training = network.training
     network.eval()
-    ((_, ticks, x),) = parts(network, xs, xs.shape[0])
-    result, _ = sweep(network, x, ticks, rest(network, 1))
+    ((_, ticks, x),) = chunks(network, xs, xs.shape[0])
+    result = forward_pass(network, x, states=initial_states(network, 1), ticks=ticks)
     network.train(training)
     firing = {
         name: result.views[name]
@@ -149,10 +149,9 @@ def eligibility_panels(learner: Learner, recording: Recording) -> list[Panel]:
         return []
     inputs = dense_inputs(view)
     sources = _largest(inputs.flatten(1).abs().sum(0))
-    readout = learner.network.layer(learner.network.readout)
     decay = 0.0
-    if learner.rule.filtered and isinstance(readout, Temporal) and isinstance(readout.neuron, LeakyIntegrator):
-        decay = readout.neuron.kappa
+    if learner.rule.declares.sequences.filtered:
+        decay = filter_decay(learner.network, learner.rule)
     panels = []
     for place, neuron in enumerate(_liveliest(view.y.flatten(1))):
         source = sources[place % len(sources)]

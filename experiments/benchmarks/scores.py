@@ -11,7 +11,8 @@ from experiments.data import Sequences
 from experiments.reports.forecast import closed_loop_forecast, smape
 from neurofa.core.network import Network
 from neurofa.costs.neurobench import Meter
-from neurofa.spiking.sequence import rest, sweep
+from neurofa.spiking.sequence import initial_states
+from neurofa.training.learner import forward_pass
 
 BATCH = 250
 """Samples in a batch of the evaluation."""
@@ -60,11 +61,12 @@ def evaluate_scores(network: Network, dataset: Sequences, meter: Meter) -> dict[
 def _one_tick(network: Network, batch: int) -> Callable[[Tensor], Tensor]:
     """Return one tick of a network that goes on from where the tick before left it."""
     network.eval()
-    states = rest(network, batch)
+    states = initial_states(network, batch)
 
     def step(x: Tensor) -> Tensor:
         nonlocal states
-        tick, states = sweep(network, x, 1, states)
+        tick = forward_pass(network, x, states=states, ticks=1)
+        states = tick.states
         return tick.y
 
     return step

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.charts.marks import Mark
-from exports.files.atomic import write_whole
+from hwmodels.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -148,7 +148,7 @@ def draw_figure(
         figure.legend(list(entries.values()), list(entries), loc="outside lower center", **style)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    write_whole(path, picture.getvalue())
+    write_atomic(path, picture.getvalue())
 
 
 def label_colours(labels: Sequence[str]) -> dict[str, str]:

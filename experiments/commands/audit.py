@@ -50,7 +50,6 @@ def audit(
     """Audit one rule on random samples."""
     import torch
 
-    import neurofa.core.recipes  # noqa: F401  (declares the networks)
     from hwmodels.registry import build
     from neurofa.audit.sequence import audit_sequence
     from neurofa.audit.step import audit as find_out

@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from experiments.data import _files
-from experiments.files import make_folder, writing
+from experiments.files import make_folder
 from hwmodels.errors import NeurofaError
+from hwmodels.files import write_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def unpack_member(path: Path, member: str, target: Path, finish: Callable[[Path]
         NeurofaError: no archive, a damaged one, one without the member, or no space.
     """
     try:
-        with writing(target), tempfile.TemporaryDirectory(dir=target) as scratch:
+        with write_errors(target), tempfile.TemporaryDirectory(dir=target) as scratch:
             unpacked_member = Path(scratch) / member
             for name, stream in _members(path):
                 place = PurePosixPath(name)

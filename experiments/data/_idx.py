@@ -63,8 +63,15 @@ def idx_dataset(source: IdxSource, *, validation: int, subset: int | None) -> Da
                 "expected (N, H, W) with (N,); delete both files to download them again"
             )
         splits[where] = images[:, None], labels
-    options = {"classes": source.classes, "validation": validation, "subset": subset}
-    return image_dataset(source.name, splits["train"], splits["test"], **options, provenance=provenance)
+    return image_dataset(
+        source.name,
+        splits["train"],
+        splits["test"],
+        classes=source.classes,
+        validation=validation,
+        subset=subset,
+        provenance=provenance,
+    )
 
 
 def _load(source: IdxSource, name: str, provenance: dict[str, str]) -> Tensor:

@@ -76,9 +76,15 @@ class Dataset:
             provenance: origin of the data.
         """
         train, validation, test = splits
-        shape = tuple(train.x.shape[1:])
-        parts = {"train": train, "validation": validation, "test": test}
-        return cls(name=name, **parts, classes=classes, input_shape=shape, provenance=provenance)
+        return cls(
+            name=name,
+            train=train,
+            validation=validation,
+            test=test,
+            classes=classes,
+            input_shape=tuple(train.x.shape[1:]),
+            provenance=provenance,
+        )
 
     @property
     def regression(self) -> bool:

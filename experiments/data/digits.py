@@ -30,9 +30,15 @@ def digits(*, validation: int = 180, subset: int | None = None) -> Dataset:
     labels = torch.from_numpy(table.target).to(torch.uint8)
     order = stratified_order(labels, torch.Generator().manual_seed(SPLIT_SEED))
     test, train = order[:TEST], order[TEST:]
-    options = {"classes": 10, "validation": validation, "subset": subset}
-    parts = ((images[places], labels[places]) for places in (train, test))
-    return image_dataset("digits", *parts, **options, provenance={"origin": "scikit-learn load_digits"})
+    return image_dataset(
+        "digits",
+        (images[train], labels[train]),
+        (images[test], labels[test]),
+        classes=10,
+        validation=validation,
+        subset=subset,
+        provenance={"origin": "scikit-learn load_digits"},
+    )
 
 
 def stratified_order(labels: Tensor, gen: torch.Generator) -> Tensor:

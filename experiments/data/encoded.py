@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -69,7 +69,7 @@ def encoded(
     low, span = value_range(whole.train.x)
     split_of = partial(EncodedSplit, low=low, span=span, encoder=code, ticks=ticks, scan=scan, seed=seed)
     parts = {where: split_of(inputs=split, where=where) for where, split in whole.splits().items()}
-    about = {"encoder": str(Spec(code.name, asdict(code))), "fixed_draws_seed": str(seed)}
+    about = {"encoder": str(code.full_spec), "fixed_draws_seed": str(seed)}
     provenance = {**whole.provenance, **about}
     return Sequences.of(f"encoded {whole.name}", parts, classes=whole.classes, tick=tick, provenance=provenance)
 

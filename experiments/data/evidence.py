@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,15 +76,15 @@ def evidence(
         raise NeurofaError(
             f"got evidence(cues={cues}); expected an odd number, so that one side has more; use {max(1, cues + 1)}"
         )
-    ticks = {"cue": cue, "pause": pause, "delay": delay, "recall": recall, "group": group}
-    chances = {"rate": rate, "background": background, "bias": bias}
-    for name, value in {**ticks, **chances, "samples": samples, "held": held}.items():
+    options: dict[str, Any] = {"cue": cue, "pause": pause, "delay": delay, "recall": recall, "group": group}
+    options |= {"rate": rate, "background": background, "bias": bias}
+    for name, value in {**options, "samples": samples, "held": held}.items():
         low, high = LIMITS[name]
         if not low <= value <= high:
             raise NeurofaError(f"got evidence({name}={value}); expected {low:g} to {high:g}; change {name}")
-    chances |= {"rate": rate * 1e-3, "background": background * 1e-3}
+    options |= {"rate": rate * 1e-3, "background": background * 1e-3}
     splits = {
-        where: EvidenceSplit(count=count, cues=cues, **ticks, **chances, seed=seed, where=where)
+        where: EvidenceSplit(count=count, cues=cues, **options, seed=seed, where=where)
         for where, count in (("train", samples), ("validation", held), ("test", held))
     }
     end = splits["train"].ticks

@@ -18,8 +18,8 @@ from experiments.data._recordings import Recordings
 from experiments.data.cochlea import Cochlea, by_recording
 from experiments.data.sequences import Sequences
 from experiments.files import make_folder
-from exports.files.atomic import write_whole
 from hwmodels.errors import NeurofaError
+from hwmodels.files import write_atomic
 from hwmodels.registry import recipe
 
 TEST_TAKES = 5
@@ -113,7 +113,7 @@ def cached_spikes(cochlea: Cochlea, speech: _fsdd.Speech) -> tuple[Any, Any, Any
     make_folder(path.parent)
     file = io.BytesIO()
     np.savez_compressed(file, times=spikes[0], units=spikes[1], offsets=spikes[2])
-    write_whole(path, file.getvalue())
+    write_atomic(path, file.getvalue())
     return spikes
 
 

@@ -15,7 +15,7 @@ from hwmodels.registry import recipe
 
 
 @recipe("data", "teacher", source="Gardner, Derrida, J. Phys. A 22 (1989) 1983: the teacher-student set-up")
-def teacher_dataset(
+def teacher(
     *,
     n_in: int = 100,
     hidden: tuple[int, ...] = (100,),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from experiments.diagnosis.causes import CAUSE_THRESHOLDS, Cause, find_causes
 from experiments.diagnosis.evidence import CHANCE, VANISHED, LayerEvidence
-from neurofa.diagnostics.phases import FALL, FLOOR, SHARE, order
+from neurofa.diagnostics.phases import FALL, FLOOR, SHARE, alignment_order
 
 ALIGNED, NEVER = 0.3, 0.1
 UNALIGNED = ("never aligned", "weakly aligned", "vanished")
@@ -55,7 +55,7 @@ class Diagnosis:
 
     layers: tuple[LayerDiagnosis, ...]
     gradient_order: tuple[list[str], float | None]
-    """Layers in the order in which their gradients align, and tau (:func:`neurofa.diagnostics.phases.order`)."""
+    """Layers in the order in which their gradients align, and tau of that order."""
     weight_order: tuple[list[str], float | None]
 
 
@@ -77,7 +77,9 @@ def diagnose(evidence: Sequence[LayerEvidence], outputs: int) -> Diagnosis:
         layers.append(LayerDiagnosis(evidence=e, state=state, causes=tuple(causes)))
     gradients = {e.name: None if e.gradient_alignment is None else e.gradient_alignment.align for e in hidden}
     weights = {e.name: e.weight_alignment.align for e in evidence if e.weight_alignment is not None}
-    return Diagnosis(layers=tuple(layers), gradient_order=order(gradients), weight_order=order(weights))
+    return Diagnosis(
+        layers=tuple(layers), gradient_order=alignment_order(gradients), weight_order=alignment_order(weights)
+    )
 
 
 def _state(e: LayerEvidence) -> str:

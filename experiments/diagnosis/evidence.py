@@ -195,7 +195,8 @@ def _reachable(network: Network) -> dict[str, float]:
     before, bounds = network.input_shape, {}
     for name, layer in network.items():
         after = network.shapes[name]
-        if isinstance(layer, Conv2d):
-            bounds[name] = layer.kernel / math.sqrt(math.prod(before[1:]) * math.prod(after[1:]))
+        window = layer.traits.window
+        if isinstance(layer, Conv2d) and window is not None:
+            bounds[name] = window.side / math.sqrt(math.prod(before[1:]) * math.prod(after[1:]))
         before = after
     return bounds

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments.exporting.load import Held
-from exports.graph.nodes import Model
+from exports.graph.model import Model
 from exports.programming.conductances import Mapping
 from exports.programming.integers import NumberFormat
 from hwmodels.errors import NeurofaError

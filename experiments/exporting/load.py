@@ -16,7 +16,7 @@ from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import load_data
 from exports.describe.learners import describe_learner
 from exports.describe.neurons import TICK
-from exports.graph.nodes import Model
+from exports.graph.model import Model
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
 from hwmodels.registry import build

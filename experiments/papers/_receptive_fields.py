@@ -56,7 +56,7 @@ def receptive_fields(network: Network, name: str, *, steps: int = 2, size: float
         with torch.enable_grad():
             y = leaf
             for _, layer in below:
-                y = layer.compute(layer.stored(), y, {})[0]
+                y = layer.compute(layer.synapses.stored(), y, {})[0]
             driven = y[unit, unit, h // 2, w // 2].sum()
             (slope,) = torch.autograd.grad(driven, leaf)
         x = x + size * slope

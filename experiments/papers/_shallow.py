@@ -13,9 +13,9 @@ from experiments.sweeps.cells import run_cells
 from experiments.sweeps.study import Setup
 from experiments.tables import Record
 from hwmodels.registry import build
-from neurofa.theory.shallow import Hardware, Problem, Students, draw, simulate, solve
+from neurofa.theory.shallow import HardwareNoise, Problem, Students, draw_students, simulate_students, solve_flow
 from neurofa.theory.shallow.degeneracy import can_succeed, signs_agree
-from neurofa.theory.shallow.early import early_time
+from neurofa.theory.shallow.early import early_law
 
 Fields = Mapping[str, Any]
 TWO = {"hidden": 2, "teacher": 2}
@@ -31,10 +31,10 @@ def problem_of(fields: Fields) -> Problem:
     hardware = dict(fields.get("hardware", {}))
     formats = {name: build("format", hardware.pop(name)) for name in ("feedback", "error") if name in hardware}
     rest = {name: value for name, value in fields.items() if name != "hardware"}
-    return Problem(**rest, hardware=Hardware(**hardware, **formats))
+    return Problem(**rest, hardware=HardwareNoise(**hardware, **formats))
 
 
-def draw_students(
+def seeded_students(
     seed: int, *, runs: int, inputs: int, hidden: int, teacher: int, sd: float, feedback: str = "normal", **options: Any
 ) -> tuple[Students, torch.Generator]:
     """Return random students with a teacher each, and the generator that goes on with their inputs.
@@ -47,10 +47,10 @@ def draw_students(
         teacher: M, units of a teacher.
         sd: standard deviation of the initial weights.
         feedback: ``normal`` or ``signs``.
-        options: further ones of :func:`~neurofa.theory.shallow.draw`.
+        options: further ones of :func:`~neurofa.theory.shallow.draw_students`.
     """
     gen = torch.Generator().manual_seed(seed)
-    return draw(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=sd, feedback=feedback, **options), gen
+    return draw_students(gen, runs=runs, N=inputs, K=hidden, M=teacher, sd=sd, feedback=feedback, **options), gen
 
 
 def simulate_beside_theories(
@@ -63,22 +63,22 @@ def simulate_beside_theories(
         theories: problems to solve, by name.
         seed: of the students and of their inputs.
         times: steps / N.
-        students: of :func:`draw_students`.
+        students: of :func:`seeded_students`.
 
     Returns:
         ``t``, and by the name of a theory or ``simulated``: ``error`` and ``alignment`` (times, runs); ``v_gap``, the
         largest distance of an output weight to each theory's.
     """
     simulated = problem_of(problem)
-    drawn, gen = draw_students(seed, **students)
+    drawn, gen = seeded_students(seed, **students)
     begin = drawn.order()
-    t, path = simulate(simulated, drawn, times, gen)
+    t, path = simulate_students(simulated, drawn, times, gen)
     # what the array holds of the feedback, which is static
     starts = [replace(begin[run], F=path.F[0, run]) for run in range(students["runs"])]
     error, alignment = {"simulated": path.error(simulated.units)}, {"simulated": path.alignment()}
     v_gap = {}
     for name, fields in theories.items():
-        solved = [solve(problem_of(fields), start, t.tolist()) for start in starts]
+        solved = [solve_flow(problem_of(fields), start, t.tolist()) for start in starts]
         error[name] = np.stack([s.error for s in solved], 1)
         alignment[name] = np.stack([s.order.alignment() for s in solved], 1)
         v_gap[name] = float(np.abs(np.stack([s.order.v for s in solved], 1) - path.v).max())
@@ -93,18 +93,18 @@ def first_steps(*, problem: Fields, seed: int, t: float, **students: Any) -> Rec
         problem: as :func:`problem_of` takes it.
         seed: of the students and of their inputs.
         t: time, steps / N.
-        students: of :func:`draw_students`.
+        students: of :func:`seeded_students`.
 
     Returns:
         Of every run: <v, F> and <c F, F>, c the coefficient of the law, and the cosine of v and F; and <v, F> of the
         closed equations.
     """
     simulated = problem_of(problem)
-    drawn, gen = draw_students(seed, sd=0.0, **students)
+    drawn, gen = seeded_students(seed, sd=0.0, **students)
     start = drawn.order()
-    law = early_time(simulated, start, t)
-    _, path = simulate(simulated, drawn, [t], gen)
-    solved = np.stack([solve(simulated, start[run], [t]).order.v[-1] for run in range(min(students["runs"], 20))])
+    law = early_law(simulated, start, t)
+    _, path = simulate_students(simulated, drawn, [t], gen)
+    solved = np.stack([solve_flow(simulated, start[run], [t]).order.v[-1] for run in range(min(students["runs"], 20))])
     products = {"law": law.v * start.F, "simulated": path.v[0] * start.F, "solved": solved * start.F[: len(solved)]}
     return {name: _rounded(x.sum(-1)) for name, x in products.items()} | {"alignment": _rounded(path.alignment()[0])}
 
@@ -119,7 +119,7 @@ def solved_runs(
         seeds: one for each student.
         times: steps / N.
         stop: error at which a student has learnt all.
-        students: of :func:`draw_students`.
+        students: of :func:`seeded_students`.
 
     Returns:
         A list ``runs``: error and alignment over ``t`` (shorter where ``stop`` was reached), entry and exit of the
@@ -127,8 +127,8 @@ def solved_runs(
     """
     lines = []
     for seed in seeds:
-        start = draw_students(seed, runs=1, dtype=torch.float64, **students)[0].order()[0]
-        solution = solve(problem_of(problem), start, times, stop=stop)
+        start = seeded_students(seed, runs=1, dtype=torch.float64, **students)[0].order()[0]
+        solution = solve_flow(problem_of(problem), start, times, stop=stop)
         last = solution.order[-1]
         curves = {"error": solution.error, "alignment": solution.order.alignment(), "F": start.F, "v": last.v}
         plateau = {"entry": solution.entry, "level": solution.level, "exit": solution.exit}
@@ -144,15 +144,15 @@ def simulated_runs(*, problem: Fields, seed: int, times: Sequence[float], **stud
         problem: as :func:`problem_of` takes it.
         seed: of the students and of their inputs.
         times: steps / N.
-        students: of :func:`draw_students`.
+        students: of :func:`seeded_students`.
 
     Returns:
         Of every run: ``error`` at the times (times, runs), ``F`` and the last ``v`` (runs, K), whether the signs agree,
         and whether rectified units can succeed.
     """
     simulated = problem_of(problem)
-    drawn, gen = draw_students(seed, **students)
-    t, path = simulate(simulated, drawn, times, gen)
+    drawn, gen = seeded_students(seed, **students)
+    t, path = simulate_students(simulated, drawn, times, gen)
     last = path[-1]
     curves = {"error": path.error(simulated.units), "F": last.F, "v": last.v}
     signs = {"agree": signs_agree(last).tolist(), "can": can_succeed(last).tolist()}

@@ -23,7 +23,8 @@ from hwmodels.spec import Spec
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
 from neurofa.core.window import Window
-from neurofa.theory.conv import local_bound, project, random_bound
+from neurofa.linalg.convolution import ConvGeometry
+from neurofa.theory.conv import local_bound, nearest_kernel, random_bound
 
 SIZES = ((14, 4), (28, 3), (28, 4), (32, 5))
 """Side of the image and of the kernel, pixels; no padding, stride 1."""
@@ -136,31 +137,31 @@ def reachable(side: int, kernel: int, feedback: str, seed: int) -> float:
         feedback: spec of the pathway.
         seed: of the pathway.
     """
-    below, above_, window = _shapes(side, kernel)
-    sites = (Site("below", below, {}, True), Site("above", above_, {}, True, (), window))
+    geometry = _geometry(side, kernel)
+    below = Site("below", geometry.in_shape, {}, True)
+    sites = (below, Site("above", geometry.out_shape, {}, True, (), geometry.window))
     pathway = build("feedback", feedback)
     pathway.open(sites, OUTPUTS, generator(seed, "feedback"))
     with torch.no_grad():
         signals = pathway(torch.eye(OUTPUTS))
     left, right = (signals[name].flatten(1).t() for name in ("above", "below"))
-    return project(left, right, window, below, above_).cosine
+    return nearest_kernel(left, right, geometry).cosine
 
 
-def _shapes(side: int, kernel: int) -> tuple[tuple[int, int, int], tuple[int, int, int], Window]:
-    """Return the shapes (C, H, W) of the layer below and of the convolution, and the window of its kernel."""
+def _geometry(side: int, kernel: int) -> ConvGeometry:
+    """Return the geometry of a convolution without padding behind another layer."""
     window = Window(kernel)
     after = window.positions(side)
-    return (CHANNELS, side, side), (CHANNELS, after, after), window
+    return ConvGeometry(window, (CHANNELS, side, side), (CHANNELS, after, after))
 
 
 def _bound(setup: Setup, draws: int) -> Findings:
     rows: list[Record] = []
     bounds = {DENSE: random_bound, ORTHOGONAL: random_bound, POOLED: local_bound}
     for (side, kernel), (name, spec) in itertools.product(SIZES, FEEDBACKS.items()):
-        below, above_, window = _shapes(side, kernel)
         count = draws if name in (DENSE, ORTHOGONAL) else setup.seeds
         squares = math.fsum(reachable(side, kernel, spec, seed) ** 2 for seed in range(count))
-        predicted = bounds[name](window, below, above_) if name in bounds else None
+        predicted = bounds[name](_geometry(side, kernel)) if name in bounds else None
         row = {"part": "bound", "method": f"{side}x{side}, kernel {kernel}: {name}", "feedback": name, "side": side}
         row |= {"kernel": kernel, "cosine": math.sqrt(squares / count), "predicted": predicted, "draws": count}
         rows.append(row)
@@ -179,7 +180,7 @@ def _bound(setup: Setup, draws: int) -> Findings:
 
 def _place(row: Record) -> float:
     """Return k / sqrt(P_in P_out), with P the positions of the input and of the output."""
-    return float(row["kernel"]) / (float(row["side"]) * (row["side"] - row["kernel"] + 1))
+    return float(row["kernel"] / (row["side"] * (row["side"] - row["kernel"] + 1)))
 
 
 def _check_bound(rows: Sequence[Record]) -> Checks:

@@ -19,10 +19,10 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.core.randomness import generator
-from neurofa.diagnostics.alignment import feedback_matrices
-from neurofa.linalg.spectra import conditioning, cosine, isotropy
-from neurofa.theory.deep_linear import DeepLinear, early
-from neurofa.theory.structure import statistics
+from neurofa.diagnostics.weight_alignment import feedback_matrices
+from neurofa.linalg.spectra import condition_number, cosine_similarity, isotropy
+from neurofa.theory.deep_linear import DeepLinear, leading_terms
+from neurofa.theory.moments import Moments
 
 INPUTS, OUTPUTS, SAMPLES = 30, 5, 200
 EXACT = 1e-12
@@ -35,7 +35,7 @@ EARLY_RATE, EARLY_STEPS = 1e-4, (125, 250, 500, 1000)
 """Learning rate of the part early, and the steps at which sizes are measured."""
 TASKS = {"equal outputs": [1.0] * OUTPUTS, "unequal outputs": [1.0, 0.8, 0.6, 0.4, 0.2]}
 """Standard deviations of the outputs in the part conditioning."""
-SPECTRA = {"isotropy": isotropy, "conditioning": conditioning}
+SPECTRA = {"isotropy": isotropy, "conditioning": condition_number}
 TIME = Axis("time η t", scale="log")
 
 
@@ -150,7 +150,7 @@ def compare_with_recursion(case: LinearCase, seed: int) -> Record:
     for _ in range(case.steps):
         losses.append(float(learner.step(x, y).loss))
         theory.step(x, y, case.lr)
-    weights = [network.layer(name).synapse("weight").weight.detach() for name in network.names]
+    weights = [network.layer(name).synapses["weight"].weight.detach() for name in network.names]
     off = max(float((w - t).abs().max() / w.abs().max()) for w, t in zip(weights, theory.weights(), strict=True))
     row = {"part": "exact", "method": case.name, "seed": seed, "layers": len(weights), "steps": case.steps}
     return {**row, "off": off, "loss_ratio": losses[-1] / losses[0]}
@@ -180,7 +180,7 @@ def _early(setup: Setup, layers: int, width: int) -> Findings:
     for seed in range(setup.seeds):
         x, y = task(seed)
         theory = theory_of(layers, width, seed)
-        laws = early(statistics(x, y).cross, theory.grams)
+        laws = leading_terms(Moments.of(x, y).yx, theory.grams)
         sizes: list[list[float]] = []
         for step in range(1, EARLY_STEPS[-1] + 1):
             theory.step(x, y, EARLY_RATE)
@@ -239,7 +239,8 @@ def train_recursion(
         if step >= layers and step in marks:
             now: Record = {key: [f(a) for a in theory.matrices[1:]] for key, f in SPECTRA.items()}
             pairs = zip(theory.weights()[1:], strong, now["isotropy"], strict=True)
-            history.append({"time": lr * step, **now, "gap": max(abs(cosine(w, s) - value) for w, s, value in pairs)})
+            gap = max(abs(cosine_similarity(w, s) - value) for w, s, value in pairs)
+            history.append({"time": lr * step, **now, "gap": gap})
     return history
 
 

@@ -21,7 +21,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
 from neurofa.core.network import Network
-from neurofa.linalg.spectra import cosine
+from neurofa.linalg.spectra import cosine_similarity
 from neurofa.training.checkpoint import load_network
 
 SHARED, OWN, BP = "dfa, one F", "dfa, own F", "bp"
@@ -117,13 +117,13 @@ def _initial_network(spec: RunSpec) -> Network:
 def layer_weights(network: Network) -> dict[str, torch.Tensor]:
     """Return the weights of each layer in one vector, without biases."""
     return {
-        name: torch.cat([layer.synapse(k).weight.detach().flatten() for k in layer.returning])
+        name: torch.cat([layer.synapses[k].weight.detach().flatten() for k in layer.traits.returning])
         for name, layer in network.items()
-        if layer.returning
+        if layer.traits.returning
     }
 
 
 def similarities(networks: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, list[float]]:
     """Return the cosine between the weights of every pair of networks, by layer."""
     pairs = list(itertools.combinations(networks, 2))
-    return {layer: [cosine(a[layer], b[layer]) for a, b in pairs] for layer in networks[0]}
+    return {layer: [cosine_similarity(a[layer], b[layer]) for a, b in pairs] for layer in networks[0]}

@@ -16,7 +16,7 @@ from experiments.sweeps.study import Setup, Study, run_study
 from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
-from neurofa.diagnostics.phases import order
+from neurofa.diagnostics.phases import alignment_order
 
 TITLES = {GRADIENTS: "gradient", WEIGHTS: "weight"}
 RATES = {"tanh": (0.03, 0.1), "relu": (0.003, 0.01), "linear": (0.003, 0.01)}
@@ -107,7 +107,7 @@ def order_rows(part: str, seeds: Sequence[Sequence[Look]]) -> list[Record]:
             row |= mean_std("align_step", steps) | mean_std("peak", [phase.peak for phase in known])
             row |= mean_std("peak_step", [phase.peak_time for phase in known])
             rows.append(row | mean_std("end", [phase.end for phase in known]))
-        orders, taus = zip(*[order(seed) for seed in times], strict=True)
+        orders, taus = zip(*[alignment_order(seed) for seed in times], strict=True)
         row = {"part": part, "alignment": title, "layer": ALL, "orders": list(orders), "taus": list(taus)}
         rows.append(row | mean_std("tau", taus))
     return rows

@@ -159,7 +159,7 @@ class AlignShallow(Experiment, name="align_shallow"):
     def _simulate(
         self, setup: Setup, part: str, problems: Mapping[str, Fields], theories: Mapping[str, Any], until: float
     ) -> dict[str, Record]:
-        students = {"seed": 0, "runs": self._runs(setup), "inputs": self.inputs, **TWO, "sd": SD}
+        students: Record = {"seed": 0, "runs": self._runs(setup), "inputs": self.inputs, **TWO, "sd": SD}
         students |= {"times": report.log_times(until)}
         cells = [{"problem": problem, "theories": theories[name], **students} for name, problem in problems.items()]
         answers = shallow.run_students(shallow.simulate_beside_theories, cells, setup, name=part)

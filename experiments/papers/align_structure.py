@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -178,9 +179,9 @@ def _inputs(setup: Setup, draws: int) -> Findings:
         predicted = random_label_isotropy(torch.eye(outputs, dtype=torch.float64), dimension)
         row = {"part": "inputs", "method": f"{outputs} outputs, decay {decay:g}", "outputs": outputs}
         rows.append(row | {"dimension": dimension, "predicted": predicted} | _isotropies(found))
-    x = Axis("effective dimension of the inputs (tr S)² / tr S²", scale="log")
+    across = Axis("effective dimension of the inputs (tr S)² / tr S²", scale="log")
     title = "labels of equal variance; dots: measured, lines: closed form"
-    panel = Panel(title=title, x=x, y=Axis("isotropy of A_2"))
+    panel = Panel(title=title, x=across, y=Axis("isotropy of A_2"))
     for outputs, (key, style) in itertools.product((2, 10), (("predicted", "-"), ("pooled", "o"))):
         points = [(row["dimension"], row[key]) for row in rows if row["outputs"] == outputs]
         places, values = zip(*points, strict=True)
@@ -243,9 +244,8 @@ def steadiest(setup: Setup, activation: str, values: Sequence[float], epochs: in
     """
     tried: list[Record] = []
     for lr in RATES:
-        options = {"lr": lr, "epochs": epochs, "compute": setup.compute}
-        tasks = itertools.product(values, values)
-        specs = [replace(run_of(activation, *task, TUNING_SEED, **options), log="none") for task in tasks]
+        task_run = partial(run_of, activation, seed=TUNING_SEED, lr=lr, epochs=epochs, compute=setup.compute)
+        specs = [replace(task_run(*task), log="none") for task in itertools.product(values, values)]
         runs = _sweep(specs, setup, f"training: {activation} at {lr:g}")
         # a run without a result has left the finite numbers
         rises = [rise(_losses(run)) if run.done else math.inf for run in runs]

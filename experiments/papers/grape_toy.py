@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,13 @@ from experiments.sweeps.experiment import Checks, Experiment, Findings, Referenc
 from experiments.sweeps.study import Setup
 from experiments.tables import Record, mean
 from neurofa.core.randomness import generator
-from neurofa.theory.following import Following, at_cosine, ceiling, closeness, estimates
+from neurofa.theory.tracking import (
+    FeedbackTracker,
+    gradient_estimates,
+    original_rule_ceiling,
+    rows_at_cosine,
+    tracking_cosines,
+)
 
 RULES = ("original", "alternative 1", "alternative 2", "2026")
 STARTS = (-0.9, -0.3, 0.0, 0.3, 0.9)
@@ -27,7 +33,7 @@ NOISES = (0.0, 0.01, 0.1)
 """Nu in the part starts; the text gives no size."""
 LONG = (300, 10)
 """Shape in the part longer."""
-BOUND = ceiling(LONG[1])
+BOUND = original_rule_ceiling(LONG[1])
 WAYS = ("rows", "matrix")
 ESTIMATES = ("of one step", "mean so far")
 ARMS: dict[str, list[Record]] = {
@@ -89,14 +95,15 @@ class GrAPEToy(Experiment, name="grape_toy"):
     """Steps of the part longer."""
 
     def run(self, part: str, setup: Setup) -> Findings:
-        track = {"starts": self._start, "rules": self._rule, "longer": self._long}[part]
+        toys: dict[str, Callable[..., Tensor]]
+        toys = {"starts": self._start, "rules": self._rule, "longer": self._long}
         seeds = {"starts": 10 * setup.seeds, "rules": 10, "longer": setup.seeds}[part]
         panel_title, label, drawn = PANELS[part]
         y = Axis(drawn, limits=(-1.05, 1.05) if part == "starts" else (-0.35, 1.05))
         panels: dict[str, Panel] = {}
         rows = []
         for arm in ARMS[part]:
-            tracks = torch.stack([track(seed, **arm) for seed in range(seeds)])
+            tracks = torch.stack([toys[part](seed, **arm) for seed in range(seeds)])
             rows.append({"part": part, **arm, **_summary(tracks)})
             name = panel_title.format(**arm)
             panel = panels.setdefault(name, Panel(title=name, x=Axis("steps", whole=True), y=y))
@@ -111,20 +118,20 @@ class GrAPEToy(Experiment, name="grape_toy"):
     def _start(self, seed: int, start: float, noise: float) -> Tensor:
         gen = generator(seed, "starts")
         g = torch.randn(4, 4, generator=gen, dtype=torch.float64)
-        toy = Following(rule="original", eta=0.1, noise=noise)
-        return closeness(toy.follow(at_cosine(g, start, gen), itertools.repeat(g, self.steps), gen), g)
+        toy = FeedbackTracker(rule="original", eta=0.1, noise=noise)
+        return tracking_cosines(toy.track(rows_at_cosine(g, start, gen), itertools.repeat(g, self.steps), gen), g)
 
     def _rule(self, seed: int, rule: str, cosine_of: str, noise: float) -> Tensor:
         gen = generator(seed, "rules")
         g, b = torch.randn(2, self.rows, self.columns, generator=gen, dtype=torch.float64)
-        toy = Following(rule=rule, eta=0.1, decay=0.99, noise=noise, scalar=cosine_of == "matrix")
-        return closeness(toy.follow(b, itertools.repeat(g, 50), gen), g)
+        toy = FeedbackTracker(rule=rule, eta=0.1, decay=0.99, noise=noise, scalar=cosine_of == "matrix")
+        return tracking_cosines(toy.track(b, itertools.repeat(g, 50), gen), g)
 
     def _long(self, seed: int, rule: str, estimate: str) -> Tensor:
         gen = generator(seed, "longer")
         g, b = torch.randn(2, *LONG, generator=gen, dtype=torch.float64)
-        stream = itertools.islice(estimates(g, gen, averaged=estimate == "mean so far"), self.long_steps)
-        return closeness(Following(rule=rule, eta=0.01).follow(b, stream, gen), g)
+        stream = itertools.islice(gradient_estimates(g, gen, averaged=estimate == "mean so far"), self.long_steps)
+        return tracking_cosines(FeedbackTracker(rule=rule, eta=0.01).track(b, stream, gen), g)
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         return {"starts": _check_starts, "rules": _check_rules, "longer": _check_longer}[part](rows)

@@ -22,6 +22,7 @@ from neurofa.core.network import Network
 from neurofa.core.products import RETURNING_ATTENTION
 from neurofa.core.randomness import generator
 from neurofa.costs.flops import Cost, cost
+from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
 IMAGE, CLASSES = (3, 32, 32), 10
@@ -133,7 +134,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         rows: list[Record] = []
         for name, (rule, rank) in methods.items():
             wall, cpu = (medians[clock][name] / medians[clock]["bp"] for clock in ("wall", "cpu"))
-            row = {"part": "time", "method": name, "rule": rule, "rank": rank, "network": network, "size": size}
+            row: Record = {"part": "time", "method": name, "rule": rule, "rank": rank, "network": network, "size": size}
             row |= {"batch": batch, "wall ms": 1e3 * medians["wall"][name], "wall/bp": wall, "cpu/bp": cpu}
             rows.append(row | {"flop/bp": flop[name] / flop["bp"], "time saved, %": 100 * (1 - wall)})
         return rows
@@ -175,7 +176,8 @@ def _attention(spec: str, batch: int) -> int:
     """Return the FLOP of errors on their way through all attentions of a step."""
     network = _network(spec)
     shapes = zip(network.items(), [IMAGE, *network.shapes.values()], strict=False)
-    return RETURNING_ATTENTION * sum(layer.work((batch, *shape), sends=True).attention for (_, layer), shape in shapes)
+    sent = (products(layer, (batch, *shape), sends=True).attention for (_, layer), shape in shapes)
+    return RETURNING_ATTENTION * sum(sent)
 
 
 def _row(rule: str, rank: int | None, ours: Cost, bp: Cost, attention: int) -> Record:
@@ -193,7 +195,8 @@ def _row(rule: str, rank: int | None, ours: Cost, bp: Cost, attention: int) -> R
     mine, theirs = ours.by_phase(), bp.by_phase()
     sent, sent_bp = mine["delivery"] - attention, theirs["delivery"] - attention
     by_hand = BY_HAND["total"].get(rank) if rank is not None and rule.startswith("ldfa") else None
-    row = {"part": "count", "method": rule if rank is None else f"{rule}, r={rank}", "rule": rule, "rank": rank}
+    method = rule if rank is None else f"{rule}, r={rank}"
+    row: Record = {"part": "count", "method": method, "rule": rule, "rank": rank}
     row |= {"GFLOP": ours.flop / 1e9, "total/bp": ours.flop / bp.flop, "by hand": by_hand, "input/bp": sent / sent_bp}
     row |= {"backward/bp": (sent + mine["update"]) / (sent_bp + theirs["update"]), "phases": mine, "bytes": ours.memory}
     return row | {"learning, %": 100 * mine["adaptation"] / ours.flop, "saved, %": 100 * (1 - ours.flop / bp.flop)}

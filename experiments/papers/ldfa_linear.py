@@ -18,8 +18,10 @@ from experiments.sweeps.study import Setup
 from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
-from neurofa.theory.lowrank import Moments, Plasticity, Weights, reach, solve, strengths
-from neurofa.theory.lowrank_simulation import same, simulate, start, teacher
+from neurofa.theory.lowrank.equations import Plasticity, Weights, mode_strengths, reachable_strengths
+from neurofa.theory.lowrank.simulation import full_batches, initial_weights, random_teacher, simulate_weights
+from neurofa.theory.lowrank.solution import solve_weights
+from neurofa.theory.moments import Moments
 
 LR, DECAY, BACK, KEPT = 2.5e-3, 1e-5, 1e-3, 0.999
 """Of the script: learning rate, decay a step, rate of P and Q, and what is left of it after a step."""
@@ -62,7 +64,7 @@ class _LinearTask:
 
     def strengths(self, path: Sequence[Weights]) -> Tensor:
         """Return the strengths of the teacher's modes, whatever the samples say, (times, modes)."""
-        return strengths(self.white, [weights.to(torch.float64) for weights in path])
+        return mode_strengths(self.white, [weights.to(torch.float64) for weights in path])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,24 +127,26 @@ class LDFALinear(Experiment, name="ldfa_linear"):
 
     def _task(self, seed: int) -> _LinearTask:
         gen = generator(seed, "ldfa_linear")
-        white = Moments.white(teacher(self.n, self.m, self.m, gen))
-        return _LinearTask(white, start(self.n, self.k, self.m, self.rank, gen))
+        white = Moments.white(random_teacher(self.n, self.m, self.m, gen))
+        return _LinearTask(white, initial_weights(self.n, self.k, self.m, self.rank, gen))
 
     def _curves(self, task: _LinearTask, method: str, setup: Setup) -> tuple[list[float], Tensor, Tensor, Tensor]:
         """Return times, and mode strengths (times, modes): simulated, by theory of the samples, and of white inputs."""
         x, y = task.samples(self.samples or (100_000 if setup.full else 2000))
         rule, begin = plasticity(method), task.weights(method)
         device = compute_device(RunSpec(compute=setup.compute).compute)  # the spec knows what auto is
-        batches = same(x.to(device, torch.float32), y.to(device, torch.float32))
+        batches = full_batches(x.to(device, torch.float32), y.to(device, torch.float32))
         every = max(1, self.steps // LOOKS)
-        times, path = simulate(batches, begin.to(torch.float32, device), rule, lr=LR, steps=self.steps, every=every)
-        theory, white = (solve(moments, begin, rule, times) for moments in (Moments.of(x, y), task.white))
+        times, path = simulate_weights(
+            batches, begin.to(torch.float32, device), rule, lr=LR, steps=self.steps, every=every
+        )
+        theory, white = (solve_weights(moments, begin, rule, times) for moments in (Moments.of(x, y), task.white))
         return times, task.strengths(path), task.strengths(theory), task.strengths(white)
 
     def _theory(self, tasks: Sequence[_LinearTask], method: str) -> Record:
         """Return what the equations say of the end of learning, means over seeds."""
         rule = plasticity(method)
-        ends = [solve(task.white, task.weights(method), rule, [self.steps * LR])[0] for task in tasks]
+        ends = [solve_weights(task.white, task.weights(method), rule, [self.steps * LR])[0] for task in tasks]
         finals = [task.strengths([end])[0] for task, end in zip(tasks, ends, strict=True)]
         modes = [int((final >= LEARNT).sum()) for final in finals]
         overlaps = mean([overlap(task.white, end.p) for task, end in zip(tasks, ends, strict=True)])
@@ -155,8 +159,8 @@ class LDFALinear(Experiment, name="ldfa_linear"):
         """Yield whether a fixed P leads from small weights to where the closed form says."""
         rule = replace(plasticity(FIXED), decay=0.0, decay_back=0.0)
         small = replace(task.begin, w1=task.begin.w1 * 1e-4, w2=task.begin.w2 * 1e-4)
-        final = task.strengths(solve(task.white, small, rule, [self.steps * LR]))[0]
-        off = float((final - reach(task.white, small.p)).abs().max())
+        final = task.strengths(solve_weights(task.white, small, rule, [self.steps * LR]))[0]
+        off = float((final - reachable_strengths(task.white, small.p)).abs().max())
         yield at_most("oja: P fixed, from small weights: largest distance of a mode from |Pi v_j|^2", off, 0.02)
         yield at_most("oja: P fixed, from small weights: the strongest mode", float(final.max()), LEARNT)
 
@@ -171,8 +175,10 @@ class LDFALinear(Experiment, name="ldfa_linear"):
             errors: list[float] = []
             for lr in STEP_RATES:
                 steps = round(0.1 * self.steps * LR / lr)
-                times, path = simulate(same(x, y), begin, rule, lr=lr, steps=steps, every=max(1, steps // 20))
-                theory = solve(Moments.of(x, y), begin, rule, times)
+                times, path = simulate_weights(
+                    full_batches(x, y), begin, rule, lr=lr, steps=steps, every=max(1, steps // 20)
+                )
+                theory = solve_weights(Moments.of(x, y), begin, rule, times)
                 errors.append(_rms(task.strengths(theory), task.strengths(path)))
                 ratio = errors[-2] / errors[-1] if len(errors) > 1 else None
                 rows.append({"part": "step", "method": method, "lr": lr, "error": errors[-1], "ratio": ratio})

@@ -131,7 +131,7 @@ def _draw(path: Path, fields: Mapping[str, Tensor]) -> None:
     none, panels = Axis(ticks={}), []
     for method, units in fields.items():
         for column, field in enumerate(units[:across]):
-            image = HeatMap(values=field.tolist(), colours="RdBu_r", scale=False, upside=True, square=True)
+            image = HeatMap(values=field.tolist(), colours="RdBu_r", scale=None, upside=True, square=True)
             panels.append(Panel(title="" if column else method, x=none, y=none, marks=[image]))
         panels += [Panel()] * (across - len(units))
     title = "receptive fields of optic-nerve units (seed 0)"

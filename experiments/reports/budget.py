@@ -16,14 +16,15 @@ from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import load_data
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.core.capabilities import Teaching
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Direct, Teaching
+from neurofa.core.rule import Direct
 from neurofa.costs import error_budget
 from neurofa.costs.energy import costs
 from neurofa.costs.writes import per_update
 from neurofa.training.checkpoint import load_network
-from neurofa.training.learner import Learner
+from neurofa.training.learner import Learner, forward_pass
 
 BudgetReport = dict[str, Any]
 """JSON values."""
@@ -63,7 +64,7 @@ def budget_report(
         "network": network.spec,
         "device": spec.device,
         "samples": samples,
-        "path": "chained" if rule.chained else "direct",
+        "path": "chained" if rule.declares.chained else "direct",
         **_feedback_errors(spec, learner, dataset, samples, after),
     }
     batches = dataset.batches("train", spec.batch_size, generator(spec.seed, "order"))
@@ -95,8 +96,8 @@ def _feedback_errors(
     if projection is None or not isinstance(rule, Direct):
         return {"hardware": None, "dynamic": [], "drift": [], "static": []}
     x, target = next(dataset.batches("train", samples))
-    y = learner.network.step(x, gen=generator(spec.seed, "budget")).y
-    outcome = learner.loss.outcome(y, target)
+    y = forward_pass(learner.network, x, gen=generator(spec.seed, "budget")).y
+    outcome = learner.loss.evaluate(y, target)
     gen = generator(spec.seed, "budget noise")
     error = rule.encoder.quantize(rule.signal(Teaching(outcome.error, outcome.target)), gen)
     dynamic = error_budget.dynamics(projection, error, gen)

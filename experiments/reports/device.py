@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel
 from experiments.charts.marks import Curve, Mark
-from hwmodels.device import Device
+from hwmodels.device import Device, relaxed
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.registry import parts
 
@@ -140,7 +140,7 @@ def _drift(device: Device, gen: torch.Generator) -> Panel | None:
     cells = device.program(target.expand(DEVICES, len(TARGETS)).reshape(-1, 1), gen)
     start, now, values = device.value(cells), 0.0, []
     for second in seconds:
-        cells, now = device.relax(cells, second - now, gen), second
+        cells, now = relaxed(device, cells, second - now, gen), second
         values.append(device.value(cells))
     y = torch.stack([value.view(DEVICES, -1) for value in values], 2)
     if torch.allclose(y[..., -1], start.view(DEVICES, -1)):

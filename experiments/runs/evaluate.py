@@ -14,7 +14,7 @@ from neurofa.core.loss import Loss
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import CHUNK
-from neurofa.training.stream import judge
+from neurofa.training.evaluation import sequence_loss
 
 BATCH = 500
 """Samples in a batch of an evaluation; without gradients a batch needs little memory."""
@@ -92,12 +92,12 @@ def evaluate(
     try:
         if isinstance(dataset, Sequences):
             for xs, target in dataset.batches(where, SEQUENCES):
-                value, y = judge(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
+                value, y = sequence_loss(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
                 tally.add(value, y, target)
         else:
             for x, target in dataset.batches(where, BATCH):
                 y = network(x, gen)
-                tally.add(loss.outcome(y, target).value, y, target)
+                tally.add(loss.evaluate(y, target).value, y, target)
     finally:
         network.train(training)
     score = tally.score()

@@ -105,8 +105,8 @@ def _features(network: Network, split: Split, device: torch.device, seed: int) -
         x = split.x.to(device)
         found = {INPUT: x.flatten(1)}
         for name, layer in network.items():
-            params = layer.read(gen)
-            x = layer.compute(params, x, layer.start(x, gen))[0]
+            params = layer.synapses.read(gen)
+            x = layer.compute(params, x, layer.fresh_state(x, gen))[0]
             if params and name != network.readout:
                 found[name] = x.flatten(1)
     finally:

@@ -86,12 +86,12 @@ class Observer:
 
     def _look(self, wanted: Sequence[str]) -> dict[str, Any]:
         from experiments.runs.linear_probe import separability
-        from neurofa.diagnostics.measure import measure
+        from neurofa.diagnostics.measure import measure_alignment
 
         began = time.perf_counter()
         found: dict[str, Any] = {}
         if "alignment" in wanted:
-            found["alignment"] = measure(self.learner, *next(self.dataset.batches("train", SAMPLES)))
+            found["alignment"] = measure_alignment(self.learner, *next(self.dataset.batches("train", SAMPLES)))
         if "jacobian" in wanted:
             found["jacobian"] = self._jacobian()
         if "features" in wanted:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from experiments.files import writing
 from experiments.runs.folder import RunFolder, machine
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
 from experiments.runs.progress import Progress
@@ -67,8 +66,7 @@ def train_run(
     if folder is not None:
         from experiments.runs.plot import draw_curves
 
-        with writing(folder.model):
-            save_network(trainer.network, folder.model)
+        save_network(trainer.network, folder.model)
         draw_curves(result, folder.curves)
         folder.finish(result)
     return result

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hwmodels.errors import NeurofaError, did_you_mean
+from hwmodels.registry import Registered
 from hwmodels.spec import Spec, parse
 
 PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedule", "loss")
@@ -32,19 +33,42 @@ CHOICES = {
 """Fields of a run that are one of a few words."""
 
 
-def canonical(text: str) -> str:
-    """One text for all ways to write a spec: spaces and the order of options do not count.
+def canonical(spec: str | Spec | Registered) -> str:
+    """Return one text for all ways to write a spec: spaces and the order of options do not count.
+
+    Args:
+        spec: its text, a :class:`Spec`, or a part, which stands for its own spec.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'
     """
-    return str(_sorted(parse(text)))
+    return str(_sorted(parse(str(spec))))
 
 
 def _sorted(value: object) -> object:
     if isinstance(value, Spec):
         return Spec(value.name, {key: _sorted(value.options[key]) for key in sorted(value.options)})
     return [_sorted(v) for v in value] if isinstance(value, list) else value
+
+
+class SpecField:
+    """A field that takes a spec, its text or a part, and holds the canonical text.
+
+    Args:
+        default: text of the spec.
+    """
+
+    def __init__(self, default: str) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RunSpec | None, owner: type | None = None) -> str:
+        return self.default if run is None else str(vars(run)[self.name])
+
+    def __set__(self, run: RunSpec, value: str | Spec | Registered) -> None:
+        vars(run)[self.name] = canonical(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +79,17 @@ class RunSpec:
         NeurofaError: a malformed spec, or a number out of range.
     """
 
-    data: str = "digits"
-    network: str = "mlp"
-    rule: str = "dfa"
-    device: str = "digital"
+    data: SpecField = SpecField("digits")
+    network: SpecField = SpecField("mlp")
+    rule: SpecField = SpecField("dfa")
+    device: SpecField = SpecField("digital")
     """Device on which the weights live."""
-    periphery: str = "exact"
+    periphery: SpecField = SpecField("exact")
     """Converters and noise around the arrays of weights, in training and in evaluation."""
-    optimizer: str = "sgd(lr=0.1)"
-    schedule: str = "constant"
+    optimizer: SpecField = SpecField("sgd(lr=0.1)")
+    schedule: SpecField = SpecField("constant")
     """Course of the learning rate."""
-    loss: str = "cross_entropy"
+    loss: SpecField = SpecField("cross_entropy")
     epochs: int = 10
     batch_size: int = 32
     accumulate: int = 1
@@ -97,8 +121,6 @@ class RunSpec:
     """Where the arithmetic runs; ``auto`` becomes ``cuda`` where there is one, else ``cpu``."""
 
     def __post_init__(self) -> None:
-        for name in PARTS:
-            object.__setattr__(self, name, canonical(getattr(self, name)))
         for name in ("epochs", "batch_size", "accumulate", "chunk"):
             if getattr(self, name) < 1:
                 raise NeurofaError(f"got {name}={getattr(self, name)}; expected at least 1; raise {name}")

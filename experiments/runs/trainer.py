@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
-from experiments.files import writing
 from experiments.runs.evaluate import Tally, evaluate
 from experiments.runs.folder import RunFolder
 from experiments.runs.observer import Observer
@@ -28,7 +27,9 @@ from neurofa.core.randomness import generator
 from neurofa.costs.writes import ledger
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
-from neurofa.training.learner import Learner, StepResult
+from neurofa.training.finite import check_loss
+from neurofa.training.learner import Learner
+from neurofa.training.step_types import StepResult
 
 DESCENTS = 20
 """Batches that are looked at for whether a step descends."""
@@ -135,7 +136,7 @@ class Trainer:
             tally.add(result.loss, result.y, target)
             if step % GLANCE == 0 or step == steps:
                 if isinstance(x, Tensor) and isinstance(data, Dataset):
-                    learner.check_finite(result.loss, x)
+                    check_loss(self.network, result.loss, x, learner.steps, learner.gen)
                 progress.step(tally.samples - shown, tally.score())
                 shown = tally.samples
             check()
@@ -169,11 +170,9 @@ class Trainer:
         if self.spec.select == "best" and (not self.best or _better(row, self.rows[self.best - 1])):
             self.best, self._best_state = row["epoch"], _copy(self.network)
             if self.folder is not None:
-                with writing(self.folder.best):
-                    save_network(self.network, self.folder.best)
+                save_network(self.network, self.folder.best)
         if self.folder is not None:
-            with writing(self.folder.checkpoint):
-                save_checkpoint(self.folder.checkpoint, self.learner, {"rows": self.rows, "best": self.best})
+            save_checkpoint(self.folder.checkpoint, self.learner, {"rows": self.rows, "best": self.best})
             self.folder.write_rows(self.rows)
 
     def report(self) -> Result:

@@ -7,6 +7,7 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -130,7 +131,13 @@ def measure_case(
     machine, load = describe_machine(device, threads), load_average()
     medians = {name: statistics.median(samples) for name, samples in times.items()}
     baseline = case.methods[0].name
-    common = {"suite": suite, "case": case.name, "baseline": baseline, "beside": case.beside, "clock": clock}
+    common: dict[str, Any] = {
+        "suite": suite,
+        "case": case.name,
+        "baseline": baseline,
+        "beside": case.beside,
+        "clock": clock,
+    }
     make_row = functools.partial(SpeedRow, **common, load=load, machine=machine)
     rows = []
     for method in case.methods:

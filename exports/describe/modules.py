@@ -9,13 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exports.graph.nodes import Op, Ref
+from exports.graph.operations import Free, Op, Ref
 from hwmodels.errors import NeurofaError
-
-
-@dataclass(frozen=True)
-class Free:
-    """A size that follows the batch."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +44,10 @@ def trace(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> Trace:
             warnings.simplefilter("ignore")
             program = export(_Entry(module.eval()), (x,), dynamic_shapes=({0: Dim("B", min=2)},)).run_decompositions()
     except Exception as error:  # torch.export raises many classes, none of them common to its versions
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise NeurofaError(
-            f"got a {type(module).__name__} that cannot be traced ({str(error).splitlines()[0]}); expected a module"
-            " without branches on its data; write it with torch operations alone"
+            f"got a {type(module).__name__} that cannot be traced ({reason}); expected a module without branches on its"
+            " data; write it with torch operations alone"
         ) from None
     signature = program.graph_signature
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}

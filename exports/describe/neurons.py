@@ -1,98 +1,41 @@
-"""Neurons as dynamics of the neutral graph: one adapter a model, as in :mod:`exports.describe.layers` for layers."""
+"""Neurons as dynamics of the neutral graph."""
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 from torch import Tensor
 
-from exports.graph import nodes as graph
 from exports.graph.arrays import Array
-from hwmodels.errors import NeurofaError
-from hwmodels.registry import Registered, options
-from hwmodels.spec import Spec
-from neurofa.neurons.alif import ALIF
-from neurofa.neurons.leaky import LeakyIntegrator
-from neurofa.neurons.lif import LIF
-from neurofa.neurons.synaptic import Synaptic
-from neurofa.spiking.neuron import Firing, Neuron
-from neurofa.spiking.temporal import Temporal
+from exports.graph.neurons import NeuronDynamics
+from neurofa.core.description import MemoryDescription, NeuronDescription
 
 TICK = 1e-3
-"""Length of a tick where nothing says it, s: neurons are trained in ticks, and only time constants in s ask for it."""
+"""Length of a tick where the data do not say it, s: neurons are trained in ticks; only time constants in s need it."""
 
 
-@functools.singledispatch
-def describe_neuron(neuron: Neuron, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
-    """The dynamics of one layer of neurons.
+def neuron_dynamics(about: NeuronDescription, ones: Tensor, tick: float) -> NeuronDynamics:
+    """Return the dynamics of one layer of neurons.
 
     Args:
-        neuron: decides by its class which adapter is called.
-        name: of the layer, for messages.
+        about: model, parameters and reset of its neurons.
         ones: (*out_shape) of ones, whose shape and dtype the parameters take.
         tick: length of a tick, s.
-
-    Raises:
-        NeurofaError: no adapter is registered for its class.
     """
-    raise NeurofaError(
-        f"got '{neuron.name}' neurons at '{name}' for export; expected a model with an adapter; register one with"
-        " exports.describe.neurons.describe_neuron.register"
+    arrays = {
+        key: Array(values=ones * value, meaning=said.meaning, axes=said.axes)
+        for key, (value, said) in about.parameters.items()
+    }
+    return NeuronDynamics(
+        model=about.model,
+        reset=about.reset,
+        delay=about.delay,
+        gated=about.gated,
+        membrane=about.membrane,
+        dt=tick,
+        **arrays,
     )
 
 
-def spec_of_part(part: Registered) -> str:
-    """The spec that builds a part with plain options again, such as a surrogate or a number format."""
-    return str(Spec(part.name, {key: getattr(part, key) for key in options(type(part))}))
-
-
-def constants(layer: Temporal) -> dict[str, Any]:
-    """What a rule uses of a layer's memory and inference does not: its surrogate derivative and format of traces."""
-    surrogate = {"surrogate": spec_of_part(layer.neuron.surrogate)} if isinstance(layer.neuron, Firing) else {}
-    return {**surrogate, "traces": spec_of_part(layer.traces)}
-
-
-def _membrane(neuron: Neuron) -> str:
-    return "raw" if neuron.membrane.name == "raw" else spec_of_part(neuron.membrane)
-
-
-def _decay(ones: Tensor, value: float, what: str) -> Array:
-    return Array(values=ones * value, meaning=f"decay of {what} in one tick", axes="(*out_shape)")
-
-
-def _firing(neuron: Firing, ones: Tensor, tick: float) -> dict[str, Any]:
-    threshold = Array(values=ones * neuron.threshold, meaning="threshold of the potential", axes="(*out_shape)")
-    return {
-        "threshold": threshold, "reset": neuron.reset, "delay": neuron.delay, "membrane": _membrane(neuron), "dt": tick,
-    }  # fmt: skip
-
-
-@describe_neuron.register
-def _(neuron: LIF, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
-    beta = _decay(ones, neuron.beta, "the potential")
-    return graph.Neuron(model="lif", beta=beta, gated=neuron.gated, **_firing(neuron, ones, tick))
-
-
-@describe_neuron.register
-def _(neuron: Synaptic, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
-    # a reset to zero multiplies the whole new potential, the current of its tick with it
-    return graph.Neuron(
-        model="synaptic", beta=_decay(ones, neuron.beta, "the potential"),
-        alpha=_decay(ones, neuron.alpha, "the synaptic current"), gated=True, **_firing(neuron, ones, tick),
-    )  # fmt: skip
-
-
-@describe_neuron.register
-def _(neuron: ALIF, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
-    kappa = Array(values=ones * neuron.gain, meaning="what one unit of adaptation adds to the threshold")
-    return graph.Neuron(
-        model="alif", beta=_decay(ones, neuron.beta, "the potential"), rho=_decay(ones, neuron.rho, "the adaptation"),
-        kappa=kappa, **_firing(neuron, ones, tick),
-    )  # fmt: skip
-
-
-@describe_neuron.register
-def _(neuron: LeakyIntegrator, name: str, ones: Tensor, tick: float) -> graph.Neuron:  # noqa: ARG001
-    beta = _decay(ones, neuron.kappa, "the output")
-    return graph.Neuron(model="leaky", beta=beta, reset="none", membrane=_membrane(neuron), dt=tick)
+def memory_constants(memory: MemoryDescription) -> dict[str, str]:
+    """Return the constants of a layer's memory that learning needs and inference does not, as specs."""
+    surrogate = {} if memory.surrogate is None else {"surrogate": str(memory.surrogate.full_spec)}
+    return {**surrogate, "traces": str(memory.traces.full_spec)}

@@ -53,7 +53,7 @@ class Slice:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Hardware:
+class ProjectionHardware:
     """The physical device that a pathway is.
 
     Args:
@@ -70,7 +70,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Direct:
+class DirectPath:
     """The error goes to every layer at once: teaching signals are slices of B e.
 
     Args:
@@ -81,7 +81,7 @@ class Direct:
 
     matrix: Matrix | None
     slices: tuple[Slice, ...]
-    hardware: Hardware | None = None
+    hardware: ProjectionHardware | None = None
 
     def __post_init__(self) -> None:
         for part in self.slices:
@@ -105,7 +105,7 @@ class Factors:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Chained:
+class ChainedPath:
     """Every layer returns its error to the one below.
 
     Args:
@@ -119,13 +119,13 @@ class Chained:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Undescribed:
+class UndescribedPath:
     """A pathway whose arrays are stored by name, without a description that an exporter could compute from."""
 
     rule: str
 
 
-Feedback = Direct | Chained | Undescribed
+FeedbackPath = DirectPath | ChainedPath | UndescribedPath
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from exports.graph.arrays import Array
-from exports.graph.nodes import Affine, Conv2d, Dense, Flatten, Identity, Model, Neuron, Node, Pool, Spiking
+from exports.graph.model import Model
+from exports.graph.neurons import NeuronDynamics, SpikingNode
+from exports.graph.nodes import AffineNode, ConvNode, DenseNode, FlattenNode, IdentityNode, Node, PoolNode
 from hwmodels.errors import NeurofaError
 
 States = dict[str, Tensor]
@@ -31,30 +33,30 @@ def apply(node: Node, x: Tensor) -> Tensor:
     Raises:
         NeurofaError: the node has state, or is a traced module.
     """
-    if isinstance(node, Affine):
+    if isinstance(node, AffineNode):
         return _ACTIVATIONS[node.activation](_normalised(node, affine(node, x)))
-    if isinstance(node, Pool):
+    if isinstance(node, PoolNode):
         if node.how == "global":
             return x.mean((2, 3))
         pool = _F.max_pool2d if node.how == "max" else _F.avg_pool2d
         found: Tensor = pool(x, node.size, node.stride)
         return found
-    if isinstance(node, Flatten):
+    if isinstance(node, FlattenNode):
         return x.flatten(1)
-    if isinstance(node, Identity):
+    if isinstance(node, IdentityNode):
         return x
     raise NeurofaError(f"got a {node.kind} at '{node.name}'; expected a layer without state; run it in ticks")
 
 
-def affine(node: Affine, x: Tensor) -> Tensor:
+def affine(node: AffineNode, x: Tensor) -> Tensor:
     """W x + b."""
-    if isinstance(node, Dense):
+    if isinstance(node, DenseNode):
         return _F.linear(x, node.weight.values, _values(node.bias))
-    assert isinstance(node, Conv2d)  # noqa: S101 (affine nodes are one or the other)
+    assert isinstance(node, ConvNode)  # noqa: S101 (affine nodes are one or the other)
     return _F.conv2d(x, node.weight.values, _values(node.bias), node.stride, node.padding, 1, node.groups)
 
 
-def _normalised(node: Affine, a: Tensor) -> Tensor:
+def _normalised(node: AffineNode, a: Tensor) -> Tensor:
     norm = node.norm
     if norm is None:
         return a
@@ -68,13 +70,13 @@ def start(model: Model, batch: int) -> States:
     """All states before the first tick: zero."""
     found = {}
     for node in model.nodes:
-        if isinstance(node, Spiking):
+        if isinstance(node, SpikingNode):
             for key in state_names(node):
                 found[f"{node.name}.{key}"] = node.neuron.beta.values.new_zeros(batch, *node.out_shape)
     return found
 
 
-def state_names(node: Spiking) -> tuple[str, ...]:
+def state_names(node: SpikingNode) -> tuple[str, ...]:
     """Names of what one layer carries; previous spikes z where the equations ask for them."""
     return (
         (*node.neuron.states, "z") if node.recurrent is not None or node.neuron.model == "alif" else node.neuron.states
@@ -94,7 +96,7 @@ def tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[
     """
     after, spikes = dict(states), dict[str, Tensor]()
     for node in model.nodes:
-        if not isinstance(node, Spiking):
+        if not isinstance(node, SpikingNode):
             x = apply(node, x)
             continue
         own = {key: states[f"{node.name}.{key}"] for key in state_names(node)}
@@ -114,8 +116,8 @@ def tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[
     return x, after, spikes
 
 
-def neuron(n: Neuron, current: Tensor, own: States) -> tuple[Tensor, States]:
-    """The equations of :class:`exports.graph.nodes.Neuron`: output and states after the tick."""
+def neuron(n: NeuronDynamics, current: Tensor, own: States) -> tuple[Tensor, States]:
+    """The equations of :class:`exports.graph.neurons.NeuronDynamics`: output and states after the tick."""
     u, found, drive = own["u"], States(), current
     beta, theta = n.beta.values, _values(n.threshold)
     if n.model == "leaky":

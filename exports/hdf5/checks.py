@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from exports.checks import Check, guarded, told
+from exports.checks import FileCheck, guarded, told
 from exports.files.heap import trim
 from exports.hdf5.layout import attributes_digest, digest_block, plain, total
 from exports.hdf5.read import Stored
@@ -18,7 +18,7 @@ from exports.programming.integers import BLOCK
 from exports.schema import faults as schema_faults
 
 
-def file_checks(stored: Stored) -> list[Check]:
+def file_checks(stored: Stored) -> list[FileCheck]:
     """Schema, manifest, checksums, finite numbers, ranges, shapes, copies of matrices, and products of matrices.
 
     Checksums, finiteness and ranges are found in one pass over the data; nothing large is held as a whole but a matrix
@@ -33,7 +33,7 @@ def file_checks(stored: Stored) -> list[Check]:
             if index % 64 == 0:
                 trim()
 
-    checks: list[tuple[str, Callable[[], Check]]] = [
+    checks: list[tuple[str, Callable[[], FileCheck]]] = [
         ("schema", lambda: told("schema", schema_faults(stored.file, stored.kind), "follows version 1")),
         ("manifest", lambda: _listed(stored, known)),
     ]
@@ -58,7 +58,7 @@ def _manifest(stored: Stored) -> dict[str, str]:
     return {plain(path): plain(digest) for path, digest in zip(paths, digests, strict=True)}
 
 
-def _listed(stored: Stored, known: dict[str, str]) -> Check:
+def _listed(stored: Stored, known: dict[str, str]) -> FileCheck:
     there = set(stored.datasets())
     faults = [f"dataset '{path}' is missing" for path in sorted(set(known) - there)]
     faults += [f"dataset '{path}' is not in the manifest" for path in sorted(there - set(known))]
@@ -149,7 +149,7 @@ def _shapes(stored: Stored) -> list[str]:
     return found
 
 
-def _copies(stored: Stored) -> Check:
+def _copies(stored: Stored) -> FileCheck:
     """Whole numbers within half a step, conductances within the tolerance, of the floating-point weights."""
     faults: list[str] = []
     worst = {"whole numbers": 0.0, "conductances": 0.0}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from exports.graph.arrays import Array, Matrix
-from exports.graph.nodes import Model
-from exports.graph.pathways import Chained, Direct, Factors, Undescribed
+from exports.graph.model import Model
+from exports.graph.pathways import ChainedPath, DirectPath, Factors, UndescribedPath
 from exports.hdf5.writer import Writer, create
 from exports.programming.conductances import MICRO, Mapped, Mapping, mapped
 from exports.programming.integers import NumberFormat, scales
-from exports.programming.probes import Probe, of_matrix
+from exports.programming.probes import ProbeVectors, of_matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Content:
     compression: int = 1
 
 
-def write(path: Path, model: Model, probes: Sequence[Probe] = (), content: Content | None = None) -> None:
+def write(path: Path, model: Model, probes: Sequence[ProbeVectors] = (), content: Content | None = None) -> None:
     """Write a model, whole or not at all; arrays are streamed, never copied as a whole.
 
     Args:
@@ -71,13 +71,13 @@ def arrays_of(model: Model) -> Iterator[tuple[str, Array]]:
         for key, array in node.arrays().items():
             yield f"layers/{node.name}/{key}", array
     feedback = model.feedback
-    if isinstance(feedback, Direct):
+    if isinstance(feedback, DirectPath):
         if feedback.matrix is not None:
             yield "feedback/matrix", feedback.matrix
         if feedback.hardware is not None:
             for key, array in feedback.hardware.parameters.items():
                 yield f"feedback/hardware/{key}", array
-    elif isinstance(feedback, Chained):
+    elif isinstance(feedback, ChainedPath):
         for layer, beside in feedback.returns.items():
             for key, item in beside.items():
                 if isinstance(item, Factors):
@@ -113,7 +113,7 @@ def _frame(writer: Writer, model: Model) -> None:
 
 
 def _feedback(writer: Writer, feedback: Any) -> None:
-    if isinstance(feedback, Direct):
+    if isinstance(feedback, DirectPath):
         said = "teaching signal of a layer = matrix[rows] @ error; the readout gets the error itself"
         writer.group("feedback", kind="direct", convention=said)
         for part in feedback.slices:
@@ -121,13 +121,13 @@ def _feedback(writer: Writer, feedback: Any) -> None:
         if feedback.hardware is not None:
             hardware = feedback.hardware
             writer.group("feedback/hardware", kind=hardware.kind, constants=hardware.constants, exact=hardware.exact)
-    elif isinstance(feedback, Chained):
+    elif isinstance(feedback, ChainedPath):
         said = (
             "the error at a layer's input is its delta (error times derivative) sent back through B, oriented as the"
             " forward weights: delta @ B; or through two factors: (delta @ P) @ Q"
         )
         writer.group("feedback", kind="chained", convention=said, tied=feedback.tied)
-    elif isinstance(feedback, Undescribed):
+    elif isinstance(feedback, UndescribedPath):
         writer.group("feedback", kind="undescribed", convention=f"as the rule {feedback.rule} says; see state")
     else:
         writer.group("feedback", kind="none", convention="no error leaves the readout")
@@ -182,7 +182,7 @@ def _tiles(writer: Writer, where: str, chart: Mapped) -> None:
             writer.tensor(f"{name}/faults", tile.faults, unit="1", meaning="true where an element cannot be written")
 
 
-def _probe(writer: Writer, probe: Probe) -> None:
+def _probe(writer: Writer, probe: ProbeVectors) -> None:
     below = "probes/" + probe.of.replace("/", ".")
     writer.group(below, of=probe.of, note=probe.note)
     writer.tensor(f"{below}/input", probe.inputs, unit="1", meaning="vectors to send in, one a row")

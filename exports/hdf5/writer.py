@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.files.atomic import whole
 from exports.files.heap import apart
 from exports.files.optional import need
 from exports.hdf5.chunks import Chunks
 from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, lean, total
 from exports.programming.integers import BLOCK
 from hwmodels.errors import NeurofaError
+from hwmodels.files import atomic_path
 
 CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
@@ -173,7 +173,7 @@ def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
     """
     h5py = need("h5py")
     # metadata of the newer format carries checksums of its own
-    with apart(), whole(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+    with apart(), atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
         lean(file)
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from exports.checks import Check, guarded
+from exports.checks import FileCheck, guarded
 from exports.files.optional import need
-from exports.graph.nodes import Model
+from exports.graph.model import Model
 from exports.graph.reference import run
 from exports.nir import run as reader
 from exports.nir.write import feedback, forward, zeroed
@@ -21,7 +21,7 @@ CLOSE = 1e-5
 """Largest difference of outputs, of their largest or of 1."""
 
 
-def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) -> list[Check]:
+def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) -> list[FileCheck]:
     """Check a file; with a model also against the graph that it gives now, and spike for spike.
 
     Args:
@@ -39,15 +39,15 @@ def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) ->
         graph = nir.read(path)
     except Exception as error:  # nir and h5py raise many classes
         return [
-            Check(
+            FileCheck(
                 "opens", False, f"cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
             )
         ]
     arrays = _arrays(graph)
     bad = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     found = [
-        Check("opens", True, f"{len(graph.nodes)} nodes, {len(graph.edges)} edges, types agree"),
-        Check("finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity"),
+        FileCheck("opens", True, f"{len(graph.nodes)} nodes, {len(graph.edges)} edges, types agree"),
+        FileCheck("finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity"),
     ]
     if model is not None:
         found.append(guarded("against", lambda: _against(graph, arrays, model)))
@@ -62,7 +62,7 @@ def _about(graph: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in own.items()}
 
 
-def _spikes(graph: Any, model: Model, xs: Tensor) -> Check:
+def _spikes(graph: Any, model: Model, xs: Tensor) -> FileCheck:
     """The file, run from its own numbers, against the run's network as NIR can say it."""
     got, (output, spikes) = reader.run(graph, xs), run(zeroed(model), xs)
     differ = sum(int((got[f"spikes.{name}"] != z).sum()) for name, z in spikes.items())
@@ -73,7 +73,7 @@ def _spikes(graph: Any, model: Model, xs: Tensor) -> Check:
         slots = sum(z.numel() for z in own.values())
         moved = sum(int((own[name] != z).sum()) for name, z in spikes.items())
         said += f"; resets were converted: {moved / slots:.2%} of all slots differ from the run's own spikes"
-    return Check("spikes", differ == 0 and off <= CLOSE * size, said)
+    return FileCheck("spikes", differ == 0 and off <= CLOSE * size, said)
 
 
 def _arrays(graph: Any) -> dict[str, np.ndarray[Any, Any]]:
@@ -85,7 +85,7 @@ def _arrays(graph: Any) -> dict[str, np.ndarray[Any, Any]]:
     return found
 
 
-def _against(graph: Any, arrays: dict[str, np.ndarray[Any, Any]], model: Model) -> Check:
+def _against(graph: Any, arrays: dict[str, np.ndarray[Any, Any]], model: Model) -> FileCheck:
     part = _about(graph).get("part", "forward")
     if "feedback" in part:
         made = feedback(model)
@@ -95,5 +95,5 @@ def _against(graph: Any, arrays: dict[str, np.ndarray[Any, Any]], model: Model) 
     wanted = _arrays(made)
     for name, value in wanted.items():
         if name not in arrays or arrays[name].shape != value.shape or not np.array_equal(arrays[name], value):
-            return Check("against", False, f"'{name}' is not what the run holds")
-    return Check("against", True, f"{len(wanted)} arrays are those of the run")
+            return FileCheck("against", False, f"'{name}' is not what the run holds")
+    return FileCheck("against", True, f"{len(wanted)} arrays are those of the run")

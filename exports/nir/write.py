@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.files.atomic import whole
 from exports.files.optional import need
 from exports.graph.arrays import Array
-from exports.graph.nodes import Conv2d, Dense, Flatten, Model, Neuron, Node, Pool, Spiking
-from exports.graph.pathways import Direct
+from exports.graph.model import Model
+from exports.graph.neurons import NeuronDynamics, SpikingNode
+from exports.graph.nodes import ConvNode, DenseNode, FlattenNode, Node, PoolNode
+from exports.graph.pathways import DirectPath
 from exports.graph.reference import run
 from hwmodels.errors import NeurofaError
+from hwmodels.files import atomic_path
 from neurofa.core.randomness import generator
 
 TICKS, SAMPLES, RATE = 50, 16, 0.3
@@ -55,11 +57,11 @@ def forward(
     """
     nir = need("nir")
     changed: list[Mismatch] = []
-    odd = [node for node in model.nodes if isinstance(node, Spiking) and _odd(node)]
+    odd = [node for node in model.nodes if isinstance(node, SpikingNode) and _odd(node)]
     for node in model.nodes:
-        if isinstance(node, Spiking):
+        if isinstance(node, SpikingNode):
             node.neuron.computable(node.name)
-        if isinstance(node, Spiking) and node.neuron.model == "alif":
+        if isinstance(node, SpikingNode) and node.neuron.model == "alif":
             raise NeurofaError(
                 f"got adaptive thresholds at '{node.name}' for NIR; expected lif, synaptic or leaky neurons, it has"
                 " no node"
@@ -92,7 +94,7 @@ def feedback(model: Model) -> Any:
     """
     nir = need("nir")
     path = model.feedback
-    if not isinstance(path, Direct) or path.matrix is None:
+    if not isinstance(path, DirectPath) or path.matrix is None:
         raise NeurofaError("got a feedback without a matrix for NIR; expected a direct one; export to ONNX or HDF5")
     nodes: dict[str, Any] = {"error": nir.Input(np.array((model.outputs,)))}
     edges = []
@@ -114,11 +116,11 @@ def save(graph: Any, path: Path) -> None:
         NeurofaError: the place cannot be written.
     """
     nir = need("nir")
-    with whole(path) as part:
+    with atomic_path(path) as part:
         nir.write(part, graph)
 
 
-def _odd(node: Spiking) -> bool:
+def _odd(node: SpikingNode) -> bool:
     return node.neuron.spikes and (node.neuron.reset != "zero" or node.neuron.skips)
 
 
@@ -126,7 +128,7 @@ def zeroed(model: Model) -> Model:
     """The model as NIR can say it: neurons that reset in another way reset to zero."""
     return replace(model, nodes=tuple(
         replace(node, neuron=replace(node.neuron, reset="zero", gated=False))
-        if isinstance(node, Spiking) and _odd(node) else node
+        if isinstance(node, SpikingNode) and _odd(node) else node
         for node in model.nodes
     ))  # fmt: skip
 
@@ -154,7 +156,7 @@ def _numpy(values: Tensor | Array) -> np.ndarray[Any, Any]:
 
 def _add(nir: Any, node: Node, nodes: dict[str, Any], edges: list[tuple[str, str]], last: str, dt: float | None) -> str:
     """Add one layer behind ``last``; returns the name of what comes out of it."""
-    if isinstance(node, Spiking):
+    if isinstance(node, SpikingNode):
         into, out = f"{node.name}_w", node.name
         nodes[into] = _current(nir, node.current)
         nodes[out] = _neuron(nir, node, dt)
@@ -172,14 +174,14 @@ def _add(nir: Any, node: Node, nodes: dict[str, Any], edges: list[tuple[str, str
             nodes[f"{node.name}_rec"] = nir.Linear(weight=_numpy(node.recurrent))
             edges += [(out, f"{node.name}_rec"), (f"{node.name}_rec", out)]
         return out
-    plain = isinstance(node, Dense | Conv2d) and node.activation == "identity" and node.norm is None
+    plain = isinstance(node, DenseNode | ConvNode) and node.activation == "identity" and node.norm is None
     if plain:
-        assert isinstance(node, Dense | Conv2d)  # noqa: S101 (narrows the type)
+        assert isinstance(node, DenseNode | ConvNode)  # noqa: S101 (narrows the type)
         nodes[node.name] = _current(nir, node)
-    elif isinstance(node, Flatten):
+    elif isinstance(node, FlattenNode):
         # shapes in NIR have no batch: the first axis of a sample is 0
         nodes[node.name] = nir.Flatten({"input": np.array(node.in_shape)}, start_dim=0, end_dim=-1)
-    elif isinstance(node, Pool) and node.how == "mean":
+    elif isinstance(node, PoolNode) and node.how == "mean":
         size, stride = np.array([node.size] * 2), np.array([node.stride] * 2)
         nodes[node.name] = nir.AvgPool2d(kernel_size=size, stride=stride, padding=np.array([0, 0]))
     else:
@@ -192,8 +194,8 @@ def _add(nir: Any, node: Node, nodes: dict[str, Any], edges: list[tuple[str, str
     return node.name
 
 
-def _current(nir: Any, node: Dense | Conv2d) -> Any:
-    if isinstance(node, Dense):
+def _current(nir: Any, node: DenseNode | ConvNode) -> Any:
+    if isinstance(node, DenseNode):
         if node.bias is None:
             return nir.Linear(weight=_numpy(node.weight))
         return nir.Affine(weight=_numpy(node.weight), bias=_numpy(node.bias))
@@ -204,7 +206,7 @@ def _current(nir: Any, node: Dense | Conv2d) -> Any:
     )  # fmt: skip
 
 
-def _neuron(nir: Any, node: Spiking, dt: float | None) -> Any:
+def _neuron(nir: Any, node: SpikingNode, dt: float | None) -> Any:
     n = node.neuron
     seconds = n.dt if dt is None else dt
     tau = _tau(node, n.beta, seconds)
@@ -229,13 +231,13 @@ def _neuron(nir: Any, node: Spiking, dt: float | None) -> Any:
     return nir.LIF(tau=tau, r=tau / seconds, v_leak=zero, v_threshold=theta, v_reset=zero.copy(), metadata=about)
 
 
-def _array(n: Neuron, key: str) -> Array:
+def _array(n: NeuronDynamics, key: str) -> Array:
     found = getattr(n, key)
     assert isinstance(found, Array)  # noqa: S101 (checked when the neuron was built)
     return found
 
 
-def _tau(node: Spiking, decay: Array, seconds: float) -> np.ndarray[Any, Any]:
+def _tau(node: SpikingNode, decay: Array, seconds: float) -> np.ndarray[Any, Any]:
     """Time constants in double precision, so that readers find the decay again to the last bit of a float32."""
     beta = _numpy(decay).astype(np.float64)
     if bool((beta >= 1).any()):

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from exports.describe.modules import Free
-from exports.graph.nodes import Op, Ref, Traced
+from exports.graph.operations import Free, Op, Ref, TracedNode
 from exports.onnx.builder import Builder
 from hwmodels.errors import NeurofaError
 
@@ -17,7 +16,7 @@ Translator = Callable[..., Any]
 _KNOWN: dict[str, Translator] = {}
 
 
-def translate(b: Builder, node: Traced, x: str, params: Mapping[str, str]) -> str:
+def translate(b: Builder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
     """All operations of a traced module.
 
     Raises:

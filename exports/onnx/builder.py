@@ -158,6 +158,6 @@ def save(model: Any, path: Path) -> None:
     Raises:
         NeurofaError: the place cannot be written.
     """
-    from exports.files.atomic import write_whole
+    from hwmodels.files import write_atomic
 
-    write_whole(path, model.SerializeToString())
+    write_atomic(path, model.SerializeToString())

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.checks import Check, guarded
+from exports.checks import FileCheck, guarded
 from exports.files.optional import need
-from exports.graph.nodes import Model
+from exports.graph.model import Model
 from exports.graph.reference import start
 from exports.onnx.builder import checked
 from exports.onnx.runtime import Runtime
@@ -25,7 +25,7 @@ CLOSE, LEARNT, STEPS = 1e-5, 1e-4, 10
 """Largest difference of outputs, and of weights after so many steps of learning."""
 
 
-def onnx_checks(path: Path, learner: Learner | None, model: Model | None, inputs: Tensor | None) -> list[Check]:
+def onnx_checks(path: Path, learner: Learner | None, model: Model | None, inputs: Tensor | None) -> list[FileCheck]:
     """Check a file; with a learner also against what torch computes, for real inputs or drawn ones.
 
     Raises:
@@ -37,13 +37,13 @@ def onnx_checks(path: Path, learner: Learner | None, model: Model | None, inputs
     try:
         loaded = onnx.load(path)
     except Exception as error:  # protobuf raises classes of its own
-        return [Check("opens", False, f"cannot be read ({str(error).splitlines()[0] or type(error).__name__})")]
+        return [FileCheck("opens", False, f"cannot be read ({str(error).splitlines()[0] or type(error).__name__})")]
     about = {prop.key: prop.value for prop in loaded.metadata_props}
     part = about.get("part", "")
-    found = [Check("opens", True, f"opset {loaded.opset_import[0].version}, {len(loaded.graph.node)} nodes")]
+    found = [FileCheck("opens", True, f"opset {loaded.opset_import[0].version}, {len(loaded.graph.node)} nodes")]
     found.append(guarded("checker", lambda: _checker(loaded)))
     told = all(about.get(key) for key in ("format", "format_version", "part"))
-    found.append(Check("metadata", told, f"part {part}" if told else "format, format_version or part is missing"))
+    found.append(FileCheck("metadata", told, f"part {part}" if told else "format, format_version or part is missing"))
     if not all(check.ok for check in found):
         return found
     found.append(guarded("finite", lambda: _finite(loaded)))
@@ -53,20 +53,22 @@ def onnx_checks(path: Path, learner: Learner | None, model: Model | None, inputs
     return found
 
 
-def _checker(model: Any) -> Check:
+def _checker(model: Any) -> FileCheck:
     checked(model)
     outside = sorted({node.domain for node in model.graph.node if node.domain})
     if outside:
-        return Check("checker", False, f"custom operators of {', '.join(outside)}")
-    return Check("checker", True, "onnx.checker with full shape inference, standard operators alone")
+        return FileCheck("checker", False, f"custom operators of {', '.join(outside)}")
+    return FileCheck("checker", True, "onnx.checker with full shape inference, standard operators alone")
 
 
-def _finite(model: Any) -> Check:
+def _finite(model: Any) -> FileCheck:
     to_array = need("onnx").numpy_helper.to_array
     bad = [
         i.name for i in model.graph.initializer if not torch.from_numpy(to_array(i).copy()).double().isfinite().all()
     ]
-    return Check("finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity in the weights")
+    return FileCheck(
+        "finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity in the weights"
+    )
 
 
 def feeds(session: Any, sizes: dict[str, int], seed: int = 0) -> dict[str, Tensor]:
@@ -79,16 +81,16 @@ def feeds(session: Any, sizes: dict[str, int], seed: int = 0) -> dict[str, Tenso
     return found
 
 
-def _runs(model: Any) -> Check:
+def _runs(model: Any) -> FileCheck:
     session = Runtime(model)
     for sizes in ({"B": 2, "T": 3}, {"B": 5, "T": 1}):
         for name, value in session(feeds(session, sizes)).items():
             if not bool(value.isfinite().all()):
-                return Check("runs", False, f"output '{name}' is not finite")
-    return Check("runs", True, "onnxruntime, batches of 2 and 5")
+                return FileCheck("runs", False, f"output '{name}' is not finite")
+    return FileCheck("runs", True, "onnxruntime, batches of 2 and 5")
 
 
-def _against(model: Any, part: str, learner: Learner, described: Model, inputs: Tensor | None) -> Check:
+def _against(model: Any, part: str, learner: Learner, described: Model, inputs: Tensor | None) -> FileCheck:
     session = Runtime(model)
     network = learner.network
     if part in ("inference", "inference_int8"):
@@ -100,11 +102,11 @@ def _against(model: Any, part: str, learner: Learner, described: Model, inputs: 
         network.train(training)
         off = float((got - wanted).abs().amax())
         if part == "inference":
-            return Check(
+            return FileCheck(
                 "against", off <= CLOSE * max(1.0, float(wanted.abs().amax())), f"outputs {off:.2e} off torch's"
             )
         same = float((got.argmax(1) == wanted.argmax(1)).float().mean())
-        return Check(
+        return FileCheck(
             "against", same >= 0.75, f"outputs {off:.2e} off, {same:.0%} of the decisions as in floating point"
         )
     if part == "feedback":
@@ -113,13 +115,13 @@ def _against(model: Any, part: str, learner: Learner, described: Model, inputs: 
         return _against_learning(session, learner, described)
     if part in ("step", "loop"):
         return _against_spikes(session, part, learner, described, inputs)
-    return Check("against", False, f"part '{part}' is unknown")
+    return FileCheck("against", False, f"part '{part}' is unknown")
 
 
-def _against_feedback(session: Runtime, learner: Learner) -> Check:
+def _against_feedback(session: Runtime, learner: Learner) -> FileCheck:
     rule = learner.rule
     if not isinstance(rule, Direct):
-        return Check("against", True, "a chained pathway: compared by its learning graph")
+        return FileCheck("against", True, "a chained pathway: compared by its learning graph")
     error = torch.randn(16, learner.network.outputs, generator=generator(0, "against"))
     gen, passes = generator(1, "against"), 64
     got, off, spread = session({"error": error}), 0.0, 0.0
@@ -130,10 +132,10 @@ def _against_feedback(session: Runtime, learner: Learner) -> Check:
         off = max(off, float((got[f"teaching.{name}"] - seen.mean(0)).abs().amax()))
     allowed = CLOSE * max(1.0, float(error.abs().amax())) + 6 * spread / passes**0.5
     noisy = f", of a noisy pathway (one pass {spread:.2e})" if spread else ""
-    return Check("against", off <= allowed, f"teaching signals {off:.2e} off torch's{noisy}")
+    return FileCheck("against", off <= allowed, f"teaching signals {off:.2e} off torch's{noisy}")
 
 
-def _against_learning(session: Runtime, learner: Learner, model: Model) -> Check:
+def _against_learning(session: Runtime, learner: Learner, model: Model) -> FileCheck:
     from exports.onnx.learning import initial
 
     own = twin(learner, model.provenance.get("recipe", {}))
@@ -154,10 +156,10 @@ def _against_learning(session: Runtime, learner: Learner, model: Model) -> Check
         prefix, _, key = state.partition(":")
         held = (own.network if prefix == "network" else own.rule).state_dict()[key]
         off = max(off, float((held - weights[name]).abs().amax()))
-    return Check("against", off <= LEARNT, f"weights {off:.2e} off torch's after {STEPS} steps")
+    return FileCheck("against", off <= LEARNT, f"weights {off:.2e} off torch's after {STEPS} steps")
 
 
-def _against_spikes(session: Runtime, part: str, learner: Learner, model: Model, inputs: Tensor | None) -> Check:
+def _against_spikes(session: Runtime, part: str, learner: Learner, model: Model, inputs: Tensor | None) -> FileCheck:
     """Spikes of all layers and outputs of all ticks, at several numbers of ticks and samples."""
     probes = [drawn(model.input_shape, ticks, samples, ticks) for ticks, samples in ((20, 4), (7, 1))]
     differ = total = 0
@@ -172,7 +174,7 @@ def _against_spikes(session: Runtime, part: str, learner: Learner, model: Model,
                 differ, total = differ + int((got[name] != y).sum()), total + int(y.sum())
     real = "random spikes" if inputs is None else f"random spikes and {inputs.shape[1]} samples of the run's data"
     said = f"{differ} spikes differ from torch's, of {total}; outputs {off:.2e} off; on {real}"
-    return Check("against", differ == 0 and off <= CLOSE * size, said)
+    return FileCheck("against", differ == 0 and off <= CLOSE * size, said)
 
 
 def _by_steps(session: Runtime, model: Model, xs: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from exports.graph.arrays import Array, Matrix
-from exports.graph.nodes import Affine, Model, Node, Traced
+from exports.graph.model import Model
+from exports.graph.nodes import AffineNode, Node
+from exports.graph.operations import TracedNode
 from exports.onnx.builder import Builder
 from exports.onnx.layers import forward, weights
 from exports.onnx.runtime import Runtime
@@ -59,7 +61,7 @@ def inference_int8(model: Model, samples: Tensor) -> Any:
 
 
 def _has_weights(node: Node) -> bool:
-    return isinstance(node, Affine | Traced) and bool(node.arrays())
+    return isinstance(node, AffineNode | TracedNode) and bool(node.arrays())
 
 
 def _ranges(model: Model, samples: Tensor) -> dict[str, tuple[float, float]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from exports.graph.nodes import Affine, Conv2d, Dense, Flatten, Identity, Node, Pool, Traced
+from exports.graph.nodes import AffineNode, ConvNode, DenseNode, FlattenNode, IdentityNode, Node, PoolNode
+from exports.graph.operations import TracedNode
 from exports.onnx.aten import translate
 from exports.onnx.builder import Builder
 from hwmodels.errors import NeurofaError
@@ -47,18 +48,18 @@ def forward(b: Builder, node: Node, x: str, params: Params, *, training: bool = 
         NeurofaError: the node has no ONNX form; it is named.
     """
     kept = Kept(x)
-    if isinstance(node, Affine):
+    if isinstance(node, AffineNode):
         kept.a = affine(b, node, x, params)
         if node.norm is not None:
             kept.a = normalise(b, node, kept, params, training=training)
         kept.y = ACTIVATIONS[node.activation](b, kept.a)
-    elif isinstance(node, Pool):
+    elif isinstance(node, PoolNode):
         _pool(b, node, kept, training=training)
-    elif isinstance(node, Flatten):
+    elif isinstance(node, FlattenNode):
         kept.y = b.op("Flatten", x, axis=1)
-    elif isinstance(node, Identity):
+    elif isinstance(node, IdentityNode):
         kept.y = x
-    elif isinstance(node, Traced):
+    elif isinstance(node, TracedNode):
         kept.y = translate(b, node, x, params)
     else:
         raise NeurofaError(
@@ -69,16 +70,16 @@ def forward(b: Builder, node: Node, x: str, params: Params, *, training: bool = 
     return kept
 
 
-def affine(b: Builder, node: Affine, x: str, params: Params) -> str:
+def affine(b: Builder, node: AffineNode, x: str, params: Params) -> str:
     """W x + b."""
     bias = [params["bias"]] if "bias" in params else []
-    if isinstance(node, Dense):
+    if isinstance(node, DenseNode):
         return b.op("Gemm", x, params["weight"], *bias, transB=1)
-    assert isinstance(node, Conv2d)  # noqa: S101 (affine nodes are one or the other)
+    assert isinstance(node, ConvNode)  # noqa: S101 (affine nodes are one or the other)
     return b.op("Conv", x, params["weight"], *bias, **geometry(node))
 
 
-def geometry(node: Conv2d) -> dict[str, object]:
+def geometry(node: ConvNode) -> dict[str, object]:
     """Attributes of a convolution."""
     side = node.weight.shape[-1]
     return {
@@ -86,7 +87,7 @@ def geometry(node: Conv2d) -> dict[str, object]:
     }  # fmt: skip
 
 
-def normalise(b: Builder, node: Affine, kept: Kept, params: Params, *, training: bool) -> str:
+def normalise(b: Builder, node: AffineNode, kept: Kept, params: Params, *, training: bool) -> str:
     """Normalisation of ``kept.a``, with its parts kept for the way back."""
     norm = node.norm
     assert norm is not None  # noqa: S101 (asked for nodes with a norm only)
@@ -107,18 +108,18 @@ def normalise(b: Builder, node: Affine, kept: Kept, params: Params, *, training:
     return b.op("Add", b.op("Mul", hat, gain), shift)
 
 
-def norm_axes(node: Affine) -> list[int]:
+def norm_axes(node: AffineNode) -> list[int]:
     """Axes of the output over which a node normalises."""
     assert node.norm is not None  # noqa: S101 (asked for nodes with a norm only)
     everything = list(range(len(node.out_shape) + 1))
     return everything[1:] if node.norm.kind == "layer" else [axis for axis in everything if axis != 1]
 
 
-def _numpy(node: Affine) -> type:
+def _numpy(node: AffineNode) -> type:
     return np.dtype(str(node.weight.values.dtype).removeprefix("torch.")).type
 
 
-def _pool(b: Builder, node: Pool, kept: Kept, *, training: bool) -> None:
+def _pool(b: Builder, node: PoolNode, kept: Kept, *, training: bool) -> None:
     if node.how == "global":
         kept.y = b.op("Flatten", b.op("GlobalAveragePool", kept.x), axis=1)
         return

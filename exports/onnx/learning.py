@@ -8,8 +8,11 @@ import numpy as np
 import torch
 
 from exports.graph.arrays import Array
-from exports.graph.nodes import Affine, Model, Node, Spiking, Traced
-from exports.graph.pathways import Chained, Direct, Factors, Learning, Slice
+from exports.graph.model import Model
+from exports.graph.neurons import SpikingNode
+from exports.graph.nodes import AffineNode, Node
+from exports.graph.operations import TracedNode
+from exports.graph.pathways import ChainedPath, DirectPath, Factors, Learning, Slice
 from exports.onnx.builder import Builder
 from exports.onnx.inference import metadata
 from exports.onnx.layers import Kept, forward
@@ -45,14 +48,14 @@ def feedback(model: Model) -> Any:
     Raises:
         NeurofaError: a pathway without such a graph, with the reason.
     """
-    if isinstance(model.feedback, Direct):
+    if isinstance(model.feedback, DirectPath):
         b = Builder()
         sent = encode(b, model.error, "error")
         for part in model.feedback.slices:
             b.rename(teaching(b, model.feedback, part, sent), f"teaching.{part.layer}")
         outputs = {f"teaching.{part.layer}": ("B", *part.shape) for part in model.feedback.slices}
         return _finish(b, model, "feedback", {"error": ("B", model.outputs)}, outputs)
-    if not isinstance(model.feedback, Chained):
+    if not isinstance(model.feedback, ChainedPath):
         raise NeurofaError(
             f"got the feedback of rule '{model.learning.rule if model.learning else '?'}' for ONNX; expected a direct"
             " or"
@@ -68,7 +71,7 @@ def feedback(model: Model) -> Any:
 def _memoryless(model: Model) -> None:
     """Refuse layers whose errors and directions need the memory of their neurons."""
     for node in model.nodes:
-        if isinstance(node, Spiking):
+        if isinstance(node, SpikingNode):
             raise NeurofaError(
                 f"got spiking neurons at '{node.name}' for a graph of errors or learning; expected layers without a"
                 " memory, since eligibility traces are not written out; take the step, the loop and a direct feedback,"
@@ -100,19 +103,19 @@ def _check(model: Model, known: Learning | None) -> None:
                 " digital"
                 " ones: writes to a device draw random numbers; export to HDF5"
             )
-        if isinstance(node, Traced):
+        if isinstance(node, TracedNode):
             raise NeurofaError(
                 f"got a block at '{node.name}' for a learning graph; expected dense and convolutional layers, whose"
                 " local"
                 " derivatives are written out; export to HDF5"
             )
-        if isinstance(node, Affine) and node.dropout:
+        if isinstance(node, AffineNode) and node.dropout:
             raise NeurofaError(
                 f"got dropout at '{node.name}' for a learning graph; expected none: it draws; take it out"
             )
 
 
-def teaching(b: Builder, path: Direct, part: Slice, sent: str, matrix: str | None = None) -> str:
+def teaching(b: Builder, path: DirectPath, part: Slice, sent: str, matrix: str | None = None) -> str:
     """Teaching signal of one layer, (B, *shape): its rows of B times the encoded error."""
     if path.matrix is None:
         raise NeurofaError(
@@ -144,7 +147,7 @@ class _Step:
         self.params = {
             node.name: {key: self._put(node, key, a) for key, a in node.arrays().items()} for node in model.nodes
         }
-        affine = [node for node in model.nodes if isinstance(node, Affine)]
+        affine = [node for node in model.nodes if isinstance(node, AffineNode)]
         self.readout, self.lowest = affine[-1].name, affine[0].name
 
     def _put(self, node: Node, key: str, array: Array) -> str:
@@ -163,7 +166,7 @@ class _Step:
             x = kept[node.name].y
             if (
                 not self.only_errors
-                and isinstance(node, Affine)
+                and isinstance(node, AffineNode)
                 and node.norm is not None
                 and node.norm.kind == "batch"
             ):
@@ -194,16 +197,16 @@ class _Step:
         above: str | None = None
         matrix = None
         sent = ""
-        if isinstance(path, Direct):
+        if isinstance(path, DirectPath):
             sent = encode(b, self.model.error, self.hot if self.known.signal == "target" else error)
             if self.known.rule == "dkp" and path.matrix is not None:
                 self.learns["feedback.matrix"] = path.matrix
                 matrix = "feedback.matrix"
-        slices = {part.layer: part for part in path.slices} if isinstance(path, Direct) else {}
-        encoded = encode(b, self.model.error, error) if isinstance(path, Chained) else error
+        slices = {part.layer: part for part in path.slices} if isinstance(path, DirectPath) else {}
+        encoded = encode(b, self.model.error, error) if isinstance(path, ChainedPath) else error
         for node in reversed(self.model.nodes):
             own = kept[node.name]
-            if not isinstance(node, Affine):
+            if not isinstance(node, AffineNode):
                 above = carry(b, node, own, above) if above is not None else None
                 continue
             arrived: str | None
@@ -224,18 +227,18 @@ class _Step:
             if node.name == self.readout and encoded != error:
                 # the readout learns from the error itself; what returns is the encoded one
                 delta, _ = localise(b, node, own, encoded, self.params[node.name], g)
-            above = self._below(node, delta) if isinstance(path, Chained) and node.name != self.lowest else None
+            above = self._below(node, delta) if isinstance(path, ChainedPath) and node.name != self.lowest else None
         if matrix is not None:
             self._kolen_pollack(path, kept, sent)
 
-    def _learn(self, node: Affine, own: Kept, delta: str, moved: dict[str, str]) -> None:
+    def _learn(self, node: AffineNode, own: Kept, delta: str, moved: dict[str, str]) -> None:
         if self.only_errors:
             return
         found = direction(self.b, node, delta, own.x) | moved
         for key, change in found.items():
             self._update(f"{node.name}.{key}", change, decays=key in ("weight", "norm_gain"))
         back_weights = (
-            self.model.feedback.returns.get(node.name, {}) if isinstance(self.model.feedback, Chained) else {}
+            self.model.feedback.returns.get(node.name, {}) if isinstance(self.model.feedback, ChainedPath) else {}
         )
         item = back_weights.get("weight")
         if self.known.rule == "kp" and isinstance(item, Array):
@@ -245,7 +248,7 @@ class _Step:
         if self.known.rule == "ldfa_local" and isinstance(item, Factors):
             self._factors(node, item, found["weight"])
 
-    def _factors(self, node: Affine, item: Factors, change: str) -> None:
+    def _factors(self, node: AffineNode, item: Factors, change: str) -> None:
         """DP = dW Q^T and dQ = P^T dW."""
         b, names = self.b, {}
         for key, array in (("P", item.p), ("Q", item.q)):
@@ -257,7 +260,7 @@ class _Step:
         along = b.op("Gemm", names["P"], flat, transA=1)
         self._update(names["Q"], b.reshape(along, *item.q.shape), decays=True)
 
-    def _kolen_pollack(self, path: Direct, kept: dict[str, Kept], sent: str) -> None:
+    def _kolen_pollack(self, path: DirectPath, kept: dict[str, Kept], sent: str) -> None:
         b, rows = self.b, []
         scaled = b.op("Mul", sent, b.constant(float(self.known.constants["rate"])))
         for part in path.slices:
@@ -266,7 +269,7 @@ class _Step:
             rows.append(b.op("Gemm", b.op("Flatten", kept[part.layer].y, axis=1), scaled, transA=1))
         self._update("feedback.matrix", b.op("Concat", *rows, axis=0), decays=True)
 
-    def _statistics(self, node: Affine, own: Kept) -> None:
+    def _statistics(self, node: AffineNode, own: Kept) -> None:
         """Running mean and (unbiased) variance follow those of the batch."""
         b, norm = self.b, node.norm
         assert norm is not None  # noqa: S101 (asked for nodes with a norm only)
@@ -288,7 +291,7 @@ class _Step:
             kept = b.op("Sub", name, b.op("Mul", b.op("Mul", name, "lr"), b.constant(decay)))
         self.new[name] = b.op("Sub", kept, b.op("Mul", change, self.rate))
 
-    def _below(self, node: Affine, delta: str) -> str:
+    def _below(self, node: AffineNode, delta: str) -> str:
         path = self.model.feedback
         if node.norm is not None:
             raise NeurofaError(
@@ -348,7 +351,7 @@ def initial(model: Model) -> dict[str, Array]:
 
 def _finish(b: Builder, model: Model, part: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:
     path = model.feedback
-    ideal = isinstance(path, Direct) and path.hardware is not None and not path.hardware.exact
+    ideal = isinstance(path, DirectPath) and path.hardware is not None and not path.hardware.exact
     about = metadata(model, part, ideal_part_of_a_noisy_pathway=ideal)
     return b.model(
         f"neurofa_{part}", {k: (torch.float32, s) for k, s in inputs.items()},

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exports.graph.nodes import Affine, Conv2d, Dense, Flatten, Identity, Node, Pool
+from exports.graph.nodes import AffineNode, ConvNode, DenseNode, FlattenNode, IdentityNode, Node, PoolNode
 from exports.graph.pathways import ErrorEncoding
 from exports.onnx.builder import Builder
 from exports.onnx.layers import Kept, norm_axes, normal_cdf
@@ -47,7 +47,7 @@ def encode(b: Builder, encoding: ErrorEncoding | None, error: str) -> str:
 
 
 def localise(
-    b: Builder, node: Affine, kept: Kept, error: str, params: dict[str, str], g: str
+    b: Builder, node: AffineNode, kept: Kept, error: str, params: dict[str, str], g: str
 ) -> tuple[str, dict[str, str]]:
     """The error at a node's affine output, with the directions of gain and shift.
 
@@ -80,7 +80,7 @@ def _mask(b: Builder, h: str) -> str:
     return b.op("Cast", b.op("Greater", h, b.constant(0.0)), to=1)
 
 
-def _derivative(b: Builder, node: Affine, kept: Kept) -> str:
+def _derivative(b: Builder, node: AffineNode, kept: Kept) -> str:
     one = b.constant(1.0)
     match node.activation:
         case "identity":
@@ -120,7 +120,7 @@ def _g(b: Builder, name: str, a: str) -> str:
     return _G[name](b, a)
 
 
-def direction(b: Builder, node: Affine, delta: str, x: str) -> dict[str, str]:
+def direction(b: Builder, node: AffineNode, delta: str, x: str) -> dict[str, str]:
     """Directions of weight and bias, summed over batch and positions."""
     axes = [axis for axis in range(len(node.out_shape) + 1) if axis != 1]
     found = {"weight": _outer(b, node, delta, x)}
@@ -129,10 +129,10 @@ def direction(b: Builder, node: Affine, delta: str, x: str) -> dict[str, str]:
     return found
 
 
-def _outer(b: Builder, node: Affine, delta: str, x: str) -> str:
-    if isinstance(node, Dense):
+def _outer(b: Builder, node: AffineNode, delta: str, x: str) -> str:
+    if isinstance(node, DenseNode):
         return b.op("Gemm", delta, x, transA=1)
-    assert isinstance(node, Conv2d)  # noqa: S101 (affine nodes are one or the other)
+    assert isinstance(node, ConvNode)  # noqa: S101 (affine nodes are one or the other)
     if node.groups != 1:
         raise NeurofaError(
             f"got {node.groups} groups of channels at '{node.name}' for a learning graph; expected 1; export to HDF5"
@@ -145,11 +145,11 @@ def _outer(b: Builder, node: Affine, delta: str, x: str) -> str:
     return b.op("Transpose", kernels, perm=[1, 0, 2, 3])
 
 
-def back(b: Builder, node: Affine, delta: str, weight: str) -> str:
+def back(b: Builder, node: AffineNode, delta: str, weight: str) -> str:
     """``delta`` sent back through return weights of the node's shape: the error at its input."""
-    if isinstance(node, Dense):
+    if isinstance(node, DenseNode):
         return b.op("MatMul", delta, weight)
-    assert isinstance(node, Conv2d)  # noqa: S101 (affine nodes are one or the other)
+    assert isinstance(node, ConvNode)  # noqa: S101 (affine nodes are one or the other)
     extra = [
         n + 2 * node.padding - node.weight.shape[-1] - (m - 1) * node.stride
         for n, m in zip(node.in_shape[1:], node.out_shape[1:], strict=True)
@@ -161,9 +161,9 @@ def back(b: Builder, node: Affine, delta: str, weight: str) -> str:
     )  # fmt: skip
 
 
-def narrow(b: Builder, node: Affine, delta: str, p: str, rank: int) -> str:
+def narrow(b: Builder, node: AffineNode, delta: str, p: str, rank: int) -> str:
     """``delta`` in the r directions of the columns of P."""
-    if isinstance(node, Dense):
+    if isinstance(node, DenseNode):
         return b.op("MatMul", delta, p)
     kernels = b.reshape(b.op("Transpose", p, perm=[1, 0]), rank, -1, 1, 1)
     return b.op("Conv", delta, kernels, kernel_shape=[1, 1])
@@ -175,19 +175,19 @@ def carry(b: Builder, node: Node, kept: Kept, error: str) -> str:
     Raises:
         NeurofaError: the layer has no ONNX form backwards.
     """
-    if isinstance(node, Identity):
+    if isinstance(node, IdentityNode):
         if node.p:
             raise NeurofaError(
                 f"got dropout at '{node.name}' in a learning graph; expected none: it draws; take it out"
             )
         return error
-    if isinstance(node, Flatten):
+    if isinstance(node, FlattenNode):
         return b.reshape(error, -1, *node.in_shape)
-    if isinstance(node, Pool) and node.how == "global":
+    if isinstance(node, PoolNode) and node.how == "global":
         h, w = node.in_shape[1:]
         spread = b.op("Mul", b.reshape(error, 0, 0, 1, 1), b.constant(1 / (h * w)))
         return b.op("Expand", spread, b.sizes(1, 1, h, w))
-    if isinstance(node, Pool) and node.stride == node.size:
+    if isinstance(node, PoolNode) and node.stride == node.size:
         if node.how == "mean":
             kernel = np.full((node.in_shape[0], 1, node.size, node.size), 1 / node.size**2, dtype=np.float32)
             rest = [n - m * node.size for n, m in zip(node.in_shape[1:], node.out_shape[1:], strict=True)]

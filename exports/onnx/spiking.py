@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from exports.graph.nodes import Model, Neuron, Spiking
+from exports.graph.model import Model
+from exports.graph.neurons import NeuronDynamics, SpikingNode
 from exports.graph.reference import state_names
 from exports.onnx.builder import Builder
 from exports.onnx.inference import metadata
@@ -26,7 +27,7 @@ def states(model: Model) -> Shapes:
     found = {
         f"{node.name}.{key}": node.out_shape
         for node in model.nodes
-        if isinstance(node, Spiking)
+        if isinstance(node, SpikingNode)
         for key in state_names(node)
     }
     if not found:
@@ -96,14 +97,14 @@ def loop(model: Model) -> Any:
 
 
 def _dt(model: Model) -> list[float]:
-    return sorted({node.neuron.dt for node in model.nodes if isinstance(node, Spiking)})
+    return sorted({node.neuron.dt for node in model.nodes if isinstance(node, SpikingNode)})
 
 
 def _weights(b: Builder, model: Model) -> dict[str, dict[str, str]]:
     found = {}
     for node in model.nodes:
         found[node.name] = weights(b, node)
-        if isinstance(node, Spiking):
+        if isinstance(node, SpikingNode):
             # one sample of a parameter, broadcast over the batch
             own = {key: array for key, array in node.arrays().items() if key.startswith("neuron_")}
             found[node.name] |= {k: b.weight(f"{node.name}.{k}", a.values) for k, a in own.items()}
@@ -116,7 +117,7 @@ def _tick(
     after, spikes = dict(before), dict[str, str]()
     for node in model.nodes:
         params = names[node.name]
-        if not isinstance(node, Spiking):
+        if not isinstance(node, SpikingNode):
             x = forward(b, node, x, params).y
             continue
         own = {key: before[f"{node.name}.{key}"] for key in state_names(node)}
@@ -137,7 +138,7 @@ def _tick(
 
 
 def _neuron(
-    b: Builder, n: Neuron, current: str, own: dict[str, str], params: dict[str, str]
+    b: Builder, n: NeuronDynamics, current: str, own: dict[str, str], params: dict[str, str]
 ) -> tuple[str, dict[str, str]]:
     """The equations of :func:`exports.graph.reference.neuron`, operator by operator."""
 

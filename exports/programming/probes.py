@@ -41,7 +41,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class ProbeVectors:
     """Vectors into one thing.
 
     Args:
@@ -57,7 +57,7 @@ class Probe:
     note: str = ""
 
 
-def of_matrix(path: str, matrix: Matrix, mapped: Mapped | None, *, count: int, seed: int) -> Probe:
+def of_matrix(path: str, matrix: Matrix, mapped: Mapped | None, *, count: int, seed: int) -> ProbeVectors:
     """Products y = W x of one matrix with vectors in [-1, 1]; the first is all ones, which any driver can send.
 
     With conductances, each off by its tolerance at most and evenly spread over it, a weight of n elements has the
@@ -81,11 +81,13 @@ def of_matrix(path: str, matrix: Matrix, mapped: Mapped | None, *, count: int, s
         sigma = math.sqrt(elements / 3) * mapped.tolerance / (mapped.scale * MICRO)
         spread = (x.norm(dim=1, keepdim=True) * sigma).expand_as(y).contiguous()
         note = "spread: every conductance off by its tolerance at most, evenly"
-    return Probe(of=path, inputs=x, answers={"output": Answer.of(y, spread)}, note=note)
+    return ProbeVectors(of=path, inputs=x, answers={"output": Answer.of(y, spread)}, note=note)
 
 
 @torch.no_grad()
-def of_learner(learner: Learner, *, count: int, repeats: int, seed: int, inputs: Tensor | None = None) -> list[Probe]:
+def of_learner(
+    learner: Learner, *, count: int, repeats: int, seed: int, inputs: Tensor | None = None
+) -> list[ProbeVectors]:
     """What network and feedback pathway make of probes, with the noise that they model.
 
     Args:
@@ -117,7 +119,7 @@ def of_learner(learner: Learner, *, count: int, repeats: int, seed: int, inputs:
             network.train(training)
     passes = {name: [run[name] for run in runs] for name in runs[0]}
     answers = {name: _spread(seen) for name, seen in passes.items()}
-    found = [Probe(of="network", inputs=x, answers=answers, note=_note(passes["output"]))]
+    found = [ProbeVectors(of="network", inputs=x, answers=answers, note=_note(passes["output"]))]
     rule = learner.rule
     if isinstance(rule, Direct) and rule.feedback.slices:
         # errors as those of a softmax: they sum to zero
@@ -126,7 +128,7 @@ def of_learner(learner: Learner, *, count: int, repeats: int, seed: int, inputs:
         asked = [rule.feedback.send(rule.encoder.quantize(error, gen), gen) for _ in range(repeats)]
         seen = {name: [ask(name) for ask in asked] for name in rule.feedback.slices}
         signals = {name: _spread(sent) for name, sent in seen.items()}
-        found.append(Probe(of="feedback", inputs=error, answers=signals, note=_note(next(iter(seen.values())))))
+        found.append(ProbeVectors(of="feedback", inputs=error, answers=signals, note=_note(next(iter(seen.values())))))
     return found
 
 

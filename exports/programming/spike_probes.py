@@ -7,8 +7,8 @@ from torch import Tensor
 
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.spiking.sequence import respond
 from neurofa.spiking.temporal import Temporal
+from neurofa.training.evaluation import respond
 
 TICKS, RATE = 20, 0.3
 """Of drawn probes: ticks, and the probability of a spike in each."""

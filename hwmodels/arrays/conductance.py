@@ -1,4 +1,4 @@
-"""Conductance maps: which pairs and columns of positive conductances stand for signed weights.
+"""Conductance maps: signed weights as pairs and columns of positive conductances.
 
 Weights are (n_in, n_out): inputs drive the rows, outputs are collected at the columns. Conductances are in uS.
 """
@@ -23,8 +23,8 @@ Conductances = dict[str, Tensor]
 class ConductanceMap(Registered, ABC, kind="conductance"):
     """A map from signed weights to conductances within [g_min, g_max], and back.
 
-    The scale s (uS per unit of weight) is chosen so that the largest weight fills the range; it is digital, and is
-    needed to read the weights back.
+    The scale s (uS per unit of weight) is chosen so that the largest weight fills the range. It is digital, and needed
+    to read the weights back.
 
     Args:
         g_min: smallest conductance, uS, 0 or more.
@@ -49,16 +49,16 @@ class ConductanceMap(Registered, ABC, kind="conductance"):
     @property
     @abstractmethod
     def reach(self) -> float:
-        """The conductance that stands for the largest weight, uS."""
+        """The conductance of the largest weight, uS."""
 
     def scale(self, weights: Tensor) -> Tensor:
-        """The factor s = reach / max|w|, uS per unit of weight, 0-dim; for weights that are all zero: reach."""
+        """Return s = reach / max|w|, uS per unit of weight, 0-dim; reach for weights that are all zero."""
         size = weights.abs().amax()
         return torch.where(size > 0, self.reach / size, size.new_full((), self.reach))
 
     @abstractmethod
     def split(self, weights: Tensor, scale: Tensor) -> Conductances:
-        """Conductances that stand for the weights.
+        """Return the conductances of the weights.
 
         Args:
             weights: (n_in, n_out).
@@ -67,7 +67,7 @@ class ConductanceMap(Registered, ABC, kind="conductance"):
 
     @abstractmethod
     def join(self, planes: Conductances, scale: Tensor) -> Tensor:
-        """The weights (n_in, n_out) that conductances stand for, measured ones too."""
+        """Return the weights (n_in, n_out) of conductances, measured ones included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +134,8 @@ class DifferentialPair(ConductanceMap, name="pair"):
 
     def split(self, weights: Tensor, scale: Tensor) -> Conductances:
         g = weights * scale
-        return {
-            "plus": g.clamp(0, self.span).add_(self.g_min),
-            "minus": g.neg_().clamp_(0, self.span).add_(self.g_min),
-        }
+        plus = g.clamp(0, self.span).add_(self.g_min)
+        return {"plus": plus, "minus": g.neg_().clamp_(0, self.span).add_(self.g_min)}
 
     def join(self, planes: Conductances, scale: Tensor) -> Tensor:
         return (planes["plus"] - planes["minus"]) / scale
@@ -177,14 +175,14 @@ class Pairs(ConductanceMap, name="n_pair"):
         return self.span * sum(self.factors)
 
     def split(self, weights: Tensor, scale: Tensor) -> Conductances:
-        left, found = weights * scale, {}
+        left, planes = weights * scale, {}
         for k, factor in enumerate(self.factors):
             g = (left / factor).clamp_(-self.span, self.span)
-            found[f"plus{k}"] = g.clamp_min(0).add_(self.g_min)
-            found[f"minus{k}"] = g.neg().clamp_min_(0).add_(self.g_min)
-            left = left - g * factor
-        return found
+            planes[f"plus{k}"] = g.clamp_min(0).add_(self.g_min)
+            planes[f"minus{k}"] = g.neg().clamp_min_(0).add_(self.g_min)
+            left = left - g * factor  # the rest is for the more significant pairs
+        return planes
 
     def join(self, planes: Conductances, scale: Tensor) -> Tensor:
-        parts = [f * (planes[f"plus{k}"] - planes[f"minus{k}"]) for k, f in enumerate(self.factors)]
-        return torch.stack(parts).sum(0) / scale
+        pairs = [f * (planes[f"plus{k}"] - planes[f"minus{k}"]) for k, f in enumerate(self.factors)]
+        return torch.stack(pairs).sum(0) / scale

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from hwmodels.errors import NeurofaError
-from hwmodels.format import check_bits, check_rounding, work_dtype
-from hwmodels.formats.uniform import Uniform
+from hwmodels.errors import NOT_NEGATIVE, POSITIVE, NeurofaError, check_options, one_of
+from hwmodels.format import ROUNDING, check_bits, grid_step, round_stochastically, work_dtype
 from hwmodels.numerics.random import normal
 
 Scale = Literal["sample", "batch", "none"]
-"""Over what a full scale is taken: every sample, the whole batch, or fixed at 1."""
+"""The numbers that share one full scale: every sample, the whole batch, or none (it is fixed at 1)."""
+
+SCALE = one_of("sample", "batch", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,29 +24,26 @@ class Converter:
 
     Args:
         bits: n, resolution, 2 to 24; None converts exactly.
-        bound: largest signal, > 0, in the unit of the signal; beyond it the converter clips.
+        bound: largest signal, > 0, in the unit of the signal; the converter clips beyond it.
         noise: standard deviation of the Gaussian noise on the analog side, in the unit of the signal, 0 or more.
         rounding: to the ``nearest`` level, or ``stochastic``.
 
     Source: aihwkit (Rasch et al. 2021, arXiv 2104.02184), parameters of the analog input and output.
     """
 
+    name: ClassVar[str] = "Converter"
+
     bits: int | None = 8
     bound: float = 1.0
     noise: float = 0.0
     rounding: Literal["nearest", "stochastic"] = "nearest"
-    _grid: Uniform | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
-        check_rounding(name, self.rounding)
-        if not 0 < self.bound < math.inf:
-            raise NeurofaError(f"got {name}(bound={self.bound}); expected a positive number; change the bound")
-        at_least_zero(name, noise=self.noise)
+        check_options(self, ROUNDING, "rounding", remedy="choose one")
+        check_options(self, POSITIVE, "bound", remedy="change the bound")
+        check_options(self, NOT_NEGATIVE, "noise", remedy="change noise")
         if self.bits is not None:
-            check_bits(name, self.bits, one=f"use {name}(bits=2) for three levels")
-            grid = Uniform(bits=self.bits, range=self.bound, rounding=self.rounding)
-            object.__setattr__(self, "_grid", grid)
+            check_bits(self.name, self.bits, one=f"use {self.name}(bits=2) for three levels")
 
     @property
     def step(self) -> float:
@@ -59,7 +56,7 @@ class Converter:
         return 1.0 if self.bits is None else (2 ** (self.bits - 1) - 1) / self.bound
 
     def codes(self, q: Tensor, *, clip: bool = True, out: Tensor | None = None) -> Tensor:
-        """The nearest codes, without noise.
+        """Return the nearest codes, without noise.
 
         Args:
             q: signal times :attr:`rate`, float32 or wider, any shape.
@@ -75,43 +72,39 @@ class Converter:
         return torch.clamp(q, -top, top, out=out) if clip else q
 
     def level(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """The nearest (or stochastically chosen) level within the bound, in the shape and unit of ``x``."""
-        if self._grid is not None and self.rounding == "stochastic":
-            return self._grid.quantize(x, gen)
-        q = x.to(work_dtype(x.dtype)) * self.rate
+        """Return the nearest (or stochastically chosen) level within the bound, in the shape and unit of ``x``."""
+        q = x.detach().to(work_dtype(x.dtype))
+        if self.bits is not None and self.rounding == "stochastic":
+            top = 2 ** (self.bits - 1) - 1
+            step = grid_step(self.bound, top, q.dtype)
+            return round_stochastically(q / step, gen).clamp_(-top, top).mul_(step).to(x.dtype)
+        q = q * self.rate
         return self.codes(q, out=q).div_(self.rate).to(x.dtype)
 
 
 class DAC(Converter):
-    """Digital to analog: the level, then the noise of the line."""
+    """Digital to analog: quantise, then add the noise of the line."""
+
+    name = "DAC"
 
     def convert(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Signals clip(Q(x)) + noise xi, in the shape and unit of ``x``."""
+        """Return the signals clip(Q(x)) + noise xi, in the shape and unit of ``x``."""
         v = self.level(x, gen)
         return v.add_(normal(v, gen), alpha=self.noise) if self.noise else v
 
 
 class ADC(Converter):
-    """Analog to digital: the noise of the line, then the level."""
+    """Analog to digital: add the noise of the line, then quantise."""
+
+    name = "ADC"
 
     def convert(self, y: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Numbers clip(Q(y + noise xi)), in the shape and unit of ``y``."""
+        """Return the numbers clip(Q(y + noise xi)), in the shape and unit of ``y``."""
         return self.level(torch.add(y, normal(y, gen), alpha=self.noise) if self.noise else y, gen)
 
 
-def at_least_zero(name: str, **values: float) -> None:
-    """Refuse negative, infinite and undefined constants.
-
-    Raises:
-        NeurofaError: naming the first one.
-    """
-    for key, value in values.items():
-        if not 0 <= value < math.inf:
-            raise NeurofaError(f"got {name}({key}={value}); expected 0 or more; change {key}")
-
-
 def full_scale(x: Tensor, per: Scale) -> Tensor:
-    """The digital factor that brings inputs to the converter's range (noise management ABS_MAX).
+    """Return the digital factor that brings inputs to the range of the converter (noise management ABS_MAX).
 
     Args:
         x: (B, n), any unit.
@@ -120,53 +113,43 @@ def full_scale(x: Tensor, per: Scale) -> Tensor:
     Returns:
         (B, 1) for ``sample``, else (1, 1), in the unit of ``x``; 1 where all inputs are zero.
     """
-    size = largest(x.abs(), per)
+    size = largest_size(x.abs(), per)
     return torch.where(size > 0, size, torch.ones_like(size))
 
 
-def largest(sizes: Tensor, per: Scale) -> Tensor:
-    """Full scales as :func:`full_scale` gives them, but 0 where all inputs are zero.
+def largest_size(sizes: Tensor, per: Scale) -> Tensor:
+    """Return full scales as :func:`full_scale` does, but 0 where all inputs are zero.
 
     Args:
         sizes: (B, n), magnitudes of the inputs.
-        per: as there.
+        per: as in :func:`full_scale`.
     """
     if per == "none" or not sizes.numel():
         return sizes.new_ones((1, 1))
     return sizes.amax(dim=1, keepdim=True) if per == "sample" else sizes.amax().view(1, 1)
 
 
-def check_scale(name: str, per: str) -> None:
-    """Refuse an unknown full scale.
+def bound_management(y: Tensor, bound: float | Tensor, most: int) -> Tensor:
+    """Return the power of two by which the inputs are divided so that no output of a sample reaches the bound.
 
-    Raises:
-        NeurofaError: neither ``sample``, ``batch`` nor ``none``.
-    """
-    if per not in ("sample", "batch", "none"):
-        raise NeurofaError(f"got {name}(full_scale={per}); expected sample, batch or none; choose one")
-
-
-def doublings(y: Tensor, bound: float | Tensor, most: int) -> Tensor:
-    """How often the inputs must be halved so that no output of a sample reaches the bound (bound management).
-
-    k = clamp(ceil(log2(max_i |y_i| / bound)), 0, most): the end of the iteration *halve and try again*, predicted from
-    noise-free outputs, so that nothing waits for the host.
+    k = clamp(ceil(log2(max_i |y_i| / bound)), 0, most) is the end of the iteration *halve and try again*. It is
+    predicted from noise-free outputs, so that nothing waits for the host.
 
     Args:
-        y: (B, n_out), outputs without noise, unit of ``bound``.
+        y: (B, n_out), outputs without noise, in the unit of ``bound``.
         bound: of the ADC.
         most: largest k.
 
     Returns:
         2^k, (B, 1).
     """
-    # a tiny excess, so that an output exactly at the bound is halved as well
+    # the factor is slightly above 1, so that an output exactly at the bound is halved as well
     excess = y.abs().amax(dim=1, keepdim=True).mul_(2**1e-6 / bound)
     return excess.log2_().ceil_().clamp_(0, most).exp2_()
 
 
 def bit_planes(v: Tensor, dac: DAC) -> tuple[Tensor, Tensor]:
-    """Cut quantised inputs into one pulse train per bit: v = s sum_k 2^k p_k with p_k in {-1, 0, +1}.
+    """Split quantised inputs into one pulse train per bit: v = s sum_k 2^k p_k with p_k in {-1, 0, +1}.
 
     Args:
         v: (B, n), levels of ``dac``.

@@ -1,18 +1,15 @@
-"""What stands around an analog array: converters, full scales, output noise, wire resistance, bit-sliced inputs."""
+"""The periphery of an analog array: converters, full scales, output noise, wire resistance, bit-sliced inputs."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from hwmodels.arrays.converters import ADC, DAC, at_least_zero, check_scale
-from hwmodels.arrays.product import analog_product
-from hwmodels.errors import NeurofaError
-from hwmodels.numerics.random import Source
+from hwmodels.arrays.converters import ADC, DAC, SCALE
+from hwmodels.errors import NOT_NEGATIVE, POSITIVE, NeurofaError, check_options
 from hwmodels.registry import Registered, recipe
 
 _AIHWKIT = "aihwkit 1.1, input and output parameters (Rasch et al. 2021, arXiv 2104.02184)"
@@ -20,10 +17,11 @@ _AIHWKIT = "aihwkit 1.1, input and output parameters (Rasch et al. 2021, arXiv 2
 
 @dataclass(frozen=True, kw_only=True)
 class Periphery(Registered, kind="periphery", name="periphery"):
-    """One analog product with all that stands around it: y = alpha ADC(W DAC(x / alpha) + noise).
+    """Converters and noise around one analog product, y = alpha ADC(W DAC(x / alpha) + noise).
 
-    In order: scale by alpha, quantise and clip the input, input noise, product, loss along the wires, output noise,
-    quantise and clip the output, scale back. Weights are in units of the largest weight, inputs in units of alpha.
+    :func:`~hwmodels.arrays.product.analog_product` computes it, in this order: scale by alpha, quantise and clip the
+    input, input noise, product, loss along the wires, output noise, quantise and clip the output, scale back. Weights
+    are in units of the largest weight, inputs in units of alpha.
 
     Args:
         in_bits: of the DAC; None is exact.
@@ -31,8 +29,8 @@ class Periphery(Registered, kind="periphery", name="periphery"):
         out_bits: of the ADC; None is exact (it still clips).
         out_bound: full scale of the ADC, in units of (full-scale input x largest weight); 1e999 never clips.
         out_noise: standard deviation of the output noise, in the same unit.
-        read_noise: sigma_w of the weights as it shows at the output, y_i += sigma_w sqrt(sum_j |w_ij| x_j^2) xi
-            (phase-change memory, whose noise goes with the root of the conductance).
+        read_noise: sigma_w of the weights, seen at the output: y_i += sigma_w sqrt(sum_j |w_ij| x_j^2) xi
+            (phase-change memory, whose noise is proportional to the root of the conductance).
         ir_drop: strength of the voltage loss along the wires, 1 for the geometry of ``wire_ratio``, 0 for none.
         wire_ratio: gamma, conductance of a wire piece over the largest cell conductance; 0.35 Ohm and 5 uS by default.
         full_scale: alpha is max|x| of each ``sample`` or of the ``batch`` (which couples samples), or ``none``: 1.
@@ -53,12 +51,15 @@ class Periphery(Registered, kind="periphery", name="periphery"):
     full_scale: Literal["sample", "batch", "none"] = "sample"
     bound_management: bool = False
     sliced: bool = False
+    dac: DAC = field(init=False, repr=False, compare=False)
+    """The input converter."""
+    adc: ADC = field(init=False, repr=False, compare=False)
+    """The output converter."""
 
     def __post_init__(self) -> None:
-        check_scale("periphery", self.full_scale)
-        at_least_zero("periphery", read_noise=self.read_noise, ir_drop=self.ir_drop)
-        if not 0 < self.wire_ratio < math.inf:
-            raise NeurofaError(f"got periphery(wire_ratio={self.wire_ratio}); expected a positive number; change it")
+        check_options(self, SCALE, "full_scale", remedy="choose one")
+        check_options(self, NOT_NEGATIVE, "read_noise", "ir_drop", remedy="change it")
+        check_options(self, POSITIVE, "wire_ratio", remedy="change it")
         if math.isinf(self.out_bound) and (self.out_bits is not None or self.bound_management):
             raise NeurofaError("got an ADC with bits but no bound; expected a bound; set out_bound or out_bits=None")
         if self.sliced and self.in_bits is None:
@@ -67,25 +68,13 @@ class Periphery(Registered, kind="periphery", name="periphery"):
             raise NeurofaError(
                 "got sliced=True with bound_management=True; expected one of them, a bit cannot be halved; drop one"
             )
-        largest = torch.finfo(torch.float32).max if math.isinf(self.out_bound) else self.out_bound
-        object.__setattr__(self, "_dac", DAC(bits=self.in_bits, noise=self.in_noise))
-        object.__setattr__(self, "_adc", ADC(bits=self.out_bits, bound=largest, noise=self.out_noise))
-
-    @property
-    def dac(self) -> DAC:
-        """The input converter."""
-        found: DAC = self.__dict__["_dac"]
-        return found
-
-    @property
-    def adc(self) -> ADC:
-        """The output converter."""
-        found: ADC = self.__dict__["_adc"]
-        return found
+        bound = torch.finfo(torch.float32).max if math.isinf(self.out_bound) else self.out_bound
+        object.__setattr__(self, "dac", DAC(bits=self.in_bits, noise=self.in_noise))
+        object.__setattr__(self, "adc", ADC(bits=self.out_bits, bound=bound, noise=self.out_noise))
 
     @property
     def most_doublings(self) -> int:
-        """Bound management stops at a factor of 1000, or where the inputs keep less than 2 bits."""
+        """Largest exponent of bound management: a factor of 1000, or the last with 2 bits left to the inputs."""
         inputs = 1000.0 if self.in_bits is None else 0.25 * (2**self.in_bits - 2)
         return max(0, int(math.log2(min(1000.0, inputs))))
 
@@ -99,20 +88,6 @@ class Periphery(Registered, kind="periphery", name="periphery"):
     def noisy(self) -> bool:
         """Whether a product needs a generator."""
         return bool(self.in_noise or self.out_noise or self.read_noise)
-
-    def product(self, x: Tensor, w: Tensor, gen: Source | None = None, *, unit: Tensor | None = None) -> Tensor:
-        """One matrix product through the array; exactly 0 for a sample whose inputs are all zero.
-
-        Args:
-            x: (B, n_in), any unit.
-            w: (n_in, n_out), as this pass reads them, in units of the largest weight, or in any unit with ``unit``.
-            gen: source of all noise, on x's device.
-            unit: the largest weight, 0-dim, as ``w`` has it; None: 1.
-
-        Returns:
-            (B, n_out), in the unit of ``x`` times that of ``w``.
-        """
-        return analog_product(self, x, w, gen, unit)
 
 
 @recipe("periphery", "exact", "matrix product")
@@ -135,7 +110,7 @@ def standard() -> Periphery:
 
 @recipe("periphery", "inference", f"{_AIHWKIT}, StandardHWATrainingPreset")
 def inference() -> Periphery:
-    """8-bit converters, wire loss and the read noise of phase-change memory; inputs have to lie within 1."""
+    """8-bit converters, wire loss and the read noise of phase-change memory; inputs must lie within 1."""
     return Periphery(
         in_bits=8, out_bits=8, out_bound=10.0, out_noise=0.04, read_noise=0.0175, ir_drop=1.0, full_scale="none"
     )

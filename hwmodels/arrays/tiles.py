@@ -1,4 +1,4 @@
-"""Tiles: a matrix cut into the pieces that single arrays hold, and put together again."""
+"""Tiles: a matrix cut into the pieces that single arrays hold, and its reassembly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def partition(matrix: Tensor, rows: int, columns: int) -> list[Tile]:
         Views of the matrix, not copies.
 
     Raises:
-        NeurofaError: not a matrix, or no room in an array.
+        NeurofaError: not a matrix, or arrays without rows or columns.
     """
     if matrix.ndim != 2 or rows < 1 or columns < 1:
         raise NeurofaError(
@@ -49,10 +49,10 @@ def partition(matrix: Tensor, rows: int, columns: int) -> list[Tile]:
 
 
 def reassemble(tiles: list[Tile], shape: tuple[int, int]) -> Tensor:
-    """Put a matrix together from its tiles, in any order.
+    """Assemble a matrix from its tiles, given in any order.
 
     Args:
-        tiles: of :func:`partition`, or measured ones.
+        tiles: from :func:`partition`, or measured ones.
         shape: (n_in, n_out) of the matrix.
 
     Raises:
@@ -60,7 +60,7 @@ def reassemble(tiles: list[Tile], shape: tuple[int, int]) -> Tensor:
     """
     if not tiles:
         raise NeurofaError("got no tiles; expected those of partition; give them all")
-    whole = tiles[0].values.new_empty(shape)
+    matrix = tiles[0].values.new_empty(shape)
     covered = torch.zeros(shape, dtype=torch.int32)
     for tile in tiles:
         rows, columns = tile.values.shape
@@ -70,11 +70,11 @@ def reassemble(tiles: list[Tile], shape: tuple[int, int]) -> Tensor:
                 " check its address"
             )
         at = slice(tile.row, tile.row + rows), slice(tile.column, tile.column + columns)
-        whole[at] = tile.values
+        matrix[at] = tile.values
         covered[at] += 1
     if not bool((covered == 1).all()):
         raise NeurofaError(
             f"got tiles that cover {int((covered == 1).sum())} of {covered.numel()} weights exactly once; expected all;"
             " give every tile once"
         )
-    return whole
+    return matrix

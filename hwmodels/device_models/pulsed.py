@@ -1,4 +1,4 @@
-"""What pulsed step models share: devices that differ from each other, steps that differ from time to time, bounds."""
+"""Pulsed step models: device-to-device variations, cycle-to-cycle noise of steps, and bounds."""
 
 from __future__ import annotations
 
@@ -11,29 +11,40 @@ from torch import Tensor
 
 from hwmodels.device import Cells
 from hwmodels.device_models.pulses import PulseDriven
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_OR_NONE,
+    PROBABILITY,
+    Condition,
+    NeurofaError,
+    check_options,
+)
 from hwmodels.numerics.random import normal, uniform
 from hwmodels.provenance import Provenance
+
+SPREADS = ("dw_min_dtod", "dw_min_std", "w_max_dtod", "w_min_dtod", "up_down_dtod", "lifetime_dtod")
+NOISES = ("write_noise_std", "corrupt_range", "diffusion")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pulsed(PulseDriven, Provenance):
-    """A weight that moves by steps: w = scale v, v in the device's own units (about +-1).
+    """A weight that changes by steps: w = scale v, v in the device's own units (about +-1).
 
-    Every device draws its constants when it is programmed; xi is standard normal, fresh for every use:
+    Every device draws its constants when it is programmed; xi is standard normal, drawn anew for every use:
 
     - steps: up = |u + gain + r| dw_min and down = |l + gain - r| dw_min with gain = 1 + dw_min_dtod xi (or
       exp(dw_min_dtod xi)), r = up_down_dtod xi, u = min(up_down, 0), l = -max(up_down, 0);
     - bounds: top = |w_max (1 + w_max_dtod xi)|, bottom = -|w_min (1 + w_min_dtod xi)|.
 
     A pulse moves v by its step times the response of the model at v, with cycle-to-cycle noise, and v stays within the
-    bounds. Of n pulses together a model gives the mean (in closed form, or as its docstring says) and the noise of n
+    bounds. For n pulses together a model gives the mean (in closed form, or as its docstring says) and the noise of n
     independent steps; clipping happens once, after the n-th. Where the mean would run beyond the whole range, only the
-    pulses that cross the range count for the noise: what came before them is forgotten at the bound.
+    pulses that cross the range count for the noise: the bound erases the noise of earlier ones.
 
-    With write noise, v is hidden and the weight seen is v + write_noise_std dw_min xi, drawn anew when the device is
-    touched. Decay, v <- v (1 - 1/lifetime), and diffusion, v <- v + diffusion xi, act once per mini-batch, that is at
-    the end of every ``write``; no published constant gives them in seconds, so ``relax`` changes nothing.
+    With write noise, v is hidden and the visible weight is v + write_noise_std dw_min xi, drawn anew when the device is
+    pulsed. Decay, v <- v (1 - 1/lifetime), and diffusion, v <- v + diffusion xi, act once per mini-batch, that is at
+    the end of every ``write``. No published constant gives them in seconds, so that the devices do not age.
 
     Cells, all in device units and shaped as the weights: ``weight`` (v), ``up``, ``down``, ``top``, ``bottom``;
     ``visible`` with write noise, ``leak`` with decay; and 0-dim ``scale`` (weight per device unit).
@@ -82,37 +93,27 @@ class Pulsed(PulseDriven, Provenance):
     headroom: float = 3.0
 
     def __post_init__(self) -> None:
-        for key in (
-            "dw_min_dtod", "dw_min_std", "w_max_dtod", "w_min_dtod", "up_down_dtod", "write_noise_std",
-            "corrupt_range", "lifetime_dtod", "diffusion",
-        ):  # fmt: skip
-            self._need(key, 0 <= getattr(self, key) < math.inf, "0 or more", "0 switches it off")
-        self._need("dw_min", 0 < self.dw_min < math.inf, "a positive number", "take a small one for fine steps")
-        self._need("w_max", 0 < self.w_max < math.inf, "a positive number", "the bounds must include zero")
-        self._need("w_min", -math.inf < self.w_min <= 0, "0 or less", "the bounds must include zero")
-        self._need("up_down", -1 < self.up_down < 1, "a number between -1 and 1", "0 is symmetric")
-        self._need("corrupt_prob", 0 <= self.corrupt_prob <= 1, "0 to 1", "0 means that no device is stuck")
-        self._need("headroom", 0 < self.headroom < math.inf, "a positive number", "3 is the default")
-        self._need("lifetime", self.lifetime == 0 or 1 <= self.lifetime < math.inf, "1 or more", "0 switches decay off")
-        if self.scale is not None:
-            self._need("scale", 0 < self.scale < math.inf, "a positive number or None", "change the value")
+        check_options(self, NOT_NEGATIVE, *SPREADS, *NOISES, remedy="0 switches it off")
+        check_options(self, POSITIVE, "dw_min", remedy="take a small one for fine steps")
+        check_options(self, POSITIVE, "w_max", remedy="the bounds must include zero")
+        lower = Condition(lambda v: -math.inf < v <= 0, "0 or less")
+        check_options(self, lower, "w_min", remedy="the bounds must include zero")
+        asymmetry = Condition(lambda v: -1 < v < 1, "a number between -1 and 1")
+        check_options(self, asymmetry, "up_down", remedy="0 is symmetric")
+        check_options(self, PROBABILITY, "corrupt_prob", remedy="0 means that no device is stuck")
+        check_options(self, POSITIVE, "headroom", remedy="3 is the default")
+        life = Condition(lambda v: v == 0 or 1 <= v < math.inf, "1 or more")
+        check_options(self, life, "lifetime", remedy="0 switches decay off")
+        check_options(self, POSITIVE_OR_NONE, "scale")
         if self.w_max - self.w_min < self.dw_min:
             raise NeurofaError(
-                f"got {self._label}(dw_min={self.dw_min}) for a range of {self.w_max - self.w_min:g}; expected a step"
+                f"got {self.name}(dw_min={self.dw_min}) for a range of {self.w_max - self.w_min:g}; expected a step"
                 " within the range; lower dw_min or widen w_max and w_min"
             )
 
-    @property
-    def _label(self) -> str:
-        return self.name or type(self).__name__
-
-    def _need(self, key: str, holds: bool, expected: str, remedy: str) -> None:
-        if not holds:
-            raise NeurofaError(f"got {self._label}({key}={getattr(self, key)}); expected {expected}; {remedy}")
-
     @abstractmethod
-    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
-        """The next n pulses together.
+    def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of the next n pulses together.
 
         Args:
             v: present states, device units.
@@ -126,8 +127,9 @@ class Pulsed(PulseDriven, Provenance):
             after n pulses in units of dw_min_std^2, device units squared, a new tensor.
         """
 
-    def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
-        """Draw the constants of every device (further ones in subclasses)."""
+    def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
+        """Draw the constants of every device, shaped as ``target``; subclasses add further ones."""
+        # the order of the draws decides which devices a seed gives
         gain = normal(target, gen).mul_(self.dw_min_dtod)
         gain = gain.exp_() if self.log_normal else gain.add_(1)
         r = normal(target, gen).mul_(self.up_down_dtod)
@@ -149,14 +151,14 @@ class Pulsed(PulseDriven, Provenance):
 
     def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Write-verify new weights on the same devices: v = target / scale within the bounds, then write noise."""
-        v = self.state(target / cells["scale"], cells).clamp(cells["bottom"], cells["top"])
+        v = self.hidden_state(target / cells["scale"], cells).clamp(cells["bottom"], cells["top"])
         after = {**cells, "weight": v}
         if self.write_noise_std:
             after["visible"] = self._visible(v, gen)
         return after
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Draw fresh devices and write-verify the target on them.
+        """Draw new devices and write-verify the target on them.
 
         Args:
             target: the wanted weights, any shape, dimensionless.
@@ -168,37 +170,38 @@ class Pulsed(PulseDriven, Provenance):
         Raises:
             NeurofaError: no generator.
         """
-        return self.reprogram(self.draw(target, gen), target, gen)
+        return self.reprogram(self.draw_devices(target, gen), target, gen)
 
-    def state(self, v: Tensor, cells: Cells) -> Tensor:
-        """The internal state of a device that is to show v (device units); default: v itself."""
+    def hidden_state(self, v: Tensor, cells: Cells) -> Tensor:
+        """Return the internal state of a device that shows v, device units; default: v itself."""
         return v
 
-    def shown(self, state: Tensor, cells: Cells) -> Tensor:
-        """The inverse of :meth:`state`."""
+    def shown_state(self, state: Tensor, cells: Cells) -> Tensor:
+        """Return what a device in a state shows, device units: the inverse of :meth:`hidden_state`."""
         return state
 
     def value(self, cells: Cells) -> Tensor:
-        """The weights scale v, as visible from outside."""
-        return self.shown(cells["visible"] if self.write_noise_std else cells["weight"], cells) * cells["scale"]
+        """Return the weights scale v, as visible from outside."""
+        return self.shown_state(cells["visible"] if self.write_noise_std else cells["weight"], cells) * cells["scale"]
 
     def granularity(self, cells: Cells) -> Tensor:
-        """The nominal step dw_min in the unit of the weights."""
+        """Return the nominal step dw_min in the unit of the weights."""
         return cells["scale"] * self.dw_min
 
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
     ) -> Cells:
-        """Move by ``count`` steps of the model, with their noise, within the bounds."""
+        """Move v by ``count`` steps of the model, with their noise, within the bounds."""
         v = cells["weight"]
-        touched = count.clamp(max=1)
+        touched = count.clamp(max=1)  # 0 or 1: interpolating with a float is faster on a CPU than picking by a mask
         step = torch.lerp(cells["down"].neg(), cells["up"], rise)
-        mean, variance = self.run(v, count.clamp(min=1), step, rise, cells)
+        mean, variance = self.pulse_moments(v, count.clamp(min=1), step, rise, cells)
         moved = mean * count
         if self.dw_min_std or spread is not None:
             variance.mul_(touched).mul_(self.dw_min_std**2)
-            if spread is not None:
+            if spread is not None:  # the count varies as well: each pulse more or less is a mean step
                 variance.addcmul_(mean.square(), spread)
+            # of a run beyond the whole range only the pulses that cross it count
             variance.mul_(moved.abs().reciprocal_().mul_(self.w_max - self.w_min).clamp_(max=1))
             moved = normal(v, gen).mul_(variance.sqrt_()).add_(moved)
         v = moved.add_(v).clamp_(cells["bottom"], cells["top"])
@@ -208,7 +211,7 @@ class Pulsed(PulseDriven, Provenance):
         return after
 
     def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
-        """Decay and diffusion of one mini-batch."""
+        """Apply decay and diffusion of one mini-batch."""
         if not (self.lifetime or self.diffusion):
             return cells
         v = before = cells["weight"]

@@ -1,26 +1,27 @@
-"""How an update reaches a device as pulses: expected counts for a whole batch, or exact stochastic trains per sample.
+"""Updates by pulses: expected counts for a whole batch, or stochastic pulse trains for every sample.
 
 An outer-product update w += lr d x^T needs no digital multiplication on a crossbar: rows and columns send random pulses
 and a device steps where two coincide (Gokmen and Vlasov 2016). ``PulseDriven.write`` draws the number of coincidences
-per device from its expectation; :func:`play` plays the trains.
+per device from its expectation; :func:`play_pulse_trains` sends the trains.
 
-Where the two must differ: (1) a train of S slots cannot move a device by more than S pulses, a written change is never
-cut; (2) samples whose changes cancel still cost pulses, steps and noise when they are played one by one, but not when
-the batch is summed first; (3) the n-th pulse of a nonlinear device sees the device after n - 1 noisy steps, and a bound
-cuts every pulse, where the expected count sees the mean and is cut once.
+The two differ in three ways. (1) A train of S slots cannot move a device by more than S pulses; a written change is
+never cut. (2) Samples whose changes cancel still cost pulses, steps and noise when each is sent, but not when the batch
+is summed first. (3) The n-th pulse of a nonlinear device meets the state after n - 1 noisy steps, and a bound cuts
+every pulse; the expected count meets the mean state and is cut once.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.coincidences import SLOTS, replay
+from hwmodels.device_models.coincidences import SLOTS, step_at_coincidences
 from hwmodels.errors import NeurofaError
 from hwmodels.numerics.random import uniform
 
@@ -49,7 +50,7 @@ class PulseTrain:
             raise NeurofaError(f"got PulseTrain(slots={self.slots}); expected 1 or more; 31 is the default")
 
     def probabilities(self, x: Tensor, d: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pulse probabilities of every sample.
+        """Return the pulse probabilities of every sample.
 
         Args:
             x: inputs, (B, n_in).
@@ -65,9 +66,10 @@ class PulseTrain:
         wanted = rate * top_x * top_d
         full = torch.full_like(wanted, self.slots)
         used = torch.minimum(wanted.ceil(), full) if self.fit_length else full * (wanted > 0)
-        a = (rate / used.clamp(min=1)).sqrt()
+        a = (rate / used.clamp(min=1)).sqrt()  # a b S = rate
         b = a
         if self.balance:
+            # equal largest probabilities: b top_x = a top_d, where top_d is what S slots can still send
             top_d = torch.where(wanted > full, top_d * full / wanted.clamp(min=tiny), top_d)
             ratio = (top_x.clamp(min=tiny) / top_d.clamp(min=tiny)).sqrt()
             a, b = a * ratio, b / ratio
@@ -77,20 +79,23 @@ class PulseTrain:
 class PulseDriven(Device):
     """A device that changes by identical voltage pulses, up or down."""
 
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), write="pulse")
+
     @property
     def train(self) -> PulseTrain | None:
-        """How :meth:`write_outer` plays pulse trains; None: an update comes as one matrix of expected counts."""
+        """The pulse trains of :meth:`write_outer`; None: an update arrives as one matrix of expected counts."""
         return None
 
     @abstractmethod
     def granularity(self, cells: Cells) -> Tensor:
-        """The nominal change of a weight by one pulse: 0-dim, > 0, in the unit of the weights."""
+        """Return the nominal change of a weight by one pulse: 0-dim, > 0, in the unit of the weights."""
 
     @abstractmethod
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
     ) -> Cells:
-        """Send pulses, to each device on its own: cells of some of the devices give these devices' cells afterwards.
+        """Send pulses to each device on its own: from the cells of some devices follow the cells of these devices.
 
         Args:
             cells: the present cells.
@@ -105,23 +110,29 @@ class PulseDriven(Device):
         """
 
     def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
-        """What happens once per mini-batch, after its pulses (decay, diffusion, refresh); default: nothing."""
+        """End a mini-batch after its pulses (decay, diffusion, refresh); default: nothing happens."""
         return cells
 
     def pulse(self, cells: Cells, count: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Send exactly ``count`` pulses (whole numbers, shaped as the weights; negative: downwards)."""
+        """Send exactly ``count`` pulses.
+
+        Args:
+            cells: the present cells.
+            count: whole numbers, shaped as the weights; negative ones go down.
+            gen: source of the cycle-to-cycle noise.
+        """
         return self.advance(cells, count.abs(), count.sign().clamp_(min=0), gen)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Realise a change by the pulses that one stochastic train would bring on average, then end the mini-batch.
+        """Realise a change by the pulses that one stochastic train brings on average, then end the mini-batch.
 
         With k = |change| / granularity the count is floor(k + U). A train of S = ceil(max k) slots has the variance
-        k (1 - k/S), which is more than that of the rounding where k > 1 occurs: the rest enters the noise of the step.
+        k (1 - k/S), which exceeds that of the rounding where k > 1: the difference enters the noise of the step.
 
         Args:
             cells: the present cells.
             change: requested addition to the weights, same shape, dimensionless.
-            gen: source of counts and noise, on the cells' device.
+            gen: source of counts and noise, on the device of the cells.
 
         Returns:
             The cells afterwards.
@@ -135,20 +146,20 @@ class PulseDriven(Device):
         count = uniform(k, gen).add_(k).floor_()
         slots = k.amax().ceil().clamp_(min=1) if k.numel() else k.new_ones(())
         whole = k.floor()
-        # what the train varies by less what the rounding does: k (1 - k/S) - f (1 - f), f the fraction of k
+        # variance of the train less that of the rounding: k (1 - k/S) - f (1 - f), f the fraction of k
         spread = torch.sub(k, whole).square_().add_(whole).addcdiv_(k.square_(), slots, value=-1).clamp_(min=0)
         return self.settle(self.advance(cells, count, rise, gen, spread), gen)
 
     def write_outer(
         self, cells: Cells, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None
     ) -> Cells:
-        """Play the update with stochastic pulse trains (:func:`play`) where the device has a ``train``."""
+        """Send the update as stochastic pulse trains (:func:`play_pulse_trains`) where the device has a ``train``."""
         if self.train is None:
             return super().write_outer(cells, x, d, lr=lr, gen=gen)
-        return play(self, cells, x, d, lr=lr, gen=gen, train=self.train)
+        return play_pulse_trains(self, cells, x, d, lr=lr, gen=gen, train=self.train)
 
 
-def play(
+def play_pulse_trains(
     device: PulseDriven,
     cells: Cells,
     x: Tensor,
@@ -158,19 +169,20 @@ def play(
     gen: torch.Generator | None,
     train: PulseTrain | None = None,
 ) -> Cells:
-    """Play the update w += lr sum_b d_b x_b^T with stochastic pulse trains: sample by sample, one step per coincidence.
+    """Realise w += lr sum_b d_b x_b^T with stochastic pulse trains: sample by sample, one step per coincidence.
 
-    The reference for :meth:`PulseDriven.write`. All samples' slots are laid end to end and played in runs of 64
-    (:func:`~hwmodels.device_models.coincidences.replay`), so that every device takes its steps one by one and in order.
+    The reference for :meth:`PulseDriven.write`. The slots of all samples are laid end to end and processed 64 at a time
+    (:func:`~hwmodels.device_models.coincidences.step_at_coincidences`), so that every device takes its steps one by one
+    and in order.
 
     Args:
         device: its :meth:`~PulseDriven.advance` is called with counts of 1.
         cells: the present cells of an (n_out, n_in) matrix, or of kernels with n_in numbers each.
         x: inputs, (B, n_in).
-        d: wanted directions at the outputs, (B, n_out); for descent, minus the error.
+        d: directions at the outputs, (B, n_out); minus the error for descent.
         lr: learning rate, >= 0.
-        gen: source of the pulses and of the device's noise.
-        train: how numbers become probabilities; default :class:`PulseTrain`.
+        gen: source of the pulses and of the noise of the device.
+        train: translation of numbers into probabilities; default :class:`PulseTrain`.
 
     Returns:
         The cells after the batch. E[dw] = lr sum_b d_b x_b^T for a device with constant steps, away from its bounds and
@@ -192,10 +204,11 @@ def play(
     shape = device.value(cells).shape
     p_x, p_d, used = train.probabilities(x, d, lr / device.granularity(cells))
     signs_x, signs_d = x.sign(), d.sign()
+    # every device is an entry of a vector, so that those with coincidences can be picked
     flat = {key: cell.reshape(-1).clone() if cell.shape == shape else cell for key, cell in cells.items()}
-    sample = torch.repeat_interleave(used.squeeze(1).to(torch.int64))
+    sample = torch.repeat_interleave(used.squeeze(1).to(torch.int64))  # the sample of every slot
     for start in range(0, len(sample), SLOTS):
         b = sample[start : start + SLOTS]
         rows, columns = ((uniform(p[b], gen) < p[b]) * signs[b] for p, signs in ((p_d, signs_d), (p_x, signs_x)))
-        replay(device, flat, rows, columns, gen)
+        step_at_coincidences(device.advance, flat, rows, columns, gen)
     return device.settle({key: cell.view(cells[key].shape) for key, cell in flat.items()}, gen)

@@ -19,7 +19,7 @@ class ConstantStep(Pulsed, name="constant_step"):
 
     source = "Gokmen and Vlasov 2016, Front. Neurosci. 10:333"
 
-    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         return step, step.square().mul_(n)
 
 
@@ -40,7 +40,7 @@ class Idealized(ConstantStep, name="idealized"):
 
 @dataclass(frozen=True, kw_only=True)
 class GokmenVlasov(ConstantStep, name="gokmen_vlasov"):
-    """The resistive processing unit's specification: 1250 states, 30 % variations, 1 % asymmetry spread."""
+    """The specification of the resistive processing unit: 1250 states, 30 % variations, 1 % asymmetry spread."""
 
     source = "aihwkit, preset GokmenVlasov"
     fitted_from = "specification, no measured device; Gokmen and Vlasov 2016, Front. Neurosci. 10:333"

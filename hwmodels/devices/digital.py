@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Digital(Device, name="digital"):
-    """A floating-point word per weight: stores what the optimizer asks for, w' = w + change.
+    """A floating-point word per weight, which stores every requested change: w' = w + change.
 
     Cells: ``weight``, shaped as the weights, dimensionless.
     """
@@ -21,12 +22,15 @@ class Digital(Device, name="digital"):
     bounded = False
     source = "IEEE 754 floating-point memory"
 
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), digital=True)
+
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Store a copy of the target."""
         return {"weight": target.clone()}
 
     def value(self, cells: Cells) -> Tensor:
-        """The stored numbers themselves, not a copy."""
+        """Return the stored numbers themselves, not a copy."""
         return cells["weight"]
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from hwmodels.device import Cells
 from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.errors import FINITE, NOT_NEGATIVE, POSITIVE, Condition, check_options
 from hwmodels.numerics.accurate import expm1_
 
 
@@ -48,23 +48,24 @@ class ExpStep(Pulsed, name="exp_step"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("gamma_up", "gamma_down"):
-            self._need(key, 0 < getattr(self, key) < math.inf, "a positive number", "use constant_step for gamma = 0")
-        for key in ("noise_add", "noise_slope"):
-            self._need(key, 0 <= getattr(self, key) < math.inf, "0 or more", "0 switches it off")
-        for key in ("A_up", "A_down", "b"):
-            self._need(key, math.isfinite(getattr(self, key)), "a number", "change the value")
-        self._need("a", self.a != 0 and math.isfinite(self.a), "a number other than 0", "use constant_step for a = 0")
+        check_options(self, POSITIVE, "gamma_up", "gamma_down", remedy="use constant_step for gamma = 0")
+        check_options(self, NOT_NEGATIVE, "noise_add", "noise_slope", remedy="0 switches it off")
+        check_options(self, FINITE, "A_up", "A_down", "b")
+        sloped = Condition(lambda a: a != 0 and FINITE.holds(a), "a number other than 0")
+        check_options(self, sloped, "a", remedy="use constant_step for a = 0")
 
-    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
-        # a stuck device has bounds that meet, and steps of zero: any finite slope and response will do
+    def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+        # a stuck device has bounds that meet and steps of zero: any finite slope and response will do
         slope = (2 * self.a) / (cells["top"] - cells["bottom"]).clamp_(min=1e-6 * self.w_max)
         gamma = (rise * (self.gamma_up + self.gamma_down)).sub_(self.gamma_down)
         A = (rise * (self.A_up - self.A_down)).add_(self.A_down)
         exponent = (slope * v).add_(self.b).mul_(gamma)
         rate = slope.mul_(gamma)  # d(gamma z)/dv
         first = exponent.clamp(max=60).exp_().mul_(-A).add_(1).clamp_(min=0).mul_(step)
+        # the response after the first pulse, where the others begin
         response = exponent.addcmul_(rate, first).clamp_(max=60).exp_().mul_(-A).add_(1).clamp_(min=0)
+        # with E = exp(gamma z) the equation dE/dn = rate step E (1 - A E) is logistic; its solution is
+        # rate (v_n - v_1) = -log(1 + y (exp(-rate step (n - 1)) - 1)), y the response at v_1
         path = (rate * step).mul_(1 - n)
         capped = path.clamp(max=80)  # beyond it log(1 + y (e^x - 1)) is x + log(y), and e^x has no float32
         beyond = path.sub_(capped).mul_(response > 0)

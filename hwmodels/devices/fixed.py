@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
-from hwmodels.errors import NeurofaError
-from hwmodels.format import check_bits, check_generator, check_rounding, work_dtype
+from hwmodels.errors import POSITIVE, POSITIVE_OR_NONE, NeurofaError, check_options
+from hwmodels.format import ROUNDING, check_bits, work_dtype
 from hwmodels.numerics.random import uniform
 
 
@@ -20,8 +21,8 @@ class Fixed(Device, name="fixed"):
     """A digital word of ``bits`` bits per weight: w = s q, q a whole number in +-(2^(bits-1) - 1).
 
     The full scale is ``range`` or, when None, headroom / sqrt(fan_in), fan_in being the product of all axes but the
-    first; s = full scale / (2^(bits-1) - 1). Writing gives q' = clamp(q + round(change / s)). Rounded to the nearest, a
-    change below s / 2 is lost and learning stalls; stochastic rounding keeps every change in the mean.
+    first; s = full scale / (2^(bits-1) - 1). Writing gives q' = clamp(q + round(change / s)). With rounding to the
+    nearest code a change below s / 2 is lost and learning stalls; stochastic rounding keeps every change in the mean.
 
     Cells: ``code`` (q, whole numbers in the dtype and shape of the weights) and ``scale`` (s, 0-dim); dimensionless.
 
@@ -42,11 +43,15 @@ class Fixed(Device, name="fixed"):
 
     def __post_init__(self) -> None:
         check_bits("fixed", self.bits, one="use fixed(bits=2) for the values -1, 0 and +1 times the full scale")
-        check_rounding("fixed", self.rounding)
-        if self.range is not None and not 0 < self.range < math.inf:
-            raise NeurofaError(f"got fixed(range={self.range}); expected a positive number or None; change the value")
-        if not 0 < self.headroom < math.inf:
-            raise NeurofaError(f"got fixed(headroom={self.headroom}); expected a positive number; 3 is the default")
+        check_options(self, ROUNDING, "rounding", remedy="choose one")
+        check_options(self, POSITIVE_OR_NONE, "range")
+        check_options(self, POSITIVE, "headroom", remedy="3 is the default")
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), digital=True, word_bits=self.bits, rounding=self.rounding)
+
+    def grid(self, cells: Cells) -> tuple[int, float]:
+        return self.bits, float(cells["scale"])
 
     @property
     def top(self) -> int:
@@ -76,19 +81,19 @@ class Fixed(Device, name="fixed"):
         return {"code": (target / scale).round_().clamp_(-self.top, self.top), "scale": scale}
 
     def value(self, cells: Cells) -> Tensor:
-        """The weights s q."""
+        """Return the weights s q."""
         return cells["code"] * cells["scale"]
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Move every code by the rounded number of steps.
+        """Move every code by the rounded number of steps; the scale never changes.
 
         Args:
             cells: the present cells.
             change: requested addition to the weights, same shape, dimensionless.
-            gen: source of the rounding, on the cells' device.
+            gen: source of the rounding, on the device of the cells.
 
         Returns:
-            The cells afterwards; the scale never changes.
+            The cells afterwards.
 
         Raises:
             NeurofaError: stochastic rounding without a generator.
@@ -97,8 +102,7 @@ class Fixed(Device, name="fixed"):
         if self.rounding == "nearest":
             steps = (change / scale).round_()
         else:
-            check_generator(gen)
-            # floor(U + change / s) in the memory of U: drawing U is what a write costs, and one buffer is enough.
+            # floor(U + change / s) in the memory of U: drawing U is the cost of a write, and one buffer is enough.
             # The code is added afterwards, so that a small change is not rounded away beside a large code.
             u = uniform(change.to(work_dtype(change.dtype)), gen)
             steps = u.addcdiv_(change, scale).floor_()

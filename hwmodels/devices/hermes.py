@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device_models.programmed import Programmed, one_over_f, polynomial, power_law
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import Condition, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hermes(Programmed, name="hermes"):
-    """Phase-change memory of the HERMES project chip, one or two devices on each side of the pair; r = g/g_max.
+    """Phase-change memory of the HERMES project chip, one or two devices on each side of a pair; r = g/g_max.
 
     Programming: sigma = c0 + c1 r + c2 r^2 + c3 r^3 uS, with one set of coefficients for each number of devices. Drift
     as in ``pcm`` with nu = |mu + sd xi|: mu = clip(-0.0387 ln r - 0.0182, 0.072, 0.13) below r = 0.0945, else
@@ -24,7 +25,7 @@ class Hermes(Programmed, name="hermes"):
     t0 = 300 s for two devices, 200 s for one; t_read = 512 ns. sd and Q were fitted for two devices and are used for
     one as well. g_max follows from the number of devices: 20.7 uS for two, 10.35 uS for one.
 
-    Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; the fates are the exponents nu.
+    Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; the drift constants are the exponents nu.
 
     Args:
         devices: 1 or 2 on each side.
@@ -51,15 +52,18 @@ class Hermes(Programmed, name="hermes"):
     g_max: float = field(default=20.7, init=False)
 
     def __post_init__(self) -> None:
-        if self.devices not in (1, 2):
-            raise NeurofaError(f"got hermes(devices={self.devices}); expected 1 or 2; only these were measured")
+        measured = Condition(lambda n: n in (1, 2), "1 or 2")
+        check_options(self, measured, "devices", remedy="only these were measured")
         object.__setattr__(self, "g_max", self.G_MAX[self.devices])
         super().__post_init__()
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), elements_per_write=2 * self.devices)
 
     def programming_sigma(self, g: Tensor) -> Tensor:
         return polynomial(g / self.g_max, self.PROGRAMMING[self.devices])
 
-    def fate(self, g: Tensor, xi: Tensor) -> Tensor:
+    def drift_constant(self, g: Tensor, xi: Tensor) -> Tensor:
         r = (g / self.g_max).clamp_(min=1e-7)
         log_r = r.log()
         low = log_r.mul(-0.0387).sub_(0.0182).clamp_(0.072, 0.13)
@@ -68,8 +72,8 @@ class Hermes(Programmed, name="hermes"):
         std = torch.where(r < 0.3055, low, polynomial(r, (0.0073, 0.0093, -0.0118)))
         return xi.mul_(std).add_(mean).abs_()
 
-    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
-        return power_law(g, fate, age, self.T0[self.devices])
+    def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
+        return power_law(g, constant, age, self.T0[self.devices])
 
     def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
         r = (g / self.g_max).clamp_(min=1e-7)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Cells
-from hwmodels.device_models import linear
+from hwmodels.device_models.linear import linear_pulses
 from hwmodels.device_models.pulsed import Pulsed
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import NOT_NEGATIVE, Condition, NeurofaError, check_options
 from hwmodels.numerics.random import normal
 from hwmodels.registry import recipe
 
@@ -32,7 +32,7 @@ class LinearStep(Pulsed, name="linear_step"):
         gamma_down: the same for steps down at the lower bound.
         gamma_up_dtod: device-to-device spread of gamma_up, absolute.
         gamma_down_dtod: device-to-device spread of gamma_down, absolute.
-        own_bounds: refer gamma to each device's own bounds instead of w_max and w_min.
+        own_bounds: gamma refers to each device's own bounds instead of w_max and w_min.
         additive: noise that does not shrink with the step.
 
     Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
@@ -49,23 +49,24 @@ class LinearStep(Pulsed, name="linear_step"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("gamma_up", "gamma_down", "gamma_up_dtod", "gamma_down_dtod"):
-            self._need(key, 0 <= getattr(self, key) < math.inf, "0 or more", "0 is a constant step")
-        self._need("w_min", self.w_min < 0, "a negative number", "the slope refers to it")
+        slopes = ("gamma_up", "gamma_down", "gamma_up_dtod", "gamma_down_dtod")
+        check_options(self, NOT_NEGATIVE, *slopes, remedy="0 is a constant step")
+        negative = Condition(lambda v: v < 0, "a negative number")
+        check_options(self, negative, "w_min", remedy="the slope refers to it")
 
-    def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
-        cells = super().draw(target, gen)
+    def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
+        cells = super().draw_devices(target, gen)
         up = normal(target, gen).mul_(self.gamma_up_dtod).add_(self.gamma_up).abs_()
         down = normal(target, gen).mul_(self.gamma_down_dtod).add_(self.gamma_down).abs_()
-        # a stuck device may sit at zero: its steps are zero, so any finite slope will do
+        # a stuck device may sit at zero: its steps are zero, so that any finite slope will do
         tiny = 1e-6 * self.w_max
         cells["slope_up"] = -up / (cells["top"].abs().clamp_(min=tiny) if self.own_bounds else self.w_max)
         cells["slope_down"] = down / (cells["bottom"].abs().clamp_(min=tiny) if self.own_bounds else -self.w_min)
         return cells
 
-    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         slope = torch.lerp(cells["slope_down"], cells["slope_up"], rise)
-        return linear.run(v, n, step, slope, additive=self.additive)
+        return linear_pulses(v, n, step, slope, additive=self.additive)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def soft_bounds_pmax(
     scale: float | None = None,
     headroom: float = 3.0,
 ) -> SoftBounds:
-    """Soft bounds from a measured staircase: v(p) = range_min + B (1 - exp(-alpha p)) ends at range_max after p_max.
+    """Build soft bounds from a measured staircase v(p) = range_min + B (1 - exp(-alpha p)), at range_max after p_max.
 
     B = (range_max - range_min) / (1 - exp(-alpha p_max)); bounds range_min and range_min + B; the steps at v = 0 follow
     as (1 - exp(-alpha)) times the distance of each bound.
@@ -126,7 +127,7 @@ def soft_bounds_pmax(
     top = range_min - (range_max - range_min) / math.expm1(-alpha * p_max)
     rate = -math.expm1(-alpha)
     larger = max(top, -range_min)
-    # the asymmetry only ever shrinks one side: the larger step is dw_min, the other follows
+    # the asymmetry shrinks one side only: the larger step is dw_min, and the other follows
     up_down = 1 + range_min / top if top >= -range_min else -(1 + top / range_min)
     return SoftBounds(
         dw_min=rate * larger,

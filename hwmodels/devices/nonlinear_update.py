@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwmodels.device import Cells
 from hwmodels.device_models.pulses import PulseDriven
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import NOT_NEGATIVE, POSITIVE, POSITIVE_OR_NONE, Condition, check_options, minimum
 from hwmodels.numerics.accurate import expm1_
 from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
@@ -18,16 +18,16 @@ from hwmodels.provenance import Provenance
 _BEND = 0.098995
 """Largest distance of the staircase from the straight line per unit of nonlinearity, in units of the range.
 
-Read off NeuroSim's table of A(NL): all eight known entries agree to four digits."""
+Derived from NeuroSim's table of A(NL): all eight known entries agree to four digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
     """A cell of ``levels`` pulses over the range: v(p) = B (1 - exp(-p/A)) - 1 in [-1, 1], B = 2/(1 - exp(-levels/A)).
 
-    Down runs along the mirrored staircase with its own A. In closed form, n pulses up give v + (B - 1 - v)(1 -
-    exp(-n/A)). A touched cell gets noise 2 cycle_std xi, however many pulses touched it. w = scale v. A follows from
-    the nonlinearity NL: the staircase leaves the straight line by at most 0.099 NL of the range.
+    Down follows the mirrored staircase with its own A. In closed form, n pulses up give v + (B - 1 - v)(1 -
+    exp(-n/A)). A pulsed cell gets noise 2 cycle_std xi, whatever the number of pulses. w = scale v. A follows from the
+    nonlinearity NL: the staircase leaves the straight line by at most 0.099 NL of the range.
 
     Cells: ``weight`` (v), ``rate_up``, ``rate_down`` (1/A, per pulse), all shaped as the weights; 0-dim ``scale``.
 
@@ -57,22 +57,15 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
     headroom: float = 3.0
 
     def __post_init__(self) -> None:
-        for key in ("nl_up", "nl_down"):
-            if not 0.01 <= getattr(self, key) <= 9:
-                raise NeurofaError(
-                    f"got nonlinear_update({key}={getattr(self, key)}); expected 0.01 to 9; use constant_step for 0"
-                )
-        for key in ("nl_dtod", "cycle_std"):
-            if not 0 <= getattr(self, key) < math.inf:
-                raise NeurofaError(f"got nonlinear_update({key}={getattr(self, key)}); expected 0 or more; change it")
-        if self.levels < 2:
-            raise NeurofaError(f"got nonlinear_update(levels={self.levels}); expected 2 or more; 32 is the default")
-        for key, value in (("scale", self.scale if self.scale is not None else 1.0), ("headroom", self.headroom)):
-            if not 0 < value < math.inf:
-                raise NeurofaError(f"got nonlinear_update({key}={value}); expected a positive number; change it")
+        bent = Condition(lambda nl: 0.01 <= nl <= 9, "0.01 to 9")
+        check_options(self, bent, "nl_up", "nl_down", remedy="use constant_step for 0")
+        check_options(self, NOT_NEGATIVE, "nl_dtod", "cycle_std", remedy="change it")
+        check_options(self, minimum(2), "levels", remedy="32 is the default")
+        check_options(self, POSITIVE_OR_NONE, "scale", remedy="change it")
+        check_options(self, POSITIVE, "headroom", remedy="change it")
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Draw fresh cells and write-verify the target on them, clipped to the range."""
+        """Draw new cells and write-verify the target on them, clipped to the range."""
         full = self.scale if self.scale is not None else self.headroom / math.sqrt(math.prod(target.shape[1:]))
         cells = {"weight": (target / full).clamp_(-1, 1), "scale": target.new_full((), full)}
         for key, nl in (("rate_up", self.nl_up), ("rate_down", self.nl_down)):
@@ -87,11 +80,11 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
         return {**cells, "weight": (target / cells["scale"]).clamp_(-1, 1)}
 
     def value(self, cells: Cells) -> Tensor:
-        """The weights scale v."""
+        """Return the weights scale v."""
         return cells["weight"] * cells["scale"]
 
     def granularity(self, cells: Cells) -> Tensor:
-        """The range over the number of levels, 2 scale / levels."""
+        """Return the range over the number of levels, 2 scale / levels."""
         return cells["scale"] * (2 / self.levels)
 
     def advance(
@@ -112,7 +105,7 @@ class NonlinearUpdate(PulseDriven, Provenance, name="nonlinear_update"):
 
 
 def curvature(nl: float) -> float:
-    """The curvature c = levels/A of a staircase that leaves the straight line by 0.099 NL of the range.
+    """Return the curvature c = levels/A of a staircase that leaves the straight line by 0.099 NL of the range.
 
     Solves max_x (1 - exp(-c x))/(1 - exp(-c)) - x = 0.099 NL by bisection.
 

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import inner_device, pack, unpack
+from hwmodels.device_models.nested import build_inner, with_prefix, without_prefix
 from hwmodels.device_models.pulsed import Pulsed
 from hwmodels.device_models.pulses import PulseDriven
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import Condition, NeurofaError, check_options
 from hwmodels.numerics.random import normal
 from hwmodels.provenance import Provenance
+
+SIDES = ("plus", "minus")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneSided(PulseDriven, Provenance, name="one_sided"):
-    """A weight w = scale (G+ - G-) whose devices only ever go up: up pulses go to G+, down pulses to G-.
+    """A weight w = scale (G+ - G-) whose devices only ever increase: up pulses go to G+, down pulses to G-.
 
-    Both fill up in time. After every mini-batch a pair is refreshed where one device stands above refresh_upper w_max
-    and the other above refresh_lower w_max: both are reset to |reset_std xi| and the difference is written back on one
-    side by write-verify. In a nearly full pair a write therefore does less than asked for.
+    Both fill up in time. After every mini-batch a pair is refreshed where one device is above refresh_upper w_max and
+    the other above refresh_lower w_max: both are reset to |reset_std xi| and the difference is written back on one side
+    by write-verify. In a nearly full pair a write therefore realises less than requested.
 
     Cells: those of the device twice, with ``plus_`` and ``minus_`` before their names.
 
     Args:
-        device: the pulsed device on either side, a spec or a device.
+        device: the pulsed device on either side, or its spec.
         refresh_upper: threshold for the fuller device, in units of w_max.
         refresh_lower: threshold for the emptier device, in units of w_max.
         reset_std: what a reset leaves, device units.
@@ -41,7 +44,7 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
     reset_std: float = 0.01
 
     def __post_init__(self) -> None:
-        inner = inner_device(self, "device")
+        inner = build_inner(self, "device")
         if not isinstance(inner, Pulsed):
             raise NeurofaError(
                 f"got one_sided(device={inner.name}); expected a pulsed device; use constant_step or exp_step"
@@ -51,62 +54,65 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
                 f"got one_sided(refresh_lower={self.refresh_lower}, refresh_upper={self.refresh_upper}); expected"
                 " 0 <= refresh_lower <= refresh_upper <= 1; change the thresholds"
             )
-        if not 0 <= self.reset_std <= inner.w_max:
-            raise NeurofaError(
-                f"got one_sided(reset_std={self.reset_std}); expected 0 to w_max = {inner.w_max:g}; lower it"
-            )
+        within = Condition(lambda std: 0 <= std <= inner.w_max, f"0 to w_max = {inner.w_max:g}")
+        check_options(self, within, "reset_std", remedy="lower it")
 
     @property
-    def one(self) -> Pulsed:
+    def inner(self) -> Pulsed:
         """The device on either side."""
-        assert isinstance(self.device, Pulsed)  # noqa: S101 (narrows the type that the constructor checked)
-        return self.device
+        return cast("Pulsed", self.device)  # the constructor has checked it
+
+    def static_errors(self) -> dict[str, Device]:
+        return self.inner.static_errors()
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Draw fresh devices and write-verify the positive part on G+, the negative part on G-."""
-        plus = self.one.program(target.clamp(min=0), gen)
-        minus = self.one.program(target.neg().clamp_(min=0), gen)
-        return {**pack("plus", plus), **pack("minus", minus)}
+        """Draw new devices and write-verify the positive part on G+, the negative part on G-."""
+        plus = self.inner.program(target.clamp(min=0), gen)
+        minus = self.inner.program(target.neg().clamp_(min=0), gen)
+        return {**with_prefix("plus", plus), **with_prefix("minus", minus)}
 
     def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Write-verify both parts on the same devices."""
-        plus = self.one.reprogram(unpack("plus", cells), target.clamp(min=0), gen)
-        minus = self.one.reprogram(unpack("minus", cells), target.neg().clamp_(min=0), gen)
-        return {**pack("plus", plus), **pack("minus", minus)}
+        plus = self.inner.reprogram(without_prefix("plus", cells), target.clamp(min=0), gen)
+        minus = self.inner.reprogram(without_prefix("minus", cells), target.neg().clamp_(min=0), gen)
+        return {**with_prefix("plus", plus), **with_prefix("minus", minus)}
 
     def value(self, cells: Cells) -> Tensor:
-        """The weights scale (G+ - G-)."""
-        return self.one.value(unpack("plus", cells)) - self.one.value(unpack("minus", cells))
+        """Return the weights scale (G+ - G-)."""
+        return self.inner.value(without_prefix("plus", cells)) - self.inner.value(without_prefix("minus", cells))
 
     def granularity(self, cells: Cells) -> Tensor:
-        """The nominal step of either device."""
-        return self.one.granularity(unpack("plus", cells))
+        """Return the nominal step of either device."""
+        return self.inner.granularity(without_prefix("plus", cells))
 
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
     ) -> Cells:
         """Send the pulses that go up to G+, the others to G-, always upwards."""
-        always = torch.ones_like(rise)
+        up = torch.ones_like(rise)
         after: Cells = {}
-        for side, here in (("plus", rise), ("minus", 1 - rise)):
-            share = None if spread is None else spread * here
-            after |= pack(side, self.one.advance(unpack(side, cells), count * here, always, gen, share))
+        for side, chosen in zip(SIDES, (rise, 1 - rise), strict=True):
+            share = None if spread is None else spread * chosen
+            own = self.inner.advance(without_prefix(side, cells), count * chosen, up, gen, share)
+            after |= with_prefix(side, own)
         return after
 
     def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
-        """Decay of the devices, then the refresh of full pairs."""
-        plus, minus = (self.one.settle(unpack(side, cells), gen) for side in ("plus", "minus"))
+        """End a mini-batch: decay of the devices, then the refresh of full pairs."""
+        plus, minus = (self.inner.settle(without_prefix(side, cells), gen) for side in SIDES)
         g_plus, g_minus = plus["weight"], minus["weight"]
-        full = torch.maximum(g_plus, g_minus) > self.refresh_upper * self.one.w_max
-        full &= torch.minimum(g_plus, g_minus) > self.refresh_lower * self.one.w_max
+        full = torch.maximum(g_plus, g_minus) > self.refresh_upper * self.inner.w_max
+        full &= torch.minimum(g_plus, g_minus) > self.refresh_lower * self.inner.w_max
+        # a float mask: interpolating is faster on a CPU than picking
         mask = full.to(g_plus.dtype)
-        difference = self.value({**pack("plus", plus), **pack("minus", minus)})
+        difference = self.value({**with_prefix("plus", plus), **with_prefix("minus", minus)})
         after: Cells = {}
         for side, old, wanted in (("plus", plus, difference), ("minus", minus, -difference)):
-            rest = normal(wanted, gen).abs_().mul_(self.reset_std).mul_(old["scale"])
-            fresh = self.one.reprogram(old, wanted.clamp(min=0) + rest, gen)
+            # a reset leaves a residue on both sides; write-verify puts the difference on one of them
+            residue = normal(wanted, gen).abs_().mul_(self.reset_std).mul_(old["scale"])
+            fresh = self.inner.reprogram(old, wanted.clamp(min=0) + residue, gen)
             moved = {key: torch.lerp(cell, fresh[key], mask) for key, cell in old.items() if fresh[key] is not cell}
-            after |= pack(side, {**old, **moved})
+            after |= with_prefix(side, {**old, **moved})
         return after
 
 

@@ -18,7 +18,7 @@ class Pcm(Programmed, name="pcm"):
     target. Read: sigma = g Q sqrt(ln((t + t0 + t_read)/(2 t_read))), Q = min(0.2, 0.0088/r^0.65), r after programming;
     t0 = 20 s, t_read = 250 ns.
 
-    Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; the fates are the exponents nu.
+    Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; the drift constants are the exponents nu.
     """
 
     source = "aihwkit, PCMLikeNoiseModel"
@@ -33,14 +33,14 @@ class Pcm(Programmed, name="pcm"):
     def programming_sigma(self, g: Tensor) -> Tensor:
         return polynomial(g / self.g_max, (0.26348, 1.9650, -1.1731)).mul_(self.g_max / 25)
 
-    def fate(self, g: Tensor, xi: Tensor) -> Tensor:
+    def drift_constant(self, g: Tensor, xi: Tensor) -> Tensor:
         log_r = (g / self.g_max).clamp_(min=1e-7).log_()
         mean = log_r.mul(-0.0155).add_(0.0244).clamp_(0.049, 0.1)
         std = log_r.mul_(-0.0125).sub_(0.0059).clamp_(0.008, 0.045)
         return xi.mul_(std).add_(mean).abs_()
 
-    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
-        return power_law(g, fate, age, self.T0)
+    def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
+        return power_law(g, constant, age, self.T0)
 
     def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
         q = (g / self.g_max).pow_(0.65).clamp_(min=1e-3).reciprocal_().mul_(0.0088).clamp_(max=0.2)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from hwmodels.device import Cells
 from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.errors import Condition, check_options
 
 SUBSTEPS = 4
-"""Parts in which several pulses at once are followed along the curve."""
+"""Parts of a sequence of pulses, each with one step along the curve."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,8 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
     """Steps interpolated between nodes: v += up y_up(p)(1 + s xi), p the position of v between its bounds.
 
     The nodes stand at equal distances from the lower to the upper bound; down with ``nodes_down``; s = dw_min_std.
-    Of n pulses the first is exact and the others are followed in 4 equal parts, each at the step of its middle and
-    within the bounds: over many pulses a strongly bent curve is smoothed; the noise is that of n mean steps.
+    Of n pulses the first is exact and the others are integrated in 4 equal parts by the midpoint rule, within the
+    bounds: over many pulses a strongly bent curve is smoothed. The noise is that of n mean steps.
 
     Further cells: ``nodes`` (those down, then those up; one curve for all devices).
 
@@ -39,16 +40,17 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("nodes_up", "nodes_down"):
-            object.__setattr__(self, key, tuple(float(y) for y in getattr(self, key)))  # a spec gives a list
-            nodes = getattr(self, key)
-            good = len(nodes) >= 2 and all(0 <= y < math.inf for y in nodes)
-            self._need(key, good, "two or more numbers of 0 or more", "1 is the nominal step")
+        object.__setattr__(self, "nodes_up", tuple(map(float, self.nodes_up)))  # a spec gives a list
+        object.__setattr__(self, "nodes_down", tuple(map(float, self.nodes_down)))
+        curve = Condition(
+            lambda nodes: len(nodes) >= 2 and all(0 <= y < math.inf for y in nodes), "two or more numbers of 0 or more"
+        )
+        check_options(self, curve, "nodes_up", "nodes_down", remedy="1 is the nominal step")
 
-    def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
-        return {**super().draw(target, gen), "nodes": target.new_tensor(self.nodes_down + self.nodes_up)}
+    def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
+        return {**super().draw_devices(target, gen), "nodes": target.new_tensor(self.nodes_down + self.nodes_up)}
 
-    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         top, bottom = cells["top"], cells["bottom"]
         first = self._response(v, rise, cells) * step
         now = begin = (v + first).clamp_(bottom, top)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from hwmodels.device import Cells
 from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.errors import NOT_NEGATIVE, Condition, check_options
 from hwmodels.numerics.accurate import expm1_
 from hwmodels.numerics.random import normal
 
@@ -41,27 +41,29 @@ class PowStep(Pulsed, name="pow_step"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("pow_gamma", "pow_gamma_dtod"):
-            self._need(key, 0 <= getattr(self, key) < math.inf, "0 or more", "change the value")
-        self._need("pow_up_down", -1 <= self.pow_up_down <= 1, "a number between -1 and 1", "0 is symmetric")
+        check_options(self, NOT_NEGATIVE, "pow_gamma", "pow_gamma_dtod")
+        asymmetry = Condition(lambda v: -1 <= v <= 1, "a number between -1 and 1")
+        check_options(self, asymmetry, "pow_up_down", remedy="0 is symmetric")
 
-    def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
-        cells = super().draw(target, gen)
+    def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
+        cells = super().draw_devices(target, gen)
         for key, sign in (("power_up", 1), ("power_down", -1)):
             spread = normal(target, gen).mul_(self.pow_gamma_dtod).add_(1 + sign * self.pow_up_down)
             cells[key] = spread.mul_(self.pow_gamma).abs_()
         return cells
 
-    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         # a stuck device has bounds that meet, and steps of zero
         width = (cells["top"] - cells["bottom"]).clamp_(min=1e-6 * self.w_max)
         room = torch.lerp(v - cells["bottom"], cells["top"] - v, rise).div_(width).clamp_(0, 1)
         power = torch.lerp(cells["power_down"], cells["power_up"], rise)
         rate = step.abs() / width
+        # room left in the direction of the step: to the top for a rise, to the bottom for a fall
         first = room.pow(power).mul_(step)
         room = room.sub_(first.abs() / width).clamp_(min=1e-12)
         above = power.sub_(1)
         above = torch.where(above.abs() < 1e-4, 1e-4, above)  # g = 1 is the limit of the closed form
+        # d room/dn = -rate room^g gives room_n = room (1 + (g - 1) rate (n - 1) room^(g - 1))^(-1/(g - 1))
         shrink = room.pow(above).mul_(rate).mul_(n - 1).mul_(above).clamp_(min=-0.999999).log1p_().div_(above)
         others = expm1_(shrink.neg_()).mul_(room).mul_(width)
         mean = first.sub_(others.mul_(step.sign())).div_(n)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.device_models.programmed import Programmed
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import Condition, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class ReRamCmo(Programmed, name="reram_cmo"):
     0.01129027 g uS at 2 %. Relaxation from 1 s on: g - 0.08900 ln t + (0.04201 ln t + 0.41183) xi uS, xi drawn once per
     programming; before 1 s nothing moves. Read: sigma = 0.0277316 log10(g) sqrt(ln((t + 1 us)/(2 us))) uS.
 
-    Cells and other options: :class:`~hwmodels.device_models.programmed.Programmed`; the fates are xi.
+    Cells and other options: :class:`~hwmodels.device_models.programmed.Programmed`; the drift constants are xi.
 
     Args:
         acceptance: where write-verify stops, % of the range: 0.2 or 2.
@@ -41,21 +41,21 @@ class ReRamCmo(Programmed, name="reram_cmo"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.acceptance not in self.PROGRAMMING:
-            raise NeurofaError(
-                f"got reram_cmo(acceptance={self.acceptance}); expected 0.2 or 2 (per cent); only these were measured"
-            )
+        measured = Condition(lambda percent: percent in self.PROGRAMMING, "0.2 or 2 (per cent)")
+        check_options(self, measured, "acceptance", remedy="only these were measured")
         low, high = self.FIT
-        self._need("g_min", low <= self.g_min, f"{low:g} uS or more", "the fit ends there")
-        self._need("g_max", self.g_max <= high, f"{high:g} uS or less", "the fit ends there")
+        check_options(self, Condition(lambda g: g >= low, f"{low:g} uS or more"), "g_min", remedy="the fit ends there")
+        check_options(
+            self, Condition(lambda g: g <= high, f"{high:g} uS or less"), "g_max", remedy="the fit ends there"
+        )
 
     def programming_sigma(self, g: Tensor) -> Tensor:
         offset, slope = self.PROGRAMMING[float(self.acceptance)]
         return g * slope + offset
 
-    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
+    def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
         log_t = age.clamp(min=1).log_()
-        moved = (log_t * 0.04201).add_(0.41183).mul_(fate).add_(log_t, alpha=-0.08900)
+        moved = (log_t * 0.04201).add_(0.41183).mul_(constant).add_(log_t, alpha=-0.08900)
         return torch.where(age >= 1, (g + moved).clamp_(min=0), g)
 
     def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hwmodels.device import Cells
 from hwmodels.device_models.programmed import Programmed, polynomial
-from hwmodels.numerics.random import normal
+from hwmodels.errors import Condition, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +20,12 @@ class ReRamWan(Programmed, name="reram_wan"):
 
     g(t) = max(0, g_target + sigma(r, t) xi), sigma = sum_k c_k(t) r^k uS to the fourth order, xi drawn once per
     programming. Between the three measured times sigma is interpolated linearly in ln t; before 1 s and after 2 days it
-    stays what it was there, for nothing else was measured. The reads are noise-free.
+    keeps its value at that end, because nothing else was measured. The reads are noise-free.
 
     Another fit to the same figure (CrossSim's) gives 1.05 instead of 0.35 uS at g = 0, 1.71 instead of 1.10 at 40 uS.
 
     Cells and options: :class:`~hwmodels.device_models.programmed.Programmed`; ``plus`` and ``minus`` are the
-    targets, the fates xi.
+    targets, the drift constants are xi.
     """
 
     source = "aihwkit, ReRamWan2022NoiseModel"
@@ -46,34 +46,30 @@ class ReRamWan(Programmed, name="reram_wan"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._need("g_max", self.g_max <= self.G_REFERENCE, f"{self.G_REFERENCE:g} uS or less", "the fit ends there")
+        within = Condition(lambda g: g <= self.G_REFERENCE, f"{self.G_REFERENCE:g} uS or less")
+        check_options(self, within, "g_max", remedy="the fit ends there")
 
     def programming_sigma(self, g: Tensor) -> Tensor:
-        """The spread one second after programming, uS."""
+        """Return the spread one second after programming, uS."""
         return polynomial(g / self.G_REFERENCE, self.COEFFICIENTS[0]).clamp_(min=0)
 
-    def _written(self, target: Tensor, top: Tensor, gen: torch.Generator | None) -> Cells:
-        cells: Cells = {}
-        part = (target / top).clamp_(-1, 1).mul_(self.g_max - self.g_min)
-        for side, wanted in (("plus", part), ("minus", -part)):
-            cells[side] = wanted.clamp(min=0).add_(self.g_min)
-            cells[f"{side}_fate"] = normal(wanted, gen)
-        return cells
+    def _programmed(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
+        return g  # the drift constant xi governs the programming error as well
 
-    def drifted(self, g: Tensor, fate: Tensor, age: Tensor) -> Tensor:
+    def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
         r = g / self.G_REFERENCE
         log_t = age.clamp(min=self.TIMES[0]).log_()
         sigma = polynomial(r, self.COEFFICIENTS[0]).clamp_(min=0)
         for (t, c), (t_next, c_next) in zip(self._points(), self._points()[1:], strict=False):
             share = ((log_t - math.log(t)) / math.log(t_next / t)).clamp_(0, 1)
             sigma.addcmul_(share, polynomial(r, c_next).clamp_(min=0) - polynomial(r, c).clamp_(min=0))
-        return sigma.mul_(fate).add_(g).clamp_(min=0)
+        return sigma.mul_(constant).add_(g).clamp_(min=0)
 
     def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
         return torch.zeros_like(g)
 
     def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor]:
-        """Known from the first second on: the fates are those of the programming error, which time only enlarges."""
+        """Return the drifted weights with no variance: the error of the first second determines all later ones."""
         later = self.value(self.relax(cells, seconds))
         return later, torch.zeros_like(later)
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hwmodels.device import Cells
-from hwmodels.device_models import linear
+from hwmodels.device_models.linear import linear_pulses
 from hwmodels.device_models.pulsed import Pulsed
+from hwmodels.errors import FINITE, NOT_NEGATIVE, Condition, check_options
 from hwmodels.numerics.random import normal
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
-    """Soft bounds of a state v that is seen as v - ref, ref a second device that never changes.
+    """Soft bounds of a state v that is read as v - ref, ref a second device that never changes.
 
     v += up (1 - v/top + s xi), or up (1 - v/top)(1 + s xi) when not additive; down with the bottom; s = dw_min_std.
     ref = reference_mean + reference_std xi, plus the symmetry point v* = (up - down) / (up/top - down/bottom), where
@@ -43,12 +43,13 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._need("reference_std", 0 <= self.reference_std < math.inf, "0 or more", "0 switches it off")
-        self._need("reference_mean", math.isfinite(self.reference_mean), "a number", "0 is the default")
-        self._need("w_min", self.w_min < 0, "a negative number", "the step vanishes there")
+        check_options(self, NOT_NEGATIVE, "reference_std", remedy="0 switches it off")
+        check_options(self, FINITE, "reference_mean", remedy="0 is the default")
+        negative = Condition(lambda v: v < 0, "a negative number")
+        check_options(self, negative, "w_min", remedy="the step vanishes there")
 
-    def draw(self, target: Tensor, gen: torch.Generator | None) -> Cells:
-        cells = super().draw(target, gen)
+    def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
+        cells = super().draw_devices(target, gen)
         reference = normal(target, gen).mul_(self.reference_std).add_(self.reference_mean)
         if self.subtract_symmetry:
             up, down = cells["up"], cells["down"]
@@ -60,15 +61,15 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
             cells[f"slope_{side}"] = torch.where(cells[side] > 0, -1 / bound, 0.0)
         return cells
 
-    def state(self, v: Tensor, cells: Cells) -> Tensor:
+    def hidden_state(self, v: Tensor, cells: Cells) -> Tensor:
         return v + cells["reference"]
 
-    def shown(self, state: Tensor, cells: Cells) -> Tensor:
+    def shown_state(self, state: Tensor, cells: Cells) -> Tensor:
         return state - cells["reference"]
 
-    def run(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         slope = torch.lerp(cells["slope_down"], cells["slope_up"], rise)
-        return linear.run(v, n, step, slope, additive=self.additive)
+        return linear_pulses(v, n, step, slope, additive=self.additive)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ class ReRamArrayOM(SoftBoundsReference, name="reram_array_om"):
     corrupt_prob: float = 0.1348
     corrupt_range: float = 0.01
     subtract_symmetry: bool = True
-    headroom: float = 1.5  # an initial matrix would drown in the write noise at the usual 3
+    headroom: float = 1.5  # at the usual 3 the write noise exceeds an initial matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,4 +139,4 @@ class ReRamArrayHfO2(SoftBoundsReference, name="reram_array_hfo2"):
     corrupt_prob: float = 0.0977
     corrupt_range: float = 0.01
     subtract_symmetry: bool = True
-    headroom: float = 1.5  # an initial matrix would drown in the write noise at the usual 3
+    headroom: float = 1.5  # at the usual 3 the write noise exceeds an initial matrix

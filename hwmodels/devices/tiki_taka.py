@@ -1,18 +1,19 @@
-"""Tiki-Taka: a fast array takes the gradient, and what it filters goes to a slow array column by column."""
+"""Tiki-Taka: a fast array takes the gradient, and its filtered content goes to a slow array column by column."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import inner_device, pack, unpack
+from hwmodels.device_models.nested import build_inner, with_prefix, without_prefix
 from hwmodels.device_models.pulsed import Pulsed
 from hwmodels.device_models.pulses import PulseDriven
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import NOT_NEGATIVE, POSITIVE, PROBABILITY, Condition, NeurofaError, check_options, minimum
 from hwmodels.numerics.random import uniform
 
 
@@ -21,16 +22,16 @@ class TikiTaka(Device, name="tiki_taka"):
     """Two arrays, w = gamma A + C: changes go to A, and C <- C + transfer_lr A_j for some columns j after each write.
 
     A device whose steps up and down differ drifts, under random pulses, to its symmetry point, where they are equal. A
-    stands for zero there (zero-shifting: A is read against a reference programmed to each device's symmetry point), so
-    that noise makes A forget and only a gradient that persists is passed on to C. After every write ``columns`` columns
-    of A are read, in turn, and C gets the pulses that the product transfer_lr A_j asks for.
+    represents zero there (zero-shifting: A is read against a reference programmed to each device's symmetry point).
+    Noise therefore makes A forget, and only a gradient that persists reaches C. After every write ``columns`` columns
+    of A are read, in turn, and C gets the pulses of the product transfer_lr A_j.
 
     Cells: those of the two devices with ``fast_`` and ``slow_`` before their names; ``zero``, the reference of A, in
     the unit of the weights, shaped as they are; 0-dim ``writes``, the number of writes so far.
 
     Args:
-        fast: A, a pulsed step model, a spec or a device.
-        slow: C, driven by pulses, a spec or a device.
+        fast: A, a pulsed step model or its spec.
+        slow: C, a pulse-driven device or its spec.
         columns: columns that are transferred after a write (a mini-batch), at least 1.
         transfer_lr: size of a transfer, > 0.
         gamma: share of A in the weights, 0 or more.
@@ -45,7 +46,7 @@ class TikiTaka(Device, name="tiki_taka"):
     gamma: float = 0.0
 
     def __post_init__(self) -> None:
-        slow, fast = inner_device(self, "slow"), inner_device(self, "fast")
+        slow, fast = build_inner(self, "slow"), build_inner(self, "fast")
         if not isinstance(slow, PulseDriven) or not isinstance(fast, Pulsed):
             raise NeurofaError(
                 f"got {self.name}(fast={fast.name}, slow={slow.name}); expected a pulsed step model and a device"
@@ -53,75 +54,68 @@ class TikiTaka(Device, name="tiki_taka"):
             )
         for declared, value in (("noisy", slow.noisy or fast.noisy), ("bounded", slow.bounded)):
             object.__setattr__(self, declared, value)
-        if self.columns < 1:
-            raise NeurofaError(f"got {self.name}(columns={self.columns}); expected at least 1; 16 is the default")
-        if not 0 < self.transfer_lr < math.inf:
-            raise NeurofaError(
-                f"got {self.name}(transfer_lr={self.transfer_lr}); expected a positive number; change it"
-            )
-        if not 0 <= self.gamma < math.inf:
-            raise NeurofaError(f"got {self.name}(gamma={self.gamma}); expected 0 or more; 0 is the default")
+        check_options(self, minimum(1), "columns", remedy="16 is the default")
+        check_options(self, POSITIVE, "transfer_lr", remedy="change it")
+        check_options(self, NOT_NEGATIVE, "gamma", remedy="0 is the default")
+
+    @property
+    def reading(self) -> Device:
+        return self.c
 
     @property
     def a(self) -> Pulsed:
-        """The fast array's device."""
-        assert isinstance(self.fast, Pulsed)  # noqa: S101 (narrows the type that the constructor checked)
-        return self.fast
+        """The device of the fast array."""
+        return cast("Pulsed", self.fast)  # the constructor has checked it
 
     @property
     def c(self) -> PulseDriven:
-        """The slow array's device."""
-        assert isinstance(self.slow, PulseDriven)  # noqa: S101 (narrows the type that the constructor checked)
-        return self.slow
+        """The device of the slow array."""
+        return cast("PulseDriven", self.slow)  # the constructor has checked it
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Program C to the target and A to its symmetry point."""
+        """Program A to its symmetry point and C to the target."""
         drawn = self.a.program(torch.zeros_like(target), gen)
-        zero = self.a.shown(symmetry_point(self.a, drawn), drawn) * drawn["scale"]
+        zero = self.a.shown_state(symmetry_point(self.a, drawn), drawn) * drawn["scale"]
         fast = self.a.reprogram(drawn, zero, gen)
         slow = self.c.program(target, gen)
-        return {**pack("fast", fast), **pack("slow", slow), "zero": zero, "writes": target.new_zeros(())}
+        return {**with_prefix("fast", fast), **with_prefix("slow", slow), "zero": zero, "writes": target.new_zeros(())}
 
     def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Program both arrays anew."""
-        fast = self.a.reprogram(unpack("fast", cells), cells["zero"], gen)
-        slow = self.c.reprogram(unpack("slow", cells), target, gen)
-        return {**cells, **pack("fast", fast), **pack("slow", slow)}
+        fast = self.a.reprogram(without_prefix("fast", cells), cells["zero"], gen)
+        slow = self.c.reprogram(without_prefix("slow", cells), target, gen)
+        return {**cells, **with_prefix("fast", fast), **with_prefix("slow", slow)}
 
     def value(self, cells: Cells) -> Tensor:
-        """The weights gamma A + C."""
-        slow = self.c.value(unpack("slow", cells))
-        return slow if not self.gamma else slow + self.gamma * (self.a.value(unpack("fast", cells)) - cells["zero"])
-
-    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """A read of both arrays."""
-        slow = self.c.read(unpack("slow", cells), gen)
+        """Return the weights gamma A + C."""
+        slow = self.c.value(without_prefix("slow", cells))
         if not self.gamma:
             return slow
-        return slow + self.gamma * (self.a.read(unpack("fast", cells), gen) - cells["zero"])
+        return slow + self.gamma * (self.a.value(without_prefix("fast", cells)) - cells["zero"])
+
+    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        """Return a read of both arrays."""
+        slow = self.c.read(without_prefix("slow", cells), gen)
+        if not self.gamma:
+            return slow
+        return slow + self.gamma * (self.a.read(without_prefix("fast", cells), gen) - cells["zero"])
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write to A, then transfer."""
-        fast = self.a.write(unpack("fast", cells), change, gen)
-        return self._transferred({**cells, **pack("fast", fast)}, gen)
-
-    def write_outer(
-        self, cells: Cells, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None
-    ) -> Cells:
-        """Write the factors to A, then transfer."""
-        fast = self.a.write_outer(unpack("fast", cells), x, d, lr=lr, gen=gen)
-        return self._transferred({**cells, **pack("fast", fast)}, gen)
+        """Write to A, then transfer columns to C."""
+        fast = self.a.write(without_prefix("fast", cells), change, gen)
+        return self._transferred({**cells, **with_prefix("fast", fast)}, gen)
 
     def _transferred(self, cells: Cells, gen: torch.Generator | None) -> Cells:
-        at = self.turn(cells)
-        column = columns_of(unpack("fast", cells), at)
-        seen = self.a.read(column, gen) - columns_of({"zero": cells["zero"]}, at)["zero"]
-        slow = columns_of(unpack("slow", cells), at)
-        moved = self.c.write(slow, seen.mul_(self.transfer_lr), gen)
-        return {**with_columns(cells, pack("slow", moved), at), "writes": cells["writes"] + 1}
+        at = self.next_columns(cells)
+        column = columns_of(without_prefix("fast", cells), at)
+        # zero-shifting: A is read against its reference
+        content = self.a.read(column, gen) - columns_of({"zero": cells["zero"]}, at)["zero"]
+        slow = columns_of(without_prefix("slow", cells), at)
+        moved = self.c.write(slow, content.mul_(self.transfer_lr), gen)
+        return {**with_columns(cells, with_prefix("slow", moved), at), "writes": cells["writes"] + 1}
 
-    def turn(self, cells: Cells) -> Tensor:
-        """The columns whose turn it is, whole numbers, (columns,)."""
+    def next_columns(self, cells: Cells) -> Tensor:
+        """Return the columns that the next transfer takes, whole numbers, (columns,)."""
         total = math.prod(cells["zero"].shape[1:])
         count = min(self.columns, total)
         first = cells["writes"].long() * count
@@ -140,8 +134,8 @@ class TikiTakaV2(TikiTaka, name="tiki_taka_v2"):
     within a column.
 
     Args:
-        fast: A, a pulsed step model, a spec or a device.
-        slow: C, driven by pulses, a spec or a device.
+        fast: A, a pulsed step model or its spec.
+        slow: C, a pulse-driven device or its spec.
         columns: columns that are transferred after a write (a mini-batch), at least 1.
         transfer_lr: size of a transfer, > 0.
         gamma: share of A in the weights, 0 or more.
@@ -160,14 +154,9 @@ class TikiTakaV2(TikiTaka, name="tiki_taka_v2"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.momentum < 1:
-            raise NeurofaError(f"got {self.name}(momentum={self.momentum}); expected 0 to below 1; change it")
-        if not 0 <= self.chop <= 1:
-            raise NeurofaError(f"got {self.name}(chop={self.chop}); expected a probability; change it")
-        if self.chop and self.factored:
-            raise NeurofaError(
-                f"got {self.name}(chop={self.chop}) on a device that plays pulse trains; expected one of them; drop one"
-            )
+        below = Condition(lambda v: 0 <= v < 1, "0 to below 1")
+        check_options(self, below, "momentum", remedy="change it")
+        check_options(self, PROBABILITY, "chop", remedy="change it")
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         cells = {**super().program(target, gen), "buffer": torch.zeros_like(target)}
@@ -180,17 +169,17 @@ class TikiTakaV2(TikiTaka, name="tiki_taka_v2"):
         return super().write(cells, change * cells["sign"] if self.chop else change, gen)
 
     def _transferred(self, cells: Cells, gen: torch.Generator | None) -> Cells:
-        at = self.turn(cells)
+        at = self.next_columns(cells)
         own = columns_of({key: cells[key] for key in ("zero", "buffer", "sign") if key in cells}, at)
-        seen = self.a.read(columns_of(unpack("fast", cells), at), gen).sub_(own["zero"])
+        content = self.a.read(columns_of(without_prefix("fast", cells), at), gen).sub_(own["zero"])
         if self.chop:
-            seen.mul_(own["sign"])
-        slow = columns_of(unpack("slow", cells), at)
+            content.mul_(own["sign"])
+        slow = columns_of(without_prefix("slow", cells), at)
         epsilon = self.c.granularity(slow)
-        buffer = own["buffer"].add(seen, alpha=self.transfer_lr)
+        buffer = own["buffer"].add(content, alpha=self.transfer_lr)
         n = (buffer / epsilon).trunc_()
         moved = self.c.settle(self.c.pulse(slow, n, gen), gen)
-        new = {**pack("slow", moved), "buffer": buffer.sub_(n * epsilon, alpha=1 - self.momentum)}
+        new = {**with_prefix("slow", moved), "buffer": buffer.sub_(n * epsilon, alpha=1 - self.momentum)}
         if self.chop:
             kept = uniform(own["sign"][:1], gen).sub_(self.chop).sign_()  # -1 with the probability of a flip
             new["sign"] = own["sign"] * kept
@@ -198,38 +187,45 @@ class TikiTakaV2(TikiTaka, name="tiki_taka_v2"):
 
 
 def columns_of(cells: Cells, at: Tensor) -> Cells:
-    """Some columns of every matrix of cells; 0-dim cells stay."""
+    """Return the columns ``at`` of every matrix of cells; 0-dim cells stay."""
     return {k: cell.reshape(len(cell), -1).index_select(1, at) if cell.dim() else cell for k, cell in cells.items()}
 
 
 def with_columns(cells: Cells, new: Cells, at: Tensor) -> Cells:
-    """All cells, with columns ``at`` of those in ``new`` put in."""
+    """Return all cells, with the columns ``at`` replaced by those in ``new``.
+
+    Args:
+        cells: matrices (n_out, ...) and 0-dim cells.
+        new: columns (n_out, columns) of some of them.
+        at: the indices of these columns, (columns,).
+    """
     after = dict(cells)
     for key, part in new.items():
         if part.dim():
-            whole = cells[key]
-            after[key] = whole.reshape(len(whole), -1).index_copy(1, at, part).view(whole.shape)
+            matrix = cells[key]
+            after[key] = matrix.reshape(len(matrix), -1).index_copy(1, at, part).view(matrix.shape)
     return after
 
 
 def symmetry_point(device: Pulsed, cells: Cells) -> Tensor:
-    """The state at which a step up and a step down are equal in the mean, device units; 0 where there is none.
+    """Return the state at which a step up and a step down are equal in the mean; 0 where there is none.
 
     Args:
         device: a pulsed step model.
         cells: its devices.
 
     Returns:
-        By bisection between the bounds, shaped as the weights.
+        Device units, by bisection between the bounds, shaped as the weights.
     """
     low, high = cells["bottom"].clone(), cells["top"].clone()
     one = torch.ones_like(low)
 
     def net(v: Tensor) -> Tensor:
-        up = device.run(v, one, cells["up"], one, cells)[0]
-        down = device.run(v, one, -cells["down"], torch.zeros_like(one), cells)[0]
+        up = device.pulse_moments(v, one, cells["up"], one, cells)[0]
+        down = device.pulse_moments(v, one, -cells["down"], torch.zeros_like(one), cells)[0]
         return up + down
 
+    # bisection with the same number of steps for all devices; where net() keeps its sign there is no such point
     crosses = (net(low) * net(high)).neg_().sign_().clamp_(min=0)
     rising = net(high).sign()
     for _ in range(40):

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from hwmodels.device import Cells, Device
-from hwmodels.device_models.nested import inner_device, pack, unpack
+from hwmodels.device_models.nested import Nested, with_prefix
 from hwmodels.device_models.pulses import PulseDriven, PulseTrain
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import NOT_NEGATIVE, Condition, check_options
 from hwmodels.numerics.random import normal
 from hwmodels.registry import build, recipe
 
 SOURCE = "log-normal lifetimes, a common abstraction; endurance figures differ by orders of magnitude (Lanza 2019)"
+LIFETIME = Condition(lambda v: v > 0, "a positive number")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worn(Device):
+class Worn(Nested):
     """A device that is written in cycles: each write costs one cycle where the change is not zero."""
 
     name = "wear"
@@ -30,66 +32,33 @@ class Worn(Device):
     spread: float
 
     def __post_init__(self) -> None:
-        inner_device(self, "device")
-        if not self.endurance > 0:
-            raise NeurofaError(f"got wear(endurance={self.endurance}); expected a positive number; use 1e999 to count")
-        if not 0 <= self.spread < math.inf:
-            raise NeurofaError(f"got wear(spread={self.spread}); expected 0 or more; change the value")
-
-    @property
-    def inner(self) -> Device:
-        """What stores the weights."""
-        assert isinstance(self.device, Device)  # noqa: S101 (narrows the type that the constructor built)
-        return self.device
+        super().__post_init__()
+        check_options(self, LIFETIME, "endurance", remedy="use 1e999 to count")
+        check_options(self, NOT_NEGATIVE, "spread")
 
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Program the inner device, and draw the lifetimes."""
+        """Draw the lifetimes, then program the inner device."""
         life = torch.full_like(target, self.endurance)
         if self.spread:
             life.mul_(normal(target, gen).mul_(self.spread).exp_())
-        inner = self.inner.program(target, gen)
-        return {**pack("inner", inner), "cycles": torch.zeros_like(target), "endurance": life}
-
-    def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Program the inner device anew; lifetimes and counts stay, and write-verify itself is not counted."""
-        return {**cells, **pack("inner", self.inner.reprogram(unpack("inner", cells), target, gen))}
-
-    def value(self, cells: Cells) -> Tensor:
-        """The inner weights."""
-        return self.inner.value(unpack("inner", cells))
-
-    def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """An inner read: reading does not wear."""
-        return self.inner.read(unpack("inner", cells), gen)
+        return {**super().program(target, gen), "cycles": torch.zeros_like(target), "endurance": life}
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write where there is life left, and count."""
+        """Write to the devices that have life left, and count the cycle."""
         alive = self._alive(cells)
-        after = self._kept(cells, self.inner.write(unpack("inner", cells), change, gen), alive)
+        after = self._kept(cells, self.inner.write(self.inner_cells(cells), change, gen), alive)
         return {**after, "cycles": torch.addcmul(cells["cycles"], change.sign().abs_(), alive)}
 
-    def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
-        """Let time pass on the inner device."""
-        return {**cells, **pack("inner", self.inner.relax(unpack("inner", cells), seconds, gen))}
-
-    def read_variance(self, cells: Cells) -> Tensor:
-        """Of the inner device."""
-        return self.inner.read_variance(unpack("inner", cells))
-
-    def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
-        """Of the inner device."""
-        return self.inner.aged(unpack("inner", cells), seconds)
-
     def _alive(self, cells: Cells) -> Tensor:
-        """1 where there is life left, else 0."""
+        """Return 1 where there is life left, else 0."""
         return torch.sub(cells["endurance"], cells["cycles"]).sign_().clamp_(min=0)
 
     def _kept(self, cells: Cells, new: Cells, alive: Tensor) -> Cells:
-        """All cells, the inner ones new where there was life left."""
+        """Return all cells; the inner ones are new where there was life left."""
         after = dict(cells)
         for key, cell in new.items():
             old = cells[f"inner_{key}"]
-            if cell is not old:
+            if cell is not old:  # a cell that the write returned as it was needs no choice
                 fits = cell.shape == alive.shape
                 after[f"inner_{key}"] = torch.lerp(old, cell, alive.to(cell.dtype)) if fits else cell
         return after
@@ -103,16 +72,15 @@ class WornByPulses(Worn, PulseDriven):
 
     @property
     def inner(self) -> PulseDriven:
-        """What stores the weights."""
-        assert isinstance(self.device, PulseDriven)  # noqa: S101 (narrows the type that the recipe checked)
-        return self.device
+        """The pulse-driven device."""
+        return cast("PulseDriven", self.device)  # the recipe has checked it
 
     @property
     def train(self) -> PulseTrain | None:
         return self.inner.train
 
     def granularity(self, cells: Cells) -> Tensor:
-        return self.inner.granularity(unpack("inner", cells))
+        return self.inner.granularity(self.inner_cells(cells))
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         return PulseDriven.write(self, cells, change, gen)
@@ -120,59 +88,59 @@ class WornByPulses(Worn, PulseDriven):
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
     ) -> Cells:
-        """Send pulses where there is life left, and count them; the last ones of a life are sent in full."""
+        """Send pulses where there is life left, and count them; the last pulses of a life are all sent."""
         count = count * self._alive(cells)
         if spread is not None:
             spread = spread * self._alive(cells)
-        inner = self.inner.advance(unpack("inner", cells), count, rise, gen, spread)
-        return {**cells, **pack("inner", inner), "cycles": cells["cycles"] + count}
+        inner = self.inner.advance(self.inner_cells(cells), count, rise, gen, spread)
+        return {**self.with_inner(cells, inner), "cycles": cells["cycles"] + count}
 
     def settle(self, cells: Cells, gen: torch.Generator | None = None) -> Cells:
-        old = unpack("inner", cells)
+        old = self.inner_cells(cells)
         new = self.inner.settle(old, gen)
         return cells if new is old else self._kept(cells, new, self._alive(cells))
 
 
 @recipe("device", "wear", SOURCE)
-def wear(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
-    """Counts what every device has been through, and freezes it when its endurance is used up.
+def worn(*, device: Device | str = "constant_step", endurance: float = 1e6, spread: float = 0.0) -> Device:
+    """Count the cycles of every device; a device whose endurance is used up keeps its last state.
 
-    A pulse costs a pulse-driven device one cycle, a write any other device one cycle where the change is not zero. A
-    worn-out device keeps its last state. With an infinite endurance this is a plain ledger: its cell ``cycles`` holds
+    A pulse costs a pulse-driven device one cycle, a write any other device one cycle where the change is not zero.
+    Write-verify and reads are not counted. With an infinite endurance nothing else happens: the cell ``cycles`` holds
     the count.
 
     Cells: those of the inner device with ``inner_`` before their names; ``cycles`` and ``endurance`` (cycles), shaped
     as the weights.
 
     Args:
-        device: what stores the weights, a spec or a device.
+        device: the device that stores the weights, or its spec.
         endurance: median number of cycles of a device's life, > 0; 1e999 for a ledger.
         spread: standard deviation of ln(endurance) between devices.
     """
     inner = build("device", device)
-    made = WornByPulses if isinstance(inner, PulseDriven) else Worn
-    return made(device=inner, endurance=endurance, spread=spread)
+    model = WornByPulses if isinstance(inner, PulseDriven) else Worn
+    return model(device=inner, endurance=endurance, spread=spread)
 
 
-def counted(device: Device, cells: Cells) -> tuple[Device, Cells]:
-    """The same physical elements with a ledger around what is driven by pulses, or else around the whole device.
+def add_ledger(device: Device, cells: Cells) -> tuple[Device, Cells]:
+    """Put a ledger of writes around the pulse-driven part of a device, or around the whole device, elements unchanged.
 
     Args:
-        device: what stores the weights; one that keeps a ledger already is returned as it is.
+        device: the device; one that keeps a ledger already is returned as it is.
         cells: its cells.
 
     Returns:
-        A device that does the same, and its cells; counts begin at 0.
+        A device with the same behaviour, and its cells; counts begin at 0.
     """
-    inner = getattr(device, "device", None)
-    if isinstance(device, Worn) or (isinstance(inner, Worn) and not isinstance(device, PulseDriven)):
+    if isinstance(device, Worn):
         return device, cells
-    if isinstance(inner, Device) and not isinstance(device, PulseDriven):
-        held = unpack("inner", cells)
-        made, kept = counted(inner, held)
-        outer = {key: cell for key, cell in cells.items() if not key.startswith("inner_")}
-        options = {f.name: getattr(device, f.name) for f in fields(device) if f.init}  # type: ignore[arg-type]
-        return type(device)(**options | {"device": made}), {**outer, **pack("inner", kept)}
+    if isinstance(device, Nested) and not isinstance(device, PulseDriven):
+        if isinstance(device.inner, Worn):
+            return device, cells
+        held = device.inner_cells(cells)
+        inner, kept = add_ledger(device.inner, held)
+        own = {key: cell for key, cell in cells.items() if not key.startswith("inner_")}
+        return replace(device, device=inner), device.with_inner(own, kept)
     like = device.value(cells)
     ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
-    return wear(device=device, endurance=math.inf), {**pack("inner", cells), **ledger}
+    return worn(device=device, endurance=math.inf), {**with_prefix("inner", cells), **ledger}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import POSITIVE_OR_NONE, check_options
 from hwmodels.format import Format, check_bits, work_dtype
 
 
@@ -34,15 +34,15 @@ class Pow2(Format, name="pow2"):
 
     def __post_init__(self) -> None:
         check_bits("pow2", self.bits, one="use sign for one bit")
-        if self.range is not None and not 0 < self.range < math.inf:
-            raise NeurofaError(f"got pow2(range={self.range}); expected a positive number or None; change the value")
+        check_options(self, POSITIVE_OR_NONE, "range")
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """A signed power of two, or zero, for every entry; no randomness."""
+        """Return a signed power of two, or zero, for every entry; no randomness."""
         x = x.detach()
         size = x.to(work_dtype(x.dtype)).abs()
         tiny = torch.finfo(size.dtype).tiny
         full = size.amax().clamp_min(tiny) if self.range is None else size.new_full((), self.range)
+        # clipping happens on exponents, before the exponential: powers stay exact
         top = full.log2().round()
         bottom = (top - (2 ** (self.bits - 1) - 2)).clamp_min(math.log2(tiny))
         exponent = torch.minimum(torch.maximum(size.clamp_min(tiny).log2().round_(), bottom), top)
@@ -52,5 +52,5 @@ class Pow2(Format, name="pow2"):
         return torch.where(x.isnan(), x, y.mul_(x.sign()))
 
     def inside(self, x: Tensor) -> Tensor | None:
-        """|x| <= range, boolean, shaped as ``x``; None when the full scale follows the tensor."""
+        """Return |x| <= range, booleans shaped as ``x``; None where the full scale follows the tensor."""
         return None if self.range is None else x.abs() <= self.range

@@ -23,5 +23,5 @@ class Raw(Format, name="raw"):
         return math.inf
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """``x`` itself."""
+        """Return ``x`` itself."""
         return x

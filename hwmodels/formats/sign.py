@@ -21,15 +21,15 @@ class Sign(Format, name="sign"):
 
     @property
     def bits(self) -> float:
-        """One bit; exact zeros, which floats from a network hardly ever are, are not counted."""
+        """One bit; exact zeros, which floats of a network hardly ever are, are not counted."""
         return 1.0
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """-1, 0 or +1 for every entry; no randomness."""
+        """Return -1, 0 or +1 for every entry; no randomness."""
         x = x.detach()
         # sign(NaN) is 0, which would read as "no error": NaN has to stay visible
         return torch.where(x.isnan(), x, x.sign())
 
     def inside(self, x: Tensor) -> Tensor:
-        """|x| <= 1, boolean, shaped as ``x``."""
+        """Return |x| <= 1, booleans shaped as ``x``."""
         return x.abs() <= 1

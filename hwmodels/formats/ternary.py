@@ -1,4 +1,4 @@
-"""Three values: minus, nothing, plus."""
+"""Three values: -1, 0 and +1."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import NOT_NEGATIVE, check_options
 from hwmodels.format import Format
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ternary(Format, name="ternary"):
-    """Keep the sign of what is large: Q(x) = sign(x) 1(|x| > theta), with values -1, 0 and +1.
+    """Keep the sign of large numbers: Q(x) = sign(x) 1(|x| > theta), with values -1, 0 and +1.
 
-    This is what a binary optical modulator projects in two frames, one for each sign. The straight-through gradient is
+    A binary optical modulator projects such a code in two frames, one for each sign. The straight-through gradient is
     zero where |x| > 1.
 
     Args:
@@ -32,8 +32,7 @@ class Ternary(Format, name="ternary"):
     relative: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold < math.inf:
-            raise NeurofaError(f"got ternary(threshold={self.threshold}); expected a number >= 0; 0.1 is the default")
+        check_options(self, NOT_NEGATIVE, "threshold", remedy="0.1 is the default")
 
     @property
     def bits(self) -> float:
@@ -41,7 +40,7 @@ class Ternary(Format, name="ternary"):
         return math.log2(3)
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """-1, 0 or +1 for every entry; no randomness."""
+        """Return -1, 0 or +1 for every entry; no randomness."""
         x = x.detach()
         size = x.abs()
         theta = size.mean() * self.threshold if self.relative else self.threshold
@@ -49,5 +48,5 @@ class Ternary(Format, name="ternary"):
         return torch.where(x.isnan(), x, x.sign() * (size > theta))
 
     def inside(self, x: Tensor) -> Tensor:
-        """|x| <= 1, boolean, shaped as ``x``."""
+        """Return |x| <= 1, booleans shaped as ``x``."""
         return x.abs() <= 1

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hwmodels.errors import NeurofaError
-from hwmodels.format import Format, check_bits, check_generator, check_rounding, round_stochastically, work_dtype
+from hwmodels.errors import POSITIVE_OR_NONE, NeurofaError, check_options, one_of
+from hwmodels.format import ROUNDING, Format, check_bits, grid_step, round_stochastically, work_dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +40,9 @@ class Uniform(Format, name="uniform"):
 
     def __post_init__(self) -> None:
         check_bits("uniform", self.bits, one="use sign for one bit")
-        check_rounding("uniform", self.rounding)
-        if self.range is not None and not 0 < self.range < math.inf:
-            raise NeurofaError(f"got uniform(range={self.range}); expected a positive number or None; change the value")
-        if self.per not in ("tensor", "channel"):
-            raise NeurofaError(f"got uniform(per={self.per}); expected tensor or channel; choose one")
+        check_options(self, ROUNDING, "rounding", remedy="choose one")
+        check_options(self, POSITIVE_OR_NONE, "range")
+        check_options(self, one_of("tensor", "channel"), "per", remedy="choose one")
 
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """Map every entry onto the grid, as in :meth:`Format.quantize`.
@@ -59,14 +55,12 @@ class Uniform(Format, name="uniform"):
                 f"got a tensor of shape {tuple(x.shape)} for uniform(per=channel); expected two axes or more;"
                 " use per=tensor"
             )
-        if self.rounding == "stochastic":
-            check_generator(gen)
         x32 = x.detach().to(work_dtype(x.dtype))
         if self.symmetric and self.range is not None:
-            # a scale that is known is a number: every tick of a spiking network comes through here
+            # a known step is a number, not a tensor: every tick of a spiking network comes through here
             top = 2 ** (self.bits - 1) - 1
-            scale = _step(self.range, top, x32.dtype)
-            return self._round(x32 / scale, gen).clamp_(-top, top).mul_(scale).to(x.dtype)
+            step = grid_step(self.range, top, x32.dtype)
+            return self._round(x32 / step, gen).clamp_(-top, top).mul_(step).to(x.dtype)
         low, high = self._ends(x32)
         tiny = torch.finfo(x32.dtype).tiny  # an all-zero tensor divides zero by this
         if self.symmetric:
@@ -84,7 +78,7 @@ class Uniform(Format, name="uniform"):
         return q.round_() if self.rounding == "nearest" else round_stochastically(q, gen)
 
     def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Smallest and largest number to represent, with 0 between them; 0-dim, or one per channel (n, 1, ...)."""
+        """Return the smallest and largest number to represent, 0 included; 0-dim, or one per channel (n, 1, ...)."""
         if self.range is not None:
             full = x.new_full((), self.range)
             return -full, full
@@ -96,11 +90,5 @@ class Uniform(Format, name="uniform"):
         return low.clamp_max(0), high.clamp_min(0)
 
     def inside(self, x: Tensor) -> Tensor | None:
-        """|x| <= range, boolean, shaped as ``x``; None when the full scale follows the tensor."""
+        """Return |x| <= range, booleans shaped as ``x``; None where the full scale follows the tensor."""
         return None if self.range is None else x.abs() <= self.range
-
-
-@functools.lru_cache(maxsize=64)
-def _step(full: float, top: int, dtype: torch.dtype) -> float:
-    """The full scale over the largest code, rounded as tensors of that dtype round it."""
-    return max(float(torch.tensor(full, dtype=dtype) / top), torch.finfo(dtype).tiny)

@@ -1,4 +1,4 @@
-"""Functions that keep their digits near zero, in compiled kernels too."""
+"""Elementary functions that keep their precision near zero, in compiled kernels as well."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 SMALL = 0.1
-"""Below it the series is exact to 1e-8; above it, exp(x) - 1 to 1e-6."""
+"""Bound of the series: below it the series is exact to 1e-8, above it exp(x) - 1 is exact to 1e-6."""
 
 
 def expm1_(x: Tensor) -> Tensor:
-    """exp(x) - 1, in place where it is not compiled.
+    """Return exp(x) - 1, computed in place unless it is compiled.
 
-    Torch's compiler makes exp(x) - 1 of ``expm1`` on a CPU, which is 0 for a small x; there, small numbers go through
-    x (1 + x/2 (1 + x/3 (1 + x/4 (1 + x/5)))).
+    On a CPU torch's compiler turns ``expm1`` into exp(x) - 1, which is 0 for a small x. A compiled kernel therefore
+    uses the series x (1 + x/2 (1 + x/3 (1 + x/4 (1 + x/5)))) for small numbers.
 
     Args:
-        x: any shape.
+        x: any shape; overwritten.
     """
     if not torch.compiler.is_compiling():
         return x.expm1_()

@@ -1,7 +1,6 @@
-"""Products in bfloat16, on processors that multiply it several times as fast as float32.
+"""Matrix products in bfloat16, on processors that multiply bfloat16 several times as fast as float32.
 
-Such a product has about three digits. It serves where that is enough: for a small correction, and for the size of a
-noise.
+Such a product has about three decimal digits. That is enough for a small correction and for the size of a noise.
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ import torch
 from torch import Tensor
 
 ROWS, WEIGHTS = 32, 2**16
-"""From how many vectors and how large a matrix the products are worth the conversion of the matrix."""
+"""Least number of vectors, and of entries of the matrix, for which the conversion of the matrix pays."""
 
-
-# older versions of torch do not tell
+# torch.cpu.get_capabilities is missing in older versions of torch
 _KNOWN: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
 FAST: bool = bool(_KNOWN.get("avx512_bf16") or _KNOWN.get("amx_bf16"))
-"""Whether the processor has such products."""
+"""Whether the processor has instructions for bfloat16 products."""
 
 
-def pays(v: Tensor, w: Tensor) -> bool:
-    """Whether ``v @ w`` is faster in bfloat16, with the conversion of both.
+def bf16_pays(v: Tensor, w: Tensor) -> bool:
+    """Return whether ``v @ w`` is faster in bfloat16, the conversion of both included.
 
     Args:
         v: (B, n_in).
@@ -34,7 +32,7 @@ def pays(v: Tensor, w: Tensor) -> bool:
 
 
 def rough_product(v: Tensor, w: Tensor) -> Tensor:
-    """The product v w, with three digits where that is faster, else as exactly as torch has it.
+    """Return the product v w, to three digits where that is faster, else to the precision of ``v``.
 
     Args:
         v: (B, n_in).
@@ -43,6 +41,6 @@ def rough_product(v: Tensor, w: Tensor) -> Tensor:
     Returns:
         (B, n_out), in the dtype of ``v``.
     """
-    if not pays(v, w):
+    if not bf16_pays(v, w):
         return torch.mm(v, w.to(v.dtype))
     return torch.mm(v.bfloat16(), w.bfloat16()).to(v.dtype)

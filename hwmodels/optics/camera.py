@@ -1,4 +1,4 @@
-"""A camera: light to electrons to whole numbers."""
+"""A camera: light becomes electrons, and electrons become whole numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.arrays.converters import at_least_zero
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import NOT_NEGATIVE, POSITIVE, Condition, NeurofaError, check_options
 from hwmodels.numerics.random import normal
 from hwmodels.registry import Registered, recipe
 
@@ -20,16 +19,16 @@ class Camera(Registered, kind="camera", name="camera"):
 
     An intensity I becomes N = I exposure full_well / mean electrons, where ``mean`` is the mean light of the frame,
     which is known from the number of lit pixels: many of them shorten the exposure. Then N + sqrt(N + thermal^2) xi
-    is clipped to [0, full_well] and rounded to bits. Shot noise is Gaussian, which is right above some 20 electrons;
-    below, thermal noise covers it.
+    is clipped to [0, full_well] and rounded to bits. Shot noise is Gaussian, an approximation that holds above some 20
+    electrons; below, thermal noise is larger.
 
     Args:
         bits: of the output, 2 to 24; None does not round.
         exposure: mean signal in units of the full well, > 0; speckle saturates in exp(-1/exposure) of the pixels.
         full_well: electrons that a pixel holds; 1e999 is a camera without noise, saturation and rounding.
         thermal: standard deviation of the thermal and read noise, electrons.
-        shot: whether light comes in photons; False looks at the other errors without shot noise.
-        saturates: whether a pixel holds no more than the full well; False looks at the other errors without that.
+        shot: whether light comes in photons; False leaves out shot noise, to study the other errors.
+        saturates: whether a pixel holds no more than the full well; False leaves out saturation.
     """
 
     source = "standard sensor model (EMVA 1288): shot noise, dark noise, full well; values of a common CMOS sensor"
@@ -42,11 +41,10 @@ class Camera(Registered, kind="camera", name="camera"):
     saturates: bool = True
 
     def __post_init__(self) -> None:
-        at_least_zero("camera", thermal=self.thermal)
-        if not 0 < self.exposure < math.inf:
-            raise NeurofaError(f"got camera(exposure={self.exposure}); expected a positive number; 0.2 is the default")
-        if not self.full_well > 0:
-            raise NeurofaError(f"got camera(full_well={self.full_well}); expected a positive number; 10000 is usual")
+        check_options(self, NOT_NEGATIVE, "thermal", remedy="change thermal")
+        check_options(self, POSITIVE, "exposure", remedy="0.2 is the default")
+        capacity = Condition(lambda v: v > 0, "a positive number")
+        check_options(self, capacity, "full_well", remedy="10000 is usual")
         if self.bits is not None and (not 2 <= self.bits <= 24 or math.isinf(self.full_well)):
             raise NeurofaError(
                 f"got camera(bits={self.bits}, full_well={self.full_well}); expected 2 to 24 bits of a finite"
@@ -54,7 +52,7 @@ class Camera(Registered, kind="camera", name="camera"):
             )
 
     def expose(self, light: Tensor, mean: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """One frame.
+        """Take one frame.
 
         Args:
             light: intensities, (B, n), any unit, 0 or more.
@@ -69,6 +67,7 @@ class Camera(Registered, kind="camera", name="camera"):
         electrons = self.electrons(mean)
         n = light * electrons
         if self.shot or self.thermal:
+            # both noises are Gaussian and independent: one draw serves their sum
             variance = (n + self.thermal**2) if self.shot else torch.full_like(n, self.thermal**2)
             n = n.addcmul(normal(n, gen), variance.sqrt_())
         n = n.clamp_(0, self.full_well if self.saturates else None)
@@ -77,7 +76,7 @@ class Camera(Registered, kind="camera", name="camera"):
         return n / electrons
 
     def electrons(self, mean: Tensor) -> Tensor:
-        """Electrons of one unit of intensity in frames of that mean light, shaped as ``mean``."""
+        """Return the electrons per unit of intensity in frames of that mean light, shaped as ``mean``."""
         return self.exposure * self.full_well / torch.where(mean > 0, mean, torch.ones_like(mean))
 
     @property

@@ -1,4 +1,4 @@
-"""How a camera, which sees intensities, is made to see the linear field of scattered light.
+"""Detection: ways to measure the linear field of scattered light with a camera, which sees intensities.
 
 Fields are complex amplitudes E (B, n_out) at the camera, with E|E|^2 = 1 when half of the modulator's pixels are lit.
 """
@@ -14,9 +14,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import POSITIVE, check_options, minimum
 from hwmodels.optics.camera import Camera
 from hwmodels.registry import Registered
+
+REMEDY = "2 is usual for an intensity"
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,32 @@ class Field:
 
 
 class Exposure(NamedTuple):
-    """One frame, and what it counts for in the sum that detection makes."""
+    """One frame, and its weight in the sum of the frames."""
 
     light: Tensor
     """(B, n_out), intensities."""
     mean: Tensor
     """(B, 1), expected mean intensity."""
     weight: float | Tensor
-    """Or (n_out,), one a pixel."""
+    """One for all pixels, or (n_out,), one for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(Registered, ABC, kind="detection"):
-    """A way to read the camera."""
+    """A way to measure scattered light with a camera."""
 
     linear: ClassVar[bool] = True
-    """Whether it sees the real part of the field; otherwise its intensity."""
-    anchors: ClassVar[int] = 0
-    """Anchor images that the modulator can add to every image."""
-    anchor_light: ClassVar[float] = 0.0
-    """Mean intensity of an anchor."""
+    """Whether it measures the real part of the field; otherwise its intensity."""
+
+    @property
+    def anchors(self) -> int:
+        """Anchor images that the modulator can add to every image."""
+        return 0
+
+    @property
+    def anchor_light(self) -> float:
+        """Mean intensity of an anchor."""
+        return 0.0
 
     @property
     def frames(self) -> int:
@@ -71,18 +79,18 @@ class Detection(Registered, ABC, kind="detection"):
 
     @abstractmethod
     def exposures(self, field: Field) -> Iterator[Exposure]:
-        """The frames of one image that are used, and what each counts for."""
+        """Yield the frames of one image that are used, each with its weight."""
 
     def offset(self, field: Field) -> Tensor:
-        """What is subtracted from the sum of the frames, broadcasts to (B, n_out); default: nothing."""
+        """Return what is subtracted from the sum of the frames, broadcasts to (B, n_out); default: zero."""
         return torch.zeros_like(field.mean)
 
     def detect(self, field: Field, camera: Camera, gen: torch.Generator | None) -> Tensor:
-        """What is made of the frames of one image, sum_k weight_k I_k - offset.
+        """Combine the frames of one image, sum_k weight_k I_k - offset.
 
         Args:
             field: at the camera.
-            camera: sees every frame once.
+            camera: exposed once for every frame.
             gen: source of its noise.
 
         Returns:
@@ -90,8 +98,8 @@ class Detection(Registered, ABC, kind="detection"):
         """
         total = torch.zeros_like(field.real)
         for light, mean, weight in self.exposures(field):
-            seen = camera.expose(light, mean, gen)
-            total = total.addcmul_(seen, weight) if isinstance(weight, Tensor) else total.add_(seen, alpha=weight)
+            frame = camera.expose(light, mean, gen)
+            total = total.addcmul_(frame, weight) if isinstance(weight, Tensor) else total.add_(frame, alpha=weight)
         return total.sub_(self.offset(field))
 
 
@@ -109,8 +117,8 @@ class Intensity(Detection, name="intensity"):
         return field.mean
 
 
-def interfere(field: Field, reference: float, steps: int) -> Iterator[Exposure]:
-    """Interference with a reference beam at evenly spaced phases.
+def interferograms(field: Field, reference: float, steps: int) -> Iterator[Exposure]:
+    """Yield the interference with a reference beam at evenly spaced phases.
 
     I_k = |E + r e^(i phi_k)|^2, phi_k = 2 pi k / steps; Re E = sum_k cos(phi_k) I_k / (r steps).
 
@@ -124,9 +132,9 @@ def interfere(field: Field, reference: float, steps: int) -> Iterator[Exposure]:
     for k in range(steps):
         phase = 2 * math.pi * k / steps
         c, s = math.cos(phase), math.sin(phase)
-        if abs(c) > 1e-9:  # the other pixels only serve the imaginary part
-            seen = light.add(field.real, alpha=2 * r * c).add_(field.imag, alpha=2 * r * s).clamp_min_(0)
-            yield Exposure(seen, mean, c / (r * steps))
+        if abs(c) > 1e-9:  # the other phases only serve the imaginary part
+            frame = light.add(field.real, alpha=2 * r * c).add_(field.imag, alpha=2 * r * s).clamp_min_(0)
+            yield Exposure(frame, mean, c / (r * steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +150,10 @@ class Holography(Detection, name="holography"):
     reference: float = 2.0
 
     def __post_init__(self) -> None:
-        _check_reference(self.name, self.reference)
+        check_options(self, POSITIVE, "reference", remedy=REMEDY)
 
     def exposures(self, field: Field) -> Iterator[Exposure]:
-        return interfere(field, self.reference, 4)
+        return interferograms(field, self.reference, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,16 +171,15 @@ class PhaseShifting(Detection, name="phase_shifting"):
     steps: int = 3
 
     def __post_init__(self) -> None:
-        _check_reference(self.name, self.reference)
-        if self.steps < 3:
-            raise NeurofaError(f"got phase_shifting(steps={self.steps}); expected at least 3; 3 is the default")
+        check_options(self, POSITIVE, "reference", remedy=REMEDY)
+        check_options(self, minimum(3), "steps", remedy="3 is the default")
 
     @property
     def frames(self) -> int:
         return self.steps
 
     def exposures(self, field: Field) -> Iterator[Exposure]:
-        return interfere(field, self.reference, self.steps)
+        return interferograms(field, self.reference, self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,16 +200,15 @@ class Anchors(Detection, name="anchors"):
     light: float = 2.0
 
     def __post_init__(self) -> None:
-        _check_reference(self.name, self.light)
-        if self.count < 1:
-            raise NeurofaError(f"got anchors(count={self.count}); expected at least 1; 2 is the default")
+        check_options(self, POSITIVE, "light", remedy=REMEDY)
+        check_options(self, minimum(1), "count", remedy="2 is the default")
 
     @property
-    def anchors(self) -> int:  # type: ignore[override]
+    def anchors(self) -> int:
         return self.count
 
     @property
-    def anchor_light(self) -> float:  # type: ignore[override]
+    def anchor_light(self) -> float:
         return self.light
 
     @property
@@ -217,8 +223,3 @@ class Anchors(Detection, name="anchors"):
 
     def offset(self, field: Field) -> Tensor:
         return field.anchor_light.sqrt() / 2
-
-
-def _check_reference(name: str, light: float) -> None:
-    if not 0 < light < math.inf:
-        raise NeurofaError(f"got {name} with a reference of intensity {light}; expected a positive number; 2 is usual")

@@ -1,4 +1,4 @@
-"""Meshes of Mach-Zehnder interferometers: the rectangular decomposition of a unitary, and light through the mesh.
+"""Meshes of Mach-Zehnder interferometers: phases of the rectangular decomposition, and propagation of light.
 
 One interferometer on modes (m, m+1) is T = i e^(i theta/2) [[e^(i phi) sin, cos], [e^(i phi) cos, -sin]], sine and
 cosine of theta/2. A mesh of n modes has n (n-1)/2 of them and one phase shifter at every output.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Phases:
+class MeshPhases:
     """Settings of K meshes of n modes with M = n (n-1)/2 interferometers each, rad."""
 
     theta: Tensor
@@ -26,7 +26,7 @@ class Phases:
 
 
 def _nulling(n: int) -> list[tuple[bool, int, int]]:
-    """Elements to null, in order, as (from the left, by rows; else from the right, by columns; row; column)."""
+    """List the elements to null, in order: from the left, by rows (else from the right, by columns), row and column."""
     steps: list[tuple[bool, int, int]] = []
     for i in range(n - 1):
         if i % 2 == 0:
@@ -36,14 +36,14 @@ def _nulling(n: int) -> list[tuple[bool, int, int]]:
     return steps
 
 
-def order(n: int) -> list[int]:
-    """Upper mode m of every interferometer, in the order in which light meets them."""
+def mesh_modes(n: int) -> list[int]:
+    """Return the upper mode m of every interferometer, in the order in which light passes them."""
     steps = _nulling(n)
     return [column for left, _, column in steps if not left] + [row - 1 for left, row, _ in reversed(steps) if left]
 
 
-def decompose(u: Tensor) -> Phases:
-    """Phases of the meshes that realise unitary matrices.
+def clements_phases(u: Tensor) -> MeshPhases:
+    """Return the phases of the meshes that realise unitary matrices.
 
     Elements below the diagonal are nulled along its antidiagonals, in turn by columns (U T^-1) and by rows (T U), until
     a diagonal is left; the left factors are then moved through it, T^-1 D = D' T'.
@@ -52,13 +52,13 @@ def decompose(u: Tensor) -> Phases:
         u: (K, n, n), unitary, real or complex, n >= 2.
 
     Returns:
-        Phases in double precision; theta in [0, pi].
+        Double precision; theta in [0, pi].
 
     Source: Clements et al. 2016, Optica 3, 1460, arXiv 1603.08788.
     """
     u = u.to(torch.complex128, copy=True)
     n = u.shape[-1]
-    found: list[tuple[Tensor, Tensor]] = []
+    settings: list[tuple[Tensor, Tensor]] = []
     behind: list[tuple[int, Tensor, Tensor]] = []
     for left, row, column in _nulling(n):
         if left:
@@ -70,18 +70,20 @@ def decompose(u: Tensor) -> Phases:
             a, b = u[:, row, column], u[:, row, column + 1]
             theta, phi = 2 * torch.atan2(b.abs(), a.abs()), (-a * b.conj()).angle()
             u[:, :, column : column + 2] = u[:, :, column : column + 2] @ _cell(theta, phi).mH
-            found.append((theta, phi))
+            settings.append((theta, phi))
+    # move the left factors through the diagonal, so that all interferometers stand before the output phases
     d = u.diagonal(dim1=1, dim2=2).clone()
-    for m, theta, phi in reversed(behind):
-        pair = _cell(theta, phi).mH * d[:, None, m : m + 2]
-        moved = (pair[:, 0, 0] * pair[:, 0, 1].conj()).angle()
-        found.append((theta, moved))
-        d[:, m : m + 2] = (pair @ _cell(theta, moved).mH).diagonal(dim1=1, dim2=2)
-    return Phases(torch.stack([t for t, _ in found], 1), torch.stack([p for _, p in found], 1), d.angle())
+    for m, theta, left_phi in reversed(behind):
+        pair = _cell(theta, left_phi).mH * d[:, None, m : m + 2]
+        phi = (pair[:, 0, 0] * pair[:, 0, 1].conj()).angle()
+        settings.append((theta, phi))
+        d[:, m : m + 2] = (pair @ _cell(theta, phi).mH).diagonal(dim1=1, dim2=2)
+    theta, phi = (torch.stack(phases, 1) for phases in zip(*settings, strict=True))
+    return MeshPhases(theta, phi, d.angle())
 
 
-def propagate(phases: Phases, loss: float = 0.0, kept: float = 1.0) -> Tensor:
-    """Send light through every input of the meshes in turn.
+def propagate(phases: MeshPhases, loss: float = 0.0, kept: float = 1.0) -> Tensor:
+    """Return the transmission of the meshes, by sending light into every input in turn.
 
     Args:
         phases: settings.
@@ -95,15 +97,15 @@ def propagate(phases: Phases, loss: float = 0.0, kept: float = 1.0) -> Tensor:
     k, n = phases.out.shape
     u = torch.eye(n, dtype=torch.complex128, device=phases.out.device).expand(k, n, n).clone()
     cells = _cell(phases.theta.double(), phases.phi.double(), kept) * 10 ** (-loss / 20)
-    for cell, m in zip(cells.unbind(1), order(n), strict=True):
+    for cell, m in zip(cells.unbind(1), mesh_modes(n), strict=True):
         u[:, m : m + 2] = cell @ u[:, m : m + 2]
     return u * (kept * torch.exp(1j * phases.out.double())).unsqueeze(-1)
 
 
 def propagate_moments(
-    phases: Phases, loss: float, kept: float, moments: tuple[Tensor, Tensor]
+    phases: MeshPhases, loss: float, kept: float, moments: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Send light through meshes whose every phase has a Gaussian error of its own, and follow its second moments.
+    """Return the second moments of light behind meshes whose every phase has a Gaussian error of its own.
 
     A phase shifter with an error xi on mode m leaves E|x_m|^2, multiplies E x_m x_j (j != m), conjugated or not, by
     kept = E e^(i xi), and E x_m^2 by E e^(2 i xi) = kept^4; couplers and settings act as on a field. A cell is
@@ -120,12 +122,14 @@ def propagate_moments(
     """
     n = phases.out.shape[1]
     both = [moment.clone() for moment in moments]
+    # half of the loss on each of the two couplers of a cell
     root = math.sqrt(0.5) * 10 ** (-loss / 40)
     coupler = torch.tensor([[root, 1j * root], [1j * root, root]], dtype=both[0].dtype, device=both[0].device)
 
     def shifter(m: int, phase: Tensor) -> None:
         turn = torch.exp(1j * phase.double()).view(-1, 1, 1)
         for moment, other, own in zip(both, (turn.conj(), turn), (1.0, kept**4), strict=True):
+            # the diagonal has a factor of its own, not the product of those of its row and column
             power = moment[..., m, m] * (turn * other).squeeze(-1) * own
             moment[..., m, :] *= kept * turn
             moment[..., :, m] *= kept * other
@@ -137,7 +141,7 @@ def propagate_moments(
             moment[..., pair, :] = coupler @ moment[..., pair, :]
             moment[..., :, pair] = moment[..., :, pair] @ other
 
-    for cell, m in enumerate(order(n)):
+    for cell, m in enumerate(mesh_modes(n)):
         shifter(m, phases.phi[:, cell])
         couple(m)
         shifter(m, phases.theta[:, cell])
@@ -148,13 +152,13 @@ def propagate_moments(
 
 
 def neighbours(n: int) -> Tensor:
-    """The interferometers beside each one on the chip: same column two modes away, next columns one mode away.
+    """List the interferometers beside each one on the chip: same column two modes away, next columns one mode away.
 
     Returns:
-        (M, 6), indices; M stands for none.
+        (M, 6), indices; M means none.
     """
     ready, place = [0] * n, []
-    for m in order(n):
+    for m in mesh_modes(n):
         column = max(ready[m], ready[m + 1])
         ready[m] = ready[m + 1] = column + 1
         place.append((column, m))
@@ -165,7 +169,7 @@ def neighbours(n: int) -> Tensor:
 
 
 def with_crosstalk(p: Tensor, beside: Tensor, share: float) -> Tensor:
-    """Every heater also warms its neighbours: p_i + share sum of p over the neighbours.
+    """Return phases whose heaters also warm their neighbours: p_i + share sum of p over the neighbours.
 
     Args:
         p: (K, M), rad.
@@ -176,8 +180,8 @@ def with_crosstalk(p: Tensor, beside: Tensor, share: float) -> Tensor:
     return p + share * padded[:, beside].sum(-1)
 
 
-def settable(p: Tensor, bits: int | None) -> Tensor:
-    """The nearest phases that a voltage of ``bits`` bits can set: p = 2 pi V^2, V in [0, 1] (units of V_2pi).
+def settable_phases(p: Tensor, bits: int | None) -> Tensor:
+    """Return the nearest phases that a voltage of ``bits`` bits can set: p = 2 pi V^2, V in [0, 1] (units of V_2pi).
 
     Args:
         p: rad, any range; taken modulo 2 pi.
@@ -191,7 +195,7 @@ def settable(p: Tensor, bits: int | None) -> Tensor:
 
 
 def _cell(theta: Tensor, phi: Tensor, kept: float = 1.0) -> Tensor:
-    """T of every interferometer, (..., 2, 2), complex.
+    """Return T of every interferometer, (..., 2, 2), complex.
 
     With t = kept e^(i theta): T = [[(t - 1) p, i (t + 1)], [i (t + 1) p, 1 - t]] / 2, p = kept e^(i phi).
     """

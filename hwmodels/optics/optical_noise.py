@@ -1,27 +1,37 @@
-"""The noise of a camera that looks at scattered light, and of a medium that moves, in closed form."""
+"""The noise of a camera exposed to scattered light, and of a medium that moves, in closed form."""
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hwmodels.numerics.noise_moments import TINY, Noise, Source, coarse, projected, rounding
+from hwmodels.numerics.noise_moments import TINY, Noise, NoiseSource, parallel_part, rounding_error, too_coarse
 from hwmodels.optics.camera import Camera
 from hwmodels.optics.detection import Exposure, Field
 
 ENCODING, SHOT, THERMAL = "encoding of the error", "shot noise", "thermal noise"
 CAMERA_ROUNDING, SATURATION, DECORRELATION = "camera rounding", "saturation", "decorrelation"
 
-Look = Callable[[Camera, torch.Generator | None], Tensor]
-"""A pass with that camera in the place of the real one."""
+FORMULAS = {
+    SHOT: "sum_k g_k^2 I_k / (kappa_k |y|^2)",
+    THERMAL: "sum_k g_k^2 sigma_t^2 / (kappa_k^2 |y|^2)",
+    CAMERA_ROUNDING: "sum_k g_k^2 s^2 / (12 kappa_k^2 |y|^2)",
+    SATURATION: "a known function of the light",
+}
+"""NSR^2 of every error of a camera."""
+
+Detect = Callable[[Camera, torch.Generator | None], Tensor]
+"""A pass with that camera in place of the real one."""
 
 
-def only(camera: Camera, name: str) -> Camera:
-    """The camera with one source of error alone, or with none (an unknown name)."""
+def camera_with_only(camera: Camera, name: str) -> Camera:
+    """Return the camera with one source of error alone, or with none for an unknown name."""
     return replace(
         camera,
         shot=camera.shot and name == SHOT,
@@ -31,8 +41,8 @@ def only(camera: Camera, name: str) -> Camera:
     )
 
 
-def encoding(error: Tensor, code: Tensor, std: float, clean: Tensor, coded: Tensor) -> Source:
-    """What a coarse code of the error costs: with Q(e) = k e + r, r orthogonal to e, cos = 1/sqrt(1 + |r|^2/|k e|^2).
+def encoding_noise(error: Tensor, code: Tensor, std: float, clean: Tensor, coded: Tensor) -> NoiseSource:
+    """Return the error of a coarse code: with Q(e) = k e + r, r orthogonal to e, cos = 1/sqrt(1 + |r|^2/|k e|^2).
 
     Args:
         error: (B, n_in).
@@ -41,64 +51,67 @@ def encoding(error: Tensor, code: Tensor, std: float, clean: Tensor, coded: Tens
         clean: e B, (B, n_out).
         coded: Q(e) B, (B, n_out), without any other error.
     """
-    k, rest = projected(error, code)
+    k, rest = parallel_part(error, code)
     noise = Noise(
-        name=ENCODING, formula="|Q(e) - k e|^2 / |k e|^2", encodes=True, signal=clean, shift=(k - 1) * clean,
+        name=ENCODING,
+        formula="|Q(e) - k e|^2 / |k e|^2",
+        encodes=True,
+        signal=clean,
+        shift=(k - 1) * clean,
         fresh=rest.square().sum(1, keepdim=True) * std**2,
-    )  # fmt: skip
-    return Source(noise, lambda gen: coded)  # noqa: ARG005 (the code is the same at every draw)
+    )
+    return NoiseSource(noise, lambda gen: coded)  # noqa: ARG005 (the code is the same at every draw)
 
 
 def camera_sources(
-    camera: Camera, exposures: Callable[[], Iterator[tuple[float, Exposure]]], unit: float, signal: Tensor, look: Look
-) -> Iterator[Source]:
-    """Every error of the camera in y = unit (sum_k f_k g_k I_k - offset), g_k the weight of frame k in its image.
+    camera: Camera,
+    exposures: Callable[[], Iterator[tuple[float, Exposure]]],
+    unit: float,
+    signal: Tensor,
+    detect: Detect,
+) -> Iterator[NoiseSource]:
+    """Yield every error of the camera in y = unit (sum_k f_k g_k I_k - offset), g_k the weight of frame k in its image.
 
     A frame of intensity I has N = I kappa electrons, kappa = exposure full_well / mean light; shot noise is N,
-    thermal noise thermal^2, rounding s^2/12 electrons^2, and sum_k (unit f_k g_k / kappa)^2 brings them to y. What
-    falls below 0 electrons is cut off (:func:`rectified`). Saturation is a known function of the light.
+    thermal noise thermal^2, rounding s^2/12 electrons^2, and sum_k (unit f_k g_k / kappa)^2 converts them to y. Numbers
+    below 0 electrons are cut off (:func:`rectified_moments`). Saturation is a known function of the light.
 
     Args:
         camera: its errors that are switched off, or absent, are left out.
-        exposures: gives all frames with their image's factor f, anew at every call.
+        exposures: yields all frames with the factor f of their image, anew at every call.
         unit: digital factor behind detection.
         signal: (B, n_out), without errors of the camera.
-        look: a pass through a given camera.
+        detect: a pass through a given camera.
     """
     if math.isinf(camera.full_well):
         return
-    present = {
-        SHOT: camera.shot, THERMAL: camera.thermal > 0,
-        CAMERA_ROUNDING: camera.bits is not None, SATURATION: camera.saturates,
-    }  # fmt: skip
-    said = {
-        SHOT: "sum_k g_k^2 I_k / (kappa_k |y|^2)", THERMAL: "sum_k g_k^2 sigma_t^2 / (kappa_k^2 |y|^2)",
-        CAMERA_ROUNDING: "sum_k g_k^2 s^2 / (12 kappa_k^2 |y|^2)", SATURATION: "a known function of the light",
-    }  # fmt: skip
-    for name, formula in said.items():
-        if not present[name]:
-            continue
-        alone = only(camera, name)
+    present = (camera.shot, camera.thermal > 0, camera.bits is not None, camera.saturates)
+    for name in (name for name, on in zip(FORMULAS, present, strict=True) if on):
+        alone = camera_with_only(camera, name)
         fresh, shift = torch.zeros_like(signal), torch.zeros_like(signal)
         for factor, (light, mean, weight) in exposures():
             kappa = camera.electrons(mean)
-            n, to_y = light * kappa, (unit * factor) * weight / kappa
-            if name == SATURATION:
-                moved, variance = n.clamp(max=camera.full_well) - n, torch.zeros_like(n)
-            elif name == CAMERA_ROUNDING:
-                variance, moved = rounding(n, camera.step), torch.zeros_like(n)
-            else:
-                moved, variance = rectified(n, n.sqrt() if name == SHOT else torch.full_like(n, camera.thermal))
+            moved, variance = _electron_moments(camera, name, light * kappa)
+            to_y = (unit * factor) * weight / kappa
             fresh, shift = fresh.addcmul_(variance, to_y * to_y), shift.addcmul_(moved, to_y)
-        noise = Noise(name=name, formula=formula, fresh=fresh, shift=shift, signal=signal)
+        noise = Noise(name=name, formula=FORMULAS[name], fresh=fresh, shift=shift, signal=signal)
         if name == CAMERA_ROUNDING:
-            there = signal.square().sum(1) > 0
-            noise = replace(noise, outside=coarse(signal[there], look(alone, None)[there], fresh[there]))
-        yield Source(noise, lambda gen, alone=alone: look(alone, gen))  # type: ignore[misc]
+            lit = signal.square().sum(1) > 0
+            noise = replace(noise, outside=too_coarse(signal[lit], detect(alone, None)[lit], fresh[lit]))
+        yield NoiseSource(noise, functools.partial(detect, alone))
 
 
-def rectified(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Moments of max(0, mean + std xi): by how much its mean lies above ``mean``, and its variance.
+def _electron_moments(camera: Camera, name: str, n: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of one error of n electrons, in electrons and their square."""
+    if name == SATURATION:
+        return n.clamp(max=camera.full_well) - n, torch.zeros_like(n)
+    if name == CAMERA_ROUNDING:
+        return torch.zeros_like(n), rounding_error(n, camera.step)
+    return rectified_moments(n, n.sqrt() if name == SHOT else torch.full_like(n, camera.thermal))
+
+
+def rectified_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance of the mean of max(0, mean + std xi) from ``mean``, and its variance.
 
     E = m Phi(m/s) + s phi(m/s), E^2 = (m^2 + s^2) Phi(m/s) + m s phi(m/s).
     """
@@ -112,62 +125,61 @@ def rectified(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one pass was made of, for the medium's next state."""
+class OpticalPass:
+    """The images and fields of one pass, before the medium moves."""
 
     images: list[tuple[float, Tensor, Field]]
     """Factor f, image x (B, n_in) and its field, of every image."""
     unit: float
+    """Digital factor behind detection."""
     linear: bool
+    """Whether detection measures the field; otherwise the intensity."""
     light: float
     """Mean intensity of an anchor; 0 without anchors."""
 
 
-def decorrelation(seen: Seen, rho: float, signal: Tensor) -> Noise:
-    """What is left when M has become rho M + sqrt(1 - rho^2) M', and nothing was calibrated again.
+def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Noise:
+    """Return the error when M has become rho M + sqrt(1 - rho^2) M', and calibrations stay as they were.
 
     With a^2 = 1 - rho^2, E = sum_k f_k x_k M, X = sum_k f_k x_k and |x_k|^2 lit pixels of n:
 
     - a reference beam: y keeps rho of x M, and gets a^2 |X|^2 / n;
-    - anchors A, |A|^2 calibrated at first: rho^2 of Re(A* E)/|A|; the fresh parts of E, of A and of both give
+    - anchors A, |A|^2 calibrated at first: rho^2 of Re(A* E)/|A|; the new parts of E, of A and of both give
       rho^2 a^2 |X|^2/n + [rho^2 a^2 L |E + c A|^2 / 2 + a^4 L (|X|^2/n + c^2 L/4)] / |A|^2, L the mean intensity of an
       anchor, c = sum_k f_k, which is 0 for a ternary error;
     - intensities: rho^2, and sum_k f_k^2 (a^4 m_k^2 + 2 rho^2 a^2 m_k |E_k|^2), m_k = 2 |x_k|^2/n the mean.
 
     Args:
-        seen: the pass before.
+        before: the pass before the medium moved.
         rho: correlation of the medium, exp(-t/tau).
-        signal: (B, n_out), of the pass before.
+        signal: (B, n_out), of that pass.
     """
-    a2, unit, images = 1 - rho * rho, seen.unit, seen.images
-    if not seen.linear:
+    a2, unit, images = 1 - rho * rho, before.unit, before.images
+    if not before.linear:
         shift, fresh = torch.zeros_like(signal), torch.zeros_like(signal)
         for factor, _, field in images:
             shift += factor * (rho * rho - 1) * (field.light - field.mean)
             fresh += factor**2 * (a2 * a2 * field.mean.square() + 2 * rho**2 * a2 * field.mean * field.light)
         formula = "(a^4 m^2 + 2 rho^2 a^2 m |E|^2) / (rho^2 (|E|^2 - m))^2, a^2 = 1 - rho^2"
-        return _moved(signal, unit, shift, fresh, formula)
+        return _decorrelated(signal, unit, shift, fresh, formula)
     real = _sum(factor * field.real for factor, _, field in images)
-    whole = _sum(factor * image for factor, image, _ in images)
-    power = whole.square().sum(1, keepdim=True) / whole.shape[1]
-    if not seen.light:
-        return _moved(signal, unit, (rho - 1) * real, a2 * power.expand_as(real), "(1 - rho^2) / rho^2")
+    image = _sum(factor * image for factor, image, _ in images)
+    power = image.square().sum(1, keepdim=True) / image.shape[1]
+    if not before.light:
+        return _decorrelated(signal, unit, (rho - 1) * real, a2 * power.expand_as(real), "(1 - rho^2) / rho^2")
     imag, field = _sum(factor * field.imag for factor, _, field in images), images[0][2]
     c, light = sum(factor for factor, _, _ in images), field.anchor_light
     turned = (real * field.anchor_real + imag * field.anchor_imag) / light.sqrt()
-    shift = (rho * rho - 1) * turned + c * ((rho * rho - 1) * light + a2 * seen.light) / (2 * light.sqrt())
+    shift = (rho * rho - 1) * turned + c * ((rho * rho - 1) * light + a2 * before.light) / (2 * light.sqrt())
     both = (real + c * field.anchor_real).square() + (imag + c * field.anchor_imag).square()
-    fresh = rho**2 * a2 * power + rho**2 * a2 * seen.light * both / (2 * light)
-    fresh = fresh + a2 * a2 * seen.light * (power + c * c * seen.light / 4) / light
-    return _moved(signal, unit, shift, fresh, "(1 - rho^4) / rho^4 times a factor of the anchors' light")
+    fresh = rho**2 * a2 * power + rho**2 * a2 * before.light * both / (2 * light)
+    fresh = fresh + a2 * a2 * before.light * (power + c * c * before.light / 4) / light
+    return _decorrelated(signal, unit, shift, fresh, "(1 - rho^4) / rho^4 times a factor of the anchors' light")
 
 
-def _moved(signal: Tensor, unit: float, shift: Tensor, fresh: Tensor, formula: str) -> Noise:
+def _decorrelated(signal: Tensor, unit: float, shift: Tensor, fresh: Tensor, formula: str) -> Noise:
     return Noise(name=DECORRELATION, formula=formula, signal=signal, shift=unit * shift, fresh=unit**2 * fresh)
 
 
-def _sum(parts: Iterable[Tensor]) -> Tensor:
-    total, *others = parts
-    for other in others:
-        total = total + other
-    return total
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(operator.add, terms)

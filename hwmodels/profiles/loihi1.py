@@ -1,4 +1,4 @@
-"""Intel Loihi, first generation."""
+"""The learning engine of Intel Loihi, first generation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hwmodels.profile import SIZES, SPIKES, WORDS, Profile
+from hwmodels.profile import ERRORS, SIZES, SPIKES, UPDATES, WORDS, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +23,8 @@ class Loihi1(Profile, name="loihi1"):
         "lava-nc/lava, bit-approximate model: core/learning/constants.py, learning_rule_applier.py, connection models"
     )
     verified = "read"
-    limits = (
-        *WORDS, "rounding", "accumulator_bits", "rate_bits", "batch", "synapse_state", "error_path", "error_bits",
-        "feedback_weights", *SIZES, *SPIKES,
-    )  # fmt: skip
-    marks: ClassVar[Mapping[str, str]] = {
-        "batch": "inferred", "synapse_state": "inferred", "error_path": "inferred", "error_bits": "inferred",
-    }  # fmt: skip
+    limits = (*WORDS, "rounding", "accumulator_bits", "rate_bits", *UPDATES, *ERRORS, *SIZES, *SPIKES)
+    marks: ClassVar[Mapping[str, str]] = dict.fromkeys((*UPDATES, "error_path", "error_bits"), "inferred")
 
     weight_bits: int | None = 9
     weight_sign: str | None = "synapse"

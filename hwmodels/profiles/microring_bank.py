@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hwmodels.errors import NeurofaError
+from hwmodels.errors import POSITIVE, check_options
 from hwmodels.profile import PROJECTION, Profile
 
 
@@ -14,7 +14,7 @@ class MicroringBank(Profile, name="microring_bank"):
     """A photonic weight bank of 50 x 20 rings: analog errors in, inner products of 4.35 bits out; weights stay outside.
 
     All figures are remembered: 50 outputs of 20 channels each, noise of one inner product ``sigma`` = 0.098 behind an
-    off-chip detector, 0.202 (3.31 bits) behind an on-chip one. A larger matrix has to go through in pieces.
+    off-chip detector, 0.202 (3.31 bits) behind an on-chip one. A larger matrix has to be cut into pieces.
     """
 
     source = "Filipovich et al. 2022, Optica 9, 1323, arXiv 2111.06862"
@@ -27,8 +27,7 @@ class MicroringBank(Profile, name="microring_bank"):
     """Standard deviation of one inner product, in units of the full-scale input."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < math.inf:
-            raise NeurofaError(f"got microring_bank(sigma={self.sigma}); expected a positive number; 0.098 is default")
+        check_options(self, POSITIVE, "sigma", remedy="0.098 is the default")
         if self.feedback is None:
             object.__setattr__(self, "feedback", f"microring(sigma={self.sigma})")
         super().__post_init__()

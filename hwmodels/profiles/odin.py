@@ -1,21 +1,21 @@
-"""ODIN."""
+"""ODIN, a spiking crossbar with spike-driven plasticity."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from hwmodels.figures import Figure
-from hwmodels.profile import SIZES, WORDS, Profile
+from hwmodels.profile import SIZES, UPDATES, WORDS, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
 class ODIN(Profile, name="odin"):
     """ODIN (28 nm): a crossbar of 256 neurons and 64k synapses that learn by spikes alone; no error can enter.
 
-    A synapse holds 3 bits of magnitude, and one bit that maps it; all synapses of a source neuron share one sign, which
-    is what the fourth bit of ``weight_bits`` counts. Spike-driven plasticity moves a weight by one step at a time, by
-    the membrane (8 bits) and calcium (3 bits, its only trace) of the receiving neuron. So no rule of this package can
-    be trained on it; it is here to be checked against.
+    A synapse holds 3 bits of magnitude, and one bit that maps it; all synapses of a source neuron share one sign, the
+    fourth bit of ``weight_bits``. Spike-driven plasticity changes a weight by one step at a time, from the membrane (8
+    bits) and calcium (3 bits, its only trace) of the receiving neuron. No rule of this package can be trained on it:
+    the profile serves checks.
     """
 
     source = (
@@ -24,7 +24,7 @@ class ODIN(Profile, name="odin"):
     )
     verified = "read"
     operation_energy = Figure(low=12.7e-12, high=12.7e-12, unit="J", source="ChFrenkel/ODIN: 12.7 pJ", verified="read")
-    limits = (*WORDS, "largest_step", "batch", "synapse_state", "error_path", *SIZES, "trace_bits", "membrane_bits")
+    limits = (*WORDS, "largest_step", *UPDATES, "error_path", *SIZES, "trace_bits", "membrane_bits")
 
     weight_bits: int | None = 4
     weight_sign: str | None = "source"

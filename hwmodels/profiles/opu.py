@@ -13,8 +13,8 @@ from hwmodels.profile import PROJECTION, Profile
 class OPUProfile(Profile, name="opu"):
     """One fixed random matrix of light between a binary modulator and a camera; weights stay outside.
 
-    The modulator has 1140 x 912 mirrors, the camera gives at most 1920 x 1080 pixels of 8 bits. A matrix of 10^6 x 10^6
-    is claimed; experiments are said to have used 10^3 x 10^3.
+    The modulator has 1140 x 912 mirrors, the camera at most 1920 x 1080 pixels of 8 bits. A matrix of 10^6 x 10^6 is
+    claimed; experiments are said to have used 10^3 x 10^3.
     """
 
     source = "lightonai/lightonml, simulated device (sizes, 8 bits); Wang et al. 2024, arXiv 2409.12965 (claimed size)"

@@ -1,16 +1,16 @@
-"""ReckOn."""
+"""ReckOn, a spiking recurrent processor that learns by e-prop."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from hwmodels.figures import Figure
-from hwmodels.profile import SPIKES, WORDS, Profile
+from hwmodels.profile import ERRORS, SPIKES, UPDATES, WORDS, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReckOn(Profile, name="reckon"):
-    """ReckOn (28 nm, e-prop): 256-256-16 neurons, weights of 8 bits that move by one step, by chance.
+    """ReckOn (28 nm, e-prop): 256-256-16 neurons, weights of 8 bits with probabilistic updates by one step.
 
     The probability of a step is |learning signal x trace x derivative| shifted by whole bits, so that a learning rate
     is 2^-k. Errors of 16 bits reach the hidden neurons through the readout's own weights, at every time step with a
@@ -27,9 +27,9 @@ class ReckOn(Profile, name="reckon"):
         low=5.3e-12, high=5.3e-12, unit="J", source="ChFrenkel/ReckOn: 5.3 pJ, at 0.5 V", verified="read"
     )
     limits = (
-        *WORDS, "rounding", "largest_step", "rate_bits", "batch", "synapse_state", "error_path", "error_bits",
-        "feedback_weights", "inputs", "hidden_layers", "layer_width", "outputs", *SPIKES,
-    )  # fmt: skip
+        *(*WORDS, "rounding", "largest_step", "rate_bits", *UPDATES, *ERRORS),
+        *("inputs", "hidden_layers", "layer_width", "outputs", *SPIKES),
+    )
 
     weight_bits: int | None = 8
     weight_sign: str | None = "synapse"

@@ -1,4 +1,4 @@
-"""A resistive processing unit."""
+"""A resistive processing unit, updated by stochastic pulse trains."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hwmodels.profile import Profile
 
 @dataclass(frozen=True, kw_only=True)
 class RPU(Profile, name="rpu"):
-    """A crossbar of resistive devices that stochastic pulse trains of at most 31 slots update, sample by sample.
+    """A crossbar of resistive devices, updated sample by sample by stochastic pulse trains of at most 31 slots.
 
-    The device is the specification of 1250 states with 30 % variations; it was never measured on one device. Weights
-    are stored nowhere else, so there is no place beside them for a momentum.
+    The device is the specification of 1250 states with 30 % variations; no device was measured. Weights are stored
+    nowhere else, so that there is no memory beside them for a momentum.
     """
 
     source = "aihwkit, preset GokmenVlasov and update parameters; Gokmen and Vlasov 2016, Front. Neurosci. 10:333"
@@ -27,7 +27,7 @@ class RPU(Profile, name="rpu"):
     synapse_state: int | None = 0
 
     def device(self) -> str | None:
-        """The memory device behind pulse trains of that length."""
+        """Return the memory device behind pulse trains of that length."""
         if self.memory is None or self.pulses is None:
             return self.memory
         return f"pulse_trains(device={self.memory}, slots={self.pulses})"

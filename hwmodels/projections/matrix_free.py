@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from hwmodels.numerics.noise_moments import Source
-from hwmodels.numerics.random import mix
+from hwmodels.numerics.noise_moments import NoiseSource
+from hwmodels.numerics.random import lowbias32
 from hwmodels.projection import Projection
 
 BLOCK = 2**20
@@ -38,6 +38,10 @@ class MatrixFree(Projection, name="matrix_free"):
         words = torch.randint(-(2**31), 2**31, (4,), generator=gen, dtype=torch.int64).to(torch.int32)
         self.register_buffer("seed", words)
 
+    @property
+    def exact(self) -> bool:
+        return True
+
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         width = min(self.n_out, 1024)
         height = max(1, BLOCK // width)
@@ -50,7 +54,7 @@ class MatrixFree(Projection, name="matrix_free"):
         return y
 
     def entries(self, top: int, bottom: int, left: int, right: int, like: Tensor) -> Tensor:
-        """The block B[top:bottom, left:right].
+        """Compute the block B[top:bottom, left:right].
 
         Args:
             top: first row.
@@ -62,19 +66,19 @@ class MatrixFree(Projection, name="matrix_free"):
         a, b, c, d = self.seed.unbind()
         rows = torch.arange(top, bottom, dtype=torch.int32, device=like.device).view(-1, 1)
         columns = torch.arange(left, right, dtype=torch.int32, device=like.device)
-        # Two words of 32 bits for every row and every column: one word would repeat among 10^5 of them.
-        x = mix(mix(rows ^ a) ^ mix(columns ^ b))
-        x = mix(x.add_(mix(rows ^ c)).add_(mix(columns ^ d)))
+        # two words of 32 bits for every row and every column: one word would repeat among 10^5 of them
+        x = lowbias32(lowbias32(rows ^ a) ^ lowbias32(columns ^ b))
+        x = lowbias32(x.add_(lowbias32(rows ^ c)).add_(lowbias32(columns ^ d)))
         if self.signs:
             return x.lt(0).to(like.dtype).mul_(-2 * self.std).add_(self.std)
         half = 2.0**23
         return (x >> 8).to(like.dtype).add_(0.5).mul_(self.std * math.sqrt(3) / half)
 
-    def dynamics(self, error: Tensor) -> tuple[Source, ...]:
-        """None: a pass is exact."""
+    def dynamics(self, error: Tensor) -> tuple[NoiseSource, ...]:
+        """Return no source: a pass is exact."""
         return ()
 
     def effective(self) -> Tensor:
-        """The whole matrix, stored: n_in n_out single-precision numbers."""
+        """Return the whole matrix: n_in n_out single-precision numbers."""
         like = torch.empty((), device=self.seed.device)
         return self.entries(0, self.n_in, 0, self.n_out, like)

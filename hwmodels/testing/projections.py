@@ -1,4 +1,4 @@
-"""What every projection keeps to. Checks take a spec, since a projection has state."""
+"""Contract of projections; the checks take a spec, because a projection has state."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from hwmodels.arrays import product as analog
+from hwmodels.arrays import product
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Projection
 from hwmodels.registry import build
 from hwmodels.spec import Spec, parse
-from hwmodels.testing._tools import NoHost, expect, generator, named, same
+from hwmodels.testing.tools import NoHost, named, require, require_equal, seeded
 
 N_IN, N_OUT = 10, 200
 
@@ -24,22 +24,28 @@ TOLERANCE = 0.02
 """Of a mean cosine against its closed form."""
 
 
-def opened(spec: str, seed: int = 0, gain: float | None = None) -> Projection:
-    """The projection of a spec from 10 to 200, with another gain if one is given."""
+def open_projection(spec: str, seed: int = 0, gain: float | None = None) -> Projection:
+    """Build the projection of a spec from 10 to 200.
+
+    Args:
+        spec: of the projection.
+        seed: of its matrix.
+        gain: replaces that of the spec; None keeps it.
+    """
     wanted = parse(spec)
     options = dict(wanted.options) | ({} if gain is None else {"gain": gain})
-    made: Projection = build("projection", Spec(wanted.name, options))
-    made.open(N_IN, N_OUT, generator(seed))
-    return made
+    projection: Projection = build("projection", Spec(wanted.name, options))
+    projection.open(N_IN, N_OUT, seeded(seed))
+    return projection
 
 
 def errors(n: int = 6, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Errors (n, 10) of -1 and +1, which every encoding leaves as they are."""
-    return torch.randint(0, 2, (n, N_IN), generator=generator(3)).mul_(2).sub_(1).to(dtype)
+    """Return errors (n, 10) of -1 and +1, which no encoding changes."""
+    return torch.randint(0, 2, (n, N_IN), generator=seeded(3)).mul_(2).sub_(1).to(dtype)
 
 
 def projection_checks() -> list[tuple[str, Callable[[str], None]]]:
-    """Every check of the projection contract, with its name."""
+    """Return every check of the projection contract, with its name."""
     return named(
         [
             projection_keeps_shapes_and_dtypes,
@@ -47,9 +53,9 @@ def projection_checks() -> list[tuple[str, Callable[[str], None]]]:
             projection_leaves_its_input_alone,
             projection_has_its_declared_gain,
             projection_is_its_effective_map_in_the_mean,
-            projection_keeps_through_no_time,
-            projection_noise_is_as_it_says,
-            projection_drifts_as_it_says,
+            projection_is_unchanged_by_no_time,
+            projection_noise_matches_its_closed_form,
+            projection_drift_matches_its_closed_form,
             projection_copies_and_persists,
             projection_never_waits_for_the_host,
             projection_refuses_bad_gains_and_sizes,
@@ -70,44 +76,44 @@ def check_projection(spec: str) -> None:
 def projection_keeps_shapes_and_dtypes(spec: str) -> None:
     """(B, n_in) becomes finite (B, n_out) in the module's dtype, for any batch, and for errors of zero."""
     for dtype in (torch.float32, torch.float64):
-        projection = opened(spec).to(dtype)
+        projection = open_projection(spec).to(dtype)
         for n in (0, 1, 5):
             for error in (errors(n, dtype), torch.zeros(n, N_IN, dtype=dtype)):
-                y = projection(error, generator())
-                expect(y.shape == (n, N_OUT), f"got shape {tuple(y.shape)}; expected ({n}, {N_OUT})")
-                expect(y.dtype == dtype, f"got {y.dtype}; expected {dtype}")
-                expect(bool(y.isfinite().all()), "got numbers that are not finite; expected finite ones")
+                y = projection(error, seeded())
+                require(y.shape == (n, N_OUT), f"got shape {tuple(y.shape)}; expected ({n}, {N_OUT})")
+                require(y.dtype == dtype, f"got {y.dtype}; expected {dtype}")
+                require(bool(y.isfinite().all()), "got numbers that are not finite; expected finite ones")
 
 
 def projection_repeats_with_the_seed(spec: str) -> None:
     """The same seeds give the same matrix and the same pass, another seed another matrix; no global randomness."""
     state = torch.random.get_rng_state()
-    ours, again, other = (opened(spec, seed)(errors(), generator()) for seed in (0, 0, 1))
-    same(ours, again, "two results of one seed that differ")
-    expect(not torch.equal(ours, other), "got the same projection from another seed; expected another")
-    expect(torch.equal(state, torch.random.get_rng_state()), "got draws from torch's global generator; expected none")
+    ours, repeated, other = (open_projection(spec, seed)(errors(), seeded()) for seed in (0, 0, 1))
+    require_equal(ours, repeated, "two results of one seed that differ")
+    require(not torch.equal(ours, other), "got the same projection from another seed; expected another")
+    require(torch.equal(state, torch.random.get_rng_state()), "got draws from torch's global generator; expected none")
 
 
 def projection_leaves_its_input_alone(spec: str) -> None:
-    """The error that is projected stays as it was."""
+    """A pass does not change the error that is projected."""
     error = errors() * 0.3
     before = error.clone()
-    opened(spec)(error, generator())
-    same(before, error, "an error that a pass changed")
+    open_projection(spec)(error, seeded())
+    require_equal(before, error, "an error that a pass changed")
 
 
 def projection_has_its_declared_gain(spec: str) -> None:
     """Entries of the effective map have mean 0 and standard deviation gain / sqrt(3 n_in): |z| < 4 for both."""
     for gain in (1.0, 2.5):
-        maps = [opened(spec, seed, gain).effective() for seed in range(3)]
+        maps = [open_projection(spec, seed, gain).effective() for seed in range(3)]
         if any(b is None for b in maps):
             return
         b = torch.cat([b.flatten() for b in maps if b is not None]).double()
         std, root, squares = gain / math.sqrt(3 * N_IN), math.sqrt(b.numel()), b.square()
         z_mean = b.mean().item() / (std / root)
         z_power = (squares.mean().item() - std**2) / max(squares.std().item() / root, 1e-5 * std**2)
-        expect(abs(z_mean) < 4, f"got a mean {z_mean:.1f} standard errors from 0; expected fewer than 4")
-        expect(abs(z_power) < 4, f"got a power {z_power:.1f} standard errors from {std**2:.4g}; expected fewer than 4")
+        require(abs(z_mean) < 4, f"got a mean {z_mean:.1f} standard errors from 0; expected fewer than 4")
+        require(abs(z_power) < 4, f"got a power {z_power:.1f} standard errors from {std**2:.4g}; expected fewer than 4")
 
 
 def projection_is_its_effective_map_in_the_mean(spec: str) -> None:
@@ -115,20 +121,20 @@ def projection_is_its_effective_map_in_the_mean(spec: str) -> None:
 
     Control: the map of another seed is refused.
     """
-    projection, error = opened(spec), errors()
+    projection, error = open_projection(spec), errors()
     b = projection.effective()
     if b is None:
         _expect_no_linear_map(projection)
         return
-    expect(b.shape == (N_IN, N_OUT), f"got effective() of shape {tuple(b.shape)}; expected ({N_IN}, {N_OUT})")
+    require(b.shape == (N_IN, N_OUT), f"got effective() of shape {tuple(b.shape)}; expected ({N_IN}, {N_OUT})")
     wanted = error @ b
-    y = projection(error.repeat_interleave(200, 0), generator()).view(len(error), 200, -1).mean(1)
+    y = projection(error.repeat_interleave(200, 0), seeded()).view(len(error), 200, -1).mean(1)
     cosine = _cosine(wanted, y)
     slope = ((wanted * y).sum() / wanted.square().sum()).item()
-    expect(cosine > 0.95, f"got passes at cosine {cosine:.3f} to the effective map; expected more than 0.95")
-    expect(0.9 < slope < 1.1, f"got passes {slope:.3f} times the effective map; expected 0.9 to 1.1")
-    stranger = opened(spec, 1).effective()
-    expect(stranger is not None and _cosine(error @ stranger, y) < 0.3, "got passes like those of another seed")
+    require(cosine > 0.95, f"got passes at cosine {cosine:.3f} to the effective map; expected more than 0.95")
+    require(0.9 < slope < 1.1, f"got passes {slope:.3f} times the effective map; expected 0.9 to 1.1")
+    stranger = open_projection(spec, 1).effective()
+    require(stranger is not None and _cosine(error @ stranger, y) < 0.3, "got passes like those of another seed")
 
 
 def _expect_no_linear_map(projection: Projection) -> None:
@@ -136,76 +142,83 @@ def _expect_no_linear_map(projection: Projection) -> None:
     whole = torch.ones(200, N_IN)
     first = whole.clone()
     first[:, N_IN // 2 :] = 0
-    y, a, b = (projection(e, generator()).mean(0) for e in (whole, first, whole - first))
-    expect((y - a - b).norm().item() > 0.2 * y.norm().item(), "got a linear projection; expected effective() to say so")
+    y, a, b = (projection(e, seeded()).mean(0) for e in (whole, first, whole - first))
+    require(
+        (y - a - b).norm().item() > 0.2 * y.norm().item(), "got a linear projection; expected effective() to say so"
+    )
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
     return torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0).item()
 
 
-def projection_keeps_through_no_time(spec: str) -> None:
+def projection_is_unchanged_by_no_time(spec: str) -> None:
     """Zero seconds change nothing, and a second changes no shape."""
-    projection = opened(spec)
+    projection = open_projection(spec)
+    if projection.ageing is None:
+        return
     before = {key: value.clone() for key, value in projection.state_dict().items()}
-    projection.relax(0.0, generator())
-    same(before, dict(projection.state_dict()), "a projection that moved in zero seconds")
-    projection.relax(1.0, generator())
+    projection.ageing.relax(0.0, seeded())
+    require_equal(before, dict(projection.state_dict()), "a projection that moved in zero seconds")
+    projection.ageing.relax(1.0, seeded())
     shapes = {key: (value.shape, value.dtype) for key, value in projection.state_dict().items()}
-    expect(shapes == {k: (v.shape, v.dtype) for k, v in before.items()}, "got other shapes after a second")
+    require(shapes == {k: (v.shape, v.dtype) for k, v in before.items()}, "got other shapes after a second")
 
 
-def projection_noise_is_as_it_says(spec: str) -> None:
-    """Every source of noise leaves the alignment that its closed form says, within 0.02, unless it says otherwise."""
-    made = opened(spec)
-    error = torch.rand(40, N_IN, generator=generator(5)) * 2 - 1
-    for noise, run in made.dynamics(error) or ():
+def projection_noise_matches_its_closed_form(spec: str) -> None:
+    """Every source of noise has the cosine of its closed form, within 0.02, unless it declares itself outside of it."""
+    error = torch.rand(40, N_IN, generator=seeded(5)) * 2 - 1
+    for noise, run in open_projection(spec).dynamics(error) or ():
         assert noise.signal is not None  # noqa: S101
-        expect(noise.signal.shape == (40, N_OUT), f"{noise.name} has no signal of the shape of a pass")
-        seen = torch.stack([torch.cosine_similarity(run(generator(6 + i)), noise.signal, dim=1) for i in range(4)])
-        off = float((seen.double().mean(0) - noise.cosine(error)).mean())
-        expect(bool(noise.outside) or abs(off) < TOLERANCE, f"{noise.name} says {off:.3f} less than it leaves")
+        require(noise.signal.shape == (40, N_OUT), f"{noise.name} has no signal of the shape of a pass")
+        cosines = torch.stack([torch.cosine_similarity(run(seeded(6 + i)), noise.signal, dim=1) for i in range(4)])
+        off = float((cosines.double().mean(0) - noise.cosine(error)).mean())
+        holds = bool(noise.outside) or abs(off) < TOLERANCE
+        require(
+            holds, f"got {noise.name} with a cosine {off:.3f} above its closed form; expected less than {TOLERANCE}"
+        )
 
 
-def projection_drifts_as_it_says(spec: str) -> None:
-    """After an hour the signals are turned as the closed form says, within 0.02; all or none of them are."""
-    made = opened(spec)
-    error = torch.rand(40, N_IN, generator=generator(5)) * 2 - 1
-    before, noise = made.clean(error), made.drifted(error, 3600.0)
-    made.relax(3600.0, generator(6))
-    after = made.clean(error)
-    expect(made.ages or torch.equal(before, after), "time changes it, and ages is False")
+def projection_drift_matches_its_closed_form(spec: str) -> None:
+    """After an hour the signals have the cosine of the closed form, within 0.02."""
+    projection = open_projection(spec)
+    if projection.ageing is None:
+        return
+    error = torch.rand(40, N_IN, generator=seeded(5)) * 2 - 1
+    before, noise = projection.clean(error), projection.ageing.drifted(error, 3600.0)
+    projection.ageing.relax(3600.0, seeded(6))
     if noise is not None:
+        after = projection.clean(error)
         off = float((torch.cosine_similarity(before, after, dim=1).double() - noise.cosine(error)).mean())
-        expect(abs(off) < TOLERANCE, f"drift says {off:.3f} less than it leaves")
+        require(abs(off) < TOLERANCE, f"got a drift {off:.3f} above its closed form; expected less than {TOLERANCE}")
 
 
 def projection_copies_and_persists(spec: str) -> None:
     """A deep copy is independent, and a state dict carries everything."""
-    ours = opened(spec)
-    before = copy.deepcopy(ours)(errors(), generator())
-    other = opened(spec, 5)
+    ours = open_projection(spec)
+    before = copy.deepcopy(ours)(errors(), seeded())
+    other = open_projection(spec, 5)
     other.load_state_dict(ours.state_dict())
-    same(other(errors(), generator()), before, "a loaded projection that differs")
+    require_equal(other(errors(), seeded()), before, "a loaded projection that differs")
     twin = copy.deepcopy(ours)
     for value in (*twin.parameters(), *twin.buffers()):
         value.data.zero_()
-    same(ours(errors(), generator()), before, "a projection that shares its matrix with a copy")
+    require_equal(ours(errors(), seeded()), before, "a projection that shares its matrix with a copy")
 
 
 def projection_never_waits_for_the_host(spec: str) -> None:
-    """A pass decides nothing from a tensor's contents, so that an accelerator is never waited for."""
-    projection, error, gen = opened(spec), errors(), generator()
-    # as on an accelerator: on a CPU a pass may look, since there is nothing to wait for
-    with patch.object(analog, "FREE_TO_LOOK", frozenset()), NoHost():
+    """A pass never depends on the contents of a tensor on the host, so that no accelerator is waited for."""
+    projection, error, gen = open_projection(spec), errors(), seeded()
+    # as on an accelerator: on a CPU a pass may read numbers, because it waits for nothing
+    with patch.object(product, "FREE_TO_LOOK", frozenset()), NoHost():
         projection(error, gen)
 
 
 def projection_refuses_bad_gains_and_sizes(spec: str) -> None:
     """A gain that is not positive and finite, and a size below 1, are errors."""
     attempts: list[Callable[[], object]] = [
-        *(partial(opened, spec, 0, gain) for gain in (0.0, -1.0, math.inf)),
-        *(partial(opened(spec).open, n_in, n_out, generator()) for n_in, n_out in ((0, 3), (3, 0))),
+        *(partial(open_projection, spec, 0, gain) for gain in (0.0, -1.0, math.inf)),
+        *(partial(open_projection(spec).open, n_in, n_out, seeded()) for n_in, n_out in ((0, 3), (3, 0))),
     ]
     for attempt in attempts:
         try:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import Layer, LocalView
+from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
+from neurofa.core.view import LocalView
 
 Fill = Callable[[Tensor], Tensor]
 """What a tensor is overwritten with; same shape and dtype."""
@@ -38,9 +39,9 @@ def weights_of(layer: Layer, view: LocalView) -> list[Tensor]:
     """Every tensor that holds or aliases a layer's weights: parameters, device cells, and the reads in its views."""
     found: list[Tensor] = []
     for key in layer.synapses:
-        synapses = layer.synapse(key)
+        synapses = layer.synapses[key]
         found += [synapses.weight.data, *synapses.buffers()]
-    for seen in (view, view.again):
+    for seen in (view, view.second_pass):
         if seen is not None:
             found += seen.params.values()
             found += [leaf.data for leaf in seen.graph.params.values()] if seen.graph is not None else []

@@ -15,15 +15,15 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.step import Audit, AuditReport
-from neurofa.core.layer import LocalView, Params, Returns
-from neurofa.core.network import Network, Tick
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
-from neurofa.spiking.sequence import check, rest, sweep
+from neurofa.core.rule import Rule, bind_rule
+from neurofa.core.view import LocalView, Tick
+from neurofa.spiking.sequence import check_sequence, initial_states
 from neurofa.spiking.temporal import Temporal
-from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, preserved
-from neurofa.training.stream import check_rule, check_traces, filter_of, kept_traces
+from neurofa.training.learner import Learner, forward_pass, kept_traces
+from neurofa.training.replay import Credit, copied_return_weights, preserved
+from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
 
 
 def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tensor, seed: int = 0) -> AuditReport:
@@ -39,17 +39,17 @@ def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tenso
     Raises:
         NeurofaError: too few ticks or samples, or a rule that cannot learn from sequences.
     """
-    check(network, xs, len(labels))
+    check_sequence(network, xs, len(labels))
     if len(xs) < 2 or len(xs) % 2 or len(labels) < 2:
         raise NeurofaError(
             f"got {len(xs)} ticks of {len(labels)} samples for an audit; expected an even number of ticks and at least"
             " 2 samples; give a longer sequence"
         )
     bound: Rule = build("rule", rule)
-    if not bound.through_time:
-        check_rule(bound)
-        check_traces(network, bound, kept=True)
-    bound.bind(network.plan(), generator(seed, "feedback"))
+    if not bound.declares.sequences.through_time:
+        check_sequence_rule(bound)
+        check_sequence_traces(network, bound, kept=True)
+    bind_rule(bound, network.plan(), generator(seed, "feedback"))
     name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
     with torch.no_grad(), preserved(network, bound):
         network.train()
@@ -85,30 +85,26 @@ class SequenceAudit(Audit):
     def _record(self, x: Tensor) -> Tick:
         self._forget()
         gen, ticks = self._gen(), len(self.xs) // 2
-        kappa = 0.0 if self.rule.through_time else filter_of(self.network, self.rule)
-
-        def returns(name: str, params: Params) -> Returns | None:
-            found = self.rule.returns(name, params, gen)
-            own = {id(p) for p in params.values()}
-            return None if found is None else {k: v if id(v) in own else v.clone() for k, v in found.items()}
-
-        states = rest(self.network, self.samples)
-        tick = Tick(x, {})
+        kappa = 0.0 if self.rule.declares.sequences.through_time else filter_decay(self.network, self.rule)
+        copied = copied_return_weights(self.rule, gen)
+        tick = Tick(x, {}, initial_states(self.network, self.samples))
         for rows in x.chunk(2):
-            before = {name: state | self._left(name, tick.views) for name, state in states.items()}
-            tick, states = sweep(
-                self.network, rows, ticks, before, gen=gen, returns=returns if self.rule.chained else None,
-                kappa=kappa, below=self.rule.chained,
-            )  # fmt: skip
+            before = {name: state | self._traces(name, tick.views) for name, state in tick.states.items()}
+            tick = forward_pass(
+                self.network, rows, gen=gen, return_weights=copied, states=before, ticks=ticks, kappa=kappa
+            )
         return tick
 
-    def _left(self, name: str, views: dict[str, LocalView]) -> dict[str, Tensor]:
-        """Traces that the ticks of a chunk leave to one layer."""
-        return kept_traces(self.network, self.rule, name, views[name]) if name in views else {}
+    def _traces(self, name: str, views: dict[str, LocalView]) -> dict[str, Tensor]:
+        """Return the traces that one layer takes along from the ticks of a chunk."""
+        layer = self.network.layer(name)
+        if name not in views or not isinstance(layer, Temporal):
+            return {}
+        return kept_traces(self.rule, name, layer, views[name], readout=name == self.network.readout)
 
     def _replay(self) -> tuple[Credit, Credit]:
         first, second = super()._replay()
         for name, found in first.plastic.items():
             if isinstance(self.network.layer(name), Temporal):
-                found.update(self._left(name, self.tick.views))
+                found.update(self._traces(name, self.tick.views))
         return first, second

@@ -16,13 +16,15 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.poison import Fill, nan, poisoned, same_signs, strange, weights_of
-from neurofa.core.layer import Directions, LocalView, LowRank
+from neurofa.core.capabilities import Teaching
+from neurofa.core.directions import Directions, LowRank, dense
 from neurofa.core.loss import CrossEntropy, MeanSquaredError
-from neurofa.core.network import Network, Tick
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
-from neurofa.training.extra_passes import prepare
-from neurofa.training.replay import Credit, collect, dense, preserved, record
+from neurofa.core.rule import Rule, bind_rule
+from neurofa.core.view import LocalView, Tick
+from neurofa.training.extra_passes import make_extra_passes
+from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
 
 TRANSPORTS = ("nothing", "signs", "weights")
 """What a pathway may copy from the forward weights beside it, from least to most."""
@@ -104,15 +106,15 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
     if len(x) < 2:
         raise NeurofaError(f"got {len(x)} samples for an audit; expected at least 2; give a larger batch")
     bound: Rule = build("rule", rule)
-    bound.bind(network.plan(), generator(seed, "feedback"))
+    bind_rule(bound, network.plan(), generator(seed, "feedback"))
     name = rule if isinstance(rule, str) else bound.name or type(bound).__name__
     with torch.no_grad(), preserved(network, bound):
         network.train()
         report = Audit(bound, network, x, target, seed).report(name)
-        if not bound.calibrate:
+        if not bound.declares.calibrate:
             return report
         other: Rule = build("rule", "bp")
-        other.bind(bound.plan, generator(seed, "calibration"))
+        bind_rule(other, bound.plan, generator(seed, "calibration"))
         return _together(report, Audit(other, network, x, target, seed).report(name))
 
 
@@ -130,9 +132,9 @@ class Audit:
         self.pathway = [(t, t.detach().clone()) for t in own]
         self.tick = self._record(x)
         loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
-        self.teaching = taught(loss, self.tick.y, target)[1]
+        self.teaching = loss_and_teaching(loss, self.tick.y, target)[1]
         # on clean weights: a poisoned network would tell the rule of other layers by its outputs
-        self.tick = prepare(network, rule, self.tick, self.teaching, self._gen())
+        self.tick = make_extra_passes(network, rule, self.tick, self.teaching, self._gen())
         self._replay()  # what the rule remembers from step to step settles
         self.clean = self._replay()
         if not _equal(self.clean, self._replay()):
@@ -154,7 +156,7 @@ class Audit:
             )  # fmt: skip
         transports = max((d.transports for d in found.values()), key=TRANSPORTS.index)
         return AuditReport(
-            rule=name, declared_local=self.rule.local, declared_transports=self.rule.transports,
+            rule=name, declared_local=self.rule.declares.local, declared_transports=self.rule.declares.transports,
             local=not any(d.other_weights for d in found.values()) and transports != "weights",
             transports=transports, couples_samples=bool(coupled), dependencies=found,
         )  # fmt: skip
@@ -192,12 +194,13 @@ class Audit:
 
     def _ask(self, names: list[str]) -> dict[str, dict[str, Tensor]]:
         """The return weights beside these layers, from the weights as they are now."""
-        if not self.rule.chained:
+        path = self.rule.declares.return_path
+        if path is None:
             return {}
         gen, found = self._gen(), {}
         for name in names:
             params = self.tick.views[name].params
-            returned = self.rule.returns(name, params, gen) if params else None
+            returned = path.return_weights(name, params, gen) if params else None
             found[name] = (
                 {}
                 if returned is None
@@ -285,15 +288,14 @@ class Audit:
         """The errors that the layers get, and the tick with the passes that the rule asks for."""
         self._forget()
         gen = self._gen()
-        tick = prepare(self.network, self.rule, tick, teaching, gen)
+        tick = make_extra_passes(self.network, self.rule, tick, teaching, gen)
         return collect(self.network, self.rule, tick, teaching, gen).errors, tick
 
     def _pulled(self, name: str, view: LocalView) -> list[Tensor]:
         self._forget()
         self._gen()
         layer = self.network.layer(name)
-        seen = layer.localise(view) if name == self.network.readout else self.rule.localise(name, layer, view)
-        return list(dense(self.rule.update(name, layer, seen)).values())
+        return list(dense(self.rule.update(name, layer, view)[1]).values())
 
 
 def _together(ours: AuditReport, theirs: AuditReport) -> AuditReport:

@@ -10,11 +10,11 @@ import torch
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.format import Format
 from hwmodels.projection import Projection
 from hwmodels.registry import options
-from neurofa.core.layer import Carrier, Layer
+from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Direct, Rule
 from neurofa.costs.counts import connections, derivatives, fan_in, mixed_sources, state_per_weight
@@ -88,11 +88,13 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         rates: learning rates of a schedule; None: those that the optimizer holds.
     """
     network, rule = learner.network, learner.rule
-    layers = {name: layer for name, layer in network.items() if not isinstance(layer, Carrier) and layer.synapses}
+    layers = {
+        name: layer for name, layer in network.items() if not isinstance(layer, ParameterFreeLayer) and layer.synapses
+    }
     plan = network.plan(chained=False)
     maps = [(layer, key) for layer in layers.values() for key in _matrices(layer)]
-    matrices = [layer.stored()[key] for layer, key in maps]
-    held = [layer.synapse(key).device for layer, key in maps]
+    matrices = [layer.synapses.stored()[key] for layer, key in maps]
+    held = [layer.synapses[key].device for layer, key in maps]
     projection = rule.feedback.projection if isinstance(rule.feedback, Projected) else None
     error: Any = rule.encoder if "error" in options(type(rule)) else None
     if projection is not None and isinstance(encoder := getattr(projection, "encoder", None), Format):
@@ -103,7 +105,7 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         widths=tuple(site.width for site in plan.sites),
         synapses=sum(connections(layer, network.shapes[name]) for name, layer in layers.items()),
         fan_in=max(map(_fan_in, layers.values()), default=0),
-        devices=tuple(dict.fromkeys(tuple(chain(device)) for device in held)),
+        devices=tuple(dict.fromkeys(tuple(device_chain(device)) for device in held)),
         dtype_bits=torch.finfo(plan.dtype).bits,
         peripheries=tuple(dict.fromkeys(_periphery(layer) for layer, _ in maps)),
         mixed_sources=mixed_sources(matrices),
@@ -111,14 +113,14 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         path=path,
         feedback_weights=_feedback_weights(rule, path),
         error=error,
-        pathway="" if path == "readout" or rule.transports == "weights" else rule.feedback.name,
+        pathway="" if path == "readout" or rule.declares.transports == "weights" else rule.feedback.name,
         projection=projection,
         matrix=_matrix(rule, plan),
         derivatives=derivatives(rule, layers),
         batch=batch_size * learner.accumulate,
         rates=rates if rates is not None else tuple(g["lr"] for g in learner.optimizer.param_groups),
         state=state_per_weight(learner.optimizer)
-        + max((sum(d.digital_state for d in chain(device)) for device in held), default=0),
+        + max((sum(d.digital_state for d in device_chain(device)) for device in held), default=0),
         traces=tuple(dict.fromkeys(layer.traces for layer in layers.values() if isinstance(layer, Temporal))),
         membranes=tuple(
             dict.fromkeys(layer.neuron.membrane for layer in layers.values() if isinstance(layer, Temporal))
@@ -129,13 +131,13 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
 def _matrices(layer: Layer) -> list[str]:
     """Names of the affine weights of a layer, those among its own neurons included."""
     among = ["recurrent"] if isinstance(layer, Temporal) and layer.recurrent else []
-    return [key for key in layer.returning if layer.stored()[key].dim() > 1] + among
+    return [key for key in layer.traits.returning if layer.synapses.stored()[key].dim() > 1] + among
 
 
 def _fan_in(layer: Layer) -> int:
     if isinstance(layer, Affine):
         return sum(fan_in(layer))
-    return max((math.prod(layer.stored()[key].shape[1:]) for key in _matrices(layer)), default=0)
+    return max((math.prod(layer.synapses.stored()[key].shape[1:]) for key in _matrices(layer)), default=0)
 
 
 def _periphery(layer: Layer) -> Periphery | None:
@@ -148,15 +150,15 @@ def _path(rule: Rule, plan: Plan) -> str:
     if isinstance(rule, ReadoutOnly):
         return "readout"
     # with one hidden layer a chain has one link: the error goes straight from the readout to it
-    return "chained" if rule.chained and len(plan.hidden) > 1 else "direct"
+    return "chained" if rule.declares.chained and len(plan.hidden) > 1 else "direct"
 
 
 def _feedback_weights(rule: Rule, path: str) -> str:
     if path == "readout":
         return "none"
-    if rule.transports == "nothing":
+    if rule.declares.transports == "nothing":
         return "own"
-    return "signs" if rule.transports == "signs" else "readout" if path == "direct" else "forward"
+    return "signs" if rule.declares.transports == "signs" else "readout" if path == "direct" else "forward"
 
 
 def _matrix(rule: Rule, plan: Plan) -> tuple[int, int]:

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from hwmodels.projection import Projection
+from hwmodels.projections.crossbar import Crossbar
 from hwmodels.registry import Registered, build
+from neurofa.core.description import FeedbackDescription
 from neurofa.core.plan import Site
 from neurofa.core.synapses import Synapses
 
@@ -82,7 +85,7 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
             batch: B, samples.
             outputs: o, length of the error.
         """
-        return 2 * batch * outputs * max((part.stop for part in self.slices.values()), default=0)
+        return 2 * batch * outputs * self.width
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
         """Return weights of one affine map, oriented as its forward weights (chained rules).
@@ -98,6 +101,29 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
     def matrix(self) -> Synapses | None:
         """The one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; or None."""
         return None
+
+    def describe(self) -> FeedbackDescription | None:
+        """Describe the pathway to exports and costs; None (default): its state is stored, and nothing computed."""
+        return None
+
+    def hardware(self) -> Projection | None:
+        """Return the projection that carries the error; None (default): the pathway is arithmetic."""
+        return None
+
+    @property
+    def input_format(self) -> Format | None:
+        """Number format in which hardware encodes the error by itself; None (default): it takes any number."""
+        return None
+
+    @property
+    def resolution(self) -> float | None:
+        """Effective resolution of the detector, bit; None (default): there is no detector, or it is not known."""
+        return None
+
+    @property
+    def width(self) -> int:
+        """Length m of the projected error; 0 in a network without hidden layers."""
+        return max((part.stop for part in self.slices.values()), default=0)
 
     def spread(self, name: str, rows: Tensor) -> Tensor:
         """Values of a layer's rows (B, rows) where its signal goes: (B, *out_shape)."""
@@ -153,6 +179,18 @@ class MatrixFeedback(RandomMatrices, ABC):
     """
 
     b: Synapses
+
+    def describe(self) -> FeedbackDescription:
+        return FeedbackDescription(matrix=self.b)
+
+    def hardware(self) -> Projection | None:
+        """Return the array that holds the matrix, where it lives on a memory device and each layer has its own rows."""
+        stored = self.matrix()
+        if stored is None or stored.exact:
+            return None
+        array = Crossbar(device=stored.device, periphery="exact")
+        array.adopt(stored.cells)
+        return array
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         width = self.stack(sites)

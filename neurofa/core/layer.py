@@ -1,163 +1,119 @@
-"""The unit of credit: one error arrives at its output, and the layer alone turns it into weight changes."""
+"""The layer, the unit of credit: one error arrives at its output, and the layer alone computes its weight changes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.registry import Registered
-from neurofa.core.events import correlation
-from neurofa.core.products import TANGENT_ATTENTION, Work
-from neurofa.core.synapses import Synapses
+from neurofa.core.directions import Direction, Directions, ReturnWeights, dense
+from neurofa.core.facts import LayerFacts, PlainModule
+from neurofa.core.products import Work
+from neurofa.core.synapses import SynapseGroup
+from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.core.window import Window
 
-Params = Mapping[str, Tensor]
-"""A layer's own weights as this pass read them, by name."""
 
-State = dict[str, Tensor]
-"""What a layer carries around one tick, by name (membranes, masks, normalisation statistics)."""
-
-
-class Outer(NamedTuple):
-    """A direction in factored form: the sum over samples of outer products, ``left^T right``.
-
-    Kept as factors because the learner multiplies them straight into their target, and because a crossbar updates by
-    exactly these two vectors per sample.
-    """
-
-    left: Tensor
-    """(N, n_out): error at the affine output; N samples, or samples times positions."""
-    right: Tensor
-    """(N, n_in): input of the affine map."""
-
-    def dense(self) -> Tensor:
-        """The direction as one tensor, (n_out, n_in)."""
-        if self.sparse:
-            return correlation(self.left, self.right)
-        return (self.right.t() @ self.left).t() if self.tall else self.left.t() @ self.right
+class ArrayHost(Protocol):
+    """Capability of a layer whose products can go through converters and noise."""
 
     @property
-    def tall(self) -> bool:
-        """Whether it is so much higher than wide that the product of its transpose is the faster one on the CPU."""
-        return self.left.shape[1] > 16 * self.right.shape[1]
+    def periphery(self) -> Periphery | None:
+        """The periphery around the layer's products; None: exact products."""
 
-    @property
-    def sparse(self) -> bool:
-        """Whether the inputs are rows of events (:meth:`neurofa.core.events.Events.rows_of_ones`)."""
-        return self.right.layout == torch.sparse_csr
+    def attach(self, periphery: Periphery | None, *, fused: bool) -> None:
+        """Put a periphery around the layer's products.
 
-
-class Sum(NamedTuple):
-    """A direction in several terms, of which none is worth a copy."""
-
-    parts: tuple[Tensor | Outer, ...]
-
-    def dense(self) -> Tensor:
-        """The direction as one tensor."""
-        first, *others = [p.dense() if isinstance(p, Outer) else p for p in self.parts]
-        return sum(others, start=first)
+        Args:
+            periphery: converters and noise; None takes them away.
+            fused: compile the products.
+        """
 
 
-class LowRank(NamedTuple):
-    """Return weights of rank r in two factors, in the place of W: an error crosses r numbers, (delta P) Q."""
+class NoiseMirror(Protocol):
+    """Capability of a layer that can pass noise through its affine maps (weight mirror)."""
 
-    p: Tensor
-    """(n_out, r)."""
-    q: Tensor
-    """(r, n_in), or (r, C_in, k, k) for kernels, whose r counts channels."""
+    def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
+        """Return the mean correlation E[y xi^T] of each map's output with noise xi at its input, by weight.
 
-    def dense(self) -> Tensor:
-        """P Q, shaped as W."""
-        return (self.p @ self.q.flatten(1)).view(len(self.p), *self.q.shape[1:])
-
-    def clone(self) -> LowRank:
-        """Copies of both factors."""
-        return LowRank(self.p.clone(), self.q.clone())
+        Args:
+            params: own weights as read.
+            x: (B, *in_shape), whose shape the noise takes.
+            amplitude: standard deviation of the noise.
+            gen: source of the noise.
+        """
 
 
-Returns = Mapping[str, Tensor | LowRank]
-"""Weights of the return path beside a layer, by the name of the forward weight."""
+class ProductCount(Protocol):
+    """Capability of a layer that states its matrix products; those of other layers are traced."""
 
-Direction = Tensor | Outer | Sum
-Directions = dict[str, Direction]
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+        """Return the products of one pass.
 
-
-class Graph(NamedTuple):
-    """A layer's own autograd graph of one tick, on detached leaves: never longer than the layer."""
-
-    y: Tensor
-    x: Tensor
-    params: dict[str, Tensor]
-    inner: dict[str, Tensor]
-    """Errors at the outputs of the affine maps inside, by weight; filled when an error has gone through the graph."""
+        Args:
+            shape: (B, *in_shape) of the input.
+            sends: whether the error at the input will be asked for.
+        """
 
 
-@dataclass(frozen=True, slots=True)
-class LocalView:
-    """Everything that a layer may see when it learns; every tensor is detached.
+class ForwardMode(Protocol):
+    """Capability of a layer that has a closed form of its forward-mode derivative; others compute on dual numbers."""
 
-    The first eight fields are given to the layer; the others are what it (and nobody else) worked out of them.
-    """
+    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        """Return the change of the output for small changes of input and weights: (B, *out_shape).
 
-    x: Tensor
-    """(B, *in_shape): own input."""
-    y: Tensor
-    """(B, *out_shape): own output."""
-    params: Params
-    """Own weights, as this pass read them."""
-    before: State = field(default_factory=dict)
-    """Own state before the tick."""
-    after: State = field(default_factory=dict)
-    """Own state after the tick."""
-    returns: Returns | None = None
-    """Weights of the return path beside this layer (chained rules only), shaped as ``params`` or factored."""
-    error: Tensor | None = None
-    """(B, *out_shape): delivered error, per sample, unreduced."""
-    graph: Graph | None = None
-    """Own autograd graph, for layers without a closed form."""
-    delta: Tensor | None = None
-    """Error at the layer's affine output, before activation and normalisation."""
-    partial: Directions = field(default_factory=dict)
-    """Directions found on the way to ``delta``."""
-    below: Tensor | None = None
-    """(B, *in_shape): error at the own input, where it was found on the way."""
-    again: LocalView | None = None
-    """The same layer in a second pass (rules that ask for one)."""
-    kappa: float = 0.0
-    """Decay of the filter through which errors arrive (ticks of a sequence; 0: none)."""
-    inner: Mapping[str, Tensor] = field(default_factory=dict)
-    """Errors at the outputs of the affine maps inside, by weight (layers of several maps with return weights)."""
+        Args:
+            view: of the tick at which the derivative is taken.
+            dot: (B, *in_shape), change of the input; None: none.
+            moved: changes of own weights, shaped as they are; may be empty.
+        """
 
-    def given(self, error: Tensor) -> LocalView:
-        """The same view with an error that has been delivered."""
-        return LocalView(
-            self.x, self.y, self.params, self.before, self.after, self.returns, error, self.graph,
-            again=self.again, kappa=self.kappa,
-        )  # fmt: skip
+    def follows(self, moved: frozenset[str]) -> bool:
+        """Return whether there is a closed form for changes of these weights (and of the input)."""
 
-    def worked_out(self, delta: Tensor, partial: Directions | None = None, below: Tensor | None = None) -> LocalView:
-        """The same view with what the layer has worked out of the error."""
-        return LocalView(
-            self.x,
-            self.y,
-            self.params,
-            self.before,
-            self.after,
-            self.returns,
-            self.error,
-            self.graph,
-            delta,
-            partial or {},
-            below,
-            self.again,
-            self.kappa,
-        )
+    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+        """Return the FLOP of :meth:`tangent`.
+
+        Args:
+            work: products of one pass of the same batch.
+            moved: names of the weights that change.
+            dot: whether the input changes.
+        """
+
+
+@dataclass(frozen=True)
+class LayerTraits:
+    """What a layer declares of itself: facts, and the capabilities that only some layers have."""
+
+    returning: tuple[str, ...] = ()
+    """Names of the weights that an error crosses on its way from output to input."""
+    factored: frozenset[str] = frozenset()
+    """Names of the weights whose directions can come as outer products, for devices that need their factors."""
+    elementwise: bool = False
+    """Whether the layer is one affine map behind an elementwise activation."""
+    closed_form: bool = False
+    """Whether an error is sent to the input only when it is asked for; else all of the layer is differentiated."""
+    couples_samples: bool = False
+    """Whether a normalisation mixes the samples of a batch."""
+    parameter_free: bool = False
+    """Whether the layer has no weights by its kind, so that it can be no readout."""
+    window: Window | None = None
+    """What an output position sees of an input image; None: everything, or not known."""
+    array_host: ArrayHost | None = None
+    mirror: NoiseMirror | None = None
+    products: ProductCount | None = None
+    forward_mode: ForwardMode | None = None
+    facts: LayerFacts | None = None
+    """Plain data for exports, accounts of cost and chip checks; None: those that the weights tell."""
+    unreturned: Callable[[Tensor], list[str]] | None = None
+    """Finds the weights that an error would cross without a return weight, on a (B, *in_shape) probe."""
 
 
 class Layer(nn.Module, Registered, ABC, kind="layer"):
@@ -167,196 +123,131 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     override them for speed and are tested against :func:`vjp`.
     """
 
-    closed_form: ClassVar[bool] = False
-    """Whether :meth:`localise` works without the layer's autograd graph."""
-    synapses: nn.ModuleDict
+    synapses: SynapseGroup
+    """The layer's weights."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.synapses = nn.ModuleDict()
-        # by plain name, without the cost of module look-ups in every step
-        self._own: dict[str, Synapses] = {}
+        self.synapses = SynapseGroup()
+
+    @property
+    def traits(self) -> LayerTraits:
+        """Facts and capabilities that the layer declares."""
+        return LayerTraits(returning=tuple(self.synapses))
+
+    def initialise(self, device: Device, gen: torch.Generator) -> None:
+        """Draw the own weights and program them into synapses; default: the layer has none."""
+
+    def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
+        """Return what one tick draws before it begins (dropout masks, seeds of noise); default: nothing."""
+        return {}
 
     @abstractmethod
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One tick, without side effects.
+        """Compute one tick, without side effects.
 
         Args:
             params: own weights as read.
             x: (B, *in_shape) input.
-            state: own state before the tick, from :meth:`start` or the tick before.
+            state: own state before the tick, from :meth:`fresh_state` or the tick before.
 
         Returns:
             (B, *out_shape) output and the state after the tick.
         """
 
-    def initialise(self, device: Device, gen: torch.Generator) -> None:
-        """Draw the own weights and program them into synapses; default: the layer has none."""
-
-    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
-        """State before the first tick (dropout masks, empty membranes); default: none."""
-        return {}
-
-    def absorb(self, after: State) -> None:
-        """Take what outlives the tick (running statistics) into the own buffers; once a training step."""
-
-    @property
-    def returning(self) -> tuple[str, ...]:
-        """Names of the weights that an error crosses on its way from output to input."""
-        return tuple(self.synapses)
-
-    @property
-    def window(self) -> Window | None:
-        """What an output position sees of an input image; None: everything, or not known."""
-        return None
-
-    def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Own weights as this pass sees them."""
-        return {key: synapses.read(gen) for key, synapses in self._own.items()}
-
-    def stored(self) -> dict[str, Tensor]:
-        """Own weights as they are stored, without the noise of reading them."""
-        return {key: synapses.weight.detach() for key, synapses in self._own.items()}
-
-    def synapse(self, name: str) -> Synapses:
-        """The synapses of one weight."""
-        return self._own[name.replace("/", ".")]
-
-    def factors(self, name: str) -> bool:
-        """Whether the direction of that weight comes as an :class:`Outer` where its device asks for factors."""
-        return False
-
-    def add_synapses(self, name: str, target: Tensor, device: Device, gen: torch.Generator | None) -> None:
-        """Create the synapses of one weight."""
-        self._own[name] = self.synapses[_safe(name)] = Synapses(target, device, gen)
-
     def record(
-        self, params: Params, x: Tensor, state: State, returns: Returns | None, below: bool
+        self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
     ) -> tuple[Tensor, State, Graph | None]:
-        """Compute, and keep the own autograd graph where the layer has no closed form.
+        """Compute one tick, and keep the own autograd graph where the layer will need it to learn.
 
         Args:
             params: own weights as read.
             x: (B, *in_shape).
             state: state before the tick.
-            returns: weights of the return path, or None for the layer's own transpose.
-            below: whether the error at the input will be asked for.
+            return_weights: weights of the return path, or None for the layer's own transpose.
+            needs_input_error: whether the error at the input will be asked for.
         """
-        if self.closed_form or not (self.training or below):
+        if not (self.training or needs_input_error):
             return *self.compute(params, x, state), None
-        return self._record(params, x, state, returns, below)
+        return record_graph(self, params, x, state, needs_input_error)
 
-    def _record(
-        self,
-        params: Params,
-        x: Tensor,
-        state: State,
-        returns: Returns | None,
-        below: bool,
-    ) -> tuple[Tensor, State, Graph | None]:
-        leaf = x.detach().requires_grad_(below and x.is_floating_point())
-        leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
-        with torch.enable_grad():
-            y, after = self.compute(leaves, leaf, state)
-        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, {})
+    def update_running_stats(self, after: State) -> None:
+        """Take what outlives the tick (running statistics) into the own buffers; once a training step."""
 
-    def localise(self, view: LocalView) -> LocalView:
-        """Work the delivered error into the layer, once for :meth:`pullback` and :meth:`transpose`."""
-        graph = view.graph
-        if graph is None:
-            graph = self._record(view.params, view.x, view.before, view.returns, True)[2]
+    def backprop_local(self, view: LocalView) -> LocalView:
+        """Return the view with the delivered error worked into the layer, for :meth:`pullback` and the input error."""
+        graph = view.graph or self.record(view.params, view.x, view.before, view.return_weights, True)[2]
         assert graph is not None and view.error is not None
-        wanted = [*graph.params.values(), *([graph.x] if graph.x.requires_grad else [])]
-        found: tuple[Tensor | None, ...] = ()
+        leaves = [*graph.params.values(), *([graph.x] if graph.x.requires_grad else [])]
+        gradients: tuple[Tensor | None, ...] = ()
         if graph.y.requires_grad:
-            found = torch.autograd.grad(graph.y, wanted, view.error, retain_graph=True, allow_unused=True)
+            gradients = torch.autograd.grad(graph.y, leaves, view.error, retain_graph=True, allow_unused=True)
         partial: Directions = {
             key: torch.zeros_like(leaf) if g is None else g
-            for (key, leaf), g in zip(graph.params.items(), found or [None] * len(graph.params), strict=False)
+            for (key, leaf), g in zip(graph.params.items(), gradients or [None] * len(graph.params), strict=False)
         }
-        below = found[-1] if found and graph.x.requires_grad else None
-        return replace(view, partial=partial, below=below, inner=dict(graph.inner))
+        input_error = gradients[-1] if gradients and graph.x.requires_grad else None
+        return replace(view, partial=partial, input_error=input_error, inner=dict(graph.inner))
 
     def pullback(self, view: LocalView) -> Directions:
-        """Directions of the own weights for the delivered error, summed over the batch.
+        """Return the directions of the own weights for the delivered error, summed over the batch.
 
         Args:
-            view: with ``error``, after :meth:`localise`.
+            view: with ``error``, after :meth:`backprop_local`.
         """
         return dict(view.partial)
 
-    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
-        """Error at the input if the return path had ``weights``: (B, *in_shape); chained rules only."""
-        if view.below is not None and (view.returns is None or view.returns is weights):
-            return view.below
-        again = self.localise(replace(view, returns=weights, graph=None))
-        assert again.below is not None
-        return again.below
-
-    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-        """Change of the output for small changes of input and weights: (B, *out_shape); forward-mode derivative.
-
-        Args:
-            view: of the tick at which the derivative is taken.
-            dot: (B, *in_shape), change of the input; None: none.
-            moved: changes of own weights, shaped as they are; may be empty.
-        """
-        from neurofa.maps.jvp import followed
-
-        return followed(self, view, dot, moved)
-
-    def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
-        """Mean correlation of each affine map's output with noise at its input (weight mirror); default: no maps.
-
-        Args:
-            params: own weights as read.
-            x: (B, *in_shape), whose shape the noise takes.
-            amplitude: standard deviation of the noise.
-            gen: source of the noise.
-        """
-        return {}
-
-    def unreturned(self, x: Tensor) -> list[str]:
-        """Names of weights that an error would cross without a return weight of its own; default: none."""
-        return []
-
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
-        """The products of one pass.
-
-        Args:
-            shape: (B, *in_shape) of the input.
-            sends: whether the error at the input will be asked for.
-        """
-        from neurofa.maps.trace import traced
-
-        return traced(self, shape, sends=sends)
-
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
-        """FLOP of :meth:`tangent`: here the layer computes anew, with one more product a change of input or weight.
-
-        Args:
-            work: of the same batch.
-            moved: names of the weights that change.
-            dot: whether the input changes.
-        """
-        changes = sum(m.product * (1 + (m.key in moved)) for m in work.maps)
-        return work.forward + changes + TANGENT_ATTENTION * work.attention
+    def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
+        """Return the error at the input, (B, *in_shape), through ``weights`` as return path (chained rules only)."""
+        if view.input_error is not None and (view.return_weights is None or view.return_weights is weights):
+            return view.input_error
+        returned = self.backprop_local(replace(view, return_weights=weights, graph=None))
+        assert returned.input_error is not None
+        return returned.input_error
 
     def module(self) -> nn.Module:
-        """A plain ``nn.Module`` of the same map, for inference and export."""
-        raise NotImplementedError(f"{type(self).__name__} has no plain module")
+        """Return a plain ``nn.Module`` of the same map, for inference and export; default: it calls :meth:`compute`."""
+        return PlainModule(self)
 
 
-class Carrier(Layer):
+class ParameterFreeLayer(Layer):
     """A layer without weights: it carries activity up and, for chained rules, the error down."""
 
     @property
-    def returning(self) -> tuple[str, ...]:
-        """Nothing to cross."""
-        return ()
+    def traits(self) -> LayerTraits:
+        return LayerTraits(parameter_free=True, products=NO_PRODUCTS)
+
+
+class _NoProducts:
+    """Products of a layer that multiplies nothing."""
 
     def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
         return Work()
+
+
+NO_PRODUCTS: ProductCount = _NoProducts()
+
+
+def record_graph(
+    layer: Layer, params: Params, x: Tensor, state: State, needs_input_error: bool
+) -> tuple[Tensor, State, Graph]:
+    """Compute one tick of a layer with autograd on, on detached leaves.
+
+    Args:
+        layer: whose ``compute`` runs.
+        params: own weights as read.
+        x: (B, *in_shape).
+        state: state before the tick.
+        needs_input_error: whether the input is a leaf as well.
+
+    Returns:
+        Detached output and state, and the graph.
+    """
+    leaf = x.detach().requires_grad_(needs_input_error and x.is_floating_point())
+    leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
+    with torch.enable_grad():
+        y, after = layer.compute(leaves, leaf, state)
+    return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, {})
 
 
 def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
@@ -369,13 +260,12 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
     Returns:
         Directions by name, and (B, *in_shape) error at the input through the layer's own weights.
     """
-    found = Layer.localise(
-        layer, replace(view, graph=Layer._record(layer, view.params, view.x, view.before, None, True)[2])
-    )
-    assert found.below is not None
-    return {k: d if isinstance(d, Tensor) else d.dense() for k, d in found.partial.items()}, found.below
+    graph = record_graph(layer, view.params, view.x, view.before, True)[2]
+    result = Layer.backprop_local(layer, replace(view, graph=graph))
+    assert result.input_error is not None
+    return dense(result.partial), result.input_error
 
 
-def _safe(name: str) -> str:
-    """Module names may not hold dots."""
-    return name.replace(".", "/")
+def facts_of(layer: Layer) -> LayerFacts:
+    """Return the facts that a layer declares, else those that its weights tell."""
+    return layer.traits.facts or LayerFacts(layer)

@@ -1,4 +1,4 @@
-"""Losses in closed form: a value to watch and the error at the network's output."""
+"""Losses in closed form: their value, and the error at the network's output."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered
 
 
-class Outcome(NamedTuple):
-    """What a loss says of one batch."""
+class LossResult(NamedTuple):
+    """Loss and output error of one batch."""
 
     value: Tensor
     """Mean loss over the batch, 0-dim."""
     error: Tensor
-    """(B, o): derivative of each sample's loss by the output, unreduced."""
+    """(B, o): derivative of each sample's loss with respect to the output, unreduced."""
     target: Tensor
-    """(B, o): the target as the output should have been (one-hot for labels)."""
+    """(B, o): target values of the output (one-hot for labels)."""
 
 
 class Loss(Registered, ABC, kind="loss"):
-    """A loss over outputs (B, o), with its derivative written out."""
+    """A loss of outputs (B, o), with its derivative in closed form."""
 
     labels: bool = True
     """Whether targets are class labels."""
 
     @abstractmethod
-    def outcome(self, y: Tensor, target: Tensor) -> Outcome:
-        """Value, error and target of one batch.
+    def evaluate(self, y: Tensor, target: Tensor) -> LossResult:
+        """Compute value, error and target values of one batch.
 
         Args:
             y: (B, o) network output.
             target: (B,) labels or (B, o) values.
 
         Raises:
-            NeurofaError: target of the wrong shape or range.
+            NeurofaError: a target of the wrong shape or range.
         """
 
 
 class CrossEntropy(Loss, name="cross_entropy"):
     """L = -log softmax(y)[label]; error = softmax(y) - onehot(label)."""
 
-    def outcome(self, y: Tensor, target: Tensor) -> Outcome:
+    def evaluate(self, y: Tensor, target: Tensor) -> LossResult:
         hot = one_hot(target, y)
         log_p = torch.log_softmax(y, 1)
         value = (log_p * hot).sum().neg_().div_(len(y))
-        return Outcome(value, log_p.exp_().sub_(hot), hot)
+        return LossResult(value, log_p.exp_().sub_(hot), hot)
 
 
 class MeanSquaredError(Loss, name="mse"):
@@ -57,23 +57,23 @@ class MeanSquaredError(Loss, name="mse"):
 
     labels = False
 
-    def outcome(self, y: Tensor, target: Tensor) -> Outcome:
-        wanted = one_hot(target, y) if target.dim() == 1 and not target.is_floating_point() else target.to(y.dtype)
-        if wanted.shape != y.shape:
+    def evaluate(self, y: Tensor, target: Tensor) -> LossResult:
+        values = one_hot(target, y) if target.dim() == 1 and not target.is_floating_point() else target.to(y.dtype)
+        if values.shape != y.shape:
             raise NeurofaError(
                 f"got targets of shape {tuple(target.shape)}; expected labels ({len(y)},) or values {tuple(y.shape)};"
                 " check the data set"
             )
-        error = y - wanted
-        return Outcome(error.square().sum().mul_(0.5 / len(y)), error, wanted)
+        error = y - values
+        return LossResult(error.square().sum().mul_(0.5 / len(y)), error, values)
 
 
 def one_hot(labels: Tensor, y: Tensor) -> Tensor:
-    """Labels (B,) as rows of ``y``'s shape and dtype.
+    """Return labels (B,) as one-hot rows of the shape (B, o) and dtype of ``y``.
 
     Raises:
-        NeurofaError: labels that are not whole numbers below the number of outputs. On an accelerator the range is
-            not looked at here, since that would wait for the device; data sets check it when they are loaded.
+        NeurofaError: labels that are not whole numbers below the number of outputs. On an accelerator the range is not
+            checked here, since that would wait for the device; data sets check it when they are loaded.
     """
     classes = y.shape[1]
     if labels.shape != y.shape[:1] or labels.is_floating_point():

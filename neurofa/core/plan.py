@@ -1,4 +1,4 @@
-"""What a rule may know of a network: names and shapes of its layers, never their weights."""
+"""Plan of a network: names and shapes of its layers, all that a rule may know of it; never their weights."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from neurofa.core.window import Window
 
 @dataclass(frozen=True)
 class Site:
-    """What a rule may know of a layer: its name and shapes, never its weights."""
+    """Name and shapes of one layer with weights."""
 
     name: str
     out_shape: tuple[int, ...]
+    """Shape of one sample at the layer's output."""
     returning: dict[str, tuple[int, ...]]
-    """Shapes of the weights that an error crosses on its way through the layer."""
+    """Shapes of the weights that an error crosses on its way through the layer, by name."""
     elementwise: bool
-    """Whether the layer is one affine map behind an elementwise activation."""
+    """Whether the layer is one affine map followed by an elementwise activation."""
     unreturned: tuple[str, ...] = ()
-    """Weights that an error would cross without a return weight."""
+    """Names of the weights that an error would cross without a return weight."""
     window: Window | None = None
-    """What an output position sees of the output image of the site before (of the network's input at the first one),
-    through pooling in between; None: everything, or not known."""
+    """Receptive field of an output position on the output image of the site before (for the first site: on the
+    network's input), pooling in between included; None: all positions, or not known."""
 
     @property
     def width(self) -> int:
@@ -34,10 +35,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rule is built for: the layers with weights, from input to readout, and the number of outputs."""
+    """The layers with weights, from input to readout, and the network's shapes, dtype and device."""
 
     sites: tuple[Site, ...]
     outputs: int
+    """o: width of the readout."""
     dtype: torch.dtype
     device: torch.device
     input_shape: tuple[int, ...]
@@ -50,5 +52,5 @@ class Plan:
 
     @property
     def readout(self) -> Site:
-        """The last layer with weights: it receives the error itself."""
+        """The last layer with weights; it receives the output error itself."""
         return self.sites[-1]

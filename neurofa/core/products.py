@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from torch import Tensor
+
 PHASES = ("forward", "passes", "delivery", "update", "adaptation")
 """``forward``: the pass that is learnt from; ``passes``: those beside it (tangent, difference, second, noise pass);
 ``delivery``: errors on their way to and through layers; ``update``: directions of the weights; ``adaptation``: what the
@@ -113,3 +115,17 @@ class At:
         else:
             sent += RETURNING_ATTENTION * self.work.attention
         return [Item("delivery", sent), Item("update", self.work.affine)]
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixInputs:
+    """What one matrix of a layer multiplies in a pass, and how pairs of numbers that meet in it are counted."""
+
+    key: str
+    """Name of its weight."""
+    inputs: Tensor
+    """(B, *in_shape); rows of events may be sparse."""
+    products: Callable[[Tensor, Tensor], float]
+    """Pairs of an input and a weight: of counts of inputs, shaped as one sample, and of weights, shaped as they are."""
+    updates: Callable[[Tensor, Tensor], float]
+    """Pairs of an error and an input over all weights: of counts of errors and of inputs, a batch of each."""

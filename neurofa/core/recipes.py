@@ -1,57 +1,102 @@
-"""How a network recipe registers itself, and the initial weights that recipes draw."""
+"""Network recipes: typed descriptions of networks, and the initial weights that they draw."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
 
 from hwmodels.arrays.periphery import Periphery
+from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import recipe
+from hwmodels.registry import Recipe, Registered
 from hwmodels.spec import Spec
+from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 
-Recipe = Callable[..., Network]
 
+@dataclass(frozen=True, kw_only=True)
+class NetworkRecipe(Recipe, ABC, kind="network"):
+    """A network that is described now and built when the sizes of the data are known.
 
-def network(name: str, source: str = "") -> Callable[[Recipe], Recipe]:
-    """Register a recipe of a network, and let the networks that it makes know their spec.
-
-    The function takes ``input_shape``, ``outputs``, ``seed`` and ``device`` from the caller; every other keyword is an
-    option of the spec. The ``periphery`` of the caller is attached to what the function returns.
+    A new network is one file: a frozen keyword-only dataclass whose fields are the options, with :meth:`layers`. Lists
+    are kept as tuples, and parts (an activation, a neuron) as the text of their specs, so that every layer gets a part
+    of its own and equal recipes compare equal.
     """
 
-    def add(function: Recipe) -> Recipe:
-        @functools.wraps(function)
-        def build_it(
-            *,
-            input_shape: tuple[int, ...],
-            outputs: int,
-            seed: int = 0,
-            device: str = "digital",
-            periphery: Periphery | str = "exact",
-            **options: Any,
-        ) -> Network:
-            if outputs < 1 or not input_shape or min(input_shape) < 1:
-                raise NeurofaError(
-                    f"got input shape {tuple(input_shape)} and {outputs} outputs; expected sizes of at least 1;"
-                    " take them from the data set"
-                )
-            # Torch modules draw their first weights from the global generator; the user's must not notice.
-            with torch.random.fork_rng(devices=[]):
-                made = function(input_shape=input_shape, outputs=outputs, seed=seed, device=device, **options)
-            made.spec = str(Spec(name, options))
-            made.attach(periphery)
-            return made
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _kept(getattr(self, field.name)))
+        self.check()
 
-        recipe("network", name, source)(build_it)
-        return build_it
+    def check(self) -> None:
+        """Refuse options that fit no data; default: none is refused."""
 
-    return add
+    @abstractmethod
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        """Return new layers, from input to readout.
+
+        Args:
+            input_shape: shape of one sample (of spikes: in one tick).
+            outputs: width of the readout.
+            seed: of the weights that a layer's module holds from the beginning; all others are drawn by the network.
+
+        Raises:
+            NeurofaError: samples that the network cannot take.
+        """
+
+    def build(
+        self,
+        *,
+        input_shape: Sequence[int],
+        outputs: int,
+        seed: int = 0,
+        device: Device | str = "digital",
+        periphery: Periphery | str = "exact",
+    ) -> Network:
+        """Build the network; equal arguments give equal weights.
+
+        Args:
+            input_shape: shape of one sample (of spikes: in one tick).
+            outputs: width of the readout.
+            seed: of the weights.
+            device: that stores the affine weights, or its spec.
+            periphery: converters and noise around the arrays of affine weights, or its spec.
+
+        Raises:
+            NeurofaError: sizes that the network cannot take.
+        """
+        if outputs < 1 or not input_shape or min(input_shape) < 1:
+            raise NeurofaError(
+                f"got input shape {tuple(input_shape)} and {outputs} outputs; expected sizes of at least 1;"
+                " take them from the data set"
+            )
+        # Torch modules draw their first weights from the global generator; the user's must not notice.
+        with torch.random.fork_rng(devices=[]):
+            network = self.assemble(tuple(input_shape), outputs, seed, device)
+        network.spec = str(self.given)
+        network.attach(periphery)
+        return network
+
+    def assemble(self, input_shape: tuple[int, ...], outputs: int, seed: int, device: Device | str) -> Network:
+        """Return the network of :meth:`layers`; a recipe whose weights begin otherwise overrides this.
+
+        Args:
+            input_shape: shape of one sample.
+            outputs: width of the readout.
+            seed: of the weights.
+            device: that stores the affine weights, or its spec.
+        """
+        return Network(self.layers(input_shape, outputs, seed), input_shape, seed=seed, device=device)
+
+
+def _kept(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return tuple(_kept(v) for v in value)
+    return str(value) if isinstance(value, Spec | Registered) else value
 
 
 def draw_weights(module: nn.Module, gen: torch.Generator) -> nn.Module:
@@ -74,19 +119,20 @@ def draw_weights(module: nn.Module, gen: torch.Generator) -> nn.Module:
     return module
 
 
-def positive(**values: int) -> None:
+def require_positive(**sizes: int | Sequence[int]) -> None:
     """Refuse sizes below 1.
 
     Raises:
         NeurofaError: naming the first one.
     """
-    for key, value in values.items():
-        if value < 1:
-            raise NeurofaError(f"got {key}={value}; expected at least 1; change {key}")
+    for key, value in sizes.items():
+        for size in [value] if isinstance(value, int) else value:
+            if size < 1:
+                raise NeurofaError(f"got {key}={size}; expected at least 1; change {key}")
 
 
-def image(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, height and width.
+def image_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
+    """Return channels, height and width.
 
     Raises:
         NeurofaError: the samples are no images.

@@ -1,17 +1,24 @@
-"""The only container of weights: what the optimizer asks for, realised by a device."""
+"""Synapses: the only container of weights; a device realises the changes that the optimizer asks for."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from hwmodels.device import Cells, Device
-from hwmodels.devices.wear import counted
+from hwmodels.description import DescribedBuffers, TensorDescription
+from hwmodels.device import Cells, Device, relaxed
+from hwmodels.device_models.compiled_write import compiled_write
+from hwmodels.devices.wear import add_ledger
 from hwmodels.errors import NeurofaError
-from hwmodels.fused import compiled, draw_key
+from hwmodels.numerics.compiled import draw_key
+from neurofa.core.directions import TALL, Direction, Outer, Sum
+from neurofa.core.event_rows import dense_rows
 
 
-class Synapses(nn.Module):
+class Synapses(DescribedBuffers):
     """One weight tensor that lives on a device.
 
     ``weight`` is an ordinary parameter: any ``torch.optim`` optimizer steps it, ``state_dict``, ``.to()`` and
@@ -25,7 +32,7 @@ class Synapses(nn.Module):
         adopt: let an exact device keep ``target`` itself, which nobody else may hold: large matrices are not there
             twice while they are made.
 
-    With ``fused`` set, a write is one compiled kernel (:mod:`hwmodels.fused`).
+    With ``fused`` set, a write is one compiled kernel (:mod:`hwmodels.device_models.compiled_write`).
     """
 
     weight: nn.Parameter
@@ -46,6 +53,10 @@ class Synapses(nn.Module):
         self._cells = tuple(cells)
         for key in self._cells:
             self.register_buffer(f"cell_{key}", cells[key])
+        self._request: Tensor | None = None
+        self._outer: tuple[Outer, float] | None = None
+        self._requested = False
+        self._spare_gradient: Tensor | None = None
 
     @property
     def exact(self) -> bool:
@@ -76,7 +87,7 @@ class Synapses(nn.Module):
         if self.exact:
             self.weight.add_(change)
         elif self.fused and gen is not None:
-            compiled(self.device)(self.cells, self.weight.data, change, draw_key(gen))
+            compiled_write(self.device)(self.cells, self.weight.data, change, draw_key(gen))
         else:
             self._store(self.device.write(self.cells, change, gen))
 
@@ -91,6 +102,98 @@ class Synapses(nn.Module):
             gen: source of pulses and noise.
         """
         self._store(self.device.write_outer(self.cells, x, d, lr=lr, gen=gen))
+
+    @torch.no_grad()
+    def descend(self, direction: Direction, rate: float, *, shrink: float = 0.0, rows: slice | None = None) -> None:
+        """Ask for w <- (1 - shrink) w - rate direction, without ``.grad``.
+
+        An exact device does it at once. Any other keeps the request until :meth:`realise`.
+
+        Args:
+            direction: shaped as the weight, or as ``rows`` of it, summed over a batch.
+            rate: learning rate over the size of the batch.
+            shrink: learning rate times weight decay.
+            rows: the rows that the direction is of; None: all.
+        """
+        weight = self.weight.data if rows is None else self.weight.data[rows]
+        if self.exact:
+            accumulate(weight, direction, alpha=-rate, beta=1.0 - shrink)
+        elif self.device.factored:
+            self._outer = self._as_outer(direction), rate
+        else:
+            if self._request is None:
+                # kept from step to step: fresh memory of this size costs more than the work in it
+                self._request = torch.zeros_like(self.weight.data)
+            change = self._request if rows is None else self._request[rows]
+            accumulate(change, direction, alpha=-rate, beta=0.0)
+            if shrink:
+                change.add_(weight, alpha=-shrink)
+            self._requested = True
+
+    @torch.no_grad()
+    def realise(self, gen: torch.Generator | None = None) -> None:
+        """Let the device realise what :meth:`descend` has asked for; nothing where nothing was asked."""
+        if self._requested and self._request is not None:
+            self.write(self._request, gen)
+        if self._outer is not None:
+            outer, rate = self._outer
+            self.write_outer(outer.right, outer.left.neg(), lr=rate, gen=gen)
+        self._requested, self._outer = False, None
+
+    @torch.no_grad()
+    def add_gradient(
+        self, direction: Direction, scale: float, *, fresh: bool, decay: float = 0.0, rows: slice | None = None
+    ) -> None:
+        """Add a direction to ``weight.grad``, for an optimizer that needs it.
+
+        Args:
+            direction: shaped as the weight, or as ``rows`` of it, summed over a batch.
+            scale: factor of the direction.
+            fresh: whether the gradient begins anew; its old numbers are then dropped.
+            decay: weight decay of the rule, added with the first direction.
+            rows: the rows that the direction is of; None: all.
+
+        Raises:
+            NeurofaError: a device that needs the factors of every update.
+        """
+        if self.device.factored:
+            self.refuse("momentum, another optimizer, clip or accumulate", "use sgd(lr=...) alone")
+        if self.weight.grad is None:
+            self.weight.grad = torch.zeros_like(self.weight) if self._spare_gradient is None else self._spare_gradient
+            self._spare_gradient = None
+        grad = self.weight.grad if rows is None else self.weight.grad[rows]
+        accumulate(grad, direction, alpha=scale, beta=0.0 if fresh else 1.0)
+        if decay and fresh:
+            grad.add_(self.weight.detach() if rows is None else self.weight.detach()[rows], alpha=decay)
+
+    def drop_gradient(self) -> None:
+        """Take ``weight.grad`` away, and keep its memory for the next gradient."""
+        if self.weight.grad is not None:
+            self._spare_gradient, self.weight.grad = self.weight.grad, None
+
+    def refuse(self, got: str, remedy: str) -> NoReturn:
+        """Refuse an update that the device cannot play sample by sample.
+
+        Args:
+            got: what is asked of it.
+            remedy: what to do instead.
+
+        Raises:
+            NeurofaError: always.
+        """
+        raise NeurofaError(
+            f"got {got} on device {self.device.name}; expected plain SGD of outer products, since the device plays"
+            f" each sample's update; {remedy}"
+        )
+
+    def _as_outer(self, direction: Direction) -> Outer:
+        """Return a direction as outer products, one after the other."""
+        parts = direction.parts if isinstance(direction, Sum) else (direction,)
+        outers = [part for part in parts if isinstance(part, Outer)]
+        if len(outers) < len(parts):
+            self.refuse("traces of single weights", "use lif neurons and a rule without a filter")
+        rights = [dense_rows(part.right) if part.sparse else part.right for part in outers]
+        return Outer(torch.cat([part.left for part in outers]), torch.cat(rights))
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
@@ -113,13 +216,17 @@ class Synapses(nn.Module):
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
         """Let ``seconds`` (s) pass on the device: retention and drift."""
         if not self.exact:
-            self._store(self.device.relax(self.cells, seconds, gen))
+            self._store(relaxed(self.device, self.cells, seconds, gen))
+
+    def describe_buffer(self, key: str) -> TensorDescription:
+        cell = key.removeprefix("cell_")
+        return TensorDescription(meaning=f"'{cell}' of {self.device.name}", unit=self.device.cell_unit(cell))
 
     def count_writes(self) -> None:
         """Keep a ledger of every write from now on (``wear``, which changes nothing else); an exact device has none."""
         if self.exact:
             return
-        self.device, cells = counted(self.device, self.cells)
+        self.device, cells = add_ledger(self.device, self.cells)
         for key in self._cells:
             delattr(self, f"cell_{key}")
         self._cells = tuple(cells)
@@ -136,3 +243,82 @@ class Synapses(nn.Module):
     def extra_repr(self) -> str:
         """Shape and device, for ``print(network)``."""
         return f"{tuple(self.weight.shape)}, device={self.device}"
+
+
+def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: float) -> None:
+    """Compute target <- beta target + alpha direction, in place and without a copy of the direction.
+
+    Args:
+        target: shaped as the weight.
+        direction: of the weight.
+        alpha: factor of the direction.
+        beta: factor of the target; with 0 its old numbers are not read.
+    """
+    if isinstance(direction, Sum):
+        for part in direction.parts:
+            accumulate(target, part, alpha=alpha, beta=beta)
+            beta = 1.0
+        return
+    if isinstance(direction, Outer):
+        tall = direction.left.shape[1] > TALL * direction.right.shape[1]
+        if tall or direction.right.layout == torch.sparse_csr:
+            direction = direction.dense()
+    if isinstance(direction, Outer):
+        torch.addmm(target, direction.left.t(), direction.right, beta=beta, alpha=alpha, out=target)
+    elif beta == 0.0:
+        torch.mul(direction, alpha, out=target)
+    else:
+        if beta != 1.0:
+            target.mul_(beta)
+        target.add_(direction, alpha=alpha)
+
+
+class SynapseGroup(nn.ModuleDict):
+    """The synapses of one layer, by the name of the weight (names of nested modules have dots)."""
+
+    def add(self, name: str, target: Tensor, device: Device, gen: torch.Generator | None) -> None:
+        """Create the synapses of one weight.
+
+        Args:
+            name: of the weight.
+            target: initial weights, any shape.
+            device: physics of one stored weight.
+            gen: source of programming noise.
+        """
+        super().__setitem__(module_name(name), Synapses(target, device, gen))
+
+    def __getitem__(self, name: str) -> Synapses:
+        part = self._modules[module_name(name)]
+        assert isinstance(part, Synapses)
+        return part
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and module_name(name) in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.replace("/", ".") for key in self._modules)
+
+    def keys(self) -> list[str]:  # type: ignore[override]
+        """Return the names of the weights."""
+        return list(self)
+
+    def values(self) -> list[Synapses]:  # type: ignore[override]
+        """Return the synapses."""
+        return [self[key] for key in self]
+
+    def items(self) -> list[tuple[str, Synapses]]:  # type: ignore[override]
+        """Return names and synapses."""
+        return [(key, self[key]) for key in self]
+
+    def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Return the weights as one pass sees them, with the devices' read noise."""
+        return {key.replace("/", "."): part.read(gen) for key, part in self._modules.items()}  # type: ignore[operator]
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return the weights as they are stored, without the noise of reading them."""
+        return {key: synapses.weight.detach() for key, synapses in self.items()}
+
+
+def module_name(name: str) -> str:
+    """Return a name without dots, which torch does not allow in names of modules."""
+    return name.replace(".", "/")

@@ -1,4 +1,4 @@
-"""What an image layer sees of the image below: a square window that moves over it."""
+"""Receptive field of an image layer on the image below: a square window that moves over it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Window:
-    """One output position depends on ``side`` x ``side`` positions of the input, all channels of it.
+    """One output position depends on ``side`` x ``side`` positions of the input, in all channels.
 
-    Output position p sees the input positions p * stride - padding + 0, 1, ..., side - 1, on both axes.
+    Output position p depends on the input positions p * stride - padding + 0, 1, ..., side - 1, on both axes.
     """
 
     side: int
     """Pixels."""
     stride: int = 1
-    """Pixels from one output position to the next."""
+    """Pixels between the windows of neighbouring output positions."""
     padding: int = 0
-    """Pixels that are added on every side of the input."""
+    """Pixels added on every side of the input."""
 
     def after(self, below: Window) -> Window:
-        """The window of two layers in a row, on the input of the lower one.
+        """Return the window of two layers in a row, on the input of the lower one.
 
         >>> Window(5, 1, 2).after(Window(2, 2))
         Window(side=10, stride=2, padding=4)
@@ -35,17 +35,17 @@ class Window:
         )
 
     def positions(self, inputs: int) -> int:
-        """Output positions along an axis of ``inputs`` pixels."""
+        """Return the number of output positions along an axis of ``inputs`` pixels."""
         return (inputs + 2 * self.padding - self.side) // self.stride + 1
 
     def axis(self, inputs: int, outputs: int) -> Tensor:
-        """What is seen along one axis: (outputs, inputs) of zeros and ones, float64."""
+        """Return the mask of one axis, (outputs, inputs), float64: 1 where the output depends on the input."""
         first = torch.arange(outputs)[:, None] * self.stride - self.padding
-        at = torch.arange(inputs)[None, :] - first
-        return ((at >= 0) & (at < self.side)).double()
+        offset = torch.arange(inputs)[None, :] - first
+        return ((offset >= 0) & (offset < self.side)).double()
 
     def mask(self, inputs: tuple[int, int], outputs: tuple[int, int]) -> Tensor:
-        """What is seen of an image: (H' W', H W) of zeros and ones, float64.
+        """Return the mask of an image, (H' W', H W), float64: 1 where the output depends on the input.
 
         Args:
             inputs: H and W, pixels.

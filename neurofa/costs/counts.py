@@ -22,13 +22,13 @@ def connections(layer: Layer, out_shape: tuple[int, ...]) -> int:
     """Connections of one layer: every output of an affine map has all its inputs, whether weights are shared or not."""
     if isinstance(layer, Affine):
         return sum(fan_in(layer)) * math.prod(out_shape)
-    return sum(w.numel() for w in layer.stored().values() if w.dim() > 1)
+    return sum(w.numel() for w in layer.synapses.stored().values() if w.dim() > 1)
 
 
 def fan_in(layer: Affine) -> list[int]:
     """Connections into one output of a layer of one affine map, and those from the neurons beside it."""
-    among = [layer.channels] if isinstance(layer, Temporal) and layer.recurrent else []
-    return [math.prod(layer.weight_shape[1:]), *among]
+    among = [layer.map.channels] if isinstance(layer, Temporal) and layer.recurrent else []
+    return [math.prod(layer.map.weight_shape[1:]), *among]
 
 
 def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.devices.digital import Digital
 from hwmodels.devices.fixed import Fixed
 from hwmodels.figures import BANK_COLUMNS, BANK_ENERGY, BANK_ROWS, BANK_TIME, OPU_POWER
@@ -18,7 +18,7 @@ from hwmodels.projection import Programmable, Projection
 from hwmodels.projections.crossbar import Crossbar
 from hwmodels.projections.microring import Microring
 from hwmodels.projections.opu import OPU
-from neurofa.core.layer import Carrier
+from neurofa.core.layer import ParameterFreeLayer
 from neurofa.core.network import Network
 from neurofa.core.rule import Chained, Direct, Rule
 from neurofa.costs.counts import connections
@@ -48,11 +48,13 @@ def costs(
         Costs, and what is not modelled.
     """
     missing = ["digital arithmetic beside the products: activations, derivatives, errors, optimizer", "moving data"]
-    layers = {name: layer for name, layer in network.items() if not isinstance(layer, Carrier) and layer.synapses}
+    layers = {
+        name: layer for name, layer in network.items() if not isinstance(layer, ParameterFreeLayer) and layer.synapses
+    }
     sizes = [connections(layer, network.shapes[name]) for name, layer in layers.items()]
     held = {
-        f"{name}.{key}": layer.synapse(key)
-        for name, layer in layers.items() for key in layer.synapses if layer.synapse(key).weight.dim() > 1
+        f"{name}.{key}": layer.synapses[key]
+        for name, layer in layers.items() for key in layer.synapses if layer.synapses[key].weight.dim() > 1
     }  # fmt: skip
     weights = {key: synapses.weight.numel() for key, synapses in held.items()}
     device = next((s.device for s in held.values() if not s.exact), None)
@@ -75,7 +77,7 @@ def costs(
 
 def _words(device: Device) -> bool:
     """Whether a device is digital memory."""
-    return isinstance(chain(device)[-1], Digital | Fixed)
+    return isinstance(device_chain(device)[-1], Digital | Fixed)
 
 
 def _own(weights: dict[str, int], layer: str) -> int:

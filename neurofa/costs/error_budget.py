@@ -137,7 +137,7 @@ def drifts(projection: Projection, error: Tensor, gen: torch.Generator, seconds:
         gen: source of what is random in time.
         seconds: times since it was programmed, s.
     """
-    if not projection.ages:
+    if projection.ageing is None:
         return []
     clean = projection.clean(error)
     there = clean.square().sum(1) > 0
@@ -148,12 +148,13 @@ def drifts(projection: Projection, error: Tensor, gen: torch.Generator, seconds:
 
         def later(g: torch.Generator, time: float = time, gains: list[Tensor] = gains) -> Tensor:
             aged = copy.deepcopy(projection)
-            aged.relax(time, g)
+            assert aged.ageing is not None
+            aged.ageing.relax(time, g)
             now = aged.clean(error)
             gains.append(((now * clean).sum(1) / clean.square().sum(1)).double().mean())
             return now
 
-        noise = projection.drifted(error, time)
+        noise = projection.ageing.drifted(error, time)
         measured = _measured(later, clean, gen)
         predicted = None if noise is None else _mean(noise.cosine(error))
         gain = float(torch.stack(gains).mean())

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hwmodels.registry import build
-from neurofa.core.layer import Carrier
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES, At, Item, Work
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.costs.memory import memory
+from neurofa.maps.jvp import tangent_flop
+from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
 NOWHERE = ""
@@ -80,36 +81,36 @@ def cost(learner: Learner, *, batch_size: int, held: bool = True) -> Cost:
     """
     network, rule = learner.network, learner.rule
     other = None
-    if rule.calibrate:
+    if rule.declares.calibrate:
         bp: Rule = build("rule", "bp")
-        bp.bind(network.plan(chained=True), generator(0, "calibration"))
+        bind_rule(bp, network.plan(chained=True), generator(0, "calibration"))
         other = Cost(bp.name, batch_size, _items(network, bp, batch_size), {})
     items = _items(network, rule, batch_size)
     found = memory(learner, batch_size) if held else {}
-    return Cost(rule.name, batch_size, items, found, other, rule.calibrate)
+    return Cost(rule.name, batch_size, items, found, other, rule.declares.calibrate)
 
 
 def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ...]]:
     works = _works(network, rule, batch)
-    found: dict[str, list[Item]] = {NOWHERE: list(rule.work_once(batch))}
-    second = type(rule).modulate is not Rule.modulate
+    declares = rule.declares
+    found: dict[str, list[Item]] = {NOWHERE: list(declares.work.work_once(batch))}
     for name, layer in network.items():
         work, items = works[name], found.setdefault(name, [])
         items.append(Item("forward", work.forward))
-        if second:
+        if declares.second_pass is not None:
             items.append(Item("passes", work.forward))
-        if rule.noise is not None and layer.returning:
+        if declares.mirroring is not None and layer.traits.returning:
             # the pass itself, and the correlations of its outputs with the noise; not among the neurons of a layer
-            among = sum(m.product for m in work.maps if m.key not in layer.returning)
-            items.append(Item("passes", work.forward + work.affine - 2 * among, rule.noise.every))
-        if isinstance(layer, Carrier) or not layer.synapses:
+            among = sum(m.product for m in work.maps if m.key not in layer.traits.returning)
+            items.append(Item("passes", work.forward + work.affine - 2 * among, declares.mirroring.every))
+        if layer.traits.parameter_free or not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest
         width = math.prod(network.shapes[name])
-        at = At(name, batch, width, network.outputs, work, readout, rule.chained and not lowest)
-        items += rule.work_at(at)
+        at = At(name, batch, width, network.outputs, work, readout, rule.declares.chained and not lowest)
+        items += declares.work.work_at(at)
         if readout and at.sends and not work.closed and rule.encoder.name != "raw":
-            items += at.served(rule.through)  # once more, with the encoded error
+            items += at.served(declares.work.return_flop)  # once more, with the encoded error
     for name, flop in _probes(network, rule, works):
         found[name].append(Item("passes", flop))
     return {name: tuple(items) for name, items in found.items()}
@@ -119,24 +120,25 @@ def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
     works: dict[str, Work] = {}
     shape, learns_below = network.input_shape, False
     for name, layer in network.items():
-        works[name] = layer.work((batch, *shape), sends=rule.chained and learns_below)
+        works[name] = products(layer, (batch, *shape), sends=rule.declares.chained and learns_below)
         shape, learns_below = network.shapes[name], learns_below or bool(layer.synapses)
     return works
 
 
 def _probes(network: Network, rule: Rule, works: dict[str, Work]) -> Iterator[tuple[str, int]]:
-    """Products of the probe passes, as :func:`neurofa.training.extra_passes.prepare` makes them."""
-    if rule.probe is None:
+    """Products of the probe passes, as :func:`neurofa.training.extra_passes.make_extra_passes` makes them."""
+    probing = rule.declares.probing
+    if probing is None:
         return
-    changes = {name: rule.probed(name) for name, layer in network.items() if layer.synapses}
+    changes = {name: probing.perturbs(name) for name, layer in network.items() if layer.synapses}
     names = [name for name, change in changes.items() if any(change)]
-    for group in [[name] for name in names] if rule.probe.each else [names]:
+    for group in [[name] for name in names] if probing.perturbation.each else [names]:
         dot = False
         for name, layer in network.items():
             output, weights = changes[name] if name in group else (False, False)
-            if rule.probe.by == "difference":
+            if probing.perturbation.by == "difference":
                 yield name, works[name].forward
             elif dot or weights:
-                moved = frozenset(layer.stored()) if weights else frozenset()
-                yield name, layer.tangent_flop(works[name], moved, dot=dot)
+                moved = frozenset(layer.synapses.stored()) if weights else frozenset()
+                yield name, tangent_flop(layer, works[name], moved, dot=dot)
             dot = dot or output or weights

@@ -12,21 +12,23 @@ from torch import Tensor
 from hwmodels.device import Device
 from hwmodels.figures import Figure
 from hwmodels.profile import Profile
-from neurofa.core.events import Events, dense_rows
-from neurofa.core.layer import Directions, Layer, LocalView, Outer, Sum
+from neurofa.core.directions import Directions, Outer, Sum
+from neurofa.core.dynamics import OUT
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
+from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES
-from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView
 from neurofa.costs.flops import cost
 from neurofa.costs.memory_energy import technology
 from neurofa.costs.neurobench import Carried, Workload
 from neurofa.costs.writes import ledger
 from neurofa.maps.affine import Affine
-from neurofa.spiking.sequence import parts, rest, sweep
-from neurofa.spiking.temporal import OUT, Temporal
-from neurofa.training.backward import Emit
-from neurofa.training.learner import Learner
-from neurofa.training.stream import filter_of, kept_traces
+from neurofa.spiking.sequence import chunks, initial_states
+from neurofa.spiking.temporal import Temporal
+from neurofa.training.learner import Learner, forward_pass, kept_traces
+from neurofa.training.sequence_rules import filter_decay
 
 
 def trace_bytes(learner: Learner, ticks: int, chunk: int) -> Carried:
@@ -42,9 +44,9 @@ def trace_bytes(learner: Learner, ticks: int, chunk: int) -> Carried:
     """
     twin = _twin(learner)
     some = next(twin.network.parameters())
-    shape = (ticks if learner.rule.through_time else min(chunk, ticks), 1, *twin.network.input_shape)
+    shape = (ticks if learner.rule.declares.sequences.through_time else min(chunk, ticks), 1, *twin.network.input_shape)
     xs = torch.zeros(shape, dtype=some.dtype, device=some.device)
-    if learner.rule.through_time:
+    if learner.rule.declares.sequences.through_time:
         held = _tape(twin, xs)
         return Carried(bytes=held, stored=held)
     return _carried(twin, xs)
@@ -53,17 +55,21 @@ def trace_bytes(learner: Learner, ticks: int, chunk: int) -> Carried:
 @torch.no_grad()
 def _carried(learner: Learner, xs: Tensor) -> Carried:
     network, rule = learner.network, learner.rule
-    kappa = filter_of(network, rule)
-    ((_, ticks, x),) = parts(network, xs, len(xs))
-    states = rest(network, 1)
-    tick, after = sweep(
-        network, x, ticks, states, gen=learner.gen, returns=learner.returns_of(rule), kappa=kappa, below=rule.chained
+    ((_, ticks, x),) = chunks(network, xs, len(xs))
+    tick = forward_pass(
+        network,
+        x,
+        gen=learner.gen,
+        return_weights=learner.return_weights_of(rule),
+        states=initial_states(network, 1),
+        ticks=ticks,
+        kappa=filter_decay(network, rule),
     )
     held, bits = 0, 0.0
-    for name in after:
+    for name in tick.states:
         layer = network.layer(name)
         assert isinstance(layer, Temporal)
-        for trace in kept_traces(network, rule, name, tick.views[name]).values():
+        for trace in kept_traces(rule, name, layer, tick.views[name], readout=name == network.readout).values():
             held += trace.numel() * trace.element_size()
             bits += min(layer.traces.bits, torch.finfo(trace.dtype).bits) * trace.numel()
     return Carried(bytes=held, stored=math.ceil(bits) / 8)
@@ -102,38 +108,34 @@ class Operations:
     """The same pairs if nothing were zero."""
 
 
-class _Watching(Learner):
-    """A learner that counts pairs of errors and inputs on their way into the weights."""
+class _PairCount:
+    """Counts pairs of errors and inputs on their way into the weights."""
 
     events: float = 0.0
     dense: float = 0.0
 
-    def emitter(self, rule: Rule, batch: int) -> Emit:
-        emit = super().emitter(rule, batch)
-
-        def watch(name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
-            if isinstance(layer, Affine) and view.delta is not None:
-                x = dense_rows(view.x) if view.x.layout == torch.sparse_csr else view.x
-                self.events += _pairs(layer, view.delta != 0, x != 0)
-                self.dense += _pairs(layer, torch.ones_like(view.delta), torch.ones_like(x))
-                if isinstance(layer, Temporal) and layer.recurrent:
-                    before = torch.cat([view.before[OUT], view.y])[: len(view.y)]
-                    self.events += float(((view.delta != 0).sum(1) * (before != 0).sum(1)).sum())
-                    self.dense += len(before) * layer.channels**2
-            emit(name, layer, view, directions)
-
-        return watch
+    def watch(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
+        """Count the pairs of one layer."""
+        if not isinstance(layer, Affine) or view.delta is None:
+            return
+        x = dense_rows(view.x)
+        self.events += _pairs(layer, view.delta != 0, x != 0)
+        self.dense += _pairs(layer, torch.ones_like(view.delta), torch.ones_like(x))
+        if isinstance(layer, Temporal) and layer.recurrent:
+            before = torch.cat([view.before[OUT], view.y])[: len(view.y)]
+            self.events += float(((view.delta != 0).sum(1) * (before != 0).sum(1)).sum())
+            self.dense += len(before) * layer.map.channels**2
 
 
-def _twin(learner: Learner) -> _Watching:
+def _twin(learner: Learner) -> Learner:
     """A learner of the same kind for a copy of the network: what it does leaves no trace."""
     network = copy.deepcopy(learner.network)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    return _Watching(network, copy.deepcopy(learner.rule), optimizer=optimizer, loss=learner.loss)
+    return Learner(network, copy.deepcopy(learner.rule), optimizer=optimizer, loss=learner.loss)
 
 
 def _pairs(layer: Affine, delta: Tensor, x: Tensor) -> float:
-    found = layer.outer(delta.double(), x.double())
+    found = layer.direction(delta.double(), x.double())
     assert not isinstance(found, Sum)
     return float((found.dense() if isinstance(found, Outer) else found).sum())
 
@@ -153,13 +155,14 @@ def operations(
     ticks, batch = xs.shape[:2]
     told = cost(learner, batch_size=1, held=False).by_phase()
     flop = {phase: told[phase] * ticks for phase in PHASES}
-    if learner.rule.through_time:
+    if learner.rule.declares.sequences.through_time:
         return Operations(flop=flop | {"traces": 0.0}, update_events=None, update_dense=None)
     numbers = trace_bytes(learner, ticks, chunk).bytes / next(learner.network.parameters()).element_size()
     flop["traces"] = 2 * numbers * ticks
-    twin = _twin(learner)
+    twin, pairs = _twin(learner), _PairCount()
+    twin.watch = pairs.watch
     twin.stream(xs, targets, chunk=chunk, teach=teach)
-    return Operations(flop=flop, update_events=twin.events / batch, update_dense=twin.dense / batch)
+    return Operations(flop=flop, update_events=pairs.events / batch, update_dense=pairs.dense / batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +194,7 @@ def writes(network: Network, updates: int | None = None) -> Writes | None:
 def _size(network: Network, name: str) -> int:
     """Weights behind the entry ``layer.weight`` or ``layer.weight.array`` of a ledger."""
     layer, key = name.split(".")[:2]
-    return network.layer(layer).synapse(key).weight.numel()
+    return network.layer(layer).synapses[key].weight.numel()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +224,7 @@ def energies(
     """
     found, missing = [], []
     effective = workload.effective_acs + workload.effective_macs
-    devices = [layer.synapse("weight").device for _, layer in network.items() if isinstance(layer, Affine)]
+    devices = [layer.synapses["weight"].device for _, layer in network.items() if isinstance(layer, Affine)]
     name, known = technology(devices[0]) if devices else ("", None)
     if chip is not None and chip.operation_energy is not None:
         found.append(_times(f"synaptic operations of a sample on {chip.name}", effective, chip.operation_energy))
@@ -238,7 +241,7 @@ def energies(
 
 
 def _weights(network: Network, device: Device) -> int:
-    own = [layer.synapse(key) for _, layer in network.items() for key in layer.synapses]
+    own = [layer.synapses[key] for _, layer in network.items() for key in layer.synapses]
     return sum(synapses.weight.numel() for synapses in own if synapses.device == device)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import LowRank, Returns
+from neurofa.core.directions import LowRank, ReturnWeights
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -35,7 +35,7 @@ def memory(learner: Learner, batch_size: int) -> dict[str, int]:
     """
     network, rule = learner.network, learner.rule
     learning = _size(w for group in learner.optimizer.param_groups for w in group["params"])
-    passes = 2 if type(rule).modulate is not Rule.modulate else 1
+    passes = 1 if rule.declares.second_pass is None else 2
     return {
         "weights": _size(network.state_dict().values()),
         "feedback": _size(rule.state_dict().values()),
@@ -58,12 +58,13 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     # once: forward weights in the place of return weights are known by identity
-    stored = {name: layer.stored() for name, layer in network.items()}
-    back: dict[str, Returns | None] = {}
-    if rule.chained:
+    stored = {name: layer.synapses.stored() for name, layer in network.items()}
+    back: dict[str, ReturnWeights | None] = {}
+    path = rule.declares.return_path
+    if path is not None:
         with preserved(network, rule):
             gen = generator(0, "memory")
-            back = {name: rule.returns(name, weights, gen) for name, weights in stored.items() if weights}
+            back = {name: path.return_weights(name, weights, gen) for name, weights in stored.items() if weights}
     kept: list[Tensor] = []
     weights: list[Tensor] = []
 
@@ -78,8 +79,8 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
         for name, layer in network.items():
             params = {key: torch.empty_like(w) for key, w in stored[name].items()}
             returns = _fakes(back.get(name), stored[name], params)
-            state = layer.start(x, None)
-            y, after, _ = layer.record(params, x, state, returns, rule.chained and below)
+            state = layer.fresh_state(x, None)
+            y, after, _ = layer.record(params, x, state, returns, rule.declares.chained and below)
             weights += [*params.values(), *_flat(returns), *layer.buffers()]
             kept += [x, y, *state.values(), *after.values()]
             x, below = y, below or bool(params)
@@ -88,7 +89,7 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
     return sum(size for at, size in storages.items() if at not in held)
 
 
-def _fakes(back: Returns | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> Returns | None:
+def _fakes(back: ReturnWeights | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> ReturnWeights | None:
     """Return weights without numbers; forward weights stay the same tensors as ``params``."""
     if back is None:
         return None
@@ -101,7 +102,7 @@ def _fakes(back: Returns | None, stored: dict[str, Tensor], params: dict[str, Te
     return {key: fake(value) for key, value in back.items()}
 
 
-def _flat(returns: Returns | None) -> list[Tensor]:
+def _flat(returns: ReturnWeights | None) -> list[Tensor]:
     found: list[Tensor] = []
     for value in (returns or {}).values():
         found += value if isinstance(value, LowRank) else [value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.device_models.programmed import Programmed
 from hwmodels.figures import TECHNOLOGIES, Figure, Technology
 from neurofa.costs.line import Cost, count, over, times
@@ -12,7 +12,7 @@ from neurofa.costs.writes import Writes
 
 def technology(device: Device) -> tuple[str, Technology]:
     """The technology of a device, or of those inside it, and its figures; an empty name and no figures for none."""
-    for each in chain(device):
+    for each in device_chain(device):
         name: str = getattr(each, "technology", "")
         if name:
             return name, TECHNOLOGIES[name]
@@ -49,7 +49,7 @@ def reading(part: str, device: Device, reads: int, products: int, missing: list[
 
 def integration(device: Device) -> Figure | None:
     """The time over which a read averages, where the device's noise model states it."""
-    for each in chain(device):
+    for each in device_chain(device):
         seconds = getattr(each, "T_READ", None)
         if isinstance(each, Programmed) and seconds is not None:
             source = f"{type(each).source}: t_read of the noise model"
@@ -98,7 +98,7 @@ def writing(device: Device, writes: dict[str, Writes], sizes: dict[str, int], mi
 
 def written_together(device: Device) -> int:
     """Devices that one write of a weight programs: the pairs of write-verify; a pulse goes to one."""
-    for each in chain(device):
+    for each in device_chain(device):
         if isinstance(each, Programmed):
             return 2 * int(getattr(each, "devices", 1))
     return 1

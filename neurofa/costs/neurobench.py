@@ -26,17 +26,21 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.devices.digital import Digital
 from hwmodels.devices.fixed import Fixed
 from hwmodels.errors import NeurofaError
-from neurofa.core.events import Events, dense_rows
-from neurofa.core.layer import Carrier, Layer, LocalView, State
+from neurofa.core.dynamics import OUT
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.events import Events
+from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.network import Network
 from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView, State
 from neurofa.maps.affine import Affine
-from neurofa.spiking.sequence import check, parts, rest, sweep
-from neurofa.spiking.temporal import OUT, Temporal
+from neurofa.spiking.sequence import check_sequence, chunks, initial_states
+from neurofa.spiking.temporal import Temporal
+from neurofa.training.learner import forward_pass
 
 MEMBRANE = "mem"
 """Name of the potential in the state of a neuron."""
@@ -70,7 +74,7 @@ class Meter:
 
     def __init__(self, network: Network, *, gen: torch.Generator | None = None) -> None:
         for name, layer in network.items():
-            if not isinstance(layer, Affine | Carrier):
+            if not isinstance(layer, Affine | ParameterFreeLayer):
                 raise NeurofaError(
                     f"got layer '{name}' of kind {layer.name}; expected affine layers, whose operations can be counted;"
                     " use neurofa cost for blocks"
@@ -96,15 +100,16 @@ class Meter:
             (T, B, o) outputs.
         """
         network = self.network
-        check(network, xs)
+        check_sequence(network, xs)
         training = network.training
         network.eval()
         try:
             batch = xs.shape[1]
-            states = rest(network, batch)
+            states = initial_states(network, batch)
             found = []
-            for first, _, x in parts(network, xs, 1):
-                tick, after = sweep(network, x, 1, states, gen=self.gen)
+            for first, _, x in chunks(network, xs, 1):
+                tick = forward_pass(network, x, gen=self.gen, states=states, ticks=1)
+                after = tick.states
                 for name, layer in network.items():
                     if isinstance(layer, Affine):
                         self._count(name, layer, tick.views[name], states.get(name, {}))
@@ -118,7 +123,7 @@ class Meter:
         return torch.stack(found)
 
     def _count(self, name: str, layer: Affine, view: LocalView, before: State) -> None:
-        x = dense_rows(view.x) if view.x.layout == torch.sparse_csr else view.x
+        x = dense_rows(view.x)
         inputs = {"weight": x}
         if isinstance(layer, Temporal) and layer.recurrent:
             inputs["recurrent"] = before[OUT]
@@ -169,7 +174,7 @@ def _operations(layer: Affine, key: str, counts: Tensor, weights: Tensor) -> flo
     ones = weights.to(torch.float64)
     if key == "recurrent":
         return float(ones.sum(0) @ counts)
-    return float(layer.linear(counts.unsqueeze(0), ones, None).sum())
+    return float(layer.map.linear(counts.unsqueeze(0), ones, None).sum())
 
 
 def _activates(layer: Affine) -> bool:
@@ -217,7 +222,7 @@ def stored_bytes(network: Network) -> Storage:
 
 def _word(device: Device, like: Tensor) -> float | None:
     """Width of a device's word; None: it has none."""
-    inner = chain(device)[-1]
+    inner = device_chain(device)[-1]
     if isinstance(inner, Fixed):
         return inner.bits
     return torch.finfo(like.dtype).bits if isinstance(inner, Digital) else None
@@ -236,7 +241,7 @@ class Carried:
 def state_bytes(network: Network) -> Carried:
     """What neurons carry from tick to tick for one sample."""
     held, bits = 0, 0.0
-    for name, state in rest(network, 1).items():
+    for name, state in initial_states(network, 1).items():
         layer = network.layer(name)
         assert isinstance(layer, Temporal)
         for key, value in state.items():
@@ -251,4 +256,4 @@ def _synapses(network: Network) -> Iterator[tuple[str, Synapses]]:
     for name, layer in network.items():
         if isinstance(layer, Layer):
             for key in layer.synapses:
-                yield f"{name}.{key}", layer.synapse(key)
+                yield f"{name}.{key}", layer.synapses[key]

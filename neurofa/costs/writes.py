@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from hwmodels.device import Device
-from hwmodels.device_models.nested import chain
+from hwmodels.device_models.nested import device_chain
 from hwmodels.device_models.programmed import Programmed
 from hwmodels.device_models.pulses import PulseDriven
 from neurofa.core.network import Network
@@ -26,7 +26,7 @@ class Count(NamedTuple):
 
 def countable(device: Device) -> bool:
     """Whether writes of a device are those of memory elements, one matrix of them: pulses, or programming."""
-    return any(isinstance(each, PulseDriven | Programmed) for each in chain(device))
+    return any(isinstance(each, PulseDriven | Programmed) for each in device_chain(device))
 
 
 def keep_ledger(network: Network) -> None:
@@ -34,8 +34,8 @@ def keep_ledger(network: Network) -> None:
     for name in network.names:
         layer = network.layer(name)
         for key in layer.synapses:
-            if countable(layer.synapse(key).device):
-                layer.synapse(key).count_writes()
+            if countable(layer.synapses[key].device):
+                layer.synapses[key].count_writes()
 
 
 def ledger(network: Network) -> dict[str, Count]:
@@ -59,7 +59,7 @@ def _entries(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Name, cycles and endurance of the devices of every array that keeps a ledger."""
     for name, layer in network.items():
         for key in layer.synapses:
-            cells = layer.synapse(key).cells
+            cells = layer.synapses[key].cells
             for cell in cells:
                 if cell == "cycles" or cell.endswith("_cycles"):
                     array = cell.removesuffix("cycles").replace("inner_", "").strip("_")

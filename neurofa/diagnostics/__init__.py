@@ -1,1 +1,1 @@
-"""Measurements of a running network: alignment, Jacobians, phases of training."""
+"""Diagnostics of a running network: alignment of gradients, weights and feedback, and the phases of training."""

@@ -1,4 +1,4 @@
-"""Does the feedback follow the Jacobian? Matrices, rows and delivered errors compared, and whether steps descend.
+"""Alignment of the feedback with the transposed Jacobian: matrices, rows, delivered errors, share of descent steps.
 
 Symbols: J_l = d y / d h_l of one sample (o, n_l), h_l the output of layer l; B_l^T (n_l, o) sends the output error e to
 layer l, where backpropagation would send J_l^T e.
@@ -6,7 +6,6 @@ layer l, where backpropagation would send J_l^T e.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -14,59 +13,63 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
-from neurofa.core.network import Network, Tick
+from neurofa.core.capabilities import Teaching
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching, taught
-from neurofa.diagnostics.alignment import feedback_matrices, shadow
-from neurofa.linalg.spectra import NONE, cosine, mean_cosine
+from neurofa.core.rule import Rule, bind_rule
+from neurofa.core.view import Tick
+from neurofa.diagnostics.gradient_alignment import backprop_credit
+from neurofa.diagnostics.measure import JsonNumbers, json_numbers
+from neurofa.diagnostics.weight_alignment import feedback_matrices
+from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine
 from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, collect, preserved, record, with_own_transposes
+from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record, with_own_transposes
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackAlignment:
-    """How near the feedback of one layer is to the transposed Jacobian, on one batch."""
+    """Alignment of one layer's feedback with the transposed Jacobian, on one batch."""
 
     matrix_cosine: float
     """cos_F(B_l^T, mean over samples of J_l^T); NaN for rules without a direct pathway."""
     row_cosine: float
     """Mean over the units i of cos(B_i, J_i), the rows of both matrices; NaN as above."""
     effective_rows: float
-    """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: how many units still get an error; NaN as above."""
+    """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: number of units that still receive an error; NaN as above."""
     delivered_cosine: float
     """Mean over samples of cos(delivered error, J_l^T e)."""
     matrix_norm: float
     """||B_l||_F; NaN as above."""
     jacobian_norm: float
-    """||mean J_l||_F: a cosine with a Jacobian that has vanished means nothing."""
+    """||mean J_l||_F: a cosine with a vanished Jacobian means nothing."""
 
 
 def mean_jacobians(network: Network, rule: Rule, tick: Tick) -> dict[str, Tensor]:
-    """Mean over samples of J_l^T for every hidden layer with weights, (n_l, o), by o passes of backpropagation.
+    """Compute the mean over samples of J_l^T for every hidden layer with weights, (n_l, o), by o backward passes.
 
     Samples that batch normalisation couples are summed over, as backpropagation does.
 
     Args:
         network: in the mode in which the tick was recorded.
-        rule: bound; it lends its plan.
+        rule: bound; only its plan is used.
         tick: from :func:`neurofa.training.replay.record`.
     """
     bp: Rule = build("rule", "bp")
     gen = generator(0, "jacobian")
-    bp.bind(rule.plan, gen)
+    bind_rule(bp, rule.plan, gen)
     own = with_own_transposes(network, tick)
     columns: dict[str, list[Tensor]] = {site.name: [] for site in rule.plan.hidden}
     for unit in torch.eye(rule.plan.outputs, dtype=tick.y.dtype, device=tick.y.device):
         error = unit.expand_as(tick.y)
         credit = collect(network, bp, own, Teaching(error, error), gen)
-        for name, found in columns.items():
-            found.append(credit.errors[name].flatten(1).mean(0))
-    return {name: torch.stack(found, 1) for name, found in columns.items()}
+        for name, of_layer in columns.items():
+            of_layer.append(credit.errors[name].flatten(1).mean(0))
+    return {name: torch.stack(of_layer, 1) for name, of_layer in columns.items()}
 
 
 @torch.no_grad()
 def feedback_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, FeedbackAlignment]:
-    """Compare the feedback with the Jacobian, layer by layer, without touching the run.
+    """Compare the feedback with the Jacobian, layer by layer, without changing the run.
 
     Args:
         learner: network, rule and loss; measured in the network's present mode.
@@ -82,33 +85,34 @@ def feedback_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 
     network, rule = learner.network, learner.rule
     gen = generator(seed, "feedback alignment", device=x.device)
     with preserved(network, rule):
-        tick, ours, bp = _both(learner, x, target, gen)
+        tick, ours, bp = _credits(learner, x, target, gen)
         feedback = feedback_matrices(rule, gen)
         jacobians = mean_jacobians(network, rule, tick)
-    found = {}
+    alignment = {}
     for name, j in jacobians.items():
         if name not in ours.errors:
             continue
         b = feedback.get(name)
-        found[name] = FeedbackAlignment(
-            matrix_cosine=NONE if b is None else cosine(b, j),
-            row_cosine=NONE if b is None else mean_cosine(b, j),
-            effective_rows=NONE if b is None else effective_rows(b),
-            delivered_cosine=mean_cosine(ours.errors[name], bp.errors[name]),
-            matrix_norm=NONE if b is None else float(b.norm()),
+        alignment[name] = FeedbackAlignment(
+            matrix_cosine=UNDEFINED if b is None else cosine_similarity(b, j),
+            row_cosine=UNDEFINED if b is None else mean_row_cosine(b, j),
+            effective_rows=UNDEFINED if b is None else effective_rows(b),
+            delivered_cosine=mean_row_cosine(ours.errors[name], bp.errors[name]),
+            matrix_norm=UNDEFINED if b is None else float(b.norm()),
             jacobian_norm=float(j.norm()),
         )
-    return found
+    return alignment
 
 
 @torch.no_grad()
 def descent_share(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]], seed: int = 0) -> float:
-    """Share of batches on which a small step of the rule lowers the loss: <sum dW^rule, sum dW^bp> > 0 in all layers.
+    """Return the share of batches on which a small step of the rule lowers the loss: <sum dW^rule, sum dW^bp> > 0.
 
-    The readout is left out: its step is backpropagation's own. NaN where nothing else learns.
+    The product runs over all layers but the readout, whose step is backpropagation's own. NaN where no other layer
+    learns.
 
     Args:
-        learner: left as it was; its optimizer's state does not count.
+        learner: left as it was; its optimizer's state is ignored.
         batches: inputs (B, *input_shape) with targets.
         seed: of masks, noise and probes.
     """
@@ -117,41 +121,34 @@ def descent_share(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]], se
     for index, (x, target) in enumerate(batches):
         gen = generator(seed, "descent", str(index), device=x.device)
         with preserved(network, rule):
-            _, ours, bp = _both(learner, x, target, gen)
+            _, ours, bp = _credits(learner, x, target, gen)
         products = [
             float((d.double() * bp.directions[name][key].double()).sum())
-            for name, found in ours.directions.items()
+            for name, directions in ours.directions.items()
             if name != network.readout
-            for key, d in found.items()
+            for key, d in directions.items()
         ]
         if products:
             descents.append(sum(products) > 0)
-    return sum(descents) / len(descents) if descents else NONE
+    return sum(descents) / len(descents) if descents else UNDEFINED
 
 
 def effective_rows(b: Tensor) -> float:
-    """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: n for rows of one length, 1 where a single row is left.
-
-    Args:
-        b: (n, o).
-    """
+    """Return (sum_i |B_i|^2)^2 / sum_i |B_i|^4 of a matrix (n, o): n for rows of one length, 1 for a single row."""
     squares = b.double().square().sum(1)
     total = float(squares.square().sum())
-    return float(squares.sum()) ** 2 / total if total > 0 else NONE
+    return float(squares.sum()) ** 2 / total if total > 0 else UNDEFINED
 
 
-def to_record(found: dict[str, FeedbackAlignment]) -> dict[str, dict[str, float | None]]:
-    """The numbers by layer, as JSON values: None where a quantity is not defined."""
-    return {
-        name: {key: value if math.isfinite(value) else None for key, value in asdict(row).items()}
-        for name, row in found.items()
-    }
+def to_record(alignment: dict[str, FeedbackAlignment]) -> dict[str, JsonNumbers]:
+    """Return the numbers by layer, as JSON values: None where a quantity is not defined."""
+    return {name: json_numbers(asdict(row)) for name, row in alignment.items()}
 
 
-def _both(learner: Learner, x: Tensor, target: Tensor, gen: torch.Generator) -> tuple[Tick, Credit, Credit]:
-    """One tick, and what the rule and what backpropagation make of it."""
+def _credits(learner: Learner, x: Tensor, target: Tensor, gen: torch.Generator) -> tuple[Tick, Credit, Credit]:
+    """Record one tick and return it with the credit that the rule and that backpropagation assign."""
     network, rule = learner.network, learner.rule
     tick = record(network, rule, x, gen)
-    _, teaching = taught(learner.loss, tick.y, target)
+    _, teaching = loss_and_teaching(learner.loss, tick.y, target)
     ours = collect(network, rule, tick, teaching, gen)
-    return tick, ours, shadow(network, tick, teaching, rule)
+    return tick, ours, backprop_credit(network, tick, teaching, rule)

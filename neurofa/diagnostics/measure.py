@@ -1,4 +1,4 @@
-"""Everything worth logging about a rule at work: alignment, ranks and norms on one batch, without touching the run."""
+"""Alignment, ranks and norms of a learner on one batch, without changing the run."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import torch
 from torch import Tensor
 
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
-from neurofa.diagnostics.alignment import (
+from neurofa.diagnostics.gradient_alignment import backprop_credit, gradient_alignment
+from neurofa.diagnostics.weight_alignment import (
     alignment_matrices,
     feedback_matrices,
-    gradient_alignment,
+    feedback_spectra,
     kernel_bounds,
-    pathways,
-    shadow,
     weight_alignment,
 )
 from neurofa.linalg.spectra import ranks
 from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, collect, preserved, record
+from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
 
-Numbers = dict[str, float | None]
+JsonNumbers = dict[str, float | None]
+"""Numbers by name; None where a quantity is not defined."""
 
 
 @torch.no_grad()
-def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, Any]:
-    """Measure one batch: what the rule would do, and what backpropagation would do in its place.
+def measure_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, Any]:
+    """Compare the directions of the rule with those of backpropagation on one batch.
 
     Weights, device cells, pathway, running statistics, generators and the mode are left as they were, so that a run
     with measurements equals one without.
@@ -44,26 +43,26 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         JSON values; None where a quantity is not defined. ``loss``; ``error`` with the ranks of the output error
         (B, o); ``total`` with the alignment of all hidden layers; ``layers`` by name with, where defined:
         ``cosine``, ``delta_cosine``, ``delivered_cosine``, each with the norms of both sides
-        (:class:`~neurofa.diagnostics.alignment.GradientAlignment`); ``update_norm`` and ``gradient_norm``, norms of
-        the rule's and backpropagation's mean directions over all weights and biases of the layer; ``weight_norm``,
-        ``relative_update`` (the ratio); ``weight_alignment``, and for convolutions ``weight_alignment_bound``, the
-        largest that a kernel can have with this feedback; ``error_stable_rank``, ``error_effective_rank`` of the
-        delivered errors (B, n); ``alignment_matrix`` with its conditioning, isotropy, residual and ranks;
-        ``feedback`` of direct rules with its conditioning, orthogonality and norm.
+        (:class:`~neurofa.diagnostics.gradient_alignment.GradientAlignment`); ``update_norm`` and ``gradient_norm``,
+        norms of the rule's and backpropagation's mean directions over all weights and biases of the layer;
+        ``weight_norm``, ``relative_update`` (the ratio); ``weight_alignment``, and for convolutions
+        ``weight_alignment_bound``, the largest that a kernel can have with this feedback; ``error_stable_rank``,
+        ``error_effective_rank`` of the delivered errors (B, n); ``alignment_matrix`` with its conditioning, isotropy,
+        residual and ranks; ``feedback`` of direct rules with its conditioning, orthogonality and norm.
     """
     network, rule = learner.network, learner.rule
     gen = generator(seed, "diagnostics", device=x.device)
     with preserved(network, rule):
         tick = record(network, rule, x, gen)
-        outcome, teaching = taught(learner.loss, tick.y, target)
+        loss, teaching = loss_and_teaching(learner.loss, tick.y, target)
         ours = collect(network, rule, tick, teaching, gen)
-        bp = shadow(network, tick, teaching, rule)
+        bp = backprop_credit(network, tick, teaching, rule)
         feedback = feedback_matrices(rule, gen)
         weights = weight_alignment(network, rule, tick, feedback)
         bounds = kernel_bounds(network, rule, feedback)
         matrices = alignment_matrices(network, rule, tick, feedback)
         gradients = gradient_alignment(network, ours, bp)
-        paths = pathways(feedback)
+        spectra = feedback_spectra(feedback)
     layers: dict[str, Any] = {}
     for name in network.names:
         if not tick.views[name].params:
@@ -77,36 +76,30 @@ def measure(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[
         if name in bounds:
             row["weight_alignment_bound"] = bounds[name]
         if name in ours.errors:
-            row |= error_ranks(ours.errors[name], "error_")
-        layers[name] = defined(row)
+            row |= _error_ranks(ours.errors[name], "error_")
+        layers[name] = json_numbers(row)
         if name in matrices:
-            layers[name]["alignment_matrix"] = defined(matrices[name].to_dict())
-        if name in paths:
-            layers[name]["feedback"] = defined(asdict(paths[name]))
+            layers[name]["alignment_matrix"] = json_numbers(matrices[name].to_dict())
+        if name in spectra:
+            layers[name]["feedback"] = json_numbers(asdict(spectra[name]))
     total = gradients["total"].to_dict() if "total" in gradients else {}
     return {
-        "loss": defined({"loss": float(outcome.value)})["loss"],
-        "error": defined(error_ranks(outcome.error)),
-        "total": defined(total),
+        **json_numbers({"loss": float(loss.value)}),
+        "error": json_numbers(_error_ranks(loss.error)),
+        "total": json_numbers(total),
         "layers": layers,
     }
 
 
-def error_ranks(error: Tensor, prefix: str = "") -> dict[str, float]:
-    """Stable and effective rank of the errors of one batch.
-
-    Args:
-        error: (B, ...), flattened to (B, n).
-        prefix: of the names.
-    """
-    rows = error.flatten(1)
-    stable, effective = ranks(rows)
-    return {f"{prefix}stable_rank": stable, f"{prefix}effective_rank": effective}
-
-
-def defined(row: dict[str, float]) -> Numbers:
-    """JSON has no NaN and no infinity: None instead."""
+def json_numbers(row: dict[str, float]) -> JsonNumbers:
+    """Return a row with None for NaN and infinities, which JSON does not have."""
     return {k: v if math.isfinite(v) else None for k, v in row.items()}
+
+
+def _error_ranks(error: Tensor, prefix: str = "") -> dict[str, float]:
+    """Return the stable and the effective rank of the errors (B, ...) of one batch, flattened to (B, n)."""
+    stable, effective = ranks(error.flatten(1))
+    return {f"{prefix}stable_rank": stable, f"{prefix}effective_rank": effective}
 
 
 def _norms(ours: Credit, bp: Credit, name: str, weights: list[Tensor], batch: int) -> dict[str, float]:
@@ -121,5 +114,5 @@ def _norms(ours: Credit, bp: Credit, name: str, weights: list[Tensor], batch: in
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    """Euclidean norm of several tensors together."""
+    """Return the Euclidean norm of several tensors together."""
     return math.sqrt(sum(float(t.double().square().sum()) for t in tensors))

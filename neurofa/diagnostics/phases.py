@@ -1,4 +1,4 @@
-"""When a layer aligns, when alignment falls again, and in which order the layers do so.
+"""Times at which a layer aligns and at which its alignment falls again, and the order in which layers align.
 
 Source: Refinetti et al. 2021, arXiv 2011.12428: networks first align, then memorise. The times are defined here.
 """
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from hwmodels.errors import NeurofaError
 
 FLOOR = 0.05
-"""An alignment that never exceeds this is none: no time is given for it."""
+"""Peak below which a course of alignment has no times."""
 SHARE = 0.5
 """A layer has aligned when it reaches this share of its largest alignment."""
 FALL = 0.1
-"""Alignment has fallen when it ends this share of its largest value below it."""
+"""Alignment has fallen when it ends by this share below its largest value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phases:
-    """The course of one alignment."""
+    """Phases of the alignment of one layer."""
 
     start: float
     peak: float
@@ -35,11 +35,11 @@ class Phases:
 
 
 def phases(times: Sequence[float], values: Sequence[float | None]) -> Phases | None:
-    """The two phases of one layer: align until the peak, memorise behind it.
+    """Divide the course of one layer into two phases: align until the peak, memorise behind it.
 
     Args:
         times: of the measurements, rising, in steps or epochs.
-        values: alignments, cosines; None where nothing is defined (vanished vectors).
+        values: alignments, cosines; None where the cosine is not defined (vanished vectors).
 
     Returns:
         Times, interpolated between measurements; None without two defined values.
@@ -54,17 +54,16 @@ def phases(times: Sequence[float], values: Sequence[float | None]) -> Phases | N
     known = [(t, v) for t, v in zip(times, values, strict=True) if v is not None]
     if len(known) < 2:
         return None
-    top, peak = max(known, key=lambda point: point[1])
+    peak_time, peak = max(known, key=lambda point: point[1])
     end = known[-1][1]
     aligned = peak >= FLOOR
-    return Phases(
-        start=known[0][1], peak=peak, peak_time=top, end=end, align=_reached(known, SHARE * peak) if aligned else None,
-        memorise=top if aligned and end < (1 - FALL) * peak else None,
-    )  # fmt: skip
+    align = _first_time_at(known, SHARE * peak) if aligned else None
+    memorise = peak_time if aligned and end < (1 - FALL) * peak else None
+    return Phases(start=known[0][1], peak=peak, peak_time=peak_time, end=end, align=align, memorise=memorise)
 
 
-def _reached(known: Sequence[tuple[float, float]], level: float) -> float:
-    """First time at or above a level that is reached, on straight lines between the measurements."""
+def _first_time_at(known: Sequence[tuple[float, float]], level: float) -> float:
+    """Return the first time at or above a level below the peak, on straight lines between the measurements."""
     before: tuple[float, float] | None = None
     for t, v in known:
         if v >= level:
@@ -73,14 +72,14 @@ def _reached(known: Sequence[tuple[float, float]], level: float) -> float:
             t0, v0 = before
             return t0 + (t - t0) * (level - v0) / (v - v0)
         before = t, v
-    raise AssertionError("the level lies below the peak")
+    raise AssertionError("the level lies above the peak")
 
 
-def order(found: Mapping[str, float | None]) -> tuple[list[str], float | None]:
-    """The order in which layers align, and how much it is that of their depth.
+def alignment_order(align_times: Mapping[str, float | None]) -> tuple[list[str], float | None]:
+    """Return the order in which layers align, and its rank correlation with their depth.
 
     Args:
-        found: time of alignment by layer, from input to readout; None: never.
+        align_times: time of alignment by layer, from input to readout; None: never.
 
     Returns:
         Names of the layers that align, the first one first; Kendall's tau-b of depth and time: 1 from the bottom to the
@@ -88,7 +87,7 @@ def order(found: Mapping[str, float | None]) -> tuple[list[str], float | None]:
     """
     from scipy.stats import kendalltau
 
-    known = [(name, t) for name, t in found.items() if t is not None]
+    known = [(name, t) for name, t in align_times.items() if t is not None]
     ranked = [name for name, _ in sorted(known, key=lambda pair: pair[1])]
     if len({t for _, t in known}) < 2:
         return ranked, None

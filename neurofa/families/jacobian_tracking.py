@@ -7,7 +7,7 @@ u = sum_k J_k delta_k, J_l = d y / d h_l, and
 
 is an unbiased estimate of the mean J_l^T over samples. For a fixed Jacobian and one perturbed layer its cosine with
 J_l^T is 1/sqrt(1 + (n_l + 1)/N): samples times steps have to reach the width of the layer. Where every u carries
-further noise of variance s^2 in each of its o elements (see :mod:`neurofa.training.probe` for that of a difference),
+further noise of variance s^2 in each of its o elements (:mod:`neurofa.training.extra_passes` has that of a difference),
 
     cos = 1/sqrt(1 + (n_l + 1)/N + n_l o s^2/(N |J_l|_F^2)).
 
@@ -23,19 +23,22 @@ rounding, and asymmetric steps pull it towards their symmetry point. ``program``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Layer, LocalView, Params
+from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
-from neurofa.core.rule import Direct, Teaching
+from neurofa.core.rule import Direct
+from neurofa.core.view import LocalView, Params
 from neurofa.maps.affine import Affine
-from neurofa.training.probe import By, Probe
 
 SPACES = ("activity", "weight", "smaller")
 
@@ -77,15 +80,19 @@ class Aligning(Direct, ABC):
         if program < 0:
             raise NeurofaError(f"got {self.name}(program={program}); expected 0 or more steps; 0 updates B itself")
         self.space, self.window, self.program = space, window, program
-        self.probe = Probe(by, step, per_layer)
+        self.perturbation = Perturbation(by, step, per_layer)
 
     estimate: Tensor
     steps: Tensor
     digital: Tensor
     """(m, o), B as it should be, where it is written now and then."""
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, probing=self)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         if self.feedback.matrix() is None:
             raise NeurofaError(
                 f"got feedback '{self.feedback.name}' for {self.name}; expected a matrix per layer that can learn; use"
@@ -113,51 +120,53 @@ class Aligning(Direct, ABC):
 
     def perturb(
         self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
-    ) -> Tensor | None:
+    ) -> tuple[Tensor | None, Params]:
         if name not in self.feedback.slices:
-            return None
+            return None, {}
         rows = self.feedback.slices[name]
         width = rows.stop - rows.start
         pooled = width != view.y[0].numel()
         if not pooled and isinstance(layer, Affine) and self._by_weights(view):
-            return _by_weights(layer, view, gen)
+            return _by_weights(layer, view, gen), {}
         drawn = torch.randn(len(view.y), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
-        return self.feedback.spread(name, drawn)
+        return self.feedback.spread(name, drawn), {}
 
     def _by_weights(self, view: LocalView) -> bool:
         if self.space == "activity":
             return False
         return self.space == "weight" or view.params["weight"].numel() < view.y[0].numel()
 
-    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
-        """Take what came of a probe, by layer; the estimate of these layers moves on."""
-        seen = self.steps + 1
-        share = 1 / (seen.clamp(max=self.window) if self.window else seen)
-        for name, change in added.items():
+    def observe_probe(
+        self, outputs: dict[str, Tensor], weights: dict[str, Params], u: Tensor, gen: torch.Generator | None
+    ) -> None:
+        """Update the running estimate of the layers in a probe."""
+        count = self.steps + 1
+        share = 1 / (count.clamp(max=self.window) if self.window else count)
+        for name, change in outputs.items():
             rows = self.feedback.slices[name]
             # this way round the short side leads, which is much faster on the CPU than change^T u
-            found = (u * (share / len(u))).t() @ self.feedback.gather(name, change)
-            self.estimate[rows].mul_(1 - share).add_(found.t())
+            estimate = (u * (share / len(u))).t() @ self.feedback.gather(name, change)
+            self.estimate[rows].mul_(1 - share).add_(estimate.t())
 
-    def aligned(self, gen: torch.Generator | None) -> None:
-        """All probes of a step have been sensed: let the matrix follow."""
+    def after_probes(self, gen: torch.Generator | None) -> None:
+        """Let the matrix follow the estimate, once all probes of a step are observed."""
         self.steps += 1
         matrix = self.feedback.matrix()
         assert matrix is not None
         if self.program:
-            self.digital.copy_(self.follow(self.digital, self.estimate, gen))
+            self.digital.copy_(self.update_feedback(self.digital, self.estimate, gen))
             if not int(self.steps) % self.program:
                 matrix.program(self.digital, gen)
             return
-        new = self.follow(self.b, self.estimate, gen)
+        new = self.update_feedback(self.b, self.estimate, gen)
         if matrix.exact:
             matrix.program(new)
         else:
             matrix.write(new - self.b, gen)
 
     @abstractmethod
-    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
-        """The next matrix.
+    def update_feedback(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+        """Return the next matrix.
 
         Args:
             b: (m, o), now; not changed.
@@ -168,7 +177,7 @@ class Aligning(Direct, ABC):
             (m, o).
         """
 
-    def probed(self, name: str) -> tuple[bool, bool]:
+    def perturbs(self, name: str) -> tuple[bool, bool]:
         return name in self.feedback.slices, False
 
     def work_at(self, at: At) -> list[Item]:
@@ -191,14 +200,14 @@ class Aligning(Direct, ABC):
 
 
 def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> Tensor:
-    """DW x / |x| at the output: standard normal for each sample, and alike for samples that are alike."""
+    """Return dW x / |x| at the output: standard normal for each sample, and alike for samples that are alike."""
     weight = view.params["weight"]
     drawn = torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
     # |x| is that of all outputs of a group
-    size = layer.linear(view.x.square(), weight.new_ones(layer.groups, *weight.shape[1:]), None).sqrt_()
-    if layer.groups > 1:
-        size = size.repeat_interleave(len(weight) // layer.groups, 1)
-    return layer.linear(view.x, drawn, None).div_(size.clamp_min_(1e-12))
+    size = layer.product(view.x.square(), weight.new_ones(layer.map.groups, *weight.shape[1:])).sqrt_()
+    if layer.map.groups > 1:
+        size = size.repeat_interleave(len(weight) // layer.map.groups, 1)
+    return layer.product(view.x, drawn).div_(size.clamp_min_(1e-12))
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:

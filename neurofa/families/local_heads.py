@@ -10,18 +10,21 @@ from __future__ import annotations
 import math
 from abc import ABC
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, Plastic, Teaching, WorkCount
+from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Directions, LocalView, Outer
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
-from neurofa.core.rule import Rule, Teaching
+from neurofa.core.rule import Rule
 from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Heard:
         return torch.cat([e @ a for _, a, e in self.parts()], 1)
 
 
-class Headed(Rule, ABC):
+class Headed(Rule, WorkCount, ABC):
     """A rule whose hidden layers have heads.
 
     Args:
@@ -54,6 +57,9 @@ class Headed(Rule, ABC):
         feedback: distribution and device of the heads; with gain 1 they are drawn as a readout is.
         error: number format of the local errors, and of e.
     """
+
+    decay: float = 0.0
+    """No decay belongs to the rule."""
 
     def __init__(self, *, groups: int, heads: str, feedback: Feedback | str, error: Format | str) -> None:
         super().__init__(feedback=feedback, error=error)
@@ -64,7 +70,12 @@ class Headed(Rule, ABC):
         self.groups, self.learns = groups, heads == "learn"
         self._heard: dict[str, Heard] = {}
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    @cached_property
+    def declares(self) -> Declaration:
+        return Declaration(plastic=self if self.learns else None, work=self)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         self.shapes = {site.name: site.out_shape for site in plan.hidden}
         self.heads = nn.ModuleDict()
         for name, shape in self.shapes.items():
@@ -78,13 +89,13 @@ class Headed(Rule, ABC):
 
     def listen(self, name: str, teaching: Teaching, view: LocalView, gen: torch.Generator | None) -> Heard:
         """Read a layer's outputs and judge what the head says of them; kept for :meth:`adapt`."""
-        assert teaching.judge is not None
+        assert teaching.error_for is not None
         shape = self.shapes[name]
         f = view.y.movedim(_axis(shape) + 1, 1).flatten(2).mean(2) if len(shape) > 1 else view.y
         weight = self.head(name).read(gen)
         groups = min(self.groups, f.shape[1])
         pairs = zip(f.tensor_split(groups, 1), weight.tensor_split(groups, 1), strict=True)
-        errors = tuple(self.encoder.quantize(teaching.judge(part @ a.t()), gen) for part, a in pairs)
+        errors = tuple(self.encoder.quantize(teaching.error_for(part @ a.t()), gen) for part, a in pairs)
         self._heard[name] = Heard(f, weight, errors)
         return self._heard[name]
 
@@ -104,8 +115,8 @@ class Headed(Rule, ABC):
             return {"head": Outer(parts[0][2], parts[0][0])}
         return {"head": torch.cat([e.t() @ f for f, _, e in parts], 1)}
 
-    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
-        return {"head": (self.head(name), None)} if self.learns and name in self.shapes else {}
+    def plastic(self, name: str) -> dict[str, Plastic]:
+        return {"head": Plastic(self.head(name))} if self.learns and name in self.shapes else {}
 
     def head_flop(self, name: str, batch: int) -> int:
         """FLOP of a head's product A f for a batch; of e A, and of its own direction, as well."""

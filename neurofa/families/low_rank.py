@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from abc import ABC
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, Plastic, Teaching
+from neurofa.core.description import PathDescription, ReturnFactors
+from neurofa.core.directions import Direction, Directions, LowRank, Outer, ReturnWeights, Sum
 from neurofa.core.feedback import Feedback, RandomMatrices
-from neurofa.core.layer import Direction, Directions, LocalView, LowRank, Outer, Params, Returns, Sum
 from neurofa.core.plan import Plan, Site
 from neurofa.core.products import At, Item, Map
-from neurofa.core.rule import Chained, Teaching
+from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView, Params
 
 P, Q = "p@", "q@"
 """What stands before a weight's name to name the factors beside it."""
@@ -55,14 +59,32 @@ class LowRankChained(Chained, ABC):
             raise NeurofaError(f"got {self.name}(clamp={clamp}); expected a positive number or none; change clamp")
         self.rank, self.only, self.clamp = rank, only, clamp
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    decay: float = 0.0
+    """No decay belongs to the rule."""
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plastic=self)
+
+    def describe_path(self) -> PathDescription:
+        returns: dict[str, dict[str, Synapses | ReturnFactors]] = {}
+        for site in self.plan.sites:
+            factors = {
+                key: ReturnFactors(p=self.factor(site.name, P + key), q=self.factor(site.name, Q + key))
+                for key in self.maps(site.name)
+            }
+            returns[site.name] = {**self.beside(site.name), **factors}
+        return replace(super().describe_path(), returns=returns)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
         names = [site.name for site in plan.sites]
         for name in self.only or ():
             if name not in names:
                 raise NeurofaError(f"got {self.name}(only=[{name}]); expected some of {', '.join(names)}; change only")
         lowest = plan.sites[0]
         sites = (replace(lowest, returning={}), *plan.sites[1:]) if lowest.elementwise else plan.sites
-        super()._bind(replace(plan, sites=tuple(_gains(site) for site in sites)), gen)
+        super().bind(replace(plan, sites=tuple(_gains(site) for site in sites)), gen)
+        self.plan = plan
         self.factors = nn.ModuleDict()
         self._maps = {site.name: [key for key, shape in site.returning.items() if len(shape) > 1] for site in sites}
         for site in sites:
@@ -100,18 +122,18 @@ class LowRankChained(Chained, ABC):
         """Names of the weights of one layer that have factors."""
         return self._maps.get(name, [])
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
-        gains = super().returns(name, params, gen) or {}
+    def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
+        gains = super().return_weights(name, params, gen) or {}
         found: dict[str, Tensor | LowRank] = dict(gains)
         for key in self.maps(name) if params else ():
             found[key] = LowRank(self.factor(name, P + key).read(gen), self.factor(name, Q + key).read(gen))
         return found
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
-        if self.clamp is None or teaching.above is None:
-            return teaching.above
-        bound = self.clamp * len(teaching.above)  # errors are those of single samples, not of their mean
-        return teaching.above.clamp(-bound, bound)
+        if self.clamp is None or teaching.error_above is None:
+            return teaching.error_above
+        bound = self.clamp * len(teaching.error_above)  # errors are those of single samples, not of their mean
+        return teaching.error_above.clamp(-bound, bound)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         found: Directions = {key: directions[key] for key in self.beside(name) if key in directions}
@@ -136,13 +158,13 @@ class LowRankChained(Chained, ABC):
         """Which factors learn: of ``p@`` and ``q@``."""
         return ()
 
-    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
-        found: dict[str, tuple[Synapses, slice | None]] = {k: (s, None) for k, s in self.beside(name).items()}
+    def plastic(self, name: str) -> dict[str, Plastic]:
+        weights = {key: Plastic(synapses) for key, synapses in self.beside(name).items()}
         for key in self.maps(name):
-            found |= {which + key: (self.factor(name, which + key), None) for which in self.learning()}
-        return found
+            weights |= {which + key: Plastic(self.factor(name, which + key)) for which in self.learning()}
+        return weights
 
-    def through(self, name: str, m: Map) -> int:
+    def return_flop(self, name: str, m: Map) -> int:
         if m.key not in self.maps(name):
             return m.product
         return m.narrow(self.factor(name, P + m.key).weight.shape[1])
@@ -179,7 +201,7 @@ def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Gen
 
 
 def along_p(back: LowRank, direction: Direction) -> Direction:
-    """P^T dW, shaped as Q: what Q has to follow so that P Q follows P P^T W."""
+    """Return P^T dW, shaped as Q: what Q has to follow so that P Q follows P P^T W."""
     if isinstance(direction, Sum):
         return Sum(tuple(_single(along_p(back, part)) for part in direction.parts))
     if isinstance(direction, Outer):
@@ -188,7 +210,7 @@ def along_p(back: LowRank, direction: Direction) -> Direction:
 
 
 def along_q(back: LowRank, direction: Direction) -> Direction:
-    """DW Q^T, shaped as P: what P has to follow so that P Q follows W Q^T Q."""
+    """Return dW Q^T, shaped as P: what P has to follow so that P Q follows W Q^T Q."""
     rows = back.q.flatten(1).t()
     if isinstance(direction, Sum):
         return Sum(tuple(_single(along_q(back, part)) for part in direction.parts))

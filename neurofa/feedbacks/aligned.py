@@ -11,7 +11,8 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.feedback import MatrixFeedback
 from neurofa.core.plan import Site
-from neurofa.linalg.factors import Convolution, nonnegative
+from neurofa.linalg.convolution import ConvGeometry, ConvolutionOperator
+from neurofa.linalg.nmf import nonnegative_factors
 
 
 class Aligned(MatrixFeedback, name="aligned"):
@@ -72,7 +73,7 @@ def _by_masks(sites: tuple[Site, ...], outputs: int, made: list[Tensor | None], 
         below, site = sites[index - 1].out_shape, sites[index]
         assert site.window is not None
         mask = site.window.mask((below[1], below[2]), (site.out_shape[1], site.out_shape[2]))
-        over[index], over[index - 1] = nonnegative(mask, outputs, gen, right=over.get(index - 1))
+        over[index], over[index - 1] = nonnegative_factors(mask, outputs, gen, right=over.get(index - 1))
     for index, spatial in over.items():
         signs = torch.rand(sites[index].out_shape[0], generator=gen, dtype=spatial.dtype).sub_(0.5).sign()
         made[index] = (signs[:, None, None] * spatial).flatten(0, 1)
@@ -84,10 +85,10 @@ def _by_kernels(sites: tuple[Site, ...], outputs: int, made: list[Tensor | None]
         assert site.window is not None
         side = site.window.side
         kernel = torch.randn(site.out_shape[0], below[0], side, side, generator=gen, dtype=torch.float64)
-        map_ = Convolution(kernel, site.window, below, site.out_shape)
+        operator = ConvolutionOperator(kernel, ConvGeometry(site.window, below, site.out_shape))
         right = made[index - 1]
         if right is None:
-            made[index], made[index - 1] = map_.singular(outputs, gen)
+            made[index], made[index - 1] = operator.singular_factors(outputs, gen)
         else:
             # least squares: F_l = T F_{l-1} (F_{l-1}^T F_{l-1})^+
-            made[index] = map_.times(right) @ torch.linalg.pinv(right.t() @ right)
+            made[index] = operator.times(right) @ torch.linalg.pinv(right.t() @ right)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hwmodels.device import Device
 from hwmodels.format import Format
+from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import MatrixFeedback
 from neurofa.core.plan import Site
 
@@ -37,6 +38,9 @@ class Pooled(MatrixFeedback, name="pooled"):
         device: Device | str = "digital",
     ) -> None:
         super().__init__(gain=gain, distribution=distribution, values=values, device=device)
+
+    def describe(self) -> FeedbackDescription:
+        return FeedbackDescription(matrix=self.b, spread="channels")
 
     def stack(self, sites: tuple[Site, ...]) -> int:
         at = 0

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hwmodels.format import Format
 from hwmodels.projection import Projection
-from hwmodels.registry import parts, recipe
+from hwmodels.registry import Call, parts, recipe
+from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
 
@@ -26,11 +28,31 @@ class Projected(Feedback):
     def __init__(self, *, projection: Projection) -> None:
         super().__init__()
         self.projection = projection
+        self.name = projection.name  # type: ignore[misc]
+
+    @property
+    def built_by(self) -> Call:
+        """The call that built the projection: the pathway has its spec."""
+        return self.projection.built_by
 
     @property
     def gain(self) -> float:
         """Declared gain of the projection."""
         return self.projection.gain
+
+    def describe(self) -> FeedbackDescription:
+        return FeedbackDescription(projection=self.projection)
+
+    def hardware(self) -> Projection:
+        return self.projection
+
+    @property
+    def input_format(self) -> Format | None:
+        return self.projection.input_format
+
+    @property
+    def resolution(self) -> float | None:
+        return self.projection.resolution
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         width = self.stack(sites)
@@ -48,9 +70,7 @@ def _as_feedback(part: Callable[..., Projection]) -> Callable[..., Projected]:
 
     @functools.wraps(typed)
     def make(**options: Any) -> Projected:
-        made = Projected(projection=part(**options))
-        made.name = made.projection.name  # type: ignore[misc]
-        return made
+        return Projected(projection=part(**options))
 
     make.__signature__ = inspect.signature(part)  # type: ignore[attr-defined]
     make.__doc__ = part.__doc__

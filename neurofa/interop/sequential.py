@@ -1,4 +1,4 @@
-"""From ``nn.Sequential`` to layers."""
+"""Networks of torch (``nn.Sequential``), taken over as networks here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from hwmodels.arrays.periphery import Periphery
+from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
@@ -19,6 +21,33 @@ from neurofa.maps.norms import BatchNorm, LayerNorm, Norm
 
 Source = tuple[nn.Module, nn.Module | None] | None
 """The affine and the normalising module behind a layer, or None."""
+
+
+def from_sequential(
+    model: nn.Sequential,
+    input_shape: Sequence[int],
+    *,
+    device: Device | str = "digital",
+    periphery: Periphery | str = "exact",
+) -> Network:
+    """Cut an ``nn.Sequential`` into layers; weights are taken over.
+
+    A linear or convolutional module forms one layer with the normalisation, activation and dropout behind it;
+    pooling, flattening and lone activations are layers without weights; every other module becomes a block.
+
+    Args:
+        model: the modules in order.
+        input_shape: shape of one sample.
+        device: spec of the device for the affine weights.
+        periphery: spec of what stands around their arrays.
+
+    Raises:
+        NeurofaError: the model is no ``nn.Sequential``, or its end is no readout.
+    """
+    layers, sources = layers_of(model)
+    network = Network(layers, input_shape, device=device, periphery=periphery)
+    take_weights(network, sources)
+    return network
 
 
 def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
@@ -45,7 +74,7 @@ def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
             layers.append(_unit(head, norm, activation, dropout or 0.0))
             sources.append((head, norm_module if norm is not None else None))
         else:
-            layers.append(carrier_of(head) or Block(head))
+            layers.append(parameter_free_layer(head) or Block(head))
             sources.append(None)
     return layers, sources
 
@@ -58,10 +87,10 @@ def take_weights(network: Network, sources: Sequence[Source]) -> None:
             continue
         affine, norm = source
         for name, value in affine.named_parameters():
-            layer.synapse(name).program(value)
+            layer.synapses[name].program(value)
         if norm is not None and isinstance(layer, Dense | Conv2d) and layer.norm is not None:
             for name, value in norm.named_parameters():
-                layer.synapse({"weight": "gain", "bias": "shift"}[name]).program(value)
+                layer.synapses[{"weight": "gain", "bias": "shift"}[name]].program(value)
             layer.norm.load_state_dict({k: v for k, v in norm.named_buffers() if k != "num_batches_tracked"})
 
 
@@ -120,8 +149,8 @@ def _unit(head: nn.Module, norm: Norm | None, activation: Activation | None, dro
     )
 
 
-def carrier_of(module: nn.Module) -> Layer | None:
-    """The carrier that does what a module does; None: there is none."""
+def parameter_free_layer(module: nn.Module) -> Layer | None:
+    """Return the layer without weights that computes what a module computes; None: there is none."""
     match module:
         case nn.MaxPool2d(kernel_size=int(size), stride=int(stride), padding=0, dilation=1, ceil_mode=False):
             return MaxPool2d(size, stride=stride)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.interop.snntorch import Part
-from neurofa.spiking.sequence import rest, sweep
+from neurofa.interop.snntorch_parts import Part
+from neurofa.spiking.sequence import initial_states
+from neurofa.training.learner import forward_pass
 
 SAMPLES = 4
 LOUD = 10.0
@@ -23,7 +24,7 @@ TOLERANCE = 1e-3
 
 
 @torch.no_grad()
-def compare(model: nn.Module, network: Network, parts: Sequence[Part]) -> None:
+def compare_first_tick(model: nn.Module, network: Network, parts: Sequence[Part]) -> None:
     """Run a model once on noise, and compare the potential of all neurons after its first tick.
 
     Args:
@@ -39,7 +40,7 @@ def compare(model: nn.Module, network: Network, parts: Sequence[Part]) -> None:
     potentials = _first_tick(model, x, neurons)
     training = network.training
     network.eval()
-    after = sweep(network, x, 1, rest(network, SAMPLES))[1]
+    after = forward_pass(network, x, states=initial_states(network, SAMPLES), ticks=1).states
     network.train(training)
     for name, part in neurons.items():
         theirs, ours = potentials.get(name), after[name]["mem"]

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.neurons.leaky import LeakyIntegrator
-from neurofa.neurons.lif import LIF
+from neurofa.neurons.lif import LIF, LeakyIntegrator
 from neurofa.neurons.synaptic import Synaptic
 from neurofa.spiking.neuron import Neuron
 from neurofa.spiking.surrogate import ATan, FastSigmoid, Sigmoid, StraightThrough, Surrogate

@@ -1,1 +1,24 @@
-"""Layers, one kind a file; the folder registers itself."""
+"""Layers, one kind a file: each is a unit of credit of a network.
+
+>>> from neurofa.layers import Conv2d, Dense
+>>> Dense(8, 3, activation="relu")
+dense(n_in=8, n_out=3, activation=relu)
+"""
+
+from typing import TYPE_CHECKING
+
+from hwmodels.registry import shelf
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers its parts itself
+    from neurofa.layers.block import Block as Block
+    from neurofa.layers.carriers import AvgPool2d as AvgPool2d
+    from neurofa.layers.carriers import Dropout as Dropout
+    from neurofa.layers.carriers import Flatten as Flatten
+    from neurofa.layers.carriers import GlobalAvgPool2d as GlobalAvgPool2d
+    from neurofa.layers.carriers import MaxPool2d as MaxPool2d
+    from neurofa.layers.conv import Conv2d as Conv2d
+    from neurofa.layers.dense import Dense as Dense
+    from neurofa.layers.spiking import Spiking as Spiking
+    from neurofa.layers.spiking_conv import SpikingConv2d as SpikingConv2d
+
+__getattr__, __dir__ = shelf(__name__)

@@ -13,8 +13,12 @@ from torch.func import functional_call
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.core.layer import Direction, Graph, Layer, Params, Returns, State
+from neurofa.core.description import ModuleDescription
+from neurofa.core.directions import Direction, ReturnWeights
+from neurofa.core.facts import LayerFacts
+from neurofa.core.layer import Layer, LayerTraits
 from neurofa.core.randomness import fork_seed
+from neurofa.core.view import Graph, Params, State
 from neurofa.core.window import Window
 from neurofa.maps.activations import from_module
 from neurofa.maps.asymmetric import Seeded, noise_mode, returning_mode
@@ -59,26 +63,27 @@ class Block(Layer, name="block"):
         return self._skeleton[0]
 
     @property
-    def window(self) -> Window | None:
-        """That of the wrapped module, or of the first module in an ``nn.Sequential`` of elementwise ones behind it."""
-        head, *behind = self.skeleton if isinstance(self.skeleton, nn.Sequential) else [self.skeleton]
-        found = getattr(head, "window", None)
-        return found if isinstance(found, Window) and all(from_module(m) is not None for m in behind) else None
+    def traits(self) -> LayerTraits:
+        return LayerTraits(
+            returning=tuple(k for k in self._names() if k in self._affine or k in self._scaling),
+            couples_samples=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.skeleton.modules()),
+            window=self._window(),
+            mirror=self,
+            unreturned=self.unreturned,
+            facts=BlockFacts(self),
+        )
 
-    @property
-    def couples_samples(self) -> bool:
-        """Whether a batch normalisation inside mixes the samples of a batch."""
-        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.skeleton.modules())
+    def _window(self) -> Window | None:
+        """Return that of the wrapped module, or of the first one in an ``nn.Sequential`` before elementwise ones."""
+        head, *behind = self.skeleton if isinstance(self.skeleton, nn.Sequential) else [self.skeleton]
+        window = getattr(head, "window", None)
+        return window if isinstance(window, Window) and all(from_module(m) is not None for m in behind) else None
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         exact = build("device", "digital")
         for key, target in self._initial.items():
-            self.add_synapses(key, target, device if key in self._affine else exact, gen)
+            self.synapses.add(key, target, device if key in self._affine else exact, gen)
         self._initial = {}
-
-    @property
-    def returning(self) -> tuple[str, ...]:
-        return tuple(k for k in self._names() if k in self._affine or k in self._scaling)
 
     def _names(self) -> list[str]:
         return [k for k, _ in self.skeleton.named_parameters()]
@@ -88,13 +93,13 @@ class Block(Layer, name="block"):
         self.skeleton.train(mode)
         return self
 
-    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
+    def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
         if not (self.training and self._drops):
             return {}
         return {SEED: torch.tensor(fork_seed(gen))}
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        # Clones: running statistics are updated in place inside, and only `absorb` may keep them.
+        # Clones: running statistics are updated in place inside, and only `update_running_stats` may keep them.
         buffers = {key: self.get_buffer(_buffer(key)).clone() for key in self._buffers_of}
         with self._seeded(x, state):
             # Plain order: a strided 1x1 convolution inside is not safe with the channel innermost (see Conv2d).
@@ -109,28 +114,31 @@ class Block(Layer, name="block"):
         with Seeded(torch.Generator(x.device).manual_seed(int(state[SEED])) if SEED in state else None):
             yield
 
-    def _record(
-        self, params: Params, x: Tensor, state: State, returns: Returns | None, below: bool
+    def record(
+        self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
     ) -> tuple[Tensor, State, Graph | None]:
-        leaf = x.detach().requires_grad_(below)
+        if not (self.training or needs_input_error):
+            return *self.compute(params, x, state), None
+        leaf = x.detach().requires_grad_(needs_input_error)
         leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
         inner: dict[str, Tensor] = {}
         with torch.enable_grad(), ExitStack() as stack:
-            if returns is not None and any(returns[k] is not params.get(k) for k in returns):
-                stack.enter_context(returning_mode(leaves, returns, inner))
+            if return_weights is not None and any(return_weights[k] is not params.get(k) for k in return_weights):
+                stack.enter_context(returning_mode(leaves, return_weights, inner))
             y, after = self.compute(leaves, leaf, state)
         return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, inner)
 
-    def absorb(self, after: State) -> None:
+    def update_running_stats(self, after: State) -> None:
         for key, value in after.items():
             self.get_buffer(_buffer(key)).copy_(value)
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
         """Correlations of every affine map's output with noise at its input (weight mirror)."""
-        found: dict[str, Direction] = {}
-        with noise_mode(params, [k for k in self.returning if k in self._affine], amplitude, gen, found):
+        correlations: dict[str, Direction] = {}
+        maps = [k for k in self.traits.returning if k in self._affine]
+        with noise_mode(params, maps, amplitude, gen, correlations):
             self.compute(params, x, {})
-        return found
+        return correlations
 
     @torch.no_grad()
     def unreturned(self, x: Tensor) -> list[str]:
@@ -149,8 +157,8 @@ class Block(Layer, name="block"):
 
     def _leaks(self, x: Tensor, names: list[str]) -> bool:
         """Whether NaN in these forward weights reaches the error at the input."""
-        trial = {k: v.clone() for k, v in self.stored().items()}
-        graph = self._record(trial, x, {}, {k: trial[k].clone() for k in self.returning}, True)[2]
+        trial = {k: v.clone() for k, v in self.synapses.stored().items()}
+        graph = self.record(trial, x, {}, {k: trial[k].clone() for k in self.traits.returning}, True)[2]
         assert graph is not None
         for name in names:
             graph.params[name].data.fill_(float("nan"))
@@ -158,13 +166,36 @@ class Block(Layer, name="block"):
         below: Tensor | None = seen[0]
         return below is not None and not bool(below.isfinite().all())
 
+    def wrapped_buffers(self) -> dict[str, Tensor]:
+        """Return the wrapped module's buffers by its own names."""
+        return {key: self.get_buffer(_buffer(key)) for key in self._buffers_of}
+
     def module(self) -> nn.Module:
-        state = {k: v.clone() for k, v in self.stored().items()}
+        state = {k: v.clone() for k, v in self.synapses.stored().items()}
         plain = copy.deepcopy(self.skeleton)
         if state:
             plain.to(next(iter(state.values())))
         plain.load_state_dict(state | {k: self.get_buffer(_buffer(k)) for k in self._buffers_of}, strict=False)
         return plain
+
+
+class BlockFacts(LayerFacts):
+    """Facts of a wrapped module: its own operations can be listed.
+
+    Args:
+        layer: the block.
+    """
+
+    layer: Block
+
+    def describe(self, in_shape: tuple[int, ...]) -> ModuleDescription:
+        return ModuleDescription(
+            source=type(self.layer.skeleton).__name__,
+            synapses=dict(self.layer.synapses.items()),
+            matrices=frozenset(self.matrices),
+            buffers=self.layer.wrapped_buffers(),
+            module=self.layer.module(),
+        )
 
 
 def _weights(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[str]:

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.layer import Carrier, LocalView, Params, Returns, State
+from neurofa.core.description import FlattenDescription, IdentityDescription, PoolDescription
+from neurofa.core.directions import ReturnWeights
+from neurofa.core.facts import DescribedFacts
+from neurofa.core.layer import Layer, LayerTraits, ParameterFreeLayer
+from neurofa.core.products import Work
+from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.core.window import Window
 
 aten = torch.ops.aten
 
 
-class Linear(Carrier):
-    """A carrier that is linear for given masks: what changes its input changes its output in the same way."""
+def _without_graph(
+    layer: Layer,
+    params: Params,
+    x: Tensor,
+    state: State,
+    return_weights: ReturnWeights | None,  # noqa: ARG001
+    needs_input_error: bool,  # noqa: ARG001
+) -> tuple[Tensor, State, Graph | None]:
+    """Compute one tick of a layer whose closed forms need no graph."""
+    return *layer.compute(params, x, state), None
+
+
+class LinearLayer(ParameterFreeLayer):
+    """A layer without weights that is linear for given masks: its forward-mode derivative is the layer itself."""
+
+    @property
+    def traits(self) -> LayerTraits:
+        return replace(super().traits, forward_mode=self)
+
+    def follows(self, moved: frozenset[str]) -> bool:
+        """Whether there is a closed form: always, since there are no weights."""
+        return not moved
+
+    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+        """Return 0: nothing is multiplied."""
+        return 0
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        """Return the change of the output; see :class:`neurofa.core.layer.ForwardMode`."""
         return torch.zeros_like(view.y) if dot is None else self.compute({}, dot, view.before)[0]
 
 
-class MaxPool2d(Carrier, name="max_pool2d"):
+class MaxPool2d(ParameterFreeLayer, name="max_pool2d"):
     """Largest value of each window: (B, C, H, W) to (B, C, H', W').
 
     Args:
@@ -27,15 +59,15 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         stride: step between windows, pixels; None: ``size``.
     """
 
-    closed_form = True
-
     def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
         super().__init__()
         self.size, self.stride = _window(size, stride)
 
     @property
-    def window(self) -> Window:
-        return Window(self.size, self.stride)
+    def traits(self) -> LayerTraits:
+        window = Window(self.size, self.stride)
+        facts = DescribedFacts(self, PoolDescription(how="max", size=self.size, stride=self.stride))
+        return replace(super().traits, closed_form=True, window=window, forward_mode=self, facts=facts)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
@@ -43,23 +75,32 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         return y, {"index": index}
 
     def record(
-        self, params: Params, x: Tensor, state: State, returns: Returns | None, below: bool
-    ) -> tuple[Tensor, State, None]:
+        self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
+    ) -> tuple[Tensor, State, Graph | None]:
         # the index is twice as large as the image, and only a returning error needs it
         y, after = self.compute(params, x, state)
-        return y, after if below else {}, None
+        return y, after if needs_input_error else {}, None
 
-    def localise(self, view: LocalView) -> LocalView:
+    def backprop_local(self, view: LocalView) -> LocalView:
         return view
 
-    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
+    def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
         # a tick that was recorded for a direct rule has no index
         after = view.after or self.compute({}, view.x, {})[1]
         return aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
             view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], [1, 1], False, after["index"]
         )
 
+    def follows(self, moved: frozenset[str]) -> bool:
+        """Whether there is a closed form: always, since there are no weights."""
+        return not moved
+
+    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+        """Return 0: nothing is multiplied."""
+        return 0
+
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        """Return the change of the output: that of the largest value of each window."""
         if dot is None:
             return torch.zeros_like(view.y)
         after = view.after or self.compute({}, view.x, {})[1]
@@ -69,7 +110,7 @@ class MaxPool2d(Carrier, name="max_pool2d"):
         return nn.MaxPool2d(self.size, self.stride)
 
 
-class AvgPool2d(Linear, name="avg_pool2d"):
+class AvgPool2d(LinearLayer, name="avg_pool2d"):
     """Mean of each window: (B, C, H, W) to (B, C, H', W').
 
     Args:
@@ -77,24 +118,25 @@ class AvgPool2d(Linear, name="avg_pool2d"):
         stride: step between windows, pixels; None: ``size``.
     """
 
-    closed_form = True
-
     def __init__(self, size: int = 2, *, stride: int | None = None) -> None:
         super().__init__()
         self.size, self.stride = _window(size, stride)
 
     @property
-    def window(self) -> Window:
-        return Window(self.size, self.stride)
+    def traits(self) -> LayerTraits:
+        facts = DescribedFacts(self, PoolDescription(how="mean", size=self.size, stride=self.stride))
+        return replace(super().traits, closed_form=True, window=Window(self.size, self.stride), facts=facts)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
         return nn.functional.avg_pool2d(x, self.size, self.stride), {}
 
-    def localise(self, view: LocalView) -> LocalView:
+    record = _without_graph
+
+    def backprop_local(self, view: LocalView) -> LocalView:
         return view
 
-    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
+    def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
         return aten.avg_pool2d_backward(  # type: ignore[no-any-return]
             view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], False, True, None
         )
@@ -103,8 +145,12 @@ class AvgPool2d(Linear, name="avg_pool2d"):
         return nn.AvgPool2d(self.size, self.stride)
 
 
-class GlobalAvgPool2d(Linear, name="global_avg_pool2d"):
+class GlobalAvgPool2d(LinearLayer, name="global_avg_pool2d"):
     """Mean over all positions: (B, C, H, W) to (B, C)."""
+
+    @property
+    def traits(self) -> LayerTraits:
+        return replace(super().traits, facts=DescribedFacts(self, PoolDescription(how="global")))
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         _check_image(x)
@@ -114,18 +160,22 @@ class GlobalAvgPool2d(Linear, name="global_avg_pool2d"):
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-class Flatten(Linear, name="flatten"):
+class Flatten(LinearLayer, name="flatten"):
     """All axes but the first in one: (B, ...) to (B, n)."""
 
-    closed_form = True
+    @property
+    def traits(self) -> LayerTraits:
+        return replace(super().traits, closed_form=True, facts=DescribedFacts(self, FlattenDescription()))
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x.flatten(1), {}
 
-    def localise(self, view: LocalView) -> LocalView:
+    record = _without_graph
+
+    def backprop_local(self, view: LocalView) -> LocalView:
         return view
 
-    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
+    def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
         assert view.error is not None
         return view.error.reshape(view.x.shape)
 
@@ -133,7 +183,7 @@ class Flatten(Linear, name="flatten"):
         return nn.Flatten()
 
 
-class Dropout(Linear, name="dropout"):
+class Dropout(LinearLayer, name="dropout"):
     """Drop each value with probability ``p`` in training and scale the rest by 1/(1-p); any shape.
 
     Args:
@@ -147,10 +197,11 @@ class Dropout(Linear, name="dropout"):
         self.p = p
 
     @property
-    def window(self) -> Window:
-        return Window(1)
+    def traits(self) -> LayerTraits:
+        facts = DescribedFacts(self, IdentityDescription(dropout=self.p))
+        return replace(super().traits, window=Window(1), facts=facts)
 
-    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
+    def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
         if not (self.training and self.p):
             return {}
         mask = torch.rand(x.shape, generator=gen, device=x.device, dtype=x.dtype)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from neurofa.maps.activations import Activation
+from neurofa.maps.affine import Affine
 from neurofa.maps.conv_map import ConvMap
+from neurofa.maps.norms import Norm
 
 
-class Conv2d(ConvMap, name="conv2d"):
+class Conv2d(Affine, name="conv2d"):
     """h = f(norm(W * x + b)) on images: (B, C_in, H, W) to (B, C_out, H', W').
 
     An analog array holds the kernels as a matrix (C_in k^2, C_out), one for each group, and sees one patch of an image
@@ -24,3 +27,20 @@ class Conv2d(ConvMap, name="conv2d"):
         dropout: probability that an output is dropped in training.
         bias: whether there is a b.
     """
+
+    def __init__(
+        self,
+        c_in: int = 2,
+        c_out: int = 4,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        activation: str | Activation = "identity",
+        norm: str | Norm | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        convolution = ConvMap(c_in, c_out, kernel, stride=stride, padding=padding, groups=groups)
+        super().__init__(convolution, bias=bias, activation=activation, norm=norm, dropout=dropout)

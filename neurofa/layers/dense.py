@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from neurofa.maps.activations import Activation
+from neurofa.maps.affine import Affine
 from neurofa.maps.dense_map import DenseMap
 from neurofa.maps.norms import Norm
 
 
-class Dense(DenseMap, name="dense"):
+class Dense(Affine, name="dense"):
     """h = f(norm(W x + b)) on vectors: (B, n_in) to (B, n_out).
 
     Args:
@@ -29,12 +30,4 @@ class Dense(DenseMap, name="dense"):
         dropout: float = 0.0,
         bias: bool = True,
     ) -> None:
-        super().__init__(
-            fan_in=n_in,
-            channels=n_out,
-            weight_shape=(n_out, n_in),
-            bias=bias,
-            activation=activation,
-            norm=norm,
-            dropout=dropout,
-        )
+        super().__init__(DenseMap(n_in, n_out), bias=bias, activation=activation, norm=norm, dropout=dropout)

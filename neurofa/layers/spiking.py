@@ -8,7 +8,7 @@ from neurofa.spiking.neuron import Neuron
 from neurofa.spiking.temporal import Temporal
 
 
-class Spiking(Temporal, DenseMap, name="spiking"):
+class Spiking(Temporal, name="spiking"):
     """Neurons driven by W x + b, and by V z of the tick before where they are recurrent: (B, n_in) to (B, n_out).
 
     Args:
@@ -30,8 +30,4 @@ class Spiking(Temporal, DenseMap, name="spiking"):
         bias: bool = True,
         traces: Format | str = "raw",
     ) -> None:
-        super().__init__(
-            fan_in=n_in, channels=n_out, weight_shape=(n_out, n_in), bias=bias, activation="identity", norm=None,
-            dropout=0.0,
-        )  # fmt: skip
-        self.own(neuron, traces, recurrent=recurrent)
+        super().__init__(DenseMap(n_in, n_out), neuron, bias=bias, recurrent=recurrent, traces=traces)

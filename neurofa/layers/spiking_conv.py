@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
-from neurofa.core.layer import Layer, LocalView, Params, State
-from neurofa.core.window import Window
+from neurofa.core.description import PoolDescription
+from neurofa.core.layer import Layer, LayerTraits, facts_of
+from neurofa.core.view import LocalView, Params, State
 from neurofa.maps.conv_map import ConvMap
-from neurofa.spiking.neuron import Dynamics, Neuron
-from neurofa.spiking.temporal import Temporal
+from neurofa.spiking.neuron import Neuron
+from neurofa.spiking.temporal import Temporal, map_inputs
+from neurofa.spiking.temporal_facts import TemporalFacts
 
 POOLS = ("avg_pool2d", "max_pool2d")
 INDEX = "index"
-"""Where each current of a tick came from, in what a max pooling leaves."""
+"""Where each current of a tick came from, in the state after a max pooling."""
 
 
-class SpikingConv2d(Temporal, ConvMap, name="spiking_conv"):
+class SpikingConv2d(Temporal, name="spiking_conv"):
     """Neurons driven by pool(W * x + b): (B, C_in, H, W) to (B, C_out, H', W').
 
     With a pooling there is one neuron for each window, as in snnTorch's ``Conv2d, MaxPool2d, Leaky``: the error at the
     currents goes back to the positions of the convolution by the pooling's own transpose, inside the layer. A max
-    pooling chooses anew in every tick, so that what happened at the chosen positions has no trace that windows share:
-    directions are exact within one chunk of ticks, and a rule that remembers takes the whole sequence as one.
+    pooling chooses anew in every tick, so that there is no trace that windows could share: directions are exact within
+    one chunk of ticks, and a rule that remembers takes the whole sequence as one chunk.
 
     Args:
         c_in: input channels.
@@ -51,48 +55,38 @@ class SpikingConv2d(Temporal, ConvMap, name="spiking_conv"):
         bias: bool = True,
         traces: Format | str = "raw",
     ) -> None:
-        super().__init__(c_in, c_out, kernel, stride=stride, padding=padding, bias=bias)
-        self.own(neuron, traces, recurrent=False)
+        convolution = ConvMap(c_in, c_out, kernel, stride=stride, padding=padding)
+        super().__init__(convolution, neuron, bias=bias, recurrent=False, traces=traces)
         self.pool: Layer | None = None if pool is None else build("layer", pool)
         if self.pool is not None and self.pool.name not in POOLS:
             raise NeurofaError(f"got pool={self.pool.name}; expected {' or '.join(POOLS)}; choose one, or None")
 
     @property
-    def window(self) -> Window:
-        own = Window(self.kernel, self.stride, self.padding)
-        pool = None if self.pool is None else self.pool.window
-        return own if pool is None else pool.after(own)
+    def traits(self) -> LayerTraits:
+        own = super().traits
+        pool = None if self.pool is None else self.pool.traits.window
+        window = own.window if pool is None or own.window is None else pool.after(own.window)
+        described = None if self.pool is None else facts_of(self.pool).describe(())
+        assert described is None or isinstance(described, PoolDescription)
+        return replace(own, window=window, facts=TemporalFacts(self, map_inputs, described))
 
     def currents(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        a = self._affine(params, x, state)
+        a = self.affine(params, x, state)
         return (a, {}) if self.pool is None else self.pool.compute({}, a, {})
 
-    def unroute(self, view: LocalView, error: Tensor) -> Tensor:
-        return error if self.pool is None else self.pool.transpose(self._pooled(view, error), {})
+    def to_affine(self, view: LocalView, error: Tensor) -> Tensor:
+        return error if self.pool is None else self.pool.input_error(self._pool_view(view, error), {})
 
-    def reroute(self, view: LocalView, change: Tensor) -> Tensor:
-        return change if self.pool is None else self.pool.tangent(self._pooled(view, view.y), change, {})
+    def to_currents(self, view: LocalView, change: Tensor) -> Tensor:
+        if self.pool is None:
+            return change
+        own = self.pool.traits.forward_mode
+        assert own is not None  # both poolings have a closed form
+        return own.tangent(self._pool_view(view, view.y), change, {})
 
-    def _pooled(self, view: LocalView, error: Tensor) -> LocalView:
-        """The pooling's view; of its input only the shape is used."""
-        shape = (len(error), *self.out_shape(view.x.shape)[1:])
+    def _pool_view(self, view: LocalView, error: Tensor) -> LocalView:
+        """Return the pooling's view; of its input only the shape is used."""
+        shape = (len(error), *self.map.out_shape(view.x.shape)[1:])
         blank = error.new_empty(1).expand(shape)
-        left = {INDEX: view.after[INDEX]} if INDEX in view.after else {}
-        return LocalView(blank, error, {}, after=left, error=error)
-
-    def carry_traces(self, view: LocalView, dynamics: Dynamics | None = None) -> State:
-        if INDEX in view.after:
-            raise NeurofaError(
-                f"got {len(view.y) // self._batch(view)} ticks of a longer sequence for neurons behind a max pooling,"
-                " under a rule that remembers; expected all ticks in one chunk, because the pooling chooses other"
-                " positions in every tick; use chunk=T, avg_pool2d, or a rule without memory"
-            )
-        return super().carry_traces(view, dynamics)
-
-    def _served(self, found: Dynamics, view: LocalView) -> Dynamics:
-        if INDEX in view.after and self.traces.name != "raw":
-            raise NeurofaError(
-                f"got traces in {self.traces.name} behind a max pooling, which chooses other positions in every tick;"
-                " expected raw traces, or an average pooling; change one"
-            )
-        return super()._served(found, view)
+        after = {INDEX: view.after[INDEX]} if INDEX in view.after else {}
+        return LocalView(blank, error, {}, after=after, error=error)

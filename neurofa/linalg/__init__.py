@@ -1,1 +1,1 @@
-"""Spectra and factorisations of matrices."""
+"""Linear algebra: measures of spectra, non-negative factors, convolutions as matrices."""

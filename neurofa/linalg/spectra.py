@@ -1,6 +1,8 @@
-"""What the singular values of a matrix say: ranks, conditioning, nearness to a multiple of the identity.
+"""Scalar measures of a matrix: ranks, condition number, nearness to a multiple of the identity, cosines.
 
-All functions work in float64 and return NaN where the quantity is not defined (a matrix of zeros).
+All functions work in float64 and return NaN where the measure is not defined (a matrix of zeros). torch.linalg and
+scipy have no stable or effective rank; ``torch.nn.functional.cosine_similarity`` returns 0 instead of NaN for a
+vanished vector.
 """
 
 from __future__ import annotations
@@ -10,29 +12,16 @@ import math
 import torch
 from torch import Tensor
 
-NONE = math.nan
-
-
-def singular_values(m: Tensor) -> Tensor:
-    """Singular values s_1 >= s_2 >= ... of a matrix (a, b), float64: (min(a, b),)."""
-    values: Tensor = torch.linalg.svdvals(m.detach().double())
-    return values
+UNDEFINED = math.nan
 
 
 def stable_rank(m: Tensor) -> float:
-    """||M||_F^2 / ||M||_2^2: between 1 and rank M, insensitive to small singular values.
-
-    Args:
-        m: (a, b).
-    """
+    """Return ||M||_F^2 / ||M||_2^2 of a matrix (a, b): between 1 and rank M, insensitive to small singular values."""
     return ranks(m)[0]
 
 
 def effective_rank(m: Tensor) -> float:
-    """exp(-sum_i p_i ln p_i) with p_i = s_i / sum s: the entropy of the singular values as a number of directions.
-
-    Args:
-        m: (a, b).
+    """Return exp(-sum_i p_i ln p_i) of a matrix (a, b), p_i = s_i / sum s: exp of the entropy of its singular values.
 
     Source: Roy and Vetterli 2007, EUSIPCO.
     """
@@ -40,65 +29,54 @@ def effective_rank(m: Tensor) -> float:
 
 
 def ranks(m: Tensor) -> tuple[float, float]:
-    """Stable and effective rank of a matrix (a, b), from one decomposition."""
-    s = singular_values(m)
+    """Return the stable and the effective rank of a matrix (a, b), from one decomposition."""
+    s = torch.linalg.svdvals(m.detach().double())
     if not len(s) or not float(s[0]) > 0:
-        return NONE, NONE
+        return UNDEFINED, UNDEFINED
     p = s / s.sum()
     return float((s / s[0]).square().sum()), float(torch.special.entr(p).sum().exp())
 
 
-def conditioning(m: Tensor) -> float:
-    """s_max / s_min; infinite for a matrix without full rank.
-
-    Args:
-        m: (a, b).
-    """
-    s = singular_values(m)
-    if not len(s) or not float(s[0]) > 0:
-        return NONE
-    return float(s[0] / s[-1]) if float(s[-1]) > 0 else math.inf
+def condition_number(m: Tensor) -> float:
+    """Return s_max / s_min of a matrix (a, b); infinite without full rank."""
+    return float(torch.linalg.cond(m.detach().double()))
 
 
 def isotropy(m: Tensor) -> float:
-    """tr(A) / (sqrt(n) ||A||_F): 1 if and only if A is a positive multiple of the identity.
+    """Return tr(A) / (sqrt(n) ||A||_F) of a matrix (n, n): 1 if and only if A is a positive multiple of the identity.
 
     For deep linear nets with F_l^T F_l = I this equals cos(W_l, F_l F_{l-1}^T), the weight alignment.
-
-    Args:
-        m: (n, n).
     """
-    size = float(torch.linalg.matrix_norm(m.detach().double()))
-    return float(m.detach().double().trace()) / (math.sqrt(len(m)) * size) if size > 0 else NONE
+    a = m.detach().double()
+    size = float(torch.linalg.matrix_norm(a))
+    return float(a.trace()) / (math.sqrt(len(a)) * size) if size > 0 else UNDEFINED
 
 
 def orthogonality(m: Tensor) -> float:
-    """||M^T M / c - I||_F with c = tr(M^T M) / b: 0 if and only if the columns are orthogonal and of one length.
+    """Return ||M^T M / c - I||_F of a matrix (a, b), c = tr(M^T M) / b.
 
-    Args:
-        m: (a, b).
+    It is 0 if and only if the columns of M are orthogonal and of one length.
     """
     gram = m.detach().double().t() @ m.detach().double()
     c = float(gram.trace()) / len(gram)
-    return float((gram / c - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).norm()) if c > 0 else NONE
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return float((gram / c - identity).norm()) if c > 0 else UNDEFINED
 
 
-def cosine(a: Tensor, b: Tensor) -> float:
-    """<a, b> / (||a|| ||b||) of two tensors of one shape, flattened, in float64."""
+def cosine_similarity(a: Tensor, b: Tensor) -> float:
+    """Return <a, b> / (||a|| ||b||) of two tensors of one shape, flattened."""
     p, q = a.detach().double().flatten(), b.detach().double().flatten()
     size = float(p.norm() * q.norm())
-    return float(p @ q) / size if size > 0 else NONE
+    return float(p @ q) / size if size > 0 else UNDEFINED
 
 
-def mean_cosine(a: Tensor, b: Tensor) -> float:
-    """Mean over samples of the cosine between rows; samples whose row is zero on either side count as 0.
+def mean_row_cosine(a: Tensor, b: Tensor) -> float:
+    """Return the mean over samples of the cosine between rows of two tensors (B, ...), flattened to (B, n).
 
-    Args:
-        a: (B, ...).
-        b: (B, ...).
+    A sample whose row is zero on either side counts as 0; NaN where all are.
     """
     p, q = a.detach().double().flatten(1), b.detach().double().flatten(1)
     size = p.norm(dim=1) * q.norm(dim=1)
     if not bool((size > 0).any()):
-        return NONE
+        return UNDEFINED
     return float(((p * q).sum(1) / size.clamp_min(torch.finfo(p.dtype).tiny)).mean())

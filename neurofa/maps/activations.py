@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -17,24 +18,36 @@ aten = torch.ops.aten
 class Activation(Registered, ABC, kind="activation"):
     """An elementwise function h = f(a)."""
 
+    identity: ClassVar[bool] = False
+    """Whether h = a, so that nothing has to be computed."""
     needs_input: ClassVar[bool] = False
     """Whether the derivative needs a; where it does not, a's memory is reused for h."""
 
     @abstractmethod
     def forward(self, a: Tensor) -> Tensor:
-        """H = f(a), any shape; in place on a freshly computed ``a`` unless ``needs_input``."""
+        """Return h = f(a), any shape, in fresh memory."""
+
+    def forward_(self, a: Tensor) -> Tensor:
+        """Return h = f(a), in the memory of ``a`` where that can be; default: in fresh memory."""
+        return self.forward(a)
 
     @abstractmethod
     def backward(self, error: Tensor, kept: Tensor) -> Tensor:
-        """Error * f'(a); ``kept`` is h, or a when ``needs_input``."""
+        """Return error * f'(a); ``kept`` is h, or a when ``needs_input``."""
+
+    def derivative(self, a: Tensor) -> Tensor:
+        """Return f'(a), shaped as ``a``."""
+        return self.backward(torch.ones_like(a), a.clone() if self.needs_input else self.forward(a.clone()))
 
     @abstractmethod
     def module(self) -> nn.Module:
-        """The same function as a torch module."""
+        """Return the same function as a torch module."""
 
 
 class Identity(Activation, name="identity"):
     """h = a."""
+
+    identity = True
 
     def forward(self, a: Tensor) -> Tensor:
         return a
@@ -49,11 +62,10 @@ class Identity(Activation, name="identity"):
 class ReLU(Activation, name="relu"):
     """h = max(0, a)."""
 
-    def forward(self, a: Tensor) -> Tensor:
-        return torch.relu(a) if a.requires_grad else a.relu_()
-
-    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
-        return aten.threshold_backward(error, kept, 0)  # type: ignore[no-any-return]
+    # torch's own functions, without a call of ours in between
+    forward = staticmethod(torch.relu)  # type: ignore[assignment]
+    forward_ = staticmethod(torch.relu_)  # type: ignore[assignment]
+    backward = staticmethod(functools.partial(aten.threshold_backward, threshold=0))
 
     def module(self) -> nn.Module:
         return nn.ReLU()
@@ -62,11 +74,10 @@ class ReLU(Activation, name="relu"):
 class Tanh(Activation, name="tanh"):
     """h = tanh(a)."""
 
-    def forward(self, a: Tensor) -> Tensor:
-        return torch.tanh(a) if a.requires_grad else a.tanh_()
-
-    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
-        return aten.tanh_backward(error, kept)  # type: ignore[no-any-return]
+    # torch's own functions, without a call of ours in between
+    forward = staticmethod(torch.tanh)  # type: ignore[assignment]
+    forward_ = staticmethod(torch.tanh_)  # type: ignore[assignment]
+    backward = staticmethod(aten.tanh_backward)
 
     def module(self) -> nn.Module:
         return nn.Tanh()
@@ -75,11 +86,10 @@ class Tanh(Activation, name="tanh"):
 class Sigmoid(Activation, name="sigmoid"):
     """h = 1 / (1 + exp(-a))."""
 
-    def forward(self, a: Tensor) -> Tensor:
-        return torch.sigmoid(a) if a.requires_grad else a.sigmoid_()
-
-    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
-        return aten.sigmoid_backward(error, kept)  # type: ignore[no-any-return]
+    # torch's own functions, without a call of ours in between
+    forward = staticmethod(torch.sigmoid)  # type: ignore[assignment]
+    forward_ = staticmethod(torch.sigmoid_)  # type: ignore[assignment]
+    backward = staticmethod(aten.sigmoid_backward)
 
     def module(self) -> nn.Module:
         return nn.Sigmoid()
@@ -91,7 +101,10 @@ class LeakyReLU(Activation, name="leaky_relu"):
     slope: ClassVar[float] = 0.01
 
     def forward(self, a: Tensor) -> Tensor:
-        return nn.functional.leaky_relu(a, self.slope, inplace=not a.requires_grad)
+        return nn.functional.leaky_relu(a, self.slope)
+
+    def forward_(self, a: Tensor) -> Tensor:
+        return nn.functional.leaky_relu(a, self.slope, inplace=True)
 
     def backward(self, error: Tensor, kept: Tensor) -> Tensor:
         return aten.leaky_relu_backward(error, kept, self.slope, True)  # type: ignore[no-any-return]

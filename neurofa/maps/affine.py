@@ -1,21 +1,28 @@
-"""What dense and convolutional layers share: affine map, normalisation, activation, dropout as one unit of credit."""
+"""The affine layer: affine map, normalisation, activation and dropout as one unit of credit."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.core.layer import Direction, Directions, Layer, LocalView, LowRank, Params, Returns, State
+from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
+from neurofa.core.event_rows import event_linear
+from neurofa.core.layer import Layer, LayerTraits
 from neurofa.core.products import Map, Work
+from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.maps.activations import Activation
-from neurofa.maps.analog import Arrays, Product, through
-from neurofa.maps.asymmetric import narrowed
+from neurofa.maps.affine_facts import AffineFacts
+from neurofa.maps.affine_map import AffineMap
+from neurofa.maps.analog import Arrays, through
+from neurofa.maps.asymmetric import narrowed, refuse_groups
 from neurofa.maps.norms import Norm
 
 DIGITAL = "digital"
@@ -24,172 +31,228 @@ DIGITAL = "digital"
 class Affine(Layer):
     """h = dropout(f(norm(W x + b))), with closed forms for every local derivative.
 
-    The delivered error arrives at h; :meth:`localise` brings it to the affine output as ``delta``, and every direction
-    is the product of ``delta`` and the input. Weights W and b are drawn uniformly from +-1/sqrt(fan_in), as torch does.
+    The delivered error arrives at h; :meth:`backprop_local` brings it to the affine output as ``delta``, and every
+    direction is the product of ``delta`` and the input. W and b are drawn uniformly from +-1/sqrt(fan_in), as torch
+    does.
 
     On analog arrays (``arrays``) W x, and the errors that return through W, pass converters and noise. The derivatives
     ignore what the converters round and clip (straight-through); the rule's view stays digital.
-    """
 
-    closed_form = True
-    groups: int = 1
-    """Groups of channels that do not mix."""
-    arrays: Arrays | None = None
-    """What the products of the weights go through; None: exact products."""
+    Args:
+        affine_map: arithmetic of W.
+        bias: whether there is a b.
+        activation: name of f.
+        norm: normalisation between the affine map and f, or None.
+        dropout: probability that an output is dropped in training.
+    """
 
     def __init__(
         self,
+        affine_map: AffineMap,
         *,
-        fan_in: int,
-        channels: int,
-        weight_shape: tuple[int, ...],
         bias: bool,
-        activation: str | Activation,
-        norm: str | Norm | None,
-        dropout: float,
+        activation: str | Activation = "identity",
+        norm: str | Norm | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(weight_shape) < 1:
-            raise NeurofaError(f"got weight shape {weight_shape}; expected sizes of at least 1; check the widths")
+        if min(affine_map.weight_shape) < 1:
+            raise NeurofaError(
+                f"got weight shape {affine_map.weight_shape}; expected sizes of at least 1; check the widths"
+            )
         if not 0 <= dropout < 1:
             raise NeurofaError(f"got dropout={dropout}; expected at least 0 and below 1; 0 switches it off")
-        self.fan_in, self.channels, self.weight_shape, self.bias = fan_in, channels, weight_shape, bias
+        self.map, self.bias, self.dropout = affine_map, bias, dropout
         self.activation: Activation = build("activation", activation)
         self.norm: Norm | None = None if norm is None else build("norm", norm)
-        self.dropout = dropout
+        self.arrays: Arrays | None = None
         if self.norm is not None:
-            self.norm.size(channels)
-
-    @abstractmethod
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The affine map alone: (B, *in_shape) to (B, channels, ...)."""
-
-    @abstractmethod
-    def outer(self, delta: Tensor, x: Tensor) -> Direction:
-        """Direction of W for ``delta`` at the affine output."""
-
-    @abstractmethod
-    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """``delta`` sent back through ``weight``: error at the input, shaped as ``x``."""
-
-    @abstractmethod
-    def map(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
-        """The map of :meth:`linear` without its bias, made of the vectors and matrices that arrays would see."""
-
-    @abstractmethod
-    def back(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """The map of :meth:`carry`, made of the vectors and matrices that arrays would see."""
-
-    @abstractmethod
-    def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
-        """Shape of the output for one (batched) input shape."""
-
-    def initialise(self, device: Device, gen: torch.Generator) -> None:
-        bound = self.fan_in**-0.5
-        weight = torch.empty(self.weight_shape).uniform_(-bound, bound, generator=gen)
-        self.add_synapses("weight", weight, device, gen)
-        exact = build("device", DIGITAL)
-        if self.bias:
-            self.add_synapses("bias", torch.empty(self.channels).uniform_(-bound, bound, generator=gen), exact, gen)
-        if self.norm is not None and self.norm.affine:
-            self.add_synapses("gain", torch.ones(self.channels), exact, gen)
-            self.add_synapses("shift", torch.zeros(self.channels), exact, gen)
+            self.norm.size(affine_map.channels)
 
     @property
-    def returning(self) -> tuple[str, ...]:
-        return ("weight", "gain") if self.norm is not None and self.norm.affine else ("weight",)
+    def traits(self) -> LayerTraits:
+        gains = ("gain",) if self.norm is not None and self.norm.affine else ()
+        return LayerTraits(
+            returning=("weight", *gains),
+            factored=frozenset({"weight"} if self.map.groups == 1 else ()),
+            elementwise=True,
+            closed_form=True,
+            couples_samples=self.norm is not None and self.norm.couples_samples,
+            window=self.map.window,
+            array_host=self,
+            mirror=self,
+            products=self,
+            forward_mode=self,
+            facts=AffineFacts(self),
+        )
 
-    def start(self, x: Tensor, gen: torch.Generator | None) -> State:
+    @property
+    def periphery(self) -> Periphery | None:
+        """The periphery around the layer's products; None: exact products."""
+        return None if self.arrays is None else self.arrays.forward_io
+
+    def attach(self, periphery: Periphery | None, *, fused: bool) -> None:
+        """Put a periphery around the layer's products; see :class:`neurofa.core.layer.ArrayHost`."""
+        self.arrays = None if periphery is None else Arrays(periphery, fused=fused)
+
+    def initialise(self, device: Device, gen: torch.Generator) -> None:
+        bound, channels = self.map.fan_in**-0.5, self.map.channels
+        weight = torch.empty(self.map.weight_shape).uniform_(-bound, bound, generator=gen)
+        self.synapses.add("weight", weight, device, gen)
+        exact = build("device", DIGITAL)
+        if self.bias:
+            self.synapses.add("bias", torch.empty(channels).uniform_(-bound, bound, generator=gen), exact, gen)
+        if self.norm is not None and self.norm.affine:
+            self.synapses.add("gain", torch.ones(channels), exact, gen)
+            self.synapses.add("shift", torch.zeros(channels), exact, gen)
+
+    def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
         state = {} if self.arrays is None else self.arrays.start(gen)
         if self.training and self.dropout:
-            shape = self.out_shape(x.shape)
+            shape = self.map.out_shape(x.shape)
             mask = torch.rand(shape, generator=gen, device=x.device, dtype=x.dtype)
             state["keep"] = mask.ge_(self.dropout).div_(1 - self.dropout)
         return state
 
-    def _affine(self, params: Params, x: Tensor, state: State) -> Tensor:
-        """W x + b as this tick sees it: (B, channels, ...)."""
+    def affine(self, params: Params, x: Tensor, state: State) -> Tensor:
+        """Return W x + b as this tick sees it: (B, channels, ...).
+
+        Args:
+            params: own weights as read.
+            x: (B, *in_shape), or rows of events where the map is dense.
+            state: own state before the tick.
+        """
         weight, bias = params["weight"], params.get("bias")
-        if self.arrays is None:
-            return self.linear(x, weight, bias)
-        a = self.map(self.arrays.forward(weight, state), x, weight)
-        return a if bias is None else a.add_(bias.view(-1, *[1] * (a.dim() - 2)))
+        if x.dim() != self.map.input_dims:
+            _refuse_shape(x, self.map.input_dims)
+        if self.arrays is not None:
+            a = self.map.on_arrays(self.arrays.forward(weight, state), x, weight)
+            return a if bias is None else a.add_(bias.view(-1, *[1] * (a.dim() - 2)))
+        return self.product(x, weight, bias)
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the exact W x + b: (B, *in_shape) to (B, channels, ...).
+
+        Args:
+            x: (B, *in_shape), or rows of events where the map is dense.
+            weight: shaped as W.
+            bias: (channels,) or None.
+        """
+        return (event_linear if x.layout == torch.sparse_csr else self.map.linear)(x, weight, bias)
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
-        a = self._affine(params, x, state)
+        a = self.affine(params, x, state)
         if self.norm is not None:
             a, after = self.norm(a, params.get("gain"), params.get("shift"))
-        if self.activation.needs_input:
+        f = self.activation
+        if f.needs_input:
             after["a"] = a
-        h = self.activation.forward(a)
+        h = a if f.identity else f.forward(a) if a.requires_grad else f.forward_(a)
         if "keep" in state:
             after["h"] = h
             h = h * state["keep"]
         return h, after
 
-    def absorb(self, after: State) -> None:
+    def record(
+        self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
+    ) -> tuple[Tensor, State, Graph | None]:
+        y, after = self.compute(params, x, state)
+        return y, after, None  # the closed forms need no graph
+
+    def update_running_stats(self, after: State) -> None:
         if self.norm is not None:
-            self.norm.absorb(after)
+            self.norm.update_running_stats(after)
 
     def preactivation(self, view: LocalView) -> Tensor:
-        """A = norm(W x + b), what the activation saw: (B, *out_shape); computed anew where it was not kept."""
+        """Return a = norm(W x + b), what the activation saw: (B, *out_shape); computed anew where it was not kept."""
         if "a" in view.after:
             return view.after["a"]
-        a = self._affine(view.params, view.x, view.before)
+        a = self.affine(view.params, view.x, view.before)
         return a if self.norm is None else self.norm(a, view.params.get("gain"), view.params.get("shift"))[0]
 
-    def localise(self, view: LocalView) -> LocalView:
+    def backprop_local(self, view: LocalView) -> LocalView:
         assert view.error is not None
         error = view.error * view.before["keep"] if "keep" in view.before else view.error
-        return self.enter(view, self.activation.backward(error, self._kept(view)))
+        if not self.activation.identity:
+            error = self.activation.backward(error, self._kept(view))
+        return self.through_norm(view, error)
 
-    def enter(self, view: LocalView, error: Tensor) -> LocalView:
-        """Take an error from behind the activation to the affine output, through the normalisation.
+    def backprop_with(self, view: LocalView, derivative: Callable[[Tensor], Tensor]) -> LocalView:
+        """Return the view with the delivered error worked in by ``derivative(a)`` in the place of f'(a).
+
+        Args:
+            view: with ``error``.
+            derivative: of the preactivation, shaped as the output.
+        """
+        assert view.error is not None
+        error = view.error * view.before["keep"] if "keep" in view.before else view.error
+        return self.through_norm(view, error * derivative(self.preactivation(view)))
+
+    def through_norm(self, view: LocalView, error: Tensor) -> LocalView:
+        """Return the view with ``delta``: the error at the activation's input, taken back through the normalisation.
 
         Args:
             view: the own view.
             error: (B, *out_shape) error at the activation's input.
         """
         if self.norm is None:
-            return view.worked_out(error)
+            return replace(view, delta=error)
         delta, gain, shift = self.norm.backward(error, view.params.get("gain"), view.after)
         partial: Directions = {} if gain is None or shift is None else {"gain": gain, "shift": shift}
-        # Kept for the return path, which has a gain of its own.
-        return view.worked_out(delta, partial, error if partial else None)
+        # the error before the normalisation is kept for the return path, which has a gain of its own
+        return replace(view, delta=delta, partial=partial, input_error=error if partial else None)
 
     def pullback(self, view: LocalView) -> Directions:
         if view.delta is None:
-            view = self.localise(view)
+            view = self.backprop_local(view)
         assert view.delta is not None
-        directions: Directions = {"weight": self.outer(view.delta, view.x)}
+        directions: Directions = {"weight": self.direction(view.delta, view.x)}
         if self.bias:
             directions["bias"] = view.delta.sum([axis for axis in range(view.delta.dim()) if axis != 1])
         return directions | view.partial
 
-    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
+    def direction(self, delta: Tensor, x: Tensor) -> Direction:
+        """Return the direction of W for ``delta`` at the affine output, as factors where the device needs them."""
+        if self.map.groups == 1 and self.synapses["weight"].device.factored:
+            return self.map.outer(delta, x)
+        return self.map.direction(delta, x)
+
+    def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
         if view.delta is None:
-            view = self.localise(view)
+            view = self.backprop_local(view)
         delta = view.delta
-        if view.below is not None and weights.get("gain") is not view.params.get("gain"):
+        if view.input_error is not None and weights.get("gain") is not view.params.get("gain"):
             assert self.norm is not None
             gain = weights.get("gain")
             assert not isinstance(gain, LowRank)
-            delta = self.norm.backward(view.below, gain, view.after)[0]
+            delta = self.norm.backward(view.input_error, gain, view.after)[0]
         assert delta is not None
         weight = weights["weight"]
         if isinstance(weight, LowRank):
-            delta, weight = self.narrow(delta, weight.p, view.before), weight.q
+            delta, weight = self._narrow(delta, weight.p, view.before), weight.q
         if self.arrays is None:
-            return self.carry(delta, view.x, weight)
-        return self.back(self.arrays.back(weight, view.before), delta, view.x, weight)
+            return self.map.transposed(delta, view.x, weight)
+        return self.map.transposed_on_arrays(self.arrays.back(weight, view.before), delta, view.x, weight)
+
+    def _narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
+        """Return ``delta`` in the r directions of the columns of P, (n_out, r): (B, r, ...)."""
+        refuse_groups(self.map.groups)
+        if self.arrays is None:
+            return delta @ p if delta.dim() == 2 else narrowed(delta, p)
+        rows = delta.movedim(1, -1)
+        sent = self.arrays.back(p, before)(rows.reshape(-1, len(p)), p)
+        return sent.view(*rows.shape[:-1], -1).movedim(-1, 1)
+
+    def _kept(self, view: LocalView) -> Tensor:
+        """Return what the activation's derivative is taken from."""
+        return view.after["a"] if self.activation.needs_input else view.after.get("h", view.y)
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-        if "gain" in moved or "shift" in moved:
-            return super().tangent(view, dot, moved)
-        a = None if dot is None else self.linear(dot, view.params["weight"], None)
+        """Return the change of the output in closed form; see :class:`neurofa.core.layer.ForwardMode`."""
+        a = None if dot is None else self.map.linear(dot, view.params["weight"], None)
         if "weight" in moved:
-            own = self.linear(view.x, moved["weight"], moved.get("bias"))
+            own = self.product(view.x, moved["weight"], moved.get("bias"))
             a = own if a is None else a.add_(own)
         assert a is not None
         if self.norm is not None:
@@ -200,55 +263,63 @@ class Affine(Layer):
         h = self.activation.backward(a, self._kept(view))
         return h * view.before["keep"] if "keep" in view.before else h
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
-        rows = math.prod(self.out_shape(torch.Size(shape))) // self.channels
-        # convolutions leave factors to devices that ask for them
-        factored = len(self.weight_shape) == 2 or self.synapse("weight").device.factored
-        factored = factored and self.factors("weight")
-        own = Map("weight", rows, self.fan_in, self.channels, sends, self.groups, factored)
-        return Work((own,), kept=self.activation.needs_input)
+    def follows(self, moved: frozenset[str]) -> bool:
+        """Whether :meth:`tangent` has a closed form for changes of these weights."""
+        return not moved & {"gain", "shift"}
 
     def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
-        if moved & {"gain", "shift"}:
-            return super().tangent_flop(work, moved, dot=dot)
+        """Return the FLOP of :meth:`tangent`; see :class:`neurofa.core.layer.ForwardMode`."""
         return work.affine * (dot + ("weight" in moved))
 
-    def _kept(self, view: LocalView) -> Tensor:
-        """What the activation's derivative is taken from."""
-        return view.after["a"] if self.activation.needs_input else view.after.get("h", view.y)
-
-    def narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
-        """``delta`` in the r directions of the columns of P, (n_out, r): (B, r, ...)."""
-        if self.arrays is None:
-            return delta @ p if delta.dim() == 2 else narrowed(delta, p)
-        rows = delta.movedim(1, -1)
-        sent = self.arrays.back(p, before)(rows.reshape(-1, len(p)), p)
-        return sent.view(*rows.shape[:-1], -1).movedim(-1, 1)
-
-    @abstractmethod
-    def correlate(self, y: Tensor, noise: Tensor) -> Direction:
-        """Mean over samples and positions of y xi^T, shaped as W."""
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+        """Return the products of one pass; see :class:`neurofa.core.layer.ProductCount`."""
+        own = self.map
+        rows = math.prod(own.out_shape(torch.Size(shape))) // own.channels
+        # convolutions leave factors to devices that ask for them
+        factored = len(own.weight_shape) == 2 or self.synapses["weight"].device.factored
+        factored = factored and own.groups == 1
+        product = Map("weight", rows, own.fan_in, own.channels, sends, own.groups, factored)
+        return Work((product,), kept=self.activation.needs_input)
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
-        """Correlation of W xi with noise xi of the input's shape (weight mirror)."""
+        """Return the correlation of W xi with noise xi; see :class:`neurofa.core.layer.NoiseMirror`."""
         noise = torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype).mul_(amplitude)
         weight = params["weight"]
         if self.arrays is None:
-            return {"weight": self.correlate(self.linear(noise, weight, None), noise)}
-        seen = self.map(through(self.arrays.forward_io, weight, gen, fused=self.arrays.fused), noise, weight)
-        return {"weight": self.correlate(seen, noise)}
+            y = self.map.linear(noise, weight, None)
+        else:
+            product = through(self.arrays.forward_io, weight, gen, fused=self.arrays.fused)
+            y = self.map.on_arrays(product, noise, weight)
+        return {"weight": self.map.noise_correlation(y, noise)}
 
-    def tail(self) -> list[nn.Module]:
-        """Plain torch modules of everything behind the affine map."""
+    def module(self) -> nn.Module:
+        stored = self.synapses.stored()
+        plain = self.map.module(stored["weight"], stored.get("bias"))
+        tail = self._tail(stored)
+        return nn.Sequential(plain, *tail) if tail else plain
+
+    def _tail(self, stored: dict[str, Tensor]) -> list[nn.Module]:
+        """Return plain torch modules of everything behind the affine map."""
         modules: list[nn.Module] = []
         if self.norm is not None:
-            plain = self.norm.module(self.channels, len(self.weight_shape) > 2, self.synapse("weight").weight)
+            plain = self.norm.module(self.map.channels, len(self.map.weight_shape) > 2, stored["weight"])
             if self.norm.affine:
-                plain.weight.data.copy_(self.synapse("gain").weight)  # type: ignore[operator]
-                plain.bias.data.copy_(self.synapse("shift").weight)  # type: ignore[operator]
+                plain.weight.data.copy_(stored["gain"])  # type: ignore[operator]
+                plain.bias.data.copy_(stored["shift"])  # type: ignore[operator]
             modules.append(plain)
         if self.activation.name != "identity":
             modules.append(self.activation.module())
         if self.dropout:
             modules.append(nn.Dropout(self.dropout))
         return modules
+
+
+def _refuse_shape(x: Tensor, dims: int) -> None:
+    if dims == 2:
+        raise NeurofaError(
+            f"got input of shape {tuple(x.shape[1:])} at a dense layer; expected a vector; flatten it, or put an"
+            " nn.Linear in a Block to map tokens"
+        )
+    raise NeurofaError(
+        f"got input of shape {tuple(x.shape[1:])} at a convolution; expected an image (C, H, W); reshape it"
+    )

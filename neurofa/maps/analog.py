@@ -8,11 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hwmodels.arrays.compiled_product import compiled_product
 from hwmodels.arrays.periphery import Periphery
-from hwmodels.fused import compiled_product, draw_key
-from hwmodels.numerics.random import Key, Source, given
-from neurofa.core.layer import State
+from hwmodels.arrays.product import analog_product
+from hwmodels.numerics.compiled import draw_key
+from hwmodels.numerics.random import Key, RandomSource, require_generator
 from neurofa.core.randomness import fork_seed, generator
+from neurofa.core.view import State
 
 Product = Callable[[Tensor, Tensor], Tensor]
 """Vectors (N, n_in) times a matrix (n_in, n_out), in the units of both."""
@@ -37,7 +39,7 @@ class Arrays:
 
     Args:
         periphery: of the forward pass.
-        fused: compile products (:mod:`hwmodels.fused`); the numbers that noise draws are then others.
+        fused: compile products (:mod:`hwmodels.arrays.compiled_product`); the numbers that noise draws are then others.
     """
 
     def __init__(self, periphery: Periphery, *, fused: bool = False) -> None:
@@ -82,12 +84,12 @@ def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *
     if not fused or torch.compiler.is_compiling():  # a graph that is being made takes the product in as it is
         return _eager(periphery, weight, gen)
     largest, kernel = _largest(weight), compiled_product(periphery)
-    return lambda x, w: kernel(x, w, largest, draw_key(given(gen)) if periphery.noisy else None)
+    return lambda x, w: kernel(x, w, largest, draw_key(require_generator(gen)) if periphery.noisy else None)
 
 
-def _eager(periphery: Periphery, weight: Tensor, source: Source | None) -> Product:
+def _eager(periphery: Periphery, weight: Tensor, source: RandomSource | None) -> Product:
     largest = _largest(weight)
-    return lambda x, w: periphery.product(x, w, source, unit=largest)
+    return lambda x, w: analog_product(periphery, x, w, source, unit=largest)
 
 
 def _largest(weight: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.layer import Direction, LowRank, Outer, Returns
+from neurofa.core.directions import Direction, LowRank, Outer, ReturnWeights
 
 aten = torch.ops.aten
 functional = nn.functional
@@ -227,7 +227,7 @@ _NORMS: dict[Any, str] = {
 }
 
 
-def returning_mode(params: Mapping[str, Tensor], returns: Returns, inner: dict[str, Tensor]) -> Affines:
+def returning_mode(params: Mapping[str, Tensor], returns: ReturnWeights, inner: dict[str, Tensor]) -> Affines:
     """A mode under which every affine op of ``params`` returns its error through ``returns``.
 
     Whenever an error goes through the graph, ``inner`` takes the error at the output of every affine map, by weight.

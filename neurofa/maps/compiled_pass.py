@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from hwmodels.fused import compiled_whole, draw_key
-from hwmodels.numerics.random import given
-from neurofa.core.layer import Layer, Params
-from neurofa.maps.affine import Affine
+from hwmodels.numerics.compiled import compile_whole, draw_key
+from hwmodels.numerics.random import require_generator
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.view import Params
 from neurofa.maps.analog import KEY
-
-if TYPE_CHECKING:
-    from neurofa.core.network import Network
 
 Kernel = Callable[[Tensor, Sequence[Params], Tensor | None], Tensor]
 
-# beside the networks: a copy of a network must not run the layers of the original
-_KERNELS: WeakKeyDictionary[Network, Kernel] = WeakKeyDictionary()
+# Beside the networks, because a copy of a network must not run the layers of the original; with the periphery that was
+# compiled, because another one needs another graph.
+_KERNELS: WeakKeyDictionary[Network, tuple[str, Kernel]] = WeakKeyDictionary()
 
 
 def whole_pass(layers: Sequence[Layer], x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
@@ -48,8 +46,9 @@ def draw_keys(layers: Sequence[Layer], gen: torch.Generator | None) -> Tensor | 
     Raises:
         NeurofaError: an array is noisy and there is no generator.
     """
-    arrays = [layer.arrays for layer in layers if isinstance(layer, Affine) and layer.arrays is not None]
-    return draw_key(given(gen), len(layers)) if any(a.forward_io.noisy for a in arrays) else None
+    hosts = [layer.traits.array_host for layer in layers]
+    noisy = any(host is not None and host.periphery is not None and host.periphery.noisy for host in hosts)
+    return draw_key(require_generator(gen), len(layers)) if noisy else None
 
 
 def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> Tensor:
@@ -68,17 +67,25 @@ def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> T
     """
     layers = tuple(layer for _, layer in network.items())
     # cells are read and keys are drawn outside: a generator has no place in a graph
-    params = [layer.read(gen) for layer in layers]
+    params = [layer.synapses.read(gen) for layer in layers]
     keys = draw_keys(layers, gen)
-    if network not in _KERNELS:
+    if _KERNELS.get(network, ("", None))[0] != network.periphery_spec:
 
         def run(x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
             return whole_pass(layers, x, params, keys)
 
-        _KERNELS[network] = compiled_whole(run, "an evaluation pass", "layers")
-    return _KERNELS[network](x, params, keys)
+        _KERNELS[network] = network.periphery_spec, compile_whole(run, "an evaluation pass", "layers")
+    return _KERNELS[network][1](x, params, keys)
 
 
-def forget(network: Network) -> None:
-    """Compile anew at the next pass (the periphery has changed)."""
-    _KERNELS.pop(network, None)
+def compile_evaluation(network: Network, on: bool = True) -> None:
+    """Let evaluation passes of a network on arrays run as one compiled graph, which is the fastest.
+
+    Compiling takes seconds to minutes for each network and batch size, which pays where many batches are evaluated.
+
+    Args:
+        network: its products on arrays are compiled as well (:meth:`~neurofa.core.network.Network.fuse`).
+        on: False goes back to single products.
+    """
+    network.fuse(on)
+    network.evaluation_pass = compiled_pass if on else None

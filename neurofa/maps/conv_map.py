@@ -1,38 +1,42 @@
-"""The arithmetic of convolutions, for every layer that has one: product, direction, way back."""
+"""The arithmetic of a convolution: product, direction, way back."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.layer import Direction, Outer, State
+from neurofa.core.description import ConvDescription
+from neurofa.core.directions import Direction, Outer
 from neurofa.core.window import Window
-from neurofa.maps.activations import Activation
-from neurofa.maps.affine import Affine
+from neurofa.maps.affine_map import AffineMap
 from neurofa.maps.analog import Product
-from neurofa.maps.asymmetric import correlation_conv2d, refuse_groups
-from neurofa.maps.norms import Norm
+from neurofa.maps.asymmetric import correlation_conv2d
 
 aten = torch.ops.aten
 
 
-class ConvMap(Affine):
-    """A convolution of images, W * x + b: (B, C_in, H, W) to (B, C_out, H', W'); options as in ``conv2d``."""
+class ConvMap(AffineMap):
+    """W * x + b on images: (B, C_in, H, W) to (B, C_out, H', W').
+
+    Args:
+        c_in: input channels.
+        c_out: output channels.
+        kernel: side of the kernel, pixels.
+        stride: step between positions, pixels.
+        padding: zeros added on every side, pixels.
+        groups: groups of channels that do not mix.
+
+    Raises:
+        NeurofaError: groups that do not divide the channels, a stride below 1, a negative padding.
+    """
+
+    input_dims = 4
 
     def __init__(
-        self,
-        c_in: int = 2,
-        c_out: int = 4,
-        kernel: int = 3,
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        groups: int = 1,
-        activation: str | Activation = "identity",
-        norm: str | Norm | None = None,
-        dropout: float = 0.0,
-        bias: bool = True,
+        self, c_in: int, c_out: int, kernel: int, *, stride: int = 1, padding: int = 0, groups: int = 1
     ) -> None:
         if groups < 1 or c_in % groups or c_out % groups:
             raise NeurofaError(
@@ -40,23 +44,16 @@ class ConvMap(Affine):
             )
         if stride < 1 or padding < 0:
             raise NeurofaError(f"got stride={stride}, padding={padding}; expected stride >= 1, padding >= 0; change it")
-        super().__init__(
-            fan_in=c_in // groups * kernel**2,
-            channels=c_out,
-            weight_shape=(c_out, c_in // groups, kernel, kernel),
-            bias=bias,
-            activation=activation,
-            norm=norm,
-            dropout=dropout,
-        )
         self.c_in, self.kernel, self.stride, self.padding, self.groups = c_in, kernel, stride, padding, groups
+        self.fan_in, self.channels = c_in // groups * kernel**2, c_out
+        self.weight_shape = (c_out, c_in // groups, kernel, kernel)
 
     @property
     def window(self) -> Window:
         return Window(self.kernel, self.stride, self.padding)
 
     def _ordered(self, images: Tensor) -> Tensor:
-        """The same images in the memory order that the CPU's kernels are fastest for: the channel innermost.
+        """Return the same images in the memory order that the CPU's kernels are fastest for: the channel innermost.
 
         Not for strided 1x1 kernels: there oneDNN writes past its workspace (uxlfoundation/oneDNN issue 6035).
         """
@@ -68,7 +65,7 @@ class ConvMap(Affine):
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return nn.functional.conv2d(self._ordered(x), weight, bias, self.stride, self.padding, 1, self.groups)
 
-    def map(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
+    def on_arrays(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
         columns = [
             product(self._patches(images), kernels.flatten(1).t())
             for images, kernels in zip(x.chunk(self.groups, 1), weight.chunk(self.groups), strict=True)
@@ -76,7 +73,7 @@ class ConvMap(Affine):
         b, c, h, w = self.out_shape(x.shape)
         return torch.cat(columns, 1).view(b, h, w, c).permute(0, 3, 1, 2)
 
-    def back(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def transposed_on_arrays(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         size = tuple(x.shape[2:])
         images = []
         for errors, kernels in zip(delta.chunk(self.groups, 1), weight.chunk(self.groups), strict=True):
@@ -86,72 +83,52 @@ class ConvMap(Affine):
         return torch.cat(images, 1)
 
     def _patches(self, x: Tensor) -> Tensor:
-        """What the array sees one after another: (B * positions, C_in k^2)."""
+        """Return the patches that an array sees one after another: (B * positions, C_in k^2)."""
         columns = nn.functional.unfold(x, self.kernel, 1, self.padding, self.stride)
         return columns.transpose(1, 2).flatten(0, 1)
 
-    def factors(self, name: str) -> bool:
-        return name == "weight" and self.groups == 1
-
-    def outer(self, delta: Tensor, x: Tensor) -> Direction:
-        if self.groups == 1 and self.synapse("weight").device.factored:
-            return Outer(_positions(delta), self._patches(x))
+    def direction(self, delta: Tensor, x: Tensor) -> Direction:
         weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
         return self._backward(self._ordered(delta), self._ordered(x), weight, (False, True))[1]
 
-    def narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
-        refuse_groups(self.groups)
-        return super().narrow(delta, p, before)
+    def outer(self, delta: Tensor, x: Tensor) -> Outer:
+        return Outer(_positions(delta), self._patches(x))
 
-    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def transposed(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return self._backward(self._ordered(delta), self._ordered(x), weight, (True, False))[0]
 
-    def correlate(self, y: Tensor, noise: Tensor) -> Direction:
+    def noise_correlation(self, y: Tensor, noise: Tensor) -> Direction:
         weight = noise.new_empty(1).expand(self.weight_shape)
         return correlation_conv2d(y, noise, weight, [self.stride] * 2, [self.padding] * 2, [1, 1], self.groups)
 
     def _backward(self, delta: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
-        found = aten.convolution_backward(
-            delta,
-            x,
-            weight,
-            None,
-            [self.stride] * 2,
-            [self.padding] * 2,
-            [1, 1],
-            False,
-            [0, 0],
-            self.groups,
-            [*wanted, False],
+        """Return the error at the input and the direction of the weight, each where ``wanted``."""
+        stride, padding = [self.stride] * 2, [self.padding] * 2
+        gradients = aten.convolution_backward(
+            delta, x, weight, None, stride, padding, [1, 1], False, [0, 0], self.groups, [*wanted, False]
         )
-        return found[0], found[1]
+        return gradients[0], gradients[1]
 
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
         side = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in in_shape[2:]]
         return (in_shape[0], self.channels, *side)
 
-    def module(self) -> nn.Module:
-        weight = self.synapse("weight").weight.detach()
+    def describe(self, **shared: Any) -> ConvDescription:
+        axes = "(C_out, C_in / groups, k, k)"
+        return ConvDescription(axes=axes, stride=self.stride, padding=self.padding, groups=self.groups, **shared)
+
+    def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
+        sizes = {"stride": self.stride, "padding": self.padding, "groups": self.groups, "bias": bias is not None}
         plain: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-            nn.Conv2d,
-            self.c_in,
-            self.channels,
-            self.kernel,
-            stride=self.stride,
-            padding=self.padding,
-            groups=self.groups,
-            bias=self.bias,
-            device=weight.device,
-            dtype=weight.dtype,
+            nn.Conv2d, self.c_in, self.channels, self.kernel, device=weight.device, dtype=weight.dtype, **sizes
         )
         plain.weight.data.copy_(weight)
-        if self.bias:
+        if bias is not None:
             assert plain.bias is not None
-            plain.bias.data.copy_(self.synapse("bias").weight)
-        tail = self.tail()
-        return nn.Sequential(plain, *tail) if tail else plain
+            plain.bias.data.copy_(bias)
+        return plain
 
 
 def _positions(delta: Tensor) -> Tensor:
-    """Errors of one position after another: (B, C, H, W) to (B * positions, C)."""
+    """Return errors one position after another: (B, C, H, W) to (B * positions, C)."""
     return delta.flatten(2).transpose(1, 2).flatten(0, 1)

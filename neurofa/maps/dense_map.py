@@ -1,61 +1,60 @@
-"""The arithmetic of matrices, for every layer that has one: product, direction, way back."""
+"""The arithmetic of a matrix: product, direction, way back."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hwmodels.errors import NeurofaError
-from neurofa.core.events import linear
-from neurofa.core.layer import Direction, Outer
-from neurofa.maps.affine import Affine
+from neurofa.core.description import AffineDescription
+from neurofa.core.directions import Direction, Outer
+from neurofa.maps.affine_map import AffineMap
 from neurofa.maps.analog import Product
 from neurofa.maps.asymmetric import correlation_linear
 
 
-class DenseMap(Affine):
-    """An affine map of vectors, W x + b: (B, n_in) to (B, n_out)."""
+class DenseMap(AffineMap):
+    """W x + b on vectors: (B, n_in) to (B, n_out).
 
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return linear(_vectors(x), weight, bias)
+    Args:
+        n_in: inputs.
+        n_out: outputs.
+    """
 
-    def map(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
-        return product(_vectors(x), weight.t())
+    input_dims = 2
 
-    def factors(self, name: str) -> bool:
-        return name == "weight"
+    def __init__(self, n_in: int, n_out: int) -> None:
+        self.fan_in, self.channels, self.weight_shape = n_in, n_out, (n_out, n_in)
 
-    def outer(self, delta: Tensor, x: Tensor) -> Direction:
-        return Outer(delta, x)
+    # torch's own functions, without a call of ours in between: a step of a small network feels it
+    linear = staticmethod(nn.functional.linear)  # type: ignore[assignment]
+    direction = staticmethod(Outer)  # type: ignore[assignment]
+    outer = staticmethod(Outer)  # type: ignore[assignment]
 
-    def carry(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def transposed(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return delta @ weight
 
-    def back(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    def on_arrays(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
+        return product(x, weight.t())
+
+    def transposed_on_arrays(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return product(delta, weight)
 
-    def correlate(self, y: Tensor, noise: Tensor) -> Direction:
+    def noise_correlation(self, y: Tensor, noise: Tensor) -> Direction:
         return correlation_linear(y, noise)
 
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
         return (in_shape[0], self.channels)
 
-    def module(self) -> nn.Module:
-        weight = self.synapse("weight").weight.detach()
+    def describe(self, **shared: Any) -> AffineDescription:
+        return AffineDescription(axes="(n_out, n_in)", **shared)
+
+    def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
         plain: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-            nn.Linear, self.fan_in, self.channels, bias=self.bias, device=weight.device, dtype=weight.dtype
+            nn.Linear, self.fan_in, self.channels, bias=bias is not None, device=weight.device, dtype=weight.dtype
         )
         plain.weight.data.copy_(weight)
-        if self.bias:
-            plain.bias.data.copy_(self.synapse("bias").weight)
-        tail = self.tail()
-        return nn.Sequential(plain, *tail) if tail else plain
-
-
-def _vectors(x: Tensor) -> Tensor:
-    if x.dim() != 2:
-        raise NeurofaError(
-            f"got input of shape {tuple(x.shape[1:])} at a dense layer; expected a vector; flatten it, or put an"
-            " nn.Linear in a Block to map tokens"
-        )
-    return x
+        if bias is not None:
+            plain.bias.data.copy_(bias)
+        return plain

@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from neurofa.core.layer import Layer
+from neurofa.core.products import TANGENT_ATTENTION, Work
+from neurofa.core.view import LocalView, Params
 from neurofa.maps.asymmetric import Affines
-
-if TYPE_CHECKING:
-    from neurofa.core.layer import Layer, LocalView, Params
 
 # torch has not typed them
 make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
 unpack_dual: Callable[[Tensor], forward_ad.UnpackedDualTensor] = forward_ad.unpack_dual
 
 
-def followed(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-    """Change of the output for small changes of input and weights; see :meth:`neurofa.core.layer.Layer.tangent`.
+def tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+    """Return the change of a layer's output for small changes of its input and weights: (B, *out_shape).
 
-    The layer computes on dual numbers. Torch's own rule for a product multiplies by a matrix of zeros for each factor
-    that does not change; here a product with a weight is made of those that are needed: W dx, and dW x where W moves.
+    By the layer's closed form where it declares one, else by :func:`dual_tangent`.
+
+    Args:
+        layer: any.
+        view: of the tick at which the derivative is taken.
+        dot: (B, *in_shape), change of the input; None: none.
+        moved: changes of own weights, shaped as they are; may be empty.
+    """
+    own = layer.traits.forward_mode
+    if own is not None and own.follows(frozenset(moved)):
+        return own.tangent(view, dot, moved)
+    return dual_tangent(layer, view, dot, moved)
+
+
+def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+    """Return what :func:`tangent` returns, by dual numbers: the slow oracle, and the way of layers without closed form.
+
+    Torch's own rule for a product multiplies by a matrix of zeros for each factor that does not change; here a product
+    with a weight is made of those that are needed: W dx, and dW x where W moves.
+
+    Args:
+        layer: any.
+        view: of the tick.
+        dot: (B, *in_shape), change of the input; None: none.
+        moved: changes of own weights.
     """
     own = dict(view.params)
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
@@ -35,8 +58,24 @@ def followed(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -
         x = make_dual(view.x, torch.zeros_like(view.x) if dot is None else dot)
         with Affines({key: w for key, w in params.items() if w.dim() > 1}, _product):
             y = layer.compute(params, x, view.before)[0]
-        tangent: Tensor | None = unpack_dual(y).tangent
-    return torch.zeros_like(view.y) if tangent is None else tangent
+        change: Tensor | None = unpack_dual(y).tangent
+    return torch.zeros_like(view.y) if change is None else change
+
+
+def tangent_flop(layer: Layer, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    """Return the FLOP of :func:`tangent`; on dual numbers the layer computes anew, with one more product a change.
+
+    Args:
+        layer: any.
+        work: products of one pass of the same batch.
+        moved: names of the weights that change.
+        dot: whether the input changes.
+    """
+    own = layer.traits.forward_mode
+    if own is not None and own.follows(moved):
+        return own.tangent_flop(work, moved, dot=dot)
+    changes = sum(m.product * (1 + (m.key in moved)) for m in work.maps)
+    return work.forward + changes + TANGENT_ATTENTION * work.attention
 
 
 def _product(name: str, op: str, given: dict[str, Any]) -> Tensor:  # noqa: ARG001

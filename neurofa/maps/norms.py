@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered
+from neurofa.core.description import NormDescription
 
 aten = torch.ops.aten
 State = dict[str, Tensor]
@@ -42,15 +43,19 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
             shift: (C,) or None.
 
         Returns:
-            Same shape as ``a``; and the statistics that :meth:`backward` and :meth:`absorb` need.
+            Same shape as ``a``; and the statistics that :meth:`backward` and :meth:`update_running_stats` need.
         """
 
     @abstractmethod
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Error at ``a``, and the directions of gain and shift (None without a gain)."""
 
-    def absorb(self, kept: State) -> None:
+    def update_running_stats(self, kept: State) -> None:
         """Update running statistics; default: none."""
+
+    def describe(self) -> NormDescription | None:
+        """Describe the normalisation to exports; None (default): files know no such kind."""
+        return None
 
     @abstractmethod
     def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
@@ -73,6 +78,10 @@ class BatchNorm(Norm, name="batch"):
         if not 0 < momentum <= 1:
             raise NeurofaError(f"got batch(momentum={momentum}); expected above 0 and at most 1; 0.1 is usual")
         self.momentum = momentum
+
+    def describe(self) -> NormDescription:
+        statistics = {"mean": self.running_mean, "variance": self.running_var}
+        return NormDescription(kind="batch", eps=self.eps, momentum=self.momentum, statistics=statistics)
 
     def size(self, channels: int) -> None:
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -103,7 +112,7 @@ class BatchNorm(Norm, name="batch"):
         )
         return d, d_gain, d_shift
 
-    def absorb(self, kept: State) -> None:
+    def update_running_stats(self, kept: State) -> None:
         if "mean" not in kept:
             return
         n = kept["pre"].numel() / kept["mean"].numel()
@@ -126,6 +135,9 @@ class LayerNorm(Norm, name="layer"):
     """Layer normalisation: statistics over the channels and positions of one sample."""
 
     source = "Ba, Kiros and Hinton 2016, arXiv 1607.06450"
+
+    def describe(self) -> NormDescription:
+        return NormDescription(kind="layer", eps=self.eps)
 
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
         a = a.contiguous()

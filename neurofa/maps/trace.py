@@ -28,6 +28,18 @@ class _Attentions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
+    """Return the products of one pass of a layer: those that it states, else those that :func:`traced` finds.
+
+    Args:
+        layer: any; its weights are not touched.
+        shape: (B, *in_shape) of its input.
+        sends: whether the error at the input will be asked for.
+    """
+    own = layer.traits.products
+    return traced(layer, shape, sends=sends) if own is None else own.work(shape, sends=sends)
+
+
 def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
     """Every product of ``layer.compute``: of weights by ``linear`` and ``conv2d``, and of attention.
 
@@ -59,7 +71,7 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
 
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     counter, attentions = FlopCounterMode(display=False), _Attentions()
-    stored = layer.stored()
+    stored = layer.synapses.stored()
     with fake, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         some = next(iter(stored.values()), torch.empty(0))
         x = torch.empty(shape, dtype=some.dtype, device=some.device, requires_grad=sends)
@@ -67,7 +79,7 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
         matrices = {key: w for key, w in params.items() if w.dim() > 1}
         with counter, attentions, Affines(matrices, visit):
             layer.compute(params, x, {})
-    work = Work(tuple(maps), attentions.flop, closed=layer.closed_form)
+    work = Work(tuple(maps), attentions.flop, closed=layer.traits.closed_form)
     if work.forward != counter.get_total_flops():
         raise NeurofaError(
             f"got a {layer.name} whose products cannot all be told ({counter.get_total_flops()} FLOP, of which"

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.recipes import image, network, positive
+from neurofa.core.recipes import NetworkRecipe, image_shape, require_positive
 from neurofa.core.window import Window
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
+from neurofa.linalg.convolution import dense_convolution
 from neurofa.maps.activations import Activation
-from neurofa.theory.conv import unrolled
 
 
 class LocallyConnected2d(nn.Module):
@@ -53,78 +56,77 @@ class LocallyConnected2d(nn.Module):
         return y
 
 
-@network("conv_stack", source="after the code of Refinetti et al. 2021, arXiv 2011.12428: ConvNet and its unrollings")
-def conv_stack(
-    *,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    seed: int = 0,
-    device: str = "digital",
-    channels: list[int] | None = None,
-    kernel: int = 3,
-    stride: int = 2,
-    activation: str = "relu",
-    wiring: Literal["shared", "local", "full"] = "shared",
-) -> Network:
-    """Convolutions (default 16 and 16 channels) without pooling, padding and biases, and a readout.
+@dataclass(frozen=True, kw_only=True)
+class ConvStack(NetworkRecipe, name="conv_stack"):
+    """Convolutions without pooling, padding and biases, and a readout.
 
     With equal seeds the three wirings begin as the same function: ``local`` unties the kernels of different positions,
     ``full`` has dense layers that begin as the unrolled convolutions and may connect everything.
 
     Args:
-        input_shape: (C, H, W).
-        outputs: width of the readout.
-        seed: of the weights.
-        device: spec of the device for the affine weights.
         channels: of the convolutions.
         kernel: side of the kernels, pixels.
         stride: of all convolutions, pixels.
         activation: of all hidden layers.
         wiring: ``shared``, ``local`` or ``full``.
     """
-    positive(kernel=kernel, stride=stride)
-    window, shapes = Window(kernel, stride), [image(input_shape)]
-    for width in [16, 16] if channels is None else channels:
-        positive(channels=width)
-        sides = [window.positions(side) for side in shapes[-1][1:]]
-        if min(sides) < 1 or min(shapes[-1][1:]) < kernel:
-            raise NeurofaError(
-                f"got {len(channels or [16, 16])} convolutions of kernel {kernel} and stride {stride} on images of"
-                f" {input_shape[1]}x{input_shape[2]}; expected images that hold them; take fewer, or a smaller stride"
-            )
-        shapes.append((width, sides[0], sides[1]))
-    readout = Dense(math.prod(shapes[-1]), outputs, bias=False)
-    layers: list[Layer] = [
-        Conv2d(below[0], shape[0], kernel, stride=stride, activation=activation, bias=False)
-        for below, shape in pairwise(shapes)
-    ]
-    shared = Network([*layers, Flatten(), readout], input_shape, seed=seed, device=device)
-    if wiring == "shared":
-        return shared
-    return _untied(shared, shapes, window, activation, device, full=wiring == "full")
 
+    source = "after the code of Refinetti et al. 2021, arXiv 2011.12428: ConvNet and its unrollings"
 
-def _untied(
-    shared: Network, shapes: list[tuple[int, int, int]], window: Window, activation: str, device: str, *, full: bool
-) -> Network:
-    """The same function in another wiring."""
-    f: Activation = build("activation", activation)
-    kernels = [layer.stored()["weight"] for _, layer in shared.items() if isinstance(layer, Conv2d)]
-    below = [(kernel, *pair) for kernel, pair in zip(kernels, pairwise(shapes), strict=True)]
-    layers: list[Layer]
-    if full:
-        hidden = [Dense(math.prod(a), math.prod(b), activation=f, bias=False) for _, a, b in below]
-        starts = [unrolled(k, window, a) for k, a, _ in below]
-        layers = [Flatten(), *hidden]
-    else:
+    channels: Sequence[int] = (16, 16)
+    kernel: int = 3
+    stride: int = 2
+    activation: Activation | str = "relu"
+    wiring: Literal["shared", "local", "full"] = "shared"
+
+    def check(self) -> None:
+        require_positive(kernel=self.kernel, stride=self.stride, channels=self.channels)
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        shapes = self._shapes(input_shape)
+        layers: list[Layer] = [
+            Conv2d(before[0], shape[0], self.kernel, stride=self.stride, activation=self.activation, bias=False)
+            for before, shape in pairwise(shapes)
+        ]
+        return [*layers, Flatten(), Dense(math.prod(shapes[-1]), outputs, bias=False)]
+
+    def assemble(self, input_shape: tuple[int, ...], outputs: int, seed: int, device: Device | str) -> Network:
+        shared = super().assemble(input_shape, outputs, seed, device)
+        return shared if self.wiring == "shared" else self._untied(shared, self._shapes(input_shape), device)
+
+    def _shapes(self, input_shape: tuple[int, ...]) -> list[tuple[int, int, int]]:
+        """Shapes of the image before every convolution, and behind the last one."""
+        window, shapes = Window(self.kernel, self.stride), [image_shape(input_shape)]
+        for width in self.channels:
+            sides = [window.positions(side) for side in shapes[-1][1:]]
+            if min(sides) < 1 or min(shapes[-1][1:]) < self.kernel:
+                raise NeurofaError(
+                    f"got {len(self.channels)} convolutions of kernel {self.kernel} and stride {self.stride} on images"
+                    f" of {input_shape[1]}x{input_shape[2]}; expected images that hold them; take fewer, or a smaller"
+                    " stride"
+                )
+            shapes.append((width, sides[0], sides[1]))
+        return shapes
+
+    def _untied(self, shared: Network, shapes: list[tuple[int, int, int]], device: Device | str) -> Network:
+        """Return the same function in another wiring."""
+        f: Activation = build("activation", self.activation)
+        window = Window(self.kernel, self.stride)
+        kernels = [layer.synapses.stored()["weight"] for _, layer in shared.items() if isinstance(layer, Conv2d)]
+        convolutions = [(kernel, *pair) for kernel, pair in zip(kernels, pairwise(shapes), strict=True)]
+        layers: list[Layer] = [Flatten()]
         starts = []
-        layers = [Block(nn.Sequential(LocallyConnected2d(k, window, a), f.module())) for k, a, _ in below]
-        layers.append(Flatten())
-    readout = Dense(math.prod(shapes[-1]), shared.outputs, bias=False)
-    made = Network([*layers, readout], shared.input_shape, seed=shared.seed, device=device)
-    starts.append(shared.layer(shared.readout).stored()["weight"])
-    gen = generator(shared.seed, "unrolled")
-    dense = [layer for _, layer in made.items() if isinstance(layer, Dense)]
-    for layer, start in zip(dense, starts, strict=True):
-        layer.synapse("weight").program(start, gen)
-    return made
+        if self.wiring == "full":
+            layers += [Dense(math.prod(a), math.prod(b), activation=f, bias=False) for _, a, b in convolutions]
+            starts = [dense_convolution(kernel, window, a) for kernel, a, _ in convolutions]
+        else:
+            local = [LocallyConnected2d(kernel, window, a) for kernel, a, _ in convolutions]
+            layers = [*(Block(nn.Sequential(module, f.module())) for module in local), *layers]
+        readout = Dense(math.prod(shapes[-1]), shared.outputs, bias=False)
+        network = Network([*layers, readout], shared.input_shape, seed=shared.seed, device=device)
+        starts.append(shared.layer(shared.readout).synapses.stored()["weight"])
+        gen = generator(shared.seed, "unrolled")
+        dense = [layer for _, layer in network.items() if isinstance(layer, Dense)]
+        for layer, start in zip(dense, starts, strict=True):
+            layer.synapses["weight"].program(start, gen)
+        return network

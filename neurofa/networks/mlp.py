@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from neurofa.core.layer import Layer
-from neurofa.core.network import Network
-from neurofa.core.recipes import network, positive
+from neurofa.core.recipes import NetworkRecipe, require_positive
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.dense import Dense
+from neurofa.maps.activations import Activation
+from neurofa.maps.norms import Norm
 
 
-@network("mlp")
-def mlp(
-    *,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    seed: int = 0,
-    device: str = "digital",
-    hidden: list[int] | None = None,
-    activation: str = "tanh",
-    norm: str | None = None,
-    dropout: float = 0.0,
-    bias: bool = True,
-) -> Network:
-    """Fully connected layers of any widths (default 256, 256), then a linear readout.
+@dataclass(frozen=True, kw_only=True)
+class MLP(NetworkRecipe, name="mlp"):
+    """Fully connected layers of any widths, then a linear readout; samples of any shape are flattened.
 
     Args:
-        input_shape: shape of one sample; flattened.
-        outputs: width of the readout.
-        seed: of the weights.
-        device: spec of the device for the affine weights.
         hidden: widths of the hidden layers.
         activation: of the hidden layers.
         norm: normalisation of the hidden layers, or None.
         dropout: probability of dropping a hidden unit.
         bias: whether layers have biases.
     """
-    widths = [256, 256] if hidden is None else hidden
-    layers: list[Layer] = [Flatten()] if len(input_shape) > 1 else []
-    before = math.prod(input_shape)
-    for width in widths:
-        positive(hidden=width)
-        layers.append(Dense(before, width, activation=activation, norm=norm, dropout=dropout, bias=bias))
-        before = width
-    return Network([*layers, Dense(before, outputs, bias=bias)], input_shape, seed=seed, device=device)
+
+    hidden: Sequence[int] = (256, 256)
+    activation: Activation | str = "tanh"
+    norm: Norm | str | None = None
+    dropout: float = 0.0
+    bias: bool = True
+
+    def check(self) -> None:
+        require_positive(hidden=self.hidden)
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        layers: list[Layer] = [Flatten()] if len(input_shape) > 1 else []
+        before = math.prod(input_shape)
+        for width in self.hidden:
+            layers.append(
+                Dense(before, width, activation=self.activation, norm=self.norm, dropout=self.dropout, bias=self.bias)
+            )
+            before = width
+        return [*layers, Dense(before, outputs, bias=self.bias)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor, nn
 
 from neurofa.core.layer import Layer
-from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.recipes import draw_weights, image, network, positive
+from neurofa.core.recipes import NetworkRecipe, draw_weights, image_shape, require_positive
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import GlobalAvgPool2d
 from neurofa.layers.conv import Conv2d
@@ -37,34 +37,31 @@ class ResidualBlock(nn.Module):
         return cast(Tensor, self.short(x) + self.body(x)).relu()
 
 
-@network("resnet20", source="He et al. 2016, arXiv 1512.03385, section 4.2")
-def resnet20(
-    *,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    seed: int = 0,
-    device: str = "digital",
-    width: int = 16,
-    blocks: int = 3,
-) -> Network:
+@dataclass(frozen=True, kw_only=True)
+class ResNet20(NetworkRecipe, name="resnet20"):
     """Three stages of residual blocks (3 each gives 20 layers), each block one unit of credit.
 
     Args:
-        input_shape: (C, H, W).
-        outputs: width of the readout.
-        seed: of the weights.
-        device: spec of the device for the affine weights.
         width: channels of the first stage; doubled at each stage.
         blocks: blocks a stage.
     """
-    c, _, _ = image(input_shape)
-    positive(width=width, blocks=blocks)
-    gen = generator(seed, "resnet20")
-    layers: list[Layer] = [Conv2d(c, width, 3, padding=1, activation="relu", norm="batch", bias=False)]
-    c = width
-    for stage in range(3):
-        for index in range(blocks):
-            c_out = width * 2**stage
-            layers.append(Block(draw_weights(ResidualBlock(c, c_out, 2 if stage and not index else 1), gen)))
-            c = c_out
-    return Network([*layers, GlobalAvgPool2d(), Dense(c, outputs)], input_shape, seed=seed, device=device)
+
+    source = "He et al. 2016, arXiv 1512.03385, section 4.2"
+
+    width: int = 16
+    blocks: int = 3
+
+    def check(self) -> None:
+        require_positive(width=self.width, blocks=self.blocks)
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        c, _, _ = image_shape(input_shape)
+        gen = generator(seed, "resnet20")
+        layers: list[Layer] = [Conv2d(c, self.width, 3, padding=1, activation="relu", norm="batch", bias=False)]
+        c = self.width
+        for stage in range(3):
+            for index in range(self.blocks):
+                c_out = self.width * 2**stage
+                layers.append(Block(draw_weights(ResidualBlock(c, c_out, 2 if stage and not index else 1), gen)))
+                c = c_out
+        return [*layers, GlobalAvgPool2d(), Dense(c, outputs)]

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from hwmodels.spec import Spec
+from hwmodels.format import Format
 from neurofa.core.layer import Layer
-from neurofa.core.network import Network
-from neurofa.core.recipes import image, network, positive
+from neurofa.core.recipes import NetworkRecipe, image_shape, require_positive
 from neurofa.layers.carriers import AvgPool2d, Flatten
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
+from neurofa.spiking.neuron import Neuron
 
 
-@network("snn")
-def snn(
-    *,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    seed: int = 0,
-    device: str = "digital",
-    hidden: list[int] | None = None,
-    neuron: Spec | str = "lif",
-    readout: Spec | str = "leaky",
-    recurrent: bool = False,
-    bias: bool = True,
-    traces: Spec | str = "raw",
-) -> Network:
-    """Layers of spiking neurons of any widths (default 256), then a readout of leaky integrators.
+@dataclass(frozen=True, kw_only=True)
+class SNN(NetworkRecipe, name="snn"):
+    """Layers of spiking neurons of any widths, then a readout of leaky integrators; samples are flattened.
 
     Args:
-        input_shape: shape of one sample in one tick; flattened.
-        outputs: width of the readout.
-        seed: of the weights.
-        device: spec of the device for the weights.
         hidden: widths of the spiking layers.
         neuron: model of the spiking neurons.
         readout: model of the readout's neurons.
@@ -41,49 +27,56 @@ def snn(
         bias: whether layers have biases.
         traces: number format of the eligibility traces.
     """
-    widths = [256] if hidden is None else hidden
-    layers: list[Layer] = [Flatten()] if len(input_shape) > 1 else []
-    before = math.prod(input_shape)
-    for width in widths:
-        positive(hidden=width)
-        layers.append(Spiking(before, width, neuron=str(neuron), recurrent=recurrent, bias=bias, traces=str(traces)))
-        before = width
-    last = Spiking(before, outputs, neuron=str(readout), bias=bias, traces=str(traces))
-    return Network([*layers, last], input_shape, seed=seed, device=device)
+
+    hidden: Sequence[int] = (256,)
+    neuron: Neuron | str = "lif"
+    readout: Neuron | str = "leaky"
+    recurrent: bool = False
+    bias: bool = True
+    traces: Format | str = "raw"
+
+    def check(self) -> None:
+        require_positive(hidden=self.hidden)
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        bias, traces = self.bias, self.traces
+        layers: list[Layer] = [Flatten()] if len(input_shape) > 1 else []
+        before = math.prod(input_shape)
+        for width in self.hidden:
+            layers.append(
+                Spiking(before, width, neuron=self.neuron, recurrent=self.recurrent, bias=bias, traces=traces)
+            )
+            before = width
+        return [*layers, Spiking(before, outputs, neuron=self.readout, bias=bias, traces=traces)]
 
 
-@network("conv_snn")
-def conv_snn(
-    *,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    seed: int = 0,
-    device: str = "digital",
-    channels: list[int] | None = None,
-    kernel: int = 5,
-    pool: int = 2,
-    neuron: Spec | str = "lif",
-    readout: Spec | str = "leaky",
-) -> Network:
-    """Spiking convolutions (default 12, 32 channels), each with average pooling, then a readout of leaky integrators.
+@dataclass(frozen=True, kw_only=True)
+class ConvSNN(NetworkRecipe, name="conv_snn"):
+    """Spiking convolutions, each with average pooling, then a readout of leaky integrators.
 
     Args:
-        input_shape: (C, H, W) of one tick.
-        outputs: width of the readout.
-        seed: of the weights.
-        device: spec of the device for the weights.
         channels: output channels of the convolutions.
         kernel: side of the kernels, pixels; padded to keep the size.
         pool: side of the pooling windows, pixels.
         neuron: model of the spiking neurons.
         readout: model of the readout's neurons.
     """
-    before, height, width = image(input_shape)
-    layers: list[Layer] = []
-    for count in [12, 32] if channels is None else channels:
-        positive(channels=count, kernel=kernel, pool=pool)
-        layers += [SpikingConv2d(before, count, kernel, padding=kernel // 2, neuron=str(neuron)), AvgPool2d(pool)]
-        size = kernel // 2 * 2 - kernel + 1
-        height, width, before = (height + size) // pool, (width + size) // pool, count
-    layers += [Flatten(), Spiking(before * height * width, outputs, neuron=str(readout))]
-    return Network(layers, input_shape, seed=seed, device=device)
+
+    channels: Sequence[int] = (12, 32)
+    kernel: int = 5
+    pool: int = 2
+    neuron: Neuron | str = "lif"
+    readout: Neuron | str = "leaky"
+
+    def check(self) -> None:
+        require_positive(channels=self.channels, kernel=self.kernel, pool=self.pool)
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        c, h, w = image_shape(input_shape)
+        kernel, pool = self.kernel, self.pool
+        growth = kernel // 2 * 2 - kernel + 1  # a kernel of even side adds a row and a column
+        layers: list[Layer] = []
+        for width in self.channels:
+            layers += [SpikingConv2d(c, width, kernel, padding=kernel // 2, neuron=self.neuron), AvgPool2d(pool)]
+            c, h, w = width, (h + growth) // pool, (w + growth) // pool
+        return [*layers, Flatten(), Spiking(c * h * w, outputs, neuron=self.readout)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.core.network import Network
+from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
-from neurofa.core.recipes import draw_weights, image, network, positive
+from neurofa.core.recipes import NetworkRecipe, draw_weights, image_shape, require_positive
 from neurofa.layers.block import Block
 
 
@@ -61,48 +63,45 @@ class Head(nn.Module):
         return y
 
 
-@network("vit", source="after Dosovitskiy et al. 2021, arXiv 2010.11929")
-def vit(
-    *,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    seed: int = 0,
-    device: str = "digital",
-    patch: int = 4,
-    width: int = 64,
-    depth: int = 4,
-    heads: int = 4,
-    ratio: int = 2,
-    dropout: float = 0.0,
-) -> Network:
+@dataclass(frozen=True, kw_only=True)
+class ViT(NetworkRecipe, name="vit"):
     """Patch embedding, transformer blocks (each one unit of credit), and a readout of the mean token.
 
     Args:
-        input_shape: (C, H, W), sides divisible by ``patch``.
-        outputs: width of the readout.
-        seed: of the weights.
-        device: spec of the device for the affine weights.
-        patch: side of a patch, pixels.
+        patch: side of a patch, pixels; it divides the sides of the image.
         width: d, width of a token.
         depth: number of transformer blocks.
         heads: attention heads; they divide ``width``.
         ratio: hidden width of the MLP in units of d.
         dropout: probability of dropping, on both residual branches.
     """
-    c, h, w = image(input_shape)
-    positive(patch=patch, width=width, depth=depth, heads=heads, ratio=ratio)
-    if h % patch or w % patch or width % heads or not 0 <= dropout < 1:
-        raise NeurofaError(
-            f"got vit(patch={patch}, width={width}, heads={heads}, dropout={dropout}) for images of {h}x{w}; expected a"
-            " patch that divides the sides, heads that divide the width, 0 <= dropout < 1; change them"
-        )
-    gen = generator(seed, "vit")
-    embedding = PatchEmbedding(c, patch, h // patch * (w // patch), width)
-    with torch.no_grad():
-        embedding.position.normal_(0, 0.02, generator=gen)
-    modules = [
-        embedding,
-        *[TransformerBlock(width, heads, ratio, dropout) for _ in range(depth)],
-        Head(width, outputs),
-    ]
-    return Network([Block(draw_weights(m, gen)) for m in modules], input_shape, seed=seed, device=device)
+
+    source = "after Dosovitskiy et al. 2021, arXiv 2010.11929"
+
+    patch: int = 4
+    width: int = 64
+    depth: int = 4
+    heads: int = 4
+    ratio: int = 2
+    dropout: float = 0.0
+
+    def check(self) -> None:
+        require_positive(patch=self.patch, width=self.width, depth=self.depth, heads=self.heads, ratio=self.ratio)
+        if self.width % self.heads or not 0 <= self.dropout < 1:
+            raise NeurofaError(
+                f"got vit(width={self.width}, heads={self.heads}, dropout={self.dropout}); expected heads that divide"
+                " the width, 0 <= dropout < 1; change them"
+            )
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        c, h, w = image_shape(input_shape)
+        if h % self.patch or w % self.patch:
+            raise NeurofaError(
+                f"got vit(patch={self.patch}) for images of {h}x{w}; expected a patch that divides the sides; change it"
+            )
+        gen = generator(seed, "vit")
+        embedding = PatchEmbedding(c, self.patch, h // self.patch * (w // self.patch), self.width)
+        with torch.no_grad():
+            embedding.position.normal_(0, 0.02, generator=gen)
+        blocks = [TransformerBlock(self.width, self.heads, self.ratio, self.dropout) for _ in range(self.depth)]
+        return [Block(draw_weights(m, gen)) for m in (embedding, *blocks, Head(self.width, outputs))]

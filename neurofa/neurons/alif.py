@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from neurofa.core.layer import State
-from neurofa.spiking.neuron import Coefficient, Dynamics, Firing
+from neurofa.core.description import NeuronDescription
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.view import State
+from neurofa.spiking.neuron import Firing
 from neurofa.spiking.surrogate import Surrogate
 
 
@@ -48,6 +51,12 @@ class ALIF(Firing, name="alif"):
             raise NeurofaError(f"got alif(gain={gain}); expected 0 or more; 0 is a plain lif")
         self.beta, self.rho, self.gain = beta, rho, gain
 
+    def describe(self) -> NeuronDescription:
+        beta = NeuronDescription.decay(self.beta, "the potential")
+        rho = NeuronDescription.decay(self.rho, "the adaptation")
+        kappa = self.gain, TensorDescription(meaning="what one unit of adaptation adds to the threshold")
+        return self.described("alif", gated=False, beta=beta, rho=rho, kappa=kappa)
+
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         z = state["spk"]
         fired = z.detach()
@@ -66,8 +75,8 @@ class ALIF(Firing, name="alif"):
         now = self.surrogate.fire(v)
         return now, left, {"mem": u, "adaptation": a, "spk": now, "psi": self.psi(left)}
 
-    def start(self, like: Tensor) -> State:
-        state = super().start(like)
+    def initial_state(self, like: Tensor) -> State:
+        state = super().initial_state(like)
         return {**state, "psi": state["spk"].clone()}
 
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neuron."""
+"""Leaky integrators: the neuron that integrates and fires, and the readout that only integrates."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.format import Format
-from neurofa.core.layer import State
-from neurofa.spiking.neuron import Coefficient, Dynamics, Firing, Recurrent
+from neurofa.core.description import NeuronDescription
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.view import State
+from neurofa.spiking.neuron import Firing, Neuron, Recurrent
 from neurofa.spiking.surrogate import Surrogate
 
 
@@ -42,6 +44,9 @@ class LIF(Firing, name="lif"):
         self._decay(beta=beta)
         self.beta, self.gated = beta, gated
 
+    def describe(self) -> NeuronDescription:
+        return self.described("lif", self.gated, beta=NeuronDescription.decay(self.beta, "the potential"))
+
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         mem = state["mem"]
         fired = self.fired(mem)
@@ -59,7 +64,7 @@ class LIF(Firing, name="lif"):
         return z, left, after
 
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
-        psi = self.psi(left) if psi is None else psi
+        psi = self.surrogate.derivative(left["v"]) if psi is None else psi
         if self.reset != "zero":
             return Dynamics([[self.beta]], [1.0], [psi])
         return Dynamics([[left["kept"] * self.beta]], [left["gate"] if self.gated else 1.0], [psi])
@@ -83,3 +88,40 @@ class LIF(Firing, name="lif"):
             before = z = out
         after = {"mem": mem.clone()}
         return outs, {"v": currents.sub_(self.threshold)}, after
+
+
+class LeakyIntegrator(Neuron, name="leaky"):
+    """y_t = kappa y_{t-1} + I_t.
+
+    Args:
+        kappa: decay a tick; 0 forgets at once, 1 sums up.
+        membrane: number format of y.
+    """
+
+    source = "Bellec et al. 2020, Nature Communications 11, 3625 (leaky readout)"
+    spiking = False
+    memories = ("mem",)
+
+    def __init__(self, *, kappa: float = 0.9, membrane: Format | str = "raw") -> None:
+        super().__init__(membrane=membrane)
+        self._decay(kappa=kappa)
+        self.kappa = self.filter_decay = kappa
+
+    def describe(self) -> NeuronDescription:
+        beta = NeuronDescription.decay(self.kappa, "the output")
+        return NeuronDescription(model="leaky", parameters={"beta": beta}, membrane=str(self.membrane.full_spec))
+
+    def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
+        y = self.rounded(state["mem"] * self.kappa + current)
+        return y, {}, {"mem": y}
+
+    def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
+        return Dynamics([[self.kappa]], [1.0], [1.0 if psi is None else psi])
+
+    def run(self, currents: Tensor, state: State, recurrent: Recurrent | None = None) -> tuple[Tensor, State, State]:
+        if recurrent is not None or self.membrane.name != "raw":
+            return super().run(currents, state, recurrent)
+        mem = state["mem"]
+        for y in currents.unbind(0):
+            mem = y.add_(mem, alpha=self.kappa)
+        return currents, {}, {"mem": mem.clone()}

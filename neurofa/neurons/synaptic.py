@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from hwmodels.format import Format
-from neurofa.core.layer import State
-from neurofa.spiking.neuron import Coefficient, Dynamics, Firing
+from neurofa.core.description import NeuronDescription
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.view import State
+from neurofa.spiking.neuron import Firing
 from neurofa.spiking.surrogate import Surrogate
 
 
@@ -42,6 +44,12 @@ class Synaptic(Firing, name="synaptic"):
         super().__init__(threshold=threshold, reset=reset, delay=delay, surrogate=surrogate, membrane=membrane)
         self._decay(alpha=alpha, beta=beta)
         self.alpha, self.beta = alpha, beta
+
+    def describe(self) -> NeuronDescription:
+        # a reset to zero multiplies the whole new potential, the current of its tick with it
+        beta = NeuronDescription.decay(self.beta, "the potential")
+        alpha = NeuronDescription.decay(self.alpha, "the synaptic current")
+        return self.described("synaptic", gated=True, beta=beta, alpha=alpha)
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         mem = state["mem"]

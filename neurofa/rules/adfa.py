@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
+from hwmodels.spec import Spec
+from neurofa.core.capabilities import Declaration
+from neurofa.core.description import PathDescription
+from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Layer, LocalView
+from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
 from neurofa.core.rule import Direct
+from neurofa.core.view import LocalView
 from neurofa.maps.activations import Nonlinearity
 from neurofa.maps.affine import Affine
 
@@ -34,22 +42,29 @@ class AugmentedDFA(Direct, name="adfa"):
     ) -> None:
         super().__init__(feedback=feedback, error=error)
         self.g: Nonlinearity = build("nonlinearity", g)
+        self.derivative = str(g) if isinstance(g, str | Spec) else "function"
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plasticity="fixed")
+
+    def describe_path(self) -> PathDescription:
+        return replace(super().describe_path(), derivative=self.derivative, substitute=self.g)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
         for site in plan.hidden:
             if not site.elementwise:
                 raise NeurofaError(
                     f"got rule 'adfa' on layer '{site.name}', which has no single elementwise activation; expected"
                     " dense or convolutional layers; use dfa for blocks"
                 )
-        super()._bind(plan, gen)
+        super().bind(plan, gen)
 
-    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
-        assert view.error is not None
-        if not isinstance(layer, Affine):
-            return layer.localise(view)
-        error = view.error * view.before["keep"] if "keep" in view.before else view.error
-        return layer.enter(view, error * self.g(layer.preactivation(view)))
+    def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
+        if name == self.plan.readout.name or not isinstance(layer, Affine):
+            return super().update(name, layer, view)
+        view = layer.backprop_with(view, self.g)
+        return view, layer.pullback(view)
 
     def work_at(self, at: At) -> list[Item]:
         if at.readout or at.work.kept:

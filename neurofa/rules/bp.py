@@ -1,44 +1,61 @@
-"""Backpropagation: the control."""
+"""Backpropagation, and its online forms for sequences: controls that send errors through the forward weights."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 
 from hwmodels.registry import recipe
-from neurofa.core.layer import Params
+from neurofa.core.capabilities import Declaration, SequenceLearning
+from neurofa.core.description import PathDescription
+from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
-from neurofa.core.rule import Chained
+from neurofa.core.rule import Chained, Rule
+from neurofa.core.view import Params
 
 
 class BP(Chained, name="bp"):
-    """Backpropagation: every layer returns its error through its own forward weights. A control, not local."""
+    """Backpropagation: every layer returns its error through its own forward weights. A control, not local.
+
+    Args:
+        filtered: let errors of hidden layers arrive through the filter of a leaky readout (sequences: e-prop).
+    """
 
     source = "Rumelhart, Hinton and Williams 1986"
-    local = False
-    transports = "weights"
 
-    def __init__(self) -> None:
+    def __init__(self, *, filtered: bool = False) -> None:
         super().__init__()
+        self.filtered = filtered
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        """Nothing to create: the pathway is the network itself."""
+    @cached_property
+    def declares(self) -> Declaration:
+        sequences = SequenceLearning(filtered=self.filtered)
+        own = super().declares
+        return replace(own, local=False, transports="weights", sequences=sequences, plasticity="fixed")
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        """Keep the plan; the pathway is the network itself."""
+        Rule.bind(self, plan, gen)
+
+    def describe_path(self) -> PathDescription:
+        return PathDescription(kind="chained", returns={}, tied="weights")
+
+    def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         return params
 
 
 @recipe("rule", "eprop_symmetric", source="Bellec et al. 2020, Nature Communications 11, 3625 (symmetric e-prop)")
 def eprop_symmetric(*, filtered: bool = True) -> BP:
-    """Symmetric e-prop: learning signals return through the forward weights, at the same tick; online, but not local.
+    """Symmetric e-prop: learning signals return through the forward weights at the same tick; online, but not local.
 
-    With one hidden layer it is the gradient of the loss but for what neurons do to each other through time.
+    With one hidden layer it is the gradient of the loss, except for what neurons do to each other through time.
 
     Args:
         filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
     """
-    rule = BP()
-    rule.filtered = filtered
-    return rule
+    return BP(filtered=filtered)
 
 
 @recipe("rule", "ostl", source="Bohnstingl et al. 2022, IEEE TNNLS, arXiv 2007.12723 (OSTL); Xiao et al. 2022 (OTTT)")

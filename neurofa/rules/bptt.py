@@ -1,12 +1,18 @@
-"""Backpropagation through time: the control for spiking networks."""
+"""Backpropagation through time: the control for sequences."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 
-from neurofa.core.layer import Params
+from neurofa.core.capabilities import Declaration, SequenceLearning
+from neurofa.core.description import PathDescription
+from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
-from neurofa.core.rule import Chained
+from neurofa.core.rule import Chained, Rule
+from neurofa.core.view import Params
 
 
 class BPTT(Chained, name="bptt"):
@@ -17,15 +23,22 @@ class BPTT(Chained, name="bptt"):
     """
 
     source = "Neftci, Mostafa and Zenke 2019, IEEE Signal Processing Magazine, arXiv 1901.09948"
-    local = False
-    transports = "weights"
-    through_time = True
 
     def __init__(self) -> None:
         super().__init__()
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        """Nothing to create: the pathway is the network itself."""
+    @cached_property
+    def declares(self) -> Declaration:
+        sequences = SequenceLearning(through_time=True)
+        own = super().declares
+        return replace(own, local=False, transports="weights", sequences=sequences)
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        """Keep the plan; the pathway is the network itself."""
+        Rule.bind(self, plan, gen)
+
+    def describe_path(self) -> PathDescription:
+        return PathDescription(kind="chained", returns={}, tied="weights")
+
+    def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         return params

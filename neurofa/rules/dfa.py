@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
-from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import recipe
+from neurofa.core.capabilities import Declaration, SequenceLearning, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.rule import Direct, Teaching
+from neurofa.core.rule import Direct
 
 
 class DFA(Direct, name="dfa"):
@@ -22,6 +25,7 @@ class DFA(Direct, name="dfa"):
         frozen: names of hidden layers that do not learn (a control: what are they worth?); None: none.
         calibrate: steps from one step of backpropagation to the next (a control of grape2026); 0: none. With such steps
             the rule is not local.
+        filtered: let errors of hidden layers arrive through the filter of a leaky readout (sequences: e-prop).
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
@@ -33,19 +37,22 @@ class DFA(Direct, name="dfa"):
         error: Format | str = "raw",
         frozen: list[str] | None = None,
         calibrate: int = 0,
+        filtered: bool = False,
     ) -> None:
         super().__init__(feedback=feedback, error=error)
         self.frozen = frozenset(frozen or ())
-        self.calibrate_every(calibrate)
+        self.calibrate, self.filtered = check_calibrate(self.name, calibrate), filtered
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    @cached_property
+    def declares(self) -> Declaration:
+        own = replace(super().declares, sequences=SequenceLearning(filtered=self.filtered), plasticity="fixed")
+        return calibrated(own, self.calibrate)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
         names = [site.name for site in plan.hidden]
         for name in sorted(self.frozen.difference(names)):
             raise NeurofaError(f"got dfa(frozen=[{name}]); expected some of {', '.join(names)}; change frozen")
-        super()._bind(plan, gen)
-
-    def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
-        return None if name in self.frozen else super().deliver(name, teaching)
+        super().bind(plan, gen)
 
 
 @recipe("rule", "sdfa", source="Frenkel et al. 2021 (sDFA: sign); Launay et al. 2020, arXiv 2006.01475 (ternary)")
@@ -67,6 +74,4 @@ def eprop(*, feedback: Feedback | str = "dense", error: Format | str = "raw", fi
         error: number format of e before it enters the pathway.
         filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
     """
-    rule = DFA(feedback=feedback, error=error)
-    rule.filtered = filtered
-    return rule
+    return DFA(feedback=feedback, error=error, filtered=filtered)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, Plastic
+from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Directions, LocalView, Outer
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
 from neurofa.core.rule import Direct
-from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView
 
 
 class DKP(Direct, name="dkp"):
@@ -25,6 +29,7 @@ class DKP(Direct, name="dkp"):
     """
 
     source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
+    plasticity = "kolen_pollack"
 
     def __init__(
         self,
@@ -39,8 +44,12 @@ class DKP(Direct, name="dkp"):
             raise NeurofaError(f"got dkp(decay={decay}, rate={rate}); expected decay >= 0 and rate > 0; change it")
         self.decay, self.rate = decay, rate
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plastic=self, plasticity="kolen_pollack")
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         if self.feedback.matrix() is None:
             raise NeurofaError(
                 f"got feedback '{self.feedback.name}' for dkp; expected a matrix per layer that can learn; use dense"
@@ -49,13 +58,13 @@ class DKP(Direct, name="dkp"):
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         if name not in self.feedback.slices:
             return {}
-        return {"b": Outer(view.y.flatten(1), self._signal * self.rate)}
+        return {"b": Outer(view.y.flatten(1), self.sent * self.rate)}
 
-    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
+    def plastic(self, name: str) -> dict[str, Plastic]:
         matrix = self.feedback.matrix()
         if matrix is None or name not in self.feedback.slices:
             return {}
-        return {"b": (matrix, self.feedback.slices[name])}
+        return {"b": Plastic(matrix, self.feedback.slices[name])}
 
     def work_at(self, at: At) -> list[Item]:
         learnt = 2 * at.batch * at.width * at.outputs if at.name in self.feedback.slices else 0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, Plastic, Teaching
+from neurofa.core.directions import Directions, Outer, ReturnWeights
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Directions, LocalView, Outer, Params, Returns
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
-from neurofa.core.rule import Chained, Teaching
+from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import drawn, oja, standardised
 
 BROADCASTS = ("penultimate", "transported", "output")
@@ -74,16 +77,28 @@ class DRAF(Chained, name="draf"):
         if not oja > 0:
             raise NeurofaError(f"got draf(oja={oja}); expected a positive number; 1 is the default")
         self.rank, self.broadcast, self.p, self.q, self.oja = rank, broadcast, p, q, oja
-        if broadcast == "output":
-            self.needs = frozenset()  # type: ignore[misc]
-        if broadcast == "transported":
-            self.local, self.transports = False, "weights"  # type: ignore[misc]
+        self._crosses = broadcast != "output"
         self._narrow: dict[str, Tensor] = {}
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    decay: float = 0.0
+    """No decay belongs to the rule."""
+
+    @cached_property
+    def declares(self) -> Declaration:
+        copied = self.broadcast == "transported"
+        return Declaration(
+            local=not copied,
+            transports="weights" if copied else "nothing",
+            return_path=None if self.broadcast == "output" else self,
+            plastic=self,
+            work=self,
+        )
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
         own = self.broadcast == "penultimate" and bool(plan.hidden)
-        super()._bind(replace(plan, sites=(plan.readout,) if own else ()), gen)
-        self.last = plan.hidden[-1].name if plan.hidden and self.chained else ""
+        super().bind(replace(plan, sites=(plan.readout,) if own else ()), gen)
+        self.plan = plan
+        self.last = plan.hidden[-1].name if plan.hidden and self._crosses else ""
         served = [site for site in plan.hidden if site.name != self.last]
         m = plan.hidden[-1].width if self.last else plan.outputs
         rank = min(self.rank, m)
@@ -99,21 +114,21 @@ class DRAF(Chained, name="draf"):
         assert isinstance(found, Synapses)
         return found
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
+    def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         if name != self.plan.readout.name:
             return None
-        return params if self.broadcast == "transported" else super().returns(name, params, gen)
+        return params if self.broadcast == "transported" else super().return_weights(name, params, gen)
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._noise = gen
-        if not self.chained:
+        if not self._crosses:
             self._sent = self.encoder.quantize(teaching.error, gen)
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if name == self.last:
-            assert teaching.above is not None
-            self._sent = teaching.above.flatten(1)
-            return teaching.above
+            assert teaching.error_above is not None
+            self._sent = teaching.error_above.flatten(1)
+            return teaching.error_above
         narrow = self._narrow[name] = self._sent @ self.factor("p", name).read(self._noise)
         sent = narrow @ self.factor("q", name).read(self._noise).t()
         return sent.view(-1, *self.shapes[name])
@@ -129,15 +144,15 @@ class DRAF(Chained, name="draf"):
             found["p"] = oja(self.factor("p", name).weight.detach(), z) * (self.oja / z.shape[1])
         return found
 
-    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
-        found: dict[str, tuple[Synapses, slice | None]] = {k: (s, None) for k, s in self.beside(name).items()}
+    def plastic(self, name: str) -> dict[str, Plastic]:
+        weights = {key: Plastic(synapses) for key, synapses in self.beside(name).items()}
         if name in self.shapes:
             learning = (("p", self.p == "oja"), ("q", self.q == "kp"))
-            found |= {which: (self.factor(which, name), None) for which, learns in learning if learns}
-        return found
+            weights |= {which: Plastic(self.factor(which, name)) for which, learns in learning if learns}
+        return weights
 
     def work_at(self, at: At) -> list[Item]:
-        found = replace(at, sends=at.sends and at.readout).served(self.through)
+        found = replace(at, sends=at.sends and at.readout).served(self.return_flop)
         if at.name in self.shapes:
             m, r = self.factor("p", at.name).weight.shape
             found.append(Item("delivery", 2 * at.batch * r * (m + at.width)))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.registry import recipe
+from neurofa.core.capabilities import Declaration, Teaching
+from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
-from neurofa.core.rule import Direct, Teaching
+from neurofa.core.rule import Direct
 
 
 class DRTP(Direct, name="drtp"):
@@ -24,13 +29,19 @@ class DRTP(Direct, name="drtp"):
     """
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
-    needs = frozenset({"target"})
 
     def __init__(
         self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", centred: bool = False
     ) -> None:
         super().__init__(feedback=feedback, error=error)
         self.centred = centred
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, target=True, plasticity="fixed")
+
+    def describe_path(self) -> PathDescription:
+        return replace(super().describe_path(), signal="target")
 
     def signal(self, teaching: Teaching) -> Tensor:
         target = teaching.target

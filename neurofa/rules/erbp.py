@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, SequenceLearning
+from neurofa.core.directions import Directions
+from neurofa.core.dynamics import Dynamics
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Layer, LocalView
+from neurofa.core.layer import Layer
 from neurofa.core.rule import Direct
-from neurofa.spiking.neuron import Dynamics
-from neurofa.spiking.temporal import Temporal
+from neurofa.core.view import LocalView, State
+from neurofa.spiking.eligibility import as_ticks
+from neurofa.spiking.temporal import Temporal, backprop_by, batch_of, check_dynamics, potential
 
 
 class ERBP(Direct, name="erbp"):
@@ -24,7 +31,6 @@ class ERBP(Direct, name="erbp"):
     """
 
     source = "Neftci, Augustine, Paul and Detorakis 2017, Frontiers in Neuroscience 11, 324"
-    remembers = False
 
     def __init__(self, *, window: float = 0.5, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
         super().__init__(feedback=feedback, error=error)
@@ -32,11 +38,22 @@ class ERBP(Direct, name="erbp"):
             raise NeurofaError(f"got erbp(window={window}); expected a positive number; 0.5 is the default")
         self.window = window
 
-    def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics:
-        gate = (layer.potential(view).abs() < self.window).to(view.y.dtype)
-        return Dynamics([[0.0]], [1.0], [layer.ticks(view, gate)])
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, eligibility=self, sequences=SequenceLearning(remembers=False))
 
-    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
-        if not isinstance(layer, Temporal):
-            return layer.localise(view)
-        return layer.localise_by(view, self.dynamics(name, layer, view))
+    def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics:
+        gate = (potential(view).abs() < self.window).to(view.y.dtype)
+        return Dynamics([[0.0]], [1.0], [as_ticks(gate, batch_of(layer, view))])
+
+    def carried(self, name: str, layer: Temporal, view: LocalView) -> State:
+        """Return nothing: no tick remembers the one before."""
+        return {}
+
+    def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
+        if name == self.plan.readout.name or not isinstance(layer, Temporal):
+            return super().update(name, layer, view)
+        assert view.error is not None
+        dynamics = check_dynamics(layer, self.dynamics(name, layer, view), view)
+        view = backprop_by(layer, view, view.error, dynamics)
+        return view, layer.pullback(view)

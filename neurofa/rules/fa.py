@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
+from neurofa.core.capabilities import Declaration
 from neurofa.core.rule import Chained
 
 
@@ -14,3 +18,8 @@ class FA(Chained, name="fa"):
     """
 
     source = "Lillicrap et al. 2016, Nat. Commun. 7:13276"
+    plasticity = "fixed"
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plasticity="fixed")

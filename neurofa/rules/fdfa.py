@@ -7,10 +7,10 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import By
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.families.jacobian_tracking import Aligning
-from neurofa.training.probe import By
 
 
 class FDFA(Aligning, name="fdfa"):
@@ -52,10 +52,10 @@ class FDFA(Aligning, name="fdfa"):
             raise NeurofaError(f"got fdfa(alpha={alpha}); expected above 0 and at most 1; 0.01 is the default")
         self.alpha, self.zero = alpha, zero
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         if self.zero:
             self.begin_at(torch.zeros_like(self.b), gen)
 
-    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+    def update_feedback(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
         return b.lerp(estimate, self.alpha)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from neurofa.core.layer import Directions, Layer, LocalView, Params
+from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching, WorkCount
+from neurofa.core.directions import Directions
+from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
-from neurofa.core.rule import Rule, Teaching
-from neurofa.training.probe import By, Probe
+from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView, Params
 
 
-class ForwardGradient(Rule, name="forward_gradient"):
+class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     """Unbiased estimates of the gradient from one probe: E[(dL/dv) v] = grad L for v of unit covariance.
 
     ``activity``: h_l changes by its own delta_l for every sample, and receives the error (e . u) delta_l, where u is
@@ -45,33 +49,33 @@ class ForwardGradient(Rule, name="forward_gradient"):
         if space not in ("activity", "weight"):
             raise NeurofaError(f"got forward_gradient(space={space}); expected activity or weight; choose one")
         self.space = space
-        self.probe = Probe(by, step, per_layer)
-        self._found: dict[str, tuple[Tensor, Tensor]] = {}
-        self._moved: dict[str, tuple[Params, Tensor]] = {}
+        self.perturbation = Perturbation(by, step, per_layer)
+        self._outputs: dict[str, tuple[Tensor, Tensor]] = {}
+        self._weights: dict[str, tuple[Params, Tensor]] = {}
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    @cached_property
+    def declares(self) -> Declaration:
+        return Declaration(probing=self, work=self)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         self._hidden = {site.name for site in plan.hidden}
 
     def perturb(
         self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
-    ) -> Tensor | None:
-        if self.space == "weight" or name not in self._hidden:
-            return None
-        return torch.randn(view.y.shape, generator=gen, device=view.y.device, dtype=view.y.dtype)
+    ) -> tuple[Tensor | None, Params]:
+        if self.space == "weight":
+            return None, {key: _normal_like(weight, gen) for key, weight in view.params.items()}
+        return (_normal_like(view.y, gen) if name in self._hidden else None), {}
 
-    def perturb_weights(
-        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
-    ) -> Params:
-        if self.space != "weight":
-            return {}
-        return {
-            key: torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
-            for key, weight in view.params.items()
-        }
+    def observe_probe(
+        self, outputs: dict[str, Tensor], weights: dict[str, Params], u: Tensor, gen: torch.Generator | None
+    ) -> None:
+        self._outputs |= {name: (change, u) for name, change in outputs.items()}
+        self._weights |= {name: (change, u) for name, change in weights.items()}
 
-    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
-        self._found |= {name: (change, u) for name, change in added.items()}
-        self._moved |= {name: (change, u) for name, change in moved.items()}
+    def after_probes(self, gen: torch.Generator | None) -> None:
+        """Do nothing: there is no feedback that could follow."""
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._error = self.encoder.quantize(teaching.error, gen)
@@ -79,21 +83,18 @@ class ForwardGradient(Rule, name="forward_gradient"):
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if self.space == "weight":
             return teaching.error  # not used: the probe has measured the weights themselves
-        change, u = self._found[name]
+        change, u = self._outputs[name]
         along = (self._error * u).sum(1)
         return change * along.view(-1, *[1] * (change.dim() - 1))
 
-    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
-        return view if self.space == "weight" else layer.localise(view)
-
-    def update(self, name: str, layer: Layer, view: LocalView) -> Directions:
+    def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
         if self.space == "activity":
-            return layer.pullback(view)
-        drawn, u = self._moved[name]
+            return super().update(name, layer, view)
+        drawn, u = self._weights[name]
         along = (self._error * u).sum()
-        return {key: change * along for key, change in drawn.items()}
+        return view, {key: change * along for key, change in drawn.items()}
 
-    def probed(self, name: str) -> tuple[bool, bool]:
+    def perturbs(self, name: str) -> tuple[bool, bool]:
         return self.space == "activity" and name in self._hidden, self.space == "weight"
 
     def work_at(self, at: At) -> list[Item]:
@@ -101,3 +102,7 @@ class ForwardGradient(Rule, name="forward_gradient"):
             return super().work_at(at)
         # the readout's error is worked into it as into every other's, and not used
         return super().work_at(at) if at.readout and not at.work.closed else []
+
+
+def _normal_like(x: Tensor, gen: torch.Generator | None) -> Tensor:
+    return torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import By, Declaration, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.families.jacobian_tracking import Aligning, cosines
-from neurofa.training.probe import By
 
 
 class GrAPE2025(Aligning, name="grape2025"):
@@ -78,12 +80,12 @@ class GrAPE2025(Aligning, name="grape2025"):
 
     norms: Tensor
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         norms = [part.norm() for part in self.layers(self.b)]
         self.register_buffer("norms", torch.stack(norms) if norms else self.b.new_zeros(0))
 
-    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+    def update_feedback(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
         eta = self.eta * self.eta_decay ** (self.steps - 1)
         if self.alternative == 2:
             new = blend(b, estimate, eta)
@@ -138,14 +140,17 @@ class GrAPE2026(Aligning, name="grape2026"):
         )  # fmt: skip
         if not eta > 0:
             raise NeurofaError(f"got grape2026(eta={eta}); expected a positive number; 0.01 is the default")
-        self.eta = eta
-        self.calibrate_every(calibrate)
+        self.eta, self.calibrate = eta, check_calibrate(self.name, calibrate)
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    @cached_property
+    def declares(self) -> Declaration:
+        return calibrated(super().declares, self.calibrate)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         self.begin_at(_unit(self.b), gen)
 
-    def follow(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
+    def update_feedback(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
         return turn(b, estimate, self.eta)
 
 

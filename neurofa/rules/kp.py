@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import recipe
+from neurofa.core.capabilities import Declaration, Plastic, SequenceLearning
+from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Directions, LocalView
 from neurofa.core.products import At, Item
 from neurofa.core.rule import Chained
-from neurofa.core.synapses import Synapses
+from neurofa.core.view import LocalView
 
 
 class KolenPollack(Chained, name="kp"):
@@ -22,21 +26,39 @@ class KolenPollack(Chained, name="kp"):
         decay: d, decay of weights and return weights that belongs to the rule.
         feedback: distribution of the return weights at the start.
         error: number format of the output error before it is returned.
+        filtered: let errors of hidden layers arrive through the filter of a leaky readout (sequences: e-prop).
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
+    plasticity = "kolen_pollack"
 
-    def __init__(self, *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
+    def __init__(
+        self,
+        *,
+        decay: float = 1e-3,
+        feedback: Feedback | str = "dense",
+        error: Format | str = "raw",
+        filtered: bool = False,
+    ) -> None:
         super().__init__(feedback=feedback, error=error)
         if decay < 0:
             raise NeurofaError(f"got kp(decay={decay}); expected 0 or more; 0.001 is the default")
-        self.decay = decay
+        self.decay, self.filtered = decay, filtered
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(
+            super().declares,
+            plastic=self,
+            plasticity="kolen_pollack",
+            sequences=SequenceLearning(filtered=self.filtered),
+        )
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         return {key: directions[key] for key in self.beside(name) if key in directions}
 
-    def plastic(self, name: str) -> dict[str, tuple[Synapses, slice | None]]:
-        return {key: (synapses, None) for key, synapses in self.beside(name).items()}
+    def plastic(self, name: str) -> dict[str, Plastic]:
+        return {key: Plastic(synapses) for key, synapses in self.beside(name).items()}
 
     def work_at(self, at: At) -> list[Item]:
         # the same factors, multiplied at both ends
@@ -56,6 +78,4 @@ def eprop_adaptive(
         error: number format of the output error before it is returned.
         filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
     """
-    rule = KolenPollack(decay=decay, feedback=feedback, error=error)
-    rule.filtered = filtered
-    return rule
+    return KolenPollack(decay=decay, feedback=feedback, error=error, filtered=filtered)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, Teaching
+from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Direction, Directions, LocalView, LowRank, Params, Returns
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item, Map
-from neurofa.core.rule import Teaching
+from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 
 OVERSAMPLED, PASSES = 8, 2
@@ -29,8 +32,12 @@ class LDFA(LowRankChained, ABC):
     copies: bool = False
     """Whether the factors are ever taken from W."""
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, local=not self.copies, transports="weights" if self.copies else "nothing")
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
@@ -45,14 +52,14 @@ class LDFA(LowRankChained, ABC):
         steps = int(self.steps)
         return not steps or (self.every > 0 and not steps % self.every)
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Returns | None:
+    def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         if params and self._due():
             for key in self.maps(name):
                 p, q = self.factor(name, P + key), self.factor(name, Q + key)
                 made = truncated(params[key], p.weight.shape[1], self.gen)
                 p.program(made.p, gen)
                 q.program(made.q, gen)
-        return super().returns(name, params, gen)
+        return super().return_weights(name, params, gen)
 
     def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
         return [Item("adaptation", truncated_flop(m.n_out, m.n_in, rank), self.every)] if self.copies else []
@@ -75,6 +82,7 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
+    plasticity = "two_factor"
 
     def __init__(
         self,
@@ -90,8 +98,10 @@ class LDFALocal(LDFA, name="ldfa_local"):
         if init not in ("random", "svd"):
             raise NeurofaError(f"got ldfa_local(init={init}); expected random or svd; choose one")
         self.copies = init == "svd"
-        if self.copies:
-            self.local, self.transports = False, "weights"  # type: ignore[misc]
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, plasticity="two_factor")
 
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
         return {P + key: along_q(back, direction), Q + key: along_p(back, direction)}
@@ -118,8 +128,6 @@ class LDFANormative(LDFA, name="ldfa_normative"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the normative rule, as in the first author's code"
-    local = False
-    transports = "weights"
     copies = True
 
     def __init__(

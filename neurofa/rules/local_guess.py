@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching
+from neurofa.core.directions import Directions, dense
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Directions, Layer, LocalView, Params
+from neurofa.core.layer import Layer
 from neurofa.core.products import At, Item
-from neurofa.core.rule import Teaching
+from neurofa.core.view import LocalView, Params
 from neurofa.families.local_heads import Headed
-from neurofa.training.probe import By, Probe
-from neurofa.training.replay import dense
 
 TINY = 1e-14
 
@@ -58,10 +61,14 @@ class LocalGuess(Headed, name="local_guess"):
         if space not in ("activity", "weight"):
             raise NeurofaError(f"got local_guess(space={space}); expected activity or weight; choose one")
         self.space = space
-        self.probe = Probe(by, step, per_layer)
+        self.perturbation = Perturbation(by, step, per_layer)
         self._guesses: dict[str, Tensor] = {}
         self._moved: dict[str, Params] = {}
         self._changes: dict[str, Tensor] = {}
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, probing=self)
 
     def _guess(self, name: str, teaching: Teaching, view: LocalView, gen: torch.Generator | None) -> Tensor:
         """Gradient of the local loss at the layer's output, (B, *out_shape)."""
@@ -69,27 +76,26 @@ class LocalGuess(Headed, name="local_guess"):
 
     def perturb(
         self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
-    ) -> Tensor | None:
-        if self.space == "weight" or name not in self.shapes:
-            return None
+    ) -> tuple[Tensor | None, Params]:
+        if name not in self.shapes:
+            return None, {}
         guess = self._guess(name, teaching, view, gen)
-        size = guess.flatten(1).norm(dim=1).add(TINY).view(-1, *[1] * (guess.dim() - 1))
-        self._guesses[name] = guess / size
-        return self._guesses[name]
+        if self.space == "activity":
+            size = guess.flatten(1).norm(dim=1).add(TINY).view(-1, *[1] * (guess.dim() - 1))
+            self._guesses[name] = guess / size
+            return self._guesses[name], {}
+        directions = dense(layer.pullback(layer.backprop_local(replace(view, error=guess))))
+        length = torch.stack([d.norm() for d in directions.values()]).norm() + TINY
+        self._moved[name] = {key: d / length for key, d in directions.items()}
+        return None, self._moved[name]
 
-    def perturb_weights(
-        self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
-    ) -> Params:
-        if self.space != "weight" or name not in self.shapes:
-            return {}
-        local = layer.localise(view.given(self._guess(name, teaching, view, gen)))
-        found = dense(layer.pullback(local))
-        size = torch.stack([d.norm() for d in found.values()]).norm() + TINY
-        self._moved[name] = {key: d / size for key, d in found.items()}
-        return self._moved[name]
+    def observe_probe(
+        self, outputs: dict[str, Tensor], weights: dict[str, Params], u: Tensor, gen: torch.Generator | None
+    ) -> None:
+        self._changes |= dict.fromkeys((*outputs, *weights), u)
 
-    def sense(self, added: dict[str, Tensor], moved: dict[str, Params], u: Tensor, gen: torch.Generator | None) -> None:
-        self._changes |= dict.fromkeys((*added, *moved), u)
+    def after_probes(self, gen: torch.Generator | None) -> None:
+        """Do nothing: there is no feedback that could follow."""
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._error = self.encoder.quantize(teaching.error, gen)
@@ -101,16 +107,13 @@ class LocalGuess(Headed, name="local_guess"):
         along = (self._error * self._changes[name]).sum(1)
         return guess * along.view(-1, *[1] * (guess.dim() - 1))
 
-    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
-        return view if self.space == "weight" else layer.localise(view)
-
-    def update(self, name: str, layer: Layer, view: LocalView) -> Directions:
+    def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
         if self.space == "activity" or name not in self.shapes:
-            return layer.pullback(view)
+            return super().update(name, layer, view)
         along = (self._error * self._changes[name]).sum()
-        return {key: change * along for key, change in self._moved[name].items()}
+        return view, {key: change * along for key, change in self._moved[name].items()}
 
-    def probed(self, name: str) -> tuple[bool, bool]:
+    def perturbs(self, name: str) -> tuple[bool, bool]:
         return (self.space == "activity" and name in self.shapes), (self.space == "weight" and name in self.shapes)
 
     def work_at(self, at: At) -> list[Item]:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import recipe
+from neurofa.core.capabilities import Teaching
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import At, Item
-from neurofa.core.rule import Teaching
 from neurofa.core.synapses import Synapses
 from neurofa.families.local_heads import Headed, Heard
 
@@ -62,8 +62,8 @@ class LocalLoss(Headed, name="local_loss"):
             raise NeurofaError(f"got local_loss(probes={probes}); expected at least 1; 1 is the default")
         self.gradient, self.probes = gradient, probes
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         self.backs = nn.ModuleDict()
         if self.gradient == "random":
             for name in self.shapes:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, Teaching, WorkCount
+from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Directions, Layer, LocalView
+from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
-from neurofa.core.products import At, Item
-from neurofa.core.rule import Rule, Teaching
+from neurofa.core.products import Item
+from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView
 from neurofa.maps.affine import Affine
 
 INPUT = "input"
@@ -21,7 +26,7 @@ INPUT = "input"
 READOUTS = ("second", "first")
 
 
-class Pepita(Rule, name="pepita"):
+class Pepita(Rule, WorkCount, name="pepita"):
     """PEPITA: the error is added to the input, and layers learn from the difference of both passes.
 
     The second pass sees x + F e with the same dropout. With h_l and h_l^err the outputs of a layer in both passes,
@@ -45,7 +50,6 @@ class Pepita(Rule, name="pepita"):
     """
 
     source = "Dellaferrera and Kreiman 2022, ICML, arXiv 2201.11665, as in the authors' code"
-    needs = frozenset({"second_pass"})
 
     def __init__(
         self,
@@ -62,42 +66,40 @@ class Pepita(Rule, name="pepita"):
             raise NeurofaError(f"got pepita(readout={readout}); expected {' or '.join(READOUTS)}; choose one")
         self.std, self.readout = std, readout
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
+    @cached_property
+    def declares(self) -> Declaration:
+        return Declaration(second_pass=self, work=self)
+
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         self.feedback.open((Site(INPUT, plan.input_shape, {}, elementwise=False),), plan.outputs, gen)
         self.scale = self.std * math.sqrt(6 * plan.outputs / math.prod(plan.input_shape))
 
-    def modulate(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor | None:
+    def second_input(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor:
         sent = self.feedback.send(self.encoder.quantize(error, gen), gen)(INPUT)
         return x.add(sent, alpha=self.scale)
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         view = teaching.view
-        assert view is not None and view.again is not None
-        return view.y - view.again.y
+        assert view is not None and view.second_pass is not None
+        return view.y - view.second_pass.y
 
-    def conclude(self, teaching: Teaching) -> Tensor:
+    def readout_error(self, teaching: Teaching) -> Tensor:
         if self.readout == "first":
             return teaching.error
         view = teaching.view
-        assert view is not None and view.again is not None and view.again.error is not None
-        return view.again.error
+        assert view is not None and view.second_pass is not None and view.second_pass.error is not None
+        return view.second_pass.error
 
-    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
-        assert view.again is not None and view.error is not None
-        seen = view.again.given(view.error)
-        if not isinstance(layer, Affine):
-            return layer.localise(seen)
-        return seen.worked_out(view.error / view.error[0, 0].numel())
-
-    def update(self, name: str, layer: Layer, view: LocalView) -> Directions:
-        if name != self.plan.readout.name:
-            return layer.pullback(view)
-        assert view.again is not None and view.error is not None
-        return layer.pullback(layer.localise(view.again.given(view.error)))
+    def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
+        assert view.second_pass is not None and view.error is not None
+        second = replace(view.second_pass, error=view.error)
+        if name == self.plan.readout.name or not isinstance(layer, Affine):
+            second = layer.backprop_local(second)
+        else:
+            # no derivative of the activation: the difference stands at the affine output, as a mean over positions
+            second = replace(second, delta=view.error / view.error[0, 0].numel())
+        return second, layer.pullback(second)
 
     def work_once(self, batch: int) -> list[Item]:
         return [Item("passes", self.feedback.flop(batch, self.plan.outputs))]
-
-    def work_at(self, at: At) -> list[Item]:
-        # a block at the readout works its error of the first pass into itself, and then that of the second
-        return at.served(self.through) * (2 if at.readout and not at.work.closed else 1)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration, Teaching
+from neurofa.core.directions import Direction, Directions, LowRank
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Direction, Directions, LocalView, LowRank
 from neurofa.core.products import At, Item, Map
-from neurofa.core.rule import Teaching
+from neurofa.core.view import LocalView
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, oja, standardised
 
 
@@ -39,7 +43,6 @@ class RAF(LowRankChained, name="raf"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, as in the first author's code"
-    needs = frozenset({"above", "target"})
 
     def __init__(
         self,
@@ -61,6 +64,10 @@ class RAF(LowRankChained, name="raf"):
         if not oja > 0:
             raise NeurofaError(f"got raf(oja={oja}); expected a positive number; 1 is the default")
         self.p, self.q, self.oja = p, q, oja
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, target=self.p == "oja")
 
     def rank_of(self, name: str, key: str, shape: tuple[int, ...]) -> int:
         return shape[0] if self.p == "identity" else super().rank_of(name, key, shape)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import Params
+from neurofa.core.capabilities import Declaration
+from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
+from neurofa.core.view import Params
 
 
 class SignSymmetric(Chained, ABC):
@@ -19,19 +23,21 @@ class SignSymmetric(Chained, ABC):
     One bit per weight is transported, beside the same layer; the update itself needs no other layer's weights.
     """
 
-    transports = "signs"
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, transports="signs")
 
     @abstractmethod
     def magnitude(self, drawn: Tensor) -> Tensor:
         """M >= 0 for this pass, shaped as the return weights; ``drawn`` are the fixed draws of this map."""
 
-    def _bind(self, plan: Plan, gen: torch.Generator) -> None:
-        super()._bind(plan, gen)
+    def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        super().bind(plan, gen)
         for site in plan.sites:
             for key, synapses in self.beside(site.name).items():
                 self.register_buffer(_buffer(site.name, key), synapses.weight.detach().abs())
 
-    def returns(self, name: str, params: Params, gen: torch.Generator | None) -> Params | None:
+    def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         beside: dict[str, Synapses] = self.beside(name)
         for key, synapses in beside.items():
             if synapses.weight.dim() > 1:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration
+from neurofa.core.directions import Directions
+from neurofa.core.dynamics import TRACE, Dynamics
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Layer, LocalView, State
+from neurofa.core.layer import Layer
 from neurofa.core.rule import Direct
-from neurofa.spiking.neuron import Dynamics
-from neurofa.spiking.temporal import TRACE, Temporal
+from neurofa.core.view import LocalView, State
+from neurofa.spiking.eligibility import as_ticks
+from neurofa.spiking.temporal import Temporal, backprop_by, batch_of, check_dynamics
 
 ACTIVE = TRACE + "neuron"
 """Name of the neuron's own trace in the state of a layer."""
@@ -51,13 +58,17 @@ class STLLR(Direct, name="stllr"):
                 raise NeurofaError(f"got stllr({name}={value}); expected at least 0 and below 1; change {name}")
         self.post, self.pre, self.decay_in, self.decay_out = post, pre, decay_in, decay_out
 
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, eligibility=self)
+
     def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics:
-        psi = layer.ticks(view, layer.neuron.derivative(view.after, view.y))
+        psi = as_ticks(layer.neuron.derivative(view.after, view.y), batch_of(layer, view))
         before, _ = self._follow(view, psi)
         return Dynamics([[self.decay_in, 0.0], [0.0, 0.0]], [1.0, before], [psi * self.post, self.pre])
 
-    def keep(self, name: str, layer: Temporal, view: LocalView) -> State:
-        psi = layer.ticks(view, layer.neuron.derivative(view.after, view.y))
+    def carried(self, name: str, layer: Temporal, view: LocalView) -> State:
+        psi = as_ticks(layer.neuron.derivative(view.after, view.y), batch_of(layer, view))
         return {ACTIVE: self._follow(view, psi)[1]}
 
     def _follow(self, view: LocalView, psi: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +80,10 @@ class STLLR(Direct, name="stllr"):
             trace = trace * self.decay_out + step
         return torch.stack(found), trace
 
-    def localise(self, name: str, layer: Layer, view: LocalView) -> LocalView:
-        if not isinstance(layer, Temporal):
-            return layer.localise(view)
-        return layer.localise_by(view, self.dynamics(name, layer, view))
+    def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
+        if name == self.plan.readout.name or not isinstance(layer, Temporal):
+            return super().update(name, layer, view)
+        assert view.error is not None
+        dynamics = check_dynamics(layer, self.dynamics(name, layer, view), view)
+        view = backprop_by(layer, view, view.error, dynamics)
+        return view, layer.pullback(view)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
+from neurofa.core.capabilities import Declaration
+from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
-from neurofa.core.layer import Directions
-from neurofa.core.rule import Chained, NoisePass
+from neurofa.core.rule import Chained
 
 
 class WeightMirror(Chained, name="weight_mirror"):
@@ -28,7 +32,6 @@ class WeightMirror(Chained, name="weight_mirror"):
     """
 
     source = "Akrout et al. 2019, arXiv 1904.05391, eq. 7 (there y is taken behind the nonlinearity)"
-    needs = frozenset({"above", "noise_pass"})
 
     def __init__(
         self,
@@ -46,8 +49,12 @@ class WeightMirror(Chained, name="weight_mirror"):
                 f"got weight_mirror(rate={rate}, decay={decay}, amplitude={amplitude}, every={every}); expected"
                 " positive numbers; change the one that is not"
             )
-        self.rate, self.noise = rate, NoisePass(amplitude, every)
+        self.rate, self.amplitude, self.every = rate, amplitude, every
         self.leak = rate * amplitude**2 if decay is None else decay
+
+    @cached_property
+    def declares(self) -> Declaration:
+        return replace(super().declares, mirroring=self)
 
     def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
         beside = self.beside(name)

@@ -4,7 +4,7 @@ A weight's direction is sum_t L_t e_t with the learning signal L_t at the neuron
 
     e_t = c_t . eps_t,    eps_t = M_t eps_{t-1} + g_t x_t,    filtered: f_t = kappa f_{t-1} + e_t in the place of e_t,
 
-where x is the weight's input and M, g, c are the neuron's (:class:`neurofa.spiking.neuron.Dynamics`). Nothing of the
+where x is the weight's input and M, g, c are the neuron's (:class:`neurofa.core.dynamics.Dynamics`). Nothing of the
 future is needed. Within a chunk of ticks the same sum is cheaper in the adjoint order: lambda_t = c_t L_t + M_{t+1}^T
 lambda_{t+1} gives the error at the input current, D_t = g_t . lambda_t, and the chunk's direction is one product
 
@@ -25,20 +25,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurofa.core.events import weighed
-from neurofa.spiking.neuron import Coefficient, Dynamics
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.event_rows import weighted_tick_sums
 
 Term = Tensor | float
 """(B, *shape), or a number where all samples and neurons share it."""
 
 
+def as_ticks(rows: Tensor, batch: int) -> Tensor:
+    """Return rows that lie tick by tick, (K B, ...), as (K, B, ...)."""
+    ticks: Tensor = torch.unflatten(rows, 0, (-1, batch))
+    return ticks
+
+
+def is_constant(dynamics: Dynamics) -> bool:
+    """Return whether one trace an input serves all neurons: M and g are numbers, as far as they are remembered."""
+    if any(isinstance(c, Tensor) for row in dynamics.move for c in row):
+        return False
+    kept = [any(row[a] != 0.0 for row in dynamics.move) for a in range(len(dynamics.enter))]
+    return all(not isinstance(g, Tensor) for g, used in zip(dynamics.enter, kept, strict=True) if used)
+
+
 @dataclass(frozen=True, slots=True)
 class Adjoint:
-    """What an error at the outputs of K ticks is at their inputs, and before them."""
+    """The error at the outputs of K ticks, sent back to their inputs and to the memories before them."""
 
     delta: Tensor
     """(K, B, *shape): D, at the input currents."""
-    tails: tuple[Tensor, ...]
+    carried: tuple[Tensor, ...]
     """(B, *shape) each: at the memories before the first tick."""
     filtered: Term = 0.0
     """At the filtered eligibility before the first tick."""
@@ -70,7 +84,7 @@ def adjoint(
         steps = mu.unbind(0)
         for t in range(ticks - 2, -1, -1):
             steps[t].add_(steps[t + 1], alpha=kappa)
-    if d == 1 and ends is None and dynamics.constant:
+    if d == 1 and ends is None and is_constant(dynamics):
         return _single(dynamics, mu, kappa)
     lam: list[Term] = [0.0] * d if ends is None else list(ends)
     delta = torch.empty_like(signal)
@@ -82,8 +96,8 @@ def adjoint(
         delta[t] = total
         lam = _back(dynamics, lam, t)
     blank = signal[0]
-    tails = tuple(x if isinstance(x, Tensor) else torch.full_like(blank, x) for x in lam)
-    return Adjoint(delta, tails, mu[0] * kappa)
+    carried = tuple(x if isinstance(x, Tensor) else torch.full_like(blank, x) for x in lam)
+    return Adjoint(delta, carried, mu[0] * kappa)
 
 
 def _single(dynamics: Dynamics, mu: Tensor, kappa: float) -> Adjoint:
@@ -154,7 +168,7 @@ def shared_trace(dynamics: Dynamics, x: Tensor, batch: int, before: Tensor | Non
     weights, power = powers(dynamics, len(x) // batch)
     weights = weights.to(x.device, x.dtype)
     if x.layout == torch.sparse_csr:
-        found = weighed(x, weights, batch)
+        found = weighted_tick_sums(x, weights, batch)
     else:
         found = (weights @ x.reshape(weights.shape[1], -1)).view(len(weights), batch, *x.shape[1:])
     return found if before is None else found + torch.tensordot(power.to(before), before, 1)
@@ -200,7 +214,7 @@ def own_traces(dynamics: Dynamics, xs: Tensor, before: Tensor | None, kappa: flo
         back = adjoint(dynamics, nothing, kappa=kappa, ends=ends, end=float(a == d))
         trace = torch.bmm(back.delta.permute(1, 2, 0), inputs)
         if before is not None:
-            for tail, old in zip(back.tails, before, strict=False):
+            for tail, old in zip(back.carried, before, strict=False):
                 trace += tail.unsqueeze(2) * old
             if a == d:
                 trace += before[d] * _column(back.filtered)
@@ -219,7 +233,7 @@ def from_traces(back: Adjoint, before: Tensor) -> Tensor:
         back: of the chunk's learning signals.
         before: (d or d + 1, B, n_out, n_in), as :func:`own_traces` gave them.
     """
-    terms = [*back.tails, *([back.filtered] if len(before) > len(back.tails) else [])]
+    terms = [*back.carried, *([back.filtered] if len(before) > len(back.carried) else [])]
     total = torch.zeros_like(before[0, 0])
     for term, trace in zip(terms, before, strict=True):
         assert isinstance(term, Tensor)

@@ -1,4 +1,4 @@
-"""Neurons: what becomes of an input current, tick by tick, and how an error at the output goes back into it.
+"""Neurons: models of how an input current drives a membrane and fires spikes, tick by tick, with their derivatives.
 
 A neuron's memory h of d numbers follows h_t = M_t h_{t-1} + g_t I_t, its output depends on h_t by c_t = dz_t / dh_t,
 and all coefficients are the neuron's own: no neuron's derivative crosses to another one (the recurrence is cut, and
@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format, straight_through
 from hwmodels.registry import Registered, build
-from neurofa.core.layer import State
+from neurofa.core.description import PER_OUTPUT, NeuronDescription
+from neurofa.core.dynamics import Coefficient, Dynamics
+from neurofa.core.view import State
 from neurofa.spiking.surrogate import Surrogate
-
-Coefficient = Tensor | float
-"""(K, B, *shape), or a number where all ticks and neurons share it; 0.0 says that there is no path."""
 
 RESETS = ("subtract", "zero", "none")
 
@@ -35,25 +33,6 @@ class Recurrent(NamedTuple):
     """(n, n): from every neuron's last output (columns) to every neuron's current (rows)."""
     before: Tensor
     """(B, n): outputs of the tick before the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dynamics:
-    """How K ticks of a neuron's memory follow each other, linearised."""
-
-    move: Sequence[Sequence[Coefficient]]
-    """M: ``move[a][b]`` takes memory b of the tick before into memory a; d by d."""
-    enter: Sequence[Coefficient]
-    """g: what the input current adds to each memory; d."""
-    out: Sequence[Coefficient]
-    """c: what each memory adds to the output; d."""
-
-    @property
-    def constant(self) -> bool:
-        """Whether one trace an input serves all neurons: M and g are numbers, as far as they are remembered."""
-        numbers = all(not isinstance(c, Tensor) for row in self.move for c in row)
-        kept = [any(row[a] != 0.0 for row in self.move) for a in range(len(self.enter))] if numbers else []
-        return numbers and all(not isinstance(g, Tensor) for g, some in zip(self.enter, kept, strict=True) if some)
 
 
 def tick_format(what: str, given: Format | str) -> Format:
@@ -86,13 +65,17 @@ class Neuron(Registered, ABC, kind="neuron"):
     """Whether outputs are spikes, 0 or 1."""
     memories: ClassVar[tuple[str, ...]]
     """Names of the memories, which the state carries from tick to tick."""
+    filter_decay: float | None = None
+    """Decay a tick of a readout that filters spikes; None: the neuron is no such filter."""
     leaves: ClassVar[tuple[str, ...]] = ()
     """Names of what a tick may leave for :meth:`dynamics`."""
+    potential: ClassVar[str] = "mem"
+    """Name of the potential among the memories."""
 
     def __init__(self, *, membrane: Format | str = "raw") -> None:
         self.membrane = tick_format("membrane", membrane)
 
-    def start(self, like: Tensor) -> State:
+    def initial_state(self, like: Tensor) -> State:
         """State before the first tick: everything is zero.
 
         Args:
@@ -147,6 +130,19 @@ class Neuron(Registered, ABC, kind="neuron"):
             lefts.append(left)
         return torch.stack(outs), {key: torch.stack([left[key] for left in lefts]) for key in lefts[0]}, state
 
+    def describe(self) -> NeuronDescription | None:
+        """Describe the dynamics to exports; None (default): files know no such model, and store the weights alone."""
+        return None
+
+    @property
+    def spike_derivative(self) -> Surrogate | None:
+        """The derivative of a spike; None (default): the neurons do not fire."""
+        return None
+
+    def widths(self) -> dict[str, float]:
+        """Return the width, bit, of the numbers of the state that a format or a spike makes narrow, by name."""
+        return {self.potential: self.membrane.bits} | ({"spk": 1.0} if self.spiking else {})
+
     def rounded(self, u: Tensor) -> Tensor:
         """The potential in the membrane's number format."""
         return u if self.membrane.name == "raw" else straight_through(self.membrane, u)
@@ -189,8 +185,32 @@ class Firing(Neuron, ABC):
         self.threshold, self.reset, self.delay = threshold, reset, delay
         self.surrogate: Surrogate = build("surrogate", surrogate)
 
-    def start(self, like: Tensor) -> State:
-        state = super().start(like)
+    @property
+    def spike_derivative(self) -> Surrogate:
+        return self.surrogate
+
+    def described(
+        self, model: Literal["lif", "synaptic", "alif"], gated: bool, **parameters: tuple[float, TensorDescription]
+    ) -> NeuronDescription:
+        """Describe neurons of a model that files know, with their threshold and reset.
+
+        Args:
+            model: its name in files.
+            gated: whether a reset to zero also drops the drive of its tick.
+            parameters: value and meaning of the others.
+        """
+        threshold = TensorDescription(meaning="threshold of the potential", axes=PER_OUTPUT)
+        return NeuronDescription(
+            model=model,
+            parameters={**parameters, "threshold": (self.threshold, threshold)},
+            reset=self.reset,  # type: ignore[arg-type]
+            delay=self.delay,
+            gated=gated,
+            membrane=str(self.membrane.full_spec),
+        )
+
+    def initial_state(self, like: Tensor) -> State:
+        state = super().initial_state(like)
         if self.reset == "zero" and not self.delay:
             state["stays"] = torch.ones_like(like)
         return state

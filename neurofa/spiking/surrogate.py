@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -102,7 +103,7 @@ class FastSigmoid(Surrogate, name="fast_sigmoid"):
         return v.abs().mul_(self.slope).add_(1).square_().reciprocal_()
 
 
-class Sigmoid(Surrogate, name="sigmoid"):
+class SigmoidSurrogate(Surrogate, name="sigmoid"):
     """psi(v) = k s(k v) (1 - s(k v)) with the logistic function s.
 
     Args:
@@ -175,9 +176,13 @@ class Table(Surrogate, name="table"):
 
     source = "Frenkel and Indiveri 2022, ISSCC (ReckOn), documentation of the chip: five segments of 5 bit"
 
-    def __init__(self, *, edges: list[float] | None = None, values: list[float] | None = None) -> None:
-        self.edges = [-0.75, -0.25, 0.25, 0.75] if edges is None else [float(e) for e in edges]
-        self.values = [0.0, 0.15, 0.3, 0.15, 0.0] if values is None else [float(v) for v in values]
+    def __init__(
+        self,
+        *,
+        edges: Sequence[float] = (-0.75, -0.25, 0.25, 0.75),
+        values: Sequence[float] = (0.0, 0.15, 0.3, 0.15, 0.0),
+    ) -> None:
+        self.edges, self.values = [float(e) for e in edges], [float(v) for v in values]
         if len(self.values) != len(self.edges) + 1 or sorted(set(self.edges)) != self.edges:
             raise NeurofaError(
                 f"got table with {len(self.edges)} edges and {len(self.values)} values; expected rising edges and one"

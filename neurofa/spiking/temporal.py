@@ -7,7 +7,9 @@ it as they serve any batch; only the neurons know which rows follow each other.
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,77 +18,107 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from hwmodels.registry import build
-from neurofa.core.events import as_ticks, dense_rows
-from neurofa.core.layer import Directions, LocalView, Outer, Params, Returns, State, Sum
+from neurofa.core.directions import Directions, Outer, ReturnWeights, Sum
+from neurofa.core.dynamics import OUT, TRACE, Coefficient, Dynamics
+from neurofa.core.event_rows import dense_rows
+from neurofa.core.layer import LayerTraits
 from neurofa.core.products import Map, Work
+from neurofa.core.view import LocalView, Params, State
 from neurofa.maps.affine import Affine
-from neurofa.spiking.eligibility import adjoint, forward_change, from_traces, instant, own_traces, shared_trace
-from neurofa.spiking.neuron import Coefficient, Dynamics, Neuron, Recurrent, tick_format
+from neurofa.maps.affine_map import AffineMap
+from neurofa.spiking.eligibility import (
+    adjoint,
+    as_ticks,
+    forward_change,
+    from_traces,
+    instant,
+    is_constant,
+    own_traces,
+    shared_trace,
+)
+from neurofa.spiking.neuron import Neuron, Recurrent, tick_format
+from neurofa.spiking.rounded_traces import rounded_traces
+from neurofa.spiking.temporal_facts import TemporalFacts
 
-OUT = "out"
-"""The outputs of the last tick, in the state of a recurrent layer."""
-TRACE = "trace/"
-"""Begins the names of traces in a state; the name of the weight follows."""
+
+class Run(NamedTuple):
+    """K ticks of a layer with a memory."""
+
+    y: Tensor
+    """(K B, *out_shape): outputs."""
+    left: State
+    """What the ticks left for learning, flattened alike."""
+    after: State
+    """The state after the last tick, without traces."""
 
 
 class Temporal(Affine, ABC):
     """A layer of neurons behind an affine map: I = W x + b (+ V z of the tick before).
 
-    Error L_t at the outputs, at the same tick; the direction of W is sum_t L_t e_t with the exact eligibility e_t of a
-    neuron's own memory. What a neuron does to the others through V, or to itself through its reset, is no path of
-    credit. See :mod:`neurofa.spiking.eligibility`.
+    For an error L_t at the outputs, at the same tick, the direction of W is sum_t L_t e_t with the exact eligibility
+    e_t of a neuron's own memory (:mod:`neurofa.spiking.eligibility`). The effect of a neuron on others through V, and
+    on itself through its reset, is no path of credit.
 
-    Traces in a number format are kept tick by tick, as a chip would: x_bar_t = Q(beta x_bar_{t-1} + x_t).
+    Traces in a number format are kept tick by tick (:mod:`neurofa.spiking.rounded_traces`). A periphery stands around
+    W alone: V z is multiplied exactly.
 
-    A periphery stands around W alone: V z is multiplied exactly.
+    Args:
+        affine_map: arithmetic of W.
+        neuron: model of the neurons.
+        bias: whether there is a b.
+        recurrent: whether the neurons drive each other.
+        traces: number format of the eligibility traces.
     """
 
-    neuron: Neuron
-    traces: Format
+    def __init__(
+        self, affine_map: AffineMap, neuron: Neuron | str, *, bias: bool, recurrent: bool, traces: Format | str
+    ) -> None:
+        super().__init__(affine_map, bias=bias)
+        self.neuron: Neuron = build("neuron", neuron)
+        self.recurrent = recurrent
+        self.traces: Format = tick_format("traces", traces)
 
-    def own(self, neuron: Neuron | str, traces: Format | str, *, recurrent: bool) -> None:
-        """Take the neurons and the options of the memory."""
-        self.neuron, self.recurrent = build("neuron", neuron), recurrent
-        self.traces = tick_format("traces", traces)
+    @property
+    def traits(self) -> LayerTraits:
+        own = super().traits
+        factored = own.factored | ({"recurrent"} if self.recurrent else set())
+        capabilities = _Linearised(self)
+        facts = TemporalFacts(self, map_inputs, None)
+        return replace(own, factored=factored, products=capabilities, forward_mode=capabilities, facts=facts)
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         super().initialise(device, gen)
         if self.recurrent:
-            n = self.channels
-            self.add_synapses("recurrent", torch.empty(n, n).uniform_(-(n**-0.5), n**-0.5, generator=gen), device, gen)
+            n = self.map.channels
+            target = torch.empty(n, n).uniform_(-(n**-0.5), n**-0.5, generator=gen)
+            self.synapses.add("recurrent", target, device, gen)
 
-    def factors(self, name: str) -> bool:
-        return name == "recurrent" or super().factors(name)
-
-    def rest(self, like: Tensor) -> State:
-        """State before the first tick of a sequence.
+    def initial_state(self, like: Tensor) -> State:
+        """Return the state before the first tick of a sequence.
 
         Args:
             like: (B, *out_shape), whose shape, dtype and device the state takes.
         """
-        return self.neuron.start(like) | ({OUT: torch.zeros_like(like)} if self.recurrent else {})
+        return self.neuron.initial_state(like) | ({OUT: torch.zeros_like(like)} if self.recurrent else {})
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One tick, open to autograd: the slow oracle of :meth:`sweep`."""
+        """Compute one tick, open to autograd: the slow oracle of :meth:`run_ticks`."""
         current, route = self.currents(params, x, state)
         known = {key: value for key, value in state.items() if not key.startswith(TRACE)}
-        memory = self.rest(current.detach()) | known
+        memory = self.initial_state(current.detach()) | known
         if self.recurrent:
             current = current + nn.functional.linear(memory[OUT], params["recurrent"])
         y, left, after = self.neuron.tick(current, memory)
         return y, {**left, **route, **after, **({OUT: y} if self.recurrent else {})}
 
-    def sweep(self, params: Params, x: Tensor, ticks: int, state: State) -> tuple[Tensor, State, State]:
-        """K ticks without autograd.
+    def run_ticks(self, params: Params, x: Tensor, ticks: int, state: State) -> Run:
+        """Compute K ticks without autograd.
 
         Args:
             params: own weights as read.
             x: (K B, *in_shape), tick by tick.
             ticks: K.
             state: before the first tick.
-
-        Returns:
-            (K B, *out_shape) outputs; what the ticks left, flattened alike; the state after the last, without traces.
         """
         rows, route = self.currents(params, x, state)
         currents = as_ticks(rows, len(rows) // ticks)
@@ -94,262 +126,312 @@ class Temporal(Affine, ABC):
         ys, left, after = self.neuron.run(currents, state, among)
         if self.recurrent:
             after[OUT] = ys[-1].clone()
-        return ys.flatten(0, 1), {key: value.flatten(0, 1) for key, value in left.items()} | route, after
+        return Run(ys.flatten(0, 1), {key: value.flatten(0, 1) for key, value in left.items()} | route, after)
 
     def currents(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Input currents W x + b, (N, *out_shape), and what :meth:`unroute` has to know of the way they came."""
-        return self._affine(params, x, state), {}
+        """Return the input currents W x + b, (N, *out_shape), and the state that :meth:`to_affine` needs of them.
 
-    def unroute(self, view: LocalView, error: Tensor) -> Tensor:
-        """Error at the currents, (N, *out_shape), as error at the affine output."""
+        Args:
+            params: own weights as read.
+            x: (N, *in_shape).
+            state: before the tick.
+        """
+        if self.arrays is None and x.layout == torch.strided and x.dim() == self.map.input_dims:
+            return self.map.linear(x, params["weight"], params.get("bias")), {}
+        return self.affine(params, x, state), {}
+
+    def to_affine(self, view: LocalView, error: Tensor) -> Tensor:
+        """Return an error at the currents, (N, *out_shape), as error at the affine output; default: the same."""
         return error
 
-    def reroute(self, view: LocalView, change: Tensor) -> Tensor:
-        """Change of the affine output as change of the currents: the adjoint of :meth:`unroute`."""
+    def to_currents(self, view: LocalView, change: Tensor) -> Tensor:
+        """Return a change of the affine output as change of the currents: the adjoint of :meth:`to_affine`."""
         return change
 
-    def blank(self, shape: tuple[int, ...], kappa: float) -> LocalView:
-        """The view of one tick in which nothing happens, without weights: what eligibility it asks for shows there.
-
-        Args:
-            shape: of one output.
-            kappa: decay of the filter; 0: none.
-        """
-        nothing = self.synapse("weight").weight.new_zeros(1, *shape)
-        y, left, _ = self.neuron.tick(nothing, self.neuron.start(nothing))
-        return LocalView(nothing, y, {}, {}, left, kappa=kappa)
-
-    def check_traces(self, view: LocalView, dynamics: Dynamics | None, *, kept: bool) -> None:
-        """Refuse eligibility that the layer cannot keep.
-
-        Args:
-            view: of any ticks.
-            dynamics: in the place of the neurons' own; None: these.
-            kept: whether traces are carried from chunk to chunk.
-
-        Raises:
-            NeurofaError: traces of single weights behind a convolution, or in a number format.
-        """
-        own = self._dynamics(view, self._batch(view), None)
-        found = own if dynamics is None else self._served(dynamics, view)
-        if kept and (view.kappa or not found.constant):
-            self._refuse_own()
-
-    def potential(self, view: LocalView) -> Tensor:
-        """Distance of the potentials from their thresholds, shaped as the output; of a readout, its output."""
-        return view.after.get("v", view.y)
-
-    def preactivation(self, view: LocalView) -> Tensor:
-        return self.potential(view)
-
-    def localise(self, view: LocalView) -> LocalView:
+    def backprop_local(self, view: LocalView) -> LocalView:
         assert view.error is not None
-        return self._work(view, view.error, None)
+        return backprop_by(self, view, view.error, dynamics_of(self, view, None))
 
-    def enter(self, view: LocalView, error: Tensor) -> LocalView:
-        return self._work(view, error, 1.0)
-
-    def localise_by(self, view: LocalView, dynamics: Dynamics) -> LocalView:
-        """Work the delivered error into the layer by a rule's own eligibility.
-
-        Args:
-            view: with ``error``.
-            dynamics: in the place of the neurons' own; coefficients (K, B, *out_shape).
-        """
+    def backprop_with(self, view: LocalView, derivative: Callable[[Tensor], Tensor]) -> LocalView:
         assert view.error is not None
-        return self._spread(view, view.error, self._served(dynamics, view))
-
-    def ticks(self, view: LocalView, rows: Tensor) -> Tensor:
-        """Rows of a view, (K B, ...), as (K, B, ...)."""
-        return as_ticks(rows, self._batch(view))
-
-    def _work(self, view: LocalView, error: Tensor, psi: Coefficient | None) -> LocalView:
-        """Work an error into the layer; ``psi`` takes the place of the neurons' own derivative."""
-        return self._spread(view, error, self._dynamics(view, self._batch(view), psi))
-
-    def _spread(self, view: LocalView, error: Tensor, dynamics: Dynamics) -> LocalView:
-        batch = self._batch(view)
-        if self.traces.name != "raw":
-            return self._tick_by_tick(view, error, dynamics, batch)
-        back = adjoint(dynamics, as_ticks(error, batch), kappa=view.kappa)
-        error = back.delta.flatten(0, 1)
-        delta = self.unroute(view, error)
-        shared = dynamics.constant and not view.kappa
-        partial: Directions = {}
-        for name, x in self._inputs(view, batch).items():
-            parts = [self._product(name, delta, x)]
-            trace = view.before.get(TRACE + name)
-            if trace is not None and shared:
-                tails = [self.unroute(view, tail) for tail in back.tails]
-                parts += [self._product(name, tail, old) for tail, old in zip(tails, trace, strict=True)]
-            elif trace is not None:
-                parts.append(from_traces(back, trace))
-            partial[name] = parts[0] if len(parts) == 1 else Sum(tuple(parts))
-        if self.bias:
-            found = _over_rows(error)
-            trace = view.before.get(TRACE + "bias")
-            if trace is not None and shared:
-                found = found + sum(
-                    _over_rows(tail) * old for tail, old in zip(back.tails, trace.view(-1), strict=True)
-                )
-            elif trace is not None:
-                found = found + from_traces(back, trace).squeeze(1)
-            partial["bias"] = found
-        return view.worked_out(delta, partial)
-
-    def _tick_by_tick(self, view: LocalView, error: Tensor, dynamics: Dynamics, batch: int) -> LocalView:
-        """Directions by traces that every tick has rounded: sum_t (c_t L_t) x_bar_t."""
-        (out,) = dynamics.out
-        signal = as_ticks(error, batch) * out
-        delta = self.unroute(view, signal.flatten(0, 1))
-        partial: Directions = {}
-        for name, x in self._inputs(view, batch).items():
-            xs = self._rounded(dynamics, _ticks(x, batch), view.before.get(TRACE + name))
-            partial[name] = self._product(name, delta, xs.flatten(0, 1))
-        if self.bias:
-            ones = delta.new_ones(len(signal), 1, 1)
-            steady = self._rounded(dynamics, ones, view.before.get(TRACE + "bias"))
-            partial["bias"] = _over_rows((signal * steady.view(-1, *[1] * (signal.dim() - 1))).flatten(0, 1))
-        return view.worked_out(delta, partial)
-
-    def _rounded(self, dynamics: Dynamics, xs: Tensor, before: Tensor | None) -> Tensor:
-        """Traces of every tick, (K, B, ...), each rounded to its format."""
-        ((move,),), (enter,) = dynamics.move, dynamics.enter
-        trace = torch.zeros_like(xs[0]) if before is None else before[0]
-        found = []
-        for x in xs.unbind(0):
-            trace = self.traces.quantize(trace * move + x * enter)
-            found.append(trace)
-        return torch.stack(found)
-
-    def _inputs(self, view: LocalView, batch: int) -> dict[str, Tensor]:
-        """What the weights of each map have seen, one row for a sample and tick."""
-        found = {"weight": view.x}
-        if self.recurrent:
-            first = view.before.get(OUT)
-            first = torch.zeros_like(view.y[:batch]) if first is None else first
-            found["recurrent"] = torch.cat([first, view.y[:-batch]]) if len(view.y) > batch else first
-        return found
-
-    def _product(self, name: str, delta: Tensor, x: Tensor) -> Tensor | Outer:
-        """Sum over rows of errors and inputs of one weight."""
-        found = Outer(delta, x) if name == "recurrent" else self.outer(delta, x)
-        assert not isinstance(found, Sum)
-        return found
+        error = view.error * derivative(potential(view))
+        return backprop_by(self, view, error, dynamics_of(self, view, 1.0))
 
     def pullback(self, view: LocalView) -> Directions:
         if view.delta is None:
-            view = self.localise(view)
+            view = self.backprop_local(view)
         if view.partial:
             return dict(view.partial)
-        # a rule has worked out the error at the currents by itself: no memory comes in
+        # a rule has set the error at the currents by itself: no memory comes in
         assert view.delta is not None
-        delta, inputs = view.delta, self._inputs(view, self._batch(view))
-        found: Directions = {name: self._product(name, delta, x) for name, x in inputs.items()}
-        return found | ({"bias": _over_rows(delta)} if self.bias else {})
+        delta, inputs = view.delta, map_inputs(self, view)
+        directions: Directions = {name: _product(self, name, delta, x) for name, x in inputs.items()}
+        return directions | ({"bias": _over_rows(delta)} if self.bias else {})
 
-    def carry_traces(self, view: LocalView, dynamics: Dynamics | None = None) -> State:
-        """Traces after a chunk, to be put into the next chunk's state: their memory does not grow with time.
-
-        Args:
-            view: of the chunk.
-            dynamics: in the place of the neurons' own; None: these.
-        """
-        batch = self._batch(view)
-        if dynamics is None:
-            # traces ask for the output's derivative only where they are filtered
-            dynamics = self._dynamics(view, batch, None if view.kappa else 1.0)
-        inputs: dict[str, Tensor] = self._inputs(view, batch)
-        if self.bias:
-            inputs["bias"] = view.y.new_ones(len(view.y) // batch, 1, 1)
-        found = {}
-        for name, x in inputs.items():
-            before = view.before.get(TRACE + name)
-            if self.traces.name == "raw" and dynamics.constant and not view.kappa:
-                found[TRACE + name] = shared_trace(dynamics, x, batch if name != "bias" else 1, before)
-                continue
-            xs = x if name == "bias" else _ticks(x, batch)
-            if self.traces.name != "raw":
-                found[TRACE + name] = self._rounded(dynamics, xs, before)[-1].unsqueeze(0)
-            else:
-                self._refuse_own()
-                xs = xs.expand(-1, batch, 1) if name == "bias" else xs
-                found[TRACE + name] = own_traces(dynamics, xs, before, view.kappa, _ticks(view.y, batch))
-        return found
-
-    def transpose(self, view: LocalView, weights: Returns) -> Tensor:
-        """Error at the input, at the same tick: c_t g_t L_t through the return weights."""
+    def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
+        """Return the error at the input, at the same tick: c_t g_t L_t through the return weights."""
         assert view.error is not None
-        batch = self._batch(view)
-        signal = instant(self._dynamics(view, batch, None), as_ticks(view.error, batch)).flatten(0, 1)
-        return super().transpose(replace(view, delta=self.unroute(view, signal)), weights)
+        signal = instant(dynamics_of(self, view, None), as_ticks(view.error, batch_of(self, view))).flatten(0, 1)
+        return super().input_error(replace(view, delta=self.to_affine(view, signal)), weights)
 
-    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-        """Change of the outputs in all ticks of a chunk, through the neurons' own memory; the recurrence is cut."""
-        batch = self._batch(view)
-        current = torch.zeros_like(view.y)
-        if dot is not None:
-            current = self.reroute(view, self.linear(dot, view.params["weight"], None))
-        if "weight" in moved:
-            current = current + self.reroute(view, self.linear(view.x, moved["weight"], moved.get("bias")))
-        if "recurrent" in moved:
-            current = current + nn.functional.linear(self._inputs(view, batch)["recurrent"], moved["recurrent"])
-        changes = as_ticks(current, batch)
-        return forward_change(self._dynamics(view, batch, None), changes).flatten(0, 1)
+
+@dataclass(frozen=True)
+class _Linearised:
+    """Products and forward-mode derivative of a layer, through the neurons' own memory; the recurrence is cut."""
+
+    layer: Temporal
+
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+        layer = self.layer
+        own = Affine.work(layer, shape, sends=sends)
+        if not layer.recurrent:
+            return replace(own, kept=True)
+        n = layer.map.channels
+        among = Map("recurrent", shape[0], n, n, False, factored=True)
+        return replace(own, maps=(*own.maps, among), kept=True)
+
+    def follows(self, moved: frozenset[str]) -> bool:
+        return True
 
     def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
         own = sum(m.product for m in work.maps if m.key in moved)
         return own + dot * sum(m.product for m in work.maps if m.key == "weight")
 
-    def module(self) -> nn.Module:
-        """Refused: a plain module of one input has no place for a memory.
+    def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
+        layer, current = self.layer, torch.zeros_like(view.y)
+        if dot is not None:
+            current = layer.to_currents(view, layer.map.linear(dot, view.params["weight"], None))
+        if "weight" in moved:
+            own = layer.product(view.x, moved["weight"], moved.get("bias"))
+            current = current + layer.to_currents(view, own)
+        if "recurrent" in moved:
+            current = current + nn.functional.linear(map_inputs(layer, view)["recurrent"], moved["recurrent"])
+        changes = as_ticks(current, batch_of(layer, view))
+        return forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1)
 
-        Raises:
-            NeurofaError: always.
-        """
+
+def batch_of(layer: Temporal, view: LocalView) -> int:
+    """Return B: rows of a view that are one tick."""
+    return next((len(view.before[key]) for key in layer.neuron.memories if key in view.before), len(view.x))
+
+
+def potential(view: LocalView) -> Tensor:
+    """Return the distance of the potentials from their thresholds, shaped as the output; of a readout, its output."""
+    return view.after.get("v", view.y)
+
+
+def dynamics_of(layer: Temporal, view: LocalView, psi: Coefficient | None) -> Dynamics:
+    """Return the neurons' own memory over the ticks of a view, linearised.
+
+    Args:
+        layer: of the view.
+        view: of K ticks.
+        psi: derivative of the output by the potential; None: the neurons' own.
+
+    Raises:
+        NeurofaError: see :func:`check_dynamics`.
+    """
+    batch = batch_of(layer, view)
+    left = {key: _dense_ticks(view.after[key], batch) for key in layer.neuron.leaves if key in view.after}
+    return check_dynamics(layer, layer.neuron.dynamics(left, psi), view)
+
+
+def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dynamics:
+    """Return the dynamics, if traces in the layer's number format can follow them.
+
+    Args:
+        layer: of the view.
+        dynamics: of its neurons, or a rule's own.
+        view: of K ticks.
+
+    Raises:
+        NeurofaError: rounded traces of several memories, of neurons of their own, or behind a filter or a max pooling.
+    """
+    if layer.traces.name == "raw":
+        return dynamics
+    if _chooses(view):
         raise NeurofaError(
-            f"got a layer of {self.neuron.name} neurons for a plain module; expected layers without a memory; use"
-            " network.to_snntorch(), or neurofa export"
+            f"got traces in {layer.traces.name} behind a max pooling, which chooses other positions in every tick;"
+            " expected raw traces, or an average pooling; change one"
+        )
+    if view.filter_decay or not is_constant(dynamics) or len(dynamics.enter) > 1:
+        raise NeurofaError(
+            f"got traces in {layer.traces.name} for {layer.neuron.name} neurons; expected one trace an input, kept"
+            " tick by tick; use lif neurons with reset subtract or none and a rule without a filter, or raw traces"
+        )
+    return dynamics
+
+
+def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynamics) -> LocalView:
+    """Return the view with an error worked into the layer through some linearised memory.
+
+    Args:
+        layer: of the view.
+        view: of K ticks of B samples.
+        error: (K B, *out_shape), at the outputs.
+        dynamics: the neurons' own, or a rule's; coefficients (K, B, *out_shape).
+    """
+    batch = batch_of(layer, view)
+    if layer.traces.name != "raw":
+        return _backprop_rounded(layer, view, error, dynamics, batch)
+    back = adjoint(dynamics, as_ticks(error, batch), kappa=view.filter_decay)
+    error = back.delta.flatten(0, 1)
+    delta = layer.to_affine(view, error)
+    shared = is_constant(dynamics) and not view.filter_decay
+    partial: Directions = {}
+    for name, x in map_inputs(layer, view).items():
+        parts = [_product(layer, name, delta, x)]
+        trace = view.before.get(TRACE + name)
+        if trace is not None and shared:
+            carried = [layer.to_affine(view, term) for term in back.carried]
+            parts += [_product(layer, name, term, old) for term, old in zip(carried, trace, strict=True)]
+        elif trace is not None:
+            parts.append(from_traces(back, trace))
+        partial[name] = parts[0] if len(parts) == 1 else Sum(tuple(parts))
+    if layer.bias:
+        bias = _over_rows(error)
+        trace = view.before.get(TRACE + "bias")
+        if trace is not None and shared:
+            bias = bias + sum(_over_rows(term) * old for term, old in zip(back.carried, trace.view(-1), strict=True))
+        elif trace is not None:
+            bias = bias + from_traces(back, trace).squeeze(1)
+        partial["bias"] = bias
+    return replace(view, delta=delta, partial=partial, input_error=None)
+
+
+def _backprop_rounded(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynamics, batch: int) -> LocalView:
+    """Return the view with directions by traces that every tick has rounded: sum_t (c_t L_t) x_bar_t."""
+    (out,) = dynamics.out
+    signal = as_ticks(error, batch) * out
+    delta = layer.to_affine(view, signal.flatten(0, 1))
+    partial: Directions = {}
+    for name, x in map_inputs(layer, view).items():
+        xs = rounded_traces(layer.traces, dynamics, _dense_ticks(x, batch), view.before.get(TRACE + name))
+        partial[name] = _product(layer, name, delta, xs.flatten(0, 1))
+    if layer.bias:
+        ones = delta.new_ones(len(signal), 1, 1)
+        steady = rounded_traces(layer.traces, dynamics, ones, view.before.get(TRACE + "bias"))
+        partial["bias"] = _over_rows((signal * steady.view(-1, *[1] * (signal.dim() - 1))).flatten(0, 1))
+    return replace(view, delta=delta, partial=partial, input_error=None)
+
+
+def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = None) -> State:
+    """Return the traces after a chunk, for the next chunk's state: their memory does not grow with time.
+
+    Args:
+        layer: of the view.
+        view: of the chunk.
+        dynamics: in the place of the neurons' own; None: these.
+
+    Raises:
+        NeurofaError: eligibility that the layer cannot keep.
+    """
+    batch = batch_of(layer, view)
+    if _chooses(view):
+        raise NeurofaError(
+            f"got {len(view.y) // batch} ticks of a longer sequence for neurons behind a max pooling,"
+            " under a rule that remembers; expected all ticks in one chunk, because the pooling chooses other"
+            " positions in every tick; use chunk=T, avg_pool2d, or a rule without memory"
+        )
+    if dynamics is None:
+        # traces need the output's derivative only where they are filtered
+        dynamics = dynamics_of(layer, view, None if view.filter_decay else 1.0)
+    inputs = map_inputs(layer, view)
+    if layer.bias:
+        inputs["bias"] = view.y.new_ones(len(view.y) // batch, 1, 1)
+    traces = {}
+    for name, x in inputs.items():
+        before = view.before.get(TRACE + name)
+        if layer.traces.name == "raw" and is_constant(dynamics) and not view.filter_decay:
+            traces[TRACE + name] = shared_trace(dynamics, x, batch if name != "bias" else 1, before)
+            continue
+        xs = x if name == "bias" else _dense_ticks(x, batch)
+        if layer.traces.name != "raw":
+            traces[TRACE + name] = rounded_traces(layer.traces, dynamics, xs, before)[-1].unsqueeze(0)
+        else:
+            _refuse_own_traces(layer)
+            xs = xs.expand(-1, batch, 1) if name == "bias" else xs
+            traces[TRACE + name] = own_traces(dynamics, xs, before, view.filter_decay, as_ticks(view.y, batch))
+    return traces
+
+
+def check_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None, *, kept: bool) -> None:
+    """Refuse eligibility that the layer cannot keep.
+
+    Args:
+        layer: of the view.
+        view: of any ticks.
+        dynamics: in the place of the neurons' own; None: these.
+        kept: whether traces are carried from chunk to chunk.
+
+    Raises:
+        NeurofaError: traces of single weights behind a convolution, or in a number format.
+    """
+    own = dynamics_of(layer, view, None)
+    served = own if dynamics is None else check_dynamics(layer, dynamics, view)
+    if kept and (view.filter_decay or not is_constant(served)):
+        _refuse_own_traces(layer)
+
+
+def blank_view(layer: Temporal, shape: tuple[int, ...], filter_decay: float) -> LocalView:
+    """Return the view of one tick without input, to find out which eligibility a rule asks the layer for.
+
+    Args:
+        layer: of the view.
+        shape: of one output.
+        filter_decay: of the filter through which errors arrive; 0: none.
+    """
+    nothing = layer.synapses["weight"].weight.new_zeros(1, *shape)
+    y, left, _ = layer.neuron.tick(nothing, layer.neuron.initial_state(nothing))
+    return LocalView(nothing, y, {}, {}, left, filter_decay=filter_decay)
+
+
+def map_inputs(layer: Temporal, view: LocalView) -> dict[str, Tensor]:
+    """Return the inputs of the weights of each map, one row for a sample and tick.
+
+    Args:
+        layer: of the view.
+        view: of K ticks.
+    """
+    inputs = {"weight": view.x}
+    if layer.recurrent:
+        batch = batch_of(layer, view)
+        first = view.before.get(OUT)
+        first = torch.zeros_like(view.y[:batch]) if first is None else first
+        inputs["recurrent"] = torch.cat([first, view.y[:-batch]]) if len(view.y) > batch else first
+    return inputs
+
+
+def _product(layer: Temporal, name: str, delta: Tensor, x: Tensor) -> Tensor | Outer:
+    """Return the sum over rows of errors and inputs of one weight."""
+    if name == "recurrent":
+        return Outer(delta, x)
+    spatial = len(layer.map.weight_shape) > 2
+    direction = layer.direction(delta, x) if spatial else Outer(delta, x)
+    assert not isinstance(direction, Sum)
+    return direction
+
+
+def _chooses(view: LocalView) -> bool:
+    """Whether a max pooling between the map and the neurons chooses other positions in every tick."""
+    return "index" in view.after
+
+
+def _refuse_own_traces(layer: Temporal) -> None:
+    """Refuse a trace for every weight and position of a convolution."""
+    if len(layer.map.weight_shape) > 2:
+        raise NeurofaError(
+            f"got {layer.neuron.name} neurons behind a convolution under a rule that needs a trace for every weight"
+            " and position; expected traces that all neurons share; use lif or synaptic neurons with reset subtract"
+            " or none and a rule without a filter, or a chunk as long as the sequence"
         )
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
-        found = super().work(shape, sends=sends)
-        if not self.recurrent:
-            return replace(found, kept=True)
-        among = Map("recurrent", shape[0], self.channels, self.channels, False, factored=True)
-        return replace(found, maps=(*found.maps, among), kept=True)
 
-    def _batch(self, view: LocalView) -> int:
-        """B: rows that are one tick."""
-        return next((len(view.before[key]) for key in self.neuron.memories if key in view.before), len(view.x))
-
-    def _dynamics(self, view: LocalView, batch: int, psi: Coefficient | None) -> Dynamics:
-        left = {key: _ticks(view.after[key], batch) for key in self.neuron.leaves if key in view.after}
-        return self._served(self.neuron.dynamics(left, psi), view)
-
-    def _served(self, found: Dynamics, view: LocalView) -> Dynamics:
-        """Refuse rounded traces of what has none."""
-        if self.traces.name != "raw" and (view.kappa or not found.constant or len(found.enter) > 1):
-            raise NeurofaError(
-                f"got traces in {self.traces.name} for {self.neuron.name} neurons; expected one trace an input, kept"
-                " tick by tick; use lif neurons with reset subtract or none and a rule without a filter, or raw traces"
-            )
-        return found
-
-    def _refuse_own(self) -> None:
-        """Refuse a trace for every weight and position of a convolution."""
-        if len(self.weight_shape) > 2:
-            raise NeurofaError(
-                f"got {self.neuron.name} neurons behind a convolution under a rule that needs a trace for every weight"
-                " and position; expected traces that all neurons share; use lif or synaptic neurons with reset subtract"
-                " or none and a rule without a filter, or a chunk as long as the sequence"
-            )
-
-
-def _ticks(rows: Tensor, batch: int) -> Tensor:
-    """(K B, ...) rows as (K, B, ...) ticks; rows of events become dense."""
+def _dense_ticks(rows: Tensor, batch: int) -> Tensor:
+    """Return (K B, ...) rows as (K, B, ...) ticks; rows of events become dense."""
     return as_ticks(dense_rows(rows) if rows.layout == torch.sparse_csr else rows, batch)
 
 
 def _over_rows(delta: Tensor) -> Tensor:
+    """Return the sum over all axes but the channels: the direction of a bias."""
     return delta.sum([axis for axis in range(delta.dim()) if axis != 1])

@@ -1,18 +1,43 @@
-"""Contract suites over everything that is registered: public, so that parts from elsewhere can be held to them too.
+"""Contract checks of registered parts: rules, feedback pathways, layers, neurons, surrogates and networks.
 
-Each kind has ``<kind>_checks()``, the named checks, and ``check_<kind>(name)``, which runs all of them on one part. A
-check takes the name of a registered part and raises when the contract is broken. Known exceptions stand with their
-reason in ``EXCEPTIONS``; one that no longer fails is an error as well.
+They are public, so that a part of your own can be held to the same contract as the package's. Register the part by
+subclassing, and run all checks of its kind on its name; the first broken one raises an ``AssertionError``::
+
+    from neurofa.core.rule import Direct
+    from neurofa.testing import check_rule
+
+    class MyRule(Direct, name="my_rule"):
+        ...
+
+    def test_my_rule():
+        check_rule("my_rule")
+
+With pytest, one test a check says at once which ones fail::
+
+    @pytest.mark.parametrize(("name", "check"), rule_checks())
+    def test_my_rule(name, check):
+        run_check("rule", "my_rule", name, check)
+
+A part that cannot hold a check declares it, with the reason, before the tests run; a declared exception that is not
+needed is an error too::
+
+    EXCEPTIONS["rule", "my_rule", "zero_error_gives_no_update"] = "learns from the target, not from the error"
+
+>>> check_surrogate("fast_sigmoid")
+>>> [name for name, _ in surrogate_checks()]
+['is_documented', 'psi_is_a_derivative', 'fires_and_learns', 'refuses_bad_numbers']
 """
 
 from __future__ import annotations
 
+from neurofa.testing.contract import Check, run_check
+from neurofa.testing.exceptions import EXCEPTIONS
 from neurofa.testing.feedbacks import check_feedback, feedback_checks
 from neurofa.testing.layers import check_layer, layer_checks
 from neurofa.testing.networks import check_network, network_checks
-from neurofa.testing.neurons import check_neuron, check_surrogate, neuron_checks, surrogate_checks
+from neurofa.testing.neurons import check_neuron, neuron_checks
 from neurofa.testing.rules import check_rule, rule_checks
-from neurofa.testing.tools import EXCEPTIONS, Check, run_check
+from neurofa.testing.surrogates import check_surrogate, surrogate_checks
 
 __all__ = [
     "EXCEPTIONS",

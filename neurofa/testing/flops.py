@@ -1,4 +1,4 @@
-"""Torch's own count of the products that run, to hold against what layers and rules tell."""
+"""Torch's count of the FLOP that run, to compare with the products that layers and rules declare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import flop_registry
 aten = torch.ops.aten
 
 
-class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the FLOP of every product that runs inside it, by the formulas of ``torch.utils.flop_counter``.
 
     Torch's ``FlopCounterMode`` itself cannot be used: it watches modules by hooks that ``torch.autograd.grad``, with
@@ -25,20 +25,21 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.flop = 0
         self.formulas: dict[Any, Callable[..., int]] = dict(flop_registry)
         for name, leading in (("", 3), ("_backward", 4)):
-            known = flop_registry[getattr(aten, f"_scaled_dot_product_flash_attention{name}")]
-            self.formulas[getattr(aten, f"_scaled_dot_product_flash_attention_for_cpu{name}")] = _first(known, leading)
+            on_gpu = flop_registry[getattr(aten, f"_scaled_dot_product_flash_attention{name}")]
+            on_cpu = getattr(aten, f"_scaled_dot_product_flash_attention_for_cpu{name}")
+            self.formulas[on_cpu] = _of_leading_arguments(on_gpu, leading)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        found = func(*args, **kwargs)
+        result = func(*args, **kwargs)
         formula = self.formulas.get(func._overloadpacket)
         if formula is not None:
-            self.flop += formula(*args, **kwargs, out_val=found)
-        return found
+            self.flop += formula(*args, **kwargs, out_val=result)
+        return result
 
 
-def _first(formula: Callable[..., int], leading: int) -> Callable[..., int]:
-    """The formula, given only the first arguments."""
+def _of_leading_arguments(formula: Callable[..., int], leading: int) -> Callable[..., int]:
+    """Return the formula of the first arguments alone: the CPU's kernels take others behind them."""
 
     def shorter(*args: Any, out_val: Any, **options: Any) -> int:  # noqa: ARG001
         return formula(*args[:leading], out_val=out_val)

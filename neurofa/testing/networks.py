@@ -15,59 +15,83 @@ from hwmodels.spec import parse
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, taught
+from neurofa.core.recipes import NetworkRecipe
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.tools import Check, batch, close, require, run_all, same, snapshot
+from neurofa.testing.contract import Check, require, require_close, require_equal, run_all, snapshot
+from neurofa.testing.samples import random_batch
 from neurofa.training.checkpoint import load_network, save_network
-from neurofa.training.replay import collect, record
+from neurofa.training.learner import forward_pass, update_running_stats
+from neurofa.training.replay import collect, loss_and_teaching, record
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
 OUTPUTS = 10
 DEVICE = "fixed(bits=6)"
 
 
-def made(name: str, shape: tuple[int, ...], *, seed: int = 0, device: str = "digital") -> Network:
-    """The recipe's default network for one input shape and ten outputs."""
-    network: Network = build("network", name, input_shape=shape, outputs=OUTPUTS, seed=seed, device=device)
+def default_network(spec: object, shape: tuple[int, ...], *, seed: int = 0, device: str = "digital") -> Network:
+    """Return a network of ten outputs.
+
+    Args:
+        spec: name, spec or typed recipe.
+        shape: of one sample.
+        seed: of the weights.
+        device: spec of the device.
+    """
+    network: Network = build("network", spec, input_shape=shape, outputs=OUTPUTS, seed=seed, device=device)
     return network
 
 
-def _settled(name: str, shape: tuple[int, ...], device: str = "digital") -> tuple[Network, Tensor]:
-    """A network whose running statistics are not those of the first day, and a batch."""
-    network = made(name, shape, device=device)
-    x = batch(4, shape=shape)[0]
-    network.absorb(network.step(x, gen=generator(0, "settle"), below=False))
+def _after_a_step(name: str, shape: tuple[int, ...], device: str = "digital") -> tuple[Network, Tensor]:
+    """Return a network whose running statistics have left their initial values, and a batch."""
+    network = default_network(name, shape, device=device)
+    x = random_batch(4, shape=shape)[0]
+    update_running_stats(network, forward_pass(network, x, gen=generator(0, "settle")))
     return network, x
 
 
 def serves_images(name: str) -> None:
-    """Small grey and colour images give ten finite outputs, and the recipe's spec builds the network again."""
+    """Small grey and colour images give ten finite outputs, and the network's spec builds the network again."""
     for shape in SHAPES:
-        network = made(name, shape).eval()
-        y = network(batch(3, shape=shape)[0])
+        network = default_network(name, shape).eval()
+        y = network(random_batch(3, shape=shape)[0])
         require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
         require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
         require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
-        same(snapshot(made(network.spec, shape)), snapshot(network), f"{shape}: built again")
+        require_equal(snapshot(default_network(network.spec, shape)), snapshot(network), f"{shape}: built again")
     require(bool(parts("network")[name].__doc__), f"network '{name}' has no docstring")
+
+
+def typed_recipe_is_the_spec(name: str) -> None:
+    """The recipe class builds what its name builds, its ``repr`` is its spec, and equal recipes are equal."""
+    part = parts("network")[name]
+    if not (isinstance(part, type) and issubclass(part, NetworkRecipe)):
+        return  # a function, which has no typed form
+    recipe = part()
+    require(repr(recipe) == name and str(recipe.spec) == name, f"the default recipe says that it is {recipe!r}")
+    require(recipe == part() and hash(recipe) == hash(part()), "two default recipes are not equal")
+    require(copy.deepcopy(recipe) == recipe, "a copy of the recipe is not equal")
+    full = str(recipe.full_spec)
+    for spec in (recipe, full):
+        require_equal(snapshot(default_network(spec, SHAPES[0])), snapshot(default_network(name, SHAPES[0])), str(spec))
 
 
 def seed_decides(name: str) -> None:
     """Another seed gives other weights in every matrix and kernel."""
-    ours, other = (snapshot(made(name, SHAPES[0], seed=seed)) for seed in (0, 1))
-    alike = [k for k, v in ours.items() if v.dim() > 1 and torch.equal(v, other[k])]
+    first, other = (snapshot(default_network(name, SHAPES[0], seed=seed)) for seed in (0, 1))
+    alike = [k for k, v in first.items() if v.dim() > 1 and torch.equal(v, other[k])]
     require(not alike, f"{alike} do not depend on the seed")
 
 
 def module_is_the_same_map(name: str) -> None:
     """The plain module gives the same outputs in evaluation mode, and holds copies."""
     for shape in SHAPES:
-        network, x = _settled(name, shape)
+        network, x = _after_a_step(name, shape)
         network.eval()
         plain = network.module()
         require(not plain.training, "the module is in training mode")
         with torch.no_grad():
-            close(network(x), plain(x), f"{shape}: output", 1e-5)
+            require_close(network(x), plain(x), f"{shape}: output", 1e-5)
             before = network(x).clone()
             for value in plain.parameters():
                 value.zero_()
@@ -76,7 +100,7 @@ def module_is_the_same_map(name: str) -> None:
 
 def copies_are_equal(name: str) -> None:
     """A deep copy computes the same and shares nothing."""
-    network, x = _settled(name, SHAPES[0])
+    network, x = _after_a_step(name, SHAPES[0])
     network.eval()
     before = network(x).clone()
     twin = copy.deepcopy(network)
@@ -90,10 +114,10 @@ def files_keep_every_bit(name: str) -> None:
     """Saving and loading gives the same state and the same outputs, on an exact and on a coarse device."""
     with tempfile.TemporaryDirectory() as folder:
         for device in ("digital", DEVICE):
-            network, x = _settled(name, SHAPES[0], device)
+            network, x = _after_a_step(name, SHAPES[0], device)
             save_network(network, Path(folder) / "network.safetensors")
             loaded = load_network(Path(folder) / "network.safetensors")
-            same(snapshot(loaded), snapshot(network), device)
+            require_equal(snapshot(loaded), snapshot(network), device)
             require(
                 torch.equal(loaded.eval()(x), network.eval()(x)), f"{device}: the loaded network computes otherwise"
             )
@@ -102,15 +126,15 @@ def files_keep_every_bit(name: str) -> None:
 def bp_equals_autograd(name: str) -> None:
     """Layer by layer, backpropagation gives autograd's gradient of the whole map: to 1e-5 and, doubled, to 1e-10."""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
-        network = made(name, SHAPES[0])
+        network = default_network(name, SHAPES[0])
         network.to(dtype)
-        x, labels = batch(5, shape=SHAPES[0])
+        x, labels = random_batch(5, shape=SHAPES[0])
         x = x.to(dtype)
         rule: Rule = build("rule", "bp")
-        rule.bind(network.plan(), generator(0, "feedback"))
+        bind_rule(rule, network.plan(), generator(0, "feedback"))
         gen = generator(0, "step")
         tick = record(network, rule, x, gen)
-        found = collect(network, rule, tick, taught(CrossEntropy(), tick.y, labels)[1], gen).directions
+        found = collect(network, rule, tick, loss_and_teaching(CrossEntropy(), tick.y, labels)[1], gen).directions
         # in double precision on the other side: rounding there would move a ReLU across zero now and then
         forward, leaves = _open(network)
         with torch.enable_grad():
@@ -119,34 +143,40 @@ def bp_equals_autograd(name: str) -> None:
         ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
         require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")
         for (what, direction), gradient in zip(ours, theirs, strict=True):
-            close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
+            require_close(direction.double(), gradient, f"{what}, {dtype}", tolerance)
 
 
 def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
-    """The map in double precision, open to autograd, and its weights.
+    """Return the map in double precision, open to autograd, and its weights.
 
-    It is the plain module; layers with a memory have none, and compute one tick from rest.
+    The map is the plain module; layers with a memory have none, and compute one tick from their initial state.
     """
     if not has_memory(network):
         plain = network.module().double()
         return plain, list(plain.parameters())
     twin = copy.deepcopy(network).double()
-    read = [(layer, {k: w.requires_grad_() for k, w in layer.stored().items()}) for _, layer in twin.items()]
+    read = [(layer, {k: w.requires_grad_() for k, w in layer.synapses.stored().items()}) for _, layer in twin.items()]
 
     def forward(x: Tensor) -> Tensor:
         for layer, params in read:
-            x = layer.compute(params, x, layer.start(x, None))[0]
+            x = layer.compute(params, x, layer.fresh_state(x, None))[0]
         return x
 
     return forward, [w for _, params in read for w in params.values()]
 
 
 def network_checks() -> list[tuple[str, Check]]:
-    """All checks of a network recipe, by name."""
-    plain: list[Check] = [
-        serves_images, seed_decides, module_is_the_same_map, copies_are_equal, files_keep_every_bit, bp_equals_autograd,
-    ]  # fmt: skip
-    return [(check.__name__, check) for check in plain]
+    """Return all checks of a network recipe, by name."""
+    checks: list[Check] = [
+        serves_images,
+        typed_recipe_is_the_spec,
+        seed_decides,
+        module_is_the_same_map,
+        copies_are_equal,
+        files_keep_every_bit,
+        bp_equals_autograd,
+    ]
+    return [(check.__name__, check) for check in checks]
 
 
 def check_network(name: str) -> None:

@@ -1,1 +1,1 @@
-"""What theory says before anything is trained."""
+"""Theory of learning with fixed, learnt and low-rank feedback: predictions without training a network."""

@@ -1,7 +1,7 @@
-"""Convolutions as matrices: how far a shared, local kernel can align with a feedback that knows nothing of either.
+"""Convolutions as matrices: how far a shared, local kernel can align with a feedback that is neither.
 
 A convolution is the matrix T(k) (n_out, n_in), n = C P with P positions: block-Toeplitz, zero outside of the windows.
-Strong weight alignment asks W_l ∝ F_l F_{l-1}^T. The T(k) of all kernels k form a linear space, in which the unit
+Strong weight alignment demands W_l ∝ F_l F_{l-1}^T. The T(k) of all kernels k form a linear space, in which the unit
 matrices T(k_j) / sqrt(m_j) of the taps j = (c_out, c_in, dy, dx) are orthonormal (m_j: positions at which tap j lies
 inside the image). So the kernel that is nearest to a matrix M is
 
@@ -14,7 +14,7 @@ are C_out C_in k^2 of them among the C_out C_in P_out P_in entries of M:
 
 Of the two restrictions, locality alone costs less: a layer with kernels of its own at every position reaches the share
 of M that lies in its windows, k / sqrt(P_in) without padding. So does a convolution whose feedback has one row for each
-channel, the same everywhere: shared rows fit shared kernels, and locality is all that is missing.
+channel, the same everywhere: shared rows fit shared kernels, and locality is the only restriction left.
 
 Sources: the argument is that of Refinetti et al. 2021, arXiv 2011.12428 (abstract; the section itself was not read);
 the two formulas are derived here and checked numerically in the tests.
@@ -31,12 +31,10 @@ from torch.nn.grad import conv2d_weight
 
 from hwmodels.errors import NeurofaError
 from neurofa.core.window import Window
-
-Image = tuple[int, int, int]
-"""C, H, W."""
+from neurofa.linalg.convolution import ConvGeometry
 
 
-class Projection(NamedTuple):
+class NearestKernel(NamedTuple):
     """The kernel whose matrix is nearest to F_l F_{l-1}^T."""
 
     kernel: Tensor
@@ -45,46 +43,15 @@ class Projection(NamedTuple):
     """cos(T(kernel), F_l F_{l-1}^T): no kernel has a larger one; NaN where the product is zero."""
 
 
-def unrolled(kernel: Tensor, window: Window, in_shape: Image) -> Tensor:
-    """T(k), dense: what the convolution is as a matrix on flattened images. For small images.
-
-    Args:
-        kernel: (C_out, C_in, k, k).
-        window: with side k.
-        in_shape: (C_in, H, W).
-
-    Returns:
-        (C_out H' W', C_in H W).
-    """
-    n = math.prod(in_shape)
-    units = torch.eye(n, dtype=kernel.dtype).view(n, *in_shape)
-    images = torch.nn.functional.conv2d(units, kernel, None, window.stride, window.padding)
-    return images.flatten(1).t()
-
-
-def taps(window: Window, in_shape: Image, out_shape: Image) -> Tensor:
-    """m: at how many output positions each tap of a kernel lies inside the input, (k, k), float64."""
-    ones = torch.ones(1, 1, *in_shape[1:], dtype=torch.float64)
-    seen = torch.ones(1, 1, *out_shape[1:], dtype=torch.float64)
-    return _inner(ones, seen, window)[0, 0]
-
-
-def _inner(x: Tensor, delta: Tensor, window: Window) -> Tensor:
-    """Sum over samples and positions of delta x^T at every tap: the direction of a kernel, (C_out, C_in, k, k)."""
-    size = (delta.shape[1], x.shape[1], window.side, window.side)
-    found: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
-        x, size, delta, window.stride, window.padding
-    )
-    return found
-
-
-def _images(feedback: Tensor, shape: Image) -> Tensor:
-    """The columns of F as images: (o, C, H, W), float64."""
-    return feedback.detach().double().t().reshape(-1, *shape)
+def tap_counts(geometry: ConvGeometry) -> Tensor:
+    """Return m: at how many output positions each tap of a kernel lies inside the input, (k, k), float64."""
+    inputs = torch.ones(1, 1, *geometry.in_shape[1:], dtype=torch.float64)
+    outputs = torch.ones(1, 1, *geometry.out_shape[1:], dtype=torch.float64)
+    return _tap_products(inputs, outputs, geometry.window)[0, 0]
 
 
 def product_norm(left: Tensor, right: Tensor) -> float:
-    """||F_l F_{l-1}^T||_F from the (o, o) Gram matrices, without the product itself.
+    """Return ||F_l F_{l-1}^T||_F from the (o, o) Gram matrices, without the product itself.
 
     Args:
         left: F_l, (n_l, o).
@@ -94,75 +61,78 @@ def product_norm(left: Tensor, right: Tensor) -> float:
     return math.sqrt(max(0.0, float(((a.t() @ a) * (b.t() @ b)).sum())))
 
 
-def project(left: Tensor, right: Tensor, window: Window, in_shape: Image, out_shape: Image) -> Projection:
-    """The nearest kernel to F_l F_{l-1}^T, found as the direction of a kernel for o samples: no large matrix is made.
+def nearest_kernel(left: Tensor, right: Tensor, geometry: ConvGeometry) -> NearestKernel:
+    """Find the kernel nearest to F_l F_{l-1}^T, as the weight direction of o samples: no large matrix is formed.
 
     Args:
         left: F_l, (C_out H' W', o).
         right: F_{l-1}, (C_in H W, o).
-        window: of the convolution.
-        in_shape: (C_in, H, W).
-        out_shape: (C_out, H', W').
+        geometry: of the convolution.
+
+    Raises:
+        NeurofaError: feedback of other shapes than the images.
     """
-    _check(left, right, in_shape, out_shape)
-    m = taps(window, in_shape, out_shape)
-    inner = _inner(_images(right, in_shape), _images(left, out_shape), window)
+    m = tap_counts(geometry)
+    products = _feedback_tap_products(left, right, geometry)
     size = product_norm(left, right)
-    reached = inner.square() / m.clamp_min(1)
-    return Projection(inner / m.clamp_min(1), math.sqrt(float(reached.sum())) / size if size > 0 else math.nan)
+    reached = products.square() / m.clamp_min(1)
+    return NearestKernel(products / m.clamp_min(1), math.sqrt(float(reached.sum())) / size if size > 0 else math.nan)
 
 
-def kernel_alignment(
-    kernel: Tensor, left: Tensor, right: Tensor, window: Window, in_shape: Image, out_shape: Image
-) -> float:
-    """Weight alignment of a convolution, cos(T(k), F_l F_{l-1}^T); NaN where either is zero.
+def kernel_alignment(kernel: Tensor, left: Tensor, right: Tensor, geometry: ConvGeometry) -> float:
+    """Return the weight alignment of a convolution, cos(T(k), F_l F_{l-1}^T); NaN where either is zero.
 
     Args:
         kernel: (C_out, C_in, k, k).
         left: F_l, (C_out H' W', o).
         right: F_{l-1}, (C_in H W, o).
-        window: of the convolution.
-        in_shape: (C_in, H, W).
-        out_shape: (C_out, H', W').
+        geometry: of the convolution.
+
+    Raises:
+        NeurofaError: feedback of other shapes than the images.
     """
-    _check(left, right, in_shape, out_shape)
     k = kernel.detach().double()
-    inner = _inner(_images(right, in_shape), _images(left, out_shape), window)
-    size = math.sqrt(float((k.square() * taps(window, in_shape, out_shape)).sum())) * product_norm(left, right)
-    return float((k * inner).sum()) / size if size > 0 else math.nan
+    products = _feedback_tap_products(left, right, geometry)
+    size = math.sqrt(float((k.square() * tap_counts(geometry)).sum())) * product_norm(left, right)
+    return float((k * products).sum()) / size if size > 0 else math.nan
 
 
-def random_bound(window: Window, in_shape: Image, out_shape: Image) -> float:
-    """Root mean square cosine of the best kernel with a random feedback: k / sqrt(P_in P_out).
+def random_bound(geometry: ConvGeometry) -> float:
+    """Return the root mean square cosine of the best kernel with a random feedback: k / sqrt(P_in P_out)."""
+    reached = int((tap_counts(geometry) > 0).sum())
+    return math.sqrt(reached / geometry.position_pairs)
 
-    Args:
-        window: of the convolution.
-        in_shape: (C_in, H, W).
-        out_shape: (C_out, H', W').
+
+def local_bound(geometry: ConvGeometry) -> float:
+    """Return the root of the share of position pairs that the windows connect: k / sqrt(P_in) without padding.
+
+    It is the root mean square cosine of the best locally connected layer with a random feedback, and exactly the cosine
+    of the best kernel with one row of feedback for each channel.
     """
-    reached = int((taps(window, in_shape, out_shape) > 0).sum())
-    return math.sqrt(reached / (math.prod(in_shape[1:]) * math.prod(out_shape[1:])))
+    return math.sqrt(float(tap_counts(geometry).sum()) / geometry.position_pairs)
 
 
-def local_bound(window: Window, in_shape: Image, out_shape: Image) -> float:
-    """Square root of the share of all pairs of positions that the windows connect: k / sqrt(P_in) without padding.
-
-    Root mean square cosine of the best locally connected layer with a random feedback, and exactly the cosine of the
-    best kernel with one row of feedback for each channel.
-
-    Args:
-        window: of the convolution.
-        in_shape: (C_in, H, W).
-        out_shape: (C_out, H', W').
-    """
-    seen = float(taps(window, in_shape, out_shape).sum())
-    return math.sqrt(seen / (math.prod(in_shape[1:]) * math.prod(out_shape[1:])))
+def _tap_products(x: Tensor, delta: Tensor, window: Window) -> Tensor:
+    """Sum delta x^T over samples and positions at every tap: the direction of a kernel, (C_out, C_in, k, k)."""
+    size = (delta.shape[1], x.shape[1], window.side, window.side)
+    direction: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
+        x, size, delta, window.stride, window.padding
+    )
+    return direction
 
 
-def _check(left: Tensor, right: Tensor, in_shape: Image, out_shape: Image) -> None:
-    wanted = (math.prod(out_shape), math.prod(in_shape))
-    if (len(left), len(right)) != wanted or left.shape[1:] != right.shape[1:]:
+def _feedback_tap_products(left: Tensor, right: Tensor, geometry: ConvGeometry) -> Tensor:
+    """Return <T_j, F_l F_{l-1}^T> for every tap j, with the o columns of both matrices as samples."""
+    rows, columns = math.prod(geometry.out_shape), math.prod(geometry.in_shape)
+    if (len(left), len(right)) != (rows, columns) or left.shape[1:] != right.shape[1:]:
         raise NeurofaError(
-            f"got feedback of shapes {tuple(left.shape)} and {tuple(right.shape)}; expected ({wanted[0]}, o) and"
-            f" ({wanted[1]}, o) for images {out_shape} and {in_shape}; check the layers"
+            f"got feedback of shapes {tuple(left.shape)} and {tuple(right.shape)}; expected ({rows}, o) and"
+            f" ({columns}, o) for images {geometry.out_shape} and {geometry.in_shape}; check the layers"
         )
+    x, delta = _images(right, geometry.in_shape), _images(left, geometry.out_shape)
+    return _tap_products(x, delta, geometry.window)
+
+
+def _images(feedback: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the columns of F as images: (o, C, H, W), float64."""
+    return feedback.detach().double().t().reshape(-1, *shape)

@@ -1,4 +1,4 @@
-"""Deep linear networks under direct feedback alignment: everything they learn lies in small alignment matrices.
+"""Deep linear networks under direct feedback alignment: exact learning in small alignment matrices.
 
     h_l = W_l h_{l-1},  h_0 = x,  e = h_L - y,  dW_l = -eta F_l <e h_{l-1}^T>  (l < L),  dW_L = -eta <e h_{L-1}^T>
 
@@ -33,7 +33,7 @@ from hwmodels.errors import NeurofaError
 
 
 class DeepLinear:
-    """The recursion of the alignment matrices from zero weights, in float64.
+    """Recursion of the alignment matrices from zero weights, in float64.
 
     Args:
         feedback: F_1 ... F_{L-1}, each (n_l, o).
@@ -60,14 +60,14 @@ class DeepLinear:
         self.matrices = [torch.zeros(self.outputs, inputs, dtype=torch.float64), *above]
 
     def hidden(self, x: Tensor) -> list[Tensor]:
-        """u_1 ... u_L, each (B, o); the last one is the output. x: (B, n_0)."""
-        found = [x @ self.matrices[0].t()]
+        """Return u_1 ... u_L of inputs x (B, n_0), each (B, o); the last one is the output."""
+        u = [x @ self.matrices[0].t()]
         for a, gram in zip(self.matrices[1:], self.grams, strict=True):
-            found.append(found[-1] @ gram @ a.t())
-        return found
+            u.append(u[-1] @ gram @ a.t())
+        return u
 
     def step(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
-        """One step of gradient descent by dfa on the mean of |e|^2 / 2.
+        """Take one step of gradient descent by dfa on the mean of |e|^2 / 2.
 
         Args:
             x: (B, n_0).
@@ -84,27 +84,23 @@ class DeepLinear:
         return error
 
     def weights(self) -> list[Tensor]:
-        """W_1 ... W_L that the matrices stand for."""
+        """Return W_1 ... W_L, as given by the alignment matrices."""
         first, *middle = self.matrices[:-1]
-        found = [self.feedback[0] @ first]
+        weights = [self.feedback[0] @ first]
         for index, a in enumerate(middle, start=1):
-            found.append(self.feedback[index] @ a @ self.feedback[index - 1].t())
-        return [*found, self.matrices[-1] @ self.feedback[-1].t()]
+            weights.append(self.feedback[index] @ a @ self.feedback[index - 1].t())
+        return [*weights, self.matrices[-1] @ self.feedback[-1].t()]
 
     def alignments(self) -> list[float]:
-        """cos(W_l, F_l F_{l-1}^T) for l = 2 ... L - 1 and cos(W_L, F_{L-1}^T), from the small matrices alone."""
-        identity = torch.eye(self.outputs, dtype=torch.float64)
-        lefts = [*self.grams[1:], identity]
-        return [
-            alignment_cosine(a, left, right)
-            for a, left, right in zip(self.matrices[1:], lefts, self.grams, strict=True)
-        ]
+        """Return cos(W_l, F_l F_{l-1}^T) for l = 2 ... L - 1 and cos(W_L, F_{L-1}^T), from the small matrices alone."""
+        lefts = [*self.grams[1:], torch.eye(self.outputs, dtype=torch.float64)]
+        return [alignment_cosine(*triple) for triple in zip(self.matrices[1:], lefts, self.grams, strict=True)]
 
 
 def alignment_cosine(a: Tensor, left: Tensor, right: Tensor) -> float:
-    """cos(F A K^T, F K^T) for G = F^T F and H = K^T K: tr(G A H) / sqrt(tr(A^T G A H) tr(G H)); NaN for A = 0.
+    """Return cos(F A K^T, F K^T) for G = F^T F and H = K^T K; NaN for A = 0.
 
-    For G, H ∝ I this is the isotropy tr A / (sqrt(o) ||A||_F).
+    It is tr(G A H) / sqrt(tr(A^T G A H) tr(G H)). For G, H ∝ I this is the isotropy tr A / (sqrt(o) ||A||_F).
 
     Args:
         a: A, (o, o).
@@ -115,15 +111,15 @@ def alignment_cosine(a: Tensor, left: Tensor, right: Tensor) -> float:
     return float((left @ a @ right).trace()) / math.sqrt(size) if size > 0 else math.nan
 
 
-class Early(NamedTuple):
+class LeadingTerm(NamedTuple):
     """The leading term of an alignment matrix for small t: A_l = coefficient (eta t)^exponent."""
 
     coefficient: Tensor
     exponent: int
 
 
-def early(cross: Tensor, grams: Sequence[Tensor]) -> list[Early]:
-    """A_1 ... A_L while the error is still -y: exponents 1, 2, 4, 8, ... = 2^(l-1).
+def leading_terms(cross: Tensor, grams: Sequence[Tensor]) -> list[LeadingTerm]:
+    """Return the leading terms of A_1 ... A_L while the error is still -y: exponents 1, 2, 4, 8, ... = 2^(l-1).
 
     A_1 = S eta t and A_{l+1} = P_l (eta t)^(2^l) / 2^l with P_1 = S S^T, P_l = P_{l-1} G_{l-1} K_l^T, where K_l is the
     coefficient of A_l.
@@ -132,11 +128,11 @@ def early(cross: Tensor, grams: Sequence[Tensor]) -> list[Early]:
         cross: S = <y x^T>, (o, n_0).
         grams: G_1 ... G_{L-1}, each (o, o).
     """
-    found = [Early(cross, 1)]
+    terms = [LeadingTerm(cross, 1)]
     moment = cross @ cross.t()
     for index, gram in enumerate(grams, start=1):
         exponent = 2**index
         coefficient = moment / exponent
-        found.append(Early(coefficient, exponent))
+        terms.append(LeadingTerm(coefficient, exponent))
         moment = moment @ gram @ coefficient.t()
-    return found
+    return terms

@@ -1,4 +1,4 @@
-"""What the statistics of inputs and labels say about early alignment: it is as isotropic as S S^T, S = <y x^T>.
+"""Early alignment from the statistics of inputs and labels: it is as isotropic as S S^T, S = <y x^T>.
 
 The early alignment matrices of a deep linear net are products of C = S S^T (:mod:`neurofa.theory.deep_linear`), and the
 weight alignment of its second layer is the isotropy of C. For labels that do not depend on the inputs, over P samples,
@@ -15,7 +15,6 @@ Source: that conditioning of the alignment matrices decides is the claim of Refi
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,31 +22,8 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 
 
-class Statistics(NamedTuple):
-    """Second moments of a task, uncentred."""
-
-    cross: Tensor
-    """S = <y x^T>, (o, n_0)."""
-    inputs: Tensor
-    """Sxx = <x x^T>, (n_0, n_0)."""
-    labels: Tensor
-    """Syy = <y y^T>, (o, o)."""
-
-
-def statistics(x: Tensor, y: Tensor) -> Statistics:
-    """Second moments over the samples, float64.
-
-    Args:
-        x: (P, n_0).
-        y: (P, o) targets; one-hot for classes.
-    """
-    a, b = x.detach().double(), y.detach().double()
-    n = len(a)
-    return Statistics(b.t() @ a / n, a.t() @ a / n, b.t() @ b / n)
-
-
 def label_covariance(alpha: float, beta: float) -> Tensor:
-    """Syy of the structured task: [[1, alpha (1 - beta)], [alpha (1 - beta), alpha^2]], (2, 2).
+    """Return Syy of the structured task: [[1, alpha (1 - beta)], [alpha (1 - beta), alpha^2]], (2, 2).
 
     Args:
         alpha: standard deviation of the second output, in units of the first, > 0.
@@ -64,8 +40,8 @@ def label_covariance(alpha: float, beta: float) -> Tensor:
 
 def structured_task(
     samples: int, inputs: int, alpha: float, beta: float, gen: torch.Generator
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Inputs N(0, I) and labels N(0, Syy(alpha, beta)) that do not depend on them, float64.
+) -> tuple[Tensor, Tensor]:
+    """Draw inputs N(0, I) and labels N(0, Syy(alpha, beta)) that do not depend on them, float64.
 
     Args:
         samples: P.
@@ -84,16 +60,12 @@ def structured_task(
 
 
 def effective_dimension(covariance: Tensor) -> float:
-    """(tr S)^2 / tr S^2 of a covariance S: n for n equal variances, 1 for a single direction.
-
-    Args:
-        covariance: (n, n).
-    """
+    """Return (tr S)^2 / tr S^2 of a covariance S (n, n): n for n equal variances, 1 for a single direction."""
     return float(covariance.trace().square() / (covariance @ covariance).trace())
 
 
 def random_label_isotropy(labels: Tensor, dimension: float = math.inf) -> float:
-    """Predicted isotropy of C for Gaussian labels that do not depend on the inputs.
+    """Predict the isotropy of C for Gaussian labels that do not depend on the inputs.
 
     sqrt(E (tr C)^2 / (o E tr C^2)), with E (tr C)^2 ∝ (tr Syy)^2 + 2 tr Syy^2 / d and
     E tr C^2 ∝ tr Syy^2 + ((tr Syy)^2 + tr Syy^2) / d; for d = inf it is tr Syy / (sqrt(o) ||Syy||_F).
@@ -103,6 +75,5 @@ def random_label_isotropy(labels: Tensor, dimension: float = math.inf) -> float:
         dimension: d, effective dimension of the inputs.
     """
     trace, square = float(labels.trace()) ** 2, float((labels @ labels).trace())
-    return math.sqrt(
-        (trace + 2 * square / dimension) / (len(labels) * (square + (trace + square) / dimension))
-    )  # fmt: skip
+    numerator = trace + 2 * square / dimension
+    return math.sqrt(numerator / (len(labels) * (square + (trace + square) / dimension)))

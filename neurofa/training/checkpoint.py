@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from hwmodels.files import atomic_path
 from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.training.learner import Learner
@@ -132,20 +132,11 @@ def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> No
 
 def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(whole, part, metadata={"neurofa": json.dumps({"format": FORMAT, **about})})
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with atomic_path(path) as part:
+        try:
+            save_file(whole, part, metadata={"neurofa": json.dumps({"format": FORMAT, **about})})
+        except SafetensorError as error:  # how safetensors reports a full disk or a folder without write permission
+            raise OSError(str(error).splitlines()[0]) from None
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,25 +1,43 @@
-"""Passes beside the one that a network learns from: a rule asks for them, the learner makes them."""
+"""Passes beside the one that a network learns from: second passes, probes and noise passes.
+
+A probe shows how a small change of hidden activity, or of weights, changes the output. The changes go forward, layer by
+layer, through each layer's own derivative (a *tangent*); or, since no chip differentiates itself, the probe is the
+*difference* of two passes. A rule then sees the changes that it made and the o numbers that came out, and nothing else
+of the network.
+
+Noise: a tangent is taken at the weights and activities of its own tick, noise of reading included, and is exact but
+for rounding; converters count as the identity. A difference (y' - y)/h, h the ``step``, has three errors: curvature,
+of order h; rounding, about eps |y|/h (1e-7 |y|/h in single precision); and, on noisy hardware, noise of two passes that
+differ, of variance 2 s_y^2/h^2 where s_y is the standard deviation of an output from pass to pass. The last is the
+noise floor: it falls with a larger h and with more samples only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import Params
-from neurofa.core.network import Network, Tick
-from neurofa.core.rule import Rule, Teaching
-from neurofa.training.probe import repeated, send
+from neurofa.core.capabilities import Mirroring, Perturbation, Probing, SecondPass, Teaching
+from neurofa.core.layer import Layer
+from neurofa.core.network import Network
+from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView, Params, State, Tick
+from neurofa.maps.analog import SEED
+from neurofa.maps.jvp import tangent
 
 
-def prepare(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: torch.Generator | None) -> Tick:
-    """Make the second pass and the probes that the rule asks for, once a tick.
+def make_extra_passes(
+    network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: torch.Generator | None
+) -> Tick:
+    """Make the second pass and the probes that the rule declares, once a tick.
 
     Args:
         network: which made ``tick``.
-        rule: bound to it; it senses the probes.
-        tick: from :meth:`Network.step`.
+        rule: bound to it; it observes the probes.
+        tick: of the step.
         teaching: error and target of the tick.
         gen: source of changes and noise.
 
@@ -28,39 +46,123 @@ def prepare(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
     """
     if tick.ready:
         return tick
-    views = tick.views
-    lowest = next(iter(views.values()))
-    x = rule.modulate(lowest.x, teaching.error, gen)
-    if x is not None:
-        states = {name: repeated(layer, views[name], gen) for name, layer in network.items()}
-        second = network.step(x, gen=gen, states=states, below=False)
-        views = {name: replace(view, again=second.views[name]) for name, view in views.items()}
-        if teaching.judge is not None:
-            seen = second.views[network.readout].given(teaching.judge(second.y))
-            views[network.readout] = replace(views[network.readout], again=seen)
-    ready = Tick(tick.y, views, ready=True)
-    if rule.probe is not None:
-        _probe(network, rule, ready, teaching, gen)
-    return ready
+    declares = rule.declares
+    if declares.second_pass is not None:
+        tick = _second_pass(network, declares.second_pass, tick, teaching, gen)
+    if declares.probing is not None:
+        _probe(network, declares.probing, tick, teaching, gen)
+    return tick._replace(ready=True)
 
 
-def _probe(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: torch.Generator | None) -> None:
-    assert rule.probe is not None
-    added: dict[str, Tensor] = {}
-    moved: dict[str, Params] = {}
+def _second_pass(
+    network: Network, capability: SecondPass, tick: Tick, teaching: Teaching, gen: torch.Generator | None
+) -> Tick:
+    """Return the tick with the second pass in every view."""
+    first = next(iter(tick.views.values()))
+    x = capability.second_input(first.x, teaching.error, gen)
+    second: dict[str, LocalView] = {}
+    for name, layer in network.items():
+        view = tick.views[name]
+        params, before = layer.synapses.read(gen), repeated_state(layer, view, gen)
+        y, after, graph = layer.record(params, x, before, None, False)
+        second[name] = LocalView(x, y, params, before, after, graph=graph)
+        x = y
+    if teaching.error_for is not None:
+        second[network.readout] = replace(second[network.readout], error=teaching.error_for(x))
+    return tick._replace(views={name: replace(view, second_pass=second[name]) for name, view in tick.views.items()})
+
+
+def _probe(network: Network, capability: Probing, tick: Tick, teaching: Teaching, gen: torch.Generator | None) -> None:
+    """Let every layer with weights be perturbed, send the changes to the output, and let the rule observe them."""
+    outputs: dict[str, Tensor] = {}
+    weights: dict[str, Params] = {}
     for name, layer in network.items():
         view = tick.views[name]
         if not view.params:
             continue
-        change = rule.perturb(name, layer, view, teaching, gen)
-        weights = rule.perturb_weights(name, layer, view, teaching, gen)
+        change, moved = capability.perturb(name, layer, view, teaching, gen)
         if change is not None:
-            added[name] = change
-        if weights:
-            moved[name] = weights
-    groups = [[name] for name in added | moved] if rule.probe.each else [list(added | moved)]
-    for names in groups:
-        ours = {name: added[name] for name in names if name in added}
-        theirs = {name: moved[name] for name in names if name in moved}
-        rule.sense(ours, theirs, send(network, tick, rule.probe, ours, theirs, gen), gen)
-    rule.aligned(gen)
+            outputs[name] = change
+        if moved:
+            weights[name] = moved
+    perturbed = list(outputs | weights)
+    for names in [[name] for name in perturbed] if capability.perturbation.each else [perturbed]:
+        ours = {name: outputs[name] for name in names if name in outputs}
+        theirs = {name: weights[name] for name in names if name in weights}
+        u = output_change(network, tick, capability.perturbation, ours, theirs, gen)
+        capability.observe_probe(ours, theirs, u, gen)
+    capability.after_probes(gen)
+
+
+def output_change(
+    network: Network,
+    tick: Tick,
+    perturbation: Perturbation,
+    outputs: Mapping[str, Tensor],
+    weights: Mapping[str, Params],
+    gen: torch.Generator | None,
+) -> Tensor:
+    """Return the change of the output, (B, o), for changes of hidden outputs and of weights.
+
+    Args:
+        network: which made ``tick``.
+        tick: with all views.
+        perturbation: by tangent or by difference.
+        outputs: by layer, (B, *out_shape) each, changes of its output.
+        weights: by layer, changes of its weights, shaped as they are.
+        gen: source of the noise of the second pass (difference only).
+    """
+    if perturbation.by == "difference":
+        return _difference(network, tick, perturbation.step, outputs, weights, gen)
+    dot: Tensor | None = None
+    for name, layer in network.items():
+        if dot is not None or name in weights:
+            dot = tangent(layer, tick.views[name], dot, weights.get(name, {}))
+        if name in outputs:
+            dot = outputs[name] if dot is None else dot + outputs[name]
+    return torch.zeros_like(tick.y) if dot is None else dot
+
+
+def _difference(
+    network: Network,
+    tick: Tick,
+    step: float,
+    outputs: Mapping[str, Tensor],
+    weights: Mapping[str, Params],
+    gen: torch.Generator | None,
+) -> Tensor:
+    """Return (y' - y)/step, with new noise of reading and arrays in the second pass, and the same dropout."""
+    x = next(iter(tick.views.values())).x
+    for name, layer in network.items():
+        view = tick.views[name]
+        params = layer.synapses.read(gen)
+        for key, change in weights.get(name, {}).items():
+            params[key] = params[key] + step * change
+        x = layer.compute(params, x, repeated_state(layer, view, gen))[0]
+        if name in outputs:
+            x = x.add(outputs[name], alpha=step)
+    return (x - tick.y).div_(step)
+
+
+def repeated_state(layer: Layer, view: LocalView, gen: torch.Generator | None) -> State:
+    """Return the state before one more pass of the same tick: the same dropout, new noise of the arrays."""
+    kept = {key: value for key, value in view.before.items() if key != SEED}
+    return layer.fresh_state(view.x, gen) | kept
+
+
+def noise_pass(
+    network: Network, capability: Mirroring, views: Mapping[str, LocalView], gen: torch.Generator | None
+) -> None:
+    """Send noise through every layer, and let the return weights beside it learn from the correlations.
+
+    Args:
+        network: of the layers.
+        capability: of the rule.
+        views: of a tick, whose weights and input shapes are used.
+        gen: source of the noise.
+    """
+    for name, layer in network.items():
+        mirror = layer.traits.mirror
+        if layer.traits.returning and mirror is not None:
+            view = views[name]
+            capability.mirror(name, mirror.mirror(view.params, view.x, capability.amplitude, gen), gen)

@@ -1,35 +1,169 @@
-"""The only training step in the package."""
+"""The learner, and the training step: forward, error at the readout, delivered errors, local updates, writes.
+
+:meth:`Learner.step` is the step of a batch, :meth:`Learner.chunk` that of K ticks of a sequence. Both read from top to
+bottom: :func:`forward_pass` fills a view for every layer, the loss gives the error at the output, :func:`assign` lets
+the rule deliver it and every layer compute its directions, and ``_assign_and_write`` takes these to the weights. Extra
+passes (second passes, probes, noise passes) are in :mod:`neurofa.training.extra_passes`, updates through an optimizer's
+``.grad`` in :mod:`neurofa.training.update`. The module is long because the whole step stands in it.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.core.capabilities import Teaching
+from neurofa.core.directions import Direction, Directions
+from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
-from neurofa.core.layer import Directions, Layer, LocalView
-from neurofa.core.loss import Loss
-from neurofa.core.network import Network, ReturnsOf, Tick
+from neurofa.core.layer import Layer
+from neurofa.core.loss import Loss, LossResult
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import NoisePass, Rule, taught
+from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.synapses import Synapses
-from neurofa.spiking.sequence import CHUNK
-from neurofa.training.backward import Emit, assign
-from neurofa.training.extra_passes import prepare
-from neurofa.training.update import Depositor
+from neurofa.core.view import LocalView, State, Tick
+from neurofa.spiking.eligibility import as_ticks
+from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
+from neurofa.spiking.temporal import Temporal, carry_traces
+from neurofa.training.bptt import learn_through_time
+from neurofa.training.extra_passes import make_extra_passes, noise_pass
+from neurofa.training.finite import explain_loss, explain_memory, refuse_loss
+from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
+from neurofa.training.step_types import ChunkSpan, Emit, ReturnWeightsOf, SequenceUpdate, StepResult
+from neurofa.training.summary import learner_summary
+from neurofa.training.targets import TargetSchedule, target_schedule
+from neurofa.training.update import Updater
+
+UPDATES = ("end", "chunk", "tick")
 
 
-class StepResult(NamedTuple):
-    """What one step leaves to look at; tensors on the compute device, nothing has been waited for."""
+@torch.no_grad()
+def forward_pass(
+    network: Network,
+    x: Tensor,
+    *,
+    gen: torch.Generator | None = None,
+    return_weights: ReturnWeightsOf | None = None,
+    states: Mapping[str, State] | None = None,
+    ticks: int | None = None,
+    kappa: float = 0.0,
+) -> Tick:
+    """Compute one tick, or a chunk of K ticks, and keep for every layer what it may see when it learns.
 
-    loss: Tensor
-    """Mean loss of the batch before the update, 0-dim."""
-    y: Tensor
-    """(B, o): outputs before the update."""
+    In a chunk every layer computes all ticks before the next layer begins; layers without a memory take the ticks as
+    samples; and dense spikes at the lowest map are taken as events where these are faster
+    (:func:`neurofa.core.event_rows.event_rows`).
+
+    Args:
+        network: in the mode that is asked about.
+        x: (B, *input_shape); of a chunk (K B, *input_shape), tick by tick.
+        gen: source of dropout masks, read noise and the noise of arrays.
+        return_weights: for chained rules, the return weights beside each layer; errors will then be sent from layer to
+            layer.
+        states: states before the tick: of all layers, to repeat a tick with its dropout masks; of a chunk those of the
+            layers with a memory, with traces where there are some. None: fresh ones.
+        ticks: K; None: one tick, and no layer remembers.
+        kappa: decay of the filter through which errors of hidden layers arrive (chunks).
+
+    Returns:
+        Output and views, without errors; of a chunk also the states after the last tick, without traces.
+
+    Raises:
+        NeurofaError: a batch of another shape or dtype.
+    """
+    if ticks is None and (tuple(x.shape[1:]) != network.input_shape or not x.is_floating_point()):
+        network.check(x)
+    views: dict[str, LocalView] = {}
+    states_after: dict[str, State] = {}
+    learns_below = False
+    for name, layer in network.chain:
+        params = layer.synapses.read(gen)
+        back = return_weights(name, params) if return_weights is not None and params else None
+        if ticks is not None and not learns_below and x.dim() == 2 and x.numel() >= SEARCH_FROM and takes_events(layer):
+            x = event_rows(x)
+        if ticks is not None and states is not None and isinstance(layer, Temporal):
+            before = states[name]
+            if layer.arrays is not None:
+                before = {**before, **layer.fresh_state(x, gen)}
+            y, left, states_after[name] = layer.run_ticks(params, x, ticks, before)
+            through = 0.0 if name == network.readout else kappa
+            views[name] = LocalView(x, y, params, before, left, back, filter_decay=through)
+        else:
+            before = layer.fresh_state(x, gen) if states is None or ticks is not None else states[name]
+            y, after, graph = layer.record(params, x, before, back, return_weights is not None and learns_below)
+            views[name] = LocalView(x, y, params, before, after, back, graph)
+        learns_below = learns_below or bool(params)
+        x = y
+    return Tick(x, views, states_after)
+
+
+def assign(
+    network: Network,
+    rule: Rule,
+    tick: Tick,
+    teaching: Teaching,
+    emit: Emit,
+    gen: torch.Generator | None = None,
+    *,
+    release: bool = False,
+) -> None:
+    """Let the rule assign credit to every layer of one tick, from the readout to the input.
+
+    It runs on views alone, so that it can be replayed: the audit poisons the network between two replays, and the
+    diagnostics send the same tick through another rule.
+
+    Args:
+        network: for the order of the layers.
+        rule: bound to the network.
+        tick: from :func:`forward_pass`.
+        teaching: error (B, o) and target (B, o).
+        emit: receives the directions, summed over the batch, as soon as they are known.
+        gen: source of the pathway's read noise and stochastic rounding.
+        release: take each view out of the tick when its turn comes, so that its memory is free for the next.
+    """
+    declares = rule.declares
+    rule.begin(teaching, gen)
+    error: Tensor | None
+    error_above: Tensor | None = None
+    for name, layer in reversed(network.chain):
+        view = tick.views.pop(name) if release else tick.views[name]
+        if not view.params:
+            if error_above is not None:  # a layer without weights carries the error down by its own transpose
+                view = layer.backprop_local(replace(view, error=error_above))
+                error_above = layer.input_error(view, {})
+            continue
+        offered = replace(teaching, error_above=error_above, view=view)
+        if name == network.readout:
+            # the readout receives the error itself
+            error = teaching.error if declares.second_pass is None else declares.second_pass.readout_error(offered)
+        else:
+            error = rule.deliver(name, offered)
+        if error is None:
+            continue
+        view, directions = rule.update(name, layer, replace(view, error=error))
+        error_above = None
+        if declares.return_path is not None and name != network.lowest and view.return_weights is not None:
+            sent = view
+            if name == network.readout and rule.encoder.name != "raw":
+                encoded = rule.encoder.quantize(teaching.error, gen)
+                sent = layer.backprop_local(replace(view, error=encoded, delta=None, input_error=None))
+            error_above = layer.input_error(sent, view.return_weights)
+        emit(name, layer, view, directions)
+
+
+def update_running_stats(network: Network, tick: Tick) -> None:
+    """Let every layer take what outlives a tick into its own buffers (running statistics)."""
+    for name, layer in network.chain:
+        if tick.views[name].after and not isinstance(layer, Temporal):
+            layer.update_running_stats(tick.views[name].after)
 
 
 class Learner:
@@ -44,7 +178,7 @@ class Learner:
         seed: of feedback, dropout, device noise and rounding.
         accumulate: batches whose directions are averaged into one update.
         clip: largest norm of all directions together, or None.
-        fused: compile what devices make of an update, and products on arrays, into single kernels
+        fused: compile the writes of devices, and products on arrays, into single kernels
             (:meth:`~neurofa.core.network.Network.fuse`).
         feedback_seed: of the feedback alone, so that networks of several seeds can share it; None: ``seed``.
 
@@ -74,37 +208,22 @@ class Learner:
         self.network, self.optimizer, self.accumulate, self.clip = network, optimizer, accumulate, clip
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
-        where = next(network.parameters()).device
-        self.gen = generator(seed, "learner", device=where)
-        wired = seed if feedback_seed is None else feedback_seed
-        self.rule.bind(network.plan(chained=self.rule.chained), generator(wired, "feedback"))
-        network.fuse(fused, whole=network.whole)
+        self.gen = generator(seed, "learner", device=next(network.parameters()).device)
+        plan = network.plan(chained=self.rule.declares.chained)
+        bind_rule(self.rule, plan, generator(seed if feedback_seed is None else feedback_seed, "feedback"))
+        network.fuse(fused)
         for part in self.rule.modules():
             if isinstance(part, Synapses):
                 part.fused = fused and not part.exact
-        self.deposit = Depositor(network, self.rule, optimizer, self.gen, clip, accumulate)
+        self.updater = Updater(network, self.rule, optimizer, self.gen, clip, accumulate)
+        self.updater.check_factored(network, self.rule, direct=self.direct)
         self._calibrator: Rule | None = None
+        self.watch: Emit | None = None
+        """Called with the directions of every layer before they are written; None: nobody watches."""
         self.steps = 0
 
-    @property
-    def direct(self) -> bool:
-        """Whether directions go straight into the weights, without ``.grad``."""
-        return self.deposit.direct
-
-    def acting(self) -> Rule:
-        """The rule of this step: the learner's own, or backpropagation where the rule asks for it now and then."""
-        every = self.rule.calibrate
-        if not every or (self.steps + 1) % every:
-            return self.rule
-        if self._calibrator is None:
-            made: Rule = build("rule", "bp")
-            made.bind(self.network.plan(chained=True), generator(0, "calibration"))
-            self._calibrator = made
-        return self._calibrator
-
-    def returns_of(self, rule: Rule) -> ReturnsOf | None:
-        """What a forward pass asks for the return weights beside a layer."""
-        return (lambda name, params: rule.returns(name, params, self.gen)) if rule.chained else None
+    def __repr__(self) -> str:
+        return learner_summary(self.network, self.rule, self.optimizer, self.loss)
 
     @torch.no_grad()
     def step(self, x: Tensor, target: Tensor) -> StepResult:
@@ -119,42 +238,20 @@ class Learner:
 
         Raises:
             NeurofaError: wrong shapes or labels; NaN (the layer is named), before any weight is touched. On an
-                accelerator NaN is looked for by :meth:`check_finite` only, since looking waits for the device.
+                accelerator NaN is looked for by :func:`~neurofa.training.finite.explain_loss` only, since looking waits
+                for the device.
         """
-        network, rule = self.network, self.acting()
-        tick = network.step(x, gen=self.gen, returns=self.returns_of(rule), below=rule.chained)
-        outcome, teaching = taught(self.loss, tick.y, target)
-        if x.device.type == "cpu":
-            self.check_finite(outcome.value, x)
+        network, rule = self.network, self.acting_rule()
+        tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
+        loss = self.loss.evaluate(tick.y, target)
+        if x.device.type == "cpu" and not math.isfinite(loss.value.item()):
+            explain_loss(network, loss.value, x, self.steps, self.gen)
         if network.training:
-            network.absorb(tick)
-        mirrors = rule.noise if rule.noise is not None and self.steps % rule.noise.every == 0 else None
-        tick = prepare(network, rule, tick, teaching, self.gen)
-        assign(network, rule, tick, teaching, self.emitter(rule, len(x)), self.gen, release=mirrors is None)
-        self.deposit.finish()
-        if mirrors is not None:
-            self.mirror(mirrors, tick)
+            update_running_stats(network, tick)
+        teaching = Teaching(loss.error, loss.target, error_for=lambda y: self.loss.evaluate(y, target).error)
+        self._assign_and_write(rule, tick, teaching, len(x), tick.views, writes=True)
         self.steps += 1
-        return StepResult(outcome.value, tick.y)
-
-    def emitter(self, rule: Rule, batch: int) -> Emit:
-        """What takes the directions of a layer, summed over ``batch`` samples, to where they belong."""
-        deposit = self.deposit
-
-        def emit(name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
-            plastic = rule.adapt(name, view, directions)
-            deposit.layer(layer, directions, batch)
-            if plastic:
-                deposit.pathway(rule.plastic(name), plastic, batch)
-
-        return emit
-
-    def mirror(self, noise: NoisePass, tick: Tick) -> None:
-        """Make the noise pass that a rule has asked for."""
-        for name, layer in self.network.items():
-            view = tick.views[name]
-            if layer.returning:
-                self.rule.mirror(name, layer.mirror(view.params, view.x, noise.amplitude, self.gen), self.gen)
+        return StepResult(loss.value, tick.y)
 
     def stream(
         self,
@@ -170,7 +267,7 @@ class Learner:
 
         Args:
             xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors of few spikes are taken as
-                events, chunk by chunk (:func:`neurofa.core.events.spike_rows`).
+                events, chunk by chunk (:func:`neurofa.core.event_rows.event_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
             chunk: K, ticks that are worked on at once: memory depends on K, not on T; 1 is purely online.
             update: when weights change: after the last tick (``end``: the directions do not depend on ``chunk``), after
@@ -184,42 +281,175 @@ class Learner:
         Raises:
             NeurofaError: wrong shapes, a rule that cannot learn from sequences, NaN (the layer is named).
         """
-        from neurofa.training.stream import learn
+        if chunk < 1 or update not in UPDATES:
+            raise NeurofaError(
+                f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
+            )
+        schedule = target_schedule(self.network, xs, targets, teach, binary=binary)
+        if self.rule.declares.sequences.through_time:
+            self.updater.refuse_factored("directions that are sums over all ticks", "use dfa or another device")
+            loss, y, directions = learn_through_time(self.network, self.loss, xs, schedule, self.gen)
+            through_time = _Update(self, self.rule, schedule.batch)
+            for name, own in directions.items():
+                through_time.layer(self.network.layer(name), own)
+            through_time.finish()
+            result = StepResult(loss, y)
+        else:
+            result = self._online(xs, schedule, 1 if update == "tick" else chunk, at_end=update == "end")
+        refuse_loss(result.loss, self.steps)
+        self.steps += 1
+        return result
 
-        return learn(self, xs, targets, chunk=chunk, update=update, teach=teach, binary=binary)
-
-    def check_finite(self, loss: Tensor, x: Tensor) -> None:
-        """Refuse to go on from a loss that is not a number.
+    def _online(self, xs: Tensor | Events, schedule: TargetSchedule, size: int, *, at_end: bool) -> StepResult:
+        """Learn from a sequence chunk by chunk, forwards in time.
 
         Args:
-            loss: 0-dim.
-            x: the batch, to find the layer.
+            xs: (T, B, *input_shape) or events.
+            schedule: targets and taught ticks.
+            size: K, ticks of a chunk.
+            at_end: whether weights change after the last tick only.
+        """
+        network, ticks = self.network, xs.shape[0]
+        check_sequence_rule(self.rule)
+        check_sequence_traces(network, self.rule, kept=size < ticks)
+        gathering = at_end and size < ticks
+        if gathering:
+            self.updater.refuse_factored("an update of several chunks together", "use update=chunk, or longer chunks")
+        rule = self.acting_rule()
+        course = SequenceUpdate(rule, schedule.batch, schedule.share, filter_decay(network, rule), writes=not gathering)
+        like = next(network.parameters())
+        loss, y = like.new_zeros(()), like.new_zeros(schedule.batch, network.outputs)
+        states: Mapping[str, State] = initial_states(network, schedule.batch)
+        with self.updater.gathering(direct=self.direct) if gathering else nullcontext():
+            for first, length, x in chunks(network, xs, size):
+                span = ChunkSpan(first, length, schedule.at(first, length), last=first + length == ticks)
+                states, result = self.chunk(x, states, course, span)
+                if result is not None:
+                    loss += result.loss
+                    y += result.y
+        return StepResult(loss, y)
+
+    @torch.no_grad()
+    def chunk(
+        self, x: Tensor, states: Mapping[str, State], course: SequenceUpdate, span: ChunkSpan
+    ) -> tuple[dict[str, State], StepResult | None]:
+        """Learn from one chunk of ticks; its memory is free again before the next one begins.
+
+        Args:
+            x: (K B, *input_shape), tick by tick.
+            states: of the layers with a memory, with traces.
+            course: what holds for all chunks of the sequence.
+            span: its ticks, and what is taught in them.
+
+        Returns:
+            The states for the next chunk; and the shares of loss and mean output, None where nothing was taught.
 
         Raises:
-            NeurofaError: naming the first layer whose input or output is not finite.
+            NeurofaError: potentials that are not finite, before any weight is touched.
         """
-        if math.isfinite(loss.item()):
-            return
-        if not bool(x.isfinite().all()):
-            raise NeurofaError(
-                f"got NaN or infinity in the input of layer '{self.network.names[0]}'; expected finite numbers;"
-                " clean the data"
-            )
-        for name, layer in self.network.items():
-            x = layer.compute(layer.read(self.gen), x, layer.start(x, self.gen))[0]
-            if not bool(x.isfinite().all()):
-                raise NeurofaError(
-                    f"got NaN or infinity in the output of layer '{name}' at step {self.steps}; expected finite"
-                    " numbers; lower the learning rate or the feedback gain"
-                )
-        raise NeurofaError(
-            f"got a loss of {float(loss)} at step {self.steps} from finite outputs; expected a finite loss; lower the"
-            " learning rate, or check the targets"
+        network, rule = self.network, course.rule
+        asked = self.return_weights_of(rule)
+        tick = forward_pass(
+            network, x, gen=self.gen, return_weights=asked, states=states, ticks=span.ticks, kappa=course.kappa
         )
+        if not _finite_memory(tick.states):
+            explain_memory(tick.states, span.first, span.ticks)
+        if network.training:
+            update_running_stats(network, tick)
+        views = dict(tick.views)
+        # before the update: traces that a layer cannot keep are refused while no weight has moved
+        carried = {}
+        if not span.last:
+            carried = {
+                name: tick.states[name] | kept_traces(rule, name, layer, views[name], readout=name == network.readout)
+                for name, layer in network.chain
+                if isinstance(layer, Temporal)
+            }
+        if span.taught is None:
+            return carried, None
+        rows, target = span.taught
+        batch, share = course.batch, course.share
+        loss = self.loss.evaluate(tick.y[rows], target[rows])
+        value = loss.value * (share * ((rows.stop - rows.start) // batch))
+        teaching = self._chunk_teaching(loss, tick.y, rows, target, share)
+        self._assign_and_write(rule, tick, teaching, batch, views, writes=course.writes)
+        return carried, StepResult(value, as_ticks(tick.y[rows], batch).sum(0).mul_(share))
+
+    def _chunk_teaching(self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, share: float) -> Teaching:
+        """Return what a rule is offered of a chunk: errors and targets in their shares of the whole sequence.
+
+        Args:
+            loss: of the taught rows.
+            y: (K B, o) outputs of all rows.
+            rows: that are taught.
+            target: of all rows.
+            share: weight of one tick's loss.
+        """
+
+        def of_all_rows(part: Tensor) -> Tensor:
+            if len(part) == len(y):
+                return part * share  # not in place: targets are the caller's
+            padded = torch.zeros_like(y)
+            padded[rows] = part
+            return padded.mul_(share)
+
+        def error_for(other: Tensor) -> Tensor:
+            return of_all_rows(self.loss.evaluate(other[rows], target[rows]).error)
+
+        return Teaching(of_all_rows(loss.error), of_all_rows(loss.target), error_for=error_for)
+
+    def _assign_and_write(
+        self, rule: Rule, tick: Tick, teaching: Teaching, batch: int, kept: Mapping[str, LocalView], *, writes: bool
+    ) -> None:
+        """Make the passes that the rule asks for, assign credit, and write.
+
+        Args:
+            rule: that acts in this step.
+            tick: whose views are released when a layer has learnt.
+            teaching: error and target.
+            batch: samples over which directions are summed.
+            kept: views for a noise pass behind the update.
+            writes: whether the update ends here.
+        """
+        declares = rule.declares
+        if declares.second_pass is not None or declares.probing is not None:
+            tick = make_extra_passes(self.network, rule, tick, teaching, self.gen)
+        mirroring = declares.mirroring
+        if mirroring is not None and self.steps % mirroring.every:
+            mirroring = None
+        update = _Update(self, rule, batch)
+        assign(self.network, rule, tick, teaching, update.emit, self.gen, release=mirroring is None)
+        if writes:
+            update.finish()
+        if mirroring is not None:
+            noise_pass(self.network, mirroring, kept, self.gen)
+
+    @property
+    def direct(self) -> bool:
+        """Whether directions need no ``.grad`` now: the optimizer is w <- w - lr (g + decay w), update by update."""
+        if self.updater.gathers or self.clip is not None or self.accumulate > 1:
+            return False
+        plain = type(self.optimizer) is torch.optim.SGD
+        return plain and not any(g["momentum"] or g["nesterov"] or g["maximize"] for g in self.optimizer.param_groups)
+
+    def acting_rule(self) -> Rule:
+        """Return the rule of this step: the learner's own, or backpropagation where the rule calibrates now."""
+        every = self.rule.declares.calibrate
+        if not every or (self.steps + 1) % every:
+            return self.rule
+        if self._calibrator is None:
+            self._calibrator = build("rule", "bp")
+            self._calibrator.bind(self.network.plan(chained=True), generator(0, "calibration"))
+        return self._calibrator
+
+    def return_weights_of(self, rule: Rule) -> ReturnWeightsOf | None:
+        """Return the function that a forward pass asks for the return weights beside a layer; None: no return path."""
+        path = rule.declares.return_path
+        return None if path is None else lambda name, params: path.return_weights(name, params, self.gen)
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:
-        """Outputs in evaluation mode: (B, *input_shape) to (B, o); the training mode is restored."""
+        """Return outputs in evaluation mode: (B, *input_shape) to (B, o); the training mode is restored."""
         training = self.network.training
         self.network.eval()
         try:
@@ -227,3 +457,85 @@ class Learner:
         finally:
             self.network.train(training)
         return y
+
+
+class _Update:
+    """Takes the directions of one update to the weights: straight, or through the optimizer's ``.grad``.
+
+    Args:
+        learner: whose weights learn.
+        rule: that acts.
+        batch: samples over which directions are summed.
+    """
+
+    def __init__(self, learner: Learner, rule: Rule, batch: int) -> None:
+        self.learner, self.rule, self.batch = learner, rule, batch
+        plastic = rule.declares.plastic
+        self.plastic, self.decay = plastic, 0.0 if plastic is None else plastic.decay
+        self.direct = learner.direct
+        self.touched: dict[Synapses, None] = {}
+
+    def emit(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
+        """Take the directions of one layer, and those of the pathway weights beside it."""
+        if self.learner.watch is not None:
+            self.learner.watch(name, layer, view, directions)
+        beside = self.rule.adapt(name, view, directions)
+        self.layer(layer, directions)
+        if beside and self.plastic is not None:
+            targets = self.plastic.plastic(name)
+            for key, direction in beside.items():
+                self._write(*targets[key], direction, self.decay)
+
+    def layer(self, layer: Layer, directions: Directions) -> None:
+        """Take the directions of one layer."""
+        decays = layer.traits.returning if self.decay else ()
+        for key, direction in directions.items():
+            self._write(layer.synapses[key], None, direction, self.decay if key in decays else 0.0)
+
+    def _write(self, synapses: Synapses, rows: slice | None, direction: Direction, decay: float) -> None:
+        updater = self.learner.updater
+        if not self.direct:
+            part = (synapses, 0 if rows is None else rows.start)
+            fresh = part not in updater.filled
+            updater.filled[part] = None
+            scale = 1.0 / (self.batch * self.learner.accumulate)
+            synapses.add_gradient(direction, scale, fresh=fresh, decay=decay, rows=rows)
+            return
+        group = self.learner.optimizer.param_groups[updater.group_of[synapses.weight]]
+        lr = group["lr"]
+        synapses.descend(direction, lr / self.batch, shrink=lr * (decay + group["weight_decay"]), rows=rows)
+        self.touched[synapses] = None
+
+    def finish(self) -> None:
+        """End the update: devices realise what was asked of them."""
+        if not self.direct:
+            self.learner.updater.finish()
+            return
+        for synapses in self.touched:
+            synapses.realise(self.learner.gen)
+        self.learner.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
+
+
+def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:
+    """Return the traces that one layer takes along from the ticks of a chunk.
+
+    Args:
+        rule: which may have traces of its own.
+        name: the layer.
+        layer: itself.
+        view: of the chunk.
+        readout: whether it is the readout, whose traces are always those of its neurons.
+    """
+    declares = rule.declares
+    if not readout and not declares.sequences.remembers:
+        return {}
+    if readout or declares.eligibility is None:
+        return carry_traces(layer, view)
+    own = declares.eligibility
+    return carry_traces(layer, view, own.dynamics(name, layer, view)) | own.carried(name, layer, view)
+
+
+def _finite_memory(states: Mapping[str, State]) -> bool:
+    """Whether all potentials on the CPU are finite; on an accelerator, looking would wait for it."""
+    values = (value for state in states.values() for value in state.values() if value.device.type == "cpu")
+    return all(bool(value.sum().isfinite()) for value in values)

@@ -9,12 +9,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from neurofa.core.layer import Directions, Layer, LocalView, Params, Returns
-from neurofa.core.network import Network, Tick
+from neurofa.core.capabilities import Teaching
+from neurofa.core.directions import Directions, ReturnWeights, dense
+from neurofa.core.layer import Layer
+from neurofa.core.loss import Loss, LossResult
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Rule, Teaching
-from neurofa.training.backward import assign
-from neurofa.training.extra_passes import prepare
+from neurofa.core.rule import Rule
+from neurofa.core.view import LocalView, Params, Tick
+from neurofa.training.extra_passes import make_extra_passes
+from neurofa.training.learner import assign, forward_pass
+from neurofa.training.step_types import ReturnWeightsOf
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,16 @@ class Credit:
     """Directions of the pathway weights beside the layer, summed over the batch."""
 
 
-def dense(directions: Directions) -> dict[str, Tensor]:
-    """Directions as tensors of their own: factors multiplied, nothing shared with the views."""
-    return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}
+def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
+    """Return the loss of one batch, and what the learner offers a rule of it.
+
+    Args:
+        loss: of the run.
+        y: (B, o) network output.
+        target: (B,) labels or (B, o) values.
+    """
+    result = loss.evaluate(y, target)
+    return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
 
 
 @torch.no_grad()
@@ -60,7 +72,7 @@ def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
         credit.directions[name] = dense(directions)
         credit.plastic[name] = dense(rule.adapt(name, view, directions))
 
-    tick = prepare(network, rule, tick, teaching, gen)
+    tick = make_extra_passes(network, rule, tick, teaching, gen)
     assign(network, rule, tick, teaching, emit, gen)
     return credit
 
@@ -75,16 +87,30 @@ def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tic
         x: (B, *input_shape).
         gen: source of dropout masks and read noise.
     """
+    return forward_pass(network, x, gen=gen, return_weights=copied_return_weights(rule, gen))
 
-    def returns(name: str, params: Params) -> Returns | None:
-        found = rule.returns(name, params, gen)
-        if found is None:
+
+def copied_return_weights(rule: Rule, gen: torch.Generator) -> ReturnWeightsOf | None:
+    """Return the function that a forward pass asks for copies of a rule's return weights; None: no return path.
+
+    Args:
+        rule: bound to a network.
+        gen: source of read noise.
+    """
+    path = rule.declares.return_path
+    if path is None:
+        return None
+    own = path
+
+    def copied(name: str, params: Params) -> ReturnWeights | None:
+        weights = own.return_weights(name, params, gen)
+        if weights is None:
             return None
-        # Forward weights stay what they are: layers tell them from return weights by identity.
-        own = {id(p) for p in params.values()}
-        return {k: v if id(v) in own else v.clone() for k, v in found.items()}
+        # forward weights stay what they are: layers tell them from return weights by identity
+        forward = {id(p) for p in params.values()}
+        return {k: v if id(v) in forward else v.clone() for k, v in weights.items()}
 
-    return network.step(x, gen=gen, returns=returns if rule.chained else None, below=rule.chained)
+    return copied
 
 
 @torch.no_grad()
@@ -95,8 +121,8 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
         view = tick.views[name]
         back = view.params or None
         y, after, graph = layer.record(view.params, view.x, view.before, back, bool(views))
-        views[name] = replace(view, y=y, after=after, graph=graph, returns=back)
-    return Tick(tick.y, views, tick.ready)
+        views[name] = replace(view, y=y, after=after, graph=graph, return_weights=back)
+    return tick._replace(views=views)
 
 
 @contextmanager

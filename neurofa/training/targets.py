@@ -1,4 +1,4 @@
-"""What a batch of sequences teaches, and when."""
+"""Targets of a batch of sequences, and the ticks at which they count."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from neurofa.core.events import Events
 from neurofa.core.network import Network
-from neurofa.spiking.sequence import check
+from neurofa.spiking.sequence import check_sequence
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is taught when: targets, and the ticks at which the loss counts."""
+class TargetSchedule:
+    """Targets, and the ticks at which the loss counts."""
 
     targets: Tensor
     """(B,), (B, o) or (T, B, o)."""
@@ -23,7 +23,12 @@ class Lesson:
     batch: int
 
     def at(self, first: int, ticks: int) -> tuple[slice, Tensor] | None:
-        """Rows of a chunk that are taught, and the targets of all K B rows; None: nothing is taught in these ticks."""
+        """Return the taught rows of a chunk, and the targets of all K B rows; None: nothing is taught in these ticks.
+
+        Args:
+            first: first tick of the chunk.
+            ticks: K.
+        """
         low, high = max(self.begin - first, 0), min(self.end - first, ticks)
         if low >= high:
             return None
@@ -37,10 +42,10 @@ class Lesson:
         return 1.0 / (self.end - self.begin)
 
 
-def lesson_of(
+def target_schedule(
     network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool = False
-) -> Lesson:
-    """The lesson of one batch of sequences.
+) -> TargetSchedule:
+    """Return the schedule of one batch of sequences.
 
     Args:
         network: that is taught.
@@ -52,16 +57,16 @@ def lesson_of(
     Raises:
         NeurofaError: shapes that do not fit, a period out of range.
     """
-    check(network, xs, _samples(xs, targets), binary=binary)
+    check_sequence(network, xs, _samples(xs, targets), binary=binary)
     ticks, batch = xs.shape[:2]
     begin, end = (0, ticks) if teach is None else teach
     if not 0 <= begin < end <= ticks:
         raise NeurofaError(f"got teach=({begin}, {end}) for {ticks} ticks; expected a part of them; change teach")
-    return Lesson(targets, begin, end, batch)
+    return TargetSchedule(targets, begin, end, batch)
 
 
 def _samples(xs: Tensor | Events, targets: Tensor) -> int:
-    """B as the targets have it."""
+    """Return B, as the targets have it."""
     ticks, shape = xs.shape[0], tuple(targets.shape)
     labels = len(shape) == 1 or targets.is_floating_point()
     if not 1 <= len(shape) <= 3 or not labels or (len(shape) == 3 and shape[0] != ticks):

@@ -2,12 +2,13 @@
 
 import contextlib
 from dataclasses import replace
+from functools import cached_property
 
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels import registry
+from hwmodels.registry import shelves
 from neurofa.core.feedback import MatrixFeedback
 from neurofa.layers.dense import Dense
 from neurofa.rules.dfa import DFA
@@ -29,11 +30,11 @@ from neurofa.testing import (
 def registered(kind, part):
     """The part under the name ``broken`` for a while."""
     registry.parts(kind)
-    registry._PARTS[kind]["broken"] = part
+    shelves._PARTS[kind]["broken"] = part
     try:
         yield
     finally:
-        del registry._PARTS[kind]["broken"]
+        del shelves._PARTS[kind]["broken"]
 
 
 class Hidden(DFA):
@@ -60,8 +61,8 @@ class Exploding(DFA):
 class Forgetful(DFA):
     """Keeps its pathway outside of the state dict."""
 
-    def _bind(self, plan, gen):
-        super()._bind(plan, gen)
+    def bind(self, plan, gen):
+        super().bind(plan, gen)
         self.gain = [torch.rand((), generator=gen) + 1]
 
     def deliver(self, name, teaching):
@@ -85,7 +86,9 @@ class Partial(DFA):
 class Boaster(DFA):
     """Declares more than it does."""
 
-    transports = "signs"
+    @cached_property
+    def declares(self):
+        return replace(super().declares, transports="signs")
 
 
 class Secretive(DFA):
@@ -99,8 +102,8 @@ class Secretive(DFA):
 @pytest.mark.parametrize(
     ("part", "check"),
     [
-        (Secretive, "tells_its_products_on_mlp"),
-        (Secretive, "tells_its_products_on_vit"),
+        (Secretive, "declares_its_products_on_mlp"),
+        (Secretive, "declares_its_products_on_vit"),
         (Hidden, "is_deterministic"),
         (Loud, "zero_error_gives_no_update"),
         (Exploding, "learns_on_mlp"),
@@ -144,8 +147,8 @@ class InPlace(Dense):
 class Transporting(Dense):
     """Returns the error through its own weights, whatever it was given."""
 
-    def transpose(self, view, weights):
-        return super().transpose(view, view.params)
+    def input_error(self, view, weights):
+        return super().input_error(view, view.params)
 
 
 class Biased(Dense):
@@ -168,7 +171,7 @@ class Sideways(Dense):
     ("part", "check"),
     [
         (Sideways, "tangent_is_the_adjoint_in_training"),
-        (Boasting, "tells_its_products"),
+        (Boasting, "declares_its_products"),
         (Doubled, "matches_autograd_in_training_with_own_weights"),
         (InPlace, "forward_is_pure"),
         (Transporting, "returns_through_other_weights"),
@@ -245,7 +248,7 @@ def test_broken_network_is_refused():
 
     def unseeded(*, input_shape, outputs, seed=0, device="digital"):
         """A perceptron that ignores its seed."""
-        return good(input_shape=input_shape, outputs=outputs, seed=0, device=device)
+        return good().build(input_shape=input_shape, outputs=outputs, seed=0, device=device)
 
     with registered("network", unseeded):
         with pytest.raises(AssertionError, match="do not depend on the seed"):

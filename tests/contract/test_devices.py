@@ -7,7 +7,9 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 import torch
 
-from hwmodels import Device, Format, build, find, parts
+from hwmodels import build, find, parts
+from hwmodels.device import AgeingCells, Device
+from hwmodels.format import Format
 from hwmodels.testing import check_device, check_format, device_checks, format_checks
 
 DEVICES = [
@@ -116,9 +118,16 @@ class Waiting(Honest):
         return {"w": (cells["w"] + change).clamp(-1, 1) if bool((change != 0).any()) else cells["w"].clone()}
 
 
-class Leaking(Honest):
+class Leaking(Honest, AgeingCells):
+    ageing = property(lambda self: self)
+
     def relax(self, cells, seconds, gen=None):
         return {"w": cells["w"] * 0.99}
+
+
+class SecretlyNoisy(Honest):
+    def read(self, cells, gen=None):
+        return cells["w"] + torch.randn(cells["w"].shape, generator=gen, dtype=cells["w"].dtype)
 
 
 class Shrinking(Honest):
@@ -157,6 +166,7 @@ def test_the_honest_device_passes():
         (Unbounded, "still move"),
         (Waiting, "waits for the host"),
         (Leaking, "zero seconds"),
+        (SecretlyNoisy, "reads that differ from the values"),
         (Shrinking, "own values moved"),
         (Deaf, "cosine"),
         (Redrawn, "after reprogramming"),

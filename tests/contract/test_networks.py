@@ -2,7 +2,6 @@
 
 import pytest
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import parts
 from neurofa.testing import network_checks, run_check
 

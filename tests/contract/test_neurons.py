@@ -3,11 +3,9 @@
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
-from hwmodels import registry
-from hwmodels.registry import parts
+from hwmodels.registry import parts, shelves
+from neurofa.core.dynamics import Dynamics
 from neurofa.neurons.lif import LIF
-from neurofa.spiking.neuron import Dynamics
 from neurofa.spiking.surrogate import Sigmoid
 from neurofa.testing import neuron_checks, run_check, surrogate_checks
 
@@ -36,7 +34,7 @@ class Undecayed(LIF):
 class Restless(LIF):
     """Begins above the threshold."""
 
-    def start(self, like):
+    def initial_state(self, like):
         return {"mem": torch.full_like(like, 2.0)}
 
 
@@ -74,13 +72,13 @@ class Deaf(Sigmoid):
         ("neuron", Undecayed, "dynamics_are_the_derivative"),
         ("neuron", Restless, "starts_at_rest"),
         ("neuron", Hasty, "run_equals_ticks"),
-        ("neuron", Lax, "refuses_what_is_none"),
+        ("neuron", Lax, "refuses_bad_options"),
         ("surrogate", Negative, "psi_is_a_derivative"),
         ("surrogate", Deaf, "fires_and_learns"),
     ],
 )
 def test_controls_fail(kind, part, check, monkeypatch):
     parts(kind)
-    monkeypatch.setitem(registry._PARTS[kind], "broken", part)
+    monkeypatch.setitem(shelves._PARTS[kind], "broken", part)
     with pytest.raises(AssertionError):
         (NEURONS if kind == "neuron" else SURROGATES)[check]("broken")

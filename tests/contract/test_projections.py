@@ -8,6 +8,7 @@ import torch
 import hwmodels.arrays.converters
 import hwmodels.projection
 from hwmodels import build, parts, registry
+from hwmodels.registry import shelves
 from hwmodels.testing.projections import check_projection, projection_checks
 
 SPECS = [
@@ -44,7 +45,6 @@ def test_projections_say_where_they_come_from(name):
 
 @pytest.mark.parametrize("kind", ["periphery", "camera", "detection", "conductance"])
 def test_parts_of_projections_build_from_defaults(kind):
-    __import__(f"hwmodels.{kind}")
     for name, part in parts(kind).items():
         assert build(kind, name) == build(kind, name)
         assert part.__doc__
@@ -55,7 +55,7 @@ class Honest(hwmodels.projection.Programmable):
     name = "honest"
 
     def _program(self, target, gen):
-        self.keep("b", target)
+        self.set_buffer("b", target)
 
     def forward(self, error, gen=None):
         return error @ self.b
@@ -89,13 +89,15 @@ class Different(Honest):
         return error @ self.b.flip(0)
 
 
-class Leaking(Honest):
+class Leaking(Honest, hwmodels.projection.AgeingMatrix):
+    ageing = property(lambda self: self)
+
     def relax(self, seconds, gen=None):
         self.b.mul_(0.99)
 
 
 class Unsaved(Honest):
-    def keep(self, name, value):
+    def set_buffer(self, name, value):
         object.__setattr__(self, name, value)
 
     def forward(self, error, gen=None):
@@ -110,7 +112,7 @@ class Waiting(Honest):
 @pytest.fixture
 def registered(monkeypatch):
     def add(part):
-        monkeypatch.setitem(registry._PARTS["projection"], "honest", part)
+        monkeypatch.setitem(shelves._PARTS["projection"], "honest", part)
         return "honest"
 
     return add

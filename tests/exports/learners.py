@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-import neurofa.core.recipes  # noqa: F401 (registers the networks)
 from exports.describe.learners import describe_learner
-from exports.graph.nodes import Model
+from exports.graph.model import Model
 from exports.hdf5.write import Content, write
 from exports.programming.conductances import Mapping
 from exports.programming.integers import NumberFormat

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from exports.graph.arrays import Array, Matrix
-from exports.graph.nodes import Conv2d, Dense, Flatten, Model, Neuron, Node, Pool, Spiking
+from exports.graph.model import Model
+from exports.graph.neurons import NeuronDynamics, SpikingNode
+from exports.graph.nodes import ConvNode, DenseNode, FlattenNode, Node, PoolNode
 
 
 def grid(shape: tuple[int, ...], gen: torch.Generator, scale: float) -> torch.Tensor:
@@ -15,7 +17,7 @@ def grid(shape: tuple[int, ...], gen: torch.Generator, scale: float) -> torch.Te
     return torch.randn(shape, generator=gen).mul_(scale * 64).round_().div_(64)
 
 
-def neuron(model: str, shape: tuple[int, ...], gen: torch.Generator, **options) -> Neuron:
+def neuron(model: str, shape: tuple[int, ...], gen: torch.Generator, **options) -> NeuronDynamics:
     """Neurons with decays that differ from neuron to neuron."""
 
     def array(low: float, high: float) -> Array:
@@ -29,11 +31,11 @@ def neuron(model: str, shape: tuple[int, ...], gen: torch.Generator, **options) 
     if model == "alif":
         own["rho"], own["kappa"] = array(0.9, 0.99), array(0.05, 0.3)
     kind: Any = model
-    return Neuron(model=kind, **own)
+    return NeuronDynamics(model=kind, **own)
 
 
-def dense(name: str, n_in: int, n_out: int, gen: torch.Generator, scale: float = 0.5, bias: bool = True) -> Dense:
-    return Dense(
+def dense(name: str, n_in: int, n_out: int, gen: torch.Generator, scale: float = 0.5, bias: bool = True) -> DenseNode:
+    return DenseNode(
         name=name, in_shape=(n_in,), out_shape=(n_out,),
         weight=Matrix(values=grid((n_out, n_in), gen, scale), meaning="forward weights"),
         bias=Array(values=grid((n_out,), gen, 0.1), meaning="bias") if bias else None,
@@ -42,10 +44,10 @@ def dense(name: str, n_in: int, n_out: int, gen: torch.Generator, scale: float =
 
 def spiking(
     name: str, n_in: int, n_out: int, gen: torch.Generator, model: str = "lif", recurrent: bool = False, **options
-) -> Spiking:
+) -> SpikingNode:
     weights = Matrix(values=grid((n_out, n_out), gen, 0.2), meaning="recurrent weights") if recurrent else None
     current = dense(name, n_in, n_out, gen)
-    return Spiking(
+    return SpikingNode(
         name=name, in_shape=(n_in,), out_shape=(n_out,), current=current, recurrent=weights,
         neuron=neuron(model, (n_out,), gen, **options),
     )  # fmt: skip
@@ -68,12 +70,12 @@ def images(seed: int = 0, **options) -> Model:
     """A spiking convolution, pooling, and a readout."""
     gen = torch.Generator().manual_seed(seed)
     kernels = Matrix(values=grid((3, 1, 3, 3), gen, 0.6), meaning="kernels")
-    current = Conv2d(name="conv", in_shape=(1, 8, 8), out_shape=(3, 8, 8), weight=kernels, padding=1)
+    current = ConvNode(name="conv", in_shape=(1, 8, 8), out_shape=(3, 8, 8), weight=kernels, padding=1)
     return chain(
-        Spiking(name="conv", in_shape=(1, 8, 8), out_shape=(3, 8, 8), current=current,
+        SpikingNode(name="conv", in_shape=(1, 8, 8), out_shape=(3, 8, 8), current=current,
                 neuron=neuron("lif", (3, 8, 8), gen, **options)),
-        Pool(name="pool", in_shape=(3, 8, 8), out_shape=(3, 4, 4), how="mean", size=2, stride=2),
-        Flatten(name="flat", in_shape=(3, 4, 4), out_shape=(48,)),
+        PoolNode(name="pool", in_shape=(3, 8, 8), out_shape=(3, 4, 4), how="mean", size=2, stride=2),
+        FlattenNode(name="flat", in_shape=(3, 4, 4), out_shape=(48,)),
         spiking("readout", 48, 4, gen, "leaky", reset="none"),
     )  # fmt: skip
 

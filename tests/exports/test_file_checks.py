@@ -189,7 +189,7 @@ def test_the_schema_knows_patterns():
 def test_nan_is_not_exported(tmp_path):
     found = learner()
     with torch.no_grad():
-        found.network.layer("dense1").synapse("weight").weight[0, 0] = float("nan")
+        found.network.layer("dense1").synapses["weight"].weight[0, 0] = float("nan")
     from exports.hdf5.write import write
 
     with pytest.raises(NeurofaError, match=r"NaN or infinity in 'layers/dense1/weight'"):

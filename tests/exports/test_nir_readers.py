@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from exports.graph.nodes import Model
+from exports.graph.model import Model
 from exports.graph.reference import run
 from exports.nir import write
 from tests.exports.spiking_nets import chain, images, spikes, spiking

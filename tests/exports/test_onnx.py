@@ -175,10 +175,11 @@ def test_a_wrong_graph_is_refused():
 
 def test_weights_beyond_one_protocol_buffer_are_refused():
     from exports.graph.arrays import Matrix
-    from exports.graph.nodes import Dense, Model
+    from exports.graph.model import Model
+    from exports.graph.nodes import DenseNode
 
     huge = torch.zeros(1).expand(30000, 20000)  # 2.4 GB that are not there
-    node = Dense(name="a", in_shape=(20000,), out_shape=(30000,), weight=Matrix(values=huge, meaning="w"))
+    node = DenseNode(name="a", in_shape=(20000,), out_shape=(30000,), weight=Matrix(values=huge, meaning="w"))
     with pytest.raises(NeurofaError, match=r"2\.24 GiB of weights .* below 2 GiB"):
         inference(Model(input_shape=(20000,), nodes=(node,)))
 

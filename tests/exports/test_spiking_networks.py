@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401 (registers the networks)
 from experiments.exporting.load import load_run, samples
-from exports.describe.layers import nodes
+from exports.describe.layers import network_nodes
 from exports.describe.learners import describe_learner
-from exports.describe.neurons import describe_neuron
-from exports.graph.nodes import Conv2d, Pool
+from exports.graph.nodes import ConvNode, PoolNode
 from exports.graph.reference import run, start
 from exports.hdf5.read import opened
 from exports.hdf5.write import Content, write
@@ -29,7 +27,7 @@ from neurofa.core.network import Network
 from neurofa.layers.carriers import Flatten
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
-from neurofa.neurons.leaky import LeakyIntegrator
+from neurofa.neurons.lif import LeakyIntegrator
 from neurofa.training.learner import Learner
 
 NEURONS = [
@@ -109,10 +107,10 @@ def test_convolutions_with_their_pooling_spike_as_the_layers_do(pool):
     network = convolution(pool)
     model = describe_learner(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters())), "dfa", {})
     node = model.nodes[0]
-    assert isinstance(node.current, Conv2d)
+    assert isinstance(node.current, ConvNode)
     assert node.current.out_shape == (3, 4, 4)
     assert (node.pool is None) == (pool is None)
-    assert isinstance(node.pool, Pool | None)
+    assert isinstance(node.pool, PoolNode | None)
     xs = drawn((1, 4, 4), 25, 3, 0)
     wanted, got = responses(network, xs), Runtime(spiking.loop(model))({"input": xs})
     assert torch.equal(run(model, xs)[1]["spiking_conv0"], wanted["spikes.spiking_conv0"])
@@ -129,11 +127,11 @@ def test_a_potential_above_two_thresholds_resets_at_once_as_the_layers_do():
 
 
 def test_nodes_hold_every_constant_of_the_neurons():
-    made = nodes(small("alif(beta=0.8, rho=0.9, gain=0.2, threshold=0.7, reset=zero)"), 5e-3)[0].neuron
+    made = network_nodes(small("alif(beta=0.8, rho=0.9, gain=0.2, threshold=0.7, reset=zero)"), 5e-3)[0].neuron
     values = {key: float(array.values[0]) for key, array in made.arrays().items()}
     assert values == pytest.approx({"beta": 0.8, "rho": 0.9, "kappa": 0.2, "threshold": 0.7})
     assert (made.model, made.reset, made.dt, made.delay) == ("alif", "zero", 5e-3, True)
-    readout = nodes(small())[-1].neuron
+    readout = network_nodes(small())[-1].neuron
     assert (readout.model, readout.dt) == ("leaky", 1e-3)
 
 
@@ -287,7 +285,7 @@ def test_rounded_potentials_are_stored_and_not_computed(tmp_path):
             compute(model)
 
 
-def test_neurons_of_others_are_refused_by_name():
+def test_neurons_that_say_nothing_of_their_dynamics_are_stored_by_name():
     class Odd(LeakyIntegrator.__mro__[1], name="odd_for_export"):  # type: ignore[misc]
         memories = ("mem",)
 
@@ -297,8 +295,9 @@ def test_neurons_of_others_are_refused_by_name():
         def dynamics(self, left, psi=None):
             raise NotImplementedError
 
-    with pytest.raises(NeurofaError, match="got 'odd_for_export' neurons at 'here' for export"):
-        describe_neuron(Odd(), "here", torch.ones(3), 1e-3)
+    (node,) = network_nodes(Network([Spiking(4, 3, neuron=Odd())], (4,)))
+    assert "'odd_for_export' do not describe" in node.reason
+    assert set(node.arrays()) == {"weight", "bias"}
 
 
 @pytest.mark.slow

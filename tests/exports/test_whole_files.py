@@ -18,10 +18,12 @@ HEAD = """
 import sys, torch
 from pathlib import Path
 from exports.graph.arrays import Array, Matrix
-from exports.graph.nodes import Dense, Model, Neuron, Spiking
+from exports.graph.model import Model
+from exports.graph.neurons import NeuronDynamics, SpikingNode
+from exports.graph.nodes import DenseNode
 path, n = Path(sys.argv[1]), int(sys.argv[2])
 w = Matrix(values=torch.randn(n, n), meaning="w")
-node = Dense(name="a", in_shape=(n,), out_shape=(n,), weight=w)
+node = DenseNode(name="a", in_shape=(n,), out_shape=(n,), weight=w)
 """
 SCRIPTS = {
     "h5": """
@@ -38,8 +40,8 @@ save(inference(Model(input_shape=(n,), nodes=(node,))), path)
 from exports.nir.write import forward, save
 ones = Array(values=torch.ones(n), meaning="of neurons")
 beta = Array(values=ones.values * 0.9, meaning="decay")
-fires = Neuron(model="lif", beta=beta, threshold=ones, reset="zero", dt=1e-4)
-spiking = Spiking(name="a", in_shape=(n,), out_shape=(n,), current=node, neuron=fires)
+fires = NeuronDynamics(model="lif", beta=beta, threshold=ones, reset="zero", dt=1e-4)
+spiking = SpikingNode(name="a", in_shape=(n,), out_shape=(n,), current=node, neuron=fires)
 save(forward(Model(input_shape=(n,), nodes=(spiking,)))[0], path)
 """,
 }
@@ -83,13 +85,14 @@ def test_a_failed_export_leaves_what_was_there(tmp_path):
     import torch
 
     from exports.graph.arrays import Matrix
-    from exports.graph.nodes import Dense, Model
+    from exports.graph.model import Model
+    from exports.graph.nodes import DenseNode
     from exports.hdf5.write import write
     from hwmodels.errors import NeurofaError
 
     def model(value):
         w = Matrix(values=torch.full((3, 4), value), meaning="w")
-        return Model(input_shape=(4,), nodes=(Dense(name="a", in_shape=(4,), out_shape=(3,), weight=w),))
+        return Model(input_shape=(4,), nodes=(DenseNode(name="a", in_shape=(4,), out_shape=(3,), weight=w),))
 
     path = tmp_path / "x.h5"
     write(path, model(1.0))

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build
+from neurofa.core.directions import dense
+from neurofa.core.dynamics import OUT
 from neurofa.core.events import Events
-from neurofa.core.layer import LocalView
 from neurofa.core.network import Network
 from neurofa.core.rule import Rule
-from neurofa.spiking.sequence import rest
-from neurofa.spiking.temporal import OUT, Temporal
+from neurofa.core.view import LocalView
+from neurofa.spiking.sequence import initial_states
+from neurofa.spiking.temporal import Temporal, carry_traces
 from neurofa.training.learner import Learner
-from neurofa.training.replay import dense
 
 RATES = (0.1, 0.4)
 """Share of ticks in which neurons of these tests fire: where they rarely do, or always, a test says little."""
@@ -27,13 +28,13 @@ def excited(layer: Temporal, xs: Tensor, signal: Tensor, seed: int = 0) -> Tempo
     layer.initialise(build("device", "digital"), gen)
     layer.double()
     with torch.no_grad():
-        for key, weight in layer.stored().items():
+        for key, weight in layer.synapses.stored().items():
             weight.mul_(4.0 if key != "recurrent" else 2.0)
         for _ in range(40):
             rate = by_chunks(layer, xs, signal, len(xs))[1]
             if RATES[0] < rate < RATES[1]:
                 return layer
-            layer.synapse("bias").weight.add_(0.1 if rate < RATES[0] else -0.1)
+            layer.synapses["bias"].weight.add_(0.1 if rate < RATES[0] else -0.1)
     raise AssertionError(f"the layer fires in {rate:.0%} of the ticks")
 
 
@@ -43,14 +44,14 @@ def by_chunks(
     """Directions from chunks of k ticks, and the firing rate."""
     total: dict[str, Tensor] = {}
     spikes: list[Tensor] = []
-    params, state = layer.read(), layer.rest(torch.zeros_like(signal[0]))
+    params, state = layer.synapses.read(), layer.initial_state(torch.zeros_like(signal[0]))
     for begin in range(0, len(xs), k):
         x, error = xs[begin : begin + k].flatten(0, 1), signal[begin : begin + k].flatten(0, 1)
-        y, left, after = layer.sweep(params, x, len(x) // xs.shape[1], state)
-        view = LocalView(x, y, params, state, left, None, error, kappa=kappa)
-        for key, found in dense(layer.pullback(layer.localise(view))).items():
+        y, left, after = layer.run_ticks(params, x, len(x) // xs.shape[1], state)
+        view = LocalView(x, y, params, state, left, error=error, filter_decay=kappa)
+        for key, found in dense(layer.pullback(layer.backprop_local(view))).items():
             total[key] = total[key] + found if key in total else found
-        state = after | layer.carry_traces(view)
+        state = after | carry_traces(layer, view)
         spikes.append(y)
     return total, float(torch.cat(spikes).mean())
 
@@ -59,8 +60,8 @@ def by_autograd(
     layer: Temporal, xs: Tensor, signal: Tensor, kappa: float = 0.0, *, cut: bool = True
 ) -> dict[str, Tensor]:
     """The same by backpropagation through all ticks, the recurrence cut or not."""
-    leaves = {key: w.clone().requires_grad_() for key, w in layer.read().items()}
-    state, value = layer.rest(torch.zeros_like(signal[0])), torch.zeros((), dtype=xs.dtype)
+    leaves = {key: w.clone().requires_grad_() for key, w in layer.synapses.read().items()}
+    state, value = layer.initial_state(torch.zeros_like(signal[0])), torch.zeros((), dtype=xs.dtype)
     filtered = torch.zeros_like(signal[0])
     for x, error in zip(xs, signal, strict=True):
         y, after = layer.compute(leaves, x, state)
@@ -85,7 +86,7 @@ def network_of(spec: str, inputs: int, outputs: int, gain: float = 4.0, seed: in
     network = build("network", spec, input_shape=(inputs,), outputs=outputs, seed=seed).double()
     with torch.no_grad():
         for name, layer in network.items():
-            for key, weight in layer.stored().items():
+            for key, weight in layer.synapses.stored().items():
                 if name != network.readout:
                     weight.mul_(gain if key != "recurrent" else 1.5)
     return network
@@ -99,7 +100,7 @@ def spikes(ticks: int, batch: int, inputs: int, rate: float = 0.3, seed: int = 0
 
 def weights(network: Network) -> dict[str, Tensor]:
     """Copies of all weights, by layer and name."""
-    return {f"{name}.{key}": w.clone() for name, layer in network.items() for key, w in layer.stored().items()}
+    return {f"{name}.{key}": w.clone() for name, layer in network.items() for key, w in layer.synapses.stored().items()}
 
 
 def streamed(
@@ -116,8 +117,11 @@ def through_time(
     network: Network, xs: Tensor, labels: Tensor, teach: tuple[int, int] | None = None, *, cut: bool
 ) -> dict[str, Tensor]:
     """Gradient of the mean cross-entropy at the taught ticks, by hand: autograd through all ticks and layers."""
-    leaves = {name: {k: w.clone().requires_grad_() for k, w in layer.read().items()} for name, layer in network.items()}
-    states, losses = rest(network, xs.shape[1]), []
+    leaves = {
+        name: {k: w.clone().requires_grad_() for k, w in layer.synapses.read().items()}
+        for name, layer in network.items()
+    }
+    states, losses = initial_states(network, xs.shape[1]), []
     for x in xs:
         for name, layer in network.items():
             before = states.get(name, {})

@@ -6,10 +6,11 @@ from torch.nn import functional
 
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
-from neurofa.core.layer import Outer
+from neurofa.core.directions import Outer
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
-from neurofa.training.backward import assign
+from neurofa.core.rule import bind_rule
+from neurofa.training.learner import assign, forward_pass
+from neurofa.training.replay import loss_and_teaching
 
 NETWORKS = {
     "mlp": ("mlp(hidden=[30, 20])", (20,)),
@@ -26,24 +27,27 @@ NETWORKS = {
 def directions(network: Network, rule_spec: str, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Directions of every weight, by layer and name, of one rule on one batch."""
     rule = build("rule", rule_spec)
-    rule.bind(network.plan(), generator(0, "feedback"))
+    bind_rule(rule, network.plan(), generator(0, "feedback"))
     gen = generator(0, "pass")
-    tick = network.step(
-        x, gen=gen, returns=(lambda n, p: rule.returns(n, p, gen)) if rule.chained else None, below=rule.chained
-    )
+    path = rule.declares.return_path
+    asked = None if path is None else lambda name, params: path.return_weights(name, params, gen)
+    tick = forward_pass(network, x, gen=gen, return_weights=asked)
     found: dict[str, torch.Tensor] = {}
 
     def emit(name, layer, view, got):
         for key, value in got.items():
             found[f"{name}.{key}"] = value.dense() if isinstance(value, Outer) else value
 
-    assign(network, rule, tick, taught(build("loss", "cross_entropy"), tick.y, labels)[1], emit, gen)
+    assign(network, rule, tick, loss_and_teaching(build("loss", "cross_entropy"), tick.y, labels)[1], emit, gen)
     return found
 
 
 def by_autograd(network: Network, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The same directions by autograd through all layers' ``compute``."""
-    leaves = {name: {k: v.clone().requires_grad_() for k, v in layer.read().items()} for name, layer in network.items()}
+    leaves = {
+        name: {k: v.clone().requires_grad_() for k, v in layer.synapses.read().items()}
+        for name, layer in network.items()
+    }
     y = x
     for name, layer in network.items():
         y = layer.compute(leaves[name], y, {})[0]

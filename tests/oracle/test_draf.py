@@ -8,9 +8,8 @@ from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.audit.step import audit
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.families.low_rank import oja
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 
@@ -22,7 +21,7 @@ def bound(spec, network, lr=0.1, **options):
 
 def credit_of(network, rule, learner, x, labels):
     tick = record(network, rule, x, generator(0))
-    return tick, collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], generator(0))
+    return tick, collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], generator(0))
 
 
 @pytest.mark.parametrize("broadcast", ["penultimate", "transported"])
@@ -31,7 +30,7 @@ def test_with_the_weights_in_its_factors_it_is_bp_on_a_linear_network(broadcast)
     x, labels = batch(8, (6,), 5)
     wanted = directions(network, "bp", x, labels)
     rule, learner = bound(f"draf(rank=9, broadcast={broadcast})", network)
-    w = [layer.synapse("weight").weight.detach() for _, layer in network.items()]
+    w = [layer.synapses["weight"].weight.detach() for _, layer in network.items()]
     if broadcast == "penultimate":
         rule.beside("dense3")["weight"].program(w[3])
     for name, q in (("dense0", (w[2] @ w[1]).t()), ("dense1", w[2].t())):
@@ -57,11 +56,11 @@ def test_with_fixed_factors_of_full_rank_it_is_dfa():
         run.step(x, labels)
         other.step(x, labels)
     for name, layer in first.items():
-        assert torch.allclose(layer.synapse("weight").weight, second.layer(name).synapse("weight").weight, atol=1e-12)
+        assert torch.allclose(layer.synapses["weight"].weight, second.layer(name).synapses["weight"].weight, atol=1e-12)
     draf.factor("p", "dense0").program(2 * torch.eye(5, dtype=torch.float64))
     run.step(x, labels)
     other.step(x, labels)
-    ours, theirs = (n.layer("dense0").synapse("weight").weight for n in (first, second))
+    ours, theirs = (n.layer("dense0").synapses["weight"].weight for n in (first, second))
     assert not torch.allclose(ours, theirs, atol=1e-4)
 
 

@@ -9,8 +9,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 
@@ -32,7 +31,7 @@ def bound(spec, network):
 
 def credit_of(network, rule, learner, x, labels, seed=0):
     tick = record(network, rule, x, generator(0))
-    return tick, collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], generator(seed))
+    return tick, collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], generator(seed))
 
 
 @pytest.mark.parametrize("groups", [1, 3])

@@ -6,12 +6,11 @@ import torch
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
-from neurofa.core.layer import LowRank, Outer
+from neurofa.core.directions import LowRank, Outer
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.families.low_rank import P, Q, along_p, along_q, oja, standardised
 from neurofa.rules.ldfa import truncated
-from neurofa.training.replay import collect, record
+from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 
@@ -33,7 +32,7 @@ def bound(rule, spec, shape, *, lr=0.1, seed=0):
 
 def credit_of(network, rule, learner, x, labels):
     tick = record(network, rule, x, generator(0))
-    return collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], generator(0))
+    return collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], generator(0))
 
 
 @pytest.mark.parametrize("rule", ["raf(rank=1000)", "ldfa_local(rank=1000)", "ldfa_normative(rank=1000)"])
@@ -43,8 +42,8 @@ def test_factors_of_the_weight_itself_are_bp(rule, spec, shape):
     x, labels = batch(8, shape, 5)
     wanted = directions(network, "bp", x, labels)
     for name, layer in network.items():
-        for key in layer.returning:
-            weight = layer.synapse(key).weight.detach()
+        for key in layer.traits.returning:
+            weight = layer.synapses[key].weight.detach()
             if key in made.maps(name):
                 whole = truncated(weight, min(len(weight), weight[0].numel()), generator(0))
                 made.factor(name, P + key).program(whole.p)
@@ -71,21 +70,21 @@ def test_raf_with_p_the_identity_is_kp(spec, shape):
     first, kp, run = bound("kp(decay=0)", spec, shape)
     second, raf, other = bound("raf(p=identity)", spec, shape)
     for name, layer in first.items():
-        for key in layer.returning:
+        for key in layer.traits.returning:
             if key in raf.maps(name):
                 raf.factor(name, Q + key).program(kp.beside(name)[key].weight.detach())
     for _ in range(3):
         run.step(x, labels)
         other.step(x, labels)
     for name, layer in first.items():
-        for key in layer.read():
-            assert torch.allclose(layer.synapse(key).weight, second.layer(name).synapse(key).weight, atol=1e-10)
+        for key in layer.synapses.read():
+            assert torch.allclose(layer.synapses[key].weight, second.layer(name).synapses[key].weight, atol=1e-10)
     # the control: at rank 1 the same start goes elsewhere
     third, _, narrow = bound("raf(rank=1)", spec, shape)
     for _ in range(3):
         narrow.step(x, labels)
-    lowest, key = next((n, k) for n, layer in first.items() for k in layer.returning)
-    ours, theirs = (n.layer(lowest).synapse(key).weight for n in (first, third))
+    lowest, key = next((n, k) for n, layer in first.items() for k in layer.traits.returning)
+    ours, theirs = (n.layer(lowest).synapses[key].weight for n in (first, third))
     assert not torch.allclose(ours, theirs, atol=1e-6)
 
 
@@ -169,7 +168,7 @@ def test_normative_factors_are_the_truncated_decomposition_again_every_so_often(
     x, labels = batch(8, (6,), 5)
 
     def off() -> float:
-        u, s, v = torch.linalg.svd(network.layer("dense2").synapse("weight").weight.detach())
+        u, s, v = torch.linalg.svd(network.layer("dense2").synapses["weight"].weight.detach())
         best = u[:, :3] * s[:3] @ v[:3]
         back = LowRank(*(made.factor("dense2", which + "weight").weight.detach() for which in (P, Q)))
         return float((back.dense() - best).norm() / best.norm())

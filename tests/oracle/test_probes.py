@@ -7,10 +7,11 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
+from neurofa.core.capabilities import Perturbation
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
-from neurofa.training.probe import Probe, send
-from neurofa.training.replay import collect, record
+from neurofa.training.extra_passes import output_change
+from neurofa.training.learner import forward_pass
+from neurofa.training.replay import collect, loss_and_teaching, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 
@@ -43,7 +44,7 @@ def changes(network, tick, seed=0):
 def test_a_tangent_is_the_central_difference_of_the_whole_network(spec, shape):
     network = made(spec, shape)
     x, _ = batch(6, shape, 5)
-    tick = network.step(x)
+    tick = forward_pass(network, x)
     added, moved = changes(network, tick)
 
     def run(t):
@@ -56,20 +57,21 @@ def test_a_tangent_is_the_central_difference_of_the_whole_network(spec, shape):
 
     h = 1e-6
     wanted = (run(h) - run(-h)) / (2 * h)
-    got = send(network, tick, Probe(), added, moved, None)
+    got = output_change(network, tick, Perturbation(), added, moved, None)
     assert torch.allclose(got, wanted, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(send(network, tick, Probe(), {}, moved, None), wanted, atol=1e-2)
+    assert not torch.allclose(output_change(network, tick, Perturbation(), {}, moved, None), wanted, atol=1e-2)
 
 
 @pytest.mark.parametrize(("spec", "shape"), NETS)
 def test_a_difference_goes_to_the_tangent_with_its_step(spec, shape):
     network = made(spec, shape)
     x, _ = batch(6, shape, 5)
-    tick = network.step(x)
+    tick = forward_pass(network, x)
     added, moved = changes(network, tick)
-    wanted = send(network, tick, Probe(), added, moved, None)
+    wanted = output_change(network, tick, Perturbation(), added, moved, None)
     off = [
-        float((send(network, tick, Probe("difference", h), added, moved, None) - wanted).norm()) for h in (1e-4, 1e-5)
+        float((output_change(network, tick, Perturbation("difference", h), added, moved, None) - wanted).norm())
+        for h in (1e-4, 1e-5)
     ]
     assert off[0] < 0.05 * float(wanted.norm())
     assert off[1] == pytest.approx(off[0] / 10, rel=0.2)
@@ -77,7 +79,7 @@ def test_a_difference_goes_to_the_tangent_with_its_step(spec, shape):
 
 def jacobians(network, x):
     """Mean over samples of d y / d h for every hidden layer, (o, n), by autograd."""
-    tick = network.step(x)
+    tick = forward_pass(network, x)
     found = {}
     names = [name for name in network.names if tick.views[name].params]
     for at in names[:-1]:
@@ -144,7 +146,7 @@ def test_weight_changes_smooth_the_estimate_over_the_positions_of_a_convolution(
     rule, found = estimates(network, "fdfa(space=weight)", x, 700)
     name = network.names[0]
     conv = network.layer(name)
-    patches = torch.nn.functional.normalize(conv._patches(x), dim=1)
+    patches = torch.nn.functional.normalize(conv.map._patches(x), dim=1)
     smooth = patches @ patches.t()
     exact = jacobians(network, x)[name].view(3, network.shapes[name][0], -1)
     rows = rule.feedback.slices[name]
@@ -159,7 +161,7 @@ def test_the_cosine_with_the_jacobian_is_the_closed_form(n, samples):
     x, _ = batch(samples, (4,), 8)
     times = 20
     _, found = estimates(network, "fdfa", x, times)
-    j = network.layer("dense1").synapse("weight").weight.detach().t()
+    j = network.layer("dense1").synapses["weight"].weight.detach().t()
     cos = torch.stack([torch.nn.functional.cosine_similarity(e.flatten(), j.flatten(), 0) for e in found])
     wanted = 1 / math.sqrt(1 + (n + 1) / samples)
     # the closed form replaces the mean of a ratio by the ratio of means: exact to a few per cent
@@ -182,7 +184,7 @@ def test_the_noise_floor_of_a_difference_is_the_closed_form():
     source = generator(5)
     network = Network([Dense(4, n), Noisy(n, outputs)], (4,), seed=2).double()
     x, _ = batch(samples, (4,), outputs)
-    j = network.layer(network.names[1]).synapse("weight").weight.detach().t()
+    j = network.layer(network.names[1]).synapses["weight"].weight.detach().t()
 
     def mean_cosine(step: float) -> float:
         _, found = estimates(network, f"fdfa(by=difference, step={step})", x, 25)
@@ -203,7 +205,7 @@ def test_fdfa_on_a_linear_network_ends_at_the_product_of_the_weights():
     rule, learner = bound("fdfa(alpha=0.01)", network)
     for step in range(700):
         learner.step(*batch(64, (5,), 4, seed=step))
-    w = [layer.synapse("weight").weight.detach() for _, layer in network.items()]
+    w = [layer.synapses["weight"].weight.detach() for _, layer in network.items()]
     for name, wanted in (("dense0", w[2] @ w[1]), ("dense1", w[2])):
         got = rule.b[rule.feedback.slices[name]].t()
         assert float((got - wanted).norm() / wanted.norm()) < 0.1
@@ -217,7 +219,7 @@ def forward_gradients(rule, network, x, labels, times):
     for step in range(times):
         gen = generator(step, "draw")
         tick = record(network, rule, x, gen)
-        credit = collect(network, rule, tick, taught(learner.loss, tick.y, labels)[1], gen)
+        credit = collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], gen)
         for name, own in credit.directions.items():
             for key, value in own.items():
                 found.setdefault(f"{name}.{key}", []).append(value)
@@ -277,7 +279,7 @@ def test_activities_move_along_the_guess_as_far_as_the_loss_changes_along_it():
     for name in ("bp", "local_guess"):
         rule, learner = bound(name, network)
         tick = record(network, rule, x, generator(0))
-        teaching = taught(learner.loss, tick.y, labels)[1]
+        teaching = loss_and_teaching(learner.loss, tick.y, labels)[1]
         credit = collect(network, rule, tick, teaching, generator(0))
         errors[name] = torch.cat([credit.errors[key] for key in network.names[:-1]], 1)
     ours, true = errors["local_guess"], errors["bp"]

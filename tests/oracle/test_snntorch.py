@@ -29,7 +29,7 @@ def exact(dtype, **values):
 def same(neuron, given, theirs, among=None):
     """Both paths of ours, and theirs, give the same spikes; potentials agree to rounding."""
     mems, spikes = theirs
-    state = neuron.start(given[0])
+    state = neuron.initial_state(given[0])
     ours, _, after = neuron.run(given.clone(), state, among)
     before, ticks = torch.zeros_like(given[0]), []
     for current in given:

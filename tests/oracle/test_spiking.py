@@ -7,15 +7,14 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from neurofa.core.directions import dense
 from neurofa.core.events import Events
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.neurons.lif import LIF
-from neurofa.spiking.sequence import sweep
 from neurofa.testing.neurons import neuron_specs
-from neurofa.training.learner import Learner
-from neurofa.training.replay import dense
-from neurofa.training.stream import check_rule
+from neurofa.training.learner import Learner, forward_pass
+from neurofa.training.sequence_rules import check_sequence_rule
 from tests.oracle.spikes import (
     by_autograd,
     by_chunks,
@@ -76,8 +75,8 @@ def test_symmetric_eprop_is_bptt_with_the_recurrence_cut(neuron, recurrent, teac
 def reference_eprop(network, matrix, xs, labels, teach, kappa):
     """E-prop of one hidden layer with a trace for every sample, neuron and input; LIF and ALIF after Bellec et al."""
     (hidden, layer), (last, top) = network.items()
-    neuron, read, out = layer.neuron, layer.read(), top.read()
-    state = layer.rest(torch.zeros(B, N, dtype=xs.dtype))
+    neuron, read, out = layer.neuron, layer.synapses.read(), top.synapses.read()
+    state = layer.initial_state(torch.zeros(B, N, dtype=xs.dtype))
     psi_before = torch.zeros(B, N, 1, dtype=xs.dtype)
     names = ["weight", "recurrent", "bias"]
     eps, eps_a, bar = (dict.fromkeys(names, 0.0) for _ in range(3))
@@ -100,7 +99,9 @@ def reference_eprop(network, matrix, xs, labels, teach, kappa):
             bar[key] = kappa * bar[key] + found
             if live:
                 now = (signal[..., None] * bar[key]).sum(0)
-                total[f"{hidden}.{key}"] = total.get(f"{hidden}.{key}", 0) + now.view(layer.stored()[key].shape)
+                total[f"{hidden}.{key}"] = total.get(f"{hidden}.{key}", 0) + now.view(
+                    layer.synapses.stored()[key].shape
+                )
         psi_before = psi
         traces["weight"], traces["bias"] = kappa * traces["weight"] + z, kappa * traces["bias"] + 1
         if live:
@@ -138,7 +139,7 @@ def serving():
     found = []
     for name in parts("rule"):
         try:
-            check_rule(build("rule", name))
+            check_sequence_rule(build("rule", name))
         except NeurofaError:
             continue
         found.append(name)
@@ -161,7 +162,7 @@ def test_any_chunk_gives_the_same_directions_dense_and_as_events(name):
     before = weights(network_of("snn(hidden=[7, 6], recurrent=True)", INPUTS, 3))
     assert any(not torch.equal(wanted[key], w) for key, w in before.items())
     for chunk in (1, 4, 13):
-        for given_as in (xs, Events.of_dense(xs)):
+        for given_as in (xs, Events.from_dense(xs)):
             ours = learnt(name, given_as, chunk)
             alike = all(torch.allclose(ours[key], w, rtol=1e-9, atol=1e-11) for key, w in wanted.items())
             assert alike or (chunk > 1 and name in NOT_CHUNKED), (chunk, type(given_as).__name__)
@@ -179,7 +180,7 @@ def test_most_rules_serve_sequences():
 def test_traces_in_a_number_format_are_rounded_every_tick(traces, k):
     xs, signal = given()
     layer = excited(Spiking(INPUTS, N, recurrent=True, traces=traces), xs, signal)
-    read, state = layer.read(), layer.rest(torch.zeros_like(signal[0]))
+    read, state = layer.synapses.read(), layer.initial_state(torch.zeros_like(signal[0]))
     q, trace = layer.traces.quantize, {}
     total, z = {}, torch.zeros_like(signal[0])
     for x, error in zip(xs, signal, strict=True):
@@ -210,8 +211,10 @@ def test_fine_traces_approach_raw_ones():
 
 def hidden_signals(network, rule, xs, labels):
     """(T, B, N) learning signals of a direct rule, the potentials and spikes of the hidden layer before learning."""
-    states = {name: layer.rest(torch.zeros(B, layer.channels, dtype=xs.dtype)) for name, layer in network.items()}
-    tick, _ = sweep(network, xs.flatten(0, 1), len(xs), states)
+    states = {
+        name: layer.initial_state(torch.zeros(B, layer.map.channels, dtype=xs.dtype)) for name, layer in network.items()
+    }
+    tick = forward_pass(network, xs.flatten(0, 1), states=states, ticks=len(xs))
     error = torch.softmax(tick.y, 1) - torch.nn.functional.one_hot(labels, 3).repeat(len(xs), 1)
     view = tick.views[network.lowest]
     signal = error @ rule.feedback.matrix().weight.detach().t() / (B * len(xs))
@@ -277,6 +280,6 @@ def test_dense_of_an_empty_chunk_of_events_is_zero():
     xs = spikes(12, 4, INPUTS)
     xs[4:8] = 0
     network = network_of("snn(hidden=[7])", INPUTS, 3)
-    ours = streamed(network, "eprop", Events.of_dense(xs), torch.tensor([0, 2, 1, 2]), chunk=4)
+    ours = streamed(network, "eprop", Events.from_dense(xs), torch.tensor([0, 2, 1, 2]), chunk=4)
     theirs = streamed(network_of("snn(hidden=[7])", INPUTS, 3), "eprop", xs, torch.tensor([0, 2, 1, 2]), chunk=12)
     assert near(dense(ours), theirs, 1e-11)

@@ -34,8 +34,8 @@ def run(spec: str, folder: Path, seeds: int = 2, parts: tuple[str, ...] = ()) ->
 def test_similarity_is_the_cosine_of_weights_without_biases():
     networks = [build("network", "mlp(hidden=[5])", input_shape=(4,), outputs=3, seed=seed) for seed in (0, 0, 1)]
     for index, network in enumerate(networks):
-        network.layer("dense0").synapse("bias").weight.data.fill_(index)
-    networks[1].layer("dense0").synapse("weight").weight.data.mul_(-2)
+        network.layer("dense0").synapses["bias"].weight.data.fill_(index)
+    networks[1].layer("dense0").synapses["weight"].weight.data.mul_(-2)
     found = degeneracy.similarities([degeneracy.layer_weights(network) for network in networks])
     assert list(found) == ["dense0", "dense1"]
     assert found["dense0"][0] == pytest.approx(-1)

@@ -19,7 +19,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.linalg.spectra import isotropy
 from neurofa.theory.conv import local_bound
-from neurofa.theory.structure import label_covariance, statistics, structured_task
+from neurofa.theory.moments import Moments
+from neurofa.theory.structure import label_covariance, structured_task
 
 
 def done(spec: str, folder: Path, *parts: str, seeds: int = 1) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def test_two_layers_are_too_few() -> None:
 
 def test_early_isotropy_is_that_of_the_cross_covariance() -> None:
     x, y = structured_task(200, 5, 0.4, 0.6, torch.Generator().manual_seed(0))
-    s = statistics(x, y).cross
+    s = Moments.of(x, y).yx
     assert align_structure.early_isotropy(x, y)[0] == pytest.approx(isotropy(s @ s.t()), abs=1e-3)
 
 
@@ -89,9 +90,9 @@ def test_structure_trains_networks_and_reports_their_alignment(tmp_path: Path) -
 def test_structured_data_has_the_covariance_it_names() -> None:
     data = build("data", "structured(alpha=0.5, beta=0.4, samples=20000, seed=3)")
     assert [len(split) for split in data.splits().values()] == [20000, 100, 100]
-    found = statistics(data.train.x, data.train.y)
-    assert torch.allclose(found.labels, label_covariance(0.5, 0.4), atol=0.03)
-    assert float(found.cross.abs().max()) < 0.03
+    found = Moments.of(data.train.x, data.train.y)
+    assert torch.allclose(found.yy, label_covariance(0.5, 0.4), atol=0.03)
+    assert float(found.yx.abs().max()) < 0.03
     other = build("data", "structured(alpha=0.5, beta=0.4, samples=20000, seed=4)")
     assert not torch.equal(other.train.x, data.train.x)
     for bad in ("samples=0", "alpha=-1.0", "beta=2.0"):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from hwmodels.arrays.array_noise import noises, only
+from hwmodels.arrays.array_noise import periphery_with_only, product_noises
+from hwmodels.arrays.product import analog_product
 from hwmodels.registry import build
 
 SPECS = {
@@ -26,15 +27,14 @@ def start():
 def test_the_predicted_cosine_of_every_source_is_the_measured_one(name, spec):
     x, w, gen = start()
     io = build("periphery", spec)
-    (found,) = noises(io, x, w, torch.ones(()))
+    (found,) = product_noises(io, x, w, torch.ones(()))
     assert found.name == name
     assert not found.outside
     exact = x @ w
     nsr2 = found.__class__(**{**vars(found), "signal": exact}).nsr2(x)
     said = (1 + nsr2).rsqrt()
-    seen = (
-        torch.stack([torch.cosine_similarity(io.product(x, w, gen), exact, dim=1) for _ in range(20)]).double().mean(0)
-    )
+    cosines = [torch.cosine_similarity(analog_product(io, x, w, gen), exact, dim=1) for _ in range(20)]
+    seen = torch.stack(cosines).double().mean(0)
     assert abs((said - seen).mean()) < 0.003
     # control: noise of half the size is told apart
     half = (1 + nsr2 / 4).rsqrt()
@@ -44,16 +44,16 @@ def test_the_predicted_cosine_of_every_source_is_the_measured_one(name, spec):
 def test_one_source_alone_leaves_out_the_others():
     io = build("periphery", "training")
     x, w, _ = start()
-    names = [noise.name for noise in noises(io, x, w, torch.ones(()))]
+    names = [noise.name for noise in product_noises(io, x, w, torch.ones(()))]
     assert set(names) == {"input rounding (DAC)", "output noise", "output rounding (ADC)"}
     for name in names:
-        assert [noise.name for noise in noises(only(io, name), x, w, torch.ones(()))] == [name]
-    assert noises(only(io, "none"), x, w, torch.ones(())) == ()
+        assert [noise.name for noise in product_noises(periphery_with_only(io, name), x, w, torch.ones(()))] == [name]
+    assert product_noises(periphery_with_only(io, "none"), x, w, torch.ones(())) == ()
 
 
 def test_coarse_levels_and_clipping_are_told():
     x, w, _ = start()
     coarse = build("periphery", "periphery(in_bits=None, out_bits=3, out_bound=20, out_noise=0)")
-    assert "too coarse" in noises(coarse, x, w, torch.ones(()))[0].outside
+    assert "too coarse" in product_noises(coarse, x, w, torch.ones(()))[0].outside
     clipped = build("periphery", "periphery(in_bits=None, out_bits=8, out_bound=1, out_noise=0)")
-    assert "clipped" in noises(clipped, x, w, torch.ones(()))[0].outside
+    assert "clipped" in product_noises(clipped, x, w, torch.ones(()))[0].outside

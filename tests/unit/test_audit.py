@@ -11,12 +11,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import neurofa.core.recipes  # noqa: F401
 from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.step import audit
-from neurofa.core.layer import Directions, Outer
+from neurofa.core.directions import Directions, Outer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Chained, Direct, Rule
@@ -35,7 +34,7 @@ def batch(n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 
 def above(network: Network, name: str) -> torch.Tensor:
     """The weights of the layer above, which no local rule may know."""
-    return network.layer(network.names[network.names.index(name) + 1]).synapse("weight").weight
+    return network.layer(network.names[network.names.index(name) + 1]).synapses["weight"].weight
 
 
 class ByAttribute(DFA):
@@ -83,7 +82,7 @@ class ByUpdate(DFA):
     def update(self, name, layer, view):
         directions = super().update(name, layer, view)
         if self.of[id(layer)] == "dense1":
-            size = self.top[0].layer("dense2").synapse("weight").weight.mean()
+            size = self.top[0].layer("dense2").synapses["weight"].weight.mean()
             directions["bias"] = directions["bias"] + size
         return directions
 
@@ -130,7 +129,7 @@ class ByReturns(Chained):
         return super().returns(name, params, gen)
 
     def deliver(self, name, teaching):
-        return teaching.above * self.noted["dense3"].mean()
+        return teaching.error_above * self.noted["dense3"].mean()
 
 
 class ByMemory(DFA):
@@ -141,7 +140,7 @@ class ByMemory(DFA):
         self.top, self.size = [network], 1.0
 
     def begin(self, teaching, gen):
-        self.now, self.size = self.size, float(self.top[0].layer("dense3").synapse("weight").weight.mean())
+        self.now, self.size = self.size, float(self.top[0].layer("dense3").synapses["weight"].weight.mean())
         super().begin(teaching, gen)
 
     def deliver(self, name, teaching):
@@ -153,7 +152,7 @@ class BySynapses(DFA):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.cells = [network.layer(name).synapse("weight") for name in ("dense2", "dense3")]
+        self.cells = [network.layer(name).synapses["weight"] for name in ("dense2", "dense3")]
 
     def deliver(self, name, teaching):
         return super().deliver(name, teaching) * sum(s.device.value(s.cells).mean() for s in self.cells)
@@ -203,7 +202,7 @@ def test_smuggler_is_named_with_the_layer_it_reads():
 
 
 class Copier(Chained):
-    """Returns a copy of the forward weights: backpropagation that calls itself local."""
+    """ReturnWeights a copy of the forward weights: backpropagation that calls itself local."""
 
     def returns(self, name, params, gen):
         return {key: params[key].clone() for key in self.beside(name)}
@@ -218,7 +217,7 @@ class OwnReader(Chained):
 
     def returns(self, name, params, gen):
         layer = self.top[0].layer(name)
-        return {key: layer.synapse(key).weight.detach().clone() for key in self.beside(name)}
+        return {key: layer.synapses[key].weight.detach().clone() for key in self.beside(name)}
 
 
 class SlowCopier(Chained):

@@ -7,15 +7,13 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import neurofa.core.recipes  # noqa: F401
 from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.sequence import audit_sequence
+from neurofa.core.dynamics import TRACE, Dynamics
 from neurofa.core.randomness import generator
 from neurofa.rules.dfa import DFA
-from neurofa.spiking.neuron import Dynamics
-from neurofa.spiking.temporal import TRACE
 
 LABELS = torch.tensor([0, 2, 1, 2])
 
@@ -36,7 +34,7 @@ class InDynamics(DFA):
         self.kept = [net]
 
     def secret(self):
-        return self.kept[0].layer("spiking2").synapse("weight").weight.detach().abs().mean()
+        return self.kept[0].layer("spiking2").synapses["weight"].weight.detach().abs().mean()
 
     def localise(self, name, layer, view):
         return layer.localise_by(view, self.dynamics(name, layer, view))
@@ -50,13 +48,13 @@ class InTraces(InDynamics):
     """Lets other weights into what it keeps for the next chunk only."""
 
     def localise(self, name, layer, view):
-        return layer.localise(view)
+        return layer.backprop_local(view)
 
     def dynamics(self, name, layer, view):
         return None
 
     def keep(self, name, layer, view):
-        return {TRACE + "secret": self.secret() * torch.ones(4, layer.channels)}
+        return {TRACE + "secret": self.secret() * torch.ones(4, layer.map.channels)}
 
 
 @pytest.mark.parametrize("smuggler", [InDynamics, InTraces])

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from hwmodels.errors import NeurofaError
-from neurofa import Learner, Network, build
-from neurofa.training.checkpoint import load_checkpoint, save_checkpoint
+from neurofa import Learner, build
+from neurofa.interop.sequential import from_sequential
+from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
 
 
 def make(rule: str, seed: int = 0, device: str = "fixed(bits=6)") -> Learner:
@@ -43,23 +44,21 @@ def test_a_resumed_learner_goes_on_as_if_it_had_not_stopped(rule, tmp_path):
 
 def test_a_network_is_built_again_from_its_file(tmp_path):
     network = make("dfa").network
-    network.save(tmp_path / "net")
-    again = Network.load(tmp_path / "net")
+    save_network(network, tmp_path / "net")
+    again = load_network(tmp_path / "net")
     assert again.spec == network.spec
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in network.state_dict().items())
 
 
 def test_a_network_without_a_recipe_is_filled_in_place(tmp_path):
     model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
-    network = Network.from_sequential(model, (3,))
-    network.save(tmp_path / "net")
+    network = from_sequential(model, (3,))
+    save_network(network, tmp_path / "net")
     with pytest.raises(NeurofaError, match="no recipe made"):
-        Network.load(tmp_path / "net")
-    other = Network.from_sequential(
-        torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)), (3,)
-    )
+        load_network(tmp_path / "net")
+    other = from_sequential(torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)), (3,))
     x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Network.load(tmp_path / "net", other)(x), network(x))
+    assert torch.equal(load_network(tmp_path / "net", other)(x), network(x))
 
 
 def test_broken_files_are_named(tmp_path):
@@ -75,7 +74,7 @@ def test_broken_files_are_named(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(NeurofaError, match="cannot be read"):
         load_checkpoint(path, learner)
-    learner.network.save(path)
+    save_network(learner.network, path)
     with pytest.raises(NeurofaError, match="of kind 'network'"):
         load_checkpoint(path, learner)
     save_checkpoint(path, make("kp"), {})

@@ -7,8 +7,8 @@ import torch
 
 from hwmodels.device_models.programmed import gauss_hermite
 from hwmodels.numerics.noise_moments import Noise
-from hwmodels.optics.mesh import Phases, propagate, propagate_moments
-from hwmodels.optics.optical_noise import rectified
+from hwmodels.optics.mesh import MeshPhases, propagate, propagate_moments
+from hwmodels.optics.optical_noise import rectified_moments
 from hwmodels.registry import build
 
 
@@ -24,18 +24,19 @@ def test_quadrature_has_the_moments_of_a_normal_number():
 def test_a_rectified_normal_number():
     mean, std = torch.tensor([0.0, 0.5, 3.0, 100.0]), torch.tensor([1.0, 2.0, 1.0, 10.0])
     draws = (mean + std * torch.randn(400_000, 4, generator=gen())).clamp(min=0)
-    above, variance = rectified(mean, std)
+    above, variance = rectified_moments(mean, std)
     torch.testing.assert_close(above, draws.mean(0) - mean, atol=0.05, rtol=0)
     torch.testing.assert_close(variance, draws.var(0), rtol=0.01, atol=0)
     assert above[0] == pytest.approx(1 / math.sqrt(2 * math.pi))
-    dark = rectified(torch.zeros(1), torch.zeros(1))
+    dark = rectified_moments(torch.zeros(1), torch.zeros(1))
     assert [float(part) for part in dark] == [0, 0]
 
 
 def phases(n=5, k=3):
     turn = 2 * math.pi
     m = n * (n - 1) // 2
-    return Phases(*(torch.rand(k, size, generator=gen(size + i)).double() * turn for i, size in enumerate((m, m, n))))
+    drawn = (torch.rand(k, size, generator=gen(size + i)).double() * turn for i, size in enumerate((m, m, n)))
+    return MeshPhases(*drawn)
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.3])
@@ -52,7 +53,7 @@ def test_moments_of_exact_phases_are_those_of_the_field(loss):
 def test_moments_of_uncertain_phases_are_those_of_many_meshes():
     n, draws, s = 4, 40_000, 0.4
     one = phases(n, 1)
-    many = Phases(
+    many = MeshPhases(
         *(p.expand(draws, -1) + s * torch.randn(draws, p.shape[1], generator=gen(9 + i)).double()
           for i, p in enumerate((one.theta, one.phi, one.out)))
     )  # fmt: skip
@@ -79,8 +80,8 @@ def test_drifted_weights_have_the_stated_moments(name, tolerance):
     weights = torch.linspace(-0.7, 0.7, 9).expand(4000, 9).contiguous()
     weights[0, 0] = 1.0  # the range
     cells = device.program(weights, gen())
-    mean, variance = device.aged(cells, 86400.0)
-    off = device.value(device.relax(cells, 86400.0)) - mean
+    mean, variance = device.ageing.aged(cells, 86400.0)
+    off = device.value(device.ageing.relax(cells, 86400.0)) - mean
     spread = variance.mean(0).sqrt()
     # beside the draws: exponents are those of the wanted conductances, for which the programmed ones stand in
     assert (off.mean(0).abs() < 5 * spread / 4000**0.5 + 0.003).all()
@@ -91,7 +92,7 @@ def test_drifted_weights_have_the_stated_moments(name, tolerance):
 def test_a_known_error_along_the_signal_is_a_gain():
     signal, e = torch.randn(5, 800, generator=gen()), torch.randn(5, 3, generator=gen(1))
     gained = Noise(name="", formula="", signal=signal, shift=-0.3 * signal)
-    torch.testing.assert_close(gained.kept(), torch.full((5,), 0.7, dtype=torch.float64))
+    torch.testing.assert_close(gained.gain(), torch.full((5,), 0.7, dtype=torch.float64))
     torch.testing.assert_close(gained.cosine(e), torch.ones(5, dtype=torch.float64))
     turned = Noise(name="", formula="", signal=signal, shift=-1.5 * signal)
     torch.testing.assert_close(turned.cosine(e), -torch.ones(5, dtype=torch.float64))

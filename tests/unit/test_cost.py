@@ -11,8 +11,9 @@ from hwmodels.registry import build
 from neurofa import Block, Dense, Learner, Network
 from neurofa.costs.flops import cost
 from neurofa.costs.memory import memory
-from neurofa.testing.flops import Counted
-from neurofa.testing.tools import batch, learner, small
+from neurofa.testing.flops import FlopCounter
+from neurofa.testing.samples import random_batch, small_learner, small_network
+from neurofa.training.learner import forward_pass
 
 RULES = [
     "fdfa(per_layer=True)", "fdfa(by=difference)", "grape2026(space=weight)", "grape2026(feedback=pooled)",
@@ -27,21 +28,21 @@ RULES = [
 @pytest.mark.parametrize("network", ["cnn", "vit", "resnet20(width=4, blocks=1)"])
 @pytest.mark.parametrize("rule", RULES)
 def test_options_of_rules_are_told_to_the_flop(rule, network):
-    ours = learner(rule, network)
+    ours = small_learner(rule, network)
     told = cost(ours, batch_size=6, held=False)
     for step in range(3):
-        with Counted() as counted:
-            ours.step(*batch(6, seed=step))
+        with FlopCounter() as counted:
+            ours.step(*random_batch(6, seed=step))
         assert told.at_step(step) == counted.flop, told.by_phase()
 
 
 def test_a_calibrating_step_is_told_and_shared():
-    ours = learner("grape2026(calibrate=2)", "vit")
+    ours = small_learner("grape2026(calibrate=2)", "vit")
     told = cost(ours, batch_size=6, held=False)
     counts = []
     for step in range(4):
-        with Counted() as counted:
-            ours.step(*batch(6, seed=step))
+        with FlopCounter() as counted:
+            ours.step(*random_batch(6, seed=step))
         counts.append(counted.flop)
     assert counts[0] == counts[2] == told.at_step(0) == told.at_step(2)
     assert counts[3] == told.at_step(3) != counts[2]  # in the first such step backpropagation looks at the network too
@@ -51,7 +52,7 @@ def test_a_calibrating_step_is_told_and_shared():
 @pytest.mark.parametrize("groups", [1, 2])
 def test_groups_of_channels_share_their_norm(groups):
     """DW x/|x| with one |x| a group: what dividing by the norm of every channel's own inputs gives."""
-    from neurofa.core.layer import LocalView
+    from neurofa.core.view import LocalView
     from neurofa.families.jacobian_tracking import _by_weights
     from neurofa.layers.conv import Conv2d
 
@@ -59,22 +60,22 @@ def test_groups_of_channels_share_their_norm(groups):
     gen = torch.Generator().manual_seed(0)
     layer.initialise(build("device", "digital"), gen)
     x = torch.randn(2, 4, 5, 5, generator=gen)
-    view = LocalView(x, layer.compute(layer.stored(), x, {})[0], layer.stored())
+    view = LocalView(x, layer.compute(layer.synapses.stored(), x, {})[0], layer.synapses.stored())
     ours = _by_weights(layer, view, torch.Generator().manual_seed(1))
-    drawn = torch.randn(layer.weight_shape, generator=torch.Generator().manual_seed(1))
-    sizes = layer.linear(x.square(), torch.ones(layer.weight_shape), None).sqrt()
-    torch.testing.assert_close(ours, layer.linear(x, drawn, None) / sizes)
+    drawn = torch.randn(layer.map.weight_shape, generator=torch.Generator().manual_seed(1))
+    sizes = layer.map.linear(x.square(), torch.ones(layer.map.weight_shape), None).sqrt()
+    torch.testing.assert_close(ours, layer.map.linear(x, drawn, None) / sizes)
 
 
 def test_an_mlp_by_hand():
-    ours = learner("dfa", "mlp(hidden=[12, 10])")
+    ours = small_learner("dfa", "mlp(hidden=[12, 10])")
     n, widths, o = 6, [64, 12, 10, 5], 5
     product = [2 * n * a * b for a, b in itertools.pairwise(widths)]
     told = cost(ours, batch_size=n)
     assert told.by_phase() == {
         "forward": sum(product), "passes": 0, "delivery": 2 * n * o * 22, "update": sum(product), "adaptation": 0,
     }  # fmt: skip
-    bp = cost(learner("bp", "mlp(hidden=[12, 10])"), batch_size=n).by_phase()
+    bp = cost(small_learner("bp", "mlp(hidden=[12, 10])"), batch_size=n).by_phase()
     assert bp["delivery"] == sum(product[1:])
     assert told.memory == {
         "weights": 4 * (64 * 12 + 12 * 10 + 10 * 5 + 27), "feedback": 4 * 22 * o,
@@ -83,7 +84,7 @@ def test_an_mlp_by_hand():
 
 
 def test_bytes_of_masks_inputs_and_optimizers():
-    network = small("mlp(hidden=[12], activation=gelu, dropout=0.5)")
+    network = small_network("mlp(hidden=[12], activation=gelu, dropout=0.5)")
     weights = sum(p.numel() for p in network.parameters())
     ours = Learner(network, "kp", optimizer=torch.optim.Adam(network.parameters()))
     held = memory(ours, 6)
@@ -95,8 +96,8 @@ def test_bytes_of_masks_inputs_and_optimizers():
 
 
 def test_bytes_of_a_block_are_those_that_autograd_keeps():
-    ours = learner("bp", "vit(patch=4, width=8, depth=1, heads=2)")
-    x, _ = batch(6)
+    ours = small_learner("bp", "vit(patch=4, width=8, depth=1, heads=2)")
+    x, _ = random_batch(6)
     kept = {}
 
     def pack(saved):
@@ -105,7 +106,7 @@ def test_bytes_of_a_block_are_those_that_autograd_keeps():
 
     network = ours.network
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        tick = network.step(x, returns=lambda _, params: params)
+        tick = forward_pass(network, x, returns=lambda _, params: params)
     for view in tick.views.values():
         for value in (view.x, view.y, *view.before.values()):
             kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
@@ -116,10 +117,10 @@ def test_bytes_of_a_block_are_those_that_autograd_keeps():
 
 
 def test_counting_leaves_the_learner_as_it_was():
-    ours, twin = learner("ldfa_normative", "vit"), learner("ldfa_normative", "vit")
+    ours, twin = small_learner("ldfa_normative", "vit"), small_learner("ldfa_normative", "vit")
     cost(ours, batch_size=6)
     for run in (ours, twin):
-        run.step(*batch(6))
+        run.step(*random_batch(6))
     for mine, other in zip(ours.rule.parameters(), twin.rule.parameters(), strict=True):
         assert torch.equal(mine, other)
 

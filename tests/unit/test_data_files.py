@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
+import importlib
 import io
 import struct
 import tarfile
@@ -15,9 +16,11 @@ from functools import partial
 import pytest
 import torch
 
-from experiments.data import Augment, _archives, _cifar, _files, _idx, cifar100, mnist
+from experiments.data import Augment, _archives, _cifar, _files, _idx
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+
+cifar100, mnist = (importlib.import_module(f"experiments.data.{name}") for name in ("cifar100", "mnist"))
 
 
 def idx_file(values: torch.Tensor) -> bytes:

@@ -9,14 +9,14 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.core.randomness import generator
-from neurofa.diagnostics.alignment import feedback_matrices
-from neurofa.linalg.spectra import cosine, isotropy
-from neurofa.theory.deep_linear import DeepLinear, alignment_cosine, early
+from neurofa.diagnostics.weight_alignment import feedback_matrices
+from neurofa.linalg.spectra import cosine_similarity, isotropy
+from neurofa.theory.deep_linear import DeepLinear, alignment_cosine, leading_terms
+from neurofa.theory.moments import Moments
 from neurofa.theory.structure import (
     effective_dimension,
     label_covariance,
     random_label_isotropy,
-    statistics,
     structured_task,
 )
 
@@ -45,7 +45,7 @@ def trained(activation="identity", *, zero=True, feedback="dense", steps=200, hi
     for _ in range(steps):
         learner.step(x, y)
         theory.step(x, y, 0.02)
-    weights = [network.layer(n).synapse("weight").weight.detach() for n in network.names]
+    weights = [network.layer(n).synapses["weight"].weight.detach() for n in network.names]
     return weights, theory
 
 
@@ -67,7 +67,8 @@ def test_other_networks_do_not(control):
 def test_weight_alignment_follows_from_the_small_matrices(feedback):
     weights, theory = trained(feedback=feedback)
     f = theory.feedback
-    direct = [cosine(weights[1], f[1] @ f[0].t()), cosine(weights[2], f[2] @ f[1].t()), cosine(weights[3], f[2].t())]
+    products = f[1] @ f[0].t(), f[2] @ f[1].t(), f[2].t()
+    direct = [cosine_similarity(w, product) for w, product in zip(weights[1:], products, strict=True)]
     assert theory.alignments() == pytest.approx(direct, abs=1e-12)
     isotropies = [isotropy(a) for a in theory.matrices[1:]]
     if feedback == "orthogonal":
@@ -80,7 +81,7 @@ def test_the_identity_is_exact_for_orthogonal_columns():
     f, k = (torch.linalg.qr(torch.randn(n, 4, generator=GEN, dtype=DOUBLE))[0] for n in (30, 20))
     a = torch.randn(4, 4, generator=GEN, dtype=DOUBLE)
     eye = torch.eye(4, dtype=DOUBLE)
-    assert cosine(f @ a @ k.t(), f @ k.t()) == pytest.approx(isotropy(a), abs=1e-14)
+    assert cosine_similarity(f @ a @ k.t(), f @ k.t()) == pytest.approx(isotropy(a), abs=1e-14)
     assert alignment_cosine(a, 3 * eye, 2 * eye) == pytest.approx(isotropy(a), abs=1e-14)
     assert math.isnan(alignment_cosine(0 * eye, eye, eye))
 
@@ -90,13 +91,13 @@ def early_theory(lr=1e-6, steps=400):
     theory = DeepLinear([torch.randn(n, 3, generator=GEN, dtype=DOUBLE) / 3 for n in (12, 10, 8)], 9)
     for _ in range(steps):
         theory.step(x, y, lr)
-    return theory, statistics(x, y)
+    return theory, Moments.of(x, y)
 
 
 def test_early_matrices_grow_as_predicted():
     lr, steps = 1e-6, 400
     theory, found = early_theory(lr, steps)
-    laws = early(found.cross, theory.grams)
+    laws = leading_terms(found.yx, theory.grams)
     assert [law.exponent for law in laws] == [1, 2, 4, 8]
     for a, law in zip(theory.matrices, laws, strict=True):
         predicted = law.coefficient * (lr * steps) ** law.exponent
@@ -106,7 +107,7 @@ def test_early_matrices_grow_as_predicted():
 
 def test_a_later_matrix_does_not_grow_as_an_early_one():
     theory, found = early_theory(lr=0.02, steps=3000)
-    laws = early(found.cross, theory.grams)
+    laws = leading_terms(found.yx, theory.grams)
     assert float(theory.matrices[0].norm() / (laws[0].coefficient * 60).norm()) < 0.5
 
 

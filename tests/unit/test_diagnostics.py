@@ -11,27 +11,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import build, parts
+from neurofa.core.capabilities import Teaching
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Teaching
-from neurofa.diagnostics.alignment import (
+from neurofa.diagnostics.gradient_alignment import backprop_credit, gradient_alignment
+from neurofa.diagnostics.measure import measure_alignment
+from neurofa.diagnostics.weight_alignment import (
     alignment_matrices,
     feedback_matrices,
-    gradient_alignment,
-    pathways,
-    shadow,
+    feedback_spectra,
     weight_alignment,
 )
-from neurofa.diagnostics.measure import measure
 from neurofa.layers.dense import Dense
 from neurofa.linalg.spectra import (
-    conditioning,
-    cosine,
+    condition_number,
+    cosine_similarity,
     effective_rank,
     isotropy,
-    mean_cosine,
+    mean_row_cosine,
     orthogonality,
     stable_rank,
 )
@@ -70,10 +68,10 @@ def linear_net(widths: list[int], rule: str = "dfa", lr: float = 0.02) -> Learne
 def looked_at(made: Learner, x: torch.Tensor, target: torch.Tensor):
     gen = generator(0, "look")
     tick = record(made.network, made.rule, x, gen)
-    outcome = made.loss.outcome(tick.y, target)
+    outcome = made.loss.evaluate(tick.y, target)
     teaching = Teaching(outcome.error, outcome.target)
     ours = collect(made.network, made.rule, tick, teaching, gen)
-    return tick, teaching, ours, shadow(made.network, tick, teaching, made.rule)
+    return tick, teaching, ours, backprop_credit(made.network, tick, teaching, made.rule)
 
 
 def test_weak_weight_alignment_is_exact_in_a_deep_linear_net_from_zero():
@@ -125,7 +123,7 @@ def test_feedback_equal_to_the_transposes_gives_full_gradient_alignment():
     network = made.network
     for index, p in enumerate(network.parameters()):
         p.data.copy_(torch.randn(p.shape, generator=generator(index, "w"), dtype=torch.float64))
-    w2, w3 = (network.layer(name).synapse("weight").weight.detach() for name in network.names[1:])
+    w2, w3 = (network.layer(name).synapses["weight"].weight.detach() for name in network.names[1:])
     made.rule.feedback.matrix().weight.data.copy_(torch.cat([w3 @ w2, w3], 1).t())
     gen = generator(0, "data")
     _, _, ours, bp = looked_at(made, torch.randn(5, 8, generator=gen).double(), torch.randn(5, 4, generator=gen))
@@ -148,13 +146,13 @@ def test_gradient_alignment_equals_autograd(rule, spec):
     by_name = dict(zip(names, gradients, strict=True))
     found = gradient_alignment(made.network, ours, bp)
     for name in [n for n in ours.directions if n != made.network.readout]:
-        wanted = cosine(ours.directions[name]["weight"], by_name[name, "weight"])
+        wanted = cosine_similarity(ours.directions[name]["weight"], by_name[name, "weight"])
         assert found[name].cosine == pytest.approx(wanted, abs=1e-5)
 
 
 def test_bp_is_its_own_shadow_even_with_dropout():
     for spec in ("mlp(hidden=[12, 10], dropout=0.5)", "vit(width=8, depth=2, dropout=0.5)"):
-        found = measure(learner("bp", spec), *batch())
+        found = measure_alignment(learner("bp", spec), *batch())
         assert found["total"]["cosine"] == pytest.approx(1, abs=1e-6)
         assert found["total"]["delivered_cosine"] == pytest.approx(1, abs=1e-6)
         for row in found["layers"].values():
@@ -164,10 +162,10 @@ def test_bp_is_its_own_shadow_even_with_dropout():
 def test_chained_weight_alignment_rises_under_kolen_pollack():
     made = learner("kp(decay=0.05)", lr=0.2)
     x, labels = batch(n=32)
-    start = measure(made, x, labels)
+    start = measure_alignment(made, x, labels)
     for _ in range(300):
         made.step(x, labels)
-    end = measure(made, x, labels)
+    end = measure_alignment(made, x, labels)
     for name in ("dense2", "dense3"):
         assert end["layers"][name]["weight_alignment"] > max(0.9, start["layers"][name]["weight_alignment"])
     assert "weight_alignment" not in end["layers"]["dense1"]
@@ -176,13 +174,13 @@ def test_chained_weight_alignment_rises_under_kolen_pollack():
 
 def test_sign_symmetric_weight_alignment_is_that_of_signs():
     made = learner("usf")
-    found = measure(made, *batch())["layers"]["dense2"]["weight_alignment"]
-    w = made.network.layer("dense2").synapse("weight").weight.detach()
-    assert found == pytest.approx(cosine(w, w.sign()), abs=1e-6)
+    found = measure_alignment(made, *batch())["layers"]["dense2"]["weight_alignment"]
+    w = made.network.layer("dense2").synapses["weight"].weight.detach()
+    assert found == pytest.approx(cosine_similarity(w, w.sign()), abs=1e-6)
 
 
 def test_layers_of_unlike_width_have_no_weight_alignment():
-    found = measure(learner("dfa", "cnn(channels=[3, 4], kernel=3, hidden=10)"), *batch())["layers"]
+    found = measure_alignment(learner("dfa", "cnn(channels=[3, 4], kernel=3, hidden=10)"), *batch())["layers"]
     assert [name for name, row in found.items() if "weight_alignment" in row] == ["dense6"]
 
 
@@ -197,7 +195,7 @@ def test_measuring_leaves_the_run_as_it_was(rule, spec):
     for step in range(3):
         for measured, run in enumerate(runs):
             if measured:
-                found = measure(run, *batch(9))
+                found = measure_alignment(run, *batch(9))
                 json.dumps(found, allow_nan=False)
             run.step(*batch(step))
     for part in ("network", "rule"):
@@ -209,47 +207,47 @@ def test_measuring_leaves_the_run_as_it_was(rule, spec):
 
 
 def test_measure_says_none_where_nothing_is_defined():
-    found = measure(learner("readout_only"), *batch())
+    found = measure_alignment(learner("readout_only"), *batch())
     assert found["total"] == {}
     assert found["layers"]["dense1"]["update_norm"] == 0
     assert "cosine" not in found["layers"]["dense1"]
     made = learner("dfa", loss="mse")
     x = batch()[0]
-    found = measure(made, x, made.evaluate(x))
+    found = measure_alignment(made, x, made.evaluate(x))
     assert found["error"] == {"stable_rank": None, "effective_rank": None}
     assert found["total"]["cosine"] is None
 
 
 def test_delivered_errors_of_a_direct_rule_have_at_most_the_rank_of_the_error():
-    found = measure(learner("dfa", "mlp(hidden=[100, 80])"), *batch(n=64))["layers"]
+    found = measure_alignment(learner("dfa", "mlp(hidden=[100, 80])"), *batch(n=64))["layers"]
     assert all(row["error_stable_rank"] <= 5 and row["error_effective_rank"] <= 5.01 for row in found.values())
 
 
 def test_spectra_of_known_matrices():
     eye = torch.eye(4)
-    assert (stable_rank(eye), effective_rank(eye), conditioning(eye), isotropy(eye)) == pytest.approx((4, 4, 1, 1))
+    assert (stable_rank(eye), effective_rank(eye), condition_number(eye), isotropy(eye)) == pytest.approx((4, 4, 1, 1))
     one = torch.outer(torch.arange(1.0, 4), torch.arange(1.0, 6))
     assert (stable_rank(one), effective_rank(one)) == pytest.approx((1, 1), abs=1e-6)
-    assert conditioning(one) > 1e6
+    assert condition_number(one) > 1e6
     d = torch.diag(torch.tensor([3.0, 1.0]))
     assert stable_rank(d) == pytest.approx(10 / 9)
     assert effective_rank(d) == pytest.approx(math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25))))
-    assert conditioning(d) == pytest.approx(3)
+    assert condition_number(d) == pytest.approx(3)
     assert isotropy(d) == pytest.approx(4 / (math.sqrt(2) * math.sqrt(10)))
     assert isotropy(-eye) == pytest.approx(-1)
     zero = torch.zeros(3, 3)
-    assert all(math.isnan(f(zero)) for f in (stable_rank, effective_rank, conditioning, isotropy))
-    assert math.isinf(conditioning(torch.diag(torch.tensor([1.0, 0.0]))))
+    assert all(math.isnan(f(zero)) for f in (stable_rank, effective_rank, condition_number, isotropy))
+    assert math.isinf(condition_number(torch.diag(torch.tensor([1.0, 0.0]))))
 
 
 def test_cosines():
     a = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
     b = torch.tensor([[1.0, 1.0], [0.0, -1.0], [1.0, 0.0]])
-    assert cosine(a, a) == pytest.approx(1)
-    assert cosine(a, -a) == pytest.approx(-1)
-    assert mean_cosine(a, b) == pytest.approx((1 / math.sqrt(2) - 1) / 3)
-    assert math.isnan(cosine(a, 0 * a))
-    assert math.isnan(mean_cosine(a, 0 * a))
+    assert cosine_similarity(a, a) == pytest.approx(1)
+    assert cosine_similarity(a, -a) == pytest.approx(-1)
+    assert mean_row_cosine(a, b) == pytest.approx((1 / math.sqrt(2) - 1) / 3)
+    assert math.isnan(cosine_similarity(a, 0 * a))
+    assert math.isnan(mean_row_cosine(a, 0 * a))
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
@@ -263,7 +261,7 @@ def test_ranks_lie_between_one_and_the_rank(rows, columns, seed):
 
 def test_pathways_are_as_their_matrices_are():
     eye = torch.eye(4)
-    found = pathways(
+    found = feedback_spectra(
         {"even": torch.cat([eye, eye]), "narrow": torch.eye(3, 4), "blind": torch.diag(torch.ones(4)) * eye[0]}
     )
     assert (found["even"].conditioning, found["even"].orthogonality) == pytest.approx((1, 0), abs=1e-12)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hwmodels.errors import NeurofaError
-from hwmodels.fused import draw_key
-from hwmodels.numerics.random import FEW, Key, normal, uniform, words
+from hwmodels.numerics.compiled import draw_key
+from hwmodels.numerics.random import FEW, Key, hashed_words, normal, uniform
 
 N = 400_000
 
@@ -77,7 +77,7 @@ def test_the_seed_decides_and_the_generator_moves_on():
     assert torch.equal(one, same)
     assert torch.equal(one, normal(torch.empty(N), source))
     assert not torch.equal(one, normal(torch.empty(N), source))
-    assert len(words(100_000, gen(2)).unique()) == 100_000
+    assert len(hashed_words(100_000, gen(2)).unique()) == 100_000
 
 
 def test_odd_numbers_other_dtypes_and_small_tensors():

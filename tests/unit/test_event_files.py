@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import sys
 import tarfile
@@ -13,13 +14,19 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.data import _archives, _files, _spike_hdf5, dvs_gesture, nmnist, nmnist_small, shd, ssc
+from experiments.data import _archives, _files, _spike_hdf5
 from experiments.data._archives import Archive
 from experiments.data._event_camera import read_words
 from experiments.data._held_out import held_groups
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
+
+# the package offers the data sets under the names of their modules
+dvs_gesture, nmnist, nmnist_small, shd, ssc = (
+    importlib.import_module(f"experiments.data.{name}")
+    for name in ("dvs_gesture", "nmnist", "nmnist_small", "shd", "ssc")
+)
 
 
 def one_line(error: pytest.ExceptionInfo[NeurofaError]) -> bool:
@@ -82,7 +89,7 @@ def test_shd_is_read_from_its_published_layout(small_shd):
     folder, _, test = small_shd
     data = build("data", "shd")
     assert (data.input_shape, data.classes, data.ticks, data.tick) == ((700,), 20, 100, 0.01)
-    wanted = Events.of_times(
+    wanted = Events.from_times(
         [torch.from_numpy(row.astype(np.float64)) for row in test[0]],
         [torch.from_numpy(row.astype(np.int64)) for row in test[1]],
         ticks=100, tick=0.01, channels=700,

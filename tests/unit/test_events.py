@@ -5,11 +5,12 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from neurofa.core.events import Events, dense_rows, spike_rows
+from neurofa.core.event_rows import dense_rows, event_rows
+from neurofa.core.events import Events
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import rest, sweep
+from neurofa.training.evaluation import sequence_loss
 from neurofa.training.learner import Learner
-from neurofa.training.stream import judge
 
 T, B, CLASSES = 20, 6, 4
 
@@ -23,7 +24,7 @@ def test_judging_is_what_learning_sees():
     network = build("network", "snn(hidden=[7, 6])", input_shape=(8,), outputs=CLASSES, seed=1)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     xs, target = sequences()
-    value, y = judge(learner.network, learner.loss, xs, target, teach=(4, 15), chunk=7)
+    value, y = sequence_loss(learner.network, learner.loss, xs, target, teach=(4, 15), chunk=7)
     result = learner.stream(xs, target, teach=(4, 15), chunk=6)
     torch.testing.assert_close(value, result.loss)
     torch.testing.assert_close(y, result.y)
@@ -31,11 +32,11 @@ def test_judging_is_what_learning_sees():
 
 def test_events_are_what_they_were():
     xs, _ = sequences()
-    events = Events.of_dense(xs * 2)
+    events = Events.from_dense(xs * 2)
     assert torch.equal(events.dense(), xs * 2)
-    assert torch.equal(events.part(3, 9).dense(), xs[3:9] * 2)
+    assert torch.equal(events.slice_ticks(3, 9).dense(), xs[3:9] * 2)
     with pytest.raises(NeurofaError, match="no counts"):
-        Events.of_dense(xs * 0.5)
+        Events.from_dense(xs * 0.5)
     with pytest.raises(NeurofaError, match="channels"):
         Events(torch.tensor([0, 1]), torch.tensor([9]), 1, 1, 8)
     with pytest.raises(NeurofaError, match="rise from 0"):
@@ -76,25 +77,25 @@ def silent(share, rows=1100, channels=130):
 def test_dense_spikes_are_taken_as_the_events_that_they_are():
     x = silent(0.03)
     x[5], x[-1] = 0, 0
-    found = spike_rows(x)
+    found = event_rows(x)
     assert found.layout == torch.sparse_csr
     assert torch.equal(dense_rows(found), x)
-    assert torch.equal(dense_rows(spike_rows(x.double().mul(1))), x.double())
-    assert torch.equal(dense_rows(spike_rows(torch.zeros_like(x))), torch.zeros_like(x))
+    assert torch.equal(dense_rows(event_rows(x.double().mul(1))), x.double())
+    assert torch.equal(dense_rows(event_rows(torch.zeros_like(x))), torch.zeros_like(x))
 
 
 @pytest.mark.parametrize(
     "x", [silent(0.2), silent(0.03) * 0.5, silent(0.03) * 2, -silent(0.03), silent(0.03, 100), silent(0.03) * torch.nan]
 )
 def test_what_is_no_sparse_matrix_of_spikes_stays_as_it_is(x):
-    assert spike_rows(x) is x
+    assert event_rows(x) is x
 
 
 def test_learning_from_dense_spikes_is_learning_from_their_events():
     gen, learnt = generator(2, "long"), []
     xs, labels = (torch.rand(90, 8, 120, generator=gen) < 0.05).float(), torch.randint(0, CLASSES, (8,), generator=gen)
     noise = 1 + torch.finfo(torch.float32).eps  # almost the same numbers, which dense products serve
-    for given in (xs, Events.of_dense(xs), xs * noise):
+    for given in (xs, Events.from_dense(xs), xs * noise):
         network = build("network", "snn(hidden=[7])", input_shape=(120,), outputs=CLASSES, seed=1)
         learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.5))
         learner.stream(given, labels, chunk=90)

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hwmodels.arrays.compiled_product import compiled_product
 from hwmodels.arrays.product import analog_product
+from hwmodels.device_models.compiled_write import compiled_write, write_in_place
 from hwmodels.errors import NeurofaError
-from hwmodels.fused import compiled, compiled_product, draw_key, write_in_place
+from hwmodels.numerics.compiled import draw_key
 from hwmodels.numerics.random import Key
 from hwmodels.registry import build, parts
 from neurofa import Learner
@@ -32,7 +34,7 @@ def agree(spec):
     slow, fast = copy(cells), copy(cells)
     seen = [torch.empty_like(change), torch.empty_like(change)]
     write_in_place(device, slow, seen[0], change, key)
-    compiled(device)(fast, seen[1], change, key)
+    compiled_write(device)(fast, seen[1], change, key)
     moved = (slow[next(iter(slow))] != cells[next(iter(cells))]).any() or not torch.equal(seen[0], device.value(cells))
     assert moved
     # a count that lies on the edge of a whole number may fall to either side
@@ -95,7 +97,7 @@ def test_a_write_that_waits_for_the_host_is_refused():
     device = Waiting()
     _, cells, change, key = start("constant_step")
     with pytest.raises(NeurofaError, match="leave out fused"):
-        compiled(device)(cells, torch.empty_like(change), change, key)
+        compiled_write(device)(cells, torch.empty_like(change), change, key)
 
 
 def products(spec, rows=64, n_in=300, n_out=256):
@@ -106,7 +108,7 @@ def products(spec, rows=64, n_in=300, n_out=256):
 
 def same_product(spec):
     io, x, w, unit, key = products(spec)
-    slow, fast = analog_product(io, x, w, Key(key), unit), compiled_product(io)(x, w, unit, key)
+    slow, fast = analog_product(io, x, w, Key(key), unit=unit), compiled_product(io)(x, w, unit, key)
     assert torch.equal(fast, compiled_product(io)(x, w, unit, key))
     if io.noisy:
         other = compiled_product(io)(x, w, unit, key + 1)
@@ -158,7 +160,7 @@ def test_a_key_gives_products_of_the_same_law_as_a_generator(spec):
     many = x.expand(4000, -1)
 
     def draw(source, io=io):
-        return analog_product(io, many, w, source, unit).double()
+        return analog_product(io, many, w, source, unit=unit).double()
 
     def apart(a, b):
         """Largest z of means and variances over the outputs, each from 4000 draws."""

@@ -15,7 +15,14 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.families.jacobian_tracking import cosines
 from neurofa.rules.grape import blend, lean, settle, shrink, turn
-from neurofa.theory.following import Following, at_cosine, ceiling, closeness, estimates, weighted
+from neurofa.theory.tracking import (
+    FeedbackTracker,
+    gradient_estimates,
+    original_rule_ceiling,
+    original_rule_cosine,
+    rows_at_cosine,
+    tracking_cosines,
+)
 
 
 def pair(n: int, o: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
@@ -53,43 +60,43 @@ def test_noise_has_its_size_and_the_norm_comes_back() -> None:
 def test_the_original_rule_turns_no_row_without_noise_and_has_a_ceiling() -> None:
     o = 30
     b, g, gen = pair(5000, o)
-    path = list(Following(rule="original", eta=0.02).follow(b, itertools.repeat(g, 300), gen))
+    path = list(FeedbackTracker(rule="original", eta=0.02).track(b, itertools.repeat(g, 300), gen))
     torch.testing.assert_close(torch.nn.functional.normalize(path[-1]), torch.nn.functional.normalize(b))
-    found = closeness(path[::50], g)[:, 1]
+    found = tracking_cosines(path[::50], g)[:, 1]
     for index, cos in enumerate(found.tolist()):
-        assert cos == pytest.approx(weighted(o, 0.02 * 50 * index), abs=0.015)
-    assert found.max().item() == pytest.approx(ceiling(o), abs=0.015)
-    assert ceiling(10) == pytest.approx(0.1918, abs=1e-4)
+        assert cos == pytest.approx(original_rule_cosine(o, 0.02 * 50 * index), abs=0.015)
+    assert found.max().item() == pytest.approx(original_rule_ceiling(o), abs=0.015)
+    assert original_rule_ceiling(10) == pytest.approx(0.1918, abs=1e-4)
     # control: with noise rows do turn
     b, g, gen = pair(500, o)
-    *_, last = Following(rule="original", eta=0.02, noise=0.1).follow(b, itertools.repeat(g, 300), gen)
+    *_, last = FeedbackTracker(rule="original", eta=0.02, noise=0.1).track(b, itertools.repeat(g, 300), gen)
     assert cosines(last, b).min() < 0.9
 
 
 def test_with_one_cosine_for_the_matrix_the_original_rule_stands_still() -> None:
     b, g, gen = pair(20, 5)
-    *_, last = Following(rule="original", eta=0.1, scalar=True).follow(b, itertools.repeat(g, 50), gen)
+    *_, last = FeedbackTracker(rule="original", eta=0.1, scalar=True).track(b, itertools.repeat(g, 50), gen)
     torch.testing.assert_close(last, b)
 
 
 @pytest.mark.parametrize("rule", ["alternative 2", "2026"])
 def test_the_other_rules_arrive(rule: str) -> None:
     b, g, gen = pair(50, 20)
-    path = Following(rule=rule, eta=0.1, decay=0.99).follow(b, itertools.repeat(g, 50), gen)
-    assert closeness(path, g)[-1, 0] > 0.99
+    path = FeedbackTracker(rule=rule, eta=0.1, decay=0.99).track(b, itertools.repeat(g, 50), gen)
+    assert tracking_cosines(path, g)[-1, 0] > 0.99
 
 
 def test_starts_are_at_their_cosine_and_estimates_are_unbiased() -> None:
     _, g, gen = pair(6, 4)
-    torch.testing.assert_close(cosines(at_cosine(g, -0.3, gen), g), torch.full((6, 1), -0.3, dtype=torch.float64))
-    single = list(itertools.islice(estimates(g, gen, averaged=False, terms=1), 4000))
+    torch.testing.assert_close(cosines(rows_at_cosine(g, -0.3, gen), g), torch.full((6, 1), -0.3, dtype=torch.float64))
+    single = list(itertools.islice(gradient_estimates(g, gen, averaged=False, terms=1), 4000))
     averages = torch.stack(single).mean(0)
     error = torch.stack(single).std(0) / math.sqrt(4000)
     assert ((averages - g).abs() / error).max() < 4.5
-    *_, last = itertools.islice(estimates(g, gen, averaged=True, terms=1), 4000)
+    *_, last = itertools.islice(gradient_estimates(g, gen, averaged=True, terms=1), 4000)
     assert (last - g).norm() < 0.1 * g.norm()
     with pytest.raises(NeurofaError, match="rule '2025'"):
-        Following(rule="2025", eta=0.1)
+        FeedbackTracker(rule="2025", eta=0.1)
 
 
 def test_the_experiment_says_what_is_not_reproduced(tmp_path: Path) -> None:

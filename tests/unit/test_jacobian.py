@@ -34,11 +34,11 @@ def test_mean_jacobians_are_those_of_autograd(network, shape):
             continue
         h = x
         for _, layer in layers[: at + 1]:
-            h = layer.compute(layer.stored(), h, {})[0]
+            h = layer.compute(layer.synapses.stored(), h, {})[0]
 
         def above(h, rest=layers[at + 1 :]):
             for _, layer in rest:
-                h = layer.compute(layer.stored(), h, {})[0]
+                h = layer.compute(layer.synapses.stored(), h, {})[0]
             return h
 
         each = [torch.autograd.functional.jacobian(above, row[None])[0, :, 0].flatten(1) for row in h.detach()]

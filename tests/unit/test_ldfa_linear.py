@@ -24,7 +24,7 @@ from experiments.sweeps.experiment import conduct
 from experiments.sweeps.study import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.theory.lowrank import Moments
+from neurofa.theory.moments import Moments
 
 SMALL = "ldfa_linear(n=24, k=12, m=12, rank=2, samples=200, steps=1500)"
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from hwmodels.errors import NeurofaError
 from neurofa import Learner, Network, build
+from neurofa.interop.sequential import from_sequential
 
 
 def net(spec: str = "mlp(hidden=[12, 9])", shape: tuple[int, ...] = (6,), outputs: int = 4, **more) -> Network:
@@ -36,7 +37,7 @@ def test_writing_straight_into_weights_equals_the_optimizer(rule, decay):
         network = net("cnn(channels=[3], hidden=7, norm=batch)", (1, 8, 8))
         optimizer = kind(network.parameters(), lr=0.1, weight_decay=decay)
         learner = Learner(network, rule, optimizer=optimizer)
-        assert learner.deposit.direct == (kind is torch.optim.SGD)
+        assert learner.updater.direct == (kind is torch.optim.SGD)
         for step in range(4):
             learner.step(*batch(8, (1, 8, 8), seed=step))
         state = [weights(network), *(b.flatten() for b in learner.rule.state_dict().values())]
@@ -102,7 +103,7 @@ def test_bad_batches_are_refused_before_any_weight_moves(make, message):
 
 def test_overflow_names_the_layer():
     network = net("mlp(hidden=[12, 9], activation=relu)")
-    network.layer("dense1").synapse("weight").weight.data.fill_(torch.inf)
+    network.layer("dense1").synapses["weight"].weight.data.fill_(torch.inf)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     with pytest.raises(NeurofaError, match="in the output of layer 'dense1' at step 0"):
         learner.step(*batch())
@@ -215,7 +216,7 @@ def test_weights_stay_on_the_grid_of_their_device(rounding):
         learner.step(x.float(), labels)
     for layer in network.layers.values():
         if layer.synapses:
-            synapses = layer.synapse("weight")
+            synapses = layer.synapses["weight"]
             codes = synapses.weight.detach() / synapses.cells["scale"]
             assert torch.allclose(codes, codes.round(), atol=1e-4)
             assert float(codes.abs().max()) <= 7
@@ -230,7 +231,7 @@ def test_a_network_of_plain_torch_modules_learns_in_place_of_them():
     )  # fmt: skip
     for p in (model[1].running_mean, model[1].running_var):
         p.add_(0.3)
-    network = Network.from_sequential(model, (1, 8, 8))
+    network = from_sequential(model, (1, 8, 8))
     assert [type(layer).__name__ for _, layer in network.items()] == [
         "Conv2d", "MaxPool2d", "Conv2d", "Flatten", "Block", "Dense", "Dense",
     ]  # fmt: skip
@@ -242,7 +243,7 @@ def test_a_network_of_plain_torch_modules_learns_in_place_of_them():
     assert losses[-1] < losses[0]
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     with pytest.raises(NeurofaError, match=r"expected an nn\.Sequential"):
-        Network.from_sequential(nn.Linear(3, 2), (3,))
+        from_sequential(nn.Linear(3, 2), (3,))
 
 
 def test_networks_that_do_not_fit_together_are_refused():

@@ -52,7 +52,7 @@ def test_a_calibrating_step_is_one_of_backpropagation():
 
     ours, bp = made("grape2026(calibrate=2)"), made("bp")
     x, labels = batch()
-    weight = [run.network.layer("dense0").synapse("weight").weight for run in (ours, bp)]
+    weight = [run.network.layer("dense0").synapses["weight"].weight for run in (ours, bp)]
     ours.step(x.double(), labels)
     b = ours.rule.b.clone()
     bp.network.load_state_dict(ours.network.state_dict())
@@ -69,7 +69,7 @@ class Peeping(Pepita):
     """Scales its modulation by a weight of the network that it was shown."""
 
     def look(self, network):
-        self.shown = [network.layer("dense1").synapse("weight").weight]
+        self.shown = [network.layer("dense1").synapses["weight"].weight]
 
     def deliver(self, name, teaching):
         return super().deliver(name, teaching) * (1 + self.shown[0].detach()[0, 0])

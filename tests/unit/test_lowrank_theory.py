@@ -8,8 +8,23 @@ import pytest
 import torch
 
 from hwmodels.errors import NeurofaError
-from neurofa.theory.lowrank import Moments, Plasticity, Weights, error_moments, reach, solve, strengths, velocity
-from neurofa.theory.lowrank_simulation import fresh, same, simulate, start, teacher
+from neurofa.theory.lowrank.equations import (
+    Plasticity,
+    Weights,
+    error_moments,
+    mode_strengths,
+    reachable_strengths,
+    velocity,
+)
+from neurofa.theory.lowrank.simulation import (
+    full_batches,
+    initial_weights,
+    online_batches,
+    random_teacher,
+    simulate_weights,
+)
+from neurofa.theory.lowrank.solution import solve_weights
+from neurofa.theory.moments import Moments
 
 N, K, M, R = 12, 8, 6, 2
 RULES = {
@@ -26,12 +41,12 @@ RULES = {
 def task(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, Weights]:
     gen = torch.Generator().manual_seed(seed)
     x = torch.randn(200, N, generator=gen, dtype=torch.float64)
-    return x, x @ teacher(N, M, M, gen).t(), start(N, K, M, R, gen)
+    return x, x @ random_teacher(N, M, M, gen).t(), initial_weights(N, K, M, R, gen)
 
 
 def far(a: list[Weights], b: list[Weights]) -> float:
     """Largest difference of an element of any of the matrices at any time."""
-    pairs = [(s, t) for u, v in zip(a, b, strict=True) for s, t in zip(u.all(), v.all(), strict=True)]
+    pairs = [(s, t) for u, v in zip(a, b, strict=True) for s, t in zip(u.matrices(), v.matrices(), strict=True)]
     return max((s - t).abs().max().item() for s, t in pairs)
 
 
@@ -41,8 +56,8 @@ def test_simulation_goes_to_theory_in_proportion_to_the_learning_rate(name: str)
     found = []
     for lr in (4e-3, 2e-3):
         steps = round(2 / lr)
-        times, path = simulate(same(x, y), begin, RULES[name], lr=lr, steps=steps, every=steps // 6)
-        found.append(far(path, solve(Moments.of(x, y), begin, RULES[name], times)))
+        times, path = simulate_weights(full_batches(x, y), begin, RULES[name], lr=lr, steps=steps, every=steps // 6)
+        found.append(far(path, solve_weights(Moments.of(x, y), begin, RULES[name], times)))
     assert found[1] < 0.015
     assert found[0] / found[1] == pytest.approx(2, abs=0.15)
 
@@ -50,24 +65,24 @@ def test_simulation_goes_to_theory_in_proportion_to_the_learning_rate(name: str)
 @pytest.mark.parametrize("name", [name for name in RULES if name != "backpropagation"])
 def test_another_decay_or_another_p_disagrees(name: str) -> None:
     x, y, begin = task()
-    times, path = simulate(same(x, y), begin, RULES[name], lr=4e-3, steps=500, every=100)
+    times, path = simulate_weights(full_batches(x, y), begin, RULES[name], lr=4e-3, steps=500, every=100)
     moments, rule = Moments.of(x, y), RULES[name]
-    right = far(path, solve(moments, begin, rule, times))
+    right = far(path, solve_weights(moments, begin, rule, times))
     turned = replace(begin, p=begin.p.flip(1))
     for wrong in (
-        solve(moments, begin, replace(rule, decay=rule.decay + 0.1), times),
-        solve(moments, turned, rule, times),
+        solve_weights(moments, begin, replace(rule, decay=rule.decay + 0.1), times),
+        solve_weights(moments, turned, rule, times),
     ):
         assert far(path, wrong) > 10 * right
 
 
 def test_online_learning_follows_the_theory_of_white_inputs() -> None:
     gen = torch.Generator().manual_seed(3)
-    a, begin = teacher(N, M, M, gen), task()[2]
+    a, begin = random_teacher(N, M, M, gen), task()[2]
     rule = RULES["labels"]
-    times, path = simulate(fresh(a, 64, gen), begin, rule, lr=1e-3, steps=3000, every=500)
+    times, path = simulate_weights(online_batches(a, 64, gen), begin, rule, lr=1e-3, steps=3000, every=500)
     white = Moments.white(a)
-    difference = strengths(white, path) - strengths(white, solve(white, begin, rule, times))
+    difference = mode_strengths(white, path) - mode_strengths(white, solve_weights(white, begin, rule, times))
     assert difference.abs().max() < 0.03
 
 
@@ -97,36 +112,37 @@ def test_moments_of_errors_are_those_of_samples() -> None:
 
 
 def test_strengths_are_one_for_the_teacher_and_zero_for_nothing() -> None:
-    a = teacher(N, M, M, torch.Generator().manual_seed(0))
+    a = random_teacher(N, M, M, torch.Generator().manual_seed(0))
     white = Moments.white(a)
     whole = Weights(w1=torch.eye(N, dtype=torch.float64), w2=a, q=a[:R].t(), p=a[:R, :M])
     nothing = replace(whole, w2=torch.zeros_like(a))
-    found = strengths(white, [whole, nothing])
+    found = mode_strengths(white, [whole, nothing])
     torch.testing.assert_close(found, torch.stack([torch.ones(M), torch.zeros(M)]).double())
 
 
 def test_a_fixed_p_leads_where_reach_says() -> None:
     _, _, begin = task()
-    white = Moments.white(teacher(N, M, M, torch.Generator().manual_seed(0)))
+    white = Moments.white(random_teacher(N, M, M, torch.Generator().manual_seed(0)))
     u, _, _ = white.modes()
     small = replace(begin, w1=begin.w1 * 1e-4, w2=begin.w2 * 1e-4)
     across = begin.p * 3
     for p in (u[:, :R].t().contiguous(), across):
         for q in ("kp", "fixed"):
-            (end,) = solve(white, replace(small, p=p), Plasticity(q=q, p="fixed"), [12.0])
-            torch.testing.assert_close(strengths(white, [end])[0], reach(white, p), atol=0.01, rtol=0)
-    torch.testing.assert_close(reach(white, u[:, :R].t()), torch.tensor([1.0, 1, 0, 0, 0, 0]).double())
-    assert reach(white, across).sum().item() == pytest.approx(R)
-    assert reach(white, across).max() < 0.95
+            (end,) = solve_weights(white, replace(small, p=p), Plasticity(q=q, p="fixed"), [12.0])
+            final = mode_strengths(white, [end])[0]
+            torch.testing.assert_close(final, reachable_strengths(white, p), atol=0.01, rtol=0)
+    torch.testing.assert_close(reachable_strengths(white, u[:, :R].t()), torch.tensor([1.0, 1, 0, 0, 0, 0]).double())
+    assert reachable_strengths(white, across).sum().item() == pytest.approx(R)
+    assert reachable_strengths(white, across).max() < 0.95
     # two rows that say the same count once
-    assert reach(white, across[:1].expand(2, -1)).sum().item() == pytest.approx(1)
+    assert reachable_strengths(white, across[:1].expand(2, -1)).sum().item() == pytest.approx(1)
 
 
 def test_p_learns_the_leading_directions_of_the_labels() -> None:
     _, _, begin = task()
-    white = Moments.white(teacher(N, M, M, torch.Generator().manual_seed(0)))
+    white = Moments.white(random_teacher(N, M, M, torch.Generator().manual_seed(0)))
     u, _, _ = white.modes()
-    (end,) = solve(white, begin, Plasticity(p="labels", rate_p=0.1), [60.0])
+    (end,) = solve_weights(white, begin, Plasticity(p="labels", rate_p=0.1), [60.0])
     torch.testing.assert_close(end.p @ end.p.t(), torch.eye(R).double(), atol=1e-3, rtol=0)
     assert (end.p @ u[:, :R]).square().sum().item() == pytest.approx(R, abs=1e-3)
 
@@ -134,12 +150,12 @@ def test_p_learns_the_leading_directions_of_the_labels() -> None:
 def test_what_cannot_be_solved_is_said() -> None:
     x, y, begin = task()
     with pytest.raises(NeurofaError, match="times that do not increase"):
-        solve(Moments.of(x, y), begin, RULES["labels"], [1.0, 1.0])
+        solve_weights(Moments.of(x, y), begin, RULES["labels"], [1.0, 1.0])
     with pytest.raises(NeurofaError, match=r"Plasticity\(p=oja\)"):
         Plasticity(p="oja")
     with pytest.raises(NeurofaError, match="decay"):
         Plasticity(decay=-1)
     with pytest.raises(NeurofaError, match="rank 7"):
-        start(N, K, M, 7, torch.Generator())
+        initial_weights(N, K, M, 7, torch.Generator())
     with pytest.raises(NeurofaError, match="without bound"):
-        simulate(same(x, y), begin, RULES["labels"], lr=1.0, steps=200, every=50)
+        simulate_weights(full_batches(x, y), begin, RULES["labels"], lr=1.0, steps=200, every=50)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hwmodels.numerics.random import mix
+from hwmodels.numerics.random import lowbias32
 from hwmodels.projections import matrix_free
 from hwmodels.projections.matrix_free import MatrixFree
 
@@ -32,7 +32,7 @@ def test_mixing_is_the_reference_in_whole_numbers():
         return x ^ (x >> 16)
 
     x = torch.randint(-(2**31), 2**31, (1003,), generator=torch.Generator().manual_seed(0)).to(torch.int32)
-    ours = [v % 2**32 for v in mix(x.clone()).tolist()]
+    ours = [v % 2**32 for v in lowbias32(x.clone()).tolist()]
     assert ours == [reference(v % 2**32) for v in x.tolist()]
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hwmodels import NeurofaError, build
+from hwmodels.device import relaxed
 from hwmodels.devices.pcm import Pcm
 
 N = 100_000
@@ -51,7 +52,7 @@ PROGRAMMING = [
 def test_programming_noise_is_as_published(text, r, g, sigma):
     device = spec(text)
     if device.name == "reram_wan":  # its spread is measured one second after programming
-        cells = device.relax(programmed(device, r), 1.0)
+        cells = relaxed(device, programmed(device, r), 1.0)
         plus = device.conductances(cells)[0]
     else:
         plus = programmed(device, r)["plus"]
@@ -61,7 +62,7 @@ def test_programming_noise_is_as_published(text, r, g, sigma):
 
 @pytest.mark.parametrize(("r", "kept"), [(1.0, 0.664), (0.25, 0.664), (0.1, 0.605), (0.01, 0.449)])
 def test_phase_change_memory_keeps_its_share_after_a_day(r, kept):
-    nu = programmed(spec("pcm(range=1)"), r)["plus_fate"]
+    nu = programmed(spec("pcm(range=1)"), r)["plus_drift"]
     assert ((DAY + 20) / 20) ** -nu.mean().item() == pytest.approx(kept, abs=0.003)
     assert (nu >= 0).all()
 
@@ -76,7 +77,7 @@ def test_phase_change_memory_keeps_its_share_after_a_day(r, kept):
     ],
 )
 def test_drift_exponents_are_as_published(text, r, mu, sd):
-    nu = programmed(spec(text), r)["plus_fate"]
+    nu = programmed(spec(text), r)["plus_drift"]
     # the given digits are rounded: allow for that beside the sampling error
     assert nu.mean().item() == pytest.approx(mu, abs=4 * sd / math.sqrt(N) + 1e-3 * mu)
     assert nu.std().item() == pytest.approx(sd, rel=0.02)
@@ -101,7 +102,7 @@ def test_read_noise_grows_with_age(text, r, q, t0, t_read):
 
 def test_reads_scatter_by_the_noise_of_both_devices():
     device, gen = spec("pcm(range=1)"), torch.Generator().manual_seed(4)
-    cells = device.relax(programmed(device, 0.5), 100.0)
+    cells = relaxed(device, programmed(device, 0.5), 100.0)
     plus, minus = device.conductances(cells)
     age = cells["age"]
     sigma = (
@@ -115,7 +116,7 @@ def test_reads_scatter_by_the_noise_of_both_devices():
 def test_resistive_memory_relaxes_as_published():
     device = spec("reram_cmo(range=1)")
     cells = programmed(device, 1.0)
-    moved = device.conductances(device.relax(cells, DAY))[0] - cells["plus"]
+    moved = device.conductances(relaxed(device, cells, DAY))[0] - cells["plus"]
     assert z_of_std(moved, -0.08900 * math.log(DAY), 0.04201 * math.log(DAY) + 0.41183) < 4
     sigma = device.read_sigma(cells["plus"][:1] * 0 + 100, cells["plus"][:1] * 0 + 100, torch.ones(1).double()).item()
     assert sigma == pytest.approx(0.0277316 * 2 * math.sqrt(math.log((1 + 1e-6) / 2e-6)))
@@ -126,7 +127,7 @@ def test_resistive_memory_relaxes_as_published():
 )
 def test_the_spread_of_neurram_is_that_of_its_three_times(age, sigma):
     device = spec("reram_wan(range=1)")
-    plus = device.conductances(device.relax(programmed(device, 1.0), age))[0]
+    plus = device.conductances(relaxed(device, programmed(device, 1.0), age))[0]
     assert z_of_std(plus, 40.0, sigma) < 4
 
 
@@ -141,10 +142,10 @@ def test_a_wrong_coefficient_is_seen():
 
 def test_only_changed_weights_are_reprogrammed_and_young_again():
     device, gen = spec("pcm(range=1)"), torch.Generator().manual_seed(1)
-    cells = device.relax(device.program(torch.zeros(1000), gen), 50.0)
+    cells = relaxed(device, device.program(torch.zeros(1000), gen), 50.0)
     change = torch.where(torch.arange(1000) < 500, 0.3, 0.0)
     after = device.write(cells, change, gen)
-    for key in ("plus", "minus", "plus_fate", "minus_fate"):
+    for key in ("plus", "minus", "plus_drift", "minus_drift"):
         assert torch.equal(after[key][500:], cells[key][500:])
         assert (after[key][:500] != cells[key][:500]).any()
     assert after["age"].tolist() == [0.0] * 500 + [50.0] * 500

@@ -7,6 +7,7 @@ from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner, load_network, save_network
+from neurofa.training.learner import forward_pass
 
 NOISY = "periphery(in_bits=None, out_bits=None, out_noise=0.1)"
 DENSE, CONV = ("mlp(hidden=[6])", (8,)), ("cnn(channels=[3], kernel=3)", (1, 8, 8))
@@ -28,8 +29,12 @@ def first(net, x, seed):
     """Output of the first layer before its activation, one draw of noise."""
     _, layer = next(iter(net.items()))
     return layer.preactivation(
-        type("View", (), {"after": {}, "x": x, "params": layer.stored(), "before": layer.start(x, gen(seed))})()
-    ), layer.stored()["weight"].abs().max()
+        type(
+            "View",
+            (),
+            {"after": {}, "x": x, "params": layer.synapses.stored(), "before": layer.fresh_state(x, gen(seed))},
+        )()
+    ), layer.synapses.stored()["weight"].abs().max()
 
 
 @pytest.mark.parametrize(("spec", "shape"), [DENSE, CONV])
@@ -60,7 +65,7 @@ def test_the_noise_of_an_output_has_its_stated_size(spec, shape):
     if len(shape) == 1:
         scale = x.abs().amax(1).view(-1, 1)
     else:
-        patches = torch.nn.functional.unfold(x, 3, padding=layer.padding)
+        patches = torch.nn.functional.unfold(x, 3, padding=layer.map.padding)
         scale = patches.abs().amax(1).view(len(x), 1, *clean.shape[2:])
     unit = (error / (0.1 * scale * largest[0])).double()
     n = unit.numel()
@@ -74,9 +79,9 @@ def test_a_pass_repeats_with_its_seed_and_needs_one():
     assert not torch.equal(net(x, gen(3)), net(x, gen(4)))
     with pytest.raises(NeurofaError, match="generator"):
         net(x)
-    tick = net.step(x, gen=gen(3))
+    tick = forward_pass(net, x, gen=gen(3))
     states = {name: view.before for name, view in tick.views.items()}
-    assert torch.equal(net.step(x, gen=gen(9), states=states).y, tick.y)
+    assert torch.equal(forward_pass(net, x, gen=gen(9), states=states).y, tick.y)
 
 
 def test_it_is_saved_and_loaded_and_taken_away(tmp_path):
@@ -114,9 +119,9 @@ def test_chained_errors_return_through_the_converters():
         net = network(*DENSE)
         learner = Learner(net, "bp", optimizer=torch.optim.SGD(net.parameters(), lr=1.0))
         net.attach(periphery)
-        before = net.layer(net.names[0]).synapse("weight").weight.detach().clone()
+        before = net.layer(net.names[0]).synapses["weight"].weight.detach().clone()
         learner.step(batch((8,)), torch.arange(16) % 3)
-        found.append(net.layer(net.names[0]).synapse("weight").weight.detach() - before)
+        found.append(net.layer(net.names[0]).synapses["weight"].weight.detach() - before)
     assert not torch.allclose(*found, rtol=1e-2)
     assert torch.cosine_similarity(found[0].flatten(), found[1].flatten(), dim=0) > 0.3
 
@@ -134,4 +139,4 @@ def test_a_fused_learner_fuses_products_and_writes():
     for fused in (True, False):
         Learner(net, "bp", optimizer=torch.optim.SGD(net.parameters(), lr=0.1), fused=fused)
         layers = [layer for _, layer in net.items()]
-        assert all(layer.arrays.fused is fused and layer.synapse("weight").fused is fused for layer in layers)
+        assert all(layer.arrays.fused is fused and layer.synapses["weight"].fused is fused for layer in layers)

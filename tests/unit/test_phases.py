@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hwmodels.errors import NeurofaError
-from neurofa.diagnostics.phases import FLOOR, order, phases
+from neurofa.diagnostics.phases import FLOOR, alignment_order, phases
 
 
 def test_a_course_that_aligns_and_memorises():
@@ -44,11 +44,11 @@ def test_times_must_rise(times, values):
 
 
 def test_order_is_ranked_against_depth():
-    assert order({"a": 1.0, "b": 2.0, "c": 3.0}) == (["a", "b", "c"], pytest.approx(1))
-    assert order({"a": 3.0, "b": 2.0, "c": 1.0}) == (["c", "b", "a"], pytest.approx(-1))
-    names, tau = order({"a": 1.0, "b": None, "c": 3.0, "d": 2.0})
+    assert alignment_order({"a": 1.0, "b": 2.0, "c": 3.0}) == (["a", "b", "c"], pytest.approx(1))
+    assert alignment_order({"a": 3.0, "b": 2.0, "c": 1.0}) == (["c", "b", "a"], pytest.approx(-1))
+    names, tau = alignment_order({"a": 1.0, "b": None, "c": 3.0, "d": 2.0})
     assert names == ["a", "d", "c"]
     assert tau == pytest.approx(1 / 3)
-    assert order({"a": 1.0, "b": 1.0})[1] is None
-    assert order({"a": 1.0, "b": None})[1] is None
-    assert order({}) == ([], None)
+    assert alignment_order({"a": 1.0, "b": 1.0})[1] is None
+    assert alignment_order({"a": 1.0, "b": None})[1] is None
+    assert alignment_order({}) == ([], None)

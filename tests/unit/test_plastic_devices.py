@@ -98,7 +98,7 @@ def alignment(rule, steps=60):
     gen = generator(0, "samples")
     for _ in range(steps):
         learner.step(torch.randn(64, 6, generator=gen), torch.randint(5, (64,), generator=gen))
-    jacobian = network.layer(network.readout).synapse("weight").weight.detach().t()
+    jacobian = network.layer(network.readout).synapses["weight"].weight.detach().t()
     return float(torch.nn.functional.cosine_similarity(learner.rule.b.flatten(), jacobian.flatten(), 0))
 
 

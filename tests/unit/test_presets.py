@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hwmodels import Device, build
+from hwmodels import build
+from hwmodels.device import Device
 
 N = 100_000
 # dw_min, up_down, w_max, w_min, spreads of dw, w_max, w_min and up_down, cycle noise, write noise, stuck share
@@ -33,7 +34,7 @@ STATES = {  # range over step
 
 def preset(name):
     device = build("device", name)
-    return replace(device.one if name == "pcm_gst" else device, scale=1.0)
+    return replace(device.inner if name == "pcm_gst" else device, scale=1.0)
 
 
 def folded(mean, std):

@@ -8,7 +8,6 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401  (declares the networks)
 from hwmodels import build, parts
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
@@ -121,11 +120,11 @@ def test_the_chosen_parts_can_be_built(name):
 def test_the_chosen_words_have_the_codes_of_the_chip():
     top = {name: build("device", build("profile", name).device()) for name in ("brainscales2", "loihi1", "reckon")}
     assert top["brainscales2"].top == 63
-    assert top["loihi1"].words.top == 255
+    assert top["loihi1"].inner.top == 255
     assert top["loihi1"].fraction == 7
-    assert (top["reckon"].words.top, top["reckon"].most, top["reckon"].fraction) == (127, 1, None)
+    assert (top["reckon"].inner.top, top["reckon"].most, top["reckon"].fraction) == (127, 1, None)
     changed = build("device", build("profile", "loihi1(weight_bits=6)").device())
-    assert (changed.words.bits, changed.fraction) == (6, 10)
+    assert (changed.inner.bits, changed.fraction) == (6, 10)
     rpu = build("device", build("profile", "rpu").device())
     assert (rpu.inner.name, rpu.slots) == ("gokmen_vlasov", 31)
 
@@ -212,7 +211,7 @@ def test_kernels_are_counted_at_every_position():
     by_hand, fan_in = 0, 0
     for name, layer in subject.network.items():
         if layer.synapses:
-            weight = layer.stored()["weight"]
+            weight = layer.synapses.stored()["weight"]
             positions = math.prod(subject.network.shapes[name][1:])
             by_hand += weight.numel() * positions
             fan_in = max(fan_in, weight[0].numel())
@@ -392,7 +391,7 @@ def test_signs_of_sources_are_counted():
             p.data.abs_().mul_(torch.where(torch.arange(p.shape[1]) % 2 == 0, 1.0, -1.0))
     assert one("odin", "weight_sign", footprint(subject)).verdict == "holds"
     with torch.no_grad():
-        subject.network.layer("dense0").synapse("weight").weight[0, 0] *= -1
+        subject.network.layer("dense0").synapses["weight"].weight[0, 0] *= -1
     assert one("odin", "weight_sign", footprint(subject)).excess == "1 of 30 sources have both"
 
 

@@ -7,8 +7,10 @@ import torch
 
 import hwmodels.projection  # noqa: F401  (declares the kind)
 from hwmodels import NeurofaError, build, parts
-from hwmodels.optics.mesh import decompose, neighbours, order, propagate, settable, with_crosstalk
-from hwmodels.projections.microring import detuning, realised
+from hwmodels.device import AgeingCells
+from hwmodels.devices.digital import Digital
+from hwmodels.optics.mesh import clements_phases, mesh_modes, neighbours, propagate, settable_phases, with_crosstalk
+from hwmodels.projections.microring import bank_weights, detuning
 from neurofa import Learner
 
 DOUBLE = torch.float64
@@ -73,9 +75,9 @@ def test_each_array_of_rows_has_its_own_converters():
 
 
 def test_cells_drift_and_keep_their_coarse_values():
-    from hwmodels.devices.digital import Digital
+    class Fading(Digital, AgeingCells):
+        ageing = property(lambda self: self)
 
-    class Fading(Digital):
         def relax(self, cells, seconds, gen=None):
             return {"weight": cells["weight"] * math.exp(-seconds)}
 
@@ -124,14 +126,14 @@ def test_effective_bits_of_the_published_noise():
 
 def test_rings_far_apart_do_not_disturb_each_other():
     w = torch.rand(6, 30, generator=gen(), dtype=DOUBLE) * 2 - 1
-    torch.testing.assert_close(realised(detuning(w), None, 0.0), w)
-    torch.testing.assert_close(realised(detuning(w), 1e6, 0.0), w, rtol=0, atol=1e-6)
+    torch.testing.assert_close(bank_weights(detuning(w), None, 0.0), w)
+    torch.testing.assert_close(bank_weights(detuning(w), 1e6, 0.0), w, rtol=0, atol=1e-6)
 
 
 def test_crosstalk_is_the_product_of_what_every_ring_lets_through():
     w, spacing, heat = torch.rand(4, 3, generator=gen(), dtype=DOUBLE) * 2 - 1, 5.0, 0.02
     delta = detuning(w)
-    ours = realised(delta.clone(), spacing, heat)
+    ours = bank_weights(delta.clone(), spacing, heat)
     for i in range(3):
         seen = [
             delta[k, i] + heat * ((delta[k - 1, i] if k else 0) + (delta[k + 1, i] if k < 3 else 0)) for k in range(4)
@@ -160,7 +162,7 @@ def unitary(n, k=3, dtype=torch.complex128):
 @pytest.mark.parametrize("dtype", [torch.complex128, DOUBLE])
 def test_light_through_the_decomposed_mesh_gives_the_unitary_back(n, dtype):
     u = unitary(n, dtype=dtype)
-    phases = decompose(u)
+    phases = clements_phases(u)
     assert phases.theta.shape == phases.phi.shape == (3, n * (n - 1) // 2)
     assert bool(((phases.theta >= 0) & (phases.theta <= math.pi + 1e-12)).all())
     torch.testing.assert_close(propagate(phases), u.to(torch.complex128), rtol=0, atol=1e-12)
@@ -168,17 +170,17 @@ def test_light_through_the_decomposed_mesh_gives_the_unitary_back(n, dtype):
 
 def test_degenerate_unitaries_decompose():
     for u in (torch.eye(5), torch.eye(5).flip(0), torch.diag(torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]))):
-        torch.testing.assert_close(propagate(decompose(u[None])).real[0].float(), u, rtol=0, atol=1e-6)
+        torch.testing.assert_close(propagate(clements_phases(u[None])).real[0].float(), u, rtol=0, atol=1e-6)
 
 
 def test_the_mesh_is_rectangular():
     for n in (4, 7, 10):
         depth = [0] * n
-        for m in order(n):
+        for m in mesh_modes(n):
             depth[m] = depth[m + 1] = max(depth[m], depth[m + 1]) + 1
         assert max(depth) == n
     beside = neighbours(6)
-    none = len(order(6))
+    none = len(mesh_modes(6))
     for i, row in enumerate(beside.tolist()):
         for j in row:
             assert j == none or i in beside[j].tolist()  # neighbours of each other
@@ -192,20 +194,20 @@ def test_crosstalk_and_loss_are_as_stated():
     for i in range(15):
         wanted = p[:, i] + 0.1 * sum((p[:, j] for j in beside[i].tolist() if j < 15), torch.zeros(2, dtype=DOUBLE))
         torch.testing.assert_close(ours[:, i], wanted)
-    one = decompose(unitary(2))
+    one = clements_phases(unitary(2))
     torch.testing.assert_close(propagate(one, 3.0).abs().square(), propagate(one).abs().square() * 10**-0.3)
-    power = propagate(decompose(unitary(6)), 0.1).abs().square().sum(1)
+    power = propagate(clements_phases(unitary(6)), 0.1).abs().square().sum(1)
     assert bool((power < 10**-0.02).all())
     assert bool((power > 10**-0.06 - 1e-9).all())  # at most six interferometers in a row
 
 
 def test_phases_are_set_by_whole_numbers_of_voltage_steps():
     p = torch.linspace(-10, 10, 2001, dtype=DOUBLE)
-    found = settable(p, 4)
+    found = settable_phases(p, 4)
     steps = (found / (2 * math.pi)).sqrt() * 15
     torch.testing.assert_close(steps, steps.round())
-    torch.testing.assert_close(settable(p, None), p.remainder(2 * math.pi))
-    fine = (settable(p, 14) - p.remainder(2 * math.pi)).abs().max()
+    torch.testing.assert_close(settable_phases(p, None), p.remainder(2 * math.pi))
+    fine = (settable_phases(p, 14) - p.remainder(2 * math.pi)).abs().max()
     assert fine < 2 * math.pi / 2**13
 
 
@@ -333,6 +335,7 @@ def test_the_medium_decorrelates_as_an_ornstein_uhlenbeck_process():
     assert (after.var() / before.var()).item() == pytest.approx(1, abs=0.03)
     still = opened("opu", 50, 20)
     kept = still.effective().clone()
+    assert still.ageing is None
     still.relax(1e9, gen(1))
     assert torch.equal(still.effective(), kept)
 
@@ -404,10 +407,10 @@ def test_any_projection_teaches_any_direct_rule(feedback):
     for rule in (f"dfa(feedback={feedback})", f"drtp(feedback={feedback})"):
         network = build("network", "mlp(hidden=[20, 15])", input_shape=(12,), outputs=3)
         learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
-        before = network.layer("dense0").synapse("weight").weight.detach().clone()
+        before = network.layer("dense0").synapses["weight"].weight.detach().clone()
         losses = [learner.step(x, labels).loss.item() for _ in range(30)]
         assert losses[-1] < 0.7 * losses[0]
-        assert not torch.equal(before, network.layer("dense0").synapse("weight").weight)
+        assert not torch.equal(before, network.layer("dense0").synapses["weight"].weight)
 
 
 def test_a_projection_is_opened_as_the_rule_needs_it():

@@ -16,7 +16,7 @@ def learner(spec, device, *, rule="bp", optimizer=torch.optim.SGD, seed=0, shape
     plain = build("network", spec, input_shape=shape, outputs=3, seed=0)
     for name, layer in plain.items():  # devices draw from the generator of the weights: begin from the same ones
         for key in layer.synapses:
-            net.layer(name).synapse(key).program(layer.synapse(key).weight.detach(), torch.Generator())
+            net.layer(name).synapses[key].program(layer.synapses[key].weight.detach(), torch.Generator())
     learning = {key: options.pop(key) for key in ("accumulate", "clip") if key in options}
     return Learner(net, rule, optimizer=optimizer(net.parameters(), lr=lr, **options), seed=seed, **learning)
 
@@ -55,7 +55,7 @@ def test_the_ledger_counts_every_pulse_that_was_played():
                  "pulse_trains(device=wear(device={}, endurance=1e999))"):  # fmt: skip
         made = learner("mlp(hidden=[])", spec.format(FINE))
         made.step(x[:1], TARGET[:1])  # one sample: no device is moved up and down again
-        synapses = next(iter(made.network.items()))[1].synapse("weight")
+        synapses = next(iter(made.network.items()))[1].synapses["weight"]
         start = build("network", "mlp(hidden=[])", input_shape=(8,), outputs=3, seed=0)
         moved = (synapses.weight - next(start.parameters())).abs() / 0.002
         assert synapses.cells["cycles"].sum() > 0
@@ -94,7 +94,7 @@ def test_a_worn_out_device_is_not_moved_by_trains():
     x = torch.rand(4, 8, generator=torch.Generator().manual_seed(1))
     made = learner("mlp(hidden=[])", f"pulse_trains(device=wear(device={FINE}, endurance=3))", lr=5.0)
     made.step(x, TARGET)
-    worn = next(iter(made.network.items()))[1].synapse("weight")
+    worn = next(iter(made.network.items()))[1].synapses["weight"]
     dead = worn.cells["cycles"] >= 3
     before = worn.weight.detach().clone()
     assert dead.any()

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hwmodels import NeurofaError, build
-from hwmodels.device_models.coincidences import ones, replay, words
-from hwmodels.device_models.pulses import PulseTrain, play
+from hwmodels.device_models.coincidences import count_ones, pack_bits, step_at_coincidences
+from hwmodels.device_models.pulses import PulseTrain, play_pulse_trains
 
 CONSTANT = "constant_step(dw_min=0.001, dw_min_dtod=0, up_down_dtod=0, w_max_dtod=0, w_min_dtod=0, scale=1{})"
 X = torch.tensor([[1.0, -0.6, 0.25, 0.05]])
@@ -43,7 +43,7 @@ def scores(moved, lr, s):
 def test_trains_have_the_mean_of_the_outer_product_and_its_variance(lr):
     analog, gen = device(), generator()
     start = analog.program(torch.zeros(3, 4), gen)
-    moved = torch.stack([play(analog, start, X, D, lr=lr, gen=gen)["weight"] for _ in range(REPEATS)])
+    moved = torch.stack([play_pulse_trains(analog, start, X, D, lr=lr, gen=gen)["weight"] for _ in range(REPEATS)])
     assert max(scores(moved, lr, s=0.3)) < 4
     assert max(scores(moved * 1.4, lr, s=0.3)) > 4
 
@@ -61,7 +61,7 @@ def test_a_batch_adds_up():
     analog, gen = device(", dw_min_std=0"), generator()
     x, d = torch.randn(200, 5, generator=gen), torch.randn(200, 4, generator=gen)
     cells = analog.program(torch.zeros(4, 5), gen)
-    moved = torch.stack([play(analog, cells, x, d, lr=1e-4, gen=gen)["weight"] for _ in range(10)]).mean(0)
+    moved = torch.stack([play_pulse_trains(analog, cells, x, d, lr=1e-4, gen=gen)["weight"] for _ in range(10)]).mean(0)
     wanted = 1e-4 * d.t() @ x
     # every sample's count has at most the variance of a Poisson count
     error = (1e-3 * 1e-4 * d.abs().t() @ x.abs() / 10).sqrt()
@@ -72,7 +72,7 @@ def test_a_train_is_cut_at_its_slots_and_a_written_change_is_not():
     analog, gen = device(", dw_min_std=0"), generator()
     cells = analog.program(torch.zeros(1, 1), gen)
     one = torch.ones(1, 1)
-    trained = play(analog, cells, one, one, lr=0.1, gen=gen)["weight"].item()
+    trained = play_pulse_trains(analog, cells, one, one, lr=0.1, gen=gen)["weight"].item()
     written = analog.write(cells, one * 0.1, gen)["weight"].item()
     assert trained == pytest.approx(0.031)
     assert written == pytest.approx(0.1, abs=0.0011)
@@ -82,7 +82,7 @@ def test_cancelling_samples_cost_pulses_only_when_played():
     analog, gen = device(), generator()
     cells = analog.program(torch.zeros(20, 20), gen)
     x, d = torch.ones(2, 20), torch.stack([torch.ones(20), -torch.ones(20)])
-    assert play(analog, cells, x, d, lr=0.01, gen=gen)["weight"].std() > 0.0005
+    assert play_pulse_trains(analog, cells, x, d, lr=0.01, gen=gen)["weight"].std() > 0.0005
     assert torch.equal(analog.write(cells, 0.01 * d.t() @ x, gen)["weight"], cells["weight"])
 
 
@@ -91,7 +91,9 @@ def test_every_management_keeps_the_mean(train):
     analog, gen = device(", dw_min_std=0"), generator()
     start = analog.program(torch.zeros(3, 4), gen)
     lr = 0.002  # with balance=False, a = b = sqrt(lr/(dw S)) must stay below 1
-    moved = torch.stack([play(analog, start, X, D, lr=lr, gen=gen, train=train)["weight"] for _ in range(1500)])
+    moved = torch.stack(
+        [play_pulse_trains(analog, start, X, D, lr=lr, gen=gen, train=train)["weight"] for _ in range(1500)]
+    )
     wanted = lr * D.t() @ X
     z = (moved.mean(0) - wanted) / (moved.std(0) / math.sqrt(1500)).clamp(min=1e-6)
     assert z.abs().max() < 4
@@ -113,7 +115,7 @@ def test_every_pulse_driven_device_takes_trains(spec):
     before = analog.value(cells)
     lr = 4 * analog.granularity(cells).item()
     for sign in (1, -1):
-        after = play(analog, cells, torch.ones(1, 50), torch.full((1, 60), sign * 1.0), lr=lr, gen=gen)
+        after = play_pulse_trains(analog, cells, torch.ones(1, 50), torch.full((1, 60), sign * 1.0), lr=lr, gen=gen)
         assert (analog.value(after) - before).mean() * sign > 0
         assert after.keys() == cells.keys()
 
@@ -122,7 +124,7 @@ def test_nothing_moves_without_input_or_direction():
     analog, gen = device(), generator()
     cells = analog.program(torch.randn(3, 4, generator=gen) * 0.1, gen)
     for x, d in ((X * 0, D), (X, D * 0), (X[:0], D[:0])):
-        assert torch.equal(play(analog, cells, x, d, lr=0.1, gen=gen)["weight"], cells["weight"])
+        assert torch.equal(play_pulse_trains(analog, cells, x, d, lr=0.1, gen=gen)["weight"], cells["weight"])
 
 
 def test_counted_pulses_are_exact():
@@ -136,9 +138,9 @@ def test_wrong_calls_are_refused():
     analog, gen = device(), generator()
     cells = analog.program(torch.zeros(3, 4), gen)
     with pytest.raises(NeurofaError, match="turn the sign of d"):
-        play(analog, cells, X, D, lr=-1.0, gen=gen)
+        play_pulse_trains(analog, cells, X, D, lr=-1.0, gen=gen)
     with pytest.raises(NeurofaError, match="flatten other axes"):
-        play(analog, cells, X, D[0], lr=1.0, gen=gen)
+        play_pulse_trains(analog, cells, X, D[0], lr=1.0, gen=gen)
     with pytest.raises(NeurofaError, match="31 is the default"):
         PulseTrain(slots=0)
     with pytest.raises(NeurofaError, match="pass gen"):
@@ -149,7 +151,7 @@ SLOPED = "soft_bounds(dw_min=0.05, dw_min_std={}, scale=1)"
 
 
 def slot_by_slot(analog, cells, rows, columns, gen):
-    """Slow oracle of ``replay``: the whole matrix of devices, one slot after the other."""
+    """Slow oracle of ``step_at_coincidences``: the whole matrix of devices, one slot after the other."""
     for row, column in zip(rows, columns, strict=True):
         pulses = torch.outer(row, column)
         stepped = analog.advance(cells, torch.ones_like(pulses), pulses.clamp(min=0), gen)
@@ -164,7 +166,7 @@ def lines(slots, n, gen, share=0.5):
 
 def replayed(analog, cells, rows, columns, gen):
     flat = {key: c.reshape(-1).clone() if c.dim() else c for key, c in cells.items()}
-    replay(analog, flat, rows, columns, gen)
+    step_at_coincidences(analog.advance, flat, rows, columns, gen)
     return {key: c.view(cells[key].shape) for key, c in flat.items()}
 
 
@@ -205,6 +207,6 @@ def test_replayed_steps_have_the_noise_of_steps_one_by_one():
 def test_bits_are_packed_and_counted():
     bits = torch.rand(64, 40, generator=generator()) < 0.5
     bits[:, 0], bits[:, 1] = True, False
-    packed = words(bits)
-    assert ones(packed).tolist() == bits.sum(0).tolist()
+    packed = pack_bits(bits)
+    assert count_ones(packed).tolist() == bits.sum(0).tolist()
     assert [[w >> t & 1 for t in range(64)] for w in packed.tolist()] == bits.t().int().tolist()

@@ -46,14 +46,14 @@ def test_noise_is_neither():
 def test_the_field_of_one_convolution_is_its_kernel():
     network = build("network", "retina(depth=1, kernel=3, channels=3)", input_shape=(1, 9, 9), outputs=2, seed=0)
     first = network.layer("conv2d0")
-    first.synapse("bias").weight.data.fill_(1.0)  # every unit is active on grey
+    first.synapses["bias"].weight.data.fill_(1.0)  # every unit is active on grey
     found = receptive_fields(network, "conv2d0", steps=1)
-    for field, kernel in zip(found, first.synapse("weight").weight.detach(), strict=True):
+    for field, kernel in zip(found, first.synapses["weight"].weight.detach(), strict=True):
         wanted = torch.zeros(9, 9)
         wanted[3:6, 3:6] = kernel[0]
         wanted = (wanted - wanted.mean()) / wanted.std()
         torch.testing.assert_close(field, wanted)
-    first.synapse("bias").weight.data.fill_(-1.0)
+    first.synapses["bias"].weight.data.fill_(-1.0)
     assert not receptive_fields(network, "conv2d0").any()
 
 

@@ -10,15 +10,16 @@ from typing import Literal
 
 import pytest
 
-from hwmodels import NeurofaError, Registered, Spec, build, declare_kind, find, kinds, options, parts, recipe, registry
+from hwmodels import NeurofaError, Registered, Spec, build, declare_kind, find, kinds, options, parts, recipe
+from hwmodels.registry import shelves
 
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch):
     """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "_SHELVES", dict(registry._SHELVES))
-    monkeypatch.setattr(registry, "_PARTS", {kind: dict(known) for kind, known in registry._PARTS.items()})
-    monkeypatch.setattr(registry, "_LOADED", set(registry._LOADED))
+    monkeypatch.setattr(shelves, "_SHELVES", dict(shelves._SHELVES))
+    monkeypatch.setattr(shelves, "_PARTS", {kind: dict(known) for kind, known in shelves._PARTS.items()})
+    monkeypatch.setattr(shelves, "_LOADED", set(shelves._LOADED))
 
 
 class Gadget(Registered, kind="gadget"):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.linear_model import RidgeCV
 
-import neurofa.core.recipes  # noqa: F401
 from experiments.data import Dataset, Split
 from experiments.diagnosis.probes import compare_probes, sign_test
 from experiments.runs.linear_probe import PENALTIES, ridge, separability
@@ -88,7 +87,7 @@ def test_features_are_compared_with_those_that_never_learnt() -> None:
     options = {"input_shape": data.input_shape, "outputs": 10}
     wide = build("network", "mlp(hidden=[64])", seed=0, **options)
     dead = build("network", "mlp(hidden=[64])", seed=0, **options)
-    dead.layer("dense1").synapse("weight").weight.data[3:] = 0
+    dead.layer("dense1").synapses["weight"].weight.data[3:] = 0
     worse = compare_probes({"start": wide, "end": dead, "control": wide}, data)["dense1"]
     better = compare_probes({"start": dead, "end": wide, "control": dead}, data)["dense1"]
     same = compare_probes({"start": wide, "end": wide, "control": wide}, data)["dense1"]

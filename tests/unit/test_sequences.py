@@ -54,7 +54,7 @@ def test_a_batch_of_events_equals_binning_in_real_time(index):
     found, y = split_of(recordings).cut(torch.tensor(index))
     times = [torch.from_numpy(recordings[i][0]) for i in index]
     units = [torch.from_numpy(recordings[i][1]) for i in index]
-    wanted = Events.of_times(times, units, ticks=TICKS, tick=TICK, channels=10)
+    wanted = Events.from_times(times, units, ticks=TICKS, tick=TICK, channels=10)
     assert found.shape == (TICKS, len(index), 10)
     assert wanted.dense().sum() > 0 or index == [3]
     assert torch.equal(found.dense(), wanted.dense())
@@ -89,7 +89,7 @@ def test_a_time_on_the_border_begins_the_later_tick():
     made.add(millis * 1e-3, np.zeros(1000), 0, "here")
     assert made.split().at.tolist() == (millis // 10).tolist()
     times, units = [torch.from_numpy(millis * 1e-3)], [torch.zeros(1000)]
-    assert Events.of_times(times, units, ticks=100, tick=0.01, channels=1).rows.diff().tolist() == [10] * 100
+    assert Events.from_times(times, units, ticks=100, tick=0.01, channels=1).rows.diff().tolist() == [10] * 100
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hwmodels.numerics import random as draws
-from neurofa.theory.shallow import Problem, draw, simulate
-from neurofa.theory.shallow.inputs import FEW, PAIRS, Inputs
+from neurofa.theory.shallow import Problem, draw_students, simulate_students
+from neurofa.theory.shallow.inputs import FEW, PAIRS, GaussianInputs
 
 Z = 4.5
 """Deviations that chance exceeds in 1 of 150 000 cases."""
@@ -22,7 +22,7 @@ def gen(seed=0):
 
 def sample(seed=0, steps=40, runs=100, N=1000):
     """Standard normal numbers, (steps, runs, N), more than are made at once."""
-    drawn = Inputs((runs, 1, N), torch.empty(0), gen(seed)).draw(steps)
+    drawn = GaussianInputs((runs, 1, N), torch.empty(0), gen(seed)).draw(steps)
     assert drawn.shape == (steps, runs, 1, N)
     return drawn.squeeze(2).double() * N**0.5
 
@@ -87,7 +87,7 @@ def test_sizes_of_inputs_spread_as_chi_squared():
 
 
 def test_calls_do_not_know_of_each_other():
-    inputs = Inputs((1, 1, 1000), torch.empty(0), gen())
+    inputs = GaussianInputs((1, 1, 1000), torch.empty(0), gen())
     calls = torch.stack([inputs.draw(20).flatten() for _ in range(200)]).double() * 1000**0.5
     # means over many calls are as noisy as they should be
     means = calls.mean(0) * 200**0.5
@@ -97,7 +97,7 @@ def test_calls_do_not_know_of_each_other():
 
 
 def test_words_are_those_of_the_common_hash():
-    inputs = Inputs((1, 1, 1000), torch.empty(0), gen())
+    inputs = GaussianInputs((1, 1, 1000), torch.empty(0), gen())
     a, b = 0x89ABCDEF, 0xFEDCBA98
     theirs = draws.mix(torch.arange(1000, dtype=torch.int32).mul_(a - 2**32).add_(b - 2**32))
     assert np.array_equal(inputs._hash(1000, a, b).view(np.int32), theirs.numpy())
@@ -105,7 +105,7 @@ def test_words_are_those_of_the_common_hash():
 
 def test_numbers_are_those_of_the_formula_word_by_word():
     N, count = 1001, 151  # odd, and more than are made at once
-    drawn = Inputs((1, 1, N), torch.empty(0), gen(3)).draw(count).flatten().double() * N**0.5
+    drawn = GaussianInputs((1, 1, N), torch.empty(0), gen(3)).draw(count).flatten().double() * N**0.5
     a, b = torch.randint(2**32, (2,), generator=gen(3)).tolist()
     pairs = (N * count + 1) // 2
     for i in (0, 1, PAIRS - 1, PAIRS, pairs - 2, pairs - 1):
@@ -127,7 +127,7 @@ def hashed(x):
 
 
 def test_no_word_makes_an_infinite_number():
-    inputs = Inputs((1, 1, 4), torch.empty(0), gen())
+    inputs = GaussianInputs((1, 1, 4), torch.empty(0), gen())
     inputs._hash = lambda count, *_: np.array([0, 1, 2**31, 2**32 - 1], dtype=np.uint32)[:count]
     out = np.empty(8, dtype=np.float32)
     inputs._fill(out, 1, 0)
@@ -137,7 +137,7 @@ def test_no_word_makes_an_infinite_number():
 
 @pytest.mark.parametrize(("dtype", "steps"), [(torch.float64, 40), (torch.float32, 1)])
 def test_torch_draws_in_double_precision_and_few_numbers(dtype, steps):
-    drawn = Inputs((1, 1, 1000), torch.empty(0, dtype=dtype), gen(1)).draw(steps)
+    drawn = GaussianInputs((1, 1, 1000), torch.empty(0, dtype=dtype), gen(1)).draw(steps)
     assert (steps * 1000 > FEW) == (dtype == torch.float64)
     expected = torch.randn(steps, 1, 1, 1000, generator=gen(1), dtype=dtype) * 1000**-0.5
     torch.testing.assert_close(drawn, expected)
@@ -145,27 +145,27 @@ def test_torch_draws_in_double_precision_and_few_numbers(dtype, steps):
 
 def test_the_seed_decides_a_simulation_and_the_generator_moves_on():
     def final(seed):
-        made = draw(gen(), runs=20, N=1000, K=2, M=2, sd=0.1)
-        simulate(Problem(), made, [0.01], gen(seed))
+        made = draw_students(gen(), runs=20, N=1000, K=2, M=2, sd=0.1)
+        simulate_students(Problem(), made, [0.01], gen(seed))
         return made.w
 
     assert torch.equal(final(1), final(1))
     assert not torch.allclose(final(1), final(2))
-    inputs = Inputs((20, 1, 1000), torch.empty(0), gen())
+    inputs = GaussianInputs((20, 1, 1000), torch.empty(0), gen())
     first = inputs.draw(1).clone()
     assert not torch.equal(first, inputs.draw(1))
-    assert torch.equal(first, Inputs((20, 1, 1000), torch.empty(0), gen()).draw(1))
+    assert torch.equal(first, GaussianInputs((20, 1, 1000), torch.empty(0), gen()).draw(1))
 
 
 def test_students_learn_alike_from_hashed_and_from_torch_inputs():
     """Means of the order parameters over 300 runs; single precision is hashed, double is not."""
     seen = {}
     for dtype in (torch.float32, torch.float64):
-        made = draw(gen(), runs=1, N=100, K=2, M=2, sd=0.5, dtype=dtype)
+        made = draw_students(gen(), runs=1, N=100, K=2, M=2, sd=0.5, dtype=dtype)
         for name in ("w", "v", "B", "A", "F"):
-            common = getattr(draw(gen(), runs=1, N=100, K=2, M=2, sd=0.5), name)
+            common = getattr(draw_students(gen(), runs=1, N=100, K=2, M=2, sd=0.5), name)
             setattr(made, name, common.to(dtype).repeat(300, *[1] * (common.ndim - 1)))
-        seen[dtype] = simulate(Problem(rate=0.5), made, [2.0], gen(4))[1][0]
+        seen[dtype] = simulate_students(Problem(rate=0.5), made, [2.0], gen(4))[1][0]
     for name in ("Q", "R", "v"):
         one, other = (getattr(order, name).reshape(300, -1) for order in seen.values())
         noise = np.sqrt((one.var(0) + other.var(0)) / 300)

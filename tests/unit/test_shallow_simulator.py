@@ -11,20 +11,20 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.theory.shallow import UNITS, Hardware, Problem, Students, draw, simulate
+from neurofa.theory.shallow import UNITS, HardwareNoise, Problem, Students, draw_students, simulate_students
 from neurofa.theory.shallow.degeneracy import can_succeed, signs_agree, success_probability
 
 
 def students(seed=0, **sizes):
     sizes = {"runs": 3, "N": 40, "K": 3, "M": 2, "sd": 0.7} | sizes
-    return draw(torch.Generator().manual_seed(seed), dtype=torch.float64, **sizes)
+    return draw_students(torch.Generator().manual_seed(seed), dtype=torch.float64, **sizes)
 
 
 @pytest.mark.parametrize("rule", ["dfa", "bp"])
 @pytest.mark.parametrize("activation", UNITS)
 def test_a_step_is_that_of_one_student_with_autograd(activation, rule):
     problem, before, after = Problem(rate=0.3, activation=activation, rule=rule), students(), students()
-    simulate(problem, after, [1 / 40], torch.Generator().manual_seed(1))
+    simulate_students(problem, after, [1 / 40], torch.Generator().manual_seed(1))
     inputs = torch.randn(3, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     g, twice = problem.units.g, []
     for run, x in enumerate(inputs):
@@ -53,17 +53,17 @@ def test_order_parameters_are_averages_over_inputs():
 
 
 def test_runs_are_their_own_and_seeds_repeat():
-    problem = Problem(hardware=Hardware(read_noise=0.1, feedback_noise=0.1, update_noise=0.1, pulse_noise=0.1))
+    problem = Problem(hardware=HardwareNoise(read_noise=0.1, feedback_noise=0.1, update_noise=0.1, pulse_noise=0.1))
     first, second = students(), students()
     for made in (first, second):
-        simulate(problem, made, [0.5, 1.0], torch.Generator().manual_seed(5))
+        simulate_students(problem, made, [0.5, 1.0], torch.Generator().manual_seed(5))
     assert torch.equal(first.w, second.w)
     assert torch.equal(first.v, second.v)
     # a run beside a broken one is not touched by it
     broken, whole = students(), students()
     broken.w[0] = math.nan
     for made in (broken, whole):
-        simulate(Problem(), made, [1.0], torch.Generator().manual_seed(5))
+        simulate_students(Problem(), made, [1.0], torch.Generator().manual_seed(5))
     assert broken.w[0].isnan().all()
     assert torch.equal(broken.w[1:], whole.w[1:])
 
@@ -85,26 +85,25 @@ def test_noisy_writes_of_the_readout_make_it_diffuse_at_every_size():
     for N in (20, 80):
         made = students(runs=2000, N=N, K=1, M=1, sd=0.0)
         made.A.zero_()
-        problem = Problem(rate=1e-6, hardware=Hardware(readout_update_noise=0.3))
-        simulate(problem, made, [2.0], torch.Generator().manual_seed(0))
+        problem = Problem(rate=1e-6, hardware=HardwareNoise(readout_update_noise=0.3))
+        simulate_students(problem, made, [2.0], torch.Generator().manual_seed(0))
         assert float(made.v.var()) / (0.3**2 * 2) == pytest.approx(1, abs=4.5 * (2 / 2000) ** 0.5)
 
 
 def test_feedback_and_error_pass_through_their_formats():
     exact, coarse = students(runs=2, K=4), students(runs=2, K=4)
-    io = Hardware(feedback=build("format", "uniform(bits=2)"))
-    _, seen = simulate(Problem(hardware=io), coarse, [1.0], torch.Generator().manual_seed(0))
+    io = HardwareNoise(feedback=build("format", "uniform(bits=2)"))
+    _, seen = simulate_students(Problem(hardware=io), coarse, [1.0], torch.Generator().manual_seed(0))
     largest = exact.F.abs().max(1, keepdim=True).values
     assert np.allclose(seen.F[0], (exact.F / largest).round() * largest)  # each run has its own scale
     exact.F = coarse.F
-    simulate(Problem(), exact, [1.0], torch.Generator().manual_seed(0))
+    simulate_students(Problem(), exact, [1.0], torch.Generator().manual_seed(0))
     assert torch.equal(exact.w, coarse.w)
     signs = students()
-    simulate(
-        Problem(hardware=Hardware(error=build("format", "sign"))), signs, [1 / 40], torch.Generator().manual_seed(0)
-    )
+    of_signs = Problem(hardware=HardwareNoise(error=build("format", "sign")))
+    simulate_students(of_signs, signs, [1 / 40], torch.Generator().manual_seed(0))
     plain = students()
-    simulate(Problem(), plain, [1 / 40], torch.Generator().manual_seed(0))
+    simulate_students(Problem(), plain, [1 / 40], torch.Generator().manual_seed(0))
     start = students()
     ratio = (signs.w - start.w) / (plain.w - start.w)
     assert torch.equal(signs.v, plain.v)  # the readout gets the error itself
@@ -131,11 +130,11 @@ def test_success_is_predicted_and_signs_are_compared():
 
 def test_rectified_units_need_the_right_signs():
     """The sign of one feedback weight decides whether one unit learns another."""
-    made = draw(torch.Generator().manual_seed(0), runs=12, N=30, K=1, M=1, sd=1e-3)
+    made = draw_students(torch.Generator().manual_seed(0), runs=12, N=30, K=1, M=1, sd=1e-3)
     made.F = torch.ones(12, 1)
     made.F[6:] = -1
     problem = Problem(activation="relu", rate=0.3)
-    _, seen = simulate(problem, made, [60.0], torch.Generator().manual_seed(1))
+    _, seen = simulate_students(problem, made, [60.0], torch.Generator().manual_seed(1))
     error = seen.error(problem.units)[0]
     assert ((error < 1e-2) == can_succeed(seen)[0]).all()
     assert (error[6:] > 0.1).all()
@@ -148,5 +147,5 @@ def test_bad_sizes_and_times_are_refused():
             students(**wrong)
     for times in ([], [1.0, 0.5], [-1.0], [1.0, 1.001]):
         with pytest.raises(NeurofaError, match="sort"):
-            simulate(Problem(), students(), times, gen)
+            simulate_students(Problem(), students(), times, gen)
     assert isinstance(students(), Students)

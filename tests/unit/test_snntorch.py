@@ -8,6 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from neurofa import Learner, Network, NeurofaError, build
+from neurofa.interop.snntorch import from_snntorch, to_snntorch
 from neurofa.spiking.sequence import respond
 
 snn = pytest.importorskip("snntorch")
@@ -175,26 +176,26 @@ SEQUENTIAL = {
 @pytest.mark.parametrize("name", SEQUENTIAL)
 def test_sequential_gives_identical_spikes_there_and_back(name):
     net, xs = SEQUENTIAL[name](), 4 * noise(30, ticks=50)
-    network = Network.from_snntorch(net, (30,))
+    network = from_snntorch(net, (30,))
     wanted, *_, membrane = theirs(net, xs)
     assert 20 < wanted.sum() < 0.9 * wanted.numel()
     assert torch.equal(ours(network, xs), wanted)
     assert torch.equal(ours(network, xs, chunk=7), wanted)
-    back = network.to_snntorch()
+    back = to_snntorch(network)
     again, *_, potential = theirs(back, xs)
     assert torch.equal(again, wanted)
     torch.testing.assert_close(potential, membrane, rtol=1e-4, atol=1e-5)
-    assert torch.equal(ours(Network.from_snntorch(back, (30,)), xs), wanted)
+    assert torch.equal(ours(from_snntorch(back, (30,)), xs), wanted)
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AvgPool2d])
 def test_tutorial_6_with_pooling_before_the_neurons(pool):
     net, xs = tutorial_6(pool, threshold=0.2), 3 * torch.rand(TICKS, BATCH, 1, 28, 28)
-    network = Network.from_snntorch(net, (1, 28, 28))
+    network = from_snntorch(net, (1, 28, 28))
     wanted, _ = theirs(net, xs)
     assert 20 < wanted.sum() < 0.9 * wanted.numel()
     assert torch.equal(ours(network, xs), wanted)
-    back = network.to_snntorch()
+    back = to_snntorch(network)
     assert [type(m) for m in back] == [type(m) for m in net]
     assert torch.equal(theirs(back, xs)[0], wanted)
 
@@ -202,17 +203,17 @@ def test_tutorial_6_with_pooling_before_the_neurons(pool):
 def test_tutorial_5_of_a_class():
     net = Net(wide=1000)
     x = torch.rand(BATCH, 784)
-    network = Network.from_snntorch(net, (784,))
+    network = from_snntorch(net, (784,))
     with torch.no_grad():
         wanted, _ = net(x)
     assert wanted.sum() > 20
     assert torch.equal(ours(network, x.expand(TICKS, -1, -1)), wanted)
-    assert torch.equal(theirs(network.to_snntorch(), x.expand(TICKS, -1, -1))[0], wanted)
+    assert torch.equal(theirs(to_snntorch(network), x.expand(TICKS, -1, -1))[0], wanted)
 
 
 def test_a_class_with_images_gets_its_view():
     net = ConvNet()
-    network = Network.from_snntorch(net, (1, 16, 16))
+    network = from_snntorch(net, (1, 16, 16))
     assert network.names == ["spiking_conv0", "flatten1", "spiking2"]
     x = 3 * torch.randn(1, BATCH, 1, 16, 16)
     with torch.no_grad():
@@ -224,10 +225,10 @@ def test_a_class_with_images_gets_its_view():
 def test_a_membrane_readout_is_the_potential():
     net = two(hidden(), hidden(output=True, reset_mechanism="none"))
     xs = noise(30)
-    network = Network.from_snntorch(net, (30,), readout="membrane")
+    network = from_snntorch(net, (30,), readout="membrane")
     _, membrane = theirs(net, xs)
     torch.testing.assert_close(ours(network, xs), membrane, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(theirs(network.to_snntorch(), xs)[1], membrane, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(theirs(to_snntorch(network), xs)[1], membrane, rtol=1e-5, atol=1e-5)
 
 
 def test_our_own_networks_go_to_snntorch():
@@ -236,7 +237,7 @@ def test_our_own_networks_go_to_snntorch():
     for one, shape in ((network, (20,)), (conv, (1, 12, 12))):
         xs = 2 * noise(*shape)
         assert ours(one, xs).std() > 0.05
-        torch.testing.assert_close(theirs(one.to_snntorch(), xs)[-1], ours(one, xs), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(theirs(to_snntorch(one), xs)[-1], ours(one, xs), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -250,14 +251,14 @@ def test_our_own_networks_go_to_snntorch():
     ],
 )
 def test_training_goes_on_with_a_local_rule(make, shape, rule):
-    network = Network.from_snntorch(make(), shape)
+    network = from_snntorch(make(), shape)
     xs, labels = 6 * noise(*shape), torch.arange(BATCH) % 4
     before = {k: v.clone() for k, v in network.state_dict().items()}
     learner = Learner(network, rule, optimizer=torch.optim.Adam(network.parameters(), lr=1e-2))
     losses = [float(learner.stream(xs, labels).loss) for _ in range(15)]
     assert losses[-1] < 0.9 * losses[0]
     assert all(not torch.equal(v, before[k]) for k, v in network.state_dict().items())
-    assert torch.equal(theirs(network.to_snntorch(), xs)[0], ours(network, xs))
+    assert torch.equal(theirs(to_snntorch(network), xs)[0], ours(network, xs))
 
 
 def gradients(network, rule, xs, labels, chunk):
@@ -344,7 +345,7 @@ def test_refuses_in_one_line(name):
     make, match = REFUSED[name]
     shape = (784,) if make is Swapped else (1, 16, 16) if make is Functional else (30,)
     with pytest.raises(NeurofaError, match=match) as caught:
-        Network.from_snntorch(make(), shape)
+        from_snntorch(make(), shape)
     assert "\n" not in str(caught.value)
     assert "expected" in str(caught.value)
 
@@ -353,14 +354,14 @@ def test_refuses_inhibition():
     with pytest.warns(UserWarning, match="unstable"):
         net = two(hidden(inhibition=True), hidden(output=True))
     with pytest.raises(NeurofaError, match="inhibition"):
-        Network.from_snntorch(net, (30,))
+        from_snntorch(net, (30,))
 
 
 def test_refuses_a_membrane_that_is_reset():
     with pytest.raises(NeurofaError, match="without reset"):
-        Network.from_snntorch(two(hidden(), hidden(output=True)), (30,), readout="membrane")
+        from_snntorch(two(hidden(), hidden(output=True)), (30,), readout="membrane")
     with pytest.raises(NeurofaError, match="spikes or membrane"):
-        Network.from_snntorch(two(hidden(), hidden(output=True)), (30,), readout="mem")
+        from_snntorch(two(hidden(), hidden(output=True)), (30,), readout="mem")
 
 
 def test_a_forward_that_cannot_be_run_is_refused_or_trusted():
@@ -370,15 +371,15 @@ def test_a_forward_that_cannot_be_run_is_refused_or_trusted():
             return *self.lif2(self.fc2(spk1), mem2), mem1
 
     with pytest.raises(NeurofaError, match="check=False"):
-        Network.from_snntorch(Stepwise(), (784,))
-    assert Network.from_snntorch(Stepwise(), (784,), check=False).names == ["spiking0", "spiking1"]
+        from_snntorch(Stepwise(), (784,))
+    assert from_snntorch(Stepwise(), (784,), check=False).names == ["spiking0", "spiking1"]
 
 
 def test_the_check_leaves_the_model_as_it_was():
     net = two(hidden(), hidden(output=True)).train()
     net(torch.randn(BATCH, 30) * 5)
     kept = net[1].mem
-    Network.from_snntorch(net, (30,))
+    from_snntorch(net, (30,))
     assert net[1].mem is kept
     assert net[1].training
     assert not net[1]._forward_hooks
@@ -386,10 +387,10 @@ def test_the_check_leaves_the_model_as_it_was():
 
 def test_weights_are_copies_and_live_on_devices():
     net = two(hidden(), hidden(output=True))
-    network = Network.from_snntorch(net, (30,), device="fixed(bits=4)")
+    network = from_snntorch(net, (30,), device="fixed(bits=4)")
     weight = network.layer("spiking0").stored()["weight"]
     assert len(weight.unique()) <= 16
-    back = network.to_snntorch()
+    back = to_snntorch(network)
     assert torch.equal(back[0].weight, weight)
     back[0].weight.data.zero_()
     assert network.layer("spiking0").stored()["weight"].abs().max() > 0
@@ -410,16 +411,16 @@ def test_weights_are_copies_and_live_on_devices():
 def test_refuses_what_snntorch_has_not(spec, match):
     network = build("network", spec, input_shape=(20,), outputs=5)
     with pytest.raises(NeurofaError, match=match):
-        network.to_snntorch()
+        to_snntorch(network)
 
 
 def test_names_the_install_line(monkeypatch):
     network = build("network", "snn", input_shape=(20,), outputs=5)
     monkeypatch.setitem(sys.modules, "snntorch", None)
     with pytest.raises(NeurofaError, match=r'pip install "neurofa\[spikes\]"'):
-        network.to_snntorch()
+        to_snntorch(network)
     with pytest.raises(NeurofaError, match=r'pip install "neurofa\[spikes\]"'):
-        Network.from_snntorch(nn.Sequential(nn.Linear(3, 2)), (3,))
+        from_snntorch(nn.Sequential(nn.Linear(3, 2)), (3,))
 
 
 def test_pools_are_poolings():

@@ -3,13 +3,12 @@
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
 from hwmodels.registry import build, parts
 from neurofa import Learner
 from neurofa.chips.requirements import footprint
 from neurofa.costs.counts import pieces
 from neurofa.costs.flops import cost
-from neurofa.testing.flops import Counted
+from neurofa.testing.flops import FlopCounter
 
 LABELS = torch.tensor([0, 2, 1, 2])
 
@@ -24,7 +23,7 @@ def learner(rule, spec, shape=(6,)):
 def test_a_chunk_takes_as_many_products_as_it_has_ticks(rule, ticks):
     made = learner(rule, "snn(hidden=[7, 6], recurrent=True)")
     told = cost(made, batch_size=4, held=False)
-    with Counted() as counted:
+    with FlopCounter() as counted:
         made.stream(torch.ones(ticks, 4, 6), LABELS, chunk=ticks)
     assert counted.flop == ticks * told.at_step(0)
 
@@ -53,7 +52,7 @@ def test_derivatives_are_those_of_the_spikes():
 def test_convolutions_tell_their_tick():
     made = learner("dfa", "conv_snn(channels=[3, 4], kernel=3)", (2, 8, 8))
     told = cost(made, batch_size=4)
-    with Counted() as counted:
+    with FlopCounter() as counted:
         made.stream(torch.ones(5, 4, 2, 8, 8), LABELS, chunk=5)
     assert counted.flop == 5 * told.at_step(0)
     assert told.memory["activations"] > 0

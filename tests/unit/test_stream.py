@@ -3,19 +3,18 @@
 import pytest
 import torch
 
-import neurofa.core.recipes  # noqa: F401
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Dense, Learner, Network
 from neurofa.audit.poison import nan, poisoned, weights_of
+from neurofa.core.directions import dense
 from neurofa.core.events import Events
 from neurofa.core.randomness import generator
-from neurofa.core.rule import taught
 from neurofa.layers.spiking import Spiking
 from neurofa.spiking.sequence import CHUNK, respond, rest, sweep
-from neurofa.training.backward import assign
-from neurofa.training.replay import dense, record
+from neurofa.training.learner import assign
+from neurofa.training.replay import loss_and_teaching, record
 
 LABELS = torch.tensor([0, 2, 1, 2])
 SPEC = "snn(hidden=[7, 6], recurrent=True)"
@@ -31,7 +30,7 @@ def learner(rule="eprop", spec=SPEC, *, optimizer=sgd, device="digital", shape=(
     network = build("network", spec, input_shape=shape, outputs=3, device=device)
     with torch.no_grad():
         for name, layer in network.items():
-            for key, weight in layer.stored().items():
+            for key, weight in layer.synapses.stored().items():
                 if name != network.readout and device == "digital" and key != "recurrent":
                     weight.mul_(4.0)
     return Learner(network, rule, optimizer=optimizer(network.parameters(), **(options or {})), **learning)
@@ -72,12 +71,19 @@ def directions(rule, poison):
     """Directions of the middle layer, from views whose neighbours' weights were overwritten after the forward sweep."""
     made = learner(rule)
     network, gen = made.network, generator(0, "gen")
-    kappa = 0.9 if made.rule.filtered else 0.0
+    kappa = 0.9 if made.rule.declares.sequences.filtered else 0.0
     states, name = rest(network, 4), network.names[1]
     tick, _ = sweep(
-        network, given().flatten(0, 1), 12, states, gen=gen, returns=_copied(made), kappa=kappa, below=made.rule.chained
+        network,
+        given().flatten(0, 1),
+        12,
+        states,
+        gen=gen,
+        returns=_copied(made),
+        kappa=kappa,
+        below=made.rule.declares.chained,
     )
-    teaching = taught(made.loss, tick.y, LABELS.repeat(12))[1]
+    teaching = loss_and_teaching(made.loss, tick.y, LABELS.repeat(12))[1]
     found = {}
 
     def emit(layer, _, view, given_directions):
@@ -91,12 +97,12 @@ def directions(rule, poison):
 
 def _copied(made):
     """Return weights as the learner asks for them; those that are no forward weights, copied."""
-    if not made.rule.chained:
+    if not made.rule.declares.chained:
         return None
 
     def returns(name, params):
         own = {id(p) for p in params.values()}
-        found = made.rule.returns(name, params, made.gen)
+        found = made.rule.return_weights(name, params, made.gen)
         return {k: v if id(v) in own else v.clone() for k, v in found.items()}
 
     return returns
@@ -249,14 +255,14 @@ def test_devices_learn_from_sequences(device, update):
     for name in made.network.names:
         layer = made.network.layer(name)
         for key in layer.synapses:
-            synapse = layer.synapse(key)
+            synapse = layer.synapses[key]
             assert torch.equal(synapse.weight.detach(), synapse.device.value(synapse.cells))
 
 
 def test_pulse_trains_are_played_for_every_chunk_and_refuse_what_is_no_outer_product():
     dense_in, sparse = (learner("dfa", device="pulse_trains") for _ in range(2))
     dense_in.stream(given(), LABELS, chunk=4, update="chunk")
-    sparse.stream(Events.of_dense(given()), LABELS, chunk=4, update="chunk")
+    sparse.stream(Events.from_dense(given()), LABELS, chunk=4, update="chunk")
     assert near(weights(dense_in), weights(sparse))
     with pytest.raises(NeurofaError, match="several chunks together on device pulse_trains"):
         learner("dfa", device="pulse_trains").stream(given(), LABELS, chunk=4)
@@ -278,7 +284,7 @@ def test_a_periphery_stands_around_spiking_layers(rule):
     assert not same(weights(around), weights(exact))
     events = learner(rule)
     events.network.attach("training")
-    assert torch.equal(events.stream(Events.of_dense(given()), LABELS, chunk=4).loss, losses[1])
+    assert torch.equal(events.stream(Events.from_dense(given()), LABELS, chunk=4).loss, losses[1])
     bptt = learner("bptt")
     bptt.network.attach("training")
     with pytest.raises(NeurofaError, match=r"got a periphery around layer 'spiking0'.*use periphery exact"):
@@ -314,7 +320,7 @@ REFUSED = [
     ({}, {"xs": torch.zeros(12)}, r"shape \(12,\); expected \(T, B, 6\)"),
     ({}, {"xs": given()[:0]}, r"shape \(0, 4, 6\); expected .* not empty"),
     ({}, {"xs": given()[:, :0], "targets": LABELS[:0]}, r"shape \(12, 0, 6\); expected .* not empty"),
-    ({}, {"xs": Events.of_dense(torch.zeros(12, 4, 5))}, r"shape \(12, 4, 5\); expected \(T, B, 6\)"),
+    ({}, {"xs": Events.from_dense(torch.zeros(12, 4, 5))}, r"shape \(12, 4, 5\); expected \(T, B, 6\)"),
     ({}, {"xs": given().long()}, r"torch.int64; expected floating point; convert it with xs.float\(\)"),
     ({}, {"xs": given().double()}, "torch.float64 for weights of torch.float32; expected one dtype; use xs.to"),
     ({}, {"xs": given() * 2, "binary": True}, "from 0 to 2 where spikes were promised; expected 0 and 1; encode"),
@@ -388,7 +394,7 @@ def test_networks_that_cannot_be_are_refused(spec, message):
 @pytest.mark.parametrize("layer", ["spiking0", "spiking1", "spiking2"])
 def test_a_weight_that_is_no_number_is_found_by_its_layer(layer, rule):
     made = learner(rule)
-    made.network.layer(layer).synapse("weight").weight.data[0, 0] = float("nan")
+    made.network.layer(layer).synapses["weight"].weight.data[0, 0] = float("nan")
     others = {key: value for key, value in weights(made).items() if layer not in key}
     with pytest.raises(NeurofaError, match=f"got NaN or infinity in 'mem' of layer '{layer}' in ticks 0 to"):
         made.stream(torch.ones(12, 4, 6), LABELS, chunk=4)

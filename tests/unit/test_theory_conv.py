@@ -12,20 +12,13 @@ from neurofa import Learner
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
 from neurofa.core.window import Window
-from neurofa.diagnostics.alignment import feedback_matrices, kernel_bounds, weight_alignment
-from neurofa.diagnostics.measure import measure
+from neurofa.diagnostics.measure import measure_alignment
+from neurofa.diagnostics.weight_alignment import feedback_matrices, kernel_bounds, weight_alignment
 from neurofa.layers.conv import Conv2d
-from neurofa.linalg.factors import Convolution, nonnegative
-from neurofa.linalg.spectra import cosine
-from neurofa.theory.conv import (
-    kernel_alignment,
-    local_bound,
-    product_norm,
-    project,
-    random_bound,
-    taps,
-    unrolled,
-)
+from neurofa.linalg.convolution import ConvGeometry, ConvolutionOperator, dense_convolution
+from neurofa.linalg.nmf import nonnegative_factors
+from neurofa.linalg.spectra import cosine_similarity
+from neurofa.theory.conv import kernel_alignment, local_bound, nearest_kernel, product_norm, random_bound, tap_counts
 from neurofa.training.replay import record
 
 DOUBLE = torch.float64
@@ -49,14 +42,14 @@ def basis(window, in_shape, out_shape):
     """T of every single tap, dense: (taps, n_out, n_in)."""
     size = (out_shape[0], in_shape[0], window.side, window.side)
     units = torch.eye(math.prod(size), dtype=DOUBLE).view(-1, *size)
-    return torch.stack([unrolled(unit, window, in_shape) for unit in units])
+    return torch.stack([dense_convolution(unit, window, in_shape) for unit in units])
 
 
 @pytest.mark.parametrize(("window", "in_shape", "out_shape"), CASES)
 def test_the_window_is_where_the_unrolled_convolution_is_not_zero(window, in_shape, out_shape):
     assert tuple(window.positions(n) for n in in_shape[1:]) == out_shape[1:]
     ones = torch.ones(out_shape[0], in_shape[0], window.side, window.side, dtype=DOUBLE)
-    seen = unrolled(ones, window, in_shape).view(out_shape[0], -1, in_shape[0], math.prod(in_shape[1:]))
+    seen = dense_convolution(ones, window, in_shape).view(out_shape[0], -1, in_shape[0], math.prod(in_shape[1:]))
     mask = window.mask(in_shape[1:], out_shape[1:])
     assert all(torch.equal(seen[c, :, d], mask) for c in range(out_shape[0]) for d in range(in_shape[0]))
 
@@ -64,19 +57,20 @@ def test_the_window_is_where_the_unrolled_convolution_is_not_zero(window, in_sha
 @pytest.mark.parametrize(("window", "in_shape", "out_shape"), CASES)
 def test_projection_is_least_squares_over_all_kernels(window, in_shape, out_shape):
     left, right = random_feedback(in_shape, out_shape)
+    geometry = ConvGeometry(window, in_shape, out_shape)
     product, matrices = left @ right.t(), basis(window, in_shape, out_shape).flatten(1)
     norms = matrices.square().sum(1)
-    assert torch.allclose(norms, taps(window, in_shape, out_shape).repeat(out_shape[0], in_shape[0], 1, 1).flatten())
+    assert torch.allclose(norms, tap_counts(geometry).repeat(out_shape[0], in_shape[0], 1, 1).flatten())
     best = torch.linalg.lstsq(matrices.t(), product.flatten()[:, None], driver="gelsd").solution.flatten()
-    found = project(left, right, window, in_shape, out_shape)
+    found = nearest_kernel(left, right, geometry)
     assert torch.allclose(found.kernel.flatten(), best, atol=1e-10)
-    assert found.cosine == pytest.approx(cosine(best @ matrices, product.flatten()), abs=1e-12)
+    assert found.cosine == pytest.approx(cosine_similarity(best @ matrices, product.flatten()), abs=1e-12)
     assert product_norm(left, right) == pytest.approx(float(product.norm()))
     kernel = normal(out_shape[0], in_shape[0], window.side, window.side)
-    ours = kernel_alignment(kernel, left, right, window, in_shape, out_shape)
-    assert ours == pytest.approx(cosine(unrolled(kernel, window, in_shape), product), abs=1e-12)
+    ours = kernel_alignment(kernel, left, right, geometry)
+    assert ours == pytest.approx(cosine_similarity(dense_convolution(kernel, window, in_shape), product), abs=1e-12)
     assert abs(ours) < found.cosine
-    assert kernel_alignment(found.kernel, left, right, window, in_shape, out_shape) == pytest.approx(found.cosine)
+    assert kernel_alignment(found.kernel, left, right, geometry) == pytest.approx(found.cosine)
 
 
 @pytest.mark.parametrize(("window", "in_shape", "out_shape"), [CASES[0], CASES[1], CASES[3]])
@@ -84,10 +78,10 @@ def test_random_feedback_reaches_the_bound_in_the_mean(window, in_shape, out_sha
     """Z-test over draws of F; the local bound, for locally connected layers, in the same draws."""
     mask = window.mask(in_shape[1:], out_shape[1:])
     full = mask.repeat(out_shape[0], 1).view(-1, 1, mask.shape[1]).expand(-1, in_shape[0], -1).flatten(1)
-    shared, local = [], []
+    geometry, shared, local = ConvGeometry(window, in_shape, out_shape), [], []
     for seed in range(150):
         left, right = random_feedback(in_shape, out_shape, seed=seed)
-        shared.append((project(left, right, window, in_shape, out_shape).cosine, product_norm(left, right)))
+        shared.append((nearest_kernel(left, right, geometry).cosine, product_norm(left, right)))
         local.append(float(((left @ right.t()) * full).norm()) / shared[-1][1])
     size = torch.tensor([s for _, s in shared], dtype=DOUBLE).square()
 
@@ -96,7 +90,7 @@ def test_random_feedback_reaches_the_bound_in_the_mean(window, in_shape, out_sha
         return abs(float(gap.mean() / (gap.std() / len(gap) ** 0.5)))
 
     cosines = [c for c, _ in shared]
-    bounds = random_bound(window, in_shape, out_shape), local_bound(window, in_shape, out_shape)
+    bounds = random_bound(geometry), local_bound(geometry)
     assert z(cosines, bounds[0]) < 4
     assert z(local, bounds[1]) < 4
     assert z(cosines, 1.2 * bounds[0]) > 4
@@ -104,14 +98,14 @@ def test_random_feedback_reaches_the_bound_in_the_mean(window, in_shape, out_sha
 
 
 def test_bounds_have_their_closed_forms():
-    shapes = Window(4), (3, 14, 14), (5, 11, 11)
-    assert random_bound(*shapes) == pytest.approx(4 / (14 * 11))
-    assert local_bound(*shapes) == pytest.approx(4 / 14)
+    geometry = ConvGeometry(Window(4), (3, 14, 14), (5, 11, 11))
+    assert random_bound(geometry) == pytest.approx(4 / (14 * 11))
+    assert local_bound(geometry) == pytest.approx(4 / 14)
 
 
 def test_mismatched_feedback_is_refused():
     with pytest.raises(NeurofaError, match="check the layers"):
-        project(normal(5, 2), normal(60, 2), *CASES[0])
+        nearest_kernel(normal(5, 2), normal(60, 2), ConvGeometry(*CASES[0]))
 
 
 def test_multiplicative_updates_never_raise_the_error_and_reach_that_of_a_library():
@@ -120,7 +114,7 @@ def test_multiplicative_updates_never_raise_the_error_and_reach_that_of_a_librar
     v = Window(3).mask((7, 6), (5, 4))
 
     def error(steps):
-        u, w = nonnegative(v, 4, generator(0), steps=steps)
+        u, w = nonnegative_factors(v, 4, generator(0), steps=steps)
         assert float(u.min()) >= 0
         assert float(w.min()) >= 0
         return float((v - u @ w.t()).norm())
@@ -129,20 +123,20 @@ def test_multiplicative_updates_never_raise_the_error_and_reach_that_of_a_librar
     assert errors == sorted(errors, reverse=True)
     theirs = NMF(n_components=4, init="random", random_state=0, max_iter=2000, tol=1e-8).fit(v.numpy())
     assert errors[-1] < 1.05 * theirs.reconstruction_err_
-    u, w = nonnegative(v, 4, generator(0))
+    u, w = nonnegative_factors(v, 4, generator(0))
     assert torch.allclose(u.norm(dim=0), w.norm(dim=0))
-    assert torch.equal(nonnegative(v, 4, generator(1), right=w)[1], w)
+    assert torch.equal(nonnegative_factors(v, 4, generator(1), right=w)[1], w)
 
 
 @pytest.mark.parametrize(("window", "in_shape", "out_shape"), CASES)
 @pytest.mark.parametrize("rank", [3, 40])
 def test_singular_terms_are_those_of_the_dense_matrix(window, in_shape, out_shape, rank):
     kernel = normal(out_shape[0], in_shape[0], window.side, window.side)
-    map_ = Convolution(kernel, window, in_shape, out_shape)
-    dense = unrolled(kernel, window, in_shape)
+    operator = ConvolutionOperator(kernel, ConvGeometry(window, in_shape, out_shape))
+    dense = dense_convolution(kernel, window, in_shape)
     columns = normal(len(dense), 2)
-    assert torch.allclose(map_.transposed(columns), dense.t() @ columns, atol=1e-12)
-    left, right = map_.singular(rank, generator(0))
+    assert torch.allclose(operator.transposed_times(columns), dense.t() @ columns, atol=1e-12)
+    left, right = operator.singular_factors(rank, generator(0))
     u, s, vt = torch.linalg.svd(dense, full_matrices=False)
     assert left.shape == (len(dense), rank)
     assert torch.allclose(left @ right.t(), (u[:, :rank] * s[:rank]) @ vt[:rank], atol=1e-9)
@@ -164,13 +158,16 @@ def stacked(spec, seed=0, sites=STACK, o=10):
 
 def reachable(found):
     """Largest cosine of a kernel with each product of neighbours."""
-    pairs = pairwise(STACK[:3])
-    return [project(found[b.name], found[a.name], b.window, a.out_shape, b.out_shape).cosine for a, b in pairs]
+    return [nearest_kernel(found[b.name], found[a.name], geometry(a, b)).cosine for a, b in pairwise(STACK[:3])]
+
+
+def geometry(below, site):
+    return ConvGeometry(site.window, below.out_shape, site.out_shape)
 
 
 def test_structure_lets_shared_kernels_align():
-    bounds = [random_bound(b.window, a.out_shape, b.out_shape) for a, b in pairwise(STACK[:3])]
-    repeated = [local_bound(b.window, a.out_shape, b.out_shape) for a, b in pairwise(STACK[:3])]
+    bounds = [random_bound(geometry(a, b)) for a, b in pairwise(STACK[:3])]
+    repeated = [local_bound(geometry(a, b)) for a, b in pairwise(STACK[:3])]
     for spec in ("dense", "orthogonal", "shared"):
         assert reachable(stacked(spec)) == pytest.approx(bounds, rel=0.15)
     assert reachable(stacked("pooled")) == pytest.approx(repeated, rel=1e-5)
@@ -205,7 +202,7 @@ def test_columns_are_orthogonal_and_rows_where_the_layer_is_narrow():
 
 def test_without_windows_aligned_rows_are_independent():
     a, b = (stacked("aligned", sites=STACK[3:], seed=seed)["d"] for seed in (0, 1))
-    assert abs(cosine(a, b)) < 0.3
+    assert abs(cosine_similarity(a, b)) < 0.3
     assert float((a.t() @ a / a.square().sum(0).mean() - torch.eye(10)).abs().max()) > 0.05
 
 
@@ -222,7 +219,7 @@ def test_a_network_tells_its_windows_through_pooling():
     below, above = (site.out_shape[1:] for site in cnn.plan().sites[:2])
     # by poisoning: which outputs of the second convolution change with one position of the first one's output
     conv, pool = cnn.layer("conv2d2"), cnn.layer("max_pool2d1")
-    conv.synapse("weight").weight.data.fill_(1.0)
+    conv.synapses["weight"].weight.data.fill_(1.0)
     mask = window.mask(below, above)
     for at in (0, 17, 143):
         x = torch.zeros(1, 3, *below)
@@ -264,16 +261,16 @@ def test_the_local_wiring_learns_as_the_masked_unrolled_one():
         local = head(units).flatten(1).t()
     full = moved["full"].layer("dense1").stored()["weight"]
     kernel = torch.ones(3, 2, 3, 3)
-    mask = unrolled(kernel, Window(3, 2), (2, 16, 15)) > 0
+    mask = dense_convolution(kernel, Window(3, 2), (2, 16, 15)) > 0
     assert torch.allclose(full[mask], local[mask], atol=1e-6)
     assert not bool(local[~mask].any())
     assert float(full[~mask].abs().max()) > 1e-3
     # shared kernels take the sum over positions
     start, shared = (n.layer("conv2d0").stored()["weight"] for n in (wired("shared"), moved["shared"]))
-    change = (local - unrolled(start, Window(3, 2), (2, 16, 15))).flatten()
+    change = (local - dense_convolution(start, Window(3, 2), (2, 16, 15))).flatten()
     size = (3, 2, 3, 3)
     summed = torch.stack([
-        change @ unrolled(unit, Window(3, 2), (2, 16, 15)).flatten() for unit in torch.eye(54).view(-1, *size)
+        change @ dense_convolution(unit, Window(3, 2), (2, 16, 15)).flatten() for unit in torch.eye(54).view(-1, *size)
     ]).view(size)  # fmt: skip
     assert torch.allclose(shared - start, summed, atol=1e-5)
 
@@ -287,15 +284,17 @@ def test_diagnostics_report_the_alignment_of_convolutions():
     network = build("network", "conv_stack(channels=[4, 4, 4])", input_shape=(1, 20, 20), outputs=6)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     x, y = normal(8, 1, 20, 20).float(), torch.arange(8) % 6
-    found = measure(learner, x, y)["layers"]
+    found = measure_alignment(learner, x, y)["layers"]
     gen = generator(0, "test")
     tick = record(network, learner.rule, x, gen)
     f = feedback_matrices(learner.rule, gen)
     for below, name in (("conv2d0", "conv2d1"), ("conv2d1", "conv2d2")):
         layer = network.layer(name)
         assert isinstance(layer, Conv2d)
-        dense = unrolled(layer.stored()["weight"], layer.window, network.shapes[below])
-        assert found[name]["weight_alignment"] == pytest.approx(cosine(dense, f[name] @ f[below].t()), abs=1e-6)
+        dense = dense_convolution(layer.synapses.stored()["weight"], layer.window, network.shapes[below])
+        assert found[name]["weight_alignment"] == pytest.approx(
+            cosine_similarity(dense, f[name] @ f[below].t()), abs=1e-6
+        )
         assert abs(found[name]["weight_alignment"]) < found[name]["weight_alignment_bound"] < 1
     assert "weight_alignment" not in found["conv2d0"]
     layers = weight_alignment(network, learner.rule, tick, f)

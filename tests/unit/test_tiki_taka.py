@@ -45,8 +45,8 @@ def test_random_pulses_leave_the_fast_array_at_its_symmetry_point(spec):
     cells = device.program(torch.zeros(40, 50), gen())
     point = symmetry_point(device, cells)
     one = torch.ones_like(point)
-    up = device.run(point, one, cells["up"], one, cells)[0]
-    down = device.run(point, one, -cells["down"], 0 * one, cells)[0]
+    up = device.pulse_moments(point, one, cells["up"], one, cells)[0]
+    down = device.pulse_moments(point, one, -cells["down"], 0 * one, cells)[0]
     inside = (point > cells["bottom"]) & (point < cells["top"]) & (cells["up"] > 0) & (point != 0)
     assert inside.double().mean() > 0.5
     assert ((up + down).abs() / (up - down).abs())[inside].max() < 1e-3

@@ -8,7 +8,7 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.maps.compiled_pass import draw_keys, whole_pass
+from neurofa.maps.compiled_pass import compile_evaluation, draw_keys, whole_pass
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile with")
 QUIET = "periphery(out_noise=0, bound_management=True)"
@@ -29,7 +29,7 @@ def gen(seed=0):
 
 def oracle(net, x, source):
     layers = [layer for _, layer in net.items()]
-    return whole_pass(layers, x, [layer.read(source) for layer in layers], draw_keys(layers, source))
+    return whole_pass(layers, x, [layer.synapses.read(source) for layer in layers], draw_keys(layers, source))
 
 
 def apart(a, b):
@@ -67,7 +67,7 @@ def test_its_errors_have_the_size_of_those_of_the_eager_pass():
 
 def test_noise_needs_a_generator():
     net = network(*DENSE, "training")
-    net.fuse(whole=True)
+    compile_evaluation(net)
     with pytest.raises(NeurofaError, match="no generator"):
         net(batch((20,)))
 
@@ -82,7 +82,7 @@ def test_a_layer_that_waits_for_the_host_is_refused_and_not_run_eagerly(monkeypa
 
     monkeypatch.setattr(type(readout), "compute", compute)
     assert net(x).shape == (16, 4)
-    net.fuse(whole=True)
+    compile_evaluation(net)
     with pytest.raises(NeurofaError, match="leave out fused"):
         net(x)
 
@@ -92,13 +92,13 @@ def test_a_layer_that_waits_for_the_host_is_refused_and_not_run_eagerly(monkeypa
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_it_is_its_oracle_and_sees_every_change():
     net, x = network(*DENSE, "training"), batch((20,))
-    net.fuse(whole=True)
+    compile_evaluation(net)
     first = net(x, gen(1))
     assert apart(oracle(net, x, gen(1)), first) < 0.05
     assert torch.equal(first, net(x, gen(1)))
     assert apart(first, net(x, gen(2))) > 0.5
     with torch.no_grad():
-        net.layer(net.readout).synapse("weight").weight.data.mul_(-2)
+        net.layer(net.readout).synapses["weight"].weight.data.mul_(-2)
     turned = net(x, gen(1))
     assert apart(oracle(net, x, gen(1)), turned) < 0.05
     assert apart(first, turned) > 0.5
@@ -116,5 +116,5 @@ def test_compiled_it_is_its_oracle_and_sees_every_change():
 @pytest.mark.filterwarnings("ignore")
 def test_convolutions_compile_too():
     net, x = network(*CONV, "standard"), batch((1, 8, 8))
-    net.fuse(whole=True)
+    compile_evaluation(net)
     assert apart(oracle(net, x, gen(1)), net(x, gen(1))) < 0.05

@@ -35,7 +35,7 @@ def learner(network: Network, rule: str) -> Learner:
 def set_weights(network: Network, *weights: list[list[float]]) -> None:
     layers = [layer for _, layer in network.items() if layer.synapses]
     for layer, values in zip(layers, weights, strict=True):
-        layer.synapse("weight").weight.data.copy_(torch.tensor(values))
+        layer.synapses["weight"].weight.data.copy_(torch.tensor(values))
 
 
 def test_counts_by_hand() -> None:
@@ -71,7 +71,7 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
     for t, tick in enumerate(xs):
         x = tick
         for name, layer in network.items():
-            params = layer.read()
+            params = layer.synapses.read()
             before = states.get(name, {})
             y, after = layer.compute(params, x, before)
             if "weight" in params:
@@ -107,7 +107,7 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
 def test_counts_are_those_of_loops(spec: str) -> None:
     network, xs = made(spec), spikes(7, 3, 6, p=0.5)
     for name in network.names:
-        weight = network.layer(name).synapse("weight").weight
+        weight = network.layer(name).synapses["weight"].weight
         weight.data.mul_(3).masked_fill_(spikes(*weight.shape, seed=1) > 0, 0)
     xs[2, 0, 0] = 2.0
     meter = Meter(network)
@@ -140,7 +140,7 @@ def test_batches_add_up_and_events_are_spikes() -> None:
     y = whole.run(xs)
     split = torch.cat([halves.run(xs[:, :2]), halves.run(xs[:, 2:])], 1)
     assert torch.allclose(y, split)
-    assert torch.allclose(sparse.run(Events.of_dense(xs)), y, atol=1e-6)
+    assert torch.allclose(sparse.run(Events.from_dense(xs)), y, atol=1e-6)
     assert whole.workload() == halves.workload() == sparse.workload()
 
 
@@ -252,12 +252,12 @@ def test_equal_to_the_neurobench_harness() -> None:
     benchmarks: Any = pytest.importorskip("neurobench.benchmarks", reason=reason)
     network, xs = made("snn(hidden=[9], readout=lif)"), spikes(10, 4, 6, p=0.6)
     for name in network.names:
-        network.layer(name).synapse("weight").weight.data.mul_(2)
-    network.layer("spiking0").synapse("weight").weight.data[:3, :2] = 0
+        network.layer(name).synapses["weight"].weight.data.mul_(2)
+    network.layer("spiking0").synapses["weight"].weight.data[:3, :2] = 0
     first, last = nn.Linear(6, 9), nn.Linear(9, 3)
     for plain, (_, layer) in zip((first, last), network.items(), strict=True):
-        plain.weight.data.copy_(layer.stored()["weight"])
-        plain.bias.data.copy_(layer.stored()["bias"])
+        plain.weight.data.copy_(layer.synapses.stored()["weight"])
+        plain.bias.data.copy_(layer.synapses.stored()["bias"])
     hidden, out = (snn.Leaky(beta=0.9, init_hidden=True, output=last) for last in (False, True))
     # snnTorch keeps decay, threshold and the like as buffers; states join them when it runs
     constants = sum(b.numel() * b.element_size() for b in itertools.chain(hidden.buffers(), out.buffers()))

@@ -14,6 +14,7 @@ from hwmodels.projection import Projection
 from hwmodels.registry import build
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import draw_weights
+from neurofa.maps.compiled_pass import compile_evaluation
 
 STORES = ("constant_step", "soft_bounds", "exp_step", "reram_es", "reram_array_om", "fixed(bits=4)")
 COMPOSED = ("mixed_precision(device=reram_es)", "tiki_taka_v2")
@@ -81,7 +82,7 @@ def _analog(workload: StepWorkload, periphery: str, fused: bool) -> SpeedMethod:
 def _analog_forward(workload: StepWorkload, periphery: str, fused: bool, device: torch.device) -> Step:
     network = workload.network(periphery=periphery).to(device)
     network.eval()
-    network.fuse(fused, whole=fused)
+    compile_evaluation(network, fused)
     batches, gen = workload.batches(device, torch.contiguous_format), generator(0, "noise", device=device)
 
     def step() -> object:

@@ -8,7 +8,7 @@ import torch
 
 from experiments.speed.suite import SpeedCase, SpeedMethod, SpeedSuite
 from experiments.speed.timing import Step
-from neurofa.theory.shallow import Problem, draw, simulate
+from neurofa.theory.shallow import Problem, draw_students, simulate_students
 
 LEARNING_STEPS = 50
 """Learning steps in one measured step."""
@@ -31,5 +31,5 @@ def _methods(n: int) -> tuple[SpeedMethod, ...]:
 
 def _learning(n: int, runs: int, device: torch.device) -> Step:
     gen = torch.Generator(device).manual_seed(0)
-    students, problem = draw(gen, runs=runs, N=n, K=2, M=2, sd=0.1), Problem()
-    return lambda: simulate(problem, students, [LEARNING_STEPS / n], gen)
+    students, problem = draw_students(gen, runs=runs, N=n, K=2, M=2, sd=0.1), Problem()
+    return lambda: simulate_students(problem, students, [LEARNING_STEPS / n], gen)

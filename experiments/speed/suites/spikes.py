@@ -71,7 +71,7 @@ def _batch(ticks: int, form: str, device: torch.device) -> tuple[Tensor | Events
     xs = torch.empty(ticks, BATCH, INPUTS, device=device).bernoulli_(DENSITY, generator=gen)
     labels = torch.randint(OUTPUTS, (BATCH,), generator=gen, device=device)
     if form == "events":
-        return Events.of_dense(xs), labels
+        return Events.from_dense(xs), labels
     return xs.mul_(0.9) if form == "real" else xs, labels
 
 

@@ -1,4 +1,4 @@
-"""Breaking of degeneracy: of all students without error, feedback selects those whose signs it agrees with."""
+"""Breaking of degeneracy: among all students without error, feedback selects those whose v has its signs."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from neurofa.theory.shallow.order_parameters import OrderParameters
 
 
 def signs_agree(order: OrderParameters) -> NDArray[np.bool_]:
-    """Whether every output weight has the sign of its feedback.
+    """Return whether every output weight has the sign of its feedback.
 
     For an odd g, (w_k, v_k) and (-w_k, -v_k) are the same unit: K = M has K! 2^K students without error, and dfa can
-    always take one of the K! whose v_k has the sign of F_k. Bp has no reason to.
+    always reach one of the K! whose v_k has the sign of F_k. bp prefers none of them.
 
     Returns:
         The shape of the leading axes.
     """
-    same: NDArray[np.bool_] = (np.sign(order.v) == np.sign(order.F)).all(-1)
-    return same
+    agree: NDArray[np.bool_] = (np.sign(order.v) == np.sign(order.F)).all(-1)
+    return agree
 
 
 def can_succeed(order: OrderParameters) -> NDArray[np.bool_]:
-    """Whether rectified units can reach a teacher with positive output weights: at least M entries of F are positive.
+    """Return whether rectified units can reach a teacher with A > 0: at least M entries of F are positive.
 
-    A rectified unit has no free sign: v_k > 0 is needed where it takes the place of a teacher's unit, and dfa drives
-    v_k to the sign of F_k.
+    The sign of a rectified unit is not free: v_k > 0 is needed where it takes the place of a teacher's unit, and dfa
+    drives v_k to the sign of F_k.
 
     Returns:
         The shape of the leading axes.
 
     Raises:
-        NeurofaError: teachers with negative output weights, for which the count is another.
+        NeurofaError: teachers with output weights A <= 0, for which the condition is another.
     """
     if (order.A <= 0).any():
         raise NeurofaError("got a teacher with A <= 0; expected positive output weights; count signs yourself")
@@ -41,11 +41,11 @@ def can_succeed(order: OrderParameters) -> NDArray[np.bool_]:
 
 
 def success_probability(K: int, M: int) -> float:
-    """Probability that K feedback entries of random sign hold M positive ones: 2^-K sum_{k>=M} C(K, k).
+    """Return the probability of M or more positive entries among K of random sign: 2^-K sum_{k>=M} C(K, k).
 
     Args:
         K: hidden units of the student, >= 1.
-        M: of the teacher, >= 0.
+        M: hidden units of the teacher, >= 0.
     """
     from scipy.stats import binom
 

@@ -1,4 +1,4 @@
-"""Early times: from zero weights the output weights grow along the feedback, before anything is fitted."""
+"""Law of early times: from zero weights the output weights grow along the feedback, before anything is fitted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from neurofa.theory.shallow.units import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class Early:
-    """Leading order of the order parameters at a small eta t, from w = v = 0."""
+class EarlyOrder:
+    """Leading order of the order parameters at small eta t, from w = v = 0."""
 
     R: Array
     """(..., K, M): eta t F_i r_n, r_n = g'_0 sum_m A_m T_nm s_m."""
@@ -24,22 +24,22 @@ class Early:
     """(...): c = (eta t)^2 / 2 sum_nm A_n A_m s_n T_nm s_m g'_0^2."""
 
 
-def early_time(problem: Problem, start: OrderParameters, t: float) -> Early:
-    """The law of the align phase of direct feedback alignment.
+def early_law(problem: Problem, start: OrderParameters, t: float) -> EarlyOrder:
+    """Evaluate the law of the align phase of direct feedback alignment.
 
     At w = v = 0 the error is the teacher's output and g'(0) = g'_0 for every unit, so that every w_k moves along one
     common direction, times F_k. With <g(nu_m) nu_n> = s_m T_nm (Stein's lemma, s_m = <g'(nu_m)>),
 
         R_in = eta t F_i g'_0 sum_m A_m s_m T_nm,
 
-    and a unit whose w is still short answers g'_0 lambda, with which the error is correlated:
+    and a unit with small w responds with g'_0 lambda, with which the error is correlated:
 
         v_i = (eta t)^2 / 2 F_i g'_0^2 sum_nm A_n s_n T_nm s_m A_m.
 
     erf: g'_0 = sqrt(2/pi), s_m = sqrt(2/pi) / sqrt(1 + T_mm); for T = I, R_in = eta t (sqrt 2/pi) F_i A_n and
-    v_i = (eta t)^2 |A|^2 F_i / pi^2. Linear: both are 1. Under bp nothing moves from w = v = 0. Label noise, and all
-    noise of the hardware whose mean is zero, leave both means as they are; read noise shortens the slope, as
-    <g'(s_r zeta)> = g'_0 / sqrt(1 + s_r^2) of erf, in the first law once and in the second twice.
+    v_i = (eta t)^2 |A|^2 F_i / pi^2. Linear: g'_0 = s_m = 1. Under bp nothing moves from w = v = 0. Label noise and
+    hardware noise of zero mean leave both means as they are; read noise reduces the slope of erf units to
+    <g'(s_r zeta)> = g'_0 / sqrt(1 + s_r^2), once in the first law and twice in the second.
 
     Args:
         problem: dfa, erf or linear.
@@ -62,7 +62,5 @@ def early_time(problem: Problem, start: OrderParameters, t: float) -> Early:
     reach = np.einsum("...nm,...m,...m->...n", start.T, s, start.A)
     now = problem.rate * t * slope
     coefficient = now**2 / 2 * np.einsum("...n,...n,...n->...", start.A, s, reach)
-    return Early(
-        R=now * start.F[..., :, None] * reach[..., None, :], v=coefficient[..., None] * start.F,
-        coefficient=coefficient,
-    )  # fmt: skip
+    R = now * start.F[..., :, None] * reach[..., None, :]
+    return EarlyOrder(R=R, v=coefficient[..., None] * start.F, coefficient=coefficient)

@@ -1,4 +1,4 @@
-"""The closed equations of online learning in the limit of many inputs: ordinary differential equations in Q, R and v.
+"""Closed equations of online learning in the limit of many inputs: ordinary differential equations in Q, R and v.
 
 With u ~ N(0, C) the fields, a = (-v, A) and e = sum_a a_a g(u_a) + sigma zeta, time t = steps / N, and F the feedback
 (dfa) or v (bp), the averages of one step of the update rule give
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hwmodels.errors import NeurofaError
 from neurofa.theory.shallow.order_parameters import OrderParameters
 from neurofa.theory.shallow.problem import Problem
-from neurofa.theory.shallow.units import Array, Closed
+from neurofa.theory.shallow.units import Array, ClosedUnits
 
 Index = NDArray[np.intp]
 
@@ -34,8 +34,8 @@ class Flow:
     """Time derivatives of the order parameters of one student.
 
     Args:
-        problem: how it learns.
-        start: one run, no leading axes; T, A and F are taken from it.
+        problem: rule, rate, activation and noise.
+        start: order parameters of one run, no leading axes; T, A and F are taken from them.
 
     Raises:
         NeurofaError: the equations of this activation or hardware do not close.
@@ -43,7 +43,7 @@ class Flow:
 
     def __init__(self, problem: Problem, start: OrderParameters) -> None:
         units = problem.units
-        if not isinstance(units, Closed):
+        if not isinstance(units, ClosedUnits):
             raise NeurofaError(
                 f"got activation '{units.name}' in the closed equations; expected erf or linear, whose averages are"
                 " elementary; simulate it"
@@ -54,19 +54,19 @@ class Flow:
         self.problem, self.units, self.start = problem, units, start
         K, M = start.R.shape
         self.K, self.M = K, M
-        # fields: students as they are read, teachers, students as they are stored
+        # The fields of :meth:`_fields`: under g or g' a student stands as it is read, alone as it is stored.
         student, read, stored = np.arange(K), np.arange(K + M), np.arange(K, 2 * K + M)
-        self._two = _picked(student, read)
-        self._three = _picked(student, stored, read)
-        self._four = _picked(student, student, read, read)
-        self._slopes = _picked(student, student)
+        self._two = _submatrix_indices(student, read)
+        self._three = _submatrix_indices(student, stored, read)
+        self._four = _submatrix_indices(student, student, read, read)
+        self._slopes = _submatrix_indices(student, student)
 
     def state(self, order: OrderParameters) -> Array:
-        """The variables as one vector: R, Q, v."""
+        """Return the variables as one vector: R, Q, v."""
         return np.concatenate([order.R.ravel(), order.Q.ravel(), order.v])
 
     def order(self, states: Array) -> OrderParameters:
-        """Order parameters of a vector, or of many, (..., n)."""
+        """Return the order parameters of one vector, or of many, (..., n)."""
         K, M, s = self.K, self.M, self.start
         R, Q, v = np.split(states, [K * M, K * M + K * K], -1)
         lead = states.shape[:-1]
@@ -74,39 +74,30 @@ class Flow:
         def constant(x: Array) -> Array:
             return np.broadcast_to(x, lead + x.shape)
 
-        return OrderParameters(
-            R=R.reshape(*lead, K, M), Q=Q.reshape(*lead, K, K), v=v, T=constant(s.T), A=constant(s.A), F=constant(s.F),
-        )  # fmt: skip
+        R, Q = R.reshape(*lead, K, M), Q.reshape(*lead, K, K)
+        return OrderParameters(R=R, Q=Q, v=v, T=constant(s.T), A=constant(s.A), F=constant(s.F))
 
     def derivative(self, order: OrderParameters) -> tuple[Array, Array, Array]:
-        """What one unit of time changes.
-
-        Args:
-            order: one run.
-
-        Returns:
-            dR/dt (K, M), dQ/dt (K, K) and dv/dt (K,).
-        """
-        eta, io, K = self.problem.rate, self.problem.hardware, self.K
+        """Return dR/dt (K, M), dQ/dt (K, K) and dv/dt (K,) of one run."""
+        eta, noise, K = self.problem.rate, self.problem.hardware, self.K
         F, a = (order.F if self.problem.rule == "dfa" else order.v), order.outputs()
         each = np.eye(K)
         c = self._fields(order)
 
-        through = self.units.i3(c[self._three]) @ a
-        dR = eta * F[:, None] * through[:, : self.M]
-        toward = eta * F[:, None] * through[:, self.M :]
+        linear = eta * F[:, None] * (self.units.i3(c[self._three]) @ a)
+        dR, drift = linear[:, : self.M], linear[:, self.M :]
 
         ee = np.outer(a, a)
-        ee[:K, :K] += io.readout_noise**2 * each
+        ee[:K, :K] += noise.readout_noise**2 * each
         slopes = self.units.j2(c[self._slopes])
         square = (self.units.i4(c[self._four]) * ee).sum((-1, -2)) + self.problem.label_noise**2 * slopes
-        step = (np.outer(F, F) + io.feedback_noise**2 * each) * square + io.signal_noise**2 * each * slopes
-        step *= 1 + io.pulse_noise**2 * each
-        dQ = toward + toward.T + eta**2 * step + io.update_noise**2 * each
+        step = (np.outer(F, F) + noise.feedback_noise**2 * each) * square + noise.signal_noise**2 * each * slopes
+        step *= 1 + noise.pulse_noise**2 * each
+        dQ = drift + drift.T + eta**2 * step + noise.update_noise**2 * each
         return dR, dQ, eta * (self.units.i2(c[self._two]) @ a)
 
     def _fields(self, order: OrderParameters) -> Array:
-        """Covariance of the fields, (2K + M, 2K + M)."""
+        """Return the covariance of the fields, (2K + M, 2K + M): students as read, teachers, students as stored."""
         K, M = self.K, self.M
         c = order.covariance()
         index = np.concatenate([np.arange(K + M), np.arange(K)])
@@ -115,23 +106,23 @@ class Flow:
         return out
 
     def __call__(self, t: float, state: Array) -> Array:
-        """The derivative of the vector, as solvers ask for it."""
+        """Return the time derivative of the vector of variables, in the form that scipy's solvers call."""
         dR, dQ, dv = self.derivative(self.order(state))
         return np.concatenate([dR.ravel(), dQ.ravel(), dv])
 
     def error(self, state: Array) -> float:
-        """The generalisation error of the vector."""
+        """Return the generalisation error of the vector of variables."""
         return float(self.order(state).error(self.units))
 
     def error_rate(self, state: Array) -> float:
-        """The derivative of the error in time: a central difference along the flow."""
+        """Return the time derivative of the error, by a central difference along the flow."""
         direction = self(0.0, state)
         h = 1e-5 / max(1e-12, float(np.abs(direction).max()))
         return (self.error(state + h * direction) - self.error(state - h * direction)) / (2 * h)
 
 
-def _picked(*fields: Index) -> tuple[Index, Index]:
-    """Indices that cut the covariance of every combination of fields, one from each list, out of the whole."""
+def _submatrix_indices(*fields: Index) -> tuple[Index, Index]:
+    """Return indices into a covariance that select the submatrix of every combination of fields, one from each list."""
     n = len(fields)
     grid = np.stack(np.meshgrid(*fields, indexing="ij"), -1)
     return grid[..., :, None].repeat(n, -1), grid[..., None, :].repeat(n, -2)

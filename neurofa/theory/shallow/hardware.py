@@ -1,4 +1,4 @@
-"""Hardware in the shallow problem: which noise the order parameters still describe exactly, and where they stop.
+"""Hardware noise in the shallow problem: the noise that the order parameters still describe exactly, and its limits.
 
 One step of online learning, with all of it (zeta: independent standard normal numbers, fresh at every use):
 
@@ -19,7 +19,7 @@ Each write of a first-layer weight moves it by O(1/sqrt N); of a second-layer we
   since in R and v the noise of N writes averages out as 1/sqrt N: exact.
 - *Update noise* s_u: a random walk of every weight, dQ_ii/dt = ... + s_u^2, dR/dt unchanged: exact. It adds s_u^2 t to
   |w|^2/N as long as learning does not take it back.
-- *Feedback format*: a static error. It makes another F, the law is the same: exact.
+- *Feedback format*: a static error. F is another one, the equations are the same: exact.
 - *Readout update noise* s_b: N writes of sd s_b/sqrt N per unit of time move v_k by s_b at random, which no N averages
   out. v follows a stochastic differential equation: **the closed equations stop here.**
 - *Error format* q: <g' u q(e)> is no average of a product of activations. **They stop here too**; stochastic
@@ -42,8 +42,8 @@ from hwmodels.format import Format
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """Noise and number formats of one student's arrays; the default is an ideal machine.
+class HardwareNoise:
+    """Noise and number formats of one student's arrays; the default is ideal hardware.
 
     Raises:
         NeurofaError: a negative deviation, or an error format whose scale follows the tensor.
@@ -72,30 +72,27 @@ class Hardware:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float | int) and not 0 <= value < math.inf:
-                raise NeurofaError(f"got Hardware({field.name}={value}); expected a number >= 0; change it")
-        if self.error is not None and any(_probe(self.error, x) != _probe(self.error, x, 20.0) for x in (0.3, 0.7)):
+                raise NeurofaError(f"got HardwareNoise({field.name}={value}); expected a number >= 0; change it")
+        if self.error is not None and any(_level(self.error, x) != _level(self.error, x, 20.0) for x in (0.3, 0.7)):
             raise NeurofaError(
                 f"got an error format whose scale follows the tensor ({self.error}); expected fixed levels, since a"
                 " step has one error alone; give it a range"
             )
 
-    def programmed(self, F: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """The feedback that the array holds.
+    def program_feedback(self, F: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Return Q(F), the feedback that the array holds, (runs, K).
 
         Args:
-            F: (runs, K), what was asked for; each run has a scale of its own.
+            F: (runs, K), target; each run has a scale of its own.
             gen: for a format that rounds stochastically.
-
-        Returns:
-            Q(F), shape and unit of ``F``.
         """
         return F if self.feedback is None else torch.stack([self.feedback.quantize(row, gen) for row in F])
 
     def check_closed(self) -> None:
-        """Refuse what the order parameters do not describe.
+        """Check that the order parameters describe this hardware.
 
         Raises:
-            NeurofaError: with the reason.
+            NeurofaError: an error format or noisy writes of the readout.
         """
         if self.error is not None:
             raise NeurofaError(
@@ -109,6 +106,6 @@ class Hardware:
             )
 
 
-def _probe(fmt: Format, *values: float) -> float:
-    """What becomes of the first value."""
+def _level(fmt: Format, *values: float) -> float:
+    """Return the first value as quantised together with the others."""
     return float(fmt.quantize(torch.tensor(values), torch.Generator().manual_seed(0))[0])

@@ -1,4 +1,4 @@
-"""Gaussian inputs of many students, fast: what a simulated step spends most of its time on."""
+"""Fast Gaussian inputs of many students: they take most of the time of a simulated step."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor
 from hwmodels.numerics.random import GOLDEN
 
 PAIRS = 2**16
-"""Pairs of numbers that are made at once, few enough for the cache."""
+"""Pairs of numbers generated at once, few enough for the cache."""
 
 FEW = 2**14
-"""Up to so many numbers torch's generator is faster."""
+"""Largest count of numbers for which torch's generator is faster."""
 
 
-class Inputs:
-    """Independent numbers from N(0, 1/N): torch's own, or hashed ones where torch's generator is serial.
+class GaussianInputs:
+    """Independent numbers from N(0, 1/N): from torch, or from a hash where torch's generator is serial.
 
     The hash is counter-based: a call takes two words a (odd) and b from the generator, and its words are
-    x_i = mix(a i + b), i = 0, 1, ... A word makes two numbers, sqrt(-2 ln u) sin t and sqrt(-2 ln u) cos t: u is |x|
+    x_i = mix(a i + b), i = 0, 1, ... A word gives two numbers, sqrt(-2 ln u) sin t and sqrt(-2 ln u) cos t: u is |x|
     with its last bit set, over 2^31, and t is pi G x / 2^31 in [-pi, pi), for x and G x (mod 2^32) read with a sign.
     The 2^32 pairs (u, t) lie on a Fibonacci lattice, G being 2^32 over the golden ratio, so that one word serves both.
     numpy computes them, whose float32 logarithms and cosines take a third of the time of torch's on one thread.
 
-    Single precision on a CPU is hashed; elsewhere torch draws.
+    The hash serves single precision on a CPU; torch draws everything else.
 
     Args:
         shape: of the numbers of one step; the last size is N.
-        like: has the dtype and device of the numbers.
-        gen: on that device.
+        like: a tensor of the dtype and device of the numbers.
+        gen: source of randomness, on that device.
 
     Source: Salmon et al. 2011, SC'11, 16 (random numbers as a hash of counters); Box and Muller 1958.
     """
@@ -44,19 +44,19 @@ class Inputs:
         self._words, self._spare = np.empty_like(self._places), np.empty_like(self._places)
 
     def draw(self, steps: int) -> Tensor:
-        """Numbers of so many steps, (steps, *shape)."""
+        """Draw the numbers of several steps, (steps, *shape)."""
         shape = (steps, *self.shape)
         n = math.prod(shape)
         if not self._serial or n <= FEW:
             drawn = torch.randn(shape, generator=self.gen, dtype=self.dtype, device=self.device)
             return drawn.mul_(self.variance**0.5)
         pairs = (n + 1) // 2
-        made = torch.empty(2 * pairs)
+        numbers = torch.empty(2 * pairs)
         a, b = torch.randint(2**32, (2,), generator=self.gen).tolist()
         a |= 1
-        for at in range(0, pairs, PAIRS):
-            self._fill(made[2 * at : 2 * (at + PAIRS)].numpy(), a, b + a * at)
-        return made[:n].view(shape)
+        for first in range(0, pairs, PAIRS):
+            self._fill(numbers[2 * first : 2 * (first + PAIRS)].numpy(), a, b + a * first)
+        return numbers[:n].view(shape)
 
     def _fill(self, out: np.ndarray, a: int, b: int) -> None:
         """Overwrite ``out``, of even length, with the numbers of the words mix(a i + b)."""
@@ -79,7 +79,7 @@ class Inputs:
         first *= sines
 
     def _hash(self, count: int, a: int, b: int) -> np.ndarray:
-        """Return mix(a i + b) for i < count as unsigned words; valid until the next call."""
+        """Return mix(a i + b) for i < count as unsigned words, in a buffer that the next call overwrites."""
         x, spare = self._words[:count], self._spare[:count]
         np.multiply(self._places[:count], np.uint32(a), out=x)
         x += np.uint32(b % 2**32)

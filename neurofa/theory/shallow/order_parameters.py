@@ -1,4 +1,4 @@
-"""Order parameters: the few overlaps that decide how well a student does, of one student or of many."""
+"""Order parameters: the few overlaps that determine a student's error, of one student or of many."""
 
 from __future__ import annotations
 
@@ -31,44 +31,40 @@ class OrderParameters:
     """(..., K): feedback; constant."""
 
     def covariance(self) -> Array:
-        """C of the fields (lambda_1..lambda_K, nu_1..nu_M), (..., K + M, K + M)."""
+        """Return C of the fields (lambda_1..lambda_K, nu_1..nu_M), (..., K + M, K + M)."""
         T = np.broadcast_to(self.T, (*self.R.shape[:-2], *self.T.shape[-2:]))
         upper = np.concatenate([self.Q, self.R], -1)
         lower = np.concatenate([self.R.swapaxes(-1, -2), T], -1)
         return np.concatenate([upper, lower], -2)
 
     def outputs(self) -> Array:
-        """Weights a = (-v, A) of all outputs, (..., K + M): the noiseless error is e = sum_a a_a g(u_a)."""
+        """Return the weights a = (-v, A) of all units, (..., K + M): the noiseless error is e = sum_a a_a g(u_a)."""
         A = np.broadcast_to(self.A, (*self.v.shape[:-1], self.A.shape[-1]))
         return np.concatenate([-self.v, A], -1)
 
     def error(self, units: Units) -> Array:
-        """Generalisation error eps_g = (1/2) <e^2> = (1/2) sum_ab a_a a_b I2(a, b), against the noiseless teacher.
+        """Return the generalisation error against the noiseless teacher, in units of the squared output.
 
-        Args:
-            units: of student and teacher.
-
-        Returns:
-            The shape of the leading axes, in the unit of the squared output.
+        eps_g = (1/2) <e^2> = (1/2) sum_ab a_a a_b I2(a, b), of the shape of the leading axes.
         """
         c, a = self.covariance(), self.outputs()
         error: Array = 0.5 * np.einsum("...a,...ab,...b->...", a, units.i2(pairs(c)), a)
         return error
 
     def alignment(self) -> Array:
-        """The cosine of v and F, in [-1, 1]; 0 where v is zero."""
+        """Return the cosine of v and F, in [-1, 1]; 0 where v is zero."""
         product = np.sqrt((self.v**2).sum(-1) * (self.F**2).sum(-1))
         inner = (self.v * self.F).sum(-1)
         cosine: Array = np.divide(inner, product, out=np.zeros_like(inner), where=product > 0)
         return cosine
 
     def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> OrderParameters:
-        """Some times or runs; every field has to have the leading axes."""
+        """Select times or runs; every field must have the leading axes."""
         return OrderParameters(**{name: getattr(self, name)[index] for name in ("Q", "R", "T", "v", "A", "F")})
 
 
 def pairs(c: Array) -> Array:
-    """The covariance of every pair of fields: (..., n, n) to (..., n, n, 2, 2)."""
+    """Return the covariance of every pair of fields: (..., n, n) to (..., n, n, 2, 2)."""
     d = np.diagonal(c, axis1=-2, axis2=-1)
     first, second = np.broadcast_arrays(d[..., :, None], d[..., None, :])
     return np.stack([np.stack([first, c], -1), np.stack([c, second], -1)], -2)

@@ -1,4 +1,4 @@
-"""What a student of the shallow problem is asked to do, and by which rule it learns."""
+"""Setting of the shallow problem: learning rule, rate, activation and noise."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hwmodels.errors import NeurofaError
-from neurofa.theory.shallow.hardware import Hardware
+from neurofa.theory.shallow.hardware import HardwareNoise
 from neurofa.theory.shallow.units import Units, find_units
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """How the student learns.
+    """Setting in which a student learns.
 
     Raises:
         NeurofaError: an unknown rule or units, a rate that is not positive, negative noise.
@@ -23,10 +23,10 @@ class Problem:
     """eta, learning rate of both layers."""
     rule: Literal["dfa", "bp"] = "dfa"
     activation: str = "erf"
-    """Of student and teacher: erf, linear or relu."""
+    """Activation of student and teacher: erf, linear or relu."""
     label_noise: float = 0.0
     """sigma, sd of Gaussian noise on the teacher's output."""
-    hardware: Hardware = field(default_factory=Hardware)
+    hardware: HardwareNoise = field(default_factory=HardwareNoise)
 
     def __post_init__(self) -> None:
         find_units(self.activation)
@@ -39,5 +39,5 @@ class Problem:
 
     @property
     def units(self) -> Units:
-        """The activation with its averages."""
+        """The activation with its Gaussian averages."""
         return find_units(self.activation)

@@ -1,4 +1,4 @@
-"""Hidden units of the shallow problem: an activation g, and its averages over Gaussian fields in closed form."""
+"""Hidden units of the shallow problem: an activation g and its averages over Gaussian fields, in closed form."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Array = NDArray[np.float64]
 
 
 class Units(ABC):
-    """An activation g with the average that the error of a student needs.
+    """An activation g with the average I2, from which the error of a student follows.
 
-    Averages are over fields u ~ N(0, C). Covariances come as (..., n, n), the fields in the order of the arguments;
-    leading axes are free, and the result has their shape.
+    Averages are over fields u ~ N(0, C). Covariances are (..., n, n), the fields in the order of the arguments; leading
+    axes are free, and the result has their shape.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def g(self, field: Tensor) -> Tensor:
-        """The activation, any shape."""
+        """Return g of fields of any shape."""
 
     @abstractmethod
     def slope(self, field: Tensor) -> Tensor:
-        """Its derivative g', same shape."""
+        """Return the derivative g' of fields of any shape."""
 
     @abstractmethod
     def i2(self, c: Array) -> Array:
-        """I2(a, b) = <g(u_a) g(u_b)>; ``c`` is (..., 2, 2)."""
+        """Return I2(a, b) = <g(u_a) g(u_b)>; ``c`` is (..., 2, 2)."""
 
 
-class Closed(Units):
+class ClosedUnits(Units):
     """An activation whose learning dynamics closes: all averages of online SGD are elementary.
 
     Source: Saad and Solla 1995, Phys. Rev. E 52, 4225; in the notation of Goldt et al. 2019, arXiv 1906.08632.
@@ -46,18 +46,18 @@ class Closed(Units):
 
     @abstractmethod
     def i3(self, c: Array) -> Array:
-        """I3(a, b, c) = <g'(u_a) u_b g(u_c)>; ``c`` is (..., 3, 3)."""
+        """Return I3(a, b, c) = <g'(u_a) u_b g(u_c)>; ``c`` is (..., 3, 3)."""
 
     @abstractmethod
     def i4(self, c: Array) -> Array:
-        """I4(a, b, c, d) = <g'(u_a) g'(u_b) g(u_c) g(u_d)>; ``c`` is (..., 4, 4)."""
+        """Return I4(a, b, c, d) = <g'(u_a) g'(u_b) g(u_c) g(u_d)>; ``c`` is (..., 4, 4)."""
 
     @abstractmethod
     def j2(self, c: Array) -> Array:
-        """J2(a, b) = <g'(u_a) g'(u_b)>; ``c`` is (..., 2, 2)."""
+        """Return J2(a, b) = <g'(u_a) g'(u_b)>; ``c`` is (..., 2, 2)."""
 
 
-class Erf(Closed):
+class ErfUnits(ClosedUnits):
     """Sigmoidal: g(u) = erf(u / sqrt 2), g'(u) = sqrt(2/pi) exp(-u^2 / 2)."""
 
     name = "erf"
@@ -98,7 +98,7 @@ class Erf(Closed):
         return (2 / np.pi) / np.sqrt((1 + c[..., 0, 0]) * (1 + c[..., 1, 1]) - c[..., 0, 1] ** 2)
 
 
-class Linear(Closed):
+class LinearUnits(ClosedUnits):
     """No activation: g(u) = u; I2 = C12, I3 = C23, I4 = C34, J2 = 1."""
 
     name = "linear"
@@ -122,7 +122,7 @@ class Linear(Closed):
         return np.ones(c.shape[:-2])
 
 
-class ReLU(Units):
+class ReLUUnits(Units):
     """Rectified: g(u) = max(0, u). I4 is not elementary, so that the dynamics is simulated and not solved."""
 
     name = "relu"
@@ -144,12 +144,12 @@ class ReLU(Units):
         return kernel
 
 
-UNITS: Mapping[str, Units] = {units.name: units for units in (Erf(), Linear(), ReLU())}
-"""All of them, by name."""
+UNITS: Mapping[str, Units] = {units.name: units for units in (ErfUnits(), LinearUnits(), ReLUUnits())}
+"""All units by name."""
 
 
 def find_units(name: str) -> Units:
-    """The units of that name.
+    """Return the units of that name.
 
     Raises:
         NeurofaError: unknown name.

@@ -1,8 +1,8 @@
-"""Feedback that follows a gradient which stands still: the toy on which the rules called GrAPE can be understood.
+"""Feedback that tracks a constant gradient: the toy model of the rules called GrAPE.
 
-B (n, o) follows g (n, o), known exactly or from probes. Without noise the original rule of 2025 turns no row: it weighs
+B (n, o) tracks g (n, o), known exactly or from probes. Without noise the original rule of 2025 turns no row: it scales
 the rows by exp(S c_i), S the sum of its steps, so that from random rows the cosine of the whole matrix has the ceiling
-1/sqrt(e o), near S = sqrt(o). Alternative 2 is a running mean and arrives.
+1/sqrt(e o), near S = sqrt(o). Alternative 2 is a running mean and converges to the direction of g.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ RULES = ("original", "alternative 1", "alternative 2", "2026")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Following:
-    """One of the rules, with its own update function.
+class FeedbackTracker:
+    """Feedback that one of the rules updates, by the rule's own update function.
 
     Raises:
         NeurofaError: an unknown rule.
@@ -37,7 +37,7 @@ class Following:
     decay: float = 1.0
     """Factor of eta per step."""
     noise: float = 0.0
-    """Nu: standard deviation of what is added per step, in units of |B|_F/sqrt(n o)."""
+    """nu: standard deviation of what is added per step, in units of |B|_F/sqrt(n o)."""
     scalar: bool = False
     """One cosine for the whole matrix instead of one a row."""
 
@@ -45,12 +45,12 @@ class Following:
         if self.rule not in RULES:
             raise NeurofaError(f"got rule '{self.rule}'; expected {', '.join(RULES)}; choose one")
 
-    def follow(self, b: Tensor, seen: Iterable[Tensor], gen: torch.Generator) -> Iterator[Tensor]:
-        """Take a step for every estimate.
+    def track(self, b: Tensor, estimates: Iterable[Tensor], gen: torch.Generator) -> Iterator[Tensor]:
+        """Take a step for every estimate of g.
 
         Args:
             b: (n, o) at the start; its Frobenius norm is kept. Under 2026 its rows get length 1 instead.
-            seen: estimates of g, (n, o).
+            estimates: of g, (n, o).
             gen: source of the noise.
 
         Yields:
@@ -59,7 +59,7 @@ class Following:
         b = normalize(b, dim=1) if self.rule == "2026" else b
         norm = b.norm()
         yield b
-        for index, g in enumerate(seen):
+        for index, g in enumerate(estimates):
             eta = self.eta * self.decay**index
             cos = cosines(b.reshape(1, -1), g.reshape(1, -1)) if self.scalar else cosines(b, g)
             if self.rule == "original":
@@ -72,37 +72,59 @@ class Following:
             yield b
 
 
-def closeness(path: Iterable[Tensor], g: Tensor) -> Tensor:
-    """The mean cosine of rows with those of g, and the cosine of the whole matrix: (matrices, 2)."""
+def tracking_cosines(path: Iterable[Tensor], g: Tensor) -> Tensor:
+    """Return the mean cosine of rows with those of g, and the cosine of the whole matrix: (matrices, 2).
+
+    Args:
+        path: matrices B, (n, o).
+        g: (n, o).
+    """
     length, rows = g.norm(), normalize(g, dim=1)
     # eps: a row that has shrunk to nearly nothing still has a direction
-    found = [
-        torch.stack([(normalize(b, dim=1, eps=1e-300) * rows).sum(1).mean(), (b * g).sum() / (b.norm() * length)])
-        for b in path
-    ]
-    return torch.stack(found)
+    return torch.stack(
+        [
+            torch.stack([(normalize(b, dim=1, eps=1e-300) * rows).sum(1).mean(), (b * g).sum() / (b.norm() * length)])
+            for b in path
+        ]
+    )
 
 
-def at_cosine(g: Tensor, cos: float, gen: torch.Generator) -> Tensor:
-    """Rows of length 1 in random directions at this cosine with those of g: (n, o)."""
+def rows_at_cosine(g: Tensor, cos: float, gen: torch.Generator) -> Tensor:
+    """Draw rows of length 1 in random directions at a given cosine with those of g.
+
+    Args:
+        g: (n, o).
+        cos: the cosine.
+        gen: source of the directions.
+
+    Returns:
+        (n, o).
+    """
     along = normalize(g, dim=1)
     drawn = torch.randn(g.shape, generator=gen, dtype=g.dtype)
     across = normalize(drawn - (drawn * along).sum(1, keepdim=True) * along, dim=1)
     return cos * along + math.sqrt(1 - cos**2) * across
 
 
-def estimates(g: Tensor, gen: torch.Generator, *, averaged: bool, terms: int = 64) -> Iterator[Tensor]:
-    """Estimates of g (n, o) from probes, (1/N) sum_i delta_i (g^T delta_i)^T, or the mean of those so far."""
+def gradient_estimates(g: Tensor, gen: torch.Generator, *, averaged: bool, terms: int = 64) -> Iterator[Tensor]:
+    """Yield estimates of g from probes, (1/N) sum_i delta_i (g^T delta_i)^T.
+
+    Args:
+        g: (n, o).
+        gen: source of the probes delta_i.
+        averaged: yield the mean of all estimates so far instead of the last one.
+        terms: N, probes an estimate.
+    """
     total, count = torch.zeros_like(g), 0
     while True:
         delta = torch.randn(terms, len(g), generator=gen, dtype=g.dtype)
-        found = delta.t() @ (delta @ g) / terms
-        total, count = total + found, count + 1
-        yield total / count if averaged else found
+        estimate = delta.t() @ (delta @ g) / terms
+        total, count = total + estimate, count + 1
+        yield total / count if averaged else estimate
 
 
-def weighted(o: int, total: float) -> float:
-    """The matrix cosine of the original rule without noise, from many random rows: (S/o) exp(-S^2/(2 o)).
+def original_rule_cosine(o: int, total: float) -> float:
+    """Return the matrix cosine of the original rule without noise, from many random rows: (S/o) exp(-S^2/(2 o)).
 
     Rows of the same length get the weights exp(S c_i) with c_i ~ N(0, 1/o).
 
@@ -113,6 +135,6 @@ def weighted(o: int, total: float) -> float:
     return total / o * math.exp(-(total**2) / (2 * o))
 
 
-def ceiling(o: int) -> float:
-    """The highest of these cosines, at S = sqrt(o): 1/sqrt(e o)."""
-    return weighted(o, math.sqrt(o))
+def original_rule_ceiling(o: int) -> float:
+    """Return the highest matrix cosine of the original rule, 1/sqrt(e o), reached at S = sqrt(o)."""
+    return original_rule_cosine(o, math.sqrt(o))

@@ -1,0 +1,215 @@
+"""Plain data in which layers, neurons, feedback pathways and rules describe themselves.
+
+The packages above (exports, costs, chip checks) read these classes and never the class of a part. A base describes its
+parts as far as it can, so that a part of its own file is exported and counted without any other file; what it cannot
+know is left out and said to be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor, nn
+
+from hwmodels.description import TensorDescription
+from hwmodels.format import Format
+from hwmodels.projection import Projection
+from hwmodels.registry import Registered
+from neurofa.core.synapses import Synapses
+
+Plasticity = Literal["fixed", "kolen_pollack", "two_factor"]
+"""How a pathway learns: not at all; by the changes of the forward weights (a direct matrix: by those that the error and
+the outputs give); or its two factors each by the other."""
+
+PER_OUTPUT = "(*out_shape)"
+"""Axes of a parameter with one number for each output of a layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackDescription:
+    """What carries the error of a direct pathway: teaching signals are rows of B times the error."""
+
+    matrix: Synapses | None = None
+    """B, (m, o), where weights store it."""
+    projection: Projection | None = None
+    """The hardware that multiplies by B."""
+    spread: Literal["own", "channels"] = "own"
+    """``own``: one row for each value of a signal; ``channels``: one for each channel, the same at every position."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReturnFactors:
+    """A return weight of rank r in two factors: (delta P) Q."""
+
+    p: Synapses
+    """(n_out, r)."""
+    q: Synapses
+    """(r, n_in), or (r, C_in, k, k)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathDescription:
+    """How the error of a rule reaches the hidden layers, and what it meets there."""
+
+    kind: Literal["direct", "chained", "readout", "other"] = "other"
+    """``direct``: from the output to every layer; ``chained``: from layer to layer; ``readout``: to no hidden layer."""
+    signal: Literal["error", "target"] = "error"
+    """What enters the pathway."""
+    feedback: FeedbackDescription | None = None
+    """Of a direct path; None: the pathway does not say what it multiplies by."""
+    returns: Mapping[str, Mapping[str, Synapses | ReturnFactors]] | None = None
+    """Return weights of a chained path by layer and forward weight; None: the rule does not say."""
+    tied: Literal["own", "weights", "signs"] = "own"
+    """Of a chained path: through ``returns``, through the forward ``weights``, or through copies of their ``signs``."""
+    frozen: frozenset[str] = frozenset()
+    """Hidden layers that do not learn."""
+    derivative: str = "own"
+    """``own``: the error meets the derivative of the layer; else the name of the function that replaces it."""
+    substitute: Callable[[Tensor], Tensor] | None = None
+    """That function g(a); None: there is none."""
+    plasticity: Plasticity | None = None
+    """How the pathway learns. None: the rule does not say that the other fields are all of its step, so that no
+    exporter writes it out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronDescription:
+    """Dynamics of a neuron in one of the models that files know; :class:`exports.graph.neurons.NeuronDynamics`."""
+
+    model: Literal["lif", "synaptic", "alif", "leaky"]
+    parameters: Mapping[str, tuple[float, TensorDescription]]
+    """Value and meaning by name: ``beta``, ``alpha``, ``threshold``, ``rho``, ``kappa``."""
+    reset: Literal["subtract", "zero", "none"] = "none"
+    delay: bool = True
+    """Whether a spike resets the potential in the next tick only."""
+    gated: bool = False
+    """Whether a reset to zero also drops the drive of its tick."""
+    membrane: str = "raw"
+    """Spec of the number format of the potential."""
+
+    @staticmethod
+    def decay(value: float, what: str) -> tuple[float, TensorDescription]:
+        """Return the factor by which a memory shrinks in a tick, with its meaning."""
+        return value, TensorDescription(meaning=f"decay of {what} in one tick", axes=PER_OUTPUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryDescription:
+    """What a layer keeps from tick to tick, and in which number formats."""
+
+    spiking: bool
+    """Whether outputs are spikes, 0 or 1."""
+    traces: Format
+    """Of the eligibility traces."""
+    membrane: Format
+    """Of the potential."""
+    potential: str
+    """Name of the potential in the state; empty: the state has none."""
+    widths: Mapping[str, float] = field(default_factory=dict)
+    """Width of a number of the state by its name, bit, where a format or a spike makes it narrower than the dtype."""
+    surrogate: Registered | None = None
+    """Derivative of a spike; None: the neurons do not fire."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormDescription:
+    """Normalisation between an affine map and its activation."""
+
+    kind: Literal["batch", "layer"]
+    eps: float
+    momentum: float = 0.0
+    """Of the running statistics."""
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    """Running ``mean`` and ``variance``, (n_out,) each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleDescription:
+    """A layer as a torch module whose operations can be listed; the default of every layer."""
+
+    source: str
+    """Name of the class, for the meanings of its weights."""
+    synapses: Mapping[str, Synapses]
+    """Weights by the module's own names."""
+    matrices: frozenset[str] = frozenset()
+    """Names of those that connect neurons, and so may stand on arrays."""
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    """Buffers by the module's own names."""
+    module: nn.Module | None = None
+    """The map in evaluation mode, with copies of the weights; None: one tick has no such form."""
+    reason: str = ""
+    """Why there is no module."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffineDescription:
+    """h = dropout(f(norm(W x + b)))."""
+
+    weight: Synapses
+    axes: str
+    """What the axes of W count."""
+    bias: Synapses | None = None
+    norm: NormDescription | None = None
+    gain: Synapses | None = None
+    shift: Synapses | None = None
+    activation: str = "identity"
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvDescription(AffineDescription):
+    """The same on images."""
+
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolDescription:
+    """Largest value (``max``) or mean (``mean``) of each window, or the mean of a whole image (``global``)."""
+
+    how: Literal["max", "mean", "global"]
+    size: int = 0
+    """Side of a window, pixels."""
+    stride: int = 0
+    """Pixels between windows."""
+
+
+@dataclass(frozen=True)
+class FlattenDescription:
+    """(B, ...) to (B, n)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityDescription:
+    """A layer that changes nothing in evaluation."""
+
+    dropout: float = 0.0
+    """Probability with which training drops a value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingDescription:
+    """Neurons behind an affine map."""
+
+    current: AffineDescription
+    current_shape: tuple[int, ...]
+    """Of the affine output, one sample."""
+    neuron: NeuronDescription
+    recurrent: Synapses | None = None
+    """(n, n) weights from the layer's spikes of the tick before to its currents."""
+    pool: PoolDescription | None = None
+    """Between the affine map and the neurons."""
+
+
+LayerDescription = (
+    AffineDescription
+    | PoolDescription
+    | FlattenDescription
+    | IdentityDescription
+    | SpikingDescription
+    | ModuleDescription
+)

@@ -1,0 +1,84 @@
+"""Directions of weights: whole tensors, factors of outer products, sums of both; and return weights in factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurofa.core.event_rows import event_correlation
+
+TALL = 16
+"""Outputs an input from which the CPU multiplies the transpose of a direction faster."""
+
+
+class Outer(NamedTuple):
+    """A direction in factored form: the sum over samples of outer products, ``left^T right``.
+
+    It stays in factors because the product can be written straight into its target, and because a crossbar updates by
+    exactly these two vectors per sample.
+    """
+
+    left: Tensor
+    """(N, n_out): error at the affine output; N samples, or samples times positions."""
+    right: Tensor
+    """(N, n_in): input of the affine map."""
+
+    def dense(self) -> Tensor:
+        """Return the direction as one tensor, (n_out, n_in)."""
+        if self.sparse:
+            return event_correlation(self.left, self.right)
+        return (self.right.t() @ self.left).t() if self.tall else self.left.t() @ self.right
+
+    @property
+    def tall(self) -> bool:
+        """Whether n_out exceeds n_in so far that the CPU multiplies the transpose faster."""
+        return self.left.shape[1] > TALL * self.right.shape[1]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the inputs are rows of events (:meth:`neurofa.core.events.Events.to_csr`)."""
+        return self.right.layout == torch.sparse_csr
+
+
+class Sum(NamedTuple):
+    """A direction in several terms, which are added only where the sum is used."""
+
+    parts: tuple[Tensor | Outer, ...]
+
+    def dense(self) -> Tensor:
+        """Return the direction as one tensor."""
+        first, *others = [p.dense() if isinstance(p, Outer) else p for p in self.parts]
+        return sum(others, start=first)
+
+
+class LowRank(NamedTuple):
+    """Return weights B = P Q of rank r: an error crosses r numbers, (delta P) Q."""
+
+    p: Tensor
+    """(n_out, r)."""
+    q: Tensor
+    """(r, n_in), or (r, C_in, k, k) for kernels, whose r counts channels."""
+
+    def dense(self) -> Tensor:
+        """Return P Q, shaped as W."""
+        return (self.p @ self.q.flatten(1)).view(len(self.p), *self.q.shape[1:])
+
+    def clone(self) -> LowRank:
+        """Return copies of both factors."""
+        return LowRank(self.p.clone(), self.q.clone())
+
+
+ReturnWeights = Mapping[str, Tensor | LowRank]
+"""Weights of the return path beside a layer, by the name of the forward weight."""
+
+Direction = Tensor | Outer | Sum
+Directions = dict[str, Direction]
+"""Directions of one layer's weights, summed over the batch, by the name of the weight."""
+
+
+def dense(directions: Directions) -> dict[str, Tensor]:
+    """Return directions as tensors that share no memory with a view: factors are multiplied."""
+    return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}

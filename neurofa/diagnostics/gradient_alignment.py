@@ -1,0 +1,121 @@
+"""Gradient alignment: cosines between a rule's directions and teaching signals and those of backpropagation.
+
+Symbols: W_l are the forward weights of layer l = 1..L; delta_l is the error at the affine output of layer l.
+Definitions follow Refinetti et al. 2021, arXiv 2011.12428.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from hwmodels.registry import build
+from neurofa.core.capabilities import Teaching
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.core.rule import Rule, bind_rule
+from neurofa.core.view import Tick
+from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine
+from neurofa.training.replay import Credit, collect, with_own_transposes
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAlignment:
+    """Alignment of a rule's credit with backpropagation's, for one layer or for all hidden layers together.
+
+    The norms of both sides stand beside each cosine: the cosine of vectors near zero says nothing.
+    """
+
+    cosine: float
+    """cos(vec dW^rule, vec dW^bp), over the layer's weight matrices and kernels."""
+    delta_cosine: float
+    """Mean over samples of cos(delta^rule, delta^bp); NaN for layers of several affine maps."""
+    delivered_cosine: float
+    """Mean over samples of the cosine of the delivered errors, at the layer's output."""
+    update_norm: float
+    """||dW^rule||, mean over the batch."""
+    gradient_norm: float
+    """||dW^bp||, mean over the batch."""
+    delta_norm: float
+    """Root mean square over samples of ||delta^rule||; NaN as ``delta_cosine``."""
+    delta_gradient_norm: float
+    delivered_norm: float
+    delivered_gradient_norm: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return all numbers by name."""
+        return asdict(self)
+
+
+def backprop_credit(network: Network, tick: Tick, teaching: Teaching, rule: Rule) -> Credit:
+    """Compute the credit that backpropagation assigns in the same tick: same reads, same masks, exact transposes.
+
+    Args:
+        network: in the mode in which the tick was recorded.
+        tick: from :func:`neurofa.training.replay.record`.
+        teaching: error and target, (B, o) each.
+        rule: the rule that is compared, bound; only its plan is used.
+    """
+    bp: Rule = build("rule", "bp")
+    gen = generator(0, "shadow")
+    bind_rule(bp, rule.plan, gen)
+    return collect(network, bp, with_own_transposes(network, tick), teaching, gen)
+
+
+def gradient_alignment(network: Network, ours: Credit, bp: Credit) -> dict[str, GradientAlignment]:
+    """Compute the gradient alignment of every learning layer but the readout, and of all of them as ``"total"``.
+
+    GA_l = mean over samples of cos(delta_l^rule, delta_l^bp), and the same for the summed directions; ``total``
+    concatenates layers.
+
+    Args:
+        network: for the name of the readout.
+        ours: the rule's credit, from :func:`neurofa.training.replay.collect`.
+        bp: from :func:`backprop_credit`, same tick.
+
+    Source: Refinetti et al. 2021, the authors' code (cosines of deltas, output layer excluded).
+    """
+    names = [name for name in ours.directions if name != network.readout][::-1]
+    groups = {name: [name] for name in names} | ({"total": names} if names else {})
+    return {
+        title: GradientAlignment(
+            cosine=cosine_similarity(_flat_matrices(ours, group), _flat_matrices(bp, group)),
+            delta_cosine=_mean_cosine(ours.deltas, bp.deltas, group),
+            delivered_cosine=_mean_cosine(ours.errors, bp.errors, group),
+            update_norm=float(_flat_matrices(ours, group).double().norm()) / _batch_size(ours),
+            gradient_norm=float(_flat_matrices(bp, group).double().norm()) / _batch_size(bp),
+            delta_norm=_root_mean_square(ours.deltas, group),
+            delta_gradient_norm=_root_mean_square(bp.deltas, group),
+            delivered_norm=_root_mean_square(ours.errors, group),
+            delivered_gradient_norm=_root_mean_square(bp.errors, group),
+        )
+        for title, group in groups.items()
+    }
+
+
+def _flat_matrices(credit: Credit, names: list[str]) -> Tensor:
+    """Return all directions of the matrices and kernels of these layers as one vector."""
+    parts = [d.flatten() for name in names for d in credit.directions[name].values() if d.dim() > 1]
+    return torch.cat(parts) if parts else torch.zeros(0)
+
+
+def _mean_cosine(ours: dict[str, Tensor], bp: dict[str, Tensor], names: list[str]) -> float:
+    """Return the mean cosine of the samples' rows, layers concatenated; layers without an entry are left out."""
+    both = [name for name in names if name in ours and name in bp]
+    if not both:
+        return UNDEFINED
+    rows = (torch.cat([errors[name].flatten(1) for name in both], 1) for errors in (ours, bp))
+    return mean_row_cosine(*rows)
+
+
+def _root_mean_square(errors: dict[str, Tensor], names: list[str]) -> float:
+    """Return the root mean square over samples of the norm of their rows, layers concatenated."""
+    rows = [errors[name].detach().double().flatten(1) for name in names if name in errors]
+    return math.sqrt(sum(float(e.square().sum()) for e in rows) / len(rows[0])) if rows else UNDEFINED
+
+
+def _batch_size(credit: Credit) -> int:
+    return len(next(iter(credit.errors.values())))

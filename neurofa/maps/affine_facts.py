@@ -1,0 +1,69 @@
+"""Facts of affine layers for exports, accounts of cost and chip checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+
+from neurofa.core.description import AffineDescription, LayerDescription, NormDescription
+from neurofa.core.directions import Outer, Sum
+from neurofa.core.facts import LayerFacts
+from neurofa.core.products import MatrixInputs
+from neurofa.core.view import LocalView
+
+
+class AffineFacts(LayerFacts):
+    """Facts of h = dropout(f(norm(W x + b))).
+
+    Args:
+        layer: dense or convolutional.
+    """
+
+    def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
+        norm = None if self.layer.norm is None else self.layer.norm.describe()
+        known = self.layer.norm is None or norm is not None
+        return self.affine_description(norm) if known else super().describe(in_shape)
+
+    def affine_description(self, norm: NormDescription | None) -> AffineDescription:
+        """Describe the affine map with the functions behind it, if the normalisation describes itself."""
+        layer, synapses = self.layer, self.layer.synapses
+        scaled = norm is not None and "gain" in synapses
+        described: AffineDescription = layer.map.describe(
+            weight=synapses["weight"],
+            bias=synapses["bias"] if layer.bias else None,
+            norm=norm,
+            gain=synapses["gain"] if scaled else None,
+            shift=synapses["shift"] if scaled else None,
+            activation=layer.activation.name,
+            dropout=layer.dropout,
+        )
+        return described
+
+    @property
+    def connections_in(self) -> int:
+        fan_in: int = self.layer.map.fan_in
+        return fan_in
+
+    def connections(self, out_shape: tuple[int, ...]) -> int:
+        # weights that positions share are connections at each
+        return self.connections_in * math.prod(out_shape)
+
+    @property
+    def activates(self) -> bool:
+        return not self.layer.activation.identity
+
+    def slope(self) -> tuple[str, Callable[[Tensor], Tensor]] | None:
+        return self.layer.activation.name, self.layer.activation.derivative
+
+    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
+        return (MatrixInputs("weight", view.x, self._products, self._updates),)
+
+    def _products(self, inputs: Tensor, weights: Tensor) -> float:
+        return float(self.layer.map.linear(inputs.unsqueeze(0), weights, None).sum())
+
+    def _updates(self, errors: Tensor, inputs: Tensor) -> float:
+        direction = self.layer.direction(errors, inputs)
+        assert not isinstance(direction, Sum)
+        return float((direction.dense() if isinstance(direction, Outer) else direction).sum())

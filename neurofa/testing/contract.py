@@ -1,0 +1,158 @@
+"""Contracts: named checks of one kind of part, and the comparisons that checks use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build, parts
+from neurofa.testing.exceptions import EXCEPTIONS
+
+Check = Callable[[str], None]
+"""Takes the name of a registered part; raises when the part breaks the contract."""
+
+
+class Contract:
+    """The checks of one kind of part, in the order in which they were added.
+
+    Used as a decorator it adds a function under its own name.
+    """
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+
+    def __call__(self, check: Check) -> Check:
+        """Add a check under the name of the function."""
+        self.add(check.__name__, check)
+        return check
+
+    def add(self, name: str, check: Check) -> None:
+        """Add a check."""
+        self._checks[name] = check
+
+    def named(self) -> list[tuple[str, Check]]:
+        """Return all checks with their names."""
+        return list(self._checks.items())
+
+
+def run_check(kind: str, part: str, name: str, check: Check) -> None:
+    """Run one check on one part; of a declared exception, verify that the check still fails.
+
+    Args:
+        kind: of the part (``"rule"``, ``"layer"``).
+        part: its registered name.
+        name: of the check, as in ``EXCEPTIONS``.
+        check: from ``<kind>_checks()``.
+
+    Raises:
+        AssertionError: the contract is broken, or the declared exception is not needed.
+    """
+    reason = EXCEPTIONS.get((kind, part, name))
+    if reason is None:
+        check(part)
+        return
+    try:
+        check(part)
+    except (AssertionError, NeurofaError):
+        return
+    raise AssertionError(f"{kind} '{part}' holds '{name}' although an exception is declared ({reason}); remove it")
+
+
+def run_all(kind: str, part: str, checks: Iterable[tuple[str, Check]]) -> None:
+    """Run all checks of a kind on one part.
+
+    Args:
+        kind: of the part.
+        part: its registered name.
+        checks: with their names.
+
+    Raises:
+        AssertionError: see :func:`run_check`.
+    """
+    for name, check in checks:
+        run_check(kind, part, name, check)
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise an AssertionError with ``message`` unless the condition holds; ``python -O`` does not skip it."""
+    if not holds:
+        raise AssertionError(message)
+
+
+def require_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> None:
+    """Require equal shapes and a small largest difference.
+
+    Args:
+        ours: any shape.
+        theirs: the expected numbers.
+        what: name of the quantity, for the message.
+        tolerance: largest difference, in units of the largest expected number (at least 1).
+    """
+    require(ours.shape == theirs.shape, f"{what}: shape {tuple(ours.shape)}, expected {tuple(theirs.shape)}")
+    if not ours.numel():
+        return
+    off = float((ours - theirs).abs().max())
+    size = max(1.0, float(theirs.abs().max()))
+    require(off <= tolerance * size, f"{what}: off by {off:.3g} at size {size:.3g}, tolerance {tolerance:g}")
+
+
+def require_equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], what: str) -> None:
+    """Require two sets of named tensors to be bit-equal.
+
+    Args:
+        ours: tensors by name.
+        theirs: the expected tensors.
+        what: name of the set, for the message.
+    """
+    require(list(ours) == list(theirs), f"{what}: names {sorted(set(ours) ^ set(theirs))} on one side only")
+    for key, value in ours.items():
+        require(torch.equal(value, theirs[key]), f"{what}: '{key}' differs")
+
+
+def require_finite(values: Mapping[str, Tensor]) -> None:
+    """Require finite numbers in all of the named tensors."""
+    bad = [key for key, value in values.items() if not bool(value.isfinite().all())]
+    require(not bad, f"numbers that are not finite in {bad}")
+
+
+def require_change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+    """Require that at least one of the named tensors has changed."""
+    require(any(not torch.equal(value, before[key]) for key, value in after.items()), "nothing changed")
+
+
+def require_refused(kind: str, part: str, settings: Iterable[str]) -> None:
+    """Require that a part refuses bad options with a message of the form *got X; expected Y; do Z*.
+
+    Args:
+        kind: of the part.
+        part: its registered name.
+        settings: options as in a spec (``"gain=0.0"``), each on its own an error.
+    """
+    for setting in settings:
+        try:
+            build(kind, f"{part}({setting})")
+        except NeurofaError as error:
+            require("; expected" in str(error) and "\n" not in str(error), f"{setting}: the message is '{error}'")
+            continue
+        raise AssertionError(f"{part}({setting}) was accepted")
+
+
+def require_documented(kind: str, part: str) -> None:
+    """Require that a part has a docstring and a source, and can be built from its name alone.
+
+    Args:
+        kind: of the part.
+        part: its registered name.
+    """
+    cls = parts(kind)[part]
+    build(kind, part)
+    require(bool(cls.__doc__), f"{kind} '{part}' has no docstring")
+    require(bool(getattr(cls, "source", "")), f"{kind} '{part}' names no source")
+
+
+def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:
+    """Return a copy of everything that a module would save."""
+    return {key: value.detach().clone() for key, value in module.state_dict().items()}

@@ -1,0 +1,98 @@
+"""Refusals of losses and potentials that are not finite: which layer is it, and what helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import NeurofaError
+from neurofa.core.network import Network
+from neurofa.core.view import State
+
+
+def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> NoReturn:
+    """Refuse a loss that is not finite, naming the first layer whose input or output is not.
+
+    Args:
+        network: that made the outputs.
+        loss: 0-dim.
+        x: the batch, to find the layer.
+        step: number of the step.
+        gen: source of noise.
+
+    Raises:
+        NeurofaError: always.
+    """
+    if not bool(x.isfinite().all()):
+        raise NeurofaError(
+            f"got NaN or infinity in the input of layer '{network.names[0]}'; expected finite numbers; clean the data"
+        )
+    for name, layer in network.items():
+        x = layer.compute(layer.synapses.read(gen), x, layer.fresh_state(x, gen))[0]
+        if not bool(x.isfinite().all()):
+            raise NeurofaError(
+                f"got NaN or infinity in the output of layer '{name}' at step {step}; expected finite"
+                " numbers; lower the learning rate or the feedback gain"
+            )
+    raise NeurofaError(
+        f"got a loss of {float(loss)} at step {step} from finite outputs; expected a finite loss; lower the"
+        " learning rate, or check the targets"
+    )
+
+
+def check_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> None:
+    """Wait for a loss, and refuse it where it is not finite; see :func:`explain_loss`.
+
+    Args:
+        network: that made the outputs.
+        loss: 0-dim.
+        x: the batch, to find the layer.
+        step: number of the step.
+        gen: source of noise.
+
+    Raises:
+        NeurofaError: it is not.
+    """
+    if not math.isfinite(loss.item()):
+        explain_loss(network, loss, x, step, gen)
+
+
+def explain_memory(states: Mapping[str, State], first: int, ticks: int) -> None:
+    """Refuse potentials that are not finite: spikes alone would hide them.
+
+    Args:
+        states: after a chunk.
+        first: its first tick.
+        ticks: K.
+
+    Raises:
+        NeurofaError: naming the first such layer.
+    """
+    for name, state in states.items():
+        for key, value in state.items():
+            if value.device.type == "cpu" and not bool(value.sum().isfinite()):
+                raise NeurofaError(
+                    f"got NaN or infinity in '{key}' of layer '{name}' in ticks {first} to {first + ticks - 1};"
+                    " expected finite potentials; check the input, lower the learning rate or the feedback gain"
+                )
+
+
+def refuse_loss(loss: Tensor, step: int) -> None:
+    """Refuse a loss of a sequence that is not finite; on an accelerator nothing is looked at, since that waits for it.
+
+    Args:
+        loss: 0-dim.
+        step: number of the step.
+
+    Raises:
+        NeurofaError: it is not.
+    """
+    if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+        raise NeurofaError(
+            f"got a loss of {float(loss)} at step {step}; expected a finite one; lower the learning rate"
+            " or the feedback gain"
+        )

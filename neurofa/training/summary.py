@@ -1,0 +1,34 @@
+"""A learner as text: rule, optimizer with its rate, loss, and the table of the network."""
+
+from __future__ import annotations
+
+import torch
+
+from neurofa.core.loss import Loss
+from neurofa.core.network import Network
+from neurofa.core.rule import Rule
+
+
+def learner_summary(network: Network, rule: Rule, optimizer: torch.optim.Optimizer, loss: Loss) -> str:
+    """Return rule, optimizer and loss in one line, and the network's table below.
+
+    Args:
+        network: that learns.
+        rule: that gives the directions.
+        optimizer: its class and learning rates are written, one rate where all parameter groups share it.
+        loss: whose error is sent back.
+
+    >>> from neurofa import Learner
+    >>> from neurofa.networks import MLP
+    >>> network = MLP(hidden=[5]).build(input_shape=(4,), outputs=3)
+    >>> Learner(network, "dfa(error=ternary)", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    rule dfa(error=ternary), optimizer SGD(lr=0.1), loss cross_entropy
+    mlp(hidden=[5]): input 4, periphery exact
+    name    layer                                    output  device   parameters
+    dense0  dense(n_in=4, n_out=5, activation=tanh)  5       digital          25
+    dense1  dense(n_in=5, n_out=3)                   3       digital          18
+    total                                                                     43
+    """
+    rates = dict.fromkeys(float(group["lr"]) for group in optimizer.param_groups)
+    used = f"{type(optimizer).__name__}(lr={' and '.join(map(str, rates))})"
+    return f"rule {rule!r}, optimizer {used}, loss {loss!r}\n{network!r}"
