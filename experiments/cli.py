@@ -1,4 +1,4 @@
-"""The ``neurofa`` command: one line an error, exit code 2 for wrong input, 130 for Ctrl-C."""
+"""The ``neurofa`` command: one line for an error, exit code 2 for wrong input, 130 for Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ EPILOG = (
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         from neurofa import __version__
 
         typer.echo(f"neurofa {__version__}")
@@ -34,11 +34,15 @@ def _version(asked: bool) -> None:
 
 
 def application() -> typer.Typer:
-    """The application with every command of ``experiments.commands``."""
+    """Return the application with every command of ``experiments.commands``."""
     app = typer.Typer(
-        name="neurofa", no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
-        pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG,
-    )  # fmt: skip
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=EPILOG,
+    )
 
     @app.callback()
     def neurofa(
@@ -52,33 +56,31 @@ def application() -> typer.Typer:
         """
 
     for module in pkgutil.iter_modules(experiments.commands.__path__):
-        importlib.import_module(f"{experiments.commands.__name__}.{module.name}").register(app)
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{experiments.commands.__name__}.{module.name}").register(app)
     return app
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command.
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code.
 
     Args:
-        arguments: those after the name of the command.
-
-    ReturnWeights:
-        The exit code.
+        arguments: the words after ``neurofa``.
     """
     try:
         code = application()(list(arguments), standalone_mode=False, prog_name="neurofa")
     except NeurofaError as error:
         return _refuse(str(error))
     except _CommandLineError as error:
-        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
         command = getattr(getattr(error, "ctx", None), "command_path", "neurofa")
         # without a message the help has been shown instead
-        return _refuse(f"{said.rstrip('.')} (see: {command} --help)") if said else WRONG_INPUT
+        return _refuse(f"{message.rstrip('.')} (see: {command} --help)") if message else WRONG_INPUT
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("neurofa: stopped", err=True)
         return STOPPED
     except BrokenPipeError:
-        # the reader of stdout (head, less) has left; nothing can be told to it, at exit either
+        # the reader of stdout (head, less) has closed it: nothing can be written, at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -94,7 +96,7 @@ def _refuse(message: str) -> int:
 
 def main() -> None:
     """Entry point of the ``neurofa`` command."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))
 
 
 if __name__ == "__main__":

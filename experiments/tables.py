@@ -46,7 +46,7 @@ def summarise_runs(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> l
         records: one line a run, with ``status`` and the measures.
         by: columns that tell the lines apart.
 
-    ReturnWeights:
+    Returns:
         Lines with the columns ``by``, ``n`` (finished runs), ``failed``, and mean and ``_std`` of every measure.
     """
     lines = []
@@ -69,7 +69,7 @@ def group_means(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns
         by: columns that tell the lines apart.
         columns: of numbers.
 
-    ReturnWeights:
+    Returns:
         Lines with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column, and all its numbers as
         ``<column>_each``.
     """

@@ -95,3 +95,18 @@ def _value(node: ast.expr, text: str) -> object:
     raise NeurofaError(
         f"got {part!r} in spec {text!r}; expected names and literals only; specs are read, never evaluated"
     )
+
+
+def with_defaults(text: str, name: str, **options: object) -> str:
+    """Return a spec with options added where its name is ``name`` and it does not give them; else the text as it is.
+
+    Args:
+        text: any spec.
+        name: of the part that gets the options.
+        options: values by name.
+
+    >>> with_defaults("sdfa(feedback=opu)", "sdfa", error="sign")
+    'sdfa(error=sign, feedback=opu)'
+    """
+    spec = parse(text)
+    return str(Spec(name, {**options, **spec.options})) if spec.name == name else text

@@ -9,11 +9,11 @@ from typing import Any
 
 from experiments.benchmarks.scores import evaluate_scores
 from experiments.data import Sequences
-from experiments.runs.folder import RunFolder, machine
+from experiments.runs.build import compute_device, load_data
+from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import compute_device, load_data
 from hwmodels.device import Device
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
@@ -22,13 +22,15 @@ from hwmodels.registry import build
 from hwmodels.spec import Spec, parse
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.costs.learning import energies, operations, trace_bytes, writes
-from neurofa.costs.neurobench import Meter, connection_sparsity, footprint_bytes, state_bytes, stored_bytes
-from neurofa.costs.writes import countable
+from neurofa.costs.learning import learning_operations, run_energies, trace_storage
+from neurofa.costs.neurobench import WorkloadMeter, connection_sparsity, footprint_bytes, state_storage, weight_storage
+from neurofa.costs.writes import write_summary
 from neurofa.training.checkpoint import load_network
 from neurofa.training.learner import Learner
 
 SCORES = ("accuracy", "smape", "smape_autonomous")
+ENERGY = ("what", "low", "high", "source", "sure")
+"""Fields of an energy that a report holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ def with_write_counter(device: str) -> str:
     inner = spec.options.get("device")
     if spec.name == "wear" or (isinstance(inner, Spec) and inner.name == "wear"):
         return device
-    if inner is not None and not isinstance(whole, PulseDriven) and countable(whole):
+    if inner is not None and not isinstance(whole, PulseDriven) and whole.describe().write:
         return str(Spec(spec.name, {**spec.options, "device": parse(with_write_counter(str(inner)))}))
     return str(Spec("wear", {"device": spec, "endurance": 1e999}))
 
@@ -83,7 +85,7 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         )
     result = train_run(spec, folder, progress=progress, resume=True)
     network = load_network(RunFolder(folder).model).to(where)
-    meter = Meter(network, gen=generator(spec.seed, "workload", device=where))
+    meter = WorkloadMeter(network, gen=generator(spec.seed, "workload", device=where))
     scores = evaluate_scores(network, dataset, meter)
     load = meter.workload()
     learner = Learner(
@@ -96,11 +98,11 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
     )
     xs, targets = next(dataset.batches("train", spec.batch_size, generator(spec.seed, "workload")))
     updates = len(result.rows) * -(-result.samples // (spec.batch_size * spec.accumulate))
-    written = writes(network, updates)
-    energy, missing = energies(network, load, written, chip)
-    stored, state = stored_bytes(network), state_bytes(network)
-    traces = trace_bytes(learner, dataset.ticks, spec.chunk)
-    learning = operations(learner, xs, targets, chunk=spec.chunk, teach=dataset.teach)
+    written = write_summary(network, updates)
+    energy = run_energies(network, load, written, chip)
+    stored, state = weight_storage(network), state_storage(network)
+    traces = trace_storage(learner, dataset.ticks, spec.chunk)
+    learning = learning_operations(learner, xs, targets, chunk=spec.chunk, teach=dataset.teach)
     synaptic = {"effective_macs": load.effective_macs, "effective_acs": load.effective_acs, "dense": load.dense}
     figures: dict[str, Any] = {
         **scores,
@@ -118,8 +120,8 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         "state_bytes_stored": state.stored,
         "training_operations": asdict(learning),
         "writes_per_weight": None if written is None else asdict(written),
-        "energy": [asdict(cost) for cost in energy],
-        "no_energy": missing,
+        "energy": [{key: getattr(line, key) for key in ENERGY} for line in energy.lines],
+        "no_energy": list(energy.missing),
         "training_seconds": result.seconds,
     }
     return TaskRun(figures=figures, network=network)
@@ -140,7 +142,7 @@ def task_summary(task: str, spec: RunSpec, runs: list[dict[str, Any]], extra: Ma
         seeds.append({"seed": spec.seed + index, **scores, "training_seconds": figures["training_seconds"]})
     means = {key: _mean([figures[key] for figures in runs]) for key in runs[0] if key != "training_seconds"}
     head = {"task": task, "rule": spec.rule, **means, "seeds": seeds}
-    return {**head, **extra, "spec": spec.to_json(), "versions": machine()["versions"]}
+    return {**head, **extra, "spec": spec.to_json(), "versions": machine_info()["versions"]}
 
 
 def _mean(values: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 from experiments.data import Sequences
 from experiments.reports.forecast import closed_loop_forecast, smape
 from neurofa.core.network import Network
-from neurofa.costs.neurobench import Meter
+from neurofa.costs.neurobench import WorkloadMeter
 from neurofa.spiking.sequence import initial_states
 from neurofa.training.learner import forward_pass
 
@@ -19,7 +19,7 @@ BATCH = 250
 
 
 @torch.no_grad()
-def evaluate_scores(network: Network, dataset: Sequences, meter: Meter) -> dict[str, float]:
+def evaluate_scores(network: Network, dataset: Sequences, meter: WorkloadMeter) -> dict[str, float]:
     """Return the ``accuracy`` of the mean output in the taught ticks, or the errors of a forecast.
 
     Args:

@@ -1,77 +1,76 @@
-"""The command ``neurofa benchmark``."""
+"""``neurofa benchmark``: a spiking network on a task of the field, and the figures that its benchmarks report."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
+from experiments.commands._output import print_json, print_table
+
 if TYPE_CHECKING:
+    from experiments.runs.spec import RunSpec
     from neurofa.chips.fit import Finding
+    from neurofa.core.network import Network
 
-HELP = """Train a spiking network on a task of the field and report what its benchmarks report.
-
-Accuracy (or sMAPE, %), footprint, connection and activation sparsity, synaptic operations and membrane updates of a
-sample are counted as the NeuroBench harness counts them. Beside them stands what it leaves out: memory of neurons and
-of eligibility traces for one sample, operations of learning, writes per weight from the devices' ledgers, and energy
-where a figure was published.
-
-Tasks: digits (the default), mackey_glass and evidence need no files; rate_mnist, spoken_digits, nmnist_small, nmnist
-and shd need theirs in the folder that NEUROFA_DATA names. Each is a run with documented settings, which options
-override; finished runs in the folder are not done again.
-
---profile loihi1 or reckon chooses number formats of weights, membranes, traces and errors, batch, rate and rule as the
-chip has them, and says which of its limits are broken all the same.
-
-Examples:
-
-  neurofa benchmark
-
-  neurofa benchmark evidence --rule "eprop(filtered=False)" --seeds 3
-
-  neurofa benchmark digits --profile reckon
-
-  neurofa benchmark digits --device ecram --optimizer "sgd(lr=0.1)" --json
-"""
+OF_THE_TASK = ("data", "network", "optimizer", "schedule", "loss", "epochs", "batch_size")
+"""Fields of a run whose default is that of the task."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("benchmark", help=HELP)(benchmark)
+    defaults = {"rule": "eprop", **dict.fromkeys(OF_THE_TASK, "that of the task")}
+    app.command("benchmark")(with_run_options(benchmark_command, without=("seed",), defaults=defaults))
 
 
-def benchmark(
-    task: Annotated[str, typer.Argument(help="Name of the task.")] = "digits",
-    rule: Annotated[str | None, typer.Option(help="Learning rule. Default: eprop.")] = None,
-    network: Annotated[str | None, typer.Option(help="Network. Default: that of the task.")] = None,
-    data: Annotated[str | None, typer.Option(help="Data set of sequences. Default: that of the task.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device that stores the weights. Default: digital.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Chip that chooses what is not given. Default: none.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Optimizer. Default: that of the task.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Course of the learning rate. Default: cosine.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a step.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, 2, ...")] = 1,
-    chunk: Annotated[int | None, typer.Option(help="Ticks that are worked on at once. Default: 100.")] = None,
-    update: Annotated[str | None, typer.Option(help="When weights change: end (default), chunk, tick.")] = None,
+def benchmark_command(
+    chosen: ChosenFields,
+    task: Annotated[str, typer.Argument(help="Name of the task, such as evidence.")] = "digits",
+    profile: Profile = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seeds 0, 1, 2, ...")] = 1,
     count_writes: Annotated[
-        bool, typer.Option("--count-writes/--no-count-writes", help="Keep a ledger of writes to the weights.")
+        bool, typer.Option("--count-writes/--no-count-writes", help="Count the writes to every weight.")
     ] = True,
-    compute: Annotated[str | None, typer.Option(help="Where to compute: cpu (default), cuda or auto.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's choice.")] = None,
+    threads: Threads = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/benchmark-TASK-RULE-HASH.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Train, measure and show."""
-    import json
-    from dataclasses import replace
+    """Train a spiking network on a task of the field and report what its benchmarks report.
 
+    Accuracy (or sMAPE, %), footprint, connection and activation sparsity,
+    synaptic operations and membrane updates of a sample are counted as the
+    NeuroBench harness counts them. Beside them are figures that it
+    leaves out: memory of neurons and of eligibility traces for one sample, operations of
+    learning, counted writes per weight, and energy where a figure was
+    published.
+
+    Tasks: digits (the default), mackey_glass and evidence need no files;
+    rate_mnist, spoken_digits, nmnist_small, nmnist and shd need theirs in the
+    folder that NEUROFA_DATA names. Each is a run with documented settings,
+    which options override. Finished runs in the folder are not done again.
+
+    --profile loihi1 or reckon chooses number formats of weights, membranes,
+    traces and errors, batch size, learning rate and rule as the chip has them,
+    and names the limits that are broken nevertheless.
+
+    [bold]Examples[/bold]
+
+      neurofa benchmark
+
+      neurofa benchmark evidence --rule "eprop(filtered=False)" --seeds 3
+
+      neurofa benchmark digits --profile reckon
+
+      neurofa benchmark digits --device ecram --optimizer "sgd(lr=0.1)" --json
+    """
     import torch
 
     from experiments.benchmarks.report import run_task, task_spec, task_summary
+    from experiments.benchmarks.spiking_chip import spiking_chip_fields
     from experiments.benchmarks.tasks import find_task
     from experiments.files import make_folder, write_json
     from experiments.reports.chips import build_profile, chip_findings
@@ -81,130 +80,104 @@ def benchmark(
     from hwmodels.spec import parse
 
     known = find_task(task)
-    options = {
-        "data": data, "network": network, "rule": rule, "device": device, "optimizer": optimizer, "schedule": schedule,
-        "epochs": epochs, "batch_size": batch_size, "chunk": chunk, "update": update, "compute": compute,
-    }  # fmt: skip
-    given = {key: value for key, value in options.items() if value is not None}
     if threads is not None:
         torch.set_num_threads(threads)
-    chip, findings = None, []
-    fields: dict[str, Any] = {**known.fields, **given}
-    if profile is not None:
-        from experiments.benchmarks.spiking_chip import spiking_chip_fields
-
-        chip = build_profile(profile)
-        fields = spiking_chip_fields(chip, known.fields, given)
-    spec = task_spec(fields, count_writes=count_writes)
+    chip = None if profile is None else build_profile(profile)
+    values: dict[str, Any] = {**known.fields, **chosen}
     if chip is not None:
-        findings = chip_findings(chip, spec)
+        values = spiking_chip_fields(chip, known.fields, chosen)
+    spec = task_spec(values, count_writes=count_writes)
+    findings = [] if chip is None else chip_findings(chip, spec)
     if out is None:
-        out = Path("runs") / f"benchmark-{task}-{parse(canonical(spec.rule)).name}-{spec.key[:8]}"
+        out = Path("runs") / f"benchmark-{task}-{parse(spec.rule).name}-{spec.key[:8]}"
     judged = []
     try:
         with Progress() if quiet else Bar() as progress:
             for seed in range(seeds):
-                one = replace(spec, seed=seed)
-                judged.append(run_task(one, make_folder(out / f"seed-{seed}"), chip=chip, progress=progress))
+                folder = make_folder(out / f"seed-{seed}")
+                judged.append(run_task(replace(spec, seed=seed), folder, chip=chip, progress=progress))
     except Interrupted:
-        typer.echo("stopped; the same command goes on", err=True)
+        typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
-    extra: dict[str, Any] = {"device": canonical(str(fields.get("device", "digital"))), "chunk": spec.chunk}
+    extra: dict[str, Any] = {"device": canonical(str(values.get("device", "digital"))), "chunk": spec.chunk}
     if chip is not None:
-        extra["profile"] = {
-            "name": profile, "source": chip.source,
-            "verdict": "broken" if any(f.verdict == "broken" for f in findings) else "holds",
-            "limits": [
-                {"limit": f.limit, "title": f.title, "chip": f.chip, "asked": f.asked, "excess": f.excess,
-                 "verdict": f.verdict, "mark": f.mark}
-                for f in findings
-            ],
-        }  # fmt: skip
+        verdict = "broken" if any(f.verdict == "broken" for f in findings) else "holds"
+        limits = [asdict(finding) for finding in findings]
+        extra["profile"] = {"name": profile, "source": chip.source, "verdict": verdict, "limits": limits}
     result = task_summary(task, spec, [each.figures for each in judged], extra)
     write_json(out / "benchmark.json", result)
-    pictures = _pictures(spec, judged[0].network, out, f"{task}, {spec.rule}")
+    pictures = _draw_first_sample(spec, judged[0].network, out, f"{task}, {spec.rule}")
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        print_json(result)
     elif not quiet:
-        _show(result, known.about, findings, [out / name for name in pictures])
+        _show(result, known.about, findings)
+        for name in pictures:
+            typer.echo(f"picture: {out / name}")
 
 
-def _pictures(spec: Any, network: Any, out: Path, title: str) -> list[str]:
-    """Pictures of the first test sample."""
+def _draw_first_sample(spec: RunSpec, network: Network, out: Path, title: str) -> list[str]:
+    """Draw rasters, membranes and eligibility of the first test sample; return the names of the pictures."""
     from experiments.benchmarks.pictures import draw_sample
     from experiments.data import Sequences
-    from experiments.runs.trainer import load_data
-    from hwmodels.registry import build
-    from neurofa.training.learner import Learner
+    from experiments.runs.build import build_learner, load_data
 
     dataset = load_data(spec.data)
-    assert isinstance(dataset, Sequences)  # noqa: S101 (the runs have been made on it)
-    network = network.to("cpu")
-    learner = Learner(
-        network, spec.rule, optimizer=build("optimizer", spec.optimizer)(network.parameters()), loss=spec.loss,
-        seed=spec.seed, feedback_seed=spec.feedback_seed,
-    )  # fmt: skip
+    assert isinstance(dataset, Sequences)  # noqa: S101 (narrows a type: run_task refuses other data)
+    learner = build_learner(network.to("cpu"), spec)
     xs, _ = next(dataset.batches("test", 1))
     return draw_sample(learner, xs, out, tick=dataset.tick, title=title)
 
 
-def _show(result: dict[str, Any], about: str, findings: list[Finding], pictures: list[Path]) -> None:
-    from rich.console import Console
-
-    from experiments.tables import percent_text, standard_deviation, text_table
-
-    console = Console()
-    seeds = result["seeds"]
-    rows = []
-    if "accuracy" in result:
-        rows.append(
-            ["accuracy, %", percent_text(result["accuracy"], standard_deviation([s["accuracy"] for s in seeds]))]
-        )
-    for key, words in (("smape", "sMAPE of the next value, %"), ("smape_autonomous", "sMAPE on its own, %")):
-        if key in result:
-            rows.append([words, f"{result[key]:.4g}"])
-    operations = result["synaptic_operations"]
-    learning = result["training_operations"]
-    written = result["writes_per_weight"]
-    sparsity = result["activation_sparsity"]
-    rows += [
-        ["footprint, bytes", f"{result['footprint_bytes']:,}"],
-        ["the same in the device's words, bytes", f"{result['stored_bytes']:,.0f}"],
-        ["connection sparsity", f"{result['connection_sparsity']:.4f}"],
-        ["activation sparsity", "-" if sparsity is None else f"{sparsity:.4f}"],
-        *[[f"  {name}", f"{value:.4f}"] for name, value in result["activation_sparsity_by_layer"].items()],
-        ["effective MACs, a sample", f"{operations['effective_macs']:,.0f}"],
-        ["effective ACs, a sample", f"{operations['effective_acs']:,.0f}"],
-        ["dense operations, a sample", f"{operations['dense']:,.0f}"],
-        ["membrane updates, a sample", f"{result['membrane_updates']:,.0f}"],
-        ["state of neurons, bytes a sample", _bytes(result, "state_bytes")],
-        ["traces of learning, bytes a sample", _bytes(result, "trace_bytes")],
-        ["learning, FLOP a sample", f"{sum(learning['flop'].values()):,.0f}"],
-        [
-            "updates by events, pairs a sample",
-            "-" if learning["update_events"] is None
-            else f"{learning['update_events']:,.0f} of {learning['update_dense']:,.0f}",
-        ],
-        [
-            "writes a weight in the training",
-            "not counted" if written is None else f"{written['mean']:.4g}, at most {written['largest']:.4g}",
-        ],
-    ]  # fmt: skip
-    for each in result["energy"]:
-        bounds = " to ".join("?" if bound is None else f"{bound:.3g}" for bound in (each["low"], each["high"]))
-        rows.append([f"energy of {each['what']}, J ({each['sure']})", bounds])
-    rows += [["energy not known", words] for words in result["no_energy"]]
-    runs = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+def _show(result: dict[str, Any], about: str, findings: list[Finding]) -> None:
+    number = len(result["seeds"])
+    runs = "1 seed" if number == 1 else f"{number} seeds"
     title = f"{result['task']}: {about}; {result['rule']}, weights on {result['device']}, {runs}"
-    console.print(text_table(title, ["measure", "value"], rows))
-    broken = [finding for finding in findings if finding.verdict == "broken"]
+    print_table(title, ["measure", "value"], _lines(result))
     if findings:
         chip = result["profile"]["name"]
-        console.print(f"{chip}: {len(broken)} of {len(findings)} limits broken", highlight=False)
+        broken = [finding for finding in findings if finding.verdict == "broken"]
+        typer.echo(f"{chip}: {len(broken)} of {len(findings)} limits broken")
         for finding in broken:
-            console.print(f"  {finding.title}: {finding.asked}, the chip has {finding.chip} ({finding.excess})")
-    for picture in pictures:
-        console.print(f"picture: {picture}", highlight=False)
+            typer.echo(f"  {finding.title}: {finding.asked}, the chip has {finding.chip} ({finding.excess})")
+
+
+def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the table: a measure and its value as text."""
+    from experiments.tables import percent_text, standard_deviation
+
+    lines = []
+    if "accuracy" in result:
+        deviation = standard_deviation([seed["accuracy"] for seed in result["seeds"]])
+        lines.append(("accuracy, %", percent_text(result["accuracy"], deviation)))
+    for key, name in (("smape", "sMAPE of the next value, %"), ("smape_autonomous", "sMAPE on its own, %")):
+        if key in result:
+            lines.append((name, f"{result[key]:.4g}"))
+    operations, learning = result["synaptic_operations"], result["training_operations"]
+    written, sparsity = result["writes_per_weight"], result["activation_sparsity"]
+    events = "-"
+    if learning["update_events"] is not None:
+        events = f"{learning['update_events']:,.0f} of {learning['update_dense']:,.0f}"
+    writes = "not counted" if written is None else f"{written['mean']:.4g}, at most {written['largest']:.4g}"
+    lines += [
+        ("footprint, bytes", f"{result['footprint_bytes']:,}"),
+        ("the same in the device's words, bytes", f"{result['stored_bytes']:,.0f}"),
+        ("connection sparsity", f"{result['connection_sparsity']:.4f}"),
+        ("activation sparsity", "-" if sparsity is None else f"{sparsity:.4f}"),
+        *[(f"  {name}", f"{value:.4f}") for name, value in result["activation_sparsity_by_layer"].items()],
+        ("effective MACs, a sample", f"{operations['effective_macs']:,.0f}"),
+        ("effective ACs, a sample", f"{operations['effective_acs']:,.0f}"),
+        ("dense operations, a sample", f"{operations['dense']:,.0f}"),
+        ("membrane updates, a sample", f"{result['membrane_updates']:,.0f}"),
+        ("state of neurons, bytes a sample", _bytes(result, "state_bytes")),
+        ("traces of learning, bytes a sample", _bytes(result, "trace_bytes")),
+        ("learning, FLOP a sample", f"{sum(learning['flop'].values()):,.0f}"),
+        ("updates by events, pairs a sample", events),
+        ("writes a weight in the training", writes),
+    ]
+    for line in result["energy"]:
+        bounds = " to ".join("?" if bound is None else f"{bound:.3g}" for bound in (line["low"], line["high"]))
+        lines.append((f"energy of {line['what']}, J ({line['sure']})", bounds))
+    return [*lines, *[("energy not known", reason) for reason in result["no_energy"]]]
 
 
 def _bytes(result: dict[str, Any], key: str) -> str:

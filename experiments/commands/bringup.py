@@ -1,32 +1,37 @@
-"""``neurofa bringup``: the whole loop of programming and measuring, without hardware."""
+"""``neurofa bringup``: program and measure an exported file on a device model, without hardware."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from experiments.commands._options import AsJson
+from experiments.commands._output import print_json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(bringup)
+    app.command("bringup")(bringup_command)
 
 
-def bringup(
+def bringup_command(
     file: Annotated[Path, typer.Argument(help="Exported HDF5 file with conductances (--tile).", show_default=False)],
     device: Annotated[str, typer.Option(help="Memory device that plays the chip; see: neurofa list devices.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Measured file. Default: measured.h5 beside it.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Most rounds of writing and verifying.")] = 20,
-    reads: Annotated[int, typer.Option(help="Reads that a measurement averages.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the devices and their noise.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+    rounds: Annotated[int, typer.Option(help="Largest number of rounds of writing and verifying.")] = 20,
+    reads: Annotated[int, typer.Option(help="Reads that one measurement averages.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of the devices and their noise.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Play the chip: program a file's conductances on a device model with write-verify, and measure them.
 
-    The measured file goes back with neurofa import, and neurofa verify names the devices out of tolerance.
+    The measured file goes back with neurofa import; neurofa verify names the
+    devices that are out of tolerance.
 
     [bold]Examples[/bold]
 
@@ -34,22 +39,19 @@ def bringup(
 
       neurofa bringup network.h5 --device "stuck(device=reram_wan)" --rounds 5
     """
-    from exports.bringup import Programming
-    from exports.bringup import bringup as program
-    from exports.hdf5.read import opened
+    from exports.bringup import simulate_bringup
+    from exports.hdf5.read import open_hardware_file
+    from exports.programming.chip import Programming
     from hwmodels.registry import build
 
     where = out if out is not None else file.with_name("measured.h5")
-    with opened(file) as stored:
-        found = program(stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed))
-    if json:
-        import json as encoder
-        from dataclasses import asdict
-
-        typer.echo(
-            encoder.dumps({"file": str(where), "device": device, "matrices": [asdict(f) for f in found]}, indent=2)
+    with open_hardware_file(file) as stored:
+        matrices = simulate_bringup(
+            stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed)
         )
+    if as_json:
+        print_json({"file": str(where), "device": device, "matrices": [asdict(m) for m in matrices]})
         return
-    for f in found:
-        typer.echo(f"{f.path}: {f.within} of {f.devices} devices ({f.share:.2%}) within tolerance, {f.rounds} rounds")
+    for m in matrices:
+        typer.echo(f"{m.path}: {m.within} of {m.devices} devices ({m.share:.2%}) within tolerance, {m.rounds} rounds")
     typer.echo(f"{where}: take it back with neurofa import, look at it with neurofa verify")

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.commands._options import AsJson
+from experiments.commands._output import print_json, print_table
+from hwmodels.errors import NeurofaError
+
 if TYPE_CHECKING:
     from experiments.diagnosis.diagnosis import Diagnosis
     from neurofa.diagnostics.phases import Phases
@@ -14,12 +18,12 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("diagnose")(diagnose_run)
+    app.command("diagnose")(diagnose_command)
 
 
-def diagnose_run(
+def diagnose_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, trained with --log all.", show_default=False)],
-    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which layers of a run aligned, what kept the others from it, and whether they learnt anything useful.
 
@@ -46,8 +50,7 @@ def diagnose_run(
     from experiments.diagnosis.probes import probe_run
     from experiments.diagnosis.report import diagnosis_sentences, diagnosis_to_json
     from experiments.runs.folder import RunFolder
-    from experiments.runs.observer import looks
-    from hwmodels.errors import NeurofaError
+    from experiments.runs.measurements import read_measurements
     from neurofa.training.checkpoint import load_network
 
     folder = RunFolder(run)
@@ -57,39 +60,33 @@ def diagnose_run(
             f"got '{run}' with an unfinished run; expected a finished one; go on with it: neurofa train --resume"
         )
     result = folder.read_result()
-    found = looks(result.rows)
-    if not any(look.alignment is not None for look in found):
+    measurements = read_measurements(result.rows)
+    if all(measurement.alignment is None for measurement in measurements):
         raise NeurofaError(f"got '{run}' with log={spec.log}; expected measurements of alignment; train with --log all")
     network = load_network(folder.model)
-    made = diagnose(collect_evidence(spec, result, network, found, probe_run(folder)), network.outputs)
-    draw_diagnosis(folder.diagnosis, found, result)
-    if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(diagnosis_to_json(made, result, folder.diagnosis), indent=2, allow_nan=False))
+    evidence = collect_evidence(spec, result, network, measurements, probe_run(folder))
+    diagnosis = diagnose(evidence, network.outputs)
+    draw_diagnosis(folder.diagnosis, measurements, result)
+    if as_json:
+        print_json(diagnosis_to_json(diagnosis, result, folder.diagnosis))
         return
-    _show(made, diagnosis_sentences(made, result), f"{spec.rule}, {spec.network} on {spec.data}")
+    _show(diagnosis, diagnosis_sentences(diagnosis, result), f"{spec.rule}, {spec.network} on {spec.data}")
     typer.echo(f"picture: {folder.diagnosis}")
 
 
-def _show(made: Diagnosis, said: list[str], title: str) -> None:
-    from rich.console import Console
-
-    from experiments.tables import text_table
-
+def _show(diagnosis: Diagnosis, summary: list[str], title: str) -> None:
     headers = ["layer", "state", "gradient", "weights", "aligned at", "probe", "control"]
     rows = []
-    for layer in made.layers:
+    for layer in diagnosis.layers:
         e = layer.evidence
         probe = ("-", "-") if e.probe is None else (f"{e.probe.end:.3f}", f"{e.probe.control:.3f}")
         gradient = e.gradient_alignment
-        when = "-" if gradient is None or gradient.align is None else f"{gradient.align:.0f}"
-        rows.append([e.name, layer.state, _course(gradient), _course(e.weight_alignment), when, *probe])
-    console = Console()
-    console.print(text_table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2))
-    for sentence in said:
-        console.print(sentence, markup=False, highlight=False)
+        step = "-" if gradient is None or gradient.align is None else f"{gradient.align:.0f}"
+        rows.append([e.name, layer.state, _phases(gradient), _phases(e.weight_alignment), step, *probe])
+    print_table(f"{title} (alignment: start, peak, end; time: steps)", headers, rows, left=2)
+    for sentence in summary:
+        typer.echo(sentence)
 
 
-def _course(found: Phases | None) -> str:
-    return "-" if found is None else f"{found.start:.2f} {found.peak:.2f} {found.end:.2f}"
+def _phases(alignment: Phases | None) -> str:
+    return "-" if alignment is None else f"{alignment.start:.2f} {alignment.peak:.2f} {alignment.end:.2f}"

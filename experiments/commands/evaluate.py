@@ -1,61 +1,55 @@
-"""``neurofa evaluate``: a trained network on the test data."""
+"""``neurofa evaluate``: loss and accuracy of a trained network."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from experiments.commands._options import AsJson, ChosenFields, with_run_options
+from experiments.commands._output import print_json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(evaluate)
+    fields = ("periphery", "compute")
+    app.command("evaluate")(with_run_options(evaluate_command, only=fields, defaults={"periphery": "that of the run"}))
 
 
-def evaluate(
+def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    periphery: Annotated[
-        str | None, typer.Option(help="Converters and noise around the weights. Default: those of the run.")
-    ] = None,
-    compute: Annotated[str, typer.Option(help="Where to compute: cpu, cuda or auto.")] = "cpu",
-    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+    chosen: ChosenFields,
+    split: Annotated[str, typer.Option(help="Data to evaluate on: train, validation or test.")] = "test",
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate the network of a finished run.
 
     [bold]Examples[/bold]
 
-      neurofa evaluate runs/digits-mlp-dfa-0-11038bd3
+      neurofa evaluate runs/digits-mlp-dfa-0-2dc47b25
 
       neurofa evaluate runs/my-run --split validation --json
 
       neurofa evaluate runs/my-run --periphery inference
     """
-    from dataclasses import replace
-
-    from experiments.runs.evaluate import evaluate as score_of
+    from experiments.runs.build import compute_device, load_data
+    from experiments.runs.evaluate import evaluate_split
     from experiments.runs.folder import RunFolder
-    from experiments.runs.trainer import compute_device, load_data
     from hwmodels.registry import build
     from neurofa.training.checkpoint import load_network
 
     folder = RunFolder(run)
-    spec = replace(folder.spec(), compute=compute)
-    spec = spec if periphery is None else replace(spec, periphery=periphery)
-    where = compute_device(spec.compute)
+    spec = replace(folder.spec(), **{"compute": "cpu", **chosen})
+    device = compute_device(spec.compute)
     spec.check()
-    network = load_network(folder.model).to(where)
+    network = load_network(folder.model).to(device)
     network.attach(spec.periphery)
-    score = score_of(network, load_data(spec.data).to(where), split, build("loss", spec.loss), seed=spec.seed)
-    if json:
-        import json as encoder
-
-        content = {
-            "run": str(run), "split": split, "accuracy": score.accuracy, "loss": score.loss, "samples": score.samples,
-            "spec": spec.to_json(),
-        }  # fmt: skip
-        typer.echo(encoder.dumps(content, indent=2, allow_nan=False))
+    score = evaluate_split(network, load_data(spec.data).to(device), split, build("loss", spec.loss), seed=spec.seed)
+    if as_json:
+        figures = {"accuracy": score.accuracy, "loss": score.loss, "samples": score.samples}
+        print_json({"run": str(run), "split": split, **figures, "spec": spec.to_json()})
         return
     accuracy = "" if score.accuracy is None else f"accuracy {score.accuracy:.2%}, "
     loss = "no samples" if score.loss is None else f"loss {score.loss:.5g}"

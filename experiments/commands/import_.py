@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from experiments.commands._options import AsJson
+from experiments.commands._output import print_json
+from hwmodels.errors import NeurofaError, did_you_mean
+
 if TYPE_CHECKING:
-    from experiments.exporting.load import Held
-    from exports.hdf5.read import Stored
-    from exports.restore import Fitted
+    from collections.abc import Sequence
+
+    from experiments.exporting.load import LoadedRun
+    from exports.hdf5.read import HardwareFile
+    from exports.restore import MatrixFit
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("import")(import_)
+    app.command("import")(import_command)
 
 
-def import_(
+def import_command(
     file: Annotated[Path, typer.Argument(help="Exported or measured HDF5 file.", show_default=False)],
     into: Annotated[Path, typer.Option(help="Folder of a finished run of the same network and rule.")],
     values: Annotated[
@@ -31,18 +39,21 @@ def import_(
         bool, typer.Option("--keep-scale", help="Take measured numbers as they are, with their common factor.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Leave the run alone, and write a copy of it.")
+        Path | None, typer.Option("--out", "-o", help="Write into a copy of the run in this folder.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Put weights and feedback of a file into a run, and say how they compare with what they replace.
+    """Put weights and feedback of a file into a run, and compare them with what they replace.
 
-    A whole exported file (float) gives back the exact state, device cells and feedback included. From whole numbers,
-    conductances or measured files each matrix is read, a common factor is fitted and taken out, and the matrix is
-    programmed in the place of the old one; cosine, error and outliers are told.
+    A whole exported file (float) gives back the exact state, device cells and
+    feedback included. From whole numbers, conductances or measured files each
+    matrix is read, a common factor is fitted and divided out, and the matrix is
+    programmed in the place of the old one; cosine, error and outliers are
+    printed.
 
-    A measured file is what neurofa bringup writes, or any HDF5 file with datasets such as feedback/matrix and
-    layers/dense1/weight, shaped as in the export.
+    A measured file is what neurofa bringup writes, or any HDF5 file with
+    datasets such as feedback/matrix and layers/dense1/weight, shaped as in the
+    export.
 
     [bold]Examples[/bold]
 
@@ -52,48 +63,40 @@ def import_(
 
       neurofa import measured.h5 --into runs/my-run --only feedback/matrix
     """
-    import shutil
-
     from experiments.exporting.load import load_run
-    from exports.hdf5.read import opened
-    from hwmodels.errors import NeurofaError
+    from experiments.runs.folder import RunFolder
+    from exports.hdf5.read import open_hardware_file
 
-    held = load_run(into)
-    with opened(file, measured=True) as stored:
-        fitted = _take(held, stored, values, only, keep_scale=keep_scale)
+    run = load_run(into)
+    with open_hardware_file(file, measured=True) as stored:
+        fitted = _replace_state(run, stored, values, only or (), keep_scale=keep_scale)
     if out is not None:
         if out.exists():
-            raise NeurofaError(f"got --out {out}, which is there; expected a new folder; choose another")
+            raise NeurofaError(f"got --out {out}, which exists; expected a new folder; choose another")
         shutil.copytree(into, out)
-        held.folder = type(held.folder)(out)
-    held.save()
+        run.folder = RunFolder(out)
+    run.save()
     where = out or into
-    if json:
-        import json as encoder
-        from dataclasses import asdict
-
-        typer.echo(
-            encoder.dumps({"file": str(file), "run": str(where), "matrices": [asdict(f) for f in fitted]}, indent=2)
-        )
+    if as_json:
+        print_json({"file": str(file), "run": str(where), "matrices": [asdict(f) for f in fitted]})
         return
     if not fitted:
         typer.echo(f"{where}: exactly the state of {file}")
     for f in fitted:
         worst = f"; worst {f.worst[0]}" if f.worst else ""
-        typer.echo(
-            f"{f.path}: scale {f.scale:.4g}, cosine {f.cosine:.5f}, error {f.error:.2%}, {f.outliers} outliers{worst}"
-        )
+        quality = f"scale {f.scale:.4g}, cosine {f.cosine:.5f}, error {f.error:.2%}, {f.outliers} outliers"
+        typer.echo(f"{f.path}: {quality}{worst}")
     typer.echo(f"see what it is worth: neurofa evaluate {where}")
 
 
-def _take(held: Held, stored: Stored, values: str | None, only: list[str] | None, *, keep_scale: bool) -> list[Fitted]:
-    from typing import get_args
-
+def _replace_state(
+    run: LoadedRun, stored: HardwareFile, values: str | None, only: Sequence[str], *, keep_scale: bool
+) -> list[MatrixFit]:
+    """Restore the exact state, or replace matrices; return the fit of each matrix that was replaced."""
     from exports.graph.arrays import Matrix
     from exports.hdf5.read import Source
-    from exports.hdf5.write import arrays_of
-    from exports.restore import replace, restore
-    from hwmodels.errors import NeurofaError, did_you_mean
+    from exports.hdf5.write import stored_arrays
+    from exports.restore import replace_matrices, restore_learner
 
     exported = stored.kind == "network"
     tiled = set(stored.tiled())
@@ -101,20 +104,18 @@ def _take(held: Held, stored: Stored, values: str | None, only: list[str] | None
     if source not in get_args(Source):
         raise NeurofaError(f"got --values {source}; expected {', '.join(get_args(Source))}; choose one")
     if exported and source == "float" and not only:
-        restore(held.learner, stored)
+        restore_learner(run.learner, stored)
         return []
-    known = {path: array.state for path, array in arrays_of(held.model()) if isinstance(array, Matrix)}
-    there = [path for path in known if path in (tiled if source == "conductance" else stored.file)]
-    for path in only or ():
-        if path not in there:
-            raise NeurofaError(
-                f"got --only {path}; expected one of {', '.join(there) or 'none'}{did_you_mean(path, there)}; check"
-                " the name"
-            )
-    chosen = {path: known[path] for path in (only or there)}
+    states = {path: array.state for path, array in stored_arrays(run.model()) if isinstance(array, Matrix)}
+    held = [path for path in states if path in (tiled if source == "conductance" else stored)]
+    for path in only:
+        if path not in held:
+            known = f"{', '.join(held) or 'none'}{did_you_mean(path, held)}"
+            raise NeurofaError(f"got --only {path}; expected one of {known}; check the name")
+    chosen = {path: states[path] for path in (only or held)}
     if not chosen:
+        known = ", ".join(states)
         raise NeurofaError(
-            f"got '{stored.path}' without a matrix of this run; expected some of {', '.join(known)}; check the names"
-            " in it"
+            f"got '{stored.path}' without a matrix of this run; expected some of {known}; check the names in it"
         )
-    return replace(held.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=held.spec.seed)
+    return replace_matrices(run.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=run.spec.seed)

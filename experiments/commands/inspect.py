@@ -1,22 +1,29 @@
-"""``neurofa inspect``: what is in a file."""
+"""``neurofa inspect``: the contents of a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from experiments.commands._options import AsJson
+from experiments.commands._output import print_json, print_table
+from hwmodels.errors import NeurofaError
+
+if TYPE_CHECKING:
+    from exports.hdf5.read import HardwareFile
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(inspect)
+    app.command("inspect")(inspect_command)
 
 
-def inspect(
+def inspect_command(
     file: Annotated[Path, typer.Argument(help="HDF5, ONNX or NIR file.", show_default=False)],
     picture: Annotated[Path | None, typer.Option(help="PNG of the matrices and of their conductances (HDF5).")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a file holds: layers, feedback, learning rule, datasets with shapes and units; matrices as a picture.
 
@@ -26,114 +33,98 @@ def inspect(
 
       neurofa inspect learning.onnx
     """
-    suffix = file.suffix.lower()
-    found = _onnx(file) if suffix == ".onnx" else _nir(file) if suffix == ".nir" else _hdf5(file, picture)
-    if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(found, indent=2, default=str))
-        return
-    _print(found)
+    kind = file.suffix.lower().removeprefix(".")
+    if kind in ("onnx", "nir") and not file.is_file():
+        raise NeurofaError(f"got '{file}', which is no file; expected a {kind.upper()} file; check the path")
+    contents = _onnx(file) if kind == "onnx" else _nir(file) if kind == "nir" else _hdf5(file, picture)
+    if as_json:
+        print_json(contents)
+    else:
+        _show(contents)
 
 
 def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
-    from exports.hdf5.read import opened
+    from experiments.charts.export import export_chart
+    from exports.hdf5.read import open_hardware_file
 
-    with opened(file) as stored:
+    with open_hardware_file(file) as stored:
         tables: dict[str, Any] = {}
         if stored.kind == "network":
             order = stored.attributes("layers")["order"]
             tables["layers"] = [{"name": name, **stored.attributes(f"layers/{name}")} for name in order]
             for key in ("feedback", "error_encoding", "learning", "converters"):
-                if key in stored.file:
+                if key in stored:
                     tables[key] = [stored.attributes(key)]
         else:
             tables["measured"] = [stored.attributes("measured")]
-        tables["datasets"] = [
-            {
-                "path": path, "shape": list(stored.file[path].shape), "type": str(stored.file[path].dtype),
-                "unit": stored.attributes(path).get("unit"), "meaning": stored.attributes(path).get("meaning"),
-            }
-            for path in stored.datasets() if "_tiles/" not in path
-        ]  # fmt: skip
-        tables["tiles"] = [
-            {
-                "matrix": path, "tiles": len(stored.file[f"{path}_tiles"]), "map": about["map"],
-                "g_min_S": about["g_min"], "g_max_S": about["g_max"], "tolerance_S": about["tolerance"],
-            }
-            for path in stored.tiled() for about in [stored.attributes(f"{path}_tiles")]
-        ]  # fmt: skip
-        found: dict[str, Any] = {"file": str(file), "kind": stored.kind, **tables}
+        tables["datasets"] = [_dataset(stored, path) for path in stored.datasets() if "_tiles/" not in path]
+        tables["tiles"] = [_tiles(stored, path) for path in stored.tiled()]
+        contents: dict[str, Any] = {"file": str(file), "kind": stored.kind, **tables}
         if picture is not None:
-            from experiments.charts.export import export_chart
+            contents["picture"] = str(picture) if export_chart(picture, stored) else None
+    return contents
 
-            found["picture"] = str(picture) if export_chart(picture, stored) else None
-    return found
+
+def _dataset(stored: HardwareFile, path: str) -> dict[str, Any]:
+    data, about = stored[path], stored.attributes(path)
+    text = {key: about.get(key) for key in ("unit", "meaning")}
+    return {"path": path, "shape": list(data.shape), "type": str(data.dtype), **text}
+
+
+def _tiles(stored: HardwareFile, path: str) -> dict[str, Any]:
+    about = stored.attributes(f"{path}_tiles")
+    constants = {f"{key}_S": about[key] for key in ("g_min", "g_max", "tolerance")}
+    return {"matrix": path, "tiles": len(stored[f"{path}_tiles"]), "map": about["map"], **constants}
 
 
 def _onnx(file: Path) -> dict[str, Any]:
     from exports.onnx.runtime import Runtime
-    from hwmodels.errors import NeurofaError
 
-    if not file.is_file():
-        raise NeurofaError(f"got '{file}', which is no file; expected an ONNX file; check the path")
-    session = Runtime(str(file))
-    ends = {
-        "inputs": [{"name": p.name, "type": p.type, "shape": p.shape} for p in session.session.get_inputs()],
-        "outputs": [{"name": p.name, "type": p.type, "shape": p.shape} for p in session.session.get_outputs()],
-    }
-    about = {
-        k: v for k, v in session.metadata.items() if k in ("part", "format", "format_version", "run", "key", "rule")
-    }
-    return {"file": str(file), "kind": "onnx", **ends, "metadata": [about]}
+    runtime = Runtime(str(file))
+    ends = {"inputs": runtime.session.get_inputs(), "outputs": runtime.session.get_outputs()}
+    tensors = {key: [{"name": t.name, "type": t.type, "shape": t.shape} for t in ts] for key, ts in ends.items()}
+    shown = ("part", "format", "format_version", "run", "key", "rule")
+    metadata = {key: value for key, value in runtime.metadata.items() if key in shown}
+    return {"file": str(file), "kind": "onnx", **tensors, "metadata": [metadata]}
 
 
 def _nir(file: Path) -> dict[str, Any]:
-    from exports.files.optional import need
-    from hwmodels.errors import NeurofaError
+    from exports.files.optional import require_library
 
-    if not file.is_file():
-        raise NeurofaError(f"got '{file}', which is no file; expected a NIR file; check the path")
-    graph = need("nir").read(file)
-    nodes = [
-        {"name": name, "type": type(node).__name__, "input": _size(node.input_type), "output": _size(node.output_type)}
-        for name, node in graph.nodes.items()
-    ]
+    graph = require_library("nir").read(file)
+    nodes = []
+    for name, node in graph.nodes.items():
+        sizes = {"input": _sizes(node.input_type), "output": _sizes(node.output_type)}
+        nodes.append({"name": name, "type": type(node).__name__, **sizes})
     return {"file": str(file), "kind": "nir", "nodes": nodes, "edges": [list(edge) for edge in graph.edges]}
 
 
-def _size(found: Any) -> list[int]:
-    return [int(n) for value in found.values() for n in value]
+def _sizes(shapes: Any) -> list[int]:
+    return [int(n) for shape in shapes.values() for n in shape]
 
 
-def _shapes(line: dict[str, Any]) -> str:
-    ends = ("x".join(map(str, line[key])) for key in ("in_shape", "out_shape"))
-    return " to ".join(ends)
-
-
-def _rest(line: dict[str, Any]) -> str:
-    shown = {key: value for key, value in line.items() if key not in ("name", "kind", "in_shape", "out_shape")}
-    return ", ".join(f"{key}={value}" for key, value in shown.items())
-
-
-def _print(found: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from experiments.tables import text_table
-
-    console = Console()
-    for title, lines in found.items():
+def _show(contents: dict[str, Any]) -> None:
+    for title, lines in contents.items():
         if not isinstance(lines, list):
-            console.print(f"{title}: {lines}", markup=False, highlight=False, soft_wrap=True)
+            typer.echo(f"{title}: {lines}")
         elif title == "layers":
             rows = [[line["name"], line["kind"], _shapes(line), _rest(line)] for line in lines]
-            console.print(text_table(title, ["name", "kind", "shape", "more"], rows, left=4))
-        elif lines and isinstance(lines[0], dict) and len(lines) == 1:
+            print_table(title, ["name", "kind", "shape", "more"], rows, left=4)
+        elif title == "edges":
+            print_table(title, ["from", "to"], [[str(end) for end in line] for line in lines], left=2)
+        elif len(lines) == 1:
             rows = [[key, str(value)] for key, value in lines[0].items()]
-            console.print(text_table(title, ["what", "value"], rows, left=2))
-        elif lines and isinstance(lines[0], dict):
+            print_table(title, ["what", "value"], rows, left=2)
+        elif lines:
             columns = list(dict.fromkeys(key for line in lines for key in line))
             rows = [[str(line.get(key, "")) for key in columns] for line in lines]
-            console.print(text_table(title, columns, rows, left=len(columns)))
-        elif lines:
-            console.print(text_table(title, ["from", "to"], [[str(v) for v in line] for line in lines], left=2))
+            print_table(title, columns, rows, left=len(columns))
+
+
+def _shapes(layer: dict[str, Any]) -> str:
+    return " to ".join("x".join(map(str, layer[key])) for key in ("in_shape", "out_shape"))
+
+
+def _rest(layer: dict[str, Any]) -> str:
+    hidden = ("name", "kind", "in_shape", "out_shape")
+    return ", ".join(f"{key}={value}" for key, value in layer.items() if key not in hidden)

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from experiments.commands._options import AsJson
+from experiments.commands._output import print_json
+from hwmodels.registry import kinds, options, parts
+from hwmodels.spec import Spec, render
+
 PROVENANCE = ("verified", "fitted_from", "tier", "marks")
-"""What published constants say of themselves (:mod:`hwmodels.provenance`), and a profile of single limits."""
+"""Attributes of published devices (:mod:`hwmodels.provenance`) and profiles that say how sure their constants are."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("list")(listing)
+    app.command("list")(list_command)
 
 
-def listing(
+def list_command(
     kind: Annotated[
         str | None, typer.Argument(help="Kind of part, such as rule or devices.", show_default="every kind")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the parts that specs may name: what each is, where it comes from, its options and their defaults.
 
-    Published devices and chips also say what their constants were fitted to, and whether they were read in the source,
-    taken second-hand, or remembered.
+    Published devices and chips also say what their constants were fitted to,
+    and whether they were read in the source, taken second-hand, or remembered.
 
     [bold]Examples[/bold]
 
@@ -35,22 +41,18 @@ def listing(
 
       neurofa list device --json
     """
-    from hwmodels.registry import kinds, parts
-
-    wanted = [singular(kind, kinds())] if kind is not None else kinds()
-    found = {each: [_about(name, part) for name, part in parts(each).items()] for each in wanted}
-    if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(found, indent=2))
+    chosen = [singular(kind, kinds())] if kind is not None else kinds()
+    listed = {each: [_describe(name, part) for name, part in parts(each).items()] for each in chosen}
+    if as_json:
+        print_json(listed)
         return
-    for each, rows in found.items():
+    for each, rows in listed.items():
         if rows:
             _show(each, rows)
 
 
 def singular(word: str, known: Sequence[str]) -> str:
-    """The kind that a word names, in the singular or the plural; any other word as it is.
+    """Return the kind that a word names in the singular or the plural; any other word as it is.
 
     >>> singular("devices", ["device", "loss"]), singular("losses", ["device", "loss"])
     ('device', 'loss')
@@ -60,30 +62,21 @@ def singular(word: str, known: Sequence[str]) -> str:
     return word if word in known else plurals.get(word, word)
 
 
-def _about(name: str, part: Callable[..., Any]) -> dict[str, Any]:
-    """Name, first line of the description, source, options and provenance of a part."""
-    import inspect
-
-    from hwmodels.registry import options
-
+def _describe(name: str, part: Callable[..., Any]) -> dict[str, Any]:
+    """Return name, first paragraph of the description, source, options and provenance of a part."""
     description = (inspect.getdoc(part) or "").split("\n\n")[0]
+    # what has no default comes from the caller (shapes, seeds), never from a spec
+    defaults = {key: p.default for key, p in options(part).items() if p.default is not p.empty}
     about = {
         "name": name,
         "description": " ".join(description.replace("``", "").split()),
         "source": str(getattr(part, "source", "")),
-        # what has no default comes from the caller (shapes, seeds), never from a spec
-        "options": {key: _text(p.default) for key, p in options(part).items() if p.default is not p.empty},
+        "options": {key: str(v) if isinstance(v, Spec) else render(v) for key, v in defaults.items()},
     }
-    for key in PROVENANCE:
-        if found := getattr(part, key, ""):
-            about[key] = dict(found) if isinstance(found, Mapping) else str(found)
+    for key in PROVENANCE:  # only published parts have these; a recipe is a function
+        if value := getattr(part, key, ""):
+            about[key] = dict(value) if isinstance(value, Mapping) else str(value)
     return about
-
-
-def _text(value: object) -> str:
-    from hwmodels.spec import Spec, render
-
-    return str(value) if isinstance(value, Spec) else render(value)
 
 
 def _show(kind: str, rows: list[dict[str, Any]]) -> None:
@@ -94,17 +87,17 @@ def _show(kind: str, rows: list[dict[str, Any]]) -> None:
     table = Table(title=kind, title_justify="left", title_style="bold", pad_edge=False, box=None, show_header=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
+    # a profile has an option for every limit that any chip has
+    hidden = ("None", "[]") if kind == "profile" else ()
     for row in rows:
         table.add_row(row["name"], Text(row["description"]))
-        # a profile has an option for every limit that any chip has
-        shown = {
-            key: value for key, value in row["options"].items() if kind != "profile" or value not in ("None", "[]")
+        lines = {
+            "options": ", ".join(f"{key}={value}" for key, value in row["options"].items() if value not in hidden),
+            "source": row["source"] + (f" ({row['verified']})" if "verified" in row else ""),
+            "fitted from": row.get("fitted_from", ""),
+            "tier": row.get("tier", ""),
+            "less sure": ", ".join(f"{key} {mark}" for key, mark in row.get("marks", {}).items()),
         }
-        options = ", ".join(f"{key}={value}" for key, value in shown.items())
-        sure = row["source"] + (f" ({row['verified']})" if "verified" in row else "")
-        marks = ", ".join(f"{key} {mark}" for key, mark in row.get("marks", {}).items())
-        fitted, tier = row.get("fitted_from", ""), row.get("tier", "")
-        lines = {"options": options, "source": sure, "fitted from": fitted, "tier": tier, "less sure": marks}
         for heading, text in lines.items():
             if text:
                 table.add_row("", Text(f"{heading}: {text}", style="dim"))

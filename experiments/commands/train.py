@@ -2,60 +2,39 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
+from experiments.commands._output import print_json, print_table, warn_of_broken_limits
+
 if TYPE_CHECKING:
-    from experiments.runs.run import Result, RunSpec
+    from experiments.runs.folder import RunFolder
+    from experiments.runs.result import Result
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(train)
+    app.command("train")(with_run_options(train_command))
 
 
-def train(
-    data: Annotated[str | None, typer.Option(help="Data set. Default: digits.")] = None,
-    network: Annotated[str | None, typer.Option(help="Network. Default: mlp.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Learning rule. Default: dfa.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device that stores the weights. Default: digital.")] = None,
-    periphery: Annotated[str | None, typer.Option(help="Converters and noise around weights. Default: exact.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Chip that chooses what is not given. Default: none.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data. Default: 10.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a step. Default: 32.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Optimizer. Default: sgd(lr=0.1).")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Course of the learning rate. Default: constant.")] = None,
-    loss: Annotated[str | None, typer.Option(help="cross_entropy (default), or mse for regression.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Batches averaged into an update. Default: 1.")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of an update's direction. Default: none.")] = None,
-    fused: Annotated[
-        bool | None,
-        typer.Option("--fused", help="Compile device writes and analog products (needs a C++ compiler). Default: no."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
-    select: Annotated[str | None, typer.Option(help="Epoch to report: last (default), or best by validation.")] = None,
-    feedback_seed: Annotated[int | None, typer.Option(help="Seed of the feedback alone. Default: the seed.")] = None,
-    chunk: Annotated[int | None, typer.Option(help="Ticks of a sequence at once (memory). Default: 100.")] = None,
-    update: Annotated[
-        str | None, typer.Option(help="When a sequence changes weights: end (default), chunk or tick.")
-    ] = None,
-    log: Annotated[
-        str | None, typer.Option(help="Measured beside: none (default), alignment, features or all.")
-    ] = None,
-    compute: Annotated[str | None, typer.Option(help="Where to compute: cpu (default), cuda or auto.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's choice.")] = None,
+def train_command(
+    chosen: ChosenFields,
+    profile: Profile = None,
+    threads: Threads = None,
     control: Annotated[
         bool | None, typer.Option("--control/--no-control", help="Also train the readout-only control. Default: yes.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/DATA-NETWORK-RULE-SEED-HASH.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder, from its last finished epoch.")
+        bool, typer.Option("--resume", help="Continue the run in the folder after its last finished epoch.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print result.json on stdout, and nothing else there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a network by a learning rule, beside a control in which only the readout learns.
 
@@ -80,54 +59,41 @@ def train(
       neurofa train --resume --out runs/my-run
 
     [bold]The folder[/bold] holds run.json (the run, versions, machine),
-    metrics.jsonl (a row an epoch), result.json, model.safetensors, curves.png,
-    control/ and the checkpoint for --resume. A folder that holds a run is
-    refused without --resume or --overwrite; only a finished run in the default
-    folder, whose name stands for exactly this run, is begun anew.
+    metrics.jsonl (one row for each epoch), result.json, model.safetensors,
+    curves.png, control/ and the checkpoint for --resume. A folder that holds a
+    run is refused without --resume or --overwrite. Only a finished run in the
+    default folder is begun anew, since its name identifies exactly this run.
 
     [bold]The numbers[/bold] are the same for the same command. Ctrl-C stops
-    after the present step; --resume goes on from the last finished epoch as if
-    nothing had happened, and takes what is not given from the folder. The test
-    data are looked at once, at the end, and never choose anything.
+    after the present step; --resume continues after the last finished epoch with
+    the same numbers as an uninterrupted run, and takes options that are not
+    given from the folder. The test data are evaluated once, at the end, and
+    never choose anything.
 
-    [bold]--log[/bold] measures without touching the run: alignment with
-    backpropagation, norms and conditioning before the first step, at steps
-    1, 2, 3, 4, 6, 8, 11, 16, ... and after every epoch; linear probes of every
-    layer's features (features) before the first step and after every epoch.
-    neurofa diagnose then says what they mean; metrics.jsonl holds the time
-    that it took (log_seconds), which does not count as training.
+    [bold]--log[/bold] measures without changing the numbers of the run:
+    alignment with backpropagation, norms and conditioning before the first
+    step, at steps 1, 2, 3, 4, 6, 8, 11, 16, ... and after every epoch
+    (alignment); feedback beside the network's Jacobian (jacobian) and linear
+    probes of every layer's features (features) before the first step and after
+    every epoch. neurofa diagnose explains them. metrics.jsonl holds the time
+    that measuring took (log_seconds); it is no part of the training time.
 
     [bold]A profile[/bold] chooses device, converters, number format of the error,
-    feedback, batch and learning rate, and where the chip asks for it rule and
-    network, as far as they are not given. The run says all of it
-    by itself. Limits that are broken all the same are told; see: neurofa check
+    feedback, batch size and learning rate, and where the chip needs it rule
+    and network, as far as they are not given. The run stores all these
+    choices. Limits that are broken nevertheless are named; see: neurofa check
 
     [bold]Parts[/bold] are specs that read like calls; see: neurofa list
     """
-    given = {
-        "data": data, "network": network, "rule": rule, "device": device, "periphery": periphery, "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer, "schedule": schedule, "loss": loss, "accumulate": accumulate, "clip": clip,
-        "fused": fused, "seed": seed, "feedback_seed": feedback_seed, "chunk": chunk, "update": update,
-        "select": select, "log": log, "compute": compute,
-    }  # fmt: skip
-    chosen = {key: value for key, value in given.items() if value is not None}
-    _train(
-        chosen, profile=profile, threads=threads, control=control, out=out, resume=resume, overwrite=overwrite,
-        json=json, quiet=quiet,
-    )  # fmt: skip
-
-
-def _train(
-    chosen: dict[str, Any], *, profile: str | None, threads: int | None, control: bool | None, out: Path | None,
-    resume: bool, overwrite: bool, json: bool, quiet: bool,
-) -> None:  # fmt: skip
     import torch
 
     from experiments.files import read_json
+    from experiments.reports.chips import build_profile, chip_fields, chip_findings
     from experiments.runs.folder import RunFolder
+    from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Bar, Progress
-    from experiments.runs.run import Interrupted, RunSpec, train_run
+    from experiments.runs.run import train_run
+    from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
 
     if resume and overwrite:
@@ -135,86 +101,53 @@ def _train(
     if threads is not None:
         torch.set_num_threads(threads)
     if profile is not None:
-        chosen = _on_chip(profile, chosen, quiet=quiet)
-    by_default = out is None
-    out = Path("runs") / RunSpec(**chosen).folder_name if out is None else out
-    held = RunFolder(out)
-    if resume and held.run.is_file():
-        chosen = held.spec().to_json() | chosen
-        control = read_json(held.run).get("control") if control is None else control
+        chip = build_profile(profile)
+        chosen = chip_fields(chip, chosen)
+        findings = chip_findings(chip, RunSpec(**chosen))
+        warn_of_broken_limits(chip, [] if quiet else findings)
+    folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
+    if resume and folder.run.is_file():
+        chosen = folder.spec().to_json() | chosen
+        control = read_json(folder.run).get("control") if control is None else control
     spec = RunSpec(**chosen)
-    overwrite = overwrite or (by_default and held.finished and not resume)
-    if resume and held.finished and not json:
-        typer.echo(f"{out} holds a finished run of {spec.epochs} epochs", err=True)
+    if folder.finished and resume and not as_json:
+        typer.echo(f"{folder.path} holds a finished run of {spec.epochs} epochs", err=True)
+    # the name of the default folder identifies exactly this run
+    overwrite = overwrite or (out is None and folder.finished and not resume)
     try:
         with Progress() if quiet else Bar() as progress:
             result = train_run(
-                spec, out, progress=progress, resume=resume, overwrite=overwrite, control=control is not False
+                spec, folder.path, progress=progress, resume=resume, overwrite=overwrite, control=control is not False
             )
     except Interrupted:
-        typer.echo(f"stopped; go on with: neurofa train --resume --out {_quoted(out)}", err=True)
+        again = shlex.quote(str(folder.path))
+        typer.echo(f"stopped; go on with: neurofa train --resume --out {again}", err=True)
         raise typer.Exit(130) from None
-    if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(result.to_dict(), indent=2, allow_nan=False))
+    if as_json:
+        print_json(result.to_dict())
     elif not quiet:
-        _show(result, spec, out)
+        _show(result, folder)
 
 
-def _on_chip(profile: str, chosen: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    """What the chip chooses beside what was given; says which of its limits are broken all the same."""
-    from experiments.reports.chips import build_profile, chip_fields, chip_findings
-    from experiments.runs.run import RunSpec
-
-    chip = build_profile(profile)
-    chosen = chip_fields(chip, chosen)
-    broken = [f for f in chip_findings(chip, RunSpec(**chosen)) if f.verdict == "broken"]
-    for finding in broken if not quiet else ():
-        said = f"{finding.title}: {finding.asked}, {chip.name} has {finding.chip}"
-        typer.echo(f"limit broken: {said} (see: neurofa check)", err=True)
-    return chosen
-
-
-def _quoted(path: Path) -> str:
-    import shlex
-
-    return shlex.quote(str(path))
-
-
-def _show(result: Result, spec: RunSpec, out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from experiments.runs.folder import RunFolder
-
-    table = Table(title=f"{spec.network} on {spec.data}, weights on {spec.device}, {len(result.rows)} epochs")
-    table.add_column("rule")
-    for heading in ("test", "validation", "train", "seconds"):
-        table.add_column(heading, justify="right")
+def _show(result: Result, folder: RunFolder) -> None:
+    spec = result.spec
+    rows = []
     for run in (result, result.control):
-        if run is not None and run.test_accuracy is not None:
-            shares = (run.test_accuracy, run.row["validation_accuracy"], run.row["train_accuracy"])
-            table.add_row(run.spec.rule, *map(_percent, shares), f"{run.seconds:.1f}")
-        elif run is not None:
-            losses = (run.test_loss, run.row["validation_loss"], run.row["train_loss"])
-            table.add_row(run.spec.rule, *map(_number, losses), f"{run.seconds:.1f}")
-    console = Console()
-    console.print(table)
+        if run is not None:
+            measure, form = ("loss", "{:.5g}") if run.test_accuracy is None else ("accuracy", "{:.2%}")
+            test = run.test_loss if run.test_accuracy is None else run.test_accuracy
+            values = [test, run.row[f"validation_{measure}"], run.row[f"train_{measure}"]]
+            cells = ["-" if value is None else form.format(value) for value in values]
+            rows.append([run.spec.rule, *cells, f"{run.seconds:.1f}"])
+    title = f"{spec.network} on {spec.data}, weights on {spec.device}, {len(result.rows)} epochs"
+    print_table(title, ["rule", "test", "validation", "train", "seconds"], rows)
     if result.margin is not None:
-        console.print(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
+        typer.echo(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
     for name, count in result.row.get("pulses", {}).items():
         worn = f", {count['worn_out']:.1%} worn out" if count["worn_out"] else ""
-        console.print(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")
+        typer.echo(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")
     if spec.log != "none":
-        took = sum(row.get("log_seconds", 0.0) for row in result.rows)
-        typer.echo(f"measuring took {took:.1f} s beside; what it means: neurofa diagnose {_quoted(out)}")
-    typer.echo(f"picture: {RunFolder(out).curves}")
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2%}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.5g}"
+        seconds = sum(row.get("log_seconds", 0.0) for row in result.rows)
+        again = shlex.quote(str(folder.path))
+        typer.echo(f"measuring took another {seconds:.1f} s; what it means: neurofa diagnose {again}")
+    typer.echo(f"picture: {folder.curves}")

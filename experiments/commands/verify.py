@@ -1,4 +1,4 @@
-"""``neurofa verify``: is a file what it says?"""
+"""``neurofa verify``: whether a file holds what it claims."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import Annotated
 
 import typer
 
+from experiments.commands._options import AsJson
+from experiments.commands._output import print_json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(verify)
+    app.command("verify")(verify_command)
 
 
-def verify(
+def verify_command(
     file: Annotated[Path, typer.Argument(help="HDF5, ONNX or NIR file.", show_default=False)],
     against: Annotated[Path | None, typer.Option(help="Folder of the run that it should agree with.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print an object on stdout, and nothing else there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check an exported or measured file: schema, checksums, shapes, units, ranges, and what it computes.
 
-    HDF5: everything above, conductances and whole numbers against the weights, probe vectors. Measured files: which
-    devices are out of tolerance. ONNX: checker with shape inference, onnxruntime against torch. NIR: types and numbers.
-    Exit code 2 if anything fails.
+    HDF5: everything above, conductances and whole numbers against the weights,
+    probe vectors. Measured files: which devices are out of tolerance. ONNX:
+    checker with shape inference, onnxruntime against torch. NIR: types and
+    numbers. Exit code 2 if a check fails.
 
     [bold]Examples[/bold]
 
@@ -32,22 +36,18 @@ def verify(
 
       neurofa verify measured.h5 --json
     """
-    from experiments.exporting.load import load_run, samples
-    from exports.verify import verify as check
+    from experiments.exporting.load import load_run
+    from exports.verify import verify_file
 
     if against is None:
-        checks = check(file)
+        checks = verify_file(file)
     else:
-        held = load_run(against)
-        checks = check(file, held.learner, held.model(), samples(held, 64))
+        run = load_run(against)
+        checks = verify_file(file, run.learner, run.model(), run.sample_inputs(64))
     ok = all(c.ok for c in checks)
-    if json:
-        import json as encoder
-
-        content = {
-            "file": str(file), "ok": ok, "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]
-        }  # fmt: skip
-        typer.echo(encoder.dumps(content, indent=2))
+    if as_json:
+        lines = [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]
+        print_json({"file": str(file), "ok": ok, "checks": lines})
     else:
         for c in checks:
             typer.echo(f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.detail}")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from experiments.charts.marks import Mark, Pointer
 from experiments.charts.seeds import mean_curve
-from experiments.runs.observer import Look, course, looks
-from experiments.sweeps.sweep import Row
+from experiments.runs.measurements import Measurement, measurement_series, read_measurements
+from experiments.sweeps.rows import SweepRow
 from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from neurofa.diagnostics.phases import Phases, phases
@@ -17,7 +17,7 @@ GRADIENTS, WEIGHTS = "delta_cosine", "weight_alignment"
 first)."""
 
 
-def logged_measurements(runs: Iterable[Row]) -> list[list[Look]]:
+def logged_measurements(runs: Iterable[SweepRow]) -> list[list[Measurement]]:
     """Return what each run of a sweep logged.
 
     Raises:
@@ -27,17 +27,17 @@ def logged_measurements(runs: Iterable[Row]) -> list[list[Look]]:
     for run in runs:
         if not run.metrics:
             raise NeurofaError(f"got run {run.key[:8]} without metrics; expected a finished one; delete its row")
-        seeds.append(looks(run.metrics))
+        seeds.append(read_measurements(run.metrics))
     return seeds
 
 
-def layers_with(seeds: Sequence[Sequence[Look]], measure: str) -> list[str]:
+def layers_with(seeds: Sequence[Sequence[Measurement]], measure: str) -> list[str]:
     """Return the layers for which a measure is defined, from input to readout."""
     last = seeds[0][-1].alignment
     return [] if last is None else [name for name, row in last["layers"].items() if row.get(measure) is not None]
 
 
-def phases_of(seeds: Sequence[Sequence[Look]], layer: str | None, measure: str) -> list[Phases | None]:
+def phases_of(seeds: Sequence[Sequence[Measurement]], layer: str | None, measure: str) -> list[Phases | None]:
     """Return the phases of one layer for every seed.
 
     Args:
@@ -45,11 +45,11 @@ def phases_of(seeds: Sequence[Sequence[Look]], layer: str | None, measure: str) 
         layer: its name; None: all hidden layers together.
         measure: such as ``delta_cosine``.
     """
-    return [phases(*course(seed, layer, measure)) for seed in seeds]
+    return [phases(*measurement_series(seed, layer, measure)) for seed in seeds]
 
 
 def alignment_marks(
-    seeds: Sequence[Sequence[Look]], layer: str | None, measure: str, label: str, *, pointer: bool = False
+    seeds: Sequence[Sequence[Measurement]], layer: str | None, measure: str, label: str, *, pointer: bool = False
 ) -> list[Mark]:
     """Return the curve of one layer: the mean over seeds, with a band from the least to the largest value.
 
@@ -60,7 +60,7 @@ def alignment_marks(
         label: for the legend.
         pointer: whether a triangle points at the mean time of alignment.
     """
-    courses = [course(seed, layer, measure) for seed in seeds]
+    courses = [measurement_series(seed, layer, measure) for seed in seeds]
     marks = mean_curve(label, courses[0][0], [values for _, values in courses])
     times = [p.align for p in phases_of(seeds, layer, measure) if p is not None and p.align is not None]
     centre = mean(times)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.runs.observer import Look, course
-from experiments.runs.result import Result, Row
+from experiments.runs.measurements import Measurement, measurement_series
+from experiments.runs.result import EpochRow, Result
 from experiments.runs.spec import RunSpec
 from hwmodels.spec import parse
 from neurofa.core.network import Network
@@ -87,7 +87,11 @@ class LayerEvidence:
 
 
 def collect_evidence(
-    spec: RunSpec, result: Result, network: Network, measurements: Sequence[Look], probes: Mapping[str, LinearProbe]
+    spec: RunSpec,
+    result: Result,
+    network: Network,
+    measurements: Sequence[Measurement],
+    probes: Mapping[str, LinearProbe],
 ) -> list[LayerEvidence]:
     """Return the evidence on every layer with weights, from input to readout.
 
@@ -102,8 +106,8 @@ def collect_evidence(
     reachable = _reachable(network)
     evidence = []
     for name in rows[0]:
-        series = {measure: course(measurements, name, measure)[1] for measure in MEASURES}
-        steps, gradients = course(measurements, name, "gradient_norm")
+        series = {measure: measurement_series(measurements, name, measure)[1] for measure in MEASURES}
+        steps, gradients = measurement_series(measurements, name, "gradient_norm")
         rates = [_rate(spec, result.rows, step) for step in steps]
         updates, norms = series["relative_update"], series["weight_norm"]
         gradients_bp = [g / w if g is not None and w else None for g, w in zip(gradients, norms, strict=True)]
@@ -157,7 +161,7 @@ def _vanished(steps: Sequence[int], shares: Sequence[float | None]) -> int | Non
     return since
 
 
-def _rate(spec: RunSpec, rows: Sequence[Row], step: int) -> float | None:
+def _rate(spec: RunSpec, rows: Sequence[EpochRow], step: int) -> float | None:
     """Return how far SGD moves in the end along a constant direction; None where updates are rescaled or clipped."""
     optimizer = parse(spec.optimizer)
     momentum = optimizer.options.get("momentum", 0.0)

@@ -9,7 +9,7 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Level
 from experiments.charts.seeds import STEPS, mean_curve
 from experiments.runs.linear_probe import INPUT
-from experiments.runs.observer import Look, course
+from experiments.runs.measurements import Measurement, measurement_series
 from experiments.runs.result import Result
 
 PANELS = (
@@ -22,7 +22,7 @@ PANELS = (
 """Title, axis and measure of the panels."""
 
 
-def draw_diagnosis(path: Path, measurements: Sequence[Look], result: Result) -> None:
+def draw_diagnosis(path: Path, measurements: Sequence[Measurement], result: Result) -> None:
     """Draw alignment, norms, conditioning and probes of every layer over training.
 
     Args:
@@ -33,7 +33,7 @@ def draw_diagnosis(path: Path, measurements: Sequence[Look], result: Result) -> 
     names = list(next(look.alignment for look in measurements if look.alignment is not None)["layers"])
     panels = []
     for title, y, measure in PANELS:
-        curves = [(name, *course(measurements, name, measure)) for name in names]
+        curves = [(name, *measurement_series(measurements, name, measure)) for name in names]
         marks = [m for name, x, y_ in curves for m in mean_curve(name, x, [y_], positive=y.scale == "log")]
         if marks:
             panels.append(Panel(title=title, x=STEPS, y=y, marks=marks))

@@ -6,9 +6,9 @@ import torch
 
 from experiments.data import Dataset, require_static
 from experiments.diagnosis.evidence import LinearProbe
+from experiments.runs.build import load_data
 from experiments.runs.folder import RunFolder
-from experiments.runs.linear_probe import parts, probe_errors, score
-from experiments.runs.trainer import load_data
+from experiments.runs.linear_probe import probe_errors, probe_score, probe_splits
 from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.training.checkpoint import load_network
@@ -48,11 +48,11 @@ def compare_probes(networks: dict[str, Network], data: Dataset, *, seed: int = 0
         data: on the CPU.
         seed: of the read noise of their devices.
     """
-    held = parts(data)[1]
+    held = probe_splits(data)[1]
     errors = {key: probe_errors(network, data, seed=seed, of_input=False) for key, network in networks.items()}
     probes = {}
     for name in errors["end"]:
-        start, end, control = (score(errors[key][name], held) for key in ("start", "end", "control"))
+        start, end, control = (probe_score(errors[key][name], held) for key in ("start", "end", "control"))
         if start is not None and end is not None and control is not None:
             chance = sign_test(errors["end"][name], errors["control"][name])
             probes[name] = LinearProbe(start=start, end=end, control=control, samples=len(held), p=chance)

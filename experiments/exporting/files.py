@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from experiments.exporting.load import Held
+from experiments.exporting.load import LoadedRun
 from exports.graph.model import Model
-from exports.programming.conductances import Mapping
+from exports.hdf5.read import open_hardware_file
+from exports.hdf5.write import Content, write_hdf5
+from exports.nir import write as nir
+from exports.onnx import inference, learning, spiking
+from exports.onnx.builder import write_onnx
+from exports.programming.conductances import TileMapping
 from exports.programming.integers import NumberFormat
+from exports.programming.probes import probe_learner
+from exports.tables import write_tables
 from hwmodels.errors import NeurofaError
 
 FORMATS = ("hdf5", "onnx", "nir", "tables", "all")
 PARTS = ("forward", "feedback", "learning", "all")
+NOISY_READS = 32
+"""Passes over which the noise of a probe is measured."""
 
 
 @dataclass(kw_only=True)
-class Wanted:
-    """What is exported.
+class ExportRequest:
+    """What to export.
 
     Args:
         format: one of :data:`FORMATS`.
         part: one of :data:`PARTS`; HDF5 always holds all of them.
-        mapping: conductances, or None.
-        numbers: whole-number copies, or None.
+        mapping: of weights to conductances, or None.
+        numbers: format of whole-number copies, or None.
         compression: of HDF5, 0 to 9.
-        vectors: probe vectors.
-        convert_reset: for NIR.
+        vectors: number of probe vectors.
+        convert_reset: of NIR: whether neurons may reset to zero instead.
         dt: of NIR, s.
         inputs: real data for probes and ranges; None: normal numbers.
+
+    Raises:
+        NeurofaError: an unknown format or part, or tables without a mapping.
     """
 
     format: str = "hdf5"
     part: str = "all"
-    mapping: Mapping | None = None
+    mapping: TileMapping | None = None
     numbers: NumberFormat | None = None
     compression: int = 1
     vectors: int = 8
@@ -51,32 +64,40 @@ class Wanted:
         if self.format == "tables" and self.mapping is None:
             raise NeurofaError("got --format tables without tiles; expected their size; add --tile 256x256")
 
+    def has(self, format: str) -> bool:  # noqa: A002
+        """Return whether a format is exported."""
+        return self.format in (format, "all")
+
 
 @dataclass
-class Written:
-    """What an export left."""
+class ExportedFiles:
+    """The files of an export, and what could not be written."""
 
     files: list[Path] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    """What could not be said in a format, by file, with the reason."""
+    """What a format cannot hold, by file, with the reason."""
     notes: list[str] = field(default_factory=list)
 
 
-def export(held: Held, model: Model, wanted: Wanted, out: Path) -> Written:
-    """Write the files that were asked for.
+Job = Callable[[Path], list[str] | None]
+"""Writes a file; may return notes."""
+
+
+def write_export(run: LoadedRun, model: Model, request: ExportRequest, out: Path) -> ExportedFiles:
+    """Write the files of an export.
 
     Args:
-        held: the run.
+        run: to be exported.
         model: its neutral graph.
-        wanted: formats and parts.
-        out: the file, where exactly one is asked for and ``out`` has its suffix; else a folder.
+        request: formats and parts.
+        out: the file, where the export has exactly one and ``out`` has its suffix; else a folder.
 
     Raises:
-        NeurofaError: nothing of what was asked for can be written; with several files, those that cannot are listed.
+        NeurofaError: no file can be written; with several files, those that cannot are listed in the result.
     """
-    jobs = _jobs(held, model, wanted)
-    written = Written()
-    single = len(jobs) == 1 and out.suffix == Path(next(iter(jobs))).suffix and out.suffix != ""
+    jobs = _jobs(run, model, request)
+    written = ExportedFiles()
+    single = len(jobs) == 1 and out.suffix == Path(next(iter(jobs))).suffix != ""
     if not single:
         out.mkdir(parents=True, exist_ok=True)
     for name, job in jobs.items():
@@ -94,87 +115,67 @@ def export(held: Held, model: Model, wanted: Wanted, out: Path) -> Written:
     return written
 
 
-Job = Callable[[Path], list[str] | None]
-
-
-def _jobs(held: Held, model: Model, wanted: Wanted) -> dict[str, Job]:
+def _jobs(run: LoadedRun, model: Model, request: ExportRequest) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
-    parts = PARTS[:-1] if wanted.part == "all" else (wanted.part,)
-    if wanted.format in ("hdf5", "all"):
-        jobs["network.h5"] = lambda path: _hdf5(held, model, wanted, path)
-    if wanted.format in ("onnx", "all"):
-        jobs |= _onnx(held, model, wanted, parts)
-    if wanted.format == "nir" or (wanted.format == "all" and model.spiking):
-        jobs |= _nir(model, wanted, parts)
-    if wanted.format == "tables" or (wanted.format == "all" and wanted.mapping is not None):
-        jobs["tiles"] = lambda path: _tables(held, model, wanted, path)
+    parts = PARTS[:-1] if request.part == "all" else (request.part,)
+    if request.has("hdf5"):
+        jobs["network.h5"] = lambda path: _write_hdf5(run, model, request, path)
+    if request.has("onnx"):
+        jobs |= _onnx_jobs(run, model, request, parts)
+    if request.format == "nir" or (request.has("nir") and model.spiking):
+        jobs |= _nir_jobs(model, request, parts)
+    if request.has("tables") and request.mapping is not None:
+        jobs["tiles"] = lambda path: _write_tables(run, model, request, path)
     if not jobs:
-        raise NeurofaError(f"got part '{wanted.part}' for {wanted.format}; expected forward or feedback; choose one")
+        raise NeurofaError(f"got part '{request.part}' for {request.format}; expected forward or feedback; choose one")
     return jobs
 
 
-def _hdf5(held: Held, model: Model, wanted: Wanted, path: Path) -> None:
-    from exports.hdf5.write import Content, write
-    from exports.programming.probes import of_learner
-
+def _write_hdf5(run: LoadedRun, model: Model, request: ExportRequest, path: Path) -> None:
+    seed, vectors = run.spec.seed, request.vectors
     probes = []
-    if wanted.vectors:
-        noisy = 32
-        probes = of_learner(
-            held.learner, count=wanted.vectors, repeats=noisy, seed=held.spec.seed, inputs=wanted.inputs
-        )
+    if vectors:
+        probes = probe_learner(run.learner, count=vectors, repeats=NOISY_READS, seed=seed, inputs=request.inputs)
     content = Content(
-        mapping=wanted.mapping, numbers=wanted.numbers, vectors=wanted.vectors, seed=held.spec.seed,
-        compression=wanted.compression,
-    )  # fmt: skip
-    write(path, model, probes, content)
+        mapping=request.mapping, numbers=request.numbers, vectors=vectors, seed=seed, compression=request.compression
+    )
+    write_hdf5(path, model, probes, content)
 
 
-def _onnx(held: Held, model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]:
-    from exports.onnx import inference, learning, spiking
-    from exports.onnx.builder import save
-
+def _onnx_jobs(run: LoadedRun, model: Model, request: ExportRequest, parts: tuple[str, ...]) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     if "forward" in parts and model.spiking:
-        jobs["step.onnx"] = lambda path: save(spiking.step(model), path)
-        jobs["loop.onnx"] = lambda path: save(spiking.loop(model), path)
+        jobs["step.onnx"] = lambda path: write_onnx(spiking.tick_graph(model), path)
+        jobs["loop.onnx"] = lambda path: write_onnx(spiking.loop_graph(model), path)
     elif "forward" in parts:
-        jobs["inference.onnx"] = lambda path: save(inference.inference(model), path)
-        if wanted.part == "all" or wanted.format == "all":
-            jobs["inference_int8.onnx"] = lambda path: _int8(held, model, wanted, path)
+        jobs["inference.onnx"] = lambda path: write_onnx(inference.inference_graph(model), path)
+        if request.part == "all" or request.format == "all":
+            jobs["inference_int8.onnx"] = lambda path: _write_int8(run, model, request, path)
     if "feedback" in parts:
-        jobs["feedback.onnx"] = lambda path: save(learning.feedback(model), path)
+        jobs["feedback.onnx"] = lambda path: write_onnx(learning.feedback_graph(model), path)
     if "learning" in parts:
-        jobs["learning.onnx"] = lambda path: save(learning.learning(model), path)
+        jobs["learning.onnx"] = lambda path: write_onnx(learning.learning_graph(model), path)
     return jobs
 
 
-def _int8(held: Held, model: Model, wanted: Wanted, path: Path) -> list[str]:
-    from exports.onnx.builder import save
-    from exports.onnx.inference import inference_int8
-    from exports.programming.probes import of_learner
-
-    x, notes = wanted.inputs, list[str]()
+def _write_int8(run: LoadedRun, model: Model, request: ExportRequest, path: Path) -> list[str]:
+    x, notes = request.inputs, list[str]()
     if x is None:
-        x = of_learner(held.learner, count=64, repeats=1, seed=held.spec.seed)[0].inputs
-        notes.append(
-            f"{path.name}: ranges of activations are those of normal numbers, since the run's data are missing"
-        )
-    save(inference_int8(model, x), path)
+        x = probe_learner(run.learner, count=64, repeats=1, seed=run.spec.seed)[0].inputs
+        notes = [f"{path.name}: ranges of activations are those of normal numbers, since the run's data are missing"]
+    write_onnx(inference.int8_inference_graph(model, x), path)
     return notes
 
 
-def _nir(model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]:
-    from exports.nir import write as nir
-
-    seen = "random spikes" if wanted.inputs is None else "data of the run"
+def _nir_jobs(model: Model, request: ExportRequest, parts: tuple[str, ...]) -> dict[str, Job]:
+    data = "random spikes" if request.inputs is None else "data of the run"
 
     def forward(path: Path) -> list[str]:
-        graph, changed = nir.forward(model, convert=wanted.convert_reset, dt=wanted.dt, inputs=wanted.inputs)
-        nir.save(graph, path)
+        graph, changed = nir.forward_graph(model, convert=request.convert_reset, dt=request.dt, inputs=request.inputs)
+        nir.write_nir(graph, path)
         return [
             f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its slots (tick, sample, neuron)"
-            f" differ on {seen} ({m.spikes[0]} to {m.spikes[1]} spikes)"
+            f" differ on {data} ({m.spikes[0]} to {m.spikes[1]} spikes)"
             for m in changed
         ]
 
@@ -182,20 +183,15 @@ def _nir(model: Model, wanted: Wanted, parts: tuple[str, ...]) -> dict[str, Job]
     if "forward" in parts:
         jobs["forward.nir"] = forward
     if "feedback" in parts:
-        jobs["feedback.nir"] = lambda path: nir.save(nir.feedback(model), path)
+        jobs["feedback.nir"] = lambda path: nir.write_nir(nir.feedback_graph(model), path)
     return jobs
 
 
-def _tables(held: Held, model: Model, wanted: Wanted, path: Path) -> list[str]:
-    import tempfile
-
-    from exports.hdf5.read import opened
-    from exports.tables import write_tables
-
+def _write_tables(run: LoadedRun, model: Model, request: ExportRequest, path: Path) -> list[str]:
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / "network.h5"
-        _hdf5(held, model, replace(wanted, vectors=0), whole)
-        with opened(whole) as stored:
-            found = write_tables(stored, path)
-    return [f"{path.name}: {len(found)} files, a CSV and an npz a tile"]
+        _write_hdf5(run, model, replace(request, vectors=0), whole)
+        with open_hardware_file(whole) as stored:
+            tables = write_tables(stored, path)
+    return [f"{path.name}: {len(tables)} files, a CSV and an npz a tile"]

@@ -1,4 +1,4 @@
-"""Runs as learners for export, and back: what stands in a run's folder, with where it came from."""
+"""Runs as learners for export, and back: what a run's folder holds, with its provenance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
-from experiments.runs.folder import RunFolder, machine
+from experiments.runs.build import build_learner, load_data
+from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import load_data
 from exports.describe.learners import describe_learner
 from exports.describe.neurons import TICK
 from exports.graph.model import Model
@@ -27,14 +27,14 @@ from neurofa.training.learner import Learner
 
 
 @dataclass
-class Held:
+class LoadedRun:
     """A finished run in memory."""
 
     folder: RunFolder
     spec: RunSpec
     learner: Learner
     extra: dict[str, Any]
-    """What the checkpoint keeps beside the learner."""
+    """What the checkpoint stores beside the learner."""
 
     @functools.cached_property
     def dataset(self) -> Dataset | Sequences | None:
@@ -45,9 +45,9 @@ class Held:
             return None
 
     def model(self, **more: Any) -> Model:
-        """Its neutral graph; ``more`` joins the provenance.
+        """Return its neutral graph; ``more`` joins the provenance.
 
-        A network with a memory takes the length of a tick from the data; where they are missing or know no time, it is
+        A network with a memory takes the length of a tick from the data. Where they are missing or have no time, it is
         a default, and the provenance says so.
         """
         tick, about = TICK, self.provenance() | more
@@ -58,18 +58,32 @@ class Held:
         return describe_learner(self.learner, self.spec.rule, about, tick)
 
     def provenance(self) -> dict[str, Any]:
-        """Spec, seed, versions, and the recipe that builds the learner again."""
-        network = self.learner.network
-        recipe = {
-            "network": network.spec, "input_shape": list(network.input_shape), "outputs": network.outputs,
-            "seed": network.seed, "device": self.spec.device, "periphery": self.spec.periphery, "rule": self.spec.rule,
-            "loss": self.spec.loss,
-        }  # fmt: skip
-        about = machine()
-        return {
-            "spec": self.spec.to_json(), "key": self.spec.key, "seed": self.spec.seed, "run": self.folder.path.name,
-            "versions": about["versions"], "recipe": recipe,
-        }  # fmt: skip
+        """Return spec, seed, versions, and the recipe that builds the learner again."""
+        network, spec = self.learner.network, self.spec
+        recipe = {key: getattr(spec, key) for key in ("device", "periphery", "rule", "loss")}
+        recipe |= {"network": network.spec, "input_shape": list(network.input_shape)}
+        recipe |= {"outputs": network.outputs, "seed": network.seed}
+        about = {"spec": spec.to_json(), "key": spec.key, "seed": spec.seed, "run": self.folder.path.name}
+        return {**about, "versions": machine_info()["versions"], "recipe": recipe}
+
+    def sample_inputs(self, count: int) -> Tensor | None:
+        """Return some inputs of the validation data, or of the training data where there is none.
+
+        Args:
+            count: samples, at most.
+
+        Returns:
+            (B, *input_shape); of sequences (T, B, *input_shape), events as dense counts. None where data are missing.
+        """
+        dataset = self.dataset
+        if dataset is None:
+            return None
+        where = "validation" if len(dataset.splits()["validation"]) else "train"
+        x, _ = next(iter(dataset.batches(where, count)))
+        if isinstance(x, Events):
+            x = x.dense()
+            x = x.view(*x.shape[:2], *dataset.input_shape)
+        return x.to(torch.float32)
 
     def save(self) -> None:
         """Write network and learner back into the folder."""
@@ -77,8 +91,8 @@ class Held:
         save_checkpoint(self.folder.checkpoint, self.learner, self.extra)
 
 
-def load_run(path: Path) -> Held:
-    """The learner of a finished run as the run reports it, on the CPU.
+def load_run(path: Path) -> LoadedRun:
+    """Return the learner of a finished run, with the network that the run reports, on the CPU.
 
     Raises:
         NeurofaError: no finished run, or a damaged one.
@@ -91,45 +105,20 @@ def load_run(path: Path) -> Held:
         )
     network = load_network(folder.model)
     network.attach(spec.periphery)
-    optimizer = build("optimizer", spec.optimizer)(network.parameters())
-    learner = Learner(
-        network, spec.rule, optimizer=optimizer, loss=spec.loss, seed=spec.seed, accumulate=spec.accumulate,
-        clip=spec.clip, feedback_seed=spec.feedback_seed,
-    )  # fmt: skip
+    learner = build_learner(network, replace(spec, fused=False))
     extra = load_checkpoint(folder.checkpoint, learner)
     if spec.select == "best":  # the checkpoint holds the last epoch, the model the reported one
         load_network(folder.model, network)
-    return Held(folder, spec, learner, extra)
+    return LoadedRun(folder, spec, learner, extra)
 
 
-def samples(held: Held, count: int) -> Tensor | None:
-    """Some inputs of the run's validation data (or training data, where there is none); None where data are missing.
-
-    Args:
-        held: the run.
-        count: samples, at most.
-
-    Returns:
-        (B, *input_shape); of sequences (T, B, *input_shape), events as dense counts.
-    """
-    dataset = held.dataset
-    if dataset is None:
-        return None
-    where = "validation" if len(dataset.splits()["validation"]) else "train"
-    x, _ = next(iter(dataset.batches(where, count)))
-    if isinstance(x, Events):
-        x = x.dense()
-        x = x.view(*x.shape[:2], *dataset.input_shape)
-    return x.to(torch.float32)
-
-
-def profile_content(profile: Profile) -> dict[str, Any]:
-    """What a chip says of numbers and conductances: ``bits`` and ``conductance``, as far as it says it."""
-    found: dict[str, Any] = {}
+def chip_formats(profile: Profile) -> dict[str, Any]:
+    """Return what a chip fixes of numbers and conductances: ``bits`` and ``conductance``, as far as it does."""
+    formats: dict[str, Any] = {}
     if profile.weight_bits is not None and profile.weight_bits <= 16:
-        found["bits"] = profile.weight_bits
+        formats["bits"] = profile.weight_bits
     if profile.memory is not None:
-        held = build("device", profile.memory)
-        if getattr(held, "g_max", None) is not None:
-            found["conductance"] = f"pair(g_min={float(held.g_min)}, g_max={float(held.g_max)})"
-    return found
+        limits = build("device", profile.memory).describe().conductance
+        if limits is not None:
+            formats["conductance"] = f"pair(g_min={float(limits[0])}, g_max={float(limits[1])})"
+    return formats

@@ -10,8 +10,9 @@ from experiments.charts.figure import Axis
 from experiments.charts.swept import Published, curves_chart
 from experiments.papers._tables import title_of
 from experiments.sweeps.experiment import Checks, Findings, above
-from experiments.sweeps.points import Point, difference, percent_at, run_points
-from experiments.sweeps.study import CONTROL, Fields, Setup
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint, accuracy_difference, percent_at, run_curves
 from experiments.tables import Record
 
 Place = tuple[str, float | None]
@@ -22,7 +23,7 @@ Place = tuple[str, float | None]
 class Curves:
     """The points of one part, and the axis along which they are drawn."""
 
-    points: Sequence[Point]
+    points: Sequence[CurvePoint]
     """Points of all curves, with the levels."""
     x: Axis | None = None
     """Axis of the swept quantity; None: all points are levels, drawn side by side."""
@@ -32,7 +33,7 @@ class Curves:
     """Figures of others by level, percent."""
 
 
-def curve(series: str, places: Iterable[float], candidates: Callable[[float], Sequence[Fields]]) -> list[Point]:
+def curve(series: str, places: Iterable[float], candidates: Callable[[float], Sequence[Fields]]) -> list[CurvePoint]:
     """Return the points of one curve.
 
     Args:
@@ -40,7 +41,7 @@ def curve(series: str, places: Iterable[float], candidates: Callable[[float], Se
         places: values of the swept quantity.
         candidates: settings at one of these values, from which validation data chooses.
     """
-    return [Point(series=series, x=x, candidates=candidates(x)) for x in places]
+    return [CurvePoint(series=series, x=x, candidates=candidates(x)) for x in places]
 
 
 def swept_curves(curves: Curves, common: Fields, setup: Setup, part: str, tuning_epochs: int) -> Findings:
@@ -53,7 +54,7 @@ def swept_curves(curves: Curves, common: Fields, setup: Setup, part: str, tuning
         part: name of the part and of the picture.
         tuning_epochs: epochs of the runs that choose.
     """
-    outcome = run_points(curves.points, common, tuning_epochs, setup, name=part)
+    outcome = run_curves(curves.points, common, tuning_epochs, setup, name=part)
     path, title = setup.folder / f"{part}.png", title_of(part, common, setup)
     if curves.x is None:
         accuracy_chart(path, outcome.lines, title=title, control=CONTROL, targets=curves.targets)
@@ -74,7 +75,7 @@ def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
     Returns:
         The difference; None where a point is missing.
     """
-    return difference(percent_at(rows, *ours), percent_at(rows, *theirs))
+    return accuracy_difference(percent_at(rows, *ours), percent_at(rows, *theirs))
 
 
 def over_control(part: str, rows: Sequence[Record]) -> Checks:

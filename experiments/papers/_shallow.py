@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.sweeps.cells import run_cells
-from experiments.sweeps.study import Setup
+from experiments.sweeps.function_sweep import run_function_sweep
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.registry import build
 from neurofa.theory.shallow import HardwareNoise, Problem, Students, draw_students, simulate_students, solve_flow
@@ -178,7 +178,7 @@ def run_students(function: Callable[..., Record], cells: Sequence[Fields], setup
         setup: folder and workers.
         name: of the part, for the progress.
     """
-    return run_cells(function, cells, setup, name=name, kept_as=f"experiments.shallow.{KEPT[function]}")
+    return run_function_sweep(function, cells, setup, name=name, kept_as=f"experiments.shallow.{KEPT[function]}")
 
 
 def solve_students(setup: Setup, name: str, count: int, batch: int, **cell: Any) -> list[Record]:

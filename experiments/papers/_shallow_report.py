@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.charts.figure import Axis, Panel
 from experiments.charts.marks import Curve
-from experiments.sweeps.experiment import Check, at_most
+from experiments.sweeps.experiment import ExperimentCheck, at_most
 from experiments.tables import Record
 
 COMPARED = ["case", "t", "simulated", "theory", "off", "worst_run", "v_gap"]
@@ -53,7 +53,7 @@ def worst_mean(rows: Sequence[Record]) -> float:
     return max(abs(float(row["off"])) for row in rows)
 
 
-def closest(part: str, case: str, rows: Sequence[Record], bound: float) -> Check:
+def closest(part: str, case: str, rows: Sequence[Record], bound: float) -> ExperimentCheck:
     """Return whether the means of one case agree at all times.
 
     Args:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from experiments.charts.accuracies import accuracy_chart, grid_chart
 from experiments.sweeps.experiment import Findings
-from experiments.sweeps.study import Fields, Setup, Study, run_study
-from experiments.sweeps.sweep import Row
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, run_study
 from experiments.tables import Record, mean
 
 Methods = Mapping[str, Sequence[Fields]]
 """Candidate settings by method."""
-Measure = Callable[[Sequence[Row]], Record]
+Measure = Callable[[Sequence[SweepRow]], Record]
 """Further columns of a method, from its runs (one a seed)."""
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from experiments.papers._tables import Methods, grouped_table
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, margin_checks
-from experiments.sweeps.study import CONTROL, Setup
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL
 from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 

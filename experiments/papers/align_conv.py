@@ -14,8 +14,9 @@ from experiments.charts.marks import Curve
 from experiments.papers._tables import mean_known, minus, tuned_table
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_most, cited, margin_checks
-from experiments.sweeps.study import CONTROL, Fields, Setup, Study
-from experiments.sweeps.sweep import Row
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields, Study
 from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -115,7 +116,7 @@ def feedbacks(rates: Sequence[float]) -> dict[str, list[Fields]]:
     return {name: rate_grid(rule, rates, network=network) for name, rule in {**rules, CONTROL: CONTROL}.items()}
 
 
-def _alignment(runs: Sequence[Row]) -> Record:
+def _alignment(runs: Sequence[SweepRow]) -> Record:
     """Return alignment at the end of training, mean over seeds: of gradients, and of the second layer's weights."""
     ends = [run.metrics[-1]["alignment"] for run in runs]
     # The second layer with weights is the first whose input is the output of a layer with a feedback. The return

@@ -13,7 +13,7 @@ from torch import Tensor
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, group_means
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build

@@ -11,7 +11,7 @@ from experiments.charts.marks import Curve
 from experiments.papers import _shallow as shallow
 from experiments.papers._shallow import KINDS, TWO
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, cited
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from neurofa.theory.shallow.degeneracy import success_probability

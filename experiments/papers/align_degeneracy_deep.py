@@ -14,8 +14,10 @@ from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import load_data
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above
-from experiments.sweeps.study import Setup, Study, run_study
-from experiments.sweeps.sweep import Row, run_folder
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Study, run_study
+from experiments.sweeps.sweep import run_folder
 from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -97,7 +99,7 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
             yield above(what, apart, 0)
 
 
-def _similarity_rows(runs: Sequence[Row], setup: Setup) -> list[Record]:
+def _similarity_rows(runs: Sequence[SweepRow], setup: Setup) -> list[Record]:
     """Return a row for each layer: similarity of the trained networks, and of the same networks before training."""
     after = similarities([layer_weights(load_network(run_folder(setup.folder, run.key).model)) for run in runs])
     before = similarities([layer_weights(_initial_network(RunSpec.from_json(run.spec))) for run in runs])

@@ -10,10 +10,11 @@ from experiments.charts.seeds import STEPS
 from experiments.diagnosis import alignments
 from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, mean_std, phases_of
 from experiments.papers._tables import mean_known
-from experiments.runs.observer import Look, course
+from experiments.runs.measurements import Measurement, measurement_series
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above
-from experiments.sweeps.study import Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Study, run_study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -26,7 +27,7 @@ KEPT = ("train_accuracy", "train_accuracy_std", "test_accuracy", "test_accuracy_
 """Columns of the study that the table has too."""
 IDEAL = Reference("isotropy of A for labels that do not depend on the inputs", 0.949, SOURCE, "derived here")
 """Errors of balanced random labels at uniform outputs have covariance I/10 - J/100: tr/(sqrt(10) ||.||_F)."""
-Seeds = Sequence[Sequence[Look]]
+Seeds = Sequence[Sequence[Measurement]]
 """What the runs of all seeds logged."""
 
 
@@ -114,9 +115,9 @@ def _row(line: Record, seeds: Seeds) -> Record:
     return row | {"ga_falls": falls, "wa_peaks": weights}
 
 
-def _mean_peak(seed: Sequence[Look], layers: Sequence[str], what: str) -> float | None:
+def _mean_peak(seed: Sequence[Measurement], layers: Sequence[str], what: str) -> float | None:
     """Return the largest value over training, averaged over layers."""
-    tops = [phases(*course(seed, layer, what)) for layer in layers]
+    tops = [phases(*measurement_series(seed, layer, what)) for layer in layers]
     return mean_known(None if top is None else top.peak for top in tops)
 
 

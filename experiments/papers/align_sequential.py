@@ -9,10 +9,11 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.seeds import STEPS
 from experiments.diagnosis import alignments
 from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, layers_with, mean_std
-from experiments.runs.observer import Look
+from experiments.runs.measurements import Measurement
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above
-from experiments.sweeps.study import Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Study, run_study
 from experiments.tables import Record, mean, standard_deviation
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -87,7 +88,7 @@ class AlignSequential(Experiment, name="align_sequential"):
             yield above(what, None if centre is None else centre - (spread or 0.0), 0)
 
 
-def order_rows(part: str, seeds: Sequence[Sequence[Look]]) -> list[Record]:
+def order_rows(part: str, seeds: Sequence[Sequence[Measurement]]) -> list[Record]:
     """Return a row for each kind of alignment and layer, and one for the order of all layers.
 
     Args:

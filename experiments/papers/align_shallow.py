@@ -11,7 +11,7 @@ from experiments.papers import _shallow as shallow
 from experiments.papers import _shallow_report as report
 from experiments.papers._shallow import KINDS, TWO, Fields
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 

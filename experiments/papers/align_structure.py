@@ -15,8 +15,10 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve, HeatMap
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_most, cited
-from experiments.sweeps.study import TUNING_SEED, Setup
-from experiments.sweeps.sweep import Row, sweep
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import TUNING_SEED
+from experiments.sweeps.sweep import run_sweep
 from experiments.tables import Record, group_means, mean
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
@@ -103,7 +105,8 @@ class AlignStructure(Experiment, name="align_structure"):
                 tuning += tried
             cells = list(itertools.product([activation], values, values, range(setup.seeds)))
             specs = [run_of(*cell, lr=rate, epochs=epochs, compute=setup.compute) for cell in cells]
-            runs = [_measures(*cell, run) for cell, run in zip(cells, _sweep(specs, setup, "training"), strict=True)]
+            trained = run_sweep(specs, setup, title="training")
+            runs = [_measures(*cell, run) for cell, run in zip(cells, trained, strict=True)]
             means = group_means(runs, ["part", "method", "activation", "alpha", "beta"], MEASURED)
             panels += [_map(f"{activation}: {PEAKS[key]}", means, values, key) for key in PEAKS]
             rows += means
@@ -246,7 +249,7 @@ def steadiest(setup: Setup, activation: str, values: Sequence[float], epochs: in
     for lr in RATES:
         task_run = partial(run_of, activation, seed=TUNING_SEED, lr=lr, epochs=epochs, compute=setup.compute)
         specs = [replace(task_run(*task), log="none") for task in itertools.product(values, values)]
-        runs = _sweep(specs, setup, f"training: {activation} at {lr:g}")
+        runs = run_sweep(specs, setup, title=f"training: {activation} at {lr:g}")
         # a run without a result has left the finite numbers
         rises = [rise(_losses(run)) if run.done else math.inf for run in runs]
         worst, failed = max(rises), sum(map(math.isinf, rises))
@@ -260,15 +263,11 @@ def steadiest(setup: Setup, activation: str, values: Sequence[float], epochs: in
     )
 
 
-def _sweep(specs: Sequence[RunSpec], setup: Setup, what: str) -> list[Row]:
-    return sweep(specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what=what)
-
-
-def _losses(run: Row) -> list[float]:
+def _losses(run: SweepRow) -> list[float]:
     return [float(epoch["train_loss"]) for epoch in run.metrics]
 
 
-def _measures(activation: str, alpha: float, beta: float, seed: int, run: Row) -> Record:
+def _measures(activation: str, alpha: float, beta: float, seed: int, run: SweepRow) -> Record:
     """Return the row of one run: alignment at its peak and in the end."""
     where = f"alpha {alpha:g}, beta {beta:g}"
     if not run.done:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from experiments.papers._tables import tuned_table
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, cited, margin_checks
-from experiments.sweeps.study import CONTROL, Setup, Study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Study
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts as registered

@@ -9,8 +9,9 @@ from experiments.charts.figure import Axis
 from experiments.papers._curves import Curves, gain, swept_curves
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_most
-from experiments.sweeps.points import Point, percent_at
-from experiments.sweeps.study import CONTROL, Fields, Setup
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint, percent_at
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -76,16 +77,16 @@ class Faults(Experiment, name="faults"):
         found = swept_curves(Curves(points=self._points(part), x=x), common, setup, part, self.tuning_epochs)
         return replace(found, reference=[RATIO] if part == "stuck" else [])
 
-    def _points(self, part: str) -> list[Point]:
+    def _points(self, part: str) -> list[CurvePoint]:
         if part == "range":
             series = {SOUND: 0.0, WEIGHTS: RANGE_RATE, FLOOR: RANGE_RATE}
             grid = [(scale, name) for scale in self.scales for name in series]
-            return [Point(series=s, x=x, candidates=candidates(s, series[s], HIGH_SHARE, x)) for x, s in grid]
+            return [CurvePoint(series=s, x=x, candidates=candidates(s, series[s], HIGH_SHARE, x)) for x, s in grid]
         high = HIGH_SHARE if part == "stuck" else 0.0
         rates = [rate for rate in self.rates if part == "stuck" or rate >= 10 or not rate]
         places = {FEEDBACK: rates, WEIGHTS: rates, FLOOR: rates[::2]} | ({BP: rates[::2]} if part == "stuck" else {})
         grid = [(rate, name) for name, own in places.items() for rate in own]
-        return [Point(series=s, x=x, candidates=candidates(s, x, high, self.full_scale)) for x, s in grid]
+        return [CurvePoint(series=s, x=x, candidates=candidates(s, x, high, self.full_scale)) for x, s in grid]
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         places = sorted({row["x"] for row in rows})

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from experiments.papers._tables import tuned_table
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, cited
-from experiments.sweeps.study import CONTROL, Setup, Study
-from experiments.sweeps.sweep import Row
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Study
 from experiments.tables import Record, mean, percent
 from hwmodels.spec import Spec
 
@@ -52,7 +53,7 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
     dfa, dfa whose convolutions are frozen, readout_only. All arms choose between the same rates on validation data.
     The table also has cos(B, J) and the linear separability of the features of the last convolution at the end of
     training: what convolutions learn shows there, not in the accuracy of the dense layers above. Times of a step are
-    compared by ``neurofa bench rules``.
+    compared by ``neurofa speed rules``.
     """
 
     source = "questions of the reviews of oRPXPoTXYz (ICLR 2025) and kasbbmwk3s (ICLR 2026)"
@@ -95,7 +96,7 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
             yield above(f"{part}: calibrated grape2026 over calibration alone, points", gained, 0)
 
 
-def _ends(runs: Sequence[Row]) -> Record:
+def _ends(runs: Sequence[SweepRow]) -> Record:
     """Return means over seeds at the end of training: cos(B, J) over layers, and accuracies of linear probes."""
     ends = [run.metrics[-1] for run in runs]
     layers = [layer for end in ends for layer in end["jacobian"]["layers"].values()]

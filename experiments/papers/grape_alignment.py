@@ -14,9 +14,10 @@ from experiments.papers._curves import curve
 from experiments.papers._tables import Methods, mean_known, minus
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, margin_checks
-from experiments.sweeps.points import run_points
-from experiments.sweeps.study import CONTROL, Fields, Outcome, Setup, Study, run_study
-from experiments.sweeps.sweep import Row
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields, Study, StudyResult, run_study
+from experiments.sweeps.tuned_curves import run_curves
 from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
@@ -93,7 +94,7 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
             return lambda noise: rate_grid(f"fdfa(alpha=0.003, {by})", (0.1,), device=device.format(noise))
 
         points = [point for way, by in WAYS.items() for point in curve(way, self.noises, noisy(by))]
-        outcome = run_points(points, common, 1, setup, name="noise")
+        outcome = run_curves(points, common, 1, setup, name="noise")
         least = min(noise for noise in self.noises if noise)
         x = Axis("read noise (of the root mean square weight)", scale="symlog", linear=least)
         panels = []
@@ -164,7 +165,7 @@ def _conv_methods() -> Methods:
     }
 
 
-def ends(runs: Sequence[Row]) -> Record:
+def ends(runs: Sequence[SweepRow]) -> Record:
     """Return alignment at the end of training: means over layers, their mean and spread over seeds, and each layer's.
 
     Args:
@@ -186,7 +187,7 @@ def _over_layers(logged: Mapping[str, Any], key: str) -> float | None:
     return mean_known(layer[key] for layer in logged["layers"].values())
 
 
-def _draw(setup: Setup, part: str, common: Fields, outcome: Outcome) -> None:
+def _draw(setup: Setup, part: str, common: Fields, outcome: StudyResult) -> None:
     """Draw validation accuracy and every quantity through training, means over layers."""
     trained = {method: runs for method, runs in outcome.runs.items() if method != CONTROL}
     epochs = [row["epoch"] for row in outcome.runs[CONTROL][0].metrics]

@@ -15,7 +15,7 @@ from experiments.charts.marks import Curve
 from experiments.charts.seeds import band_around
 from experiments.diagnosis.alignments import mean_std
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_least, at_most, cited
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean
 from neurofa.core.randomness import generator
 from neurofa.theory.tracking import (

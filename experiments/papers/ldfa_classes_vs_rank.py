@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from experiments.charts.figure import Axis
 from experiments.charts.swept import curves_chart
 from experiments.papers._curves import curve
-from experiments.sweeps.experiment import Check, Checks, Experiment, Findings, Reference, at_most
-from experiments.sweeps.points import Point, run_points
-from experiments.sweeps.study import CONTROL, Setup
+from experiments.sweeps.experiment import Checks, Experiment, ExperimentCheck, Findings, Reference, at_most
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL
+from experiments.sweeps.tuned_curves import CurvePoint, run_curves
 from experiments.tables import Record
 from hwmodels.spec import Spec, parse
 
@@ -64,8 +65,8 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
         for c in sorted(self.classes):
             name = f"{c} classes"
             ranks = curve(name, sorted(self.ranks), lambda r: [{"rule": f"raf(rank={r}, clamp=1.0)"}])
-            levels = [Point(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)]
-            outcome = run_points([*ranks, *levels], {"data": self._data(c), **common}, epochs, setup, name=name)
+            levels = [CurvePoint(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)]
+            outcome = run_curves([*ranks, *levels], {"data": self._data(c), **common}, epochs, setup, name=name)
             lines = [_relative(line, outcome.lines) for line in outcome.lines]
             for line in lines:
                 place = {"part": part, "method": f"{name}: {line['method']}", "classes": c}
@@ -92,7 +93,7 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
             reached = ", ".join("not reached" if rank is None else f"{rank:.3g}" for rank in ranks)
             name = f"classes: needed rank at {level:.0%} of bp's {where} accuracy ({reached}), smallest factor"
             finite = smallest if smallest is not None and smallest < math.inf else None
-            yield Check(name, finite, "> 1", smallest is not None and smallest > 1)
+            yield ExperimentCheck(name, finite, "> 1", smallest is not None and smallest > 1)
         for row in needed:
             rank, c = row[f"needed_rank_test_{ENOUGH:g}"], row["classes"]
             share = None if rank is None else round(rank / c, 4)

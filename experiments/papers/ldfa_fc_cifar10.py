@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
 from experiments.papers._curves import Curves, curve, gain, swept_curves
-from experiments.sweeps.experiment import Check, Checks, Experiment, Findings, above, at_least, at_most, cited
-from experiments.sweeps.points import Point
-from experiments.sweeps.study import CONTROL, Fields, Setup
+from experiments.sweeps.experiment import Checks, Experiment, ExperimentCheck, Findings, above, at_least, at_most, cited
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint
 from experiments.tables import Record, column_numbers
 from hwmodels.spec import Spec
 
@@ -76,9 +77,9 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
         epochs = self.epochs or (PAPER_EPOCHS if setup.full else 6)
         common = {"data": str(self.data), "batch_size": 32 if setup.full else 64, "epochs": epochs, "optimizer": ADAM}
         common |= {"schedule": f"exponential(factor={DECAY ** (PAPER_EPOCHS / epochs):.4g})"}
-        levels = [Point(series=rule, candidates=self._setting(rule)) for rule in (BP, CONTROL)]
+        levels = [CurvePoint(series=rule, candidates=self._setting(rule)) for rule in (BP, CONTROL)]
         if part == "all":
-            levels.append(Point(series=f"{BP}, {self.narrow} units", candidates=self._setting(BP, self.narrow)))
+            levels.append(CurvePoint(series=f"{BP}, {self.narrow} units", candidates=self._setting(BP, self.narrow)))
         marks = [
             Published(r, then, "the source, 160 epochs (from its vector graphics)") for r, then in MARKS[part].items()
         ]
@@ -91,11 +92,11 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
         layers = [width or self.hidden] * 3
         return [{"rule": rule, "network": f"mlp(hidden={layers}, activation=relu, norm=batch)"}]
 
-    def _points(self, part: str) -> list[Point]:
+    def _points(self, part: str) -> list[CurvePoint]:
         if part == "direct":
             return curve(DIRECT, self.ranks, lambda r: self._setting(f"draf(rank={r})"))
 
-        def raf(series: str, ranks: Sequence[int], options: str = "") -> list[Point]:
+        def raf(series: str, ranks: Sequence[int], options: str = "") -> list[CurvePoint]:
             return curve(series, ranks, lambda r: self._setting(f"raf(rank={r}, clamp=1.0{options})"))
 
         if part == "one":
@@ -125,7 +126,7 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
         yield above(f"{part}: rank 10 over {CONTROL}, points", gain(rows, ten, control), 0)
 
 
-def _rises(name: str, rows: Sequence[Record], series: str) -> Check:
+def _rises(name: str, rows: Sequence[Record], series: str) -> ExperimentCheck:
     """Return whether a curve rises within its spread: no fall is larger than two standard deviations of the difference.
 
     A standard deviation that one or two seeds put at less counts as LEAST.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from experiments.charts.figure import draw_figure
 from experiments.charts.flop import phases_panel, ratio_panel, time_chart
 from experiments.speed.timing import CLOCKS, sample_times, torch_threads
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, cited
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -21,7 +22,8 @@ from hwmodels.spec import parse
 from neurofa.core.network import Network
 from neurofa.core.products import RETURNING_ATTENTION
 from neurofa.core.randomness import generator
-from neurofa.costs.flops import Cost, cost
+from neurofa.costs.flops import StepFlops, step_flops
+from neurofa.costs.memory import step_memory
 from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
@@ -97,18 +99,19 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
             return self._count(setup) if part == "count" else self._time(setup)
 
     def _count(self, setup: Setup) -> Findings:
-        bp, attention = _counted("bp", PAPER, BATCH), _attention(PAPER, BATCH)
-        rows = [_row("bp", None, bp, bp, attention)]
-        for rule in RULES:
-            rows += [_row(rule, rank, _counted(_spec(rule, rank), PAPER, BATCH), bp, attention) for rank in self.ranks]
-        floor = 1 - (bp.by_phase()["delivery"] - attention) / bp.flop
+        learner, attention = _learner("bp", PAPER), _attention(PAPER, BATCH)
+        bp = step_flops(learner, batch_size=BATCH)
+        rows = [_row("bp", None, learner, bp, attention)]
+        for rule, rank in itertools.product(RULES, self.ranks):
+            rows.append(_row(rule, rank, _learner(_spec(rule, rank), PAPER), bp, attention))
+        floor = 1 - (bp.by_phase()["delivery"] - attention) / bp.total
         levels = {"claim: more than 20 % saved": 1 - CLAIM / 100, "no input gradients in linear maps": floor}
         curves = {rule: [(row["rank"], row["total/bp"]) for row in rows if row["rule"] == rule] for rule in RULES}
         by_hand = sorted((rank, ratio) for rank, ratio in BY_HAND["total"].items() if rank in self.ranks)
         ratios = ratio_panel(curves, size="rank r (qkv: 3 r)", levels=levels, published=("hand count, ldfa", by_hand))
         middle = sorted(self.ranks)[len(self.ranks) // 2]
         shown = {row["method"]: row["phases"] for row in rows if row["rank"] in (None, middle)}
-        phases = phases_panel({name: {k: v / bp.flop for k, v in phases.items()} for name, phases in shown.items()})
+        phases = phases_panel({name: {k: v / bp.total for k, v in phases.items()} for name, phases in shown.items()})
         title = f"{PAPER}, CIFAR-10, batch {BATCH}: matrix products of a step"
         draw_figure(setup.folder / "count.png", [ratios, phases], title=title, size=(4.8, 3.6))
         return Findings(rows=rows, reference=REFERENCES, pictures=["count.png"], columns=COUNTED)
@@ -128,7 +131,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         for clock in CLOCKS:
             times, _ = sample_times(steps, seconds=self.seconds, device=torch.device("cpu"), clock=clock)
             medians[clock] = {name: statistics.median(durations) for name, durations in times.items()}
-        flop = {name: _counted(spec, network, batch).flop for name, spec in specs.items()}
+        flop = {name: step_flops(_learner(spec, network), batch_size=batch).total for name, spec in specs.items()}
         options = parse(network).options
         size = ", ".join(f"{key} {options[key]}" for key in ("width", "depth") if key in options) or network
         rows: list[Record] = []
@@ -168,10 +171,6 @@ def _step(rule: str, network: str, batch: int) -> Callable[[], object]:
     return lambda: learner.step(x, labels)
 
 
-def _counted(rule: str, network: str, batch: int) -> Cost:
-    return cost(_learner(rule, network), batch_size=batch)
-
-
 def _attention(spec: str, batch: int) -> int:
     """Return the FLOP of errors on their way through all attentions of a step."""
     network = _network(spec)
@@ -180,7 +179,7 @@ def _attention(spec: str, batch: int) -> int:
     return RETURNING_ATTENTION * sum(sent)
 
 
-def _row(rule: str, rank: int | None, ours: Cost, bp: Cost, attention: int) -> Record:
+def _row(rule: str, rank: int | None, learner: Learner, bp: StepFlops, attention: int) -> Record:
     """Return a row of the count: all products, those of errors and directions in linear maps, those of errors alone.
 
     The feedback's learning is in the total and in its own column, as in the hand count.
@@ -188,15 +187,18 @@ def _row(rule: str, rank: int | None, ours: Cost, bp: Cost, attention: int) -> R
     Args:
         rule: name of the learning rule.
         rank: of its feedback; None: full.
-        ours: FLOP of a step.
+        learner: with this rule.
         bp: FLOP of a step of backpropagation.
         attention: FLOP of errors on their way through all attentions.
     """
+    ours = step_flops(learner, batch_size=BATCH)
     mine, theirs = ours.by_phase(), bp.by_phase()
+    share = ours.total / bp.total
     sent, sent_bp = mine["delivery"] - attention, theirs["delivery"] - attention
     by_hand = BY_HAND["total"].get(rank) if rank is not None and rule.startswith("ldfa") else None
     method = rule if rank is None else f"{rule}, r={rank}"
     row: Record = {"part": "count", "method": method, "rule": rule, "rank": rank}
-    row |= {"GFLOP": ours.flop / 1e9, "total/bp": ours.flop / bp.flop, "by hand": by_hand, "input/bp": sent / sent_bp}
-    row |= {"backward/bp": (sent + mine["update"]) / (sent_bp + theirs["update"]), "phases": mine, "bytes": ours.memory}
-    return row | {"learning, %": 100 * mine["adaptation"] / ours.flop, "saved, %": 100 * (1 - ours.flop / bp.flop)}
+    row |= {"GFLOP": ours.total / 1e9, "total/bp": share, "by hand": by_hand, "input/bp": sent / sent_bp}
+    row |= {"backward/bp": (sent + mine["update"]) / (sent_bp + theirs["update"]), "saved, %": 100 * (1 - share)}
+    row |= {"learning, %": 100 * mine["adaptation"] / ours.total, "phases": mine}
+    return row | {"bytes": step_memory(learner, BATCH)}

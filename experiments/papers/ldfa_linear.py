@@ -14,7 +14,7 @@ from experiments.charts.marks import Curve
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import compute_device
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean
 from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator

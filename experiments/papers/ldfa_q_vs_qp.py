@@ -9,8 +9,9 @@ from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
 from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, cited
-from experiments.sweeps.points import Point
-from experiments.sweeps.study import CONTROL, Setup
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL
+from experiments.sweeps.tuned_curves import CurvePoint
 from experiments.tables import Record
 from hwmodels.spec import Spec
 
@@ -58,7 +59,7 @@ class QAgainstQP(Experiment, name="ldfa_q_vs_qp"):
         points = [
             *curve(LEARNT, ranks, lambda r: [{"rule": f"raf(rank={r}, clamp=1.0)"}]),
             *curve(Q_ONLY, ranks, lambda r: [{"rule": f"raf(rank={r}, clamp=1.0, p=fixed)"}]),
-            *[Point(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)],
+            *[CurvePoint(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)],
         ]
         marks = [Published(r, then, "P and Q learn, the source") for r, then in LEARNT_THEN.items() if full]
         curves = Curves(points=points, x=Axis("rank r of the error (channels)", scale="log"), published=marks)

@@ -18,7 +18,7 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.sweeps.workers import map_processes
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
@@ -95,7 +95,7 @@ def _train(specs: Mapping[tuple[str, int], RunSpec], setup: Setup, part: str) ->
     for data in dict.fromkeys(spec.data for spec in specs.values()):
         build("data", data)  # missing data are reported before anything runs
     folders = {key: setup.folder / "runs" / spec.folder_name for key, spec in specs.items()}
-    setup.watch.expect(len(specs), part)
+    setup.progress.begin(len(specs), part)
     jobs = [(spec, folders[key]) for key, spec in specs.items()]
     for (spec, _), answer in map_processes(_work, jobs, workers=setup.workers, threads=setup.threads):
         if isinstance(answer, Exception):
@@ -103,7 +103,7 @@ def _train(specs: Mapping[tuple[str, int], RunSpec], setup: Setup, part: str) ->
                 f"got a failed run ({spec.rule}, seed {spec.seed}: {answer}); expected all to finish; start the"
                 " experiment again"
             )
-        setup.watch.see()
+        setup.progress.finish_run()
     return folders
 
 

@@ -11,12 +11,13 @@ from experiments.charts.figure import Axis
 from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_most, cited
-from experiments.sweeps.points import Point
-from experiments.sweeps.study import CONTROL, Fields, Setup
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint
 from experiments.tables import Record
 from hwmodels.registry import build
 from hwmodels.spec import Spec
-from neurofa.costs.flops import cost
+from neurofa.costs.flops import step_flops
 from neurofa.training.learner import Learner
 
 NORMATIVE, LOCAL, RAF = "ldfa_normative", "ldfa_local", "raf"
@@ -65,7 +66,7 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
         columns = ["method", "test_accuracy", "margin_accuracy", "flop_over_bp", "seconds_over_bp", "optimizer", "n"]
         return replace(found, rows=_with_costs(found.rows, common), reference=REFERENCES, columns=columns)
 
-    def _points(self) -> list[Point]:
+    def _points(self) -> list[CurvePoint]:
         def grid(rule: str, *rates: float) -> list[Fields]:
             return rate_grid(rule, rates, "adamw(lr={lr}, weight_decay=0.05)")
 
@@ -73,10 +74,10 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
             *curve(NORMATIVE, self.ranks, lambda r: grid(f"ldfa_normative(rank={r})", 0.0005, 0.001)),
             *curve(LOCAL, self.local, lambda r: grid(f"ldfa_local(rank={r})", 0.0005, 0.001)),
             *curve(RAF, self.local, lambda r: grid(f"raf(rank={r}, clamp=1.0)", 0.0005, 0.001)),
-            Point(series=BP, candidates=grid(BP, 0.0005, 0.001)),
-            Point(series=DFA, candidates=grid(DFA, 0.0001, 0.0003, 0.001)),
-            Point(series="dfa, pooled", candidates=grid("dfa(feedback=pooled)", 0.0001, 0.0003, 0.001)),
-            Point(series=CONTROL, candidates=grid(CONTROL, 0.001, 0.003)),
+            CurvePoint(series=BP, candidates=grid(BP, 0.0005, 0.001)),
+            CurvePoint(series=DFA, candidates=grid(DFA, 0.0001, 0.0003, 0.001)),
+            CurvePoint(series="dfa, pooled", candidates=grid("dfa(feedback=pooled)", 0.0001, 0.0003, 0.001)),
+            CurvePoint(series=CONTROL, candidates=grid(CONTROL, 0.001, 0.003)),
         ]
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
@@ -97,7 +98,7 @@ def _with_costs(rows: Sequence[Record], common: Fields) -> list[Record]:
     for row in rows:
         network = build("network", str(common["network"]), input_shape=data.input_shape, outputs=data.classes)
         learner = Learner(network, str(row["rule"]), optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
-        flop[row["method"]] = cost(learner, batch_size=int(str(common["batch_size"])), held=False).flop
+        flop[row["method"]] = step_flops(learner, batch_size=int(str(common["batch_size"]))).total
     seconds = next(row["seconds"] for row in rows if row["method"] == BP)
     return [
         {**row, "flop_over_bp": flop[row["method"]] / flop[BP], "seconds_over_bp": row["seconds"] / seconds}

@@ -10,8 +10,9 @@ from experiments.charts.swept import Published
 from experiments.papers._curves import Curves, curve, gain, swept_curves
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most, cited, margin_checks
-from experiments.sweeps.points import Point, difference, percent_at
-from experiments.sweeps.study import CONTROL, Fields, Setup
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint, accuracy_difference, percent_at
 from experiments.tables import Record
 from hwmodels.projections.opu import OPU
 from hwmodels.spec import Spec
@@ -101,8 +102,8 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
         points = [
             *curve(RINGS, self.sigmas, lambda sigma: rings(sigma, "batch")),
             *curve(SAMPLE, self.sigmas, lambda sigma: rings(sigma, "sample")),
-            Point(series="bp", candidates=rate_grid("bp", (0.01, 0.03), MOMENTUM)),
-            Point(series=CONTROL, candidates=rate_grid(CONTROL, (0.01, 0.03, 0.1), MOMENTUM)),
+            CurvePoint(series="bp", candidates=rate_grid("bp", (0.01, 0.03), MOMENTUM)),
+            CurvePoint(series=CONTROL, candidates=rate_grid(CONTROL, (0.01, 0.03, 0.1), MOMENTUM)),
         ]
         x = Axis("noise σ of one inner product (in units of the full-scale error)")
         marks = [Published(sigma, y, "the source, 50 epochs (remembered)") for sigma, y in RINGS_THEN.items()]
@@ -119,8 +120,8 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
 
         points = [
             *curve(MOVING, self.steps, lambda steps: moving(f", decorrelation={steps * latency:.6g}")),
-            Point(series=STILL, candidates=moving("")),
-            Point(series=CONTROL, candidates=rate_grid(CONTROL, (0.1, 0.3))),
+            CurvePoint(series=STILL, candidates=moving("")),
+            CurvePoint(series=CONTROL, candidates=rate_grid(CONTROL, (0.1, 0.3))),
         ]
         label = f"decorrelation time of the medium (training steps of {BATCH} samples)"
         return Curves(points=points, x=Axis(label, scale="log", second=("decorrelation time (s)", latency)))
@@ -130,12 +131,12 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
 
 
 def _optics() -> Curves:
-    return Curves(points=[Point(series=name, candidates=c) for name, c in OPTICS.items()], targets=OPTICS_THEN)
+    return Curves(points=[CurvePoint(series=name, candidates=c) for name, c in OPTICS.items()], targets=OPTICS_THEN)
 
 
 def _check_noise(rows: Sequence[Record]) -> Checks:
     for sigma, then in RINGS_THEN.items():
-        now = difference(percent_at(rows, RINGS, sigma), then)
+        now = accuracy_difference(percent_at(rows, RINGS, sigma), then)
         off = None if now is None else abs(now)
         yield at_most(f"noise: {RINGS}, sigma {sigma:g}: distance from the remembered figure, points", off, 1)
     for sigma in sorted({row["x"] for row in rows if row["x"]}):

@@ -13,7 +13,8 @@ from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, margin_checks
-from experiments.sweeps.study import CONTROL, Fields, Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields, Study, run_study
 from experiments.tables import Record
 from hwmodels.profile import Profile
 from hwmodels.registry import find, options

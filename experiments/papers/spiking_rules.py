@@ -16,12 +16,13 @@ from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.speed.peak_memory import method_peak
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, cited, margin_checks
-from experiments.sweeps.study import CONTROL, Fields, Setup, Study
-from experiments.sweeps.sweep import Row
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import CONTROL, Fields, Study
 from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
-from neurofa.costs.learning import trace_bytes
+from neurofa.costs.learning import trace_storage
 
 ORACLE = "bptt"
 RULES = (ORACLE, "eprop_symmetric", "eprop", "dfa", "drtp", CONTROL)
@@ -59,7 +60,7 @@ NETWORKS = {
 
 TICKS = (100, 1000, 10000)
 GROWING, FLAT = ("snntorch", "bptt"), ("dfa-events", "symmetric")
-"""Methods of ``neurofa bench spikes`` whose memory grows with time, and whose does not."""
+"""Methods of ``neurofa speed spikes`` whose memory grows with time, and whose does not."""
 METHODS = (*GROWING, *FLAT)
 TABLE_1 = ("Renner et al. 2024, table 1", "read")
 REFERENCES = [
@@ -120,17 +121,17 @@ class SpikingRules(Experiment, name="spiking_rules"):
         study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs)
         found = tuned_table(study, setup, part, measure=_traces)
         measured = ["test_loss"] if regression else ["test_accuracy", "margin", "validation_accuracy"]
-        columns = ["method", *measured, "trace_bytes", "optimizer"]
+        columns = ["method", *measured, "trace_storage", "optimizer"]
         return replace(found, columns=columns, reference=REFERENCES if part == "mnist" else [])
 
     def _memory(self, setup: Setup) -> Findings:
         rows: list[Record] = []
-        setup.watch.expect(len(self.ticks) * len(METHODS), "memory")
+        setup.progress.begin(len(self.ticks) * len(METHODS), "memory")
         for ticks in self.ticks:
             suite = "spikes_long" if ticks == TICKS[-1] else "spikes"
             for method in METHODS:
                 peak = method_peak(suite, f"{ticks}-ticks", method, torch.device("cpu"), setup.threads)
-                setup.watch.see()
+                setup.progress.finish_run()
                 rows.append({"part": "memory", "method": method, "ticks": ticks, "peak_mib": peak / 2**20})
         x, y = Axis("ticks", scale="log"), Axis("peak (MiB)", scale="log")
         panel = Panel(title="700-256-20, 32 sequences, input apart", x=x, y=y)
@@ -162,11 +163,11 @@ def candidates(rule: str, *, decaying: bool) -> list[Fields]:
     return [{"rule": form, "optimizer": optimizer, "clip": clip} for form, optimizer, clip in grid]
 
 
-def _traces(runs: Sequence[Row]) -> Record:
+def _traces(runs: Sequence[SweepRow]) -> Record:
     """Return the bytes that a method carries through the ticks of one sample."""
     trainer = Trainer(RunSpec.from_json(runs[0].spec), None)
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
-    return {"trace_bytes": trace_bytes(trainer.learner, ticks, trainer.spec.chunk).bytes}
+    return {"trace_storage": trace_storage(trainer.learner, ticks, trainer.spec.chunk).bytes}
 
 
 def _check_accuracies(part: str, rows: Sequence[Record]) -> Checks:

@@ -12,8 +12,8 @@ from typing import Any
 
 from experiments.data import Dataset, require_static
 from experiments.reports.chips import build_profile
+from experiments.runs.build import load_data
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import load_data
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
@@ -21,8 +21,8 @@ from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Direct
 from neurofa.costs import error_budget
-from neurofa.costs.energy import costs
-from neurofa.costs.writes import per_update
+from neurofa.costs.energy import update_costs
+from neurofa.costs.writes import writes_per_update
 from neurofa.training.checkpoint import load_network
 from neurofa.training.learner import Learner, forward_pass
 
@@ -68,9 +68,9 @@ def budget_report(
         **_feedback_errors(spec, learner, dataset, samples, after),
     }
     batches = dataset.batches("train", spec.batch_size, generator(spec.seed, "order"))
-    writes = per_update(_learner(spec, copy.deepcopy(network)), itertools.islice(batches, UPDATES))
-    lines, missing = costs(network, rule, spec.batch_size, writes, chip)
-    return report | {"costs": [asdict(line) for line in lines], "not_modelled": missing}
+    writes = writes_per_update(_learner(spec, copy.deepcopy(network)), itertools.islice(batches, UPDATES))
+    costs = update_costs(network, rule, spec.batch_size, writes, chip)
+    return report | {"costs": [asdict(line) for line in costs.lines], "not_modelled": list(costs.missing)}
 
 
 def _network(spec: RunSpec, model: Path | None, dataset: Dataset) -> Network:
@@ -92,7 +92,7 @@ def _feedback_errors(
 ) -> BudgetReport:
     """Return hardware, dynamic errors, drift and static errors of a direct rule's feedback."""
     rule = learner.rule
-    projection = error_budget.hardware(rule.feedback) if isinstance(rule, Direct) and rule.feedback.slices else None
+    projection = rule.feedback.hardware() if isinstance(rule, Direct) and rule.feedback.slices else None
     if projection is None or not isinstance(rule, Direct):
         return {"hardware": None, "dynamic": [], "drift": [], "static": []}
     x, target = next(dataset.batches("train", samples))
@@ -100,9 +100,9 @@ def _feedback_errors(
     outcome = learner.loss.evaluate(y, target)
     gen = generator(spec.seed, "budget noise")
     error = rule.encoder.quantize(rule.signal(Teaching(outcome.error, outcome.target)), gen)
-    dynamic = error_budget.dynamics(projection, error, gen)
-    drift = error_budget.drifts(projection, error, gen, after)
-    static = error_budget.statics(projection, generator(spec.seed, "budget static"))
+    dynamic = error_budget.dynamic_errors(projection, error, gen)
+    drift = error_budget.drift_errors(projection, error, gen, after)
+    static = error_budget.static_errors(projection, generator(spec.seed, "budget static"))
     return {
         "hardware": projection.name,
         "dynamic": None if dynamic is None else [asdict(line) for line in dynamic],

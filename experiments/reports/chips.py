@@ -11,8 +11,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
 from hwmodels.registry import build, find, options
 from hwmodels.spec import Spec, parse
-from neurofa.chips.fit import Finding, check
-from neurofa.chips.requirements import footprint
+from neurofa.chips.fit import Finding, check_limits
+from neurofa.chips.requirements import requirements_of
 
 
 def build_profile(text: str) -> Profile:
@@ -98,5 +98,5 @@ def chip_findings(profile: Profile, spec: RunSpec) -> list[Finding]:
     trainer = Trainer(spec, None)
     times = [(quarter + 0.5) / 4 for quarter in range(4 * spec.epochs)]
     rates = {rate * trainer.schedule(t, spec.epochs) for rate in trainer.rates for t in times}
-    requirements = footprint(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))
-    return check(profile, requirements)
+    requirements = requirements_of(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))
+    return check_limits(profile, requirements)

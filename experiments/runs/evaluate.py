@@ -34,7 +34,7 @@ class Score:
 
 
 class Tally:
-    """Running sums of loss and hits on the compute device, fetched when they are asked for.
+    """Running sums of loss and hits, held on the compute device until :meth:`score` reads them.
 
     Args:
         regression: whether targets are numbers, so that there are no hits to count.
@@ -48,7 +48,7 @@ class Tally:
         self._hits = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, loss: Tensor, y: Tensor, target: Tensor) -> None:
-        """Take one batch.
+        """Add one batch.
 
         Args:
             loss: 0-dim, mean over the batch.
@@ -61,7 +61,7 @@ class Tally:
             self._hits += (y.argmax(1) == target).sum()
 
     def score(self) -> Score:
-        """The means so far; waits for the device."""
+        """Return the means so far; waits for the device."""
         if not self.samples:
             return Score(loss=None, accuracy=None, samples=0)
         accuracy = None if self.regression else int(self._hits) / self.samples
@@ -69,10 +69,10 @@ class Tally:
 
 
 @torch.no_grad()
-def evaluate(
+def evaluate_split(
     network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = CHUNK
 ) -> Score:
-    """Evaluate a network; its training mode and the run's generators are left as they are.
+    """Evaluate a network on one split; its training mode and the run's generators are left as they are.
 
     Args:
         network: on the compute device of ``dataset``.
@@ -80,7 +80,7 @@ def evaluate(
         where: ``train``, ``validation`` or ``test``.
         loss: to be averaged.
         seed: of the read noise of the network's device.
-        chunk: ticks of a sequence that are worked on at once.
+        chunk: ticks of a sequence that are computed at once.
 
     Raises:
         NeurofaError: the loss is not finite.

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step."""
+"""Ctrl-C that takes effect at the end of a step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import FrameType
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped a run, and it stopped after a whole step."""
+    """Ctrl-C stopped a run after a complete step."""
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Note the first Ctrl-C instead of raising at once; a second one raises at once.
+    """Remember the first Ctrl-C instead of raising at once; a second one raises at once.
 
     Outside the main thread, and where interrupts are ignored (workers of a sweep), nothing is changed.
 
@@ -26,20 +26,20 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
         yield lambda: None
         return
-    asked = False
+    pressed = False
 
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        nonlocal asked
-        if asked:
+    def remember(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal pressed
+        if pressed:
             raise KeyboardInterrupt
-        asked = True
+        pressed = True
 
-    def check() -> None:
-        if asked:
+    def check_interrupt() -> None:
+        if pressed:
             raise Interrupted
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, remember)
     try:
-        yield check
+        yield check_interrupt
     finally:
         signal.signal(signal.SIGINT, before)

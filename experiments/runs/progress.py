@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: nothing, or a bar on stderr."""
+"""What a run shows while it trains: nothing, or a bar on stderr."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import ProgressColumn, Task
-    from rich.table import Column
+    from rich.progress import ProgressColumn, Task, TextColumn
     from rich.text import Text
 
     from experiments.runs.evaluate import Score
 
 
 class Progress:
-    """Listens to a run; this one is silent."""
+    """Receives the progress of a run; this base class shows nothing."""
 
     def begin(self, title: str, *, epochs: int, done: int, samples: int) -> None:
-        """A run begins.
+        """Begin a run.
 
         Args:
             title: what is trained.
@@ -27,15 +26,15 @@ class Progress:
         """
 
     def step(self, samples: int, score: Score) -> None:
-        """Some steps were made.
+        """Report some steps.
 
         Args:
-            samples: seen since the last call.
+            samples: number of samples since the last call.
             score: training loss and accuracy of this epoch so far.
         """
 
     def close(self) -> None:
-        """Nothing more will be told."""
+        """End the report; nothing follows."""
 
     def __enter__(self) -> Progress:
         return self
@@ -51,16 +50,17 @@ class Bar(Progress):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        columns: list[ProgressColumn] = [
-            TextColumn("{task.description}", table_column=_line()), BarColumn(bar_width=12),
-            TextColumn("{task.fields[epoch]}", table_column=_line()),
-            TextColumn("loss {task.fields[loss]}", table_column=_line()),
-            TextColumn("{task.fields[accuracy]}", table_column=_line()), _rate(), TimeRemainingColumn(compact=True),
-        ]  # fmt: skip
-        self._bar = RichProgress(*columns, console=Console(stderr=True))
+        self._bar = RichProgress(
+            _text("{task.description}"),
+            BarColumn(bar_width=12),
+            *map(_text, ("{task.fields[epoch]}", "loss {task.fields[loss]}", "{task.fields[accuracy]}")),
+            _samples_a_second(),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+        )
         self._samples = self._epochs = 0
 
     def begin(self, title: str, *, epochs: int, done: int, samples: int) -> None:
@@ -70,7 +70,7 @@ class Bar(Progress):
         )
 
     def step(self, samples: int, score: Score) -> None:
-        if not self._bar.live.is_started:  # not before, so that a run that cannot begin leaves one line alone
+        if not self._bar.live.is_started:  # not before, so that a run that cannot begin leaves its error alone
             self._bar.start()
         accuracy = "" if score.accuracy is None else f"{score.accuracy:.1%}"
         self._bar.update(self._task, advance=samples, loss=f"{score.loss:.4f}", accuracy=accuracy)
@@ -82,14 +82,16 @@ class Bar(Progress):
             self._bar.stop()
 
 
-def _line() -> Column:
+def _text(template: str) -> TextColumn:
+    from rich.progress import TextColumn
     from rich.table import Column
 
-    return Column(no_wrap=True)
+    return TextColumn(template, table_column=Column(no_wrap=True))
 
 
-def _rate() -> ProgressColumn:
+def _samples_a_second() -> ProgressColumn:
     from rich.progress import ProgressColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -99,4 +101,4 @@ def _rate() -> ProgressColumn:
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:,.0f}/s")
 
-    return Rate(table_column=_line())
+    return Rate(table_column=Column(no_wrap=True))

@@ -1,4 +1,4 @@
-"""What a run leaves: its figures and its rows."""
+"""The result of a run: its figures and its rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.runs.spec import RunSpec
 
-Row = dict[str, Any]
+EpochRow = dict[str, Any]
 """One epoch: its number, train and validation loss and accuracy, lr, seconds, and what was logged."""
 
 
@@ -21,7 +21,7 @@ class Result:
     test_loss: float | None
     epoch: int
     """The reported epoch: the last one, or the best by validation."""
-    rows: tuple[Row, ...]
+    rows: tuple[EpochRow, ...]
     """All epochs."""
     samples: int
     """Training samples of one epoch."""
@@ -29,31 +29,31 @@ class Result:
     """The readout-only control with the same settings, where it was trained."""
 
     @property
-    def row(self) -> Row:
+    def row(self) -> EpochRow:
         """The reported epoch's row."""
         return self.rows[self.epoch - 1]
 
     @property
     def seconds(self) -> float:
-        """Time spent on training steps, s: without loading and evaluation."""
+        """Time of the training steps, s, without loading, evaluation and measurements."""
         return float(sum(row["seconds"] for row in self.rows))
 
     @property
     def margin(self) -> float | None:
-        """Test accuracy above the control's."""
+        """Test accuracy minus the control's."""
         if self.control is None or self.test_accuracy is None or self.control.test_accuracy is None:
             return None
         return self.test_accuracy - self.control.test_accuracy
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of ``result.json``."""
-        seconds = self.seconds
+        """Return the content of ``result.json``."""
+        row, seconds = self.row, self.seconds
         content: dict[str, Any] = {
             "test_accuracy": self.test_accuracy,
-            "validation_accuracy": self.row["validation_accuracy"],
-            "train_accuracy": self.row["train_accuracy"],
-            "loss": self.row["train_loss"],
-            "validation_loss": self.row["validation_loss"],
+            "validation_accuracy": row["validation_accuracy"],
+            "train_accuracy": row["train_accuracy"],
+            "loss": row["train_loss"],
+            "validation_loss": row["validation_loss"],
             "test_loss": self.test_loss,
             "epochs": len(self.rows),
             "epoch": self.epoch,

@@ -1,4 +1,4 @@
-"""The one training loop of the project: the command, sweeps and experiments all call :func:`train_run`."""
+"""The one training loop of the project: commands, sweeps and experiments all call :func:`train_run`."""
 
 from __future__ import annotations
 
@@ -8,32 +8,39 @@ from pathlib import Path
 
 import torch
 
-from experiments.runs.folder import RunFolder, machine
+from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
+from experiments.runs.plot import draw_curves
 from experiments.runs.progress import Progress
 from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import Trainer, compute_device, load_data
+from experiments.runs.trainer import Trainer
 from neurofa.training.checkpoint import save_network
 
-__all__ = ["Interrupted", "Result", "RunSpec", "compute_device", "load_data", "train_run"]
+__all__ = ["Interrupted", "Result", "RunSpec", "train_run"]
 
 CONTROL = "readout_only"
+"""Rule of the control: the hidden layers keep their initial weights."""
 
 
 def train_run(
-    spec: RunSpec, out: Path | None = None, *, progress: Progress | None = None, resume: bool = False,
-    overwrite: bool = False, control: bool = False,
-) -> Result:  # fmt: skip
+    spec: RunSpec,
+    out: Path | None = None,
+    *,
+    progress: Progress | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    control: bool = False,
+) -> Result:
     """Train one network and report it.
 
     The same spec gives the same rows bit for bit on the same machine, resumed or not: the order of the data, the
-    weights, the feedback and all noise come from generators of the seed.
+    weights, the feedback and all noise come from generators seeded by the run's seed.
 
     Args:
         spec: the run.
         out: its folder; None: nothing is written.
-        progress: listens.
+        progress: shows the run; None: nothing is shown.
         resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
         overwrite: begin anew in a folder that holds a run.
         control: also train the readout-only control with the same settings (in ``out/control``).
@@ -49,29 +56,26 @@ def train_run(
     if folder is not None:
         folder.open(spec, resume=resume, overwrite=overwrite)
         if folder.finished:
-            done = folder.read_result()
-            if done.control is not None or not control:
-                return done
-        about = {"control": control, "data": dict(trainer.dataset.provenance)}
-        folder.begin(spec, about | machine())
+            finished = folder.read_result()
+            if finished.control is not None or not control:
+                return finished
+        folder.begin(spec, {"control": control, "data": dict(trainer.dataset.provenance), **machine_info()})
         trainer.restore(folder)
-    with deferred_interrupt() as check, _exact(spec.compute):
-        trainer.train(progress or Progress(), check)
+    with deferred_interrupt() as check_interrupt, _deterministic(spec.compute):
+        trainer.train(progress or Progress(), check_interrupt)
         result = trainer.report()
         if control:
-            below = None if folder is None else folder.control
-            beside = train_run(replace(spec, rule=CONTROL), below, progress=progress, resume=resume, overwrite=True)
+            inside = None if folder is None else folder.control
+            beside = train_run(replace(spec, rule=CONTROL), inside, progress=progress, resume=resume, overwrite=True)
             result = replace(result, control=beside)
-        check()
+        check_interrupt()
     if folder is not None:
-        from experiments.runs.plot import draw_curves
-
         save_network(trainer.network, folder.model)
         draw_curves(result, folder.curves)
         folder.finish(result)
     return result
 
 
-def _exact(compute: str) -> AbstractContextManager[None]:
-    """On a GPU, the convolution algorithms that give the same bits every time."""
+def _deterministic(compute: str) -> AbstractContextManager[None]:
+    """On a GPU, choose the convolution algorithms that give the same bits every time."""
     return nullcontext() if compute == "cpu" else torch.backends.cudnn.flags(deterministic=True, benchmark=False)

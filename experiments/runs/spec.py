@@ -1,4 +1,8 @@
-"""What one training run is: every choice that decides its numbers, in canonical text, with a hash that names it."""
+"""The settings of one training run: every choice that decides its numbers, in canonical text, with a hash as its name.
+
+A field of :class:`RunSpec` is declared once, with its type, default and help text; the options of the commands are
+made from these declarations (:mod:`experiments.commands._options`).
+"""
 
 from __future__ import annotations
 
@@ -6,38 +10,52 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 from hwmodels.errors import NeurofaError, did_you_mean
-from hwmodels.registry import Registered
-from hwmodels.spec import Spec, parse
-
-PARTS = ("data", "network", "rule", "device", "periphery", "optimizer", "schedule", "loss")
-"""Fields of a run that are specs of registered parts; each is named as its kind."""
-
-LATER: dict[str, object] = {"periphery": "exact", "fused": False, "feedback_seed": None, "chunk": 64, "update": "end"}
-"""Fields that came later, with what earlier runs had: they count for the key only when they differ from it."""
+from hwmodels.registry import Registered, find
+from hwmodels.spec import Spec, parse, with_defaults
 
 LOGS: dict[str, tuple[str, ...]] = {
-    "none": (), "alignment": ("alignment",), "jacobian": ("jacobian",), "features": ("features",),
-    "ends": ("jacobian", "features"), "all": ("alignment", "jacobian", "features"),
-}  # fmt: skip
-"""What the words of ``log`` measure."""
-
-CHOICES = {
-    "select": ("last", "best"),
-    "update": ("end", "chunk", "tick"),
-    "log": tuple(LOGS),
-    "compute": ("cpu", "cuda", "auto"),
+    "none": (),
+    "alignment": ("alignment",),
+    "jacobian": ("jacobian",),
+    "features": ("features",),
+    "ends": ("jacobian", "features"),
+    "all": ("alignment", "jacobian", "features"),
 }
-"""Fields of a run that are one of a few words."""
+"""Measurements that each word of ``log`` means."""
+UPDATES = ("end", "chunk", "tick")
+"""When a sequence may change weights."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """Description of a field of :class:`RunSpec`, beside its type and default.
+
+    Args:
+        help: one line of ``--help``: what the field is, with an example.
+        words: the values that are allowed; empty: any.
+        least: smallest value that is allowed; None: any.
+        none: what a default of None means, for ``--help``.
+        earlier: value that runs had before the field existed. It is left out of the key, so that those runs keep
+            theirs; ``...``: the field is as old as the key.
+        flags: further names on the command line.
+    """
+
+    help: str
+    words: tuple[str, ...] = ()
+    least: int | None = None
+    none: str = ""
+    earlier: object = ...
+    flags: tuple[str, ...] = ()
 
 
 def canonical(spec: str | Spec | Registered) -> str:
-    """Return one text for all ways to write a spec: spaces and the order of options do not count.
+    """Return one text for all ways to write a spec: without needless spaces, options sorted by name.
 
     Args:
-        spec: its text, a :class:`Spec`, or a part, which stands for its own spec.
+        spec: its text, a :class:`Spec`, or a part, whose own spec is taken.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'
@@ -52,7 +70,7 @@ def _sorted(value: object) -> object:
 
 
 class SpecField:
-    """A field that takes a spec, its text or a part, and holds the canonical text.
+    """A field that takes the spec of a registered part (its text, or the part), and holds the canonical text.
 
     Args:
         default: text of the spec.
@@ -75,108 +93,132 @@ class SpecField:
 class RunSpec:
     """One training run.
 
+    ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
+    same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
+
+    ``log`` adds measurements that leave the numbers of the run as they are. ``alignment``
+    (:func:`neurofa.diagnostics.measure.measure_alignment`) is measured before the first step, at steps 2^(k/2) and at
+    the end of every epoch; ``jacobian`` (feedback beside the network's Jacobian, :mod:`neurofa.diagnostics.jacobian`)
+    and ``features`` (:func:`experiments.runs.linear_probe.probe_scores`) before the first step and at the end of every
+    epoch. ``ends`` means the last two, ``all`` all three.
+
     Raises:
-        NeurofaError: a malformed spec, or a number out of range.
+        NeurofaError: a malformed spec, a number out of range, or a word that is not allowed.
     """
 
-    data: SpecField = SpecField("digits")
-    network: SpecField = SpecField("mlp")
-    rule: SpecField = SpecField("dfa")
-    device: SpecField = SpecField("digital")
-    """Device on which the weights live."""
-    periphery: SpecField = SpecField("exact")
-    """Converters and noise around the arrays of weights, in training and in evaluation."""
-    optimizer: SpecField = SpecField("sgd(lr=0.1)")
-    schedule: SpecField = SpecField("constant")
-    """Course of the learning rate."""
-    loss: SpecField = SpecField("cross_entropy")
-    epochs: int = 10
-    batch_size: int = 32
-    accumulate: int = 1
-    """Batches whose directions are averaged into one update."""
-    clip: float | None = None
-    """Largest norm of all directions together."""
-    seed: int = 0
-    select: str = "last"
-    """Epoch that is reported: the ``last``, or the ``best`` by validation (never by test)."""
-    feedback_seed: int | None = None
-    """Of the feedback alone, so that runs of several seeds can share it; None: the seed."""
-    chunk: int = 100
-    """Ticks of a sequence that are worked on at once: memory depends on it, not on the number of ticks."""
-    update: str = "end"
-    """When a sequence changes weights: at its ``end``, after every ``chunk``, or after every ``tick``."""
-    log: str = "none"
-    """What is measured beside loss and accuracy: ``none``, ``alignment``, ``jacobian``, ``features``, ``ends`` (the
-    last two, which are measured at the ends of epochs), or ``all`` of it.
-
-    ``alignment`` (:func:`neurofa.diagnostics.measure.measure`) is measured before the first step, at steps 2^(k/2)
-    and at the end of every epoch; ``jacobian`` (the feedback beside the network's Jacobian,
-    :mod:`neurofa.diagnostics.jacobian`) and
-    ``features`` (:func:`experiments.runs.linear_probe.separability`) before the first step and at the end of every
-    epoch.
-    """
-    fused: bool = False
-    """Whether writes to devices are compiled into one kernel (needs a C++ compiler; other noise, of the same law)."""
-    compute: str = "cpu"
-    """Where the arithmetic runs; ``auto`` becomes ``cuda`` where there is one, else ``cpu``."""
+    data: Annotated[SpecField, Option("Data set, such as mnist.")] = SpecField("digits")
+    network: Annotated[SpecField, Option('Network, such as "mlp(hidden=[800, 800])".')] = SpecField("mlp")
+    rule: Annotated[SpecField, Option('Learning rule, such as bp or "dfa(error=sign)".')] = SpecField("dfa")
+    device: Annotated[SpecField, Option('Device that stores weights, such as "fixed(bits=4)".')] = SpecField("digital")
+    periphery: Annotated[
+        SpecField, Option("Converters and noise around products with weights, such as training.", earlier="exact")
+    ] = SpecField("exact")
+    epochs: Annotated[int, Option("Passes over the training data.", least=1)] = 10
+    batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
+    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)".')] = SpecField("sgd(lr=0.1)")
+    schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
+    loss: Annotated[SpecField, Option("Loss: cross_entropy, or mse for regression.")] = SpecField("cross_entropy")
+    accumulate: Annotated[int, Option("Batches averaged into one update.", least=1)] = 1
+    clip: Annotated[float | None, Option("Largest norm of an update, such as 1.0.", none="no clipping")] = None
+    fused: Annotated[bool, Option("Compile writes and analog products; needs a C++ compiler.", earlier=False)] = False
+    seed: Annotated[int, Option("Seed of weights, feedback, data order and noise.")] = 0
+    select: Annotated[str, Option("Epoch to report: last, or best by validation.", words=("last", "best"))] = "last"
+    feedback_seed: Annotated[int | None, Option("Seed of the feedback alone.", none="the seed", earlier=None)] = None
+    chunk: Annotated[int, Option("Ticks of a sequence computed at once (memory).", least=1, earlier=64)] = 100
+    update: Annotated[
+        str, Option("When a sequence changes weights: end, chunk or tick.", words=UPDATES, earlier="end")
+    ] = "end"
+    log: Annotated[str, Option(f"Measured beside loss and accuracy: {', '.join(LOGS)}.", words=tuple(LOGS))] = "none"
+    compute: Annotated[str, Option("Where to compute: cpu, cuda or auto.", words=("cpu", "cuda", "auto"))] = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "chunk"):
-            if getattr(self, name) < 1:
-                raise NeurofaError(f"got {name}={getattr(self, name)}; expected at least 1; raise {name}")
+        # the default error of sdfa was ternary once: a stored spec says which one it means
+        object.__setattr__(self, "rule", with_defaults(self.rule, "sdfa", error="sign"))
+        for name, option in options_of(type(self)).items():
+            value = getattr(self, name)
+            if option.least is not None and value < option.least:
+                raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
+            if option.words and value not in option.words:
+                words = " or ".join(option.words)
+                raise NeurofaError(f"got {name}='{value}'; expected {words}{did_you_mean(value, option.words)}")
         if self.clip is not None and not self.clip > 0:
             raise NeurofaError(f"got clip={self.clip}; expected a positive norm; leave it out for no clipping")
-        for name, words in CHOICES.items():
-            if getattr(self, name) not in words:
-                got = getattr(self, name)
-                raise NeurofaError(f"got {name}='{got}'; expected {' or '.join(words)}{did_you_mean(got, words)}")
         if self.compute == "auto":
             import torch
 
             object.__setattr__(self, "compute", "cuda" if torch.cuda.is_available() else "cpu")
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, as JSON values."""
+        """Return all fields as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
-        """The run that :meth:`to_json` wrote.
+        """Build a run from fields by name; those that are missing take their defaults.
 
         Raises:
             NeurofaError: an unknown field.
         """
-        known = {field.name for field in fields(cls)}
+        known = sorted(options_of(cls))
         for name in values:
             if name not in known:
                 raise NeurofaError(
-                    f"got field '{name}' of a run; expected {', '.join(sorted(known))}; use the version that wrote it"
+                    f"got field '{name}' of a run; expected {', '.join(known)}; use the version that wrote it"
                 )
         return cls(**values)
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Build the run that :meth:`to_json` wrote, also by an earlier version: see :func:`stored_meaning`."""
+        return cls.from_json(stored_meaning(values))
 
     @property
     def key(self) -> str:
         """SHA-256 of the canonical JSON, 64 hexadecimal digits: equal runs have equal keys."""
-        values = {name: value for name, value in self.to_json().items() if value != LATER.get(name, ...)}
+        known = options_of(type(self))
+        values = {name: value for name, value in self.to_json().items() if value != known[name].earlier}
         return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property
     def folder_name(self) -> str:
-        """A name for the run's folder: ``<data>-<network>-<rule>-<seed>-<beginning of the key>``."""
+        """Name of the run's folder: ``<data>-<network>-<rule>-<seed>-<first 8 digits of the key>``."""
         names = "-".join(parse(getattr(self, name)).name for name in ("data", "network", "rule"))
         return f"{names}-{self.seed}-{self.key[:8]}"
 
     def check(self) -> None:
-        """Refuse unknown names before anything is loaded.
+        """Refuse unknown names of parts before anything is loaded.
 
         Raises:
             NeurofaError: naming the part, with the nearest known name.
         """
-        from hwmodels.registry import find
-
         for name in PARTS:
             find(name, parse(getattr(self, name)).name)
 
     def difference(self, other: RunSpec) -> str | None:
-        """The first field in which two runs differ."""
+        """Return the name of the first field in which two runs differ; None where they are equal."""
         return next((f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)), None)
+
+
+def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a stored run with the meaning that they had when it was written.
+
+    ``sdfa`` without an error format was written when its default was ternary; since then the format is written out.
+    """
+    rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")} if "rule" in values else {}
+    return {**values, **rule}
+
+
+_OPTIONS: dict[type[RunSpec], dict[str, Option]] = {}
+"""Descriptions of fields, which take milliseconds to read, by class of runs."""
+
+
+def options_of(spec: type[RunSpec]) -> dict[str, Option]:
+    """Return the description of every field of a class of runs, by name and in order."""
+    if spec not in _OPTIONS:
+        hints = get_type_hints(spec, include_extras=True)
+        _OPTIONS[spec] = {field.name: hints[field.name].__metadata__[0] for field in fields(spec)}
+    return _OPTIONS[spec]
+
+
+PARTS = tuple(name for name, hint in get_type_hints(RunSpec).items() if hint is SpecField)
+"""Fields of a run that are specs of registered parts; each is named as its kind."""

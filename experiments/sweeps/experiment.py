@@ -1,22 +1,23 @@
-"""Experiments: a question, the runs that answer it, and the checks that say what the answer is."""
+"""Experiments: a question, the runs that answer it, and the checks that decide what the answer is."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import ClassVar
 
 from experiments.files import make_folder, write_json
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record, percent
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered
 
 
 @dataclass(frozen=True)
-class Check:
-    """A statement about a figure, and whether it holds."""
+class ExperimentCheck:
+    """A bound on a figure, and whether it holds."""
 
     name: str
     """What is measured, with its unit."""
@@ -27,30 +28,37 @@ class Check:
     holds: bool
 
 
-Checks = Iterable[Check]
+Checks = Iterable[ExperimentCheck]
 
 
-def at_least(name: str, value: float | None, bound: float) -> Check:
-    """The check value >= bound; a missing value does not hold."""
-    return Check(name, value, f">= {bound:g}", value is not None and value >= bound)
+def at_least(name: str, value: float | None, bound: float) -> ExperimentCheck:
+    """Return the check value >= bound; a missing value does not hold.
+
+    Args:
+        name: what is measured, with its unit.
+        value: the figure; None where there is none.
+        bound: in the same unit.
+    """
+    return ExperimentCheck(name, value, f">= {bound:g}", value is not None and value >= bound)
 
 
-def at_most(name: str, value: float | None, bound: float) -> Check:
-    """The check value <= bound; a missing value does not hold."""
-    return Check(name, value, f"<= {bound:g}", value is not None and value <= bound)
+def at_most(name: str, value: float | None, bound: float) -> ExperimentCheck:
+    """Return the check value <= bound; arguments as of :func:`at_least`."""
+    return ExperimentCheck(name, value, f"<= {bound:g}", value is not None and value <= bound)
 
 
-def above(name: str, value: float | None, bound: float) -> Check:
-    """The check value > bound; a missing value does not hold."""
-    return Check(name, value, f"> {bound:g}", value is not None and value > bound)
+def above(name: str, value: float | None, bound: float) -> ExperimentCheck:
+    """Return the check value > bound; arguments as of :func:`at_least`."""
+    return ExperimentCheck(name, value, f"> {bound:g}", value is not None and value > bound)
 
 
-def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[Check]:
-    """Whether every method beats the control.
+def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[ExperimentCheck]:
+    """Return a check for every method: that its accuracy is above the control's.
 
     Args:
         part: of the experiment.
-        lines: one a method, with its ``margin`` over the control as a share; None, as for the control, is left out.
+        lines: one for each method, with its ``margin`` over the control as a share; None, as for the control, is left
+            out.
         control: name of the control.
     """
     return [
@@ -62,7 +70,7 @@ def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[Chec
 
 @dataclass(frozen=True)
 class Reference:
-    """A figure of somebody else, to lay beside ours."""
+    """A published figure, to compare with ours."""
 
     name: str
     value: float
@@ -87,14 +95,14 @@ def cited(
 
 @dataclass
 class Findings:
-    """What one part of an experiment leaves."""
+    """The results of one part of an experiment."""
 
     rows: list[Record] = field(default_factory=list)
     """Its table."""
     tuning: list[Record] = field(default_factory=list)
     """Settings that were compared on validation data."""
     reference: list[Reference] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
+    checks: list[ExperimentCheck] = field(default_factory=list)
     """Statements that need more than the rows; the others are those of :meth:`Experiment.checks`."""
     pictures: list[str] = field(default_factory=list)
     """Names of PNG files in the folder."""
@@ -106,7 +114,7 @@ class Experiment(Registered, ABC, kind="experiment"):
     """A question with a source, answered part by part."""
 
     question: ClassVar[str]
-    """What is asked, one sentence."""
+    """One sentence."""
     parts: ClassVar[tuple[str, ...]] = ("all",)
     """Names of the parts, in order."""
 
@@ -119,7 +127,7 @@ class Experiment(Registered, ABC, kind="experiment"):
             setup: folder, seeds, workers and size of the runs.
 
         Raises:
-            NeurofaError: a run failed; data is missing.
+            NeurofaError: a run failed; data are missing.
         """
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
@@ -136,7 +144,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
     """Do an experiment and write ``result.json`` into its folder.
 
     Args:
-        experiment: which one.
+        experiment: to be done.
         setup: how; runs that the folder already holds are not done again.
         parts: some of the experiment's; none: all.
 
@@ -148,8 +156,8 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
     """
     for part in parts:
         if part not in experiment.parts:
-            near = did_you_mean(part, experiment.parts)
-            raise NeurofaError(f"got part '{part}'; expected one of {', '.join(experiment.parts)}{near}")
+            known = f"{', '.join(experiment.parts)}{did_you_mean(part, experiment.parts)}"
+            raise NeurofaError(f"got part '{part}'; expected one of {known}")
     chosen = [part for part in experiment.parts if not parts or part in parts]
     make_folder(setup.folder)
     found = [experiment.run(part, setup) for part in chosen]
@@ -161,11 +169,11 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
         "parts": chosen,
         "full": setup.full,
         "seeds": list(range(setup.seeds)),
-        "rows": [row for findings in found for row in findings.rows],
+        "rows": list(chain.from_iterable(findings.rows for findings in found)),
         "reference": [asdict(figure) for findings in found for figure in findings.reference],
         "checks": [asdict(check) for checks in checked for check in checks],
-        "tuning": [row for findings in found for row in findings.tuning],
-        "pictures": [name for findings in found for name in findings.pictures],
+        "tuning": list(chain.from_iterable(findings.tuning for findings in found)),
+        "pictures": list(chain.from_iterable(findings.pictures for findings in found)),
         "columns": {part: findings.columns for part, findings in zip(chosen, found, strict=True) if findings.columns},
     }
     write_json(setup.folder / "result.json", result)

@@ -1,15 +1,15 @@
-"""Methods compared on one task: each is tuned on validation data before its own runs count."""
+"""Studies: methods compared on one task, each tuned on validation data before the runs that count."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from experiments import tables
 from experiments.runs.spec import RunSpec
-from experiments.sweeps.sweep import Row, sweep
-from experiments.sweeps.watch import Unwatched, Watch
+from experiments.sweeps.rows import SweepRow
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.sweep import run_sweep
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
@@ -25,7 +25,7 @@ TUNING_SEED = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What is compared, and on what.
+    """Methods with their candidate settings, and what all of them share.
 
     Raises:
         NeurofaError: no candidates for a method, or a control that is none of the methods.
@@ -52,138 +52,107 @@ class Study:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """How the runs of an experiment are done."""
-
-    folder: Path
-    """Rows and pictures are written here."""
-    seeds: int = 3
-    """Runs that count, a method."""
-    workers: int = 2
-    """Processes; 0: none but this one."""
-    threads: int = 1
-    """Of torch in each process."""
-    compute: str = "cpu"
-    """Where the arithmetic runs: cpu, cuda or auto."""
-    full: bool = False
-    """The large sizes instead of those that take minutes."""
-    watch: Watch = field(default_factory=Unwatched)
-
-
 @dataclass(frozen=True)
-class Outcome:
-    """What a study found."""
+class StudyResult:
+    """The tables and runs of a study."""
 
     lines: list[tables.Record]
-    """A line a method: its winning setting, means and spreads over seeds, margin over the control."""
+    """A line for each method: its winning setting, means and spreads over seeds, margin over the control."""
     tuning: list[tables.Record]
-    """A line a candidate: setting and validation accuracy after ``tuning_epochs``."""
-    runs: Mapping[str, Sequence[Row]]
-    """The runs that count by method, a seed each, with all that they logged."""
+    """A line for each candidate: setting and validation accuracy after ``tuning_epochs``."""
+    runs: Mapping[str, Sequence[SweepRow]]
+    """The runs that count by method, one for each seed, with all that they logged."""
 
 
-def run_study(study: Study, setup: Setup, *, name: str, keep: bool = False) -> Outcome:
+def run_study(study: Study, setup: Setup, *, name: str, keep: bool = False) -> StudyResult:
     """Tune every method on validation data with one seed, then run the winners on all seeds.
 
     Args:
         study: what is compared.
-        setup: how.
-        name: of the part, for the bar and for the lines.
-        keep: keep the folders of the runs that count, see :func:`~experiments.sweeps.sweep.sweep`.
+        setup: how the runs are done.
+        name: of the part, for the progress and for the lines.
+        keep: keep the folders of the runs that count, see :func:`~experiments.sweeps.sweep.run_sweep`.
 
     Raises:
-        NeurofaError: the data is missing, every candidate of a method failed, or a run that counts did.
+        NeurofaError: the data are missing, every candidate of a method failed, or a run that counts did.
     """
-    # fetched once, before workers ask for it side by side; what is missing is told before anything runs
+    # downloaded once, before workers need them side by side; what is missing is refused before anything runs
     build("data", study.common.get("data", RunSpec().data))
     common = {**study.common, "compute": setup.compute}
+    winners: dict[str, Fields] = {}
     trials = {
         method: [_spec(common, c, seed=TUNING_SEED, epochs=study.tuning_epochs, log="none") for c in candidates]
         for method, candidates in study.methods.items()
     }
-    contested = [spec for specs in trials.values() if len(specs) > 1 for spec in specs]
-    tried = _rows(contested, setup, f"{name}: tuning")
-    winners = {}
-    for method, specs in trials.items():
-        winners[method] = study.methods[method][_best(method, specs, tried)]
-
+    contested = {method: specs for method, specs in trials.items() if len(specs) > 1}
+    tried = _rows([spec for specs in contested.values() for spec in specs], setup, f"{name}: tuning")
+    tuning = []
+    for method, candidates in study.methods.items():
+        rows = [tried[spec.key] for spec in contested.get(method, ())]
+        winners[method] = candidates[_best(method, rows)] if rows else candidates[0]
+        part = {"part": name, "method": method}
+        tuning += [part | _trial(candidate, row) for candidate, row in zip(candidates, rows, strict=bool(rows))]
     counting = {
         method: [_spec(common, setting, seed=seed) for seed in range(setup.seeds)]
         for method, setting in winners.items()
     }
-    rows = _rows([spec for specs in counting.values() for spec in specs], setup, name, keep)
-    for row in rows.values():
+    counted = _rows([spec for specs in counting.values() for spec in specs], setup, name, keep)
+    for row in counted.values():
         if not row.done:
             raise NeurofaError(
                 f"got a failed run of {name} ({row.spec['rule']}, seed {row.spec['seed']}: {row.error}); expected all"
                 " to finish; start the experiment again"
             )
-    done = {method: [rows[spec.key].flat() for spec in specs] for method, specs in counting.items()}
-    against = done.get(study.control or "")
-    lines = [{"part": name, "method": method, **_line(runs, winners[method], against)} for method, runs in done.items()]
-    trial_lines = [_trial(name, m, c, tried.get(s.key)) for m in trials for c, s in _pairs(study, trials, m)]
-    return Outcome(lines, trial_lines, {method: [rows[s.key] for s in specs] for method, specs in counting.items()})
+    runs = {method: [counted[spec.key] for spec in specs] for method, specs in counting.items()}
+    lines = []
+    for method, setting in winners.items():
+        against = None if study.control in (None, method) else runs[str(study.control)]
+        lines.append({"part": name, "method": method, **_line(runs[method], setting, against)})
+    return StudyResult(lines, tuning, runs)
 
 
 def _spec(common: Fields, setting: Fields, **more: object) -> RunSpec:
     return RunSpec.from_json({**common, **setting, **more})
 
 
-def _rows(specs: Sequence[RunSpec], setup: Setup, what: str, keep: bool = False) -> dict[str, Row]:
-    if not specs:
-        return {}
-    rows = sweep(
-        specs, setup.folder, workers=setup.workers, threads=setup.threads, watch=setup.watch, what=what, keep=keep
-    )
-    return {row.key: row for row in rows}
+def _rows(specs: Sequence[RunSpec], setup: Setup, title: str, keep: bool = False) -> dict[str, SweepRow]:
+    return {row.key: row for row in run_sweep(specs, setup, title=title, keep=keep)} if specs else {}
 
 
-def _validation(row: Row | None, measure: str = "validation_accuracy") -> float | None:
-    value = row.result.get(measure) if row is not None and row.result is not None else None
+def _number(row: SweepRow, measure: str) -> float | None:
+    value = (row.result or {}).get(measure)
     return float(value) if isinstance(value, int | float) else None
 
 
-def _score(row: Row) -> float | None:
-    """What is to be large: accuracy or, where there are no labels, minus the loss."""
-    accuracy, loss = _validation(row), _validation(row, "validation_loss")
-    return accuracy if accuracy is not None or loss is None else -loss
-
-
-def _best(method: str, specs: Sequence[RunSpec], tried: Mapping[str, Row]) -> int:
-    """Index of the candidate that is best on validation data, the first of equals; diverged ones are out."""
-    if len(specs) == 1:
-        return 0
-    scores = {index: score for index, s in enumerate(specs) if (score := _score(tried[s.key])) is not None}
+def _best(method: str, rows: Sequence[SweepRow]) -> int:
+    """Return the index of the candidate that is best on validation data, the first of equals; diverged ones are out."""
+    scores = {}
+    for index, row in enumerate(rows):
+        accuracy, loss = _number(row, "validation_accuracy"), _number(row, "validation_loss")
+        if accuracy is not None:
+            scores[index] = accuracy
+        elif loss is not None:  # there are no labels
+            scores[index] = -loss
     if not scores:
         raise NeurofaError(
-            f"got no candidate of '{method}' that ran ({tried[specs[0].key].error}); expected one; change its settings"
+            f"got no candidate of '{method}' that ran ({rows[0].error}); expected one; change its settings"
         )
     return max(scores, key=lambda index: scores[index])
 
 
-def _line(
-    runs: Sequence[tables.Record], setting: Fields, against: Sequence[tables.Record] | None
-) -> tables.Record:  # fmt: skip
-    line = tables.summarise_runs(runs, ["status"])[0]
-    margins = []
-    if against is not None and against is not runs:
-        theirs, ours = tables.column_numbers(against, "test_accuracy"), tables.column_numbers(runs, "test_accuracy")
-        margins = [a - b for a, b in zip(ours, theirs, strict=True)]
+def _line(rows: Sequence[SweepRow], setting: Fields, against: Sequence[SweepRow] | None) -> tables.Record:
+    """Return the means and spreads of one method, and its margin over the runs of the control."""
+    records = [row.flat() for row in rows]
+    line = tables.summarise_runs(records, ["status"])[0]
+    accuracies, losses = (tables.column_numbers(records, measure) for measure in ("test_accuracy", "test_loss"))
+    theirs = tables.column_numbers([row.flat() for row in against or ()], "test_accuracy")
+    margins = [a - b for a, b in zip(accuracies, theirs, strict=True)] if against is not None else []
+    for measure, values in (("margin", margins), ("test_loss", losses)):
+        line |= {measure: tables.mean(values), f"{measure}_std": tables.standard_deviation(values)}
     del line["status"], line["failed"]
-    line |= {"margin": tables.mean(margins), "margin_std": tables.standard_deviation(margins)}
-    losses = tables.column_numbers(runs, "test_loss")
-    line |= {"test_loss": tables.mean(losses), "test_loss_std": tables.standard_deviation(losses)}
-    per_seed = tables.column_numbers(runs, "test_accuracy")
-    return {**setting, "epochs": runs[0]["epochs"], "test_accuracies": per_seed, **line}
+    return {**setting, "epochs": records[0]["epochs"], "test_accuracies": accuracies, **line}
 
 
-def _pairs(study: Study, trials: Mapping[str, Sequence[RunSpec]], method: str) -> list[tuple[Fields, RunSpec]]:
-    contested = len(trials[method]) > 1
-    return list(zip(study.methods[method], trials[method], strict=True)) if contested else []
-
-
-def _trial(name: str, method: str, setting: Fields, row: Row | None) -> tables.Record:
-    error = row.error if row is not None else None
-    measured = {"validation_accuracy": _validation(row), "validation_loss": _validation(row, "validation_loss")}
-    return {"part": name, "method": method, **setting, **measured, "error": error}
+def _trial(setting: Fields, row: SweepRow) -> tables.Record:
+    measured = {measure: _number(row, measure) for measure in ("validation_accuracy", "validation_loss")}
+    return {**setting, **measured, "error": row.error}

@@ -7,7 +7,7 @@ in the plain data of :mod:`neurofa.core.description`, and this module turns each
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -170,7 +170,7 @@ def converter_constants(network: Network) -> dict[str, object]:
     for name in network.names:
         host = network.layer(name).traits.array_host
         if host is not None and host.periphery is not None:
-            return {key: _finite(value) for key, value in asdict(host.periphery).items()}
+            return {key: _finite(value) for key, value in host.periphery.chosen().items()}
     return {}
 
 

@@ -1,33 +1,31 @@
-"""What a learner asks of hardware: sizes, stored numbers, how the error travels, how a weight is updated."""
+"""Requirements of a learner to hardware: sizes, stored numbers, the way of the error, the update of a weight."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from hwmodels.arrays.periphery import Periphery
-from hwmodels.device import Device
+from hwmodels.description import DeviceDescription
 from hwmodels.device_models.nested import device_chain
 from hwmodels.format import Format
-from hwmodels.projection import Projection
-from hwmodels.registry import options
-from neurofa.core.layer import Layer, ParameterFreeLayer
-from neurofa.core.plan import Plan
-from neurofa.core.rule import Direct, Rule
-from neurofa.costs.counts import connections, derivatives, fan_in, mixed_sources, state_per_weight
-from neurofa.feedbacks.projection import Projected
-from neurofa.maps.affine import Affine
-from neurofa.rules.readout_only import ReadoutOnly
-from neurofa.spiking.temporal import Temporal
+from neurofa.core.capabilities import describe_path
+from neurofa.core.facts import LayerFacts
+from neurofa.core.layer import Layer, facts_of
+from neurofa.core.rule import Rule, error_format
+from neurofa.costs.memory import optimizer_state
 from neurofa.training.learner import Learner
+
+SMOOTH = 64
+"""Different values of a derivative on the grid from which on it counts as smooth."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Footprint:
-    """What one learner asks of hardware."""
+class Requirements:
+    """Requirements of one learner."""
 
     inputs: int
     """Numbers in one sample."""
@@ -37,9 +35,8 @@ class Footprint:
     """Connections; a kernel is counted at each position, a weight inside a block once."""
     fan_in: int
     """Most connections into one neuron."""
-    devices: tuple[tuple[Device, ...], ...]
-    """The different devices of the affine weights, each with the devices inside it, outermost first; biases, gains and
-    embeddings are digital numbers, and are counted nowhere."""
+    devices: tuple[DeviceDescription, ...]
+    """The different devices of the affine weights; biases, gains and embeddings are digital numbers and not counted."""
     dtype_bits: int
     """Width of a number that no device limits, bit."""
     peripheries: tuple[Periphery | None, ...]
@@ -56,12 +53,12 @@ class Footprint:
     """Number format in which the error enters the pathway; None: floats, the rule offers no other."""
     pathway: str
     """Name of the feedback pathway; empty where there is none."""
-    projection: Projection | None
-    """The hardware of the pathway."""
+    resolution: float | None
+    """Effective resolution of the pathway's detector, bit; None: it has none, or it is not known."""
     matrix: tuple[int, int]
     """Rows (inputs) and columns (outputs) of the feedback matrix; zeros for chained rules."""
     derivatives: dict[str, float]
-    """Constant pieces of what stands for f', by the name of the activation; infinite for a smooth one."""
+    """Constant pieces of the function that stands for f', by the name of the activation; infinite for a smooth one."""
     batch: int
     """Samples that are taken together into one update."""
     rates: tuple[float, ...]
@@ -69,9 +66,9 @@ class Footprint:
     state: int
     """Numbers of learning state beside every weight."""
     traces: tuple[Format, ...] = ()
-    """The different number formats of eligibility traces; none: no layer has any."""
+    """The different number formats of eligibility traces; empty: no layer has any."""
     membranes: tuple[Format, ...] = ()
-    """The different number formats of membrane potentials; none: no layer has neurons."""
+    """The different number formats of membrane potentials; empty: no layer has neurons."""
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -79,8 +76,8 @@ class Footprint:
         return self.widths[:-1]
 
 
-def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...] | None = None) -> Footprint:
-    """Measure a learner.
+def requirements_of(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...] | None = None) -> Requirements:
+    """Return the requirements of a learner.
 
     Args:
         learner: network, rule and optimizer.
@@ -88,69 +85,39 @@ def footprint(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...]
         rates: learning rates of a schedule; None: those that the optimizer holds.
     """
     network, rule = learner.network, learner.rule
-    layers = {
-        name: layer for name, layer in network.items() if not isinstance(layer, ParameterFreeLayer) and layer.synapses
-    }
-    plan = network.plan(chained=False)
-    maps = [(layer, key) for layer in layers.values() for key in _matrices(layer)]
-    matrices = [layer.synapses.stored()[key] for layer, key in maps]
-    held = [layer.synapses[key].device for layer, key in maps]
-    projection = rule.feedback.projection if isinstance(rule.feedback, Projected) else None
-    error: Any = rule.encoder if "error" in options(type(rule)) else None
-    if projection is not None and isinstance(encoder := getattr(projection, "encoder", None), Format):
-        error = encoder
-    path = _path(rule, plan)
-    return Footprint(
+    layers = {name: layer for name, layer in network.items() if layer.synapses}
+    facts = {name: facts_of(layer) for name, layer in layers.items()}
+    plan, about = network.plan(chained=False), describe_path(rule.declares)
+    matrices = [(layer, layer.synapses[key]) for name, layer in layers.items() for key in facts[name].matrices]
+    devices = [synapses.device for _, synapses in matrices]
+    memories = [memory for each in facts.values() if (memory := each.memory()) is not None]
+    # with one hidden layer a chain has one link: the error goes straight from the readout to it
+    path = "chained" if rule.declares.chained and len(plan.hidden) > 1 else "direct"
+    path = "readout" if about.kind == "readout" else path
+    digital_state = max((sum(d.digital_state for d in device_chain(device)) for device in devices), default=0)
+    return Requirements(
         inputs=math.prod(network.input_shape),
         widths=tuple(site.width for site in plan.sites),
-        synapses=sum(connections(layer, network.shapes[name]) for name, layer in layers.items()),
-        fan_in=max(map(_fan_in, layers.values()), default=0),
-        devices=tuple(dict.fromkeys(tuple(device_chain(device)) for device in held)),
+        synapses=sum(each.connections(network.shapes[name]) for name, each in facts.items()),
+        fan_in=max((each.connections_in for each in facts.values()), default=0),
+        devices=tuple(dict.fromkeys(device.describe() for device in devices)),
         dtype_bits=torch.finfo(plan.dtype).bits,
-        peripheries=tuple(dict.fromkeys(_periphery(layer) for layer, _ in maps)),
-        mixed_sources=mixed_sources(matrices),
+        peripheries=tuple(dict.fromkeys(_periphery(layer) for layer, _ in matrices)),
+        mixed_sources=mixed_sources([synapses.weight.detach() for _, synapses in matrices]),
         rule=rule.name,
         path=path,
         feedback_weights=_feedback_weights(rule, path),
-        error=error,
+        error=error_format(rule),
         pathway="" if path == "readout" or rule.declares.transports == "weights" else rule.feedback.name,
-        projection=projection,
-        matrix=_matrix(rule, plan),
-        derivatives=derivatives(rule, layers),
+        resolution=rule.feedback.resolution,
+        matrix=(plan.outputs, rule.feedback.width) if about.kind == "direct" else (0, 0),
+        derivatives=derivative_pieces(rule, list(facts.values())),
         batch=batch_size * learner.accumulate,
         rates=rates if rates is not None else tuple(g["lr"] for g in learner.optimizer.param_groups),
-        state=state_per_weight(learner.optimizer)
-        + max((sum(d.digital_state for d in device_chain(device)) for device in held), default=0),
-        traces=tuple(dict.fromkeys(layer.traces for layer in layers.values() if isinstance(layer, Temporal))),
-        membranes=tuple(
-            dict.fromkeys(layer.neuron.membrane for layer in layers.values() if isinstance(layer, Temporal))
-        ),
+        state=optimizer_state(learner.optimizer) + digital_state,
+        traces=tuple(dict.fromkeys(memory.traces for memory in memories)),
+        membranes=tuple(dict.fromkeys(memory.membrane for memory in memories)),
     )
-
-
-def _matrices(layer: Layer) -> list[str]:
-    """Names of the affine weights of a layer, those among its own neurons included."""
-    among = ["recurrent"] if isinstance(layer, Temporal) and layer.recurrent else []
-    return [key for key in layer.traits.returning if layer.synapses.stored()[key].dim() > 1] + among
-
-
-def _fan_in(layer: Layer) -> int:
-    if isinstance(layer, Affine):
-        return sum(fan_in(layer))
-    return max((math.prod(layer.synapses.stored()[key].shape[1:]) for key in _matrices(layer)), default=0)
-
-
-def _periphery(layer: Layer) -> Periphery | None:
-    """What stands around a layer's arrays."""
-    arrays = layer.arrays if isinstance(layer, Affine) else None
-    return None if arrays is None else arrays.forward_io
-
-
-def _path(rule: Rule, plan: Plan) -> str:
-    if isinstance(rule, ReadoutOnly):
-        return "readout"
-    # with one hidden layer a chain has one link: the error goes straight from the readout to it
-    return "chained" if rule.declares.chained and len(plan.hidden) > 1 else "direct"
 
 
 def _feedback_weights(rule: Rule, path: str) -> str:
@@ -161,7 +128,44 @@ def _feedback_weights(rule: Rule, path: str) -> str:
     return "signs" if rule.declares.transports == "signs" else "readout" if path == "direct" else "forward"
 
 
-def _matrix(rule: Rule, plan: Plan) -> tuple[int, int]:
-    if not isinstance(rule, Direct):
-        return 0, 0
-    return plan.outputs, max((part.stop for part in rule.feedback.slices.values()), default=0)
+def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
+    """Return the columns (source neurons) of all matrices that hold weights of both signs, and all columns."""
+    mixed = total = 0
+    for w in matrices:
+        columns = w.flatten(2).transpose(1, 2).flatten(0, 1) if w.dim() > 2 else w
+        mixed += int(((columns > 0).any(0) & (columns < 0).any(0)).sum())
+        total += columns.shape[1]
+    return mixed, total
+
+
+def _periphery(layer: Layer) -> Periphery | None:
+    host = layer.traits.array_host
+    return None if host is None else host.periphery
+
+
+def derivative_pieces(rule: Rule, layers: list[LayerFacts]) -> dict[str, float]:
+    """Return the constant pieces of the derivatives that errors meet, counted on a grid over [-8, 8].
+
+    Args:
+        rule: a function that it puts in the place of f' counts alone, as ``g``.
+        layers: facts of those with weights, from input to readout; every hidden f' or derivative of a spike counts.
+    """
+    grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    substitute = describe_path(rule.declares).substitute
+    if substitute is not None:
+        return {"g": constant_pieces(substitute(grid))}
+    pieces: dict[str, float] = {}
+    for facts in layers[:-1]:
+        slope = facts.slope()
+        if slope is None:
+            pieces[facts.layer.name] = math.inf  # whatever is inside, the layer pulls back by its exact derivative
+        else:
+            name, derivative = slope
+            pieces[name] = constant_pieces(derivative(grid.clone()))
+    return pieces
+
+
+def constant_pieces(values: Tensor) -> float:
+    """Return the number of stretches of one value; infinite where there are too many to be pieces."""
+    jumps = int((values.diff().abs() > 1e-9).sum())
+    return jumps + 1.0 if jumps < SMOOTH else math.inf

@@ -1,74 +1,95 @@
-"""How a limit is judged: the shapes of an answer, shared by all judges."""
+"""Answers to one limit of a chip, shared by all judges."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from hwmodels.device import Device
+from hwmodels.description import DeviceDescription
 from hwmodels.profile import Profile
-from neurofa.chips.requirements import Footprint
+from neurofa.chips.requirements import Requirements
 
 Verdict = Literal["holds", "broken", "not known", "not applicable", "not simulated"]
-Answer = tuple[str, str, Verdict]
-"""What is asked for, by how much it is too much, and the verdict."""
-Judge = Callable[[Profile, Footprint], Answer]
-"""Asked only where the profile knows the limit."""
 
 
-def text(value: Any) -> str:
-    """A limit as it is shown."""
+class Answer(NamedTuple):
+    """What a learner needs, by how much that exceeds a limit, and the verdict."""
+
+    asked: str
+    excess: str
+    """Empty where the limit holds."""
+    verdict: Verdict
+
+
+Judge = Callable[[Profile, Requirements], Answer]
+"""Called only where the profile knows the limit."""
+
+
+def shown(value: Any) -> str:
+    """Return a limit as text."""
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def holds(asked: str) -> Answer:
-    """The limit is kept."""
-    return asked, "", "holds"
+    """Return that the limit holds."""
+    return Answer(asked, "", "holds")
 
 
 def broken(asked: str, excess: str) -> Answer:
-    """The limit is exceeded, by ``excess``."""
-    return asked, excess, "broken"
+    """Return that the limit is exceeded, by ``excess``."""
+    return Answer(asked, excess, "broken")
 
 
-def count(wanted: float, allowed: float) -> Answer:
-    """A number of things; the excess is a factor."""
+def other(asked: str, verdict: Verdict) -> Answer:
+    """Return that the limit says nothing about the learner."""
+    return Answer(asked, "", verdict)
+
+
+def compare_counts(wanted: float, allowed: float) -> Answer:
+    """Compare two numbers of things; the excess is a factor."""
     if wanted <= allowed:
-        return holds(text(wanted))
-    return broken(text(wanted), f"{wanted / allowed:.4g} times" if allowed else f"{wanted:g} more")
+        return holds(shown(wanted))
+    return broken(shown(wanted), f"{wanted / allowed:.4g} times" if allowed else f"{wanted:g} more")
 
 
-def width(wanted: float, allowed: float, name: str) -> Answer:
-    """The width, bit, of what is called ``name``; the excess is a difference."""
-    shown = name if math.isinf(wanted) else f"{name}: {wanted:.4g}"
-    return holds(shown) if wanted <= allowed else broken(shown, f"{wanted - allowed:.4g} bit")
+def compare_widths(wanted: float, allowed: float, name: str) -> Answer:
+    """Compare two widths, bit; the excess is a difference.
+
+    Args:
+        wanted: width of what the learner has; infinite for floats without a limit.
+        allowed: width that the chip has.
+        name: what has the width.
+    """
+    asked = name if math.isinf(wanted) else f"{name}: {wanted:.4g}"
+    return holds(asked) if wanted <= allowed else broken(asked, f"{wanted - allowed:.4g} bit")
 
 
-def same(wanted: str, allowed: str, what: str) -> Answer:
-    """A choice that has to be the chip's."""
+def compare_choices(wanted: str, allowed: str, what: str) -> Answer:
+    """Compare a choice with the chip's.
+
+    Args:
+        wanted: name of what the learner has.
+        allowed: name of what the chip has.
+        what: what is chosen, in a word.
+    """
     return holds(wanted) if wanted == allowed else broken(wanted, f"another {what}")
 
 
-def at_most(limit: str, number: Callable[[Footprint], float]) -> Judge:
-    """A count that may not be exceeded."""
-    return lambda profile, asked: count(number(asked), getattr(profile, limit))
+def count_limit(limit: str, number: Callable[[Requirements], float]) -> Judge:
+    """Return the judge of a count that may not exceed the profile's."""
+    return lambda profile, needs: compare_counts(number(needs), getattr(profile, limit))
 
 
-def worst(answers: list[Answer]) -> Answer:
-    """Of all devices of a network (or all layers) the first that breaks the limit, else the last."""
+def worst_answer(answers: list[Answer]) -> Answer:
+    """Return, of all devices or layers of a network, the first answer that breaks the limit, else the last."""
     if not answers:
-        return "no affine weights", "", "not applicable"
-    return next((answer for answer in answers if answer[2] == "broken"), answers[-1])
+        return other("no affine weights", "not applicable")
+    return next((answer for answer in answers if answer.verdict == "broken"), answers[-1])
 
 
-def each_device(judge: Callable[[Profile, tuple[Device, ...]], Answer]) -> Judge:
-    """Judge every device of the network."""
-    return lambda profile, asked: worst([judge(profile, chain) for chain in asked.devices])
-
-
-def find(chain: tuple[Device, ...], key: str) -> Any:
-    """The first value of that name on a device or inside it; None: nobody has one."""
-    return next((getattr(device, key) for device in chain if getattr(device, key, None) is not None), None)
+def each_device(judge: Callable[[Profile, DeviceDescription], Answer]) -> Judge:
+    """Return the judge that applies another one to every device of the network."""
+    return lambda profile, needs: worst_answer([judge(profile, device) for device in needs.devices])

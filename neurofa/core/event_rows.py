@@ -23,7 +23,7 @@ SAMPLED_ROWS = 64
 def event_rows(x: Tensor) -> Tensor:
     """Convert a dense matrix of spikes to rows of events where these are faster than dense products.
 
-    The spikes in a sample of the rows decide; ``neurofa bench spikes`` shows the gain, the conversion included.
+    The spikes in a sample of the rows decide; ``neurofa speed spikes`` shows the gain, the conversion included.
 
     Args:
         x: (N, I), dense, or rows of events already.

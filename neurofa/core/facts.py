@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +20,9 @@ class LayerFacts:
     Args:
         layer: whose facts these are.
     """
+
+    knows_inputs: ClassVar[bool] = False
+    """Whether :meth:`matrix_inputs` gives the inputs of every matrix."""
 
     def __init__(self, layer: Any) -> None:
         # not typed as a layer, which imports this module to declare its facts
@@ -75,13 +78,9 @@ class LayerFacts:
         """Whether outputs are those of an activation function or of firing neurons; default: no."""
         return False
 
-    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...] | None:
-        """Return the inputs of every matrix in the ticks of a view; None (default): not known of layers with weights.
-
-        Args:
-            view: of one or more ticks.
-        """
-        return None if len(self.layer.synapses) else ()
+    def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
+        """Return the inputs of every matrix in the ticks of a view; empty where ``knows_inputs`` is False."""
+        return ()
 
 
 class DescribedFacts(LayerFacts):

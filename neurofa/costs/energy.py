@@ -1,165 +1,150 @@
 """Energy, time and wear of one update: forward reads, the feedback projection, the weight writes.
 
-Every number is a count of this network times a published figure, with the figure's source and how sure it is. What no
-figure is known for is listed, never filled in.
+Every number is a count of this network times a published figure, with the figure's source and how sure it is. A
+quantity without a figure is listed as missing and never filled in.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
+from hwmodels.arrays.read_costs import read_costs
 from hwmodels.device import Device
-from hwmodels.device_models.nested import device_chain
-from hwmodels.devices.digital import Digital
-from hwmodels.devices.fixed import Fixed
-from hwmodels.figures import BANK_COLUMNS, BANK_ENERGY, BANK_ROWS, BANK_TIME, OPU_POWER
+from hwmodels.figures import NO_FIGURES, CostLine, CostReport
 from hwmodels.profile import Profile
-from hwmodels.projection import Programmable, Projection
-from hwmodels.projections.crossbar import Crossbar
-from hwmodels.projections.microring import Microring
-from hwmodels.projections.opu import OPU
-from neurofa.core.layer import ParameterFreeLayer
+from neurofa.core.capabilities import describe_path
+from neurofa.core.layer import facts_of
 from neurofa.core.network import Network
-from neurofa.core.rule import Chained, Direct, Rule
-from neurofa.costs.counts import connections
-from neurofa.costs.error_budget import hardware
-from neurofa.costs.line import Cost, count, times
-from neurofa.costs.memory_energy import reading, writing
-from neurofa.costs.writes import Writes
-from neurofa.rules.readout_only import ReadoutOnly
+from neurofa.core.rule import Rule
+from neurofa.costs.writes import UpdateWrites
 
-SAME_RATE = 1900.0
-"""Frame rate that is remembered; any other one was given by the user, Hz."""
+GENERAL = ("digital arithmetic beside the products: activations, derivatives, errors, optimizer", "moving data")
+"""What no update's costs contain."""
 
 
-def costs(
-    network: Network, rule: Rule, batch: int, writes: dict[str, Writes] | None = None, chip: Profile | None = None
-) -> tuple[list[Cost], list[str]]:
-    """What one update costs.
+def update_costs(
+    network: Network,
+    rule: Rule,
+    batch: int,
+    writes: Mapping[str, UpdateWrites] | None = None,
+    chip: Profile | None = None,
+) -> CostReport:
+    """Return the costs of one update, and the quantities without a figure.
 
     Args:
         network: its layers and devices.
         rule: bound to the network.
         batch: samples in an update.
         writes: writes of a device in one update, by weight; None: not measured.
-        chip: of digital arithmetic, for its energy of an operation.
-
-    Returns:
-        Costs, and what is not modelled.
+        chip: digital chip, for its energy of an operation.
     """
-    missing = ["digital arithmetic beside the products: activations, derivatives, errors, optimizer", "moving data"]
-    layers = {
-        name: layer for name, layer in network.items() if not isinstance(layer, ParameterFreeLayer) and layer.synapses
-    }
-    sizes = [connections(layer, network.shapes[name]) for name, layer in layers.items()]
+    layers = {name: layer for name, layer in network.items() if layer.synapses}
+    products = [batch * facts_of(layer).connections(network.shapes[name]) for name, layer in layers.items()]
     held = {
         f"{name}.{key}": layer.synapses[key]
-        for name, layer in layers.items() for key in layer.synapses if layer.synapses[key].weight.dim() > 1
-    }  # fmt: skip
-    weights = {key: synapses.weight.numel() for key, synapses in held.items()}
+        for name, layer in layers.items()
+        for key in layer.synapses
+        if layer.synapses[key].weight.dim() > 1
+    }
+    sizes = {key: synapses.weight.numel() for key, synapses in held.items()}
     device = next((s.device for s in held.values() if not s.exact), None)
-    found = [count("forward", "products of weight and input", batch * sum(sizes), "samples × connections")]
-    if device is None or _words(device):
-        found += _digital("forward", batch * sum(sizes), chip, missing)
-        missing.append("update: energy and time of digital memory: no figure")
+    analog = device is not None and not device.describe().digital
+    counted = CostLine.counted("products of weight and input", sum(products), "samples × connections")
+    forward = CostReport((counted,))
+    if device is None or not analog:
+        forward += _digital_products(sum(products), chip)
+        update = CostReport(missing=("energy and time of digital memory: no figure",))
     else:
-        vectors = sum(size // max(1, _own(weights, name)) for name, size in zip(layers, sizes, strict=True))
-        # the weights that a pass reads stand on the slow array of two
-        found += reading("forward", getattr(device, "slow", device), batch * sum(sizes), batch * vectors, missing)
-    found += _feedback(rule, batch, sizes, device, chip, missing)
-    counted = {key: each for key, each in (writes or {}).items() if key in weights}
-    if device is not None and counted:
-        found += writing(device, counted, weights, missing)
-    elif device is not None and not _words(device):
-        missing.append(f"update: writes of {device.name}: not counted")
-    return found, list(dict.fromkeys(missing))
+        # a kernel is read at one position after the other
+        per_layer = [sum(size for key, size in sizes.items() if key.rpartition(".")[0] == name) for name in layers]
+        vectors = sum(n // batch // max(1, size) for n, size in zip(products, per_layer, strict=True))
+        forward += read_costs(device.reading, sum(products), batch * vectors)
+        update = CostReport()
+    report = CostReport(missing=GENERAL) + forward.of("forward") + update.of("update")
+    report += _feedback_costs(rule, batch, products, device if analog else None, chip).of("feedback")
+    measured = {key: each for key, each in (writes or {}).items() if key in sizes}
+    if device is not None and measured:
+        report += write_costs(device, measured, sizes)
+    elif device is not None and analog:
+        report += CostReport(missing=(f"update: writes of {device.name}: not counted",))
+    return CostReport(report.lines, tuple(dict.fromkeys(report.missing)))
 
 
-def _words(device: Device) -> bool:
-    """Whether a device is digital memory."""
-    return isinstance(device_chain(device)[-1], Digital | Fixed)
-
-
-def _own(weights: dict[str, int], layer: str) -> int:
-    return sum(size for key, size in weights.items() if key.rpartition(".")[0] == layer)
-
-
-def _digital(part: str, operations: int, chip: Profile | None, missing: list[str]) -> list[Cost]:
+def _digital_products(operations: int, chip: Profile | None) -> CostReport:
     if chip is None:
-        missing.append(f"{part}: energy and time of digital products: no figure without a chip (--profile reckon)")
-        return []
-    missing.append(f"{part}: time on {chip.name}: no figure")
+        return CostReport(missing=("energy and time of digital products: no figure without a chip (--profile reckon)",))
+    time = f"time on {chip.name}: no figure"
     if chip.operation_energy is None:
-        missing.append(f"{part}: energy on {chip.name}: no figure")
-        return []
+        return CostReport(missing=(time, f"energy on {chip.name}: no figure"))
     formula = "products × energy of a synaptic operation; every input sends one spike"
-    return [times(part, f"energy on {chip.name}", operations, chip.operation_energy, formula)]
+    return CostReport((CostLine.scaled(f"energy on {chip.name}", operations, chip.operation_energy, formula),), (time,))
 
 
-def _feedback(
-    rule: Rule, batch: int, sizes: list[int], device: Device | None, chip: Profile | None, missing: list[str]
-) -> list[Cost]:
-    if isinstance(rule, Direct):
-        width = max((part.stop for part in rule.feedback.slices.values()), default=0)
+def _feedback_costs(
+    rule: Rule, batch: int, products: list[int], array: Device | None, chip: Profile | None
+) -> CostReport:
+    """Return the costs of sending the errors of one update to all hidden layers.
+
+    Args:
+        rule: bound to its network.
+        batch: samples.
+        products: of weight and input in the forward pass, by layer.
+        array: memory device of the forward weights; None: they are digital.
+        chip: digital chip.
+    """
+    kind = describe_path(rule.declares).kind
+    if kind == "direct":
+        n_in, width = rule.plan.outputs, rule.feedback.width
         if not width:
-            return []
-        projection = hardware(rule.feedback)
-        n_in = rule.plan.outputs
-        found = [count("feedback", "products of B and error", batch * n_in * width, f"samples × {n_in} × {width}")]
-        if projection is None:
-            return found + _digital("feedback", batch * n_in * width, chip, missing)
-        return found + _projection(projection, batch, missing)
-    if isinstance(rule, Chained):
-        back = batch * sum(sizes[1:])
-        found = [count("feedback", "products of return weight and error", back, "samples × connections but the lowest")]
-        if device is None or _words(device):
-            return found + _digital("feedback", back, chip, missing)
-        missing.append("feedback: return weights on devices: energy and time are not modelled")
-        return found
-    if not isinstance(rule, ReadoutOnly):
-        missing.append(f"feedback: signals of {rule.name}: not modelled")
-    return []
+            return CostReport()
+        products_of_b = batch * n_in * width
+        line = CostLine.counted("products of B and error", products_of_b, f"samples × {n_in} × {width}")
+        hardware = rule.feedback.hardware()
+        rest = _digital_products(products_of_b, chip) if hardware is None else hardware.pass_costs(batch)
+        return CostReport((line,)) + rest
+    if kind == "chained":
+        back = sum(products[1:])
+        formula = "samples × connections but the lowest"
+        line = CostLine.counted("products of return weight and error", back, formula)
+        if array is None:
+            return CostReport((line,)) + _digital_products(back, chip)
+        return CostReport((line,), ("return weights on devices: energy and time are not modelled",))
+    return CostReport() if kind == "readout" else CostReport(missing=(f"signals of {rule.name}: not modelled",))
 
 
-def _projection(projection: Projection, batch: int, missing: list[str]) -> list[Cost]:
-    n_in, n_out = projection.n_in, projection.n_out
-    if isinstance(projection, Programmable):
-        missing.append("feedback: programming B, once and not at every update")
-    if isinstance(projection, OPU):
-        missing.append("feedback: shares of light source, modulator, camera and host in the power")
-        rate = projection.frame_rate
-        sure = "remembered" if rate == SAME_RATE else "given"
-        seconds = projection.latency(batch)
-        formula = f"samples × {projection.frames} frames / {rate:g} Hz"
-        return [
-            count("feedback", "camera frames", batch * projection.frames, f"samples × {projection.frames}"),
-            Cost(
-                "feedback",
-                "time of the frames",
-                seconds,
-                seconds,
-                "s",
-                formula,
-                "opu(frame_rate=...), 1900 Hz by default",
-                sure,
-            ),
-            times("feedback", "energy, at most", seconds, OPU_POWER, "power × time of the frames", "J"),
+def write_costs(device: Device, writes: Mapping[str, UpdateWrites], sizes: Mapping[str, int]) -> CostReport:
+    """Return the writes of one update with their energy and time, and the updates in the life of a device.
+
+    Args:
+        device: that stores the weights.
+        writes: of a device in one update, by weight.
+        sizes: number of weights, by weight.
+    """
+    about = device.describe()
+    known, elements, one = about.figures, about.elements_per_write, about.write or "pulse"
+    total, weights = sum(writes[key].mean * sizes[key] for key in writes), sum(sizes[key] for key in writes)
+    mean, busiest = total / weights, max(each.busiest for each in writes.values())
+    peak, ledger = max(each.peak for each in writes.values()), "ledger of some updates"
+    lines = [
+        CostLine.counted(f"{one}s of a weight, mean", mean, ledger, "measured"),
+        CostLine.counted(f"{one}s of the busiest weight", busiest, ledger, "measured"),
+        CostLine.counted(f"{one}s of all weights", total, ledger, "measured"),
+    ]
+    missing, life = [], []
+    if elements > 1:
+        missing.append("the verifying reads and repeated tries of write-verify: number not known")
+    if known == NO_FIGURES:
+        missing.append(f"write energy, write time and endurance of {device.name}: no technology, no figure")
+    if known.write_energy is not None:
+        formula = f"{one}s × {elements} devices × energy of one" if elements > 1 else f"{one}s × energy of one"
+        lines.append(CostLine.scaled("energy of the writes", total * elements, known.write_energy, formula))
+    if known.write_time is not None:
+        formula = f"most {one}s of a weight in an update ({peak:.3g}) × time of one; all weights at once"
+        lines.append(CostLine.scaled("time of the writes, at least", peak, known.write_time, formula))
+    if known.endurance is not None and total:
+        formula = f"endurance / {one}s of that weight in an update"
+        life = [
+            CostLine.divided(f"updates of the {who} weight", known.endurance, number, formula)
+            for who, number in (("mean", mean), ("busiest", busiest))
         ]
-    if isinstance(projection, Microring):
-        missing.append("feedback: converters and memory around the bank, where the published total leaves them out")
-        tiles = math.ceil(n_in / BANK_ROWS) * math.ceil(n_out / BANK_COLUMNS)
-        bank = f"banks of {BANK_ROWS} × {BANK_COLUMNS}"
-        return [
-            count("feedback", "products with a bank", batch * tiles, f"samples × {tiles} {bank}"),
-            times("feedback", "time of the bank", batch * tiles, BANK_TIME, "products with a bank / 10 GHz"),
-            times("feedback", "energy", 2 * batch * n_in * n_out, BANK_ENERGY, "2 operations a product"),
-        ]
-    if isinstance(projection, Crossbar):
-        pieces = len(projection.pieces)
-        conversions = count("feedback", "conversions (ADC)", batch * n_out * pieces, f"samples × {n_out} × {pieces}")
-        if projection.device.exact:
-            missing.append("feedback: energy and time of an array without a memory device (crossbar(device=...))")
-            return [conversions]
-        return [conversions, *reading("feedback", projection.device, batch * n_in * n_out, batch, missing)]
-    missing.append(f"feedback: energy and time of {projection.name}: no figure")
-    return []
+    return CostReport(tuple(lines), tuple(missing)).of("update") + CostReport(tuple(life)).of("life")

@@ -1,14 +1,15 @@
-"""What the errors of a feedback projection cost: dynamic ones predicted and measured, drift, and static ones apart.
+"""Errors of a feedback projection: dynamic errors predicted and measured, drift, and static errors.
 
-A static error (programming, stuck devices, crosstalk, a fixed phase) makes another B and is absorbed. A dynamic one is
-redrawn at every use and turns the teaching signal away from where it should point; for zero-mean independent noise
+A static error (programming, stuck devices, crosstalk, a fixed phase) makes another B, which learning absorbs. A dynamic
+error is redrawn at every use and turns the teaching signal away from its direction; for zero-mean independent noise
 
     cos(clean, noisy) = 1 / sqrt(1 + NSR^2),   NSR^2 = E|noise|^2 / E|signal|^2,
 
-for every sample; sources add their NSR^2 as long as none of them loses most of the signal. The formula needs the
-constants of the hardware and the errors alone. It stops holding where a converter clips or its levels are too coarse:
-such a line says so in ``outside``. Drift lies between the two: within a use B stands still, from use to use it moves.
-What all entries share of it is a gain, which turns nothing; only the rest is another B than the one that was learnt.
+for every sample; sources add their NSR^2 as long as none of them loses most of the signal. The formula needs only the
+constants of the hardware and the errors. It does not hold where a converter clips or its levels are too coarse; such a
+source gives the reason in ``outside``. Drift lies between the two: B is constant within a use and changes from use to
+use. The part of the change that all entries share is a gain, which turns nothing; the rest is another B than the one
+that was learnt.
 
 Source: angle of a vector with independent noise in many dimensions (see :mod:`hwmodels.numerics.noise_moments`).
 """
@@ -23,10 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hwmodels.projection import Programmable, Projection
-from hwmodels.projections.crossbar import Crossbar
-from neurofa.core.feedback import Feedback
-from neurofa.feedbacks.projection import Projected
+from hwmodels.projection import Projection
 
 REPEATS = 8
 """Passes that a measured cosine is averaged over."""
@@ -35,7 +33,7 @@ Pass = Callable[[torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
-class Line:
+class DynamicError:
     """One source of dynamic noise."""
 
     source: str
@@ -50,22 +48,22 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Drift:
-    """What some time makes of B."""
+class DriftError:
+    """Change of B after some time."""
 
     seconds: float
     formula: str
     """Of NSR^2; empty where there is none."""
     gain: float
-    """<s(t), s(0)> / |s(0)|^2, measured: a change that all entries share, and that turns nothing."""
+    """<s(t), s(0)> / |s(0)|^2, measured: the change that all entries share, which turns nothing."""
     predicted: float | None
     """Mean cosine of s(t) and s(0); None where there is no closed form."""
     measured: float
 
 
 @dataclass(frozen=True)
-class Static:
-    """What one static error makes of a wanted matrix W: another matrix R."""
+class StaticError:
+    """The matrix R that one static error makes of a wanted matrix W."""
 
     source: str
     cosine: float | None
@@ -73,27 +71,15 @@ class Static:
     gain: float
     """|R| / |W|; over the declared standard deviation where none is wanted."""
     lowest_row: float | None
-    """Least cosine of a row, the signals that one output's error sends."""
+    """Least cosine of a row: the signals that the error of one output sends."""
     rank: int
     """Of R; of at most n_in rows."""
     spread: float
     """Stable rank |R|_F^2 / |R|_2^2: directions that share the energy."""
 
 
-def hardware(feedback: Feedback) -> Projection | None:
-    """The projection of a pathway: its own, or the array that holds its matrix on a memory device; None: floats."""
-    if isinstance(feedback, Projected):
-        return feedback.projection
-    stored = feedback.matrix()
-    if stored is None or stored.exact:
-        return None
-    array = Crossbar(device=stored.device, periphery="exact")
-    array.adopt(stored.cells)
-    return array
-
-
-def dynamics(projection: Projection, error: Tensor, gen: torch.Generator) -> list[Line] | None:
-    """Alignment of the teaching signals that each source of noise leaves.
+def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) -> list[DynamicError] | None:
+    """Return the alignment of the teaching signals that each source of noise leaves.
 
     Args:
         projection: opened; left as it is.
@@ -102,8 +88,8 @@ def dynamics(projection: Projection, error: Tensor, gen: torch.Generator) -> lis
         gen: source of the noise that is measured.
 
     Returns:
-        A line a source and one for all together; none for a projection without noise; None where the noise of this
-        projection is not modelled.
+        One for each source and one for all together; empty for a projection without noise; None where the noise of
+        this projection is not modelled.
     """
     error = error[error.square().sum(1) > 0]
     sources = projection.dynamics(error)
@@ -117,24 +103,26 @@ def dynamics(projection: Projection, error: Tensor, gen: torch.Generator) -> lis
         before, after = (before + nsr2, after) if noise.encodes else (before, after + nsr2)
         measured = _measured(run, noise.signal, gen, reaches)
         predicted = _mean(noise.cosine(error)[reaches])
-        lines.append(Line(noise.name, noise.formula, predicted, measured, noise.outside))
+        lines.append(DynamicError(noise.name, noise.formula, predicted, measured, noise.outside))
     if len(lines) > 1:
         clean = next((n.signal for n, _ in sources if n.encodes and n.signal is not None), sources[0].noise.signal)
         assert clean is not None
         outside = next((line.outside for line in lines if line.outside), "")
         everything = _measured(lambda g: copy.deepcopy(projection)(error, g), clean, gen)
         total = _mean(((1 + before) * (1 + after)).rsqrt())
-        lines.append(Line("all together", "NSR² of the above, added", total, everything, outside))
+        lines.append(DynamicError("all together", "NSR² of the above, added", total, everything, outside))
     return lines
 
 
-def drifts(projection: Projection, error: Tensor, gen: torch.Generator, seconds: Sequence[float]) -> list[Drift]:
-    """What is left of the teaching signals' direction after some times; none where time changes nothing.
+def drift_errors(
+    projection: Projection, error: Tensor, gen: torch.Generator, seconds: Sequence[float]
+) -> list[DriftError]:
+    """Return the alignment of the teaching signals with those of age 0; empty where time changes nothing.
 
     Args:
         projection: just programmed; left as it is.
         error: (B, o), output errors of the network.
-        gen: source of what is random in time.
+        gen: source of the random part of the drift.
         seconds: times since it was programmed, s.
     """
     if projection.ageing is None:
@@ -142,7 +130,7 @@ def drifts(projection: Projection, error: Tensor, gen: torch.Generator, seconds:
     clean = projection.clean(error)
     there = clean.square().sum(1) > 0
     error, clean = error[there], clean[there]
-    found = []
+    errors = []
     for time in seconds:
         gains: list[Tensor] = []
 
@@ -158,49 +146,42 @@ def drifts(projection: Projection, error: Tensor, gen: torch.Generator, seconds:
         measured = _measured(later, clean, gen)
         predicted = None if noise is None else _mean(noise.cosine(error))
         gain = float(torch.stack(gains).mean())
-        found.append(Drift(time, "" if noise is None else noise.formula, gain, predicted, measured))
-    return found
+        formula = "" if noise is None else noise.formula
+        errors.append(DriftError(time, formula, gain, predicted, measured))
+    return errors
 
 
-def statics(projection: Projection, gen: torch.Generator) -> list[Static]:
-    """What static errors make of a matrix that is drawn and programmed anew, each alone and all together.
+def static_errors(projection: Projection, gen: torch.Generator) -> list[StaticError]:
+    """Return what static errors make of a matrix that is drawn and programmed anew, each alone and all together.
 
     Args:
         projection: opened; left as it is.
         gen: source of the matrix, of programming errors and faults.
 
     Returns:
-        Lines; for a projection whose matrix cannot be chosen, one for the matrix as it is, none where there is none.
+        One for each error; for a projection whose matrix cannot be chosen, one for the matrix as it is, none where it
+        has none.
     """
-    if not isinstance(projection, Programmable):
+    trials = projection.static_trials(gen)
+    if trials is None:
         b = projection.effective()
         return [] if b is None else [_static("none is wanted: B as it is", None, b, projection.std)]
-    twins = projection.statics()
-    if len(twins) != 1:
-        twins = {**twins, "all together" if twins else "none": projection.twin()}
-    wanted = projection.wanted(gen)
-    found = []
-    for name, twin in twins.items():
-        twin.open(projection.n_in, projection.n_out, gen)
-        twin.program(wanted, gen)
-        realised = twin.effective()
-        assert realised is not None
-        found.append(_static(name, wanted, realised, projection.std))
-    return found
+    wanted, realised = trials
+    return [_static(name, wanted, matrix, projection.std) for name, matrix in realised]
 
 
-def _static(name: str, wanted: Tensor | None, realised: Tensor, std: float) -> Static:
+def _static(name: str, wanted: Tensor | None, realised: Tensor, std: float) -> StaticError:
     r = realised.double()
     values = torch.linalg.svdvals(r)
     energy = values.square().sum()
     spread = float(energy / values[0].square()) if values[0] > 0 else 0.0
     rank = int(torch.linalg.matrix_rank(r))
     if wanted is None:
-        return Static(name, None, float(r.square().mean().sqrt() / std), None, rank, spread)
+        return StaticError(name, None, float(r.square().mean().sqrt() / std), None, rank, spread)
     w = wanted.double()
     cosine = torch.cosine_similarity(w.flatten(), r.flatten(), dim=0)
     rows = torch.cosine_similarity(w, r, dim=1)
-    return Static(name, float(cosine), float(energy.sqrt() / w.norm()), float(rows.min()), rank, spread)
+    return StaticError(name, float(cosine), float(energy.sqrt() / w.norm()), float(rows.min()), rank, spread)
 
 
 def _mean(cosines: Tensor) -> float:
@@ -210,8 +191,8 @@ def _mean(cosines: Tensor) -> float:
 def _measured(run: Pass, clean: Tensor, gen: torch.Generator, which: Tensor | None = None) -> float:
     if which is not None and not bool(which.any()):
         return 0.0
-    found = []
+    means = []
     for _ in range(REPEATS):
         cosines = torch.cosine_similarity(run(gen), clean, dim=1).double()
-        found.append((cosines if which is None else cosines[which]).mean())
-    return math.fsum(map(float, found)) / REPEATS
+        means.append((cosines if which is None else cosines[which]).mean())
+    return math.fsum(map(float, means)) / REPEATS

@@ -1,4 +1,4 @@
-"""What a learner's step costs: products by phase and layer, told by its layers, its rule and its feedback."""
+"""FLOP of a training step: products by phase and layer, declared by layers, rule and feedback."""
 
 from __future__ import annotations
 
@@ -11,31 +11,28 @@ from neurofa.core.network import Network
 from neurofa.core.products import PHASES, At, Item, Work
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
-from neurofa.costs.memory import memory
 from neurofa.maps.jvp import tangent_flop
 from neurofa.maps.trace import products
 from neurofa.training.learner import Learner
 
 NOWHERE = ""
-"""Name for what belongs to no layer."""
+"""Name for products that belong to no layer."""
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one learner's step takes on one batch."""
+class StepFlops:
+    """FLOP of one training step on one batch."""
 
     rule: str
     batch: int
     items: dict[str, tuple[Item, ...]]
     """Products by layer; under ``NOWHERE`` those that serve all layers together."""
-    memory: dict[str, int]
-    """Bytes by what they hold; see :func:`neurofa.costs.memory.memory`."""
-    calibration: Cost | None = None
-    """The step that takes the place of every ``calibrate``-th."""
+    calibration: StepFlops | None = None
+    """The step that replaces every ``calibrate``-th."""
     calibrate: int = 0
 
     def by_phase(self) -> dict[str, float]:
-        """FLOP of a mean step by phase, what is done now and then in equal shares."""
+        """Return the FLOP of a mean step by phase; what is done every n steps counts in equal shares."""
         own = dict.fromkeys(PHASES, 0.0)
         for item in self._all():
             own[item.phase] += item.flop / item.every if item.every else 0
@@ -45,12 +42,12 @@ class Cost:
         return {phase: (1 - share) * flop + share * theirs[phase] for phase, flop in own.items()}
 
     @property
-    def flop(self) -> float:
+    def total(self) -> float:
         """FLOP of a mean step."""
         return sum(self.by_phase().values())
 
     def at_step(self, step: int) -> int:
-        """FLOP of one step, the first one being step 0: a whole number, as a counter would find."""
+        """Return the FLOP of one step, the first being step 0: a whole number, as a counter would find."""
         if self.calibration is not None and (step + 1) % self.calibrate == 0:
             return self.calibration.at_step(step)
         return sum(i.flop for i in self._all() if step == 0 or (i.every and step % i.every == 0))
@@ -60,42 +57,38 @@ class Cost:
             yield from items
 
 
-def cost(learner: Learner, *, batch_size: int, held: bool = True) -> Cost:
-    """Count the matrix products of a step, and the memory that it holds.
+def step_flops(learner: Learner, *, batch_size: int) -> StepFlops:
+    """Count the matrix products of a step.
 
-    Nothing is run: layers tell their maps (:meth:`~neurofa.core.layer.Layer.work`), the feedback its projection
-    (:meth:`~neurofa.core.feedback.Feedback.flop`), the rule what it does beside every layer
-    (:meth:`~neurofa.core.rule.Rule.work_at`), and the passes that it asks for are put together here as the learner
-    makes
-    them. Of a network with a memory a step is one tick: a chunk of K ticks takes K times as much, and what traces take
-    that chunks leave to each other is not told. Exact devices and exact products are assumed: what simulating an
-    analog device takes is not part of a rule.
+    Nothing is run: layers declare their maps (:class:`~neurofa.core.layer.ProductCount`), the feedback its projection
+    (:meth:`~neurofa.core.feedback.Feedback.flop`), the rule its products beside every layer
+    (:class:`~neurofa.core.capabilities.WorkCount`); the passes that it needs are put together here in the learner's
+    order. Of a network with a memory a step is one tick: a chunk of K ticks takes K times as much, and the products
+    that traces add between chunks are left out. Devices and products are taken as exact: the simulation of an analog
+    device is no part of a rule.
 
     Args:
         learner: network, rule and optimizer.
         batch_size: samples in a step.
-        held: count the memory too.
 
     Raises:
-        NeurofaError: a layer cannot tell its products.
+        NeurofaError: a layer cannot declare its products.
     """
     network, rule = learner.network, learner.rule
-    other = None
+    calibration = None
     if rule.declares.calibrate:
         bp: Rule = build("rule", "bp")
         bind_rule(bp, network.plan(chained=True), generator(0, "calibration"))
-        other = Cost(bp.name, batch_size, _items(network, bp, batch_size), {})
-    items = _items(network, rule, batch_size)
-    found = memory(learner, batch_size) if held else {}
-    return Cost(rule.name, batch_size, items, found, other, rule.declares.calibrate)
+        calibration = StepFlops(bp.name, batch_size, _items(network, bp, batch_size))
+    return StepFlops(rule.name, batch_size, _items(network, rule, batch_size), calibration, rule.declares.calibrate)
 
 
 def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ...]]:
     works = _works(network, rule, batch)
+    by_layer: dict[str, list[Item]] = {NOWHERE: list(rule.declares.work.work_once(batch))}
     declares = rule.declares
-    found: dict[str, list[Item]] = {NOWHERE: list(declares.work.work_once(batch))}
     for name, layer in network.items():
-        work, items = works[name], found.setdefault(name, [])
+        work, items = works[name], by_layer.setdefault(name, [])
         items.append(Item("forward", work.forward))
         if declares.second_pass is not None:
             items.append(Item("passes", work.forward))
@@ -103,17 +96,17 @@ def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ..
             # the pass itself, and the correlations of its outputs with the noise; not among the neurons of a layer
             among = sum(m.product for m in work.maps if m.key not in layer.traits.returning)
             items.append(Item("passes", work.forward + work.affine - 2 * among, declares.mirroring.every))
-        if layer.traits.parameter_free or not layer.synapses:
+        if not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest
         width = math.prod(network.shapes[name])
-        at = At(name, batch, width, network.outputs, work, readout, rule.declares.chained and not lowest)
+        at = At(name, batch, width, network.outputs, work, readout, declares.chained and not lowest)
         items += declares.work.work_at(at)
         if readout and at.sends and not work.closed and rule.encoder.name != "raw":
             items += at.served(declares.work.return_flop)  # once more, with the encoded error
     for name, flop in _probes(network, rule, works):
-        found[name].append(Item("passes", flop))
-    return {name: tuple(items) for name, items in found.items()}
+        by_layer[name].append(Item("passes", flop))
+    return {name: tuple(items) for name, items in by_layer.items()}
 
 
 def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
@@ -126,7 +119,7 @@ def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
 
 
 def _probes(network: Network, rule: Rule, works: dict[str, Work]) -> Iterator[tuple[str, int]]:
-    """Products of the probe passes, as :func:`neurofa.training.extra_passes.make_extra_passes` makes them."""
+    """Yield the products of the probe passes, as :func:`neurofa.training.extra_passes.make_extra_passes` makes them."""
     probing = rule.declares.probing
     if probing is None:
         return

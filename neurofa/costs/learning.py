@@ -1,59 +1,57 @@
-"""What learning takes beside running: memory of traces, operations, and writes to the weights."""
+"""Operations, traces and energy of online learning, beside those of inference."""
 
 from __future__ import annotations
 
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hwmodels.device import Device
-from hwmodels.figures import Figure
+from hwmodels.figures import CostLine, CostReport
 from hwmodels.profile import Profile
-from neurofa.core.directions import Directions, Outer, Sum
-from neurofa.core.dynamics import OUT
+from neurofa.core.directions import Directions
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.events import Events
-from neurofa.core.layer import Layer
+from neurofa.core.layer import Layer, facts_of
 from neurofa.core.network import Network
 from neurofa.core.products import PHASES
 from neurofa.core.view import LocalView
-from neurofa.costs.flops import cost
-from neurofa.costs.memory_energy import technology
-from neurofa.costs.neurobench import Carried, Workload
-from neurofa.costs.writes import ledger
-from neurofa.maps.affine import Affine
+from neurofa.costs.flops import step_flops
+from neurofa.costs.neurobench import StateStorage, Workload
+from neurofa.costs.writes import WriteSummary
 from neurofa.spiking.sequence import chunks, initial_states
-from neurofa.spiking.temporal import Temporal
 from neurofa.training.learner import Learner, forward_pass, kept_traces
 from neurofa.training.sequence_rules import filter_decay
 
 
-def trace_bytes(learner: Learner, ticks: int, chunk: int) -> Carried:
-    """What learning carries through the ticks of one sample, beside the neurons' own state.
+def trace_storage(learner: Learner, ticks: int, chunk: int) -> StateStorage:
+    """Return the bytes that learning carries through the ticks of one sample, beside the neurons' own state.
 
     An online rule carries eligibility traces from chunk to chunk, whatever the number of ticks; backpropagation through
-    time has to keep every tick, which is what autograd holds at the end of the sequence, the input apart.
+    time has to keep every tick, which is what autograd holds at the end of the sequence, without the input.
 
     Args:
         learner: left as it is.
         ticks: T.
-        chunk: K, ticks that are worked on at once.
+        chunk: K, ticks in a chunk.
     """
     twin = _twin(learner)
-    some = next(twin.network.parameters())
-    shape = (ticks if learner.rule.declares.sequences.through_time else min(chunk, ticks), 1, *twin.network.input_shape)
-    xs = torch.zeros(shape, dtype=some.dtype, device=some.device)
-    if learner.rule.declares.sequences.through_time:
+    like = next(twin.network.parameters())
+    through_time = learner.rule.declares.sequences.through_time
+    shape = (ticks if through_time else min(chunk, ticks), 1, *twin.network.input_shape)
+    xs = torch.zeros(shape, dtype=like.dtype, device=like.device)
+    if through_time:
         held = _tape(twin, xs)
-        return Carried(bytes=held, stored=held)
+        return StateStorage(bytes=held, stored=held)
     return _carried(twin, xs)
 
 
 @torch.no_grad()
-def _carried(learner: Learner, xs: Tensor) -> Carried:
+def _carried(learner: Learner, xs: Tensor) -> StateStorage:
     network, rule = learner.network, learner.rule
     ((_, ticks, x),) = chunks(network, xs, len(xs))
     tick = forward_pass(
@@ -67,16 +65,17 @@ def _carried(learner: Learner, xs: Tensor) -> Carried:
     )
     held, bits = 0, 0.0
     for name in tick.states:
-        layer = network.layer(name)
-        assert isinstance(layer, Temporal)
+        layer: Any = network.layer(name)
+        memory = facts_of(layer).memory()
+        width = math.inf if memory is None else memory.traces.bits
         for trace in kept_traces(rule, name, layer, tick.views[name], readout=name == network.readout).values():
             held += trace.numel() * trace.element_size()
-            bits += min(layer.traces.bits, torch.finfo(trace.dtype).bits) * trace.numel()
-    return Carried(bytes=held, stored=math.ceil(bits) / 8)
+            bits += min(width, torch.finfo(trace.dtype).bits) * trace.numel()
+    return StateStorage(bytes=held, stored=math.ceil(bits) / 8)
 
 
 def _tape(learner: Learner, xs: Tensor) -> int:
-    """Bytes of all storages that autograd holds for one sequence, without weights and input."""
+    """Return the bytes of all storages that autograd holds for one sequence, without weights and input."""
     kept: list[Tensor] = []
 
     def pack(saved: Tensor) -> Tensor:
@@ -84,10 +83,10 @@ def _tape(learner: Learner, xs: Tensor) -> int:
         return saved
 
     outputs = learner.network.outputs
-    # a target of numbers serves every loss that can be asked about here: only what is held counts
+    # zeros serve every loss: only the size of what is held counts
     target = torch.zeros(1, outputs, dtype=xs.dtype, device=xs.device)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
-        learner.stream(xs, target.argmax(1) if learner.loss.name == "cross_entropy" else target)
+        learner.stream(xs, target.argmax(1) if learner.loss.labels else target)
     skipped = {xs.untyped_storage().data_ptr()}
     skipped |= {w.untyped_storage().data_ptr() for w in learner.network.parameters()}
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
@@ -95,15 +94,15 @@ def _tape(learner: Learner, xs: Tensor) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operations:
-    """Of learning from one sample, over all its ticks."""
+class LearningOperations:
+    """Operations of learning from one sample, over all its ticks."""
 
     flop: dict[str, float]
     """FLOP of dense products by phase (:data:`neurofa.core.products.PHASES`), and of ``traces``: a multiplication
     and an addition for every number of a trace and tick."""
     update_events: float | None
-    """Pairs of an error at an input current and an input, both not zero: what an update takes that is driven by
-    events. None for a rule that learns backwards in time."""
+    """Pairs of an error at an input current and an input, both not zero: the operations of an event-driven update.
+    None for a rule that learns backwards in time."""
     update_dense: float | None
     """The same pairs if nothing were zero."""
 
@@ -116,34 +115,25 @@ class _PairCount:
 
     def watch(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
         """Count the pairs of one layer."""
-        if not isinstance(layer, Affine) or view.delta is None:
+        if view.delta is None:
             return
-        x = dense_rows(view.x)
-        self.events += _pairs(layer, view.delta != 0, x != 0)
-        self.dense += _pairs(layer, torch.ones_like(view.delta), torch.ones_like(x))
-        if isinstance(layer, Temporal) and layer.recurrent:
-            before = torch.cat([view.before[OUT], view.y])[: len(view.y)]
-            self.events += float(((view.delta != 0).sum(1) * (before != 0).sum(1)).sum())
-            self.dense += len(before) * layer.map.channels**2
+        for matrix in facts_of(layer).matrix_inputs(view):
+            x = dense_rows(matrix.inputs)
+            self.events += matrix.updates((view.delta != 0).double(), (x != 0).double())
+            self.dense += matrix.updates(torch.ones_like(view.delta).double(), torch.ones_like(x).double())
 
 
 def _twin(learner: Learner) -> Learner:
-    """A learner of the same kind for a copy of the network: what it does leaves no trace."""
+    """Return a learner of the same kind for a copy of the network, so that its steps leave the original as it is."""
     network = copy.deepcopy(learner.network)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
     return Learner(network, copy.deepcopy(learner.rule), optimizer=optimizer, loss=learner.loss)
 
 
-def _pairs(layer: Affine, delta: Tensor, x: Tensor) -> float:
-    found = layer.direction(delta.double(), x.double())
-    assert not isinstance(found, Sum)
-    return float((found.dense() if isinstance(found, Outer) else found).sum())
-
-
-def operations(
+def learning_operations(
     learner: Learner, xs: Tensor | Events, targets: Tensor, *, chunk: int, teach: tuple[int, int] | None
-) -> Operations:
-    """Operations of learning from one batch, told and counted, per sample.
+) -> LearningOperations:
+    """Return the operations of learning from one batch, per sample; FLOP as declared, pairs as counted.
 
     Args:
         learner: left as it is.
@@ -153,98 +143,52 @@ def operations(
         teach: ticks at which the loss counts.
     """
     ticks, batch = xs.shape[:2]
-    told = cost(learner, batch_size=1, held=False).by_phase()
-    flop = {phase: told[phase] * ticks for phase in PHASES}
+    tick_flop = step_flops(learner, batch_size=1).by_phase()
+    flop = {phase: tick_flop[phase] * ticks for phase in PHASES}
     if learner.rule.declares.sequences.through_time:
-        return Operations(flop=flop | {"traces": 0.0}, update_events=None, update_dense=None)
-    numbers = trace_bytes(learner, ticks, chunk).bytes / next(learner.network.parameters()).element_size()
+        return LearningOperations(flop=flop | {"traces": 0.0}, update_events=None, update_dense=None)
+    numbers = trace_storage(learner, ticks, chunk).bytes / next(learner.network.parameters()).element_size()
     flop["traces"] = 2 * numbers * ticks
     twin, pairs = _twin(learner), _PairCount()
     twin.watch = pairs.watch
     twin.stream(xs, targets, chunk=chunk, teach=teach)
-    return Operations(flop=flop, update_events=pairs.events / batch, update_dense=pairs.dense / batch)
+    return LearningOperations(flop=flop, update_events=pairs.events / batch, update_dense=pairs.dense / batch)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Writes:
-    """What the ledgers of a network's devices hold."""
-
-    mean: float
-    """Cycles of a weight, over all weights with a ledger."""
-    largest: float
-    per_update: float | None
-
-
-def writes(network: Network, updates: int | None = None) -> Writes | None:
-    """Writes per weight since the weights were programmed; None: no device keeps a ledger.
-
-    Args:
-        network: trained.
-        updates: that were made; None: not known.
-    """
-    counts = ledger(network)
-    if not counts:
-        return None
-    sizes = {name: _size(network, name) for name in counts}
-    mean = sum(counts[name].mean * size for name, size in sizes.items()) / sum(sizes.values())
-    largest = max(count.largest for count in counts.values())
-    return Writes(mean=mean, largest=largest, per_update=mean / updates if updates else None)
-
-
-def _size(network: Network, name: str) -> int:
-    """Weights behind the entry ``layer.weight`` or ``layer.weight.array`` of a ledger."""
-    layer, key = name.split(".")[:2]
-    return network.layer(layer).synapses[key].weight.numel()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Energy:
-    """A count times a published figure, bound by bound, J."""
-
-    what: str
-    low: float | None
-    high: float | None
-    source: str
-    sure: str
-
-
-def energies(
-    network: Network, workload: Workload, written: Writes | None, chip: Profile | None
-) -> tuple[list[Energy], list[str]]:
-    """Energy of one sample's forward products and of all writes, where somebody published a figure.
+def run_energies(
+    network: Network, workload: Workload, written: WriteSummary | None, chip: Profile | None
+) -> CostReport:
+    """Return the energy of one sample's forward products and of all writes, where somebody published a figure.
 
     Args:
         network: trained.
         workload: of one sample.
-        written: of the devices' ledgers.
+        written: counts of the devices.
         chip: for the energy of a synaptic operation.
-
-    Returns:
-        What has a figure, and what has none.
     """
-    found, missing = [], []
+    lines, missing = [], []
     effective = workload.effective_acs + workload.effective_macs
-    devices = [layer.synapses["weight"].device for _, layer in network.items() if isinstance(layer, Affine)]
-    name, known = technology(devices[0]) if devices else ("", None)
+    devices = [layer.synapses[key].device for _, layer in network.items() for key in facts_of(layer).matrices[:1]]
+    about = devices[0].describe() if devices else None
+    read = None if about is None else about.figures.read_energy
+    write = None if about is None else about.figures.write_energy
+    each = "operations × energy of one"
     if chip is not None and chip.operation_energy is not None:
-        found.append(_times(f"synaptic operations of a sample on {chip.name}", effective, chip.operation_energy))
-    elif known is not None and known.read_energy is not None:
-        found.append(_times(f"reads of {name} cells, a sample", effective, known.read_energy))
+        what = f"synaptic operations of a sample on {chip.name}"
+        lines.append(CostLine.scaled(what, effective, chip.operation_energy, each))
+    elif about is not None and read is not None:
+        lines.append(CostLine.scaled(f"reads of {about.technology} cells, a sample", effective, read, each))
     else:
         missing.append("synaptic operations: no figure for this device or chip")
-    if written is not None and known is not None and known.write_energy is not None:
+    if written is not None and about is not None and write is not None:
         count = written.mean * sum(_weights(network, device) for device in set(devices))
-        found.append(_times(f"writes of {name} cells in the whole training", count, known.write_energy))
+        what = f"writes of {about.technology} cells in the whole training"
+        lines.append(CostLine.scaled(what, count, write, each))
     else:
         missing.append("writes: no figure for this device or chip")
-    return found, missing
+    return CostReport(tuple(lines), tuple(missing))
 
 
 def _weights(network: Network, device: Device) -> int:
     own = [layer.synapses[key] for _, layer in network.items() for key in layer.synapses]
     return sum(synapses.weight.numel() for synapses in own if synapses.device == device)
-
-
-def _times(what: str, count: float, figure: Figure) -> Energy:
-    low, high = (None if bound is None else bound * count for bound in (figure.low, figure.high))
-    return Energy(what=what, low=low, high=high, source=figure.source, sure=figure.verified)

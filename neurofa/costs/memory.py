@@ -1,56 +1,71 @@
-"""Bytes that a learner holds: weights, feedback, what a step remembers until its errors come, the optimizer's state."""
+"""Bytes that a training step holds: weights, feedback, activations, gradients, state of the optimizer."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurofa.core.directions import LowRank, ReturnWeights
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
-from neurofa.costs.counts import state_per_weight
 from neurofa.training.learner import Learner
 from neurofa.training.replay import preserved
 
 HELD = ("weights", "feedback", "activations", "gradients", "optimizer")
 
 
-def memory(learner: Learner, batch_size: int) -> dict[str, int]:
-    """Bytes by what they hold.
+def step_memory(learner: Learner, batch_size: int) -> dict[str, int]:
+    """Return the bytes that a step holds, by purpose.
 
-    ``weights``: of the network, with their devices' cells and running statistics. ``feedback``: everything that the
-    rule keeps. ``activations``: what the forward pass, and a second one, leave for the backward phase, each storage
-    once: inputs and outputs of layers, their states, what autograd saves inside blocks. ``gradients``: of all weights
-    that learn, where directions do not go straight into them. ``optimizer``: its state beside the same weights.
-    Of a network with a memory, activations are those of one tick: a chunk of K ticks leaves K times as many, and traces
-    beside them.
+    ``weights``: of the network, with their devices' cells and running statistics. ``feedback``: the state of the rule.
+    ``activations``: what the forward pass, and a second one, leave for the backward phase, each storage once: inputs
+    and outputs of layers, their states, what autograd saves inside blocks. ``gradients``: of all weights that learn,
+    where directions do not go straight into them. ``optimizer``: its state beside the same weights. Of a network with a
+    memory, activations are those of one tick: a chunk of K ticks leaves K times as many, and traces beside them.
 
     Args:
         learner: network, rule and optimizer; it is left as it is.
         batch_size: samples in a step.
     """
     network, rule = learner.network, learner.rule
-    learning = _size(w for group in learner.optimizer.param_groups for w in group["params"])
+    learning = _bytes(w for group in learner.optimizer.param_groups for w in group["params"])
     passes = 1 if rule.declares.second_pass is None else 2
     return {
-        "weights": _size(network.state_dict().values()),
-        "feedback": _size(rule.state_dict().values()),
-        "activations": passes * remembered(network, rule, batch_size),
+        "weights": _bytes(network.state_dict().values()),
+        "feedback": _bytes(rule.state_dict().values()),
+        "activations": passes * activation_bytes(network, rule, batch_size),
         "gradients": 0 if learner.direct else learning,
-        "optimizer": learning * state_per_weight(learner.optimizer),
+        "optimizer": learning * optimizer_state(learner.optimizer),
     }
 
 
-@torch.no_grad()
-def remembered(network: Network, rule: Rule, batch: int) -> int:
-    """Bytes of all storages but the weights' that a forward pass leaves, found on tensors without numbers.
+def optimizer_state(optimizer: torch.optim.Optimizer) -> int:
+    """Return how many numbers an optimizer keeps beside every weight, found by a step of a copy.
 
     Args:
-        network: in the mode that is asked about.
+        optimizer: left as it is.
+    """
+    twin = copy.deepcopy(optimizer)
+    first: nn.Parameter = twin.param_groups[0]["params"][0]
+    for group in twin.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+    first.grad = torch.zeros_like(first)
+    type(twin).step(twin)  # not twin.step: a scheduler binds that one to the original
+    return sum(isinstance(kept, Tensor) and kept.shape == first.shape for kept in twin.state[first].values())
+
+
+@torch.no_grad()
+def activation_bytes(network: Network, rule: Rule, batch: int) -> int:
+    """Return the bytes of all storages but the weights' that a forward pass leaves, found on tensors without numbers.
+
+    Args:
+        network: in the mode of the pass.
         rule: bound to it.
         batch: samples.
     """
@@ -73,24 +88,24 @@ def remembered(network: Network, rule: Rule, batch: int) -> int:
         return saved
 
     with FakeTensorMode(allow_non_fake_inputs=True), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        some = next(network.parameters())
-        x = torch.empty((batch, *network.input_shape), dtype=some.dtype, device=some.device)
-        below = False
+        like = next(network.parameters())
+        x = torch.empty((batch, *network.input_shape), dtype=like.dtype, device=like.device)
+        learns_below = False
         for name, layer in network.items():
             params = {key: torch.empty_like(w) for key, w in stored[name].items()}
             returns = _fakes(back.get(name), stored[name], params)
             state = layer.fresh_state(x, None)
-            y, after, _ = layer.record(params, x, state, returns, rule.declares.chained and below)
+            y, after, _ = layer.record(params, x, state, returns, rule.declares.chained and learns_below)
             weights += [*params.values(), *_flat(returns), *layer.buffers()]
             kept += [x, y, *state.values(), *after.values()]
-            x, below = y, below or bool(params)
+            x, learns_below = y, learns_below or bool(params)
     held = {t.untyped_storage()._cdata for t in weights}
     storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in kept}
     return sum(size for at, size in storages.items() if at not in held)
 
 
 def _fakes(back: ReturnWeights | None, stored: dict[str, Tensor], params: dict[str, Tensor]) -> ReturnWeights | None:
-    """Return weights without numbers; forward weights stay the same tensors as ``params``."""
+    """Return weights without numbers for the return path; forward weights stay the same tensors as ``params``."""
     if back is None:
         return None
     if all(value is stored.get(key) for key, value in back.items()):
@@ -103,11 +118,11 @@ def _fakes(back: ReturnWeights | None, stored: dict[str, Tensor], params: dict[s
 
 
 def _flat(returns: ReturnWeights | None) -> list[Tensor]:
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for value in (returns or {}).values():
-        found += value if isinstance(value, LowRank) else [value]
-    return found
+        tensors += value if isinstance(value, LowRank) else [value]
+    return tensors
 
 
-def _size(tensors: Iterable[Tensor]) -> int:
+def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)

@@ -1,22 +1,19 @@
-"""The ledger of writes: what the memory devices of a network have been through."""
+"""Writes to the memory devices of a network, counted by the devices themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
-from hwmodels.device import Device
-from hwmodels.device_models.nested import device_chain
-from hwmodels.device_models.programmed import Programmed
-from hwmodels.device_models.pulses import PulseDriven
 from neurofa.core.network import Network
 from neurofa.training.learner import Learner
 
 
-class Count(NamedTuple):
-    """Cycles of the devices of one matrix since they were programmed."""
+class WriteCount(NamedTuple):
+    """Write cycles of the devices of one matrix since they were programmed."""
 
     mean: float
     largest: float
@@ -24,22 +21,40 @@ class Count(NamedTuple):
     """Share of the devices that have used up their endurance."""
 
 
-def countable(device: Device) -> bool:
-    """Whether writes of a device are those of memory elements, one matrix of them: pulses, or programming."""
-    return any(isinstance(each, PulseDriven | Programmed) for each in device_chain(device))
+class UpdateWrites(NamedTuple):
+    """Writes of one update to the devices of one matrix, averaged over some updates."""
+
+    mean: float
+    """Of a device."""
+    busiest: float
+    """Of the device with most writes in all updates together: it wears first."""
+    peak: float
+    """Of the device with most writes in each update: an update takes as long as these."""
 
 
-def keep_ledger(network: Network) -> None:
-    """Count the writes of all memory devices from now on; they do what they did before."""
+@dataclass(frozen=True, kw_only=True)
+class WriteSummary:
+    """Writes over all weights whose devices count."""
+
+    mean: float
+    """Cycles of a weight."""
+    largest: float
+    per_update: float | None
+    """Mean cycles of a weight in one update; None: the number of updates is not known."""
+
+
+def start_counting(network: Network) -> None:
+    """Let all memory devices count their writes from now on, which changes nothing else."""
     for name in network.names:
         layer = network.layer(name)
         for key in layer.synapses:
-            if countable(layer.synapses[key].device):
-                layer.synapses[key].count_writes()
+            synapses = layer.synapses[key]
+            if synapses.device.describe().write:
+                synapses.count_writes()
 
 
-def ledger(network: Network) -> dict[str, Count]:
-    """Counts of every matrix whose device keeps a ledger (``wear``), by layer, weight and array.
+def write_counts(network: Network) -> dict[str, WriteCount]:
+    """Return the counts of every matrix whose device counts (``wear``), by layer, weight and array.
 
     Args:
         network: trained or not.
@@ -48,15 +63,57 @@ def ledger(network: Network) -> dict[str, Count]:
         By name, such as ``dense0.weight``; devices of several arrays (Tiki-Taka) give one entry each, with the array's
         name behind. Empty where nothing is counted.
     """
-    found = {}
+    counts = {}
     for name, cycles, life in _entries(network):
         worn_out = (cycles >= life).double().mean().item()
-        found[name] = Count(cycles.double().mean().item(), cycles.double().max().item(), worn_out)
-    return found
+        counts[name] = WriteCount(cycles.double().mean().item(), cycles.double().max().item(), worn_out)
+    return counts
+
+
+def write_summary(network: Network, updates: int | None = None) -> WriteSummary | None:
+    """Return the writes per weight since the weights were programmed; None: no device counts.
+
+    Args:
+        network: trained.
+        updates: number of updates that were made; None: not known.
+    """
+    counts = write_counts(network)
+    if not counts:
+        return None
+    sizes = {name: _size(network, name) for name in counts}
+    mean = sum(counts[name].mean * size for name, size in sizes.items()) / sum(sizes.values())
+    largest = max(count.largest for count in counts.values())
+    return WriteSummary(mean=mean, largest=largest, per_update=mean / updates if updates else None)
+
+
+def writes_per_update(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, UpdateWrites]:
+    """Count writes while a learner takes some updates.
+
+    Args:
+        learner: it is trained; give a copy.
+        batches: of one update each.
+
+    Returns:
+        By name, as :func:`write_counts`; empty where nothing can be counted.
+    """
+    start_counting(learner.network)
+    first = last = _cycles(learner.network)
+    peaks, updates = dict.fromkeys(first, 0.0), 0
+    for x, target in batches:
+        learner.step(x, target)
+        now = _cycles(learner.network)
+        for name in now:
+            peaks[name] += (now[name] - last[name]).amax().item()
+        last, updates = now, updates + 1
+    writes = {}
+    for name, cell in last.items():
+        cycles = (cell - first[name]).double() / updates
+        writes[name] = UpdateWrites(cycles.mean().item(), cycles.max().item(), peaks[name] / updates)
+    return writes
 
 
 def _entries(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, cycles and endurance of the devices of every array that keeps a ledger."""
+    """Yield name, cycles and endurance of the devices of every array that counts."""
     for name, layer in network.items():
         for key in layer.synapses:
             cells = layer.synapses[key].cells
@@ -67,42 +124,11 @@ def _entries(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
                     yield whole, cells[cell], cells[cell.removesuffix("cycles") + "endurance"]
 
 
-class Writes(NamedTuple):
-    """Writes of one update to the devices of one matrix, averaged over some updates."""
-
-    mean: float
-    """Of a device."""
-    busiest: float
-    """Of the device that got most in all of them together: what wears."""
-    peak: float
-    """Of the device that got most in each of them: what an update waits for."""
-
-
-def per_update(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Writes]:
-    """Count writes while a learner takes some updates.
-
-    Args:
-        learner: trains on, so give a copy.
-        batches: of one update each.
-
-    Returns:
-        By name, as :func:`ledger`; none where nothing can be counted.
-    """
-    keep_ledger(learner.network)
-    first = last = _cycles(learner.network)
-    peaks, updates = dict.fromkeys(first, 0.0), 0
-    for x, target in batches:
-        learner.step(x, target)
-        now = _cycles(learner.network)
-        for name in now:
-            peaks[name] += (now[name] - last[name]).amax().item()
-        last, updates = now, updates + 1
-    found = {}
-    for name, cell in last.items():
-        counts = (cell - first[name]).double() / updates
-        found[name] = Writes(counts.mean().item(), counts.max().item(), peaks[name] / updates)
-    return found
-
-
 def _cycles(network: Network) -> dict[str, Tensor]:
     return {name: cycles.clone() for name, cycles, _ in _entries(network)}
+
+
+def _size(network: Network, name: str) -> int:
+    """Return the number of weights behind the entry ``layer.weight`` or ``layer.weight.array``."""
+    layer, key = name.split(".")[:2]
+    return network.layer(layer).synapses[key].weight.numel()

@@ -12,14 +12,14 @@ from hwmodels.errors import NeurofaError
 from neurofa.neurons.lif import LIF, LeakyIntegrator
 from neurofa.neurons.synaptic import Synaptic
 from neurofa.spiking.neuron import Neuron
-from neurofa.spiking.surrogate import ATan, FastSigmoid, Sigmoid, StraightThrough, Surrogate
+from neurofa.spiking.surrogate import ATan, FastSigmoid, SigmoidSurrogate, StraightThrough, Surrogate
 
 NEURONS = ("Leaky", "RLeaky", "Synaptic")
 """Classes of snnTorch that have the same neuron here."""
 SURROGATES: dict[str, tuple[type[Surrogate], str | None]] = {
     "atan": (ATan, "alpha"),
     "fast_sigmoid": (FastSigmoid, "slope"),
-    "sigmoid": (Sigmoid, "slope"),
+    "sigmoid": (SigmoidSurrogate, "slope"),
     "straight_through_estimator": (StraightThrough, None),
 }
 """Functions of ``snntorch.surrogate``, the class here, and the one parameter of both."""

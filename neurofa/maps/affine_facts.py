@@ -21,6 +21,8 @@ class AffineFacts(LayerFacts):
         layer: dense or convolutional.
     """
 
+    knows_inputs = True
+
     def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
         norm = None if self.layer.norm is None else self.layer.norm.describe()
         known = self.layer.norm is None or norm is not None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from neurofa.rules.dfa import DFA as DFA
     from neurofa.rules.dfa import eprop as eprop
     from neurofa.rules.dfa import sdfa as sdfa
+    from neurofa.rules.dfa import tdfa as tdfa
     from neurofa.rules.dkp import DKP as DKP
     from neurofa.rules.draf import DRAF as DRAF
     from neurofa.rules.drtp import DRTP as DRTP

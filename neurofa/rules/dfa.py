@@ -55,9 +55,15 @@ class DFA(Direct, name="dfa"):
         super().bind(plan, gen)
 
 
-@recipe("rule", "sdfa", source="Frenkel et al. 2021 (sDFA: sign); Launay et al. 2020, arXiv 2006.01475 (ternary)")
-def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
-    """Direct feedback alignment with an error of one trit (default) or one bit (``error=sign``) per output."""
+@recipe("rule", "sdfa", source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)")
+def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") -> DFA:
+    """Direct feedback alignment of the sign of the error: one bit for each output."""
+    return DFA(feedback=feedback, error=error)
+
+
+@recipe("rule", "tdfa", source="Launay et al. 2020, arXiv 2006.01475")
+def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
+    """Direct feedback alignment of the ternary error: one trit (-1, 0 or 1) for each output."""
     return DFA(feedback=feedback, error=error)
 
 

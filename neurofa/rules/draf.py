@@ -92,6 +92,7 @@ class DRAF(Chained, name="draf"):
             return_path=None if self.broadcast == "output" else self,
             plastic=self,
             work=self,
+            path=self,
         )
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:

@@ -38,7 +38,8 @@ class DRTP(Direct, name="drtp"):
 
     @cached_property
     def declares(self) -> Declaration:
-        return replace(super().declares, target=True, plasticity="fixed")
+        # no file has a word for a target without its mean: no step is written out
+        return replace(super().declares, target=True, plasticity=None if self.centred else "fixed")
 
     def describe_path(self) -> PathDescription:
         return replace(super().describe_path(), signal="target")

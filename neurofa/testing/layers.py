@@ -68,14 +68,17 @@ def tangent_is_the_adjoint(name: str, *, training: bool) -> None:
         dot = torch.randn(x.shape, generator=gen, dtype=x.dtype)
         moved = {k: torch.randn(w.shape, generator=gen, dtype=w.dtype) for k, w in view.params.items()}
         by_input = (below * dot).sum()
-        by_weights = sum((directions[k] * moved[k]).sum() for k in moved)
-        cases = [("input", dot, {}, by_input), ("both", dot, moved, by_input + by_weights)]
+        by_weights = torch.as_tensor(sum((directions[k] * moved[k]).sum() for k in moved))
+        cases: list[tuple[str, Tensor | None, dict[str, Tensor], Tensor]] = [
+            ("input", dot, {}, by_input),
+            ("both", dot, moved, by_input + by_weights),
+        ]
         cases += [("weights", None, moved, by_weights)] if moved else []
         for what, change_of_x, change_of_weights, expected in cases:
             with torch.no_grad():
                 change = tangent(layer, view, change_of_x, change_of_weights)
             require(change.shape == error.shape, f"{case}: shape {tuple(change.shape)}")
-            require_close((change * error).sum(), torch.as_tensor(expected), f"{case}: change by {what}", 1e-9)
+            require_close((change * error).sum(), expected, f"{case}: change by {what}", 1e-9)
 
 
 @CONTRACT

@@ -8,7 +8,7 @@ from hwmodels.registry import build
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
 from neurofa.core.rule import Rule
-from neurofa.costs.flops import cost
+from neurofa.costs.flops import step_flops
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.contract import Contract, require, require_documented
 from neurofa.testing.flops import FlopCounter
@@ -57,7 +57,7 @@ def declares_the_flop_of_a_step(network: str, name: str) -> None:
         name: registered name of the rule.
     """
     learner, size = small_learner(name, network), 6
-    declared = cost(learner, batch_size=size, held=False)
+    declared = step_flops(learner, batch_size=size)
     for step in range(2):
         with FlopCounter() as counter:
             learner.step(*random_batch(size, seed=step))

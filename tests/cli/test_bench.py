@@ -1,4 +1,4 @@
-"""The measuring machinery and ``neurofa bench``; no time is asserted."""
+"""The measuring machinery and ``neurofa speed``; no time is asserted."""
 
 import gc
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.cli import run
+from experiments.cli import run_command as run
 from experiments.speed import suite, timing, workloads
 from experiments.speed.peak_memory import method_peak, peak_bytes
 from experiments.speed.suites import rules as rules_suite
@@ -212,7 +212,7 @@ def test_memory_that_cannot_be_measured_is_one_line():
 
 
 def test_command_prints_rows_and_nothing_else(capsys):
-    words = ["bench", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory", "--json"]
+    words = ["speed", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory", "--json"]
     assert run(words) == 0
     rows = json.loads(capsys.readouterr().out)
     columns = {"suite", "case", "method", "baseline", "median_s", "spread_s", "ratio", "floor_fraction", "peak_bytes"}
@@ -225,7 +225,7 @@ def test_command_prints_rows_and_nothing_else(capsys):
 
 
 def test_command_shows_a_table(capsys):
-    assert run(["bench", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory"]) == 0
+    assert run(["speed", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory"]) == 0
     shown = capsys.readouterr().out
     assert "threads 1" in shown
     assert "floor-chained" in shown
@@ -234,10 +234,10 @@ def test_command_shows_a_table(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bench", "stpe"], "got speed 'stpe'; .*did you mean 'step'"),
-        (["bench", "step", "--case", "mlp-1025"], "got case 'mlp-1025'; .*did you mean 'mlp-1024'"),
-        (["bench", "step", "--compute", "tpu"], "got compute 'tpu'; "),
-        (["bench", "step", "--threads", "0"], "got threads=0"),
+        (["speed", "stpe"], "got speed 'stpe'; .*did you mean 'step'"),
+        (["speed", "step", "--case", "mlp-1025"], "got case 'mlp-1025'; .*did you mean 'mlp-1024'"),
+        (["speed", "step", "--compute", "tpu"], "got compute 'tpu'; "),
+        (["speed", "step", "--threads", "0"], "got threads=0"),
     ],
 )
 def test_wrong_words_are_refused_in_one_line(words, message, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from experiments.commands.listing import singular
 from experiments.reports.chips import build_profile, chip_fields
 from experiments.runs.run import RunSpec, train_run
@@ -16,10 +16,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
 
 SMALL = ["--data", "digits(subset=64)"]
-FITTING = [
-    "--network", "mlp(hidden=[16])", "--rule", "dfa(error=uniform(bits=8))",
-    "--device", "update_engine(device=fixed(bits=9))", "--optimizer", "sgd(lr=0.0625)", "--batch-size", "1",
-]  # fmt: skip
+FITTING = ["--network", "mlp(hidden=[16])", "--rule", "dfa(error=uniform(bits=8))", "--batch-size", "1"]
+FITTING += ["--device", "update_engine(device=fixed(bits=9))", "--optimizer", "sgd(lr=0.0625)"]
 
 
 def checked(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict]:
@@ -105,9 +103,7 @@ def test_the_table_shows_limits_marks_and_the_source(
         ([], "--profile"),
     ],
 )
-def test_wrong_input_is_code_2_and_one_line(
-    flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+def test_wrong_input_is_code_2_and_one_line(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["check", *SMALL, *flags]) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -128,31 +124,67 @@ def test_help_says_what_the_codes_mean(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("name", "given", "chosen"),
     [
-        ("loihi1", {}, {
-            "rule": "dfa(error=uniform(bits=8))", "batch_size": 1, "optimizer": f"sgd(lr={12 / 4096})",
-            "device": "update_engine(device=fixed(bits=9, rounding=stochastic), fraction=7, most=None)",
-        }),
-        ("loihi1", {"batch_size": 32, "device": "digital", "rule": "fa"}, {
-            "rule": "fa(error=uniform(bits=8))", "batch_size": 32, "device": "digital", "optimizer": "sgd(lr=0.09375)",
-        }),
-        ("loihi1", {"rule": "dfa(error=sign)", "optimizer": "sgd(lr=0.1)"}, {
-            "rule": "dfa(error=sign)", "optimizer": "sgd(lr=0.1)", "batch_size": 1,
-            "device": "update_engine(device=fixed(bits=9, rounding=stochastic), fraction=7, most=None)",
-        }),
-        ("reckon", {}, {
-            "rule": "bp", "network": "mlp(hidden=[256], activation=relu)", "batch_size": 1,
-            "optimizer": "sgd(lr=0.001953125)",
-            "device": "update_engine(device=fixed(bits=8, rounding=stochastic), fraction=None, most=1)",
-        }),
+        (
+            "loihi1",
+            {},
+            {
+                "rule": "dfa(error=uniform(bits=8))",
+                "batch_size": 1,
+                "optimizer": f"sgd(lr={12 / 4096})",
+                "device": "update_engine(device=fixed(bits=9, rounding=stochastic), fraction=7, most=None)",
+            },
+        ),
+        (
+            "loihi1",
+            {"batch_size": 32, "device": "digital", "rule": "fa"},
+            {
+                "rule": "fa(error=uniform(bits=8))",
+                "batch_size": 32,
+                "device": "digital",
+                "optimizer": "sgd(lr=0.09375)",
+            },
+        ),
+        (
+            "loihi1",
+            {"rule": "dfa(error=sign)", "optimizer": "sgd(lr=0.1)"},
+            {
+                "rule": "dfa(error=sign)",
+                "optimizer": "sgd(lr=0.1)",
+                "batch_size": 1,
+                "device": "update_engine(device=fixed(bits=9, rounding=stochastic), fraction=7, most=None)",
+            },
+        ),
+        (
+            "reckon",
+            {},
+            {
+                "rule": "bp",
+                "network": "mlp(hidden=[256], activation=relu)",
+                "batch_size": 1,
+                "optimizer": "sgd(lr=0.001953125)",
+                "device": "update_engine(device=fixed(bits=8, rounding=stochastic), fraction=None, most=1)",
+            },
+        ),
         ("opu", {"rule": "drtp"}, {"rule": "drtp(feedback=opu(error=ternary))", "optimizer": "sgd(lr=0.1)"}),
-        ("microring_bank(sigma=0.202)", {}, {
-            "rule": "dfa(feedback=microring(sigma=0.202))", "optimizer": "sgd(lr=0.1)",
-        }),
-        ("rpu", {"rule": "bp"}, {
-            "rule": "bp", "device": "pulse_trains(device=gokmen_vlasov, slots=31)", "optimizer": "sgd(lr=0.1)",
-        }),
+        (
+            "microring_bank(sigma=0.202)",
+            {},
+            {
+                "rule": "dfa(feedback=microring(sigma=0.202))",
+                "optimizer": "sgd(lr=0.1)",
+            },
+        ),
+        (
+            "rpu",
+            {"rule": "bp"},
+            {
+                "rule": "bp",
+                "device": "pulse_trains(device=gokmen_vlasov, slots=31)",
+                "optimizer": "sgd(lr=0.1)",
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_profile_chooses_what_is_not_given(name: str, given: dict, chosen: dict) -> None:
     assert chip_fields(build_profile(name), given) == chosen
 
@@ -194,9 +226,16 @@ def test_limits_that_are_broken_all_the_same_are_told(tmp_path: Path, capsys: py
 
 @pytest.mark.parametrize(
     ("plural", "kind"),
-    [("devices", "device"), ("projections", "projection"), ("profiles", "profile"), ("losses", "loss"),
-     ("speeds", "speed"), ("nonlinearities", "nonlinearity"), ("data", "data")],
-)  # fmt: skip
+    [
+        ("devices", "device"),
+        ("projections", "projection"),
+        ("profiles", "profile"),
+        ("losses", "loss"),
+        ("speeds", "speed"),
+        ("nonlinearities", "nonlinearity"),
+        ("data", "data"),
+    ],
+)
 def test_list_takes_the_plural(plural: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["list", plural, "--json"]) == 0
     found = capsys.readouterr().out
@@ -206,9 +245,8 @@ def test_list_takes_the_plural(plural: str, kind: str, capsys: pytest.CaptureFix
 
 
 def test_other_words_stay_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [singular(word, ["bus", "device"]) for word in ("bus", "buses", "bu", "devicess")] == [
-        "bus", "bus", "bu", "devicess"
-    ]  # fmt: skip
+    found = [singular(word, ["bus", "device"]) for word in ("bus", "buses", "bu", "devicess")]
+    assert found == ["bus", "bus", "bu", "devicess"]
     assert command(["list", "devics"]) == 2
     assert "did you mean 'device'" in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.cli import run
+from experiments.cli import run_command as run
 from neurofa.core.products import PHASES
 
 

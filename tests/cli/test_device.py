@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.cli import run
+from experiments.cli import run_command as run
 from experiments.reports.device import device_constants, device_moments, device_panels
 from hwmodels.registry import build, parts
 

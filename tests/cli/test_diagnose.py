@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from experiments.runs.run import RunSpec, train_run
 
 FINE = RunSpec(data="digits(validation=500)", network="mlp(hidden=[48, 48])", epochs=6, log="alignment")
@@ -25,7 +25,7 @@ FAILURES: dict[str, tuple[dict[str, object], str, str]] = {
     "narrow layer": ({"network": "mlp(hidden=[48, 4, 48])", "epochs": 4}, "dense1", "conditioning"),
     "convolution": ({"network": CONV, "optimizer": "sgd(lr=0.03)", "epochs": 3}, "conv2d0", "convolution"),
     "deep sigmoids": ({"network": DEEP, "epochs": 1}, "dense1", "vanished"),
-}  # fmt: skip
+}
 
 
 def diagnosed(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -60,9 +60,7 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_each_failure_is_told_from_the_others(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+def test_each_failure_is_told_from_the_others(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change, where, cause = FAILURES[name]
     train_run(replace(FINE, **change), tmp_path / "run")  # type: ignore[arg-type]
     found = diagnosed(tmp_path / "run", capsys)
@@ -88,7 +86,7 @@ def test_what_stands_above_a_convolution_aligns(tmp_path: Path, capsys: pytest.C
 
 def test_gain_is_not_judged_where_the_optimizer_rescales_updates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+) -> None:
     small = "dfa(feedback=dense(gain=0.0001))"
     train_run(replace(FINE, rule=small, optimizer="adam(lr=0.003)"), tmp_path / "run")
     found = diagnosed(tmp_path / "run", capsys)
@@ -105,8 +103,8 @@ def test_rules_that_leave_hidden_layers_alone_are_told(tmp_path: Path, capsys: p
 
 def test_runs_without_measurements_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_run(replace(FINE, epochs=1, log="none"), tmp_path / "run")
-    command(["train", "--data", "digits(subset=64)", "--epochs", "1", "--log", "alignment", "--no-control",
-             "--out", str(tmp_path / "logged")])  # fmt: skip
+    flags = ["train", "--data", "digits(subset=64)", "--epochs", "1", "--log", "alignment", "--no-control"]
+    command([*flags, "--out", str(tmp_path / "logged")])
     told = capsys.readouterr().out.replace("\n", "")
     assert f"neurofa diagnose {tmp_path / 'logged'}" in told
     for folder, words in ((tmp_path / "run", "train with --log all"), (tmp_path / "none", "without run.json")):

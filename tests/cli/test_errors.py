@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
 from neurofa import Block, Dense, Learner, Network

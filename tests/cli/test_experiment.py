@@ -11,7 +11,8 @@ import pytest
 from experiments import cli
 from experiments.papers.fixed_feedback import TARGETS, FixedFeedback
 from experiments.sweeps.experiment import above, at_least, at_most
-from experiments.sweeps.study import Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Study, run_study
 from experiments.sweeps.sweep import load_rows
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
@@ -110,7 +111,7 @@ def lines(**accuracies: float) -> list[dict[str, object]]:
 
 
 def test_checks_follow_the_figures() -> None:
-    good = {"bp": 0.985, "fa": 0.977, "dfa": 0.979, "sdfa": 0.98, "kp": 0.983, "drtp": 0.945, "readout_only": 0.953}
+    good = {"bp": 0.985, "fa": 0.977, "dfa": 0.979, "tdfa": 0.98, "kp": 0.983, "drtp": 0.945, "readout_only": 0.953}
     made = {check.name: check for check in FixedFeedback().checks("mnist", lines(**good))}
     assert made["mnist: bp test accuracy, %"].holds
     assert made["mnist: distance of kp from bp, points"].value == pytest.approx(0.2)

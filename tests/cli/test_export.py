@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from experiments.cli import run
+from experiments.cli import run_command as run
 
 
 @pytest.fixture(scope="module")

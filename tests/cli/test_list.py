@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
 
@@ -67,7 +67,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_does_not_load_torch() -> None:
-    code = "import sys; from experiments.cli import run; run(['--help']); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from experiments.cli import run_command as run; run(['--help']); sys.exit('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0
 

@@ -10,8 +10,8 @@ import pytest
 from experiments import cli
 from experiments.papers._shallow_report import closest, comparison, early_row, phase_row
 from experiments.papers.align_degeneracy import relu_checks, relu_row
-from experiments.sweeps.cells import run_cells
-from experiments.sweeps.study import Setup
+from experiments.sweeps.function_sweep import run_function_sweep
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 
 CALLS: list[float] = []
@@ -24,23 +24,20 @@ def double(*, x: float) -> dict[str, float]:
     return {"twice": 2 * x}
 
 
-def test_cells_are_done_once_and_kept(tmp_path: Path) -> None:
+def test_calls_are_made_once_and_kept(tmp_path: Path) -> None:
     setup = Setup(folder=tmp_path, workers=0)
     CALLS.clear()
-    assert run_cells(double, [{"x": 1.0}, {"x": 2.0}, {"x": 1.0}], setup, name="twice") == [
-        {"twice": 2.0}, {"twice": 4.0}, {"twice": 2.0},
-    ]  # fmt: skip
-    assert run_cells(double, [{"x": 2.0}, {"x": 3.0}], setup, name="twice") == [{"twice": 4.0}, {"twice": 6.0}]
+    results = run_function_sweep(double, [{"x": 1.0}, {"x": 2.0}, {"x": 1.0}], setup, name="twice")
+    assert results == [{"twice": 2.0}, {"twice": 4.0}, {"twice": 2.0}]
+    assert run_function_sweep(double, [{"x": 2.0}, {"x": 3.0}], setup, name="twice") == [{"twice": 4.0}, {"twice": 6.0}]
     assert CALLS == [1.0, 2.0, 3.0]
     with pytest.raises(NeurofaError, match="below zero"):
-        run_cells(double, [{"x": -1.0}], setup, name="twice")
+        run_function_sweep(double, [{"x": -1.0}], setup, name="twice")
 
 
 def test_comparisons_are_of_means_and_name_the_worst_run() -> None:
-    answer = {
-        "t": [1.0, 10.0, 20.0], "v_gap": {"theory": 0.1},
-        "error": {"simulated": [[9.0, 9.0], [1.1, 0.9], [2.0, 2.1]], "theory": [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]},
-    }  # fmt: skip
+    error = {"simulated": [[9.0, 9.0], [1.1, 0.9], [2.0, 2.1]], "theory": [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]}
+    answer = {"t": [1.0, 10.0, 20.0], "v_gap": {"theory": 0.1}, "error": error}
     rows = comparison("flow", "case", answer)
     assert [row["t"] for row in rows] == [10.0, 20.0]  # t = 1 is not compared
     assert [row["off"] for row in rows] == pytest.approx([0.0, 2.5])
@@ -59,10 +56,8 @@ def test_early_ratio_is_weighted_by_the_law() -> None:
 
 def test_phases_count_only_what_converged() -> None:
     def line(error: float, agree: bool, alignment: list[float]) -> dict[str, object]:
-        return {
-            "t": [1.0, 2.0, 3.0][: len(alignment)], "error": [1.0, error], "alignment": alignment, "agree": agree,
-            "entry": 2.0, "level": 0.1, "exit": None,
-        }  # fmt: skip
+        curves = {"t": [1.0, 2.0, 3.0][: len(alignment)], "error": [1.0, error], "alignment": alignment}
+        return {**curves, "agree": agree, "entry": 2.0, "level": 0.1, "exit": None}
 
     row = phase_row("F", [line(1e-5, True, [0.5, 1.0]), line(0.1, False, [0.1, 0.8, 0.6])])
     assert (row["converged"], row["agree"], row["exit"]) == (50.0, 100.0, None)
@@ -90,7 +85,7 @@ def test_shares_are_held_against_the_formula() -> None:
 def test_small_runs_leave_results_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = "align_shallow(inputs=30, runs=1, early_runs=4, until=2, solved=1, horizon=20)"
     command = ["experiment", small, "--part", "flow", "early", "--workers", "0", "--out", str(tmp_path / "a"), "--json"]
-    assert cli.run(command) == 0
+    assert cli.run_command(command) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "a" / "result.json").read_text())
     assert {row["case"] for row in printed["rows"]} == {"dfa", "bp, label noise", "ideal", "feedback noise 1"}
@@ -99,9 +94,9 @@ def test_small_runs_leave_results_and_pictures(tmp_path: Path, capsys: pytest.Ca
 
     small = "align_degeneracy(runs=3, inputs=20, until=2, widths=[1, 2])"
     command = ["experiment", small, "--part", "relu", "--workers", "0", "--out", str(tmp_path / "b")]
-    assert cli.run(command) == 0
+    assert cli.run_command(command) == 0
     assert "M=2, K=2" in capsys.readouterr().out
     assert (tmp_path / "b" / "relu.png").read_bytes().startswith(b"\x89PNG")
-    assert cli.run(["experiment", "align_degeneracy(runs=0)", "--out", str(tmp_path / "c")]) == 2
+    assert cli.run_command(["experiment", "align_degeneracy(runs=0)", "--out", str(tmp_path / "c")]) == 2
     assert "expected sizes >= 1" in " ".join(capsys.readouterr().err.split())
-    assert cli.run(["experiment", "align_shallow(inputs=0)", "--out", str(tmp_path / "c")]) == 2
+    assert cli.run_command(["experiment", "align_shallow(inputs=0)", "--out", str(tmp_path / "c")]) == 2

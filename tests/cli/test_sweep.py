@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from experiments import cli, tables
-from experiments.commands.sweep import spread
-from experiments.sweeps.sweep import grid, load_rows
+from experiments.commands._options import repeat_flags
+from experiments.sweeps.rows import load_rows
+from experiments.sweeps.sweep import spec_grid
 from experiments.sweeps.workers import LostWorkerError, map_processes
 from hwmodels.errors import NeurofaError
 
@@ -77,8 +78,8 @@ def test_a_killed_sweep_goes_on_and_equals_an_uninterrupted_one(tmp_path: Path) 
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in killed.glob("rows/*.json")}
     assert 2 <= len(before) < 40
 
-    assert cli.run(["sweep", *TINY, *options, "--out", str(killed)]) == 0
-    assert cli.run(["sweep", *TINY, *options, "--out", str(whole), "--workers", "0"]) == 0
+    assert cli.run_command(["sweep", *TINY, *options, "--out", str(killed)]) == 0
+    assert cli.run_command(["sweep", *TINY, *options, "--out", str(whole), "--workers", "0"]) == 0
     after = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in killed.glob("rows/*.json")}
     assert len(after) == 40
     assert {name: after[name] for name in before} == before, "a finished run was done again"
@@ -87,7 +88,7 @@ def test_a_killed_sweep_goes_on_and_equals_an_uninterrupted_one(tmp_path: Path) 
 
 def test_failed_runs_are_rows_and_are_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["sweep", *TINY, "--optimizer", "sgd(lr=0.1)", "sgd(lr=1e30)", "--out", str(tmp_path), "--workers", "0"]
-    assert cli.run(command) == 1
+    assert cli.run_command(command) == 1
     told = capsys.readouterr()
     assert told.err.count("failed: dfa, seed 0: got NaN") == 1
     rows = load_rows(tmp_path)
@@ -101,7 +102,7 @@ def test_failed_runs_are_rows_and_are_tried_again(tmp_path: Path, capsys: pytest
     for row in rows.values():
         planted = {"key": row.key, "spec": dict(row.spec), "result": None, "error": "planted"}
         (tmp_path / "rows" / f"{row.key}.json").write_text(json.dumps(planted))
-    assert cli.run(command) == 1
+    assert cli.run_command(command) == 1
     again = load_rows(tmp_path)
     assert again[good.key].done
     assert again[bad.key].error == bad.error
@@ -109,10 +110,13 @@ def test_failed_runs_are_rows_and_are_tried_again(tmp_path: Path, capsys: pytest
 
 def test_json_and_csv_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, file = tmp_path / "out", tmp_path / "rows.csv"
-    assert cli.run(["sweep", *TINY, "--rule", "bp", "readout_only", "--out", str(out), "--workers", "0", "--json"]) == 0
+    assert (
+        cli.run_command(["sweep", *TINY, "--rule", "bp", "readout_only", "--out", str(out), "--workers", "0", "--json"])
+        == 0
+    )
     swept = json.loads(capsys.readouterr().out)
     assert [row["rule"] for row in swept] == ["bp", "readout_only"]
-    assert cli.run(["results", str(out), "--json", "--csv", str(file)]) == 0
+    assert cli.run_command(["results", str(out), "--json", "--csv", str(file)]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert sorted(row["key"] for row in shown) == sorted(row["key"] for row in swept)
     for row in shown:
@@ -123,7 +127,7 @@ def test_json_and_csv_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert row["loss"] > 0
     with file.open(newline="") as lines:
         assert [line["rule"] for line in csv.DictReader(lines)] == [row["rule"] for row in shown]
-    assert cli.run(["results", str(out)]) == 0
+    assert cli.run_command(["results", str(out)]) == 0
     assert "readout_only" in capsys.readouterr().out
 
 
@@ -140,7 +144,7 @@ def test_json_and_csv_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_wrong_input_is_refused_before_any_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    assert cli.run(["sweep", *words, "--out", str(tmp_path / "out")]) == 2
+    assert cli.run_command(["sweep", *words, "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err.strip()
     assert said in told
     assert len(told.splitlines()) == 1
@@ -148,27 +152,25 @@ def test_wrong_input_is_refused_before_any_run(
 
 
 def test_results_of_no_sweep_and_damaged_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["results", str(tmp_path)]) == 2
+    assert cli.run_command(["results", str(tmp_path)]) == 2
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "a.json").write_text('{"key": "a"}')
-    assert cli.run(["results", str(tmp_path)]) == 2
+    assert cli.run_command(["results", str(tmp_path)]) == 2
     assert "a.json" in capsys.readouterr().err
 
 
 def test_one_flag_takes_several_values() -> None:
     lists = ["--rule", "--device"]
     words = ["--rule", "bp", "dfa", "--out", "x", "--device=digital", "fixed(bits=4)", "--rule", "fa", "--json"]
-    assert spread(words, lists) == [
-        "--rule", "bp", "--rule", "dfa", "--out", "x", "--device=digital", "--device", "fixed(bits=4)", "--rule", "fa",
-        "--json",
-    ]  # fmt: skip
+    repeated = "--rule bp --rule dfa --out x --device=digital --device fixed(bits=4) --rule fa --json"
+    assert repeat_flags(words, lists) == repeated.split()
 
 
 def test_a_grid_is_every_combination_once() -> None:
-    specs = grid({"rule": ["bp", "dfa"], "device": ["digital", "fixed(bits=4)"], "seed": range(3)})
+    specs = spec_grid({"rule": ["bp", "dfa"], "device": ["digital", "fixed(bits=4)"], "seed": range(3)})
     assert len({spec.key for spec in specs}) == 12
     with pytest.raises(NeurofaError, match="rool"):
-        grid({"rool": ["bp"]})
+        spec_grid({"rool": ["bp"]})
 
 
 def test_a_lost_worker_costs_only_what_was_under_way() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from experiments.cli import run as command
+from experiments.cli import run_command as command
 from experiments.runs.evaluate import Score
 from experiments.runs.progress import Progress
 from experiments.runs.run import Interrupted, RunSpec, train_run
@@ -68,9 +68,8 @@ def test_the_folder_holds_what_it_should(tmp_path: Path, capsys: pytest.CaptureF
     assert about["data"]["origin"]
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [row["epoch"] for row in rows(out)] == [1, 2, 3]
-    assert set(rows(out)[0]) == {
-        "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr"
-    }  # fmt: skip
+    keys = {"epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr"}
+    assert set(rows(out)[0]) == keys
     assert not list(tmp_path.rglob("*.part"))
 
     assert command(["evaluate", str(out), "--json"]) == 0
@@ -153,10 +152,9 @@ def test_a_run_stopped_in_its_first_epoch_or_in_its_control_can_be_resumed(tmp_p
 
 def test_ctrl_c_on_the_command(tmp_path: Path) -> None:
     out, flags = tmp_path / "run", ["--data", "digits(subset=200)", "--network", "mlp(hidden=[8])", "--epochs", "200"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.cli", "train", *flags, "--threads", "1", "--out", str(out), "--no-control"],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+    words = [sys.executable, "-m", "experiments.cli", "train", *flags, "--threads", "1", "--out", str(out)]
+    pipe, root = subprocess.PIPE, Path(__file__).parents[2]
+    process = subprocess.Popen([*words, "--no-control"], stderr=pipe, stdout=pipe, text=True, cwd=root)
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():
         assert process.poll() is None
@@ -241,7 +239,7 @@ def test_the_logged_alignment_is_in_every_row_and_changes_nothing(tmp_path: Path
     for row in logged:
         assert -1 <= row.pop("alignment")["total"]["cosine"] <= 1
         assert row.pop("step") == 7 * row["epoch"]
-        assert row.pop("looks")
+        assert row.pop("measurements")
     assert logged == rows(tmp_path / "without")
 
 

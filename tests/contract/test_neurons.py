@@ -6,7 +6,7 @@ import torch
 from hwmodels.registry import parts, shelves
 from neurofa.core.dynamics import Dynamics
 from neurofa.neurons.lif import LIF
-from neurofa.spiking.surrogate import Sigmoid
+from neurofa.spiking.surrogate import SigmoidSurrogate
 from neurofa.testing import neuron_checks, run_check, surrogate_checks
 
 NEURONS, SURROGATES = dict(neuron_checks()), dict(surrogate_checks())
@@ -52,14 +52,14 @@ class Lax(LIF):
         pass
 
 
-class Negative(Sigmoid):
+class Negative(SigmoidSurrogate):
     """Goes down where it should go up."""
 
     def derivative(self, v):
         return -super().derivative(v)
 
 
-class Deaf(Sigmoid):
+class Deaf(SigmoidSurrogate):
     """Hides its derivative from autograd."""
 
     def fire(self, v):

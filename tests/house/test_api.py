@@ -37,7 +37,7 @@ from neurofa.neurons import LIF
 from neurofa.rules import DFA, eprop, sdfa
 
 PACKAGES = sorted({home for home in shelves._SHELVES.values() if hasattr(importlib.import_module(home), "__path__")})
-PACKAGES.remove("experiments.benchmarks")  # suites are run by name only
+PACKAGES.remove("experiments.speed.suites")  # suites are run by name only
 NAMED = [(kind, name) for kind in kinds() for name in parts(kind)]
 
 

@@ -9,7 +9,7 @@ from experiments.papers import ldfa_fc_cifar10 as fc
 from experiments.papers import ldfa_q_vs_qp as q_vs_qp
 from experiments.papers import ldfa_vit as vit
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

@@ -12,9 +12,9 @@ import torch
 from experiments.papers import align_degeneracy_deep as degeneracy
 from experiments.papers import align_label_noise as noise
 from experiments.papers import align_sequential as sequential
-from experiments.runs.observer import Look
+from experiments.runs.measurements import Measurement
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
@@ -79,10 +79,10 @@ def test_checks_on_similarity_compare_worst_with_best():
     ] == [False, True]
 
 
-def seed_of(times: dict[str, int]) -> list[Look]:
+def seed_of(times: dict[str, int]) -> list[Measurement]:
     """A run whose layers align at these steps."""
     return [
-        Look(
+        Measurement(
             step,
             {"total": {}, "layers": {n: {"delta_cosine": 0.8 * (step >= t)} for n, t in times.items()}},
             None,

@@ -13,7 +13,7 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve, HeatMap
 from experiments.papers import align_conv, align_deep_linear, align_structure
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import group_means
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build

@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from experiments.cli import run
+from experiments.cli import run_command as run
 from hwmodels.registry import build
-from neurofa.costs.error_budget import drifts, dynamics, hardware, statics
+from neurofa.costs.error_budget import drift_errors, dynamic_errors, static_errors
 
 PROJECTIONS = [
     "microring(sigma=0.098)",
@@ -60,7 +60,7 @@ def start(spec, size=1.0):
 @pytest.mark.parametrize("spec", PROJECTIONS)
 def test_predicted_and_measured_alignment_agree(spec, size):
     projection, error = start(spec, size)
-    lines = dynamics(projection, error, gen())
+    lines = dynamic_errors(projection, error, gen())
     assert lines
     for line in lines:
         assert line.predicted == pytest.approx(line.measured, abs=0.02), line
@@ -71,7 +71,7 @@ def test_predicted_and_measured_alignment_agree(spec, size):
 def test_predicted_and_measured_drift_agree(spec):
     projection, error = start(spec)
     before = {key: value.clone() for key, value in projection.state_dict().items()}
-    for line in drifts(projection, error, gen(), [60.0, 3600.0]):
+    for line in drift_errors(projection, error, gen(), [60.0, 3600.0]):
         assert line.predicted == pytest.approx(line.measured, abs=0.02), line
     assert all(torch.equal(before[key], value) for key, value in projection.state_dict().items())
 
@@ -90,14 +90,14 @@ def test_predicted_and_measured_drift_agree(spec):
 def test_another_constant_is_told_apart(spec, source, wrong):
     """The control: a prediction from a wrong constant is further from the measurement than the tolerance."""
     projection, error = start(spec)
-    right = {line.source: line for line in dynamics(projection, error, gen())}[source]
+    right = {line.source: line for line in dynamic_errors(projection, error, gen())}[source]
     assert right.predicted == pytest.approx(right.measured, abs=0.02)
     if hasattr(projection, "camera"):
         projection.camera = dataclasses.replace(projection.camera, **wrong)
     else:
         for key, value in wrong.items():
             setattr(projection, key, value)
-    other = {line.source: line for line in dynamics(projection, error, gen())}[source]
+    other = {line.source: line for line in dynamic_errors(projection, error, gen())}[source]
     assert abs(other.predicted - right.measured) > 0.03
 
 
@@ -110,13 +110,13 @@ def test_another_constant_is_told_apart(spec, source, wrong):
     ],
 )
 def test_another_drift_is_told_apart(spec, other):
-    found = [drifts(*start(each), gen(), [3600.0])[0] for each in (spec, other)]
+    found = [drift_errors(*start(each), gen(), [3600.0])[0] for each in (spec, other)]
     assert abs(found[0].measured - found[1].predicted) > 0.03
 
 
 def test_what_all_cells_lose_is_a_gain_and_turns_nothing():
     projection, error = start("crossbar(device=state_independent(nu_std=0, prog_std=0), periphery=exact)")
-    (line,) = drifts(projection, error, gen(), [86400.0])
+    (line,) = drift_errors(projection, error, gen(), [86400.0])
     assert line.gain == pytest.approx((86420 / 20) ** -0.1, rel=1e-4)
     assert line.predicted == pytest.approx(1, abs=1e-6)
     assert line.measured == pytest.approx(1, abs=1e-6)
@@ -124,13 +124,13 @@ def test_what_all_cells_lose_is_a_gain_and_turns_nothing():
 
 def test_nothing_is_said_of_time_where_it_changes_nothing():
     for spec in ("crossbar", "microring", "mzi", "opu", "matrix_free"):
-        assert drifts(*start(spec), gen(), [3600.0]) == []
+        assert drift_errors(*start(spec), gen(), [3600.0]) == []
 
 
 def test_what_is_not_modelled_is_said():
     projection, error = start("crossbar(device=pcm)")
     projection.relax(10.0)  # has drifted already: its fates show
-    (line,) = drifts(projection, error, gen(), [3600.0])
+    (line,) = drift_errors(projection, error, gen(), [3600.0])
     assert line.predicted is None
     assert 0.9 < line.measured < 1
 
@@ -139,30 +139,30 @@ def test_what_is_not_modelled_is_said():
             return None
 
     projection.__class__ = Unknown
-    assert dynamics(projection, error, gen()) is None
+    assert dynamic_errors(projection, error, gen()) is None
 
 
 def test_static_errors_are_no_noise():
     for spec in ("matrix_free", "microring(sigma=0, spacing=3)", "mzi", "crossbar(device=stuck, periphery=exact)"):
         projection, error = start(spec)
-        assert dynamics(projection, error, gen()) == []
+        assert dynamic_errors(projection, error, gen()) == []
 
 
 def test_errors_that_are_lost_leave_nothing():
     projection, _ = start("crossbar(periphery=inference)")
     tiny = torch.full((8, 10), 1e-5)
-    lines = {line.source: line for line in dynamics(projection, tiny, gen())}
+    lines = {line.source: line for line in dynamic_errors(projection, tiny, gen())}
     assert lines["input rounding (DAC)"].predicted == pytest.approx(0, abs=1e-6)
     assert lines["input rounding (DAC)"].measured == pytest.approx(0, abs=1e-6)
     projection, _ = start("opu")
-    lines = {line.source: line for line in dynamics(projection, tiny, gen())}
+    lines = {line.source: line for line in dynamic_errors(projection, tiny, gen())}
     assert lines["encoding of the error"].predicted == lines["encoding of the error"].measured == 0
     assert lines["all together"].predicted == 0
 
 
 def test_a_camera_of_two_bits_says_that_its_levels_are_too_coarse():
     projection, error = start("opu(camera=camera(bits=2))")
-    lines = {line.source: line for line in dynamics(projection, error, gen())}
+    lines = {line.source: line for line in dynamic_errors(projection, error, gen())}
     assert "too coarse" in lines["camera rounding"].outside
     assert "too coarse" in lines["all together"].outside
     assert not lines["shot noise"].outside
@@ -172,7 +172,7 @@ def test_a_camera_of_two_bits_says_that_its_levels_are_too_coarse():
 
 
 def test_static_errors_alone_and_together():
-    lines = {line.source: line for line in statics(start("crossbar(device=stuck(device=pcm))")[0], gen())}
+    lines = {line.source: line for line in static_errors(start("crossbar(device=stuck(device=pcm))")[0], gen())}
     assert list(lines) == ["stuck devices", "programming of pcm", "all together"]
     for line in lines.values():
         assert line.rank == 10
@@ -186,17 +186,17 @@ def test_static_errors_alone_and_together():
 def test_programming_error_is_that_of_its_constant():
     """Weights uniform in +-1; noise s on both sides of a pair, of which the idle one is cut at 0: s^2/2 (1 - 1/pi)."""
     line = "crossbar(device=state_independent(prog_std={}))"
-    (found,) = statics(start(line.format(2.0))[0], gen())
+    (found,) = static_errors(start(line.format(2.0))[0], gen())
     x = 2.0 / 25
     active, idle = x**2, x**2 * (0.5 - 1 / (2 * torch.pi))
     assert found.cosine == pytest.approx((1 + (active + idle) * 3) ** -0.5, abs=0.002)
-    (other,) = statics(start(line.format(4.0))[0], gen())
+    (other,) = static_errors(start(line.format(4.0))[0], gen())
     assert abs(other.cosine - found.cosine) > 0.005
 
 
 def test_each_static_error_has_its_row():
     def names(spec):
-        return [line.source for line in statics(start(spec)[0], gen())]
+        return [line.source for line in static_errors(start(spec)[0], gen())]
 
     assert names("microring(spacing=3, heat=0.05)") == [
         "crosstalk between channels", "heat of the neighbours", "all together"
@@ -207,7 +207,7 @@ def test_each_static_error_has_its_row():
     assert names("microring") == names("crossbar") == ["none"]
     assert names("opu") == ["none is wanted: B as it is"]
     assert names("opu(detection=intensity)") == []
-    exact = statics(start("microring")[0], gen())[0]
+    exact = static_errors(start("microring")[0], gen())[0]
     assert (exact.cosine, exact.gain, exact.lowest_row) == pytest.approx((1, 1, 1), abs=1e-6)
 
 
@@ -215,14 +215,14 @@ def test_memory_behind_a_dense_pathway_is_hardware_too():
     feedback = build("feedback", "dense(device=pcm)")
     network = build("network", "mlp(hidden=[1200])", input_shape=(4,), outputs=10)
     feedback.open(network.plan().hidden, 10, gen())
-    array, error = hardware(feedback), start("opu")[1]
-    (line,) = dynamics(array, error, gen())
+    array, error = feedback.hardware(), start("opu")[1]
+    (line,) = dynamic_errors(array, error, gen())
     assert line.source == "read noise of the cells"
     assert line.predicted == pytest.approx(line.measured, abs=0.005)
     torch.testing.assert_close(array.clean(error), error @ feedback.b.weight.t())
     plain = build("feedback", "dense")
     plain.open(network.plan().hidden, 10, gen())
-    assert hardware(plain) is None
+    assert plain.hardware() is None
 
 
 # the command

@@ -9,8 +9,8 @@ from torch import nn
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Block, Dense, Learner, Network
-from neurofa.costs.flops import cost
-from neurofa.costs.memory import memory
+from neurofa.costs.flops import step_flops
+from neurofa.costs.memory import step_memory
 from neurofa.testing.flops import FlopCounter
 from neurofa.testing.samples import random_batch, small_learner, small_network
 from neurofa.training.learner import forward_pass
@@ -29,7 +29,7 @@ RULES = [
 @pytest.mark.parametrize("rule", RULES)
 def test_options_of_rules_are_told_to_the_flop(rule, network):
     ours = small_learner(rule, network)
-    told = cost(ours, batch_size=6, held=False)
+    told = step_flops(ours, batch_size=6)
     for step in range(3):
         with FlopCounter() as counted:
             ours.step(*random_batch(6, seed=step))
@@ -38,7 +38,7 @@ def test_options_of_rules_are_told_to_the_flop(rule, network):
 
 def test_a_calibrating_step_is_told_and_shared():
     ours = small_learner("grape2026(calibrate=2)", "vit")
-    told = cost(ours, batch_size=6, held=False)
+    told = step_flops(ours, batch_size=6)
     counts = []
     for step in range(4):
         with FlopCounter() as counted:
@@ -46,7 +46,7 @@ def test_a_calibrating_step_is_told_and_shared():
         counts.append(counted.flop)
     assert counts[0] == counts[2] == told.at_step(0) == told.at_step(2)
     assert counts[3] == told.at_step(3) != counts[2]  # in the first such step backpropagation looks at the network too
-    assert told.flop == (counts[2] + counts[3]) / 2
+    assert told.total == (counts[2] + counts[3]) / 2
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -71,13 +71,13 @@ def test_an_mlp_by_hand():
     ours = small_learner("dfa", "mlp(hidden=[12, 10])")
     n, widths, o = 6, [64, 12, 10, 5], 5
     product = [2 * n * a * b for a, b in itertools.pairwise(widths)]
-    told = cost(ours, batch_size=n)
+    told = step_flops(ours, batch_size=n)
     assert told.by_phase() == {
         "forward": sum(product), "passes": 0, "delivery": 2 * n * o * 22, "update": sum(product), "adaptation": 0,
     }  # fmt: skip
-    bp = cost(small_learner("bp", "mlp(hidden=[12, 10])"), batch_size=n).by_phase()
+    bp = step_flops(small_learner("bp", "mlp(hidden=[12, 10])"), batch_size=n).by_phase()
     assert bp["delivery"] == sum(product[1:])
-    assert told.memory == {
+    assert step_memory(ours, n) == {
         "weights": 4 * (64 * 12 + 12 * 10 + 10 * 5 + 27), "feedback": 4 * 22 * o,
         "activations": 4 * n * sum(widths), "gradients": 0, "optimizer": 0,
     }  # fmt: skip
@@ -87,7 +87,7 @@ def test_bytes_of_masks_inputs_and_optimizers():
     network = small_network("mlp(hidden=[12], activation=gelu, dropout=0.5)")
     weights = sum(p.numel() for p in network.parameters())
     ours = Learner(network, "kp", optimizer=torch.optim.Adam(network.parameters()))
-    held = memory(ours, 6)
+    held = step_memory(ours, 6)
     # x, a (gelu needs it), h before and after dropout, the mask, y
     assert held["activations"] == 4 * 6 * (64 + 4 * 12 + 5)
     plastic = sum(s.weight.numel() for name in network.names for s, _ in ours.rule.plastic(name).values())
@@ -106,19 +106,19 @@ def test_bytes_of_a_block_are_those_that_autograd_keeps():
 
     network = ours.network
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        tick = forward_pass(network, x, returns=lambda _, params: params)
+        tick = forward_pass(network, x, return_weights=lambda _, params: params)
     for view in tick.views.values():
         for value in (view.x, view.y, *view.before.values()):
             kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
     for weight in network.parameters():
         kept.pop(weight.untyped_storage().data_ptr(), None)
     assert len(kept) > 15
-    assert memory(ours, 6)["activations"] == sum(kept.values())
+    assert step_memory(ours, 6)["activations"] == sum(kept.values())
 
 
 def test_counting_leaves_the_learner_as_it_was():
     ours, twin = small_learner("ldfa_normative", "vit"), small_learner("ldfa_normative", "vit")
-    cost(ours, batch_size=6)
+    step_flops(ours, batch_size=6)
     for run in (ours, twin):
         run.step(*random_batch(6))
     for mine, other in zip(ours.rule.parameters(), twin.rule.parameters(), strict=True):
@@ -140,4 +140,4 @@ def test_products_that_cannot_be_told_are_refused():
     network = Network([Block(Mixing()), Dense(4, 3)], (4,))
     ours = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     with pytest.raises(NeurofaError, match=r"got a block whose products cannot all be told .*; expected no others"):
-        cost(ours, batch_size=2)
+        step_flops(ours, batch_size=2)

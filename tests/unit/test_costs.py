@@ -8,8 +8,8 @@ import torch
 from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import build, parts
 from neurofa.core.network import Network
-from neurofa.costs.energy import costs
-from neurofa.costs.writes import Writes, per_update
+from neurofa.costs.energy import update_costs
+from neurofa.costs.writes import UpdateWrites, write_counts, writes_per_update
 from neurofa.training.learner import Learner, forward_pass
 
 
@@ -23,8 +23,8 @@ def learner(rule="dfa", device="digital", hidden=(20, 30)):
 
 def table(rule="dfa", device="digital", batch=8, **more):
     made = learner(rule, device)
-    found, missing = costs(made.network, made.rule, batch, **more)
-    return {(cost.part, cost.what): cost for cost in found}, missing
+    report = update_costs(made.network, made.rule, batch, **more)
+    return {(line.part, line.what): line for line in report.lines}, report.missing
 
 
 CONNECTIONS = 12 * 20 + 20 * 30 + 30 * 4
@@ -44,7 +44,7 @@ def test_products_are_counted():
 def test_positions_of_a_kernel_are_products_one_after_the_other():
     network = build("network", "cnn", input_shape=(1, 8, 8), outputs=4, device="pcm")
     made = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
-    found = {cost.what: cost for cost in costs(network, made.rule, 2)[0] if cost.part == "forward"}
+    found = {line.what: line for line in update_costs(network, made.rule, 2).lines if line.part == "forward"}
     positions = sum(
         math.prod(network.shapes[name][1:]) for name in network.names if "weight" in network.layer(name).synapses
     )
@@ -93,7 +93,7 @@ def test_a_crossbar_in_pieces_by_hand():
 
 
 def test_the_ferroelectric_transistor_by_hand():
-    writes = {"dense0.weight": Writes(0.5, 2.0, 3.0), "dense1.weight": Writes(0.25, 4.0, 5.0)}
+    writes = {"dense0.weight": UpdateWrites(0.5, 2.0, 3.0), "dense1.weight": UpdateWrites(0.25, 4.0, 5.0)}
     found, _ = table("dfa", "nonlinear_update", writes=writes)
     energy = found["forward", "energy of the cells"]
     assert energy.high == pytest.approx(8 * CONNECTIONS * 0.5**2 / 240e3 * 10e-9)
@@ -109,7 +109,7 @@ def test_the_ferroelectric_transistor_by_hand():
 
 
 def test_write_verify_programs_all_devices_of_a_weight():
-    writes = {"dense0.weight": Writes(1.0, 1.0, 1.0)}
+    writes = {"dense0.weight": UpdateWrites(1.0, 1.0, 1.0)}
     for device, devices in (("pcm", 2), ("hermes", 4), ("hermes(devices=1)", 2)):
         found, missing = table("dfa", device, writes=writes)
         assert found["update", "energy of the writes"].high == pytest.approx(240 * devices * 100e-12)
@@ -120,7 +120,7 @@ def test_write_verify_programs_all_devices_of_a_weight():
 
 def test_no_figure_is_made_up():
     for device in ("constant_step", "capacitor", "idealized"):
-        found, missing = table("dfa", device, writes={"dense0.weight": Writes(1.0, 1.0, 1.0)})
+        found, missing = table("dfa", device, writes={"dense0.weight": UpdateWrites(1.0, 1.0, 1.0)})
         assert not [what for part, what in found if "energy" in what or "time" in what or part == "life"]
         assert f"update: write energy, write time and endurance of {device}: no technology, no figure" in missing
     for rule in ("dfa(feedback=mzi)", "dfa(feedback=matrix_free)"):
@@ -155,7 +155,7 @@ def batches(n=3):
 def test_a_ledger_changes_nothing_but_counts(device):
     plain, counted = learner(device=device), learner(device=device)
     counted.network.load_state_dict(plain.network.state_dict())
-    found = per_update(counted, batches())
+    found = writes_per_update(counted, batches())
     for x, target in batches():
         forward_pass(plain, x, target)
     for name in ("dense0", "dense1", "dense2"):
@@ -169,13 +169,11 @@ def test_a_ledger_changes_nothing_but_counts(device):
 
 
 def test_counts_are_those_of_a_device_that_keeps_a_ledger_by_itself():
-    from neurofa.costs.writes import ledger
-
     a, b = learner(device="reram_es"), learner(device="wear(device=reram_es, endurance=1e999)")
-    found = per_update(a, batches())
+    found = writes_per_update(a, batches())
     for x, target in batches():
         b.step(x, target)
-    for name, count in ledger(b.network).items():
+    for name, count in write_counts(b.network).items():
         assert found[name].mean == pytest.approx(count.mean / 3)
         assert found[name].busiest == pytest.approx(count.largest / 3)
 
@@ -183,4 +181,4 @@ def test_counts_are_those_of_a_device_that_keeps_a_ledger_by_itself():
 def test_digital_memory_has_no_ledger():
     for device in ("digital", "fixed(bits=4)", "gaussian"):
         made = learner(device=device)
-        assert per_update(made, batches(1)) == {}
+        assert writes_per_update(made, batches(1)) == {}

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.papers.devices import DEVICES, RESCUED, Devices, plain, rescued
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

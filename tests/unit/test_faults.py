@@ -11,7 +11,7 @@ import torch
 
 from experiments.papers.faults import BP, FEEDBACK, FLOOR, HIGH_SHARE, WEIGHTS, Faults, sound, stuck
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 

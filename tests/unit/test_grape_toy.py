@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.families.jacobian_tracking import cosines

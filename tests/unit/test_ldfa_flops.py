@@ -4,7 +4,7 @@ import pytest
 
 from experiments.papers.ldfa_flops import BY_HAND, LDFAFlops
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 
 

@@ -21,7 +21,7 @@ from experiments.papers.ldfa_linear import (
     plasticity,
 )  # fmt: skip
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.theory.moments import Moments

@@ -26,7 +26,7 @@ class SlowSGD(torch.optim.SGD):
     """The same arithmetic, but not the class that the fast path knows."""
 
 
-RULES = ["bp", "readout_only", "fa", "usf", "frsf", "kp", "dfa", "sdfa", "adfa", "dkp", "drtp", "weight_mirror"]
+RULES = ["bp", "readout_only", "fa", "usf", "frsf", "kp", "dfa", "sdfa", "tdfa", "adfa", "dkp", "drtp", "weight_mirror"]
 
 
 @pytest.mark.parametrize("rule", RULES)

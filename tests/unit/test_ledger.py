@@ -5,7 +5,7 @@ import torch
 
 from experiments.runs.run import RunSpec, train_run
 from hwmodels.registry import build
-from neurofa.costs.writes import ledger
+from neurofa.costs.writes import write_counts
 
 
 def run(device, **more):
@@ -27,8 +27,8 @@ def test_devices_that_are_worn_out_are_told():
     network = build(
         "network", "mlp(hidden=[3])", input_shape=(4,), outputs=2, device="wear(device=digital, endurance=2)"
     )
-    assert {count.worn_out for count in ledger(network).values()} == {0.0}
+    assert {count.worn_out for count in write_counts(network).values()} == {0.0}
     synapses = network.layer("dense0").synapses["weight"]
     for _ in range(3):
         synapses.write(torch.ones_like(synapses.weight) * torch.tensor([1.0, 0, 0, 0]), torch.Generator())
-    assert ledger(network)["dense0.weight"] == pytest.approx((0.5, 2, 0.25))
+    assert write_counts(network)["dense0.weight"] == pytest.approx((0.5, 2, 0.25))

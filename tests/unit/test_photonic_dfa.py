@@ -20,8 +20,8 @@ from experiments.papers.photonic_dfa import (
     PhotonicDFA,
 )
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
-from experiments.sweeps.sweep import load_rows
+from experiments.sweeps.rows import load_rows
+from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.projections.opu import OPU
 from hwmodels.registry import build

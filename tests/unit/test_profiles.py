@@ -12,9 +12,9 @@ from hwmodels import build, parts
 from hwmodels.errors import NeurofaError
 from hwmodels.profile import Profile
 from neurofa import Learner
-from neurofa.chips.fit import _LIMITS, check
-from neurofa.chips.requirements import footprint
-from neurofa.costs.counts import state_per_weight
+from neurofa.chips.fit import _LIMITS, check_limits
+from neurofa.chips.requirements import requirements_of
+from neurofa.costs.memory import optimizer_state
 
 NAMES = list(parts("profile"))
 
@@ -31,11 +31,11 @@ def learner(
 
 
 def verdicts(profile, asked):
-    return {finding.title: finding.verdict for finding in check(build("profile", profile), asked)}
+    return {finding.title: finding.verdict for finding in check_limits(build("profile", profile), asked)}
 
 
 def one(profile, limit, asked):
-    return next(f for f in check(build("profile", profile), asked) if f.limit == limit)
+    return next(f for f in check_limits(build("profile", profile), asked) if f.limit == limit)
 
 
 # the profiles
@@ -100,7 +100,8 @@ def test_remembered_figures_are_called_so():
     assert round(build("profile", "microring_bank(sigma=0.202)").detector_bits, 2) == 3.31
     brain = build("profile", "brainscales2")
     assert {brain.marks[key] for key in ("input_bits", "output_bits", "trace_bits", "error_path")} == {"remembered"}
-    assert all(f.mark == "remembered" for f in check(ring, footprint(learner())) if f.verdict != "not known")
+    findings = check_limits(ring, requirements_of(learner()))
+    assert all(f.mark == "remembered" for f in findings if f.verdict != "not known")
 
 
 # the parts that they choose
@@ -197,12 +198,12 @@ def test_a_rate_that_is_none_is_refused():
 
 
 def test_sizes_are_counted():
-    asked = footprint(learner(), batch_size=32)
+    asked = requirements_of(learner(), batch_size=32)
     assert (asked.inputs, asked.widths, asked.hidden) == (8, (12, 10, 4), (12, 10))
     assert asked.synapses == 8 * 12 + 12 * 10 + 10 * 4
     assert asked.fan_in == 12
     assert asked.matrix == (4, 22)
-    assert footprint(learner("dfa(feedback=shared)")).matrix == (4, 12)
+    assert requirements_of(learner("dfa(feedback=shared)")).matrix == (4, 12)
     assert (asked.batch, asked.rates, asked.dtype_bits) == (32, (0.0625,), 32)
 
 
@@ -215,7 +216,7 @@ def test_kernels_are_counted_at_every_position():
             positions = math.prod(subject.network.shapes[name][1:])
             by_hand += weight.numel() * positions
             fan_in = max(fan_in, weight[0].numel())
-    asked = footprint(subject)
+    asked = requirements_of(subject)
     assert asked.synapses == by_hand
     assert asked.fan_in == fan_in
     stored = sum(p.numel() for name, p in subject.network.named_parameters() if name.endswith("weight"))
@@ -236,7 +237,7 @@ def test_kernels_are_counted_at_every_position():
     ],
 )
 def test_the_way_of_the_error(rule, hidden, path, weights):
-    asked = footprint(learner(rule, f"mlp(hidden={hidden})"))
+    asked = requirements_of(learner(rule, f"mlp(hidden={hidden})"))
     assert (asked.path, asked.feedback_weights) == (path, weights)
 
 
@@ -256,7 +257,7 @@ def test_learning_state_is_counted_without_touching_the_optimizer(make, state):
     optimizer = make([weight])
     before = weight.detach().clone()
     kept = str(optimizer.state_dict())
-    assert state_per_weight(optimizer) == state
+    assert optimizer_state(optimizer) == state
     assert torch.equal(weight, before)
     assert weight.grad is None
     assert str(optimizer.state_dict()) == kept
@@ -267,7 +268,7 @@ def test_an_optimizer_with_a_scheduler_is_not_stepped():
     optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=0.5)
     torch.optim.lr_scheduler.StepLR(optimizer, 1)
     weight.grad = torch.ones(3, 2)
-    assert state_per_weight(optimizer) == 1
+    assert optimizer_state(optimizer) == 1
     assert torch.equal(weight.detach(), torch.ones(3, 2))
     assert not optimizer.state
     optimizer.step()  # control: a step would be seen
@@ -283,15 +284,15 @@ def test_an_optimizer_with_a_scheduler_is_not_stepped():
     ],
 )  # fmt: skip
 def test_pieces_of_the_derivative(rule, activation, pieces):
-    asked = footprint(learner(rule, f"mlp(hidden=[6], activation={activation})"))
+    asked = requirements_of(learner(rule, f"mlp(hidden=[6], activation={activation})"))
     assert list(asked.derivatives.values()) == [pieces]
 
 
 def test_blocks_have_a_smooth_derivative_and_devices_inside_devices_are_found():
-    asked = footprint(learner(network="vit", shape=(3, 32, 32)))
+    asked = requirements_of(learner(network="vit", shape=(3, 32, 32)))
     assert math.inf in asked.derivatives.values()
-    chains = footprint(learner(device="stuck(device=update_engine(device=fixed(bits=5)))")).devices
-    assert [[device.name for device in chain] for chain in chains] == [["stuck", "update_engine", "fixed"]]
+    (found,) = requirements_of(learner(device="stuck(device=update_engine(device=fixed(bits=5)))")).devices
+    assert (found.element, found.word_bits, found.fraction_bits) == ("fixed", 5, 7)
 
 
 # the judges
@@ -346,9 +347,9 @@ BREAKS = [
 
 @pytest.mark.parametrize(("profile", "fits", "limit", "change", "excess"), BREAKS)
 def test_a_limit_holds_until_it_is_broken(profile, fits, limit, change, excess):
-    before = check(build("profile", profile), footprint(learner(**fits)))
+    before = check_limits(build("profile", profile), requirements_of(learner(**fits)))
     assert "broken" not in {f.verdict for f in before}
-    after = check(build("profile", profile), footprint(learner(**{**fits, **change})))
+    after = check_limits(build("profile", profile), requirements_of(learner(**{**fits, **change})))
     found = [f for f in after if f.limit == limit]
     assert found[0].verdict == "broken"
     assert excess in found[0].excess
@@ -358,8 +359,8 @@ def test_a_limit_holds_until_it_is_broken(profile, fits, limit, change, excess):
 
 
 def test_two_hidden_layers_are_too_many_and_a_longer_chain_too():
-    asked = footprint(learner(**{**ON_RECKON, "network": "mlp(hidden=[12, 12], activation=relu)"}))
-    broken = {f.limit: f.excess for f in check(build("profile", "reckon"), asked) if f.verdict == "broken"}
+    asked = requirements_of(learner(**{**ON_RECKON, "network": "mlp(hidden=[12, 12], activation=relu)"}))
+    broken = {f.limit: f.excess for f in check_limits(build("profile", "reckon"), asked) if f.verdict == "broken"}
     assert broken == {
         "hidden_layers": "2 times", "error_path": "from layer to layer",
         "feedback_weights": "not those of the readout",
@@ -368,14 +369,14 @@ def test_two_hidden_layers_are_too_many_and_a_longer_chain_too():
 
 def test_samples_in_an_update_are_batch_times_accumulated():
     subject = learner(**ON_LOIHI)
-    assert one("loihi1", "batch", footprint(subject)).verdict == "holds"
-    assert one("loihi1", "batch", footprint(subject, batch_size=32)).excess == "32 times"
+    assert one("loihi1", "batch", requirements_of(subject)).verdict == "holds"
+    assert one("loihi1", "batch", requirements_of(subject, batch_size=32)).excess == "32 times"
     subject.accumulate = 3
-    assert one("loihi1", "batch", footprint(subject)).excess == "3 times"
+    assert one("loihi1", "batch", requirements_of(subject)).excess == "3 times"
 
 
 def test_every_rate_of_a_schedule_counts():
-    asked = footprint(learner(**ON_LOIHI), rates=(0.0625, 0.09375, 0.0))
+    asked = requirements_of(learner(**ON_LOIHI), rates=(0.0625, 0.09375, 0.0))
     assert one("loihi1", "rate_bits", asked).verdict == "holds"
     off = replace(asked, rates=(0.0625, 0.0620))
     assert one("loihi1", "rate_bits", off).verdict == "broken"
@@ -384,26 +385,26 @@ def test_every_rate_of_a_schedule_counts():
 
 def test_signs_of_sources_are_counted():
     subject = learner()
-    mixed = one("odin", "weight_sign", footprint(subject))
+    mixed = one("odin", "weight_sign", requirements_of(subject))
     assert mixed.verdict == "broken"
     for p in subject.network.parameters():
         if p.dim() > 1:
             p.data.abs_().mul_(torch.where(torch.arange(p.shape[1]) % 2 == 0, 1.0, -1.0))
-    assert one("odin", "weight_sign", footprint(subject)).verdict == "holds"
+    assert one("odin", "weight_sign", requirements_of(subject)).verdict == "holds"
     with torch.no_grad():
         subject.network.layer("dense0").synapses["weight"].weight[0, 0] *= -1
-    assert one("odin", "weight_sign", footprint(subject)).excess == "1 of 30 sources have both"
+    assert one("odin", "weight_sign", requirements_of(subject)).excess == "1 of 30 sources have both"
 
 
 @pytest.mark.parametrize("rule", ["dfa", "bp", "drtp", "readout_only"])
 def test_no_rule_fits_a_chip_that_takes_no_error(rule):
-    finding = one("odin", "error_path", footprint(learner(rule)))
+    finding = one("odin", "error_path", requirements_of(learner(rule)))
     assert (finding.verdict, finding.excess) == ("broken", "no error can enter")
-    assert one("spinnaker2", "error_path", footprint(learner(rule))).verdict == "holds"
+    assert one("spinnaker2", "error_path", requirements_of(learner(rule))).verdict == "holds"
 
 
 def test_what_is_not_known_not_applicable_or_not_simulated_is_said_and_not_counted():
-    asked = footprint(learner(**ON_LOIHI))
+    asked = requirements_of(learner(**ON_LOIHI))
     found = verdicts("loihi1", asked)
     assert found["neurons"] == found["feedback weights"] == "not known"
     assert found["width of a trace, bit"] == "not applicable"
@@ -411,15 +412,15 @@ def test_what_is_not_known_not_applicable_or_not_simulated_is_said_and_not_count
     assert verdicts("brainscales2", asked)["width of the arithmetic, bit"] == "not simulated"
     trace = one("loihi1", "trace_bits", asked)
     assert (trace.chip, trace.asked) == ("7", "no spiking layer")
-    for f in check(build("profile", "loihi1"), asked):
+    for f in check_limits(build("profile", "loihi1"), asked):
         if f.verdict == "not known":
             assert (f.chip, f.asked, f.mark) == ("not known", "", "")
 
 
 def test_analog_states_are_no_words():
     for device in ("gokmen_vlasov", "pcm"):
-        assert one("loihi1", "weight_bits", footprint(learner(device=device))).excess == "no words"
-    assert one("loihi1", "weight_bits", footprint(learner(device="gaussian"))).excess == "23 bit"
+        assert one("loihi1", "weight_bits", requirements_of(learner(device=device))).excess == "no words"
+    assert one("loihi1", "weight_bits", requirements_of(learner(device="gaussian"))).excess == "23 bit"
 
 
 def test_an_accumulator_beside_every_weight_is_learning_state() -> None:
@@ -427,5 +428,6 @@ def test_an_accumulator_beside_every_weight_is_learning_state() -> None:
     states = []
     for device in (word, f"mixed_precision(device={word}, threshold=0.1)", "tiki_taka_v2"):
         network = build("network", "mlp(hidden=[4])", input_shape=(3,), outputs=2, device=device)
-        states.append(footprint(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))).state)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        states.append(requirements_of(Learner(network, "dfa", optimizer=optimizer)).state)
     assert states == [0, 1, 1]

@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeCV
 
 from experiments.data import Dataset, Split
 from experiments.diagnosis.probes import compare_probes, sign_test
-from experiments.runs.linear_probe import PENALTIES, ridge, separability
+from experiments.runs.linear_probe import PENALTIES, probe_scores, ridge_predictions
 from hwmodels.registry import build
 from neurofa.core.randomness import generator
 
@@ -24,7 +24,7 @@ def test_ridge_equals_scikit_learn(n: int, width: int) -> None:
     x = normal(n, width) @ torch.diag(torch.logspace(0, -2, width, dtype=torch.float64)) + 1
     y = x @ normal(width, 3, seed=1) + 0.3 * normal(n, 3, seed=2) + 2
     unseen = normal(7, width, seed=3)
-    answers, penalty = ridge(x, y, unseen)
+    answers, penalty = ridge_predictions(x, y, unseen)
     trace = float((x - x.mean(0)).square().sum())
     theirs = RidgeCV(alphas=[p * trace for p in PENALTIES]).fit(x.numpy(), y.numpy())
     assert penalty == pytest.approx(theirs.alpha_ / trace)
@@ -36,7 +36,7 @@ def test_ridge_equals_scikit_learn(n: int, width: int) -> None:
 
 def test_dead_features_are_answered_by_the_mean() -> None:
     y = normal(20, 2)
-    answers, _ = ridge(torch.ones(20, 5), y, torch.ones(3, 5))
+    answers, _ = ridge_predictions(torch.ones(20, 5), y, torch.ones(3, 5))
     assert torch.allclose(answers, y.mean(0).expand(3, 2))
 
 
@@ -44,14 +44,14 @@ def test_probes_generalise_only_where_there_is_something_to_find() -> None:
     digits: Dataset = build("data", "digits(validation=500)")
     network = build("network", "mlp(hidden=[40])", input_shape=digits.input_shape, outputs=10, seed=0)
     network.train()
-    found = separability(network, digits)
+    found = probe_scores(network, digits)
     assert list(found["layers"]) == ["input", "dense1"]
     assert found["held_out"] == 500
     assert found["layers"]["input"] > 0.85
     assert network.training
     # the control: labels that do not belong to the images cannot be told on samples that the fit has not seen
     shuffled = digits.train.y[torch.randperm(len(digits.train), generator=generator(0, "shuffle"))]
-    empty = separability(network, replace(digits, train=Split(digits.train.x, shuffled)))
+    empty = probe_scores(network, replace(digits, train=Split(digits.train.x, shuffled)))
     assert all(share < 0.2 for share in empty["layers"].values())
 
 
@@ -59,7 +59,7 @@ def test_without_held_out_data_the_fit_and_the_judgement_share_no_sample() -> No
     data: Dataset = build("data", "digits(validation=0, subset=60)")
     network = build("network", "mlp(hidden=[8])", input_shape=data.input_shape, outputs=10, seed=0)
     shuffled = data.train.y[torch.randperm(60, generator=generator(1, "shuffle"))]
-    found = separability(network, replace(data, train=Split(data.train.x, shuffled)))
+    found = probe_scores(network, replace(data, train=Split(data.train.x, shuffled)))
     assert found["held_out"] == 30
     # 30 samples of 64 numbers: a fit that was judged on its own samples would know them all
     assert found["layers"]["input"] < 0.5
@@ -68,9 +68,9 @@ def test_without_held_out_data_the_fit_and_the_judgement_share_no_sample() -> No
 def test_a_linear_regression_is_solved() -> None:
     data = build("data", "teacher(n_in=12, hidden=[], classes=2, samples=300, validation=200, task=regression)")
     network = build("network", "mlp(hidden=[30])", input_shape=(12,), outputs=2, seed=0)
-    layers = separability(network, data)["layers"]
+    layers = probe_scores(network, data)["layers"]
     assert layers["input"] > 0.999
-    assert separability(network, data, of_input=False)["layers"] == {"dense0": layers["dense0"]}
+    assert probe_scores(network, data, of_input=False)["layers"] == {"dense0": layers["dense0"]}
 
 
 def test_sign_test_is_mcnemars() -> None:

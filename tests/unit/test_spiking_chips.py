@@ -10,7 +10,7 @@ from experiments.papers import spiking_chips
 from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import conduct, margin_checks
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.registry import build
 from hwmodels.spec import parse

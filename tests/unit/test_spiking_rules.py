@@ -9,7 +9,7 @@ import pytest
 from experiments.papers import spiking_rules
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import conduct
-from experiments.sweeps.study import Setup
+from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build

@@ -13,8 +13,9 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
 from neurofa.core.network import Network
-from neurofa.costs.learning import operations, trace_bytes, writes
-from neurofa.costs.neurobench import Meter, connection_sparsity, footprint_bytes, state_bytes, stored_bytes
+from neurofa.costs.learning import learning_operations, trace_storage
+from neurofa.costs.neurobench import WorkloadMeter, connection_sparsity, footprint_bytes, state_storage, weight_storage
+from neurofa.costs.writes import write_summary
 from neurofa.training.learner import Learner
 
 
@@ -43,7 +44,7 @@ def test_counts_by_hand() -> None:
     set_weights(network, [[2.0, 0.0], [0.0, 0.5]], [[1.0, 0.0]])
     # neuron 0 fires in tick 0 only (u = 2, then 1 - 1 = 0), neuron 1 never (0.5, then 0.25)
     xs = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])
-    meter = Meter(network)
+    meter = WorkloadMeter(network)
     ys = meter.run(xs)
     found = meter.workload()
     assert ys.flatten().tolist() == pytest.approx([1.0, 0.9])
@@ -58,7 +59,7 @@ def test_counts_by_hand() -> None:
 def test_inputs_that_are_no_spikes_are_multiplied() -> None:
     network = made("snn(hidden=[2], bias=False)", (2,), 1)
     set_weights(network, [[0.1, 0.1], [0.1, 0.1]], [[1.0, 1.0]])
-    meter = Meter(network)
+    meter = WorkloadMeter(network)
     meter.run(torch.tensor([[[0.5, 1.0]], [[-1.0, 1.0]]]))
     found = meter.workload()
     assert (found.effective_macs, found.effective_acs) == (4, 4)
@@ -110,7 +111,7 @@ def test_counts_are_those_of_loops(spec: str) -> None:
         weight = network.layer(name).synapses["weight"].weight
         weight.data.mul_(3).masked_fill_(spikes(*weight.shape, seed=1) > 0, 0)
     xs[2, 0, 0] = 2.0
-    meter = Meter(network)
+    meter = WorkloadMeter(network)
     meter.run(xs)
     found, wanted = meter.workload(), by_loops(network, xs)
     assert found.activation_sparsity == pytest.approx(wanted["sparsity"])
@@ -123,7 +124,7 @@ def test_counts_are_those_of_loops(spec: str) -> None:
 def test_convolutions_are_counted_at_every_position() -> None:
     network = made("conv_snn(channels=[2], kernel=3)", (1, 4, 4), 2)
     xs = spikes(2, 3, 1, 4, 4)
-    meter = Meter(network)
+    meter = WorkloadMeter(network)
     meter.run(xs)
     found = meter.workload()
     ones = nn.functional.conv2d((xs.flatten(0, 1) != 0).float(), torch.ones(2, 1, 3, 3), padding=1)
@@ -136,7 +137,7 @@ def test_convolutions_are_counted_at_every_position() -> None:
 
 def test_batches_add_up_and_events_are_spikes() -> None:
     network, xs = made("snn(hidden=[5])"), spikes(6, 4, 6)
-    whole, halves, sparse = Meter(network), Meter(network), Meter(network)
+    whole, halves, sparse = WorkloadMeter(network), WorkloadMeter(network), WorkloadMeter(network)
     y = whole.run(xs)
     split = torch.cat([halves.run(xs[:, :2]), halves.run(xs[:, 2:])], 1)
     assert torch.allclose(y, split)
@@ -147,7 +148,7 @@ def test_batches_add_up_and_events_are_spikes() -> None:
 def test_still_networks_are_one_tick() -> None:
     network = made("mlp(hidden=[5], activation=relu)")
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    meter = Meter(network)
+    meter = WorkloadMeter(network)
     y = meter.run(x.unsqueeze(0))
     found = meter.workload()
     assert torch.allclose(y[0], network(x))
@@ -159,12 +160,12 @@ def test_still_networks_are_one_tick() -> None:
 
 def test_blocks_are_refused() -> None:
     with pytest.raises(NeurofaError, match=r"got layer '.*' of kind block; expected affine layers"):
-        Meter(made("resnet20", (3, 8, 8), 10))
+        WorkloadMeter(made("resnet20", (3, 8, 8), 10))
 
 
 def test_nothing_run_is_refused() -> None:
     with pytest.raises(NeurofaError, match="got no samples to count"):
-        Meter(made("snn(hidden=[5])")).workload()
+        WorkloadMeter(made("snn(hidden=[5])")).workload()
 
 
 def test_bytes() -> None:
@@ -174,40 +175,40 @@ def test_bytes() -> None:
         network = made("snn(hidden=[5])", device=device)
         matrices = 6 * 5 + 5 * 3
         assert footprint_bytes(network) == 4 * weights, "cells are no part of the network"
-        assert stored_bytes(network).bytes == pytest.approx((4 * matrices + 32 * 8) / 8)
-    analog = stored_bytes(made("snn(hidden=[5])", device="ecram"))
+        assert weight_storage(network).bytes == pytest.approx((4 * matrices + 32 * 8) / 8)
+    analog = weight_storage(made("snn(hidden=[5])", device="ecram"))
     assert (analog.elements, analog.bytes) == (45, 4 * 8)
 
 
 def test_state_is_told_in_its_formats() -> None:
-    assert state_bytes(made("snn(hidden=[5])")).bytes == 4 * 8
+    assert state_storage(made("snn(hidden=[5])")).bytes == 4 * 8
     narrow = made("snn(hidden=[8], neuron=lif(membrane=uniform(bits=16)), readout=leaky(membrane=uniform(bits=16)))")
-    assert (state_bytes(narrow).bytes, state_bytes(narrow).stored) == (4 * 11, 2 * 11)
-    recurrent = state_bytes(made("snn(hidden=[8], recurrent=True)"))
+    assert (state_storage(narrow).bytes, state_storage(narrow).stored) == (4 * 11, 2 * 11)
+    recurrent = state_storage(made("snn(hidden=[8], recurrent=True)"))
     assert (recurrent.bytes, recurrent.stored) == (4 * (8 + 8 + 3), 4 * 11 + 1)
 
 
 def test_traces_do_not_grow_with_time_and_a_tape_does() -> None:
     network = made("snn(hidden=[5])")
     for rule, size in (("dfa", 6 + 1 + 5 + 1), ("readout_only", 5 + 1)):
-        short, long = (trace_bytes(learner(network, rule), ticks, 4).bytes for ticks in (8, 80))
+        short, long = (trace_storage(learner(network, rule), ticks, 4).bytes for ticks in (8, 80))
         assert short == long == 4 * size
-    filtered = trace_bytes(learner(network, "eprop"), 80, 4).bytes
+    filtered = trace_storage(learner(network, "eprop"), 80, 4).bytes
     assert filtered == 4 * (2 * 5 * (6 + 1) + 5 + 1), "a trace and its filter for every weight"
-    short, long = (trace_bytes(learner(network, "bptt"), ticks, 4).bytes for ticks in (8, 80))
+    short, long = (trace_storage(learner(network, "bptt"), ticks, 4).bytes for ticks in (8, 80))
     assert long > 8 * short
 
 
 def test_traces_are_told_in_their_format() -> None:
     network = made("snn(hidden=[5], traces=uniform(bits=8))")
-    found = trace_bytes(learner(network, "dfa"), 8, 4)
+    found = trace_storage(learner(network, "dfa"), 8, 4)
     assert (found.bytes, found.stored) == (4 * 13, 13)
 
 
 def test_operations_of_learning() -> None:
     network, xs = made("snn(hidden=[5], neuron=lif(surrogate=boxcar(width=0.3)))"), spikes(8, 3, 6)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    found = operations(learner(network, "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None)
+    found = learning_operations(learner(network, "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     weights = 6 * 5 + 5 * 3
     assert found.flop["forward"] == found.flop["update"] == 2 * weights * 8
@@ -215,7 +216,9 @@ def test_operations_of_learning() -> None:
     assert found.update_dense == weights * 8
     assert found.update_events is not None
     assert 0 < found.update_events < 0.5 * found.update_dense
-    every = operations(learner(made("snn(hidden=[5])"), "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None)
+    every = learning_operations(
+        learner(made("snn(hidden=[5])"), "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None
+    )
     assert every.update_events is not None
     assert every.update_events > found.update_events, "a smooth derivative leaves no error at zero"
 
@@ -223,19 +226,19 @@ def test_operations_of_learning() -> None:
 def test_chunks_do_not_change_what_is_counted_densely() -> None:
     network, xs = made("snn(hidden=[5], recurrent=True)"), spikes(8, 3, 6)
     counts = [
-        operations(learner(network, "dfa"), xs, torch.tensor([0, 1, 2]), chunk=chunk, teach=None).update_dense
+        learning_operations(learner(network, "dfa"), xs, torch.tensor([0, 1, 2]), chunk=chunk, teach=None).update_dense
         for chunk in (3, 8)
     ]
     assert counts == [8 * (6 * 5 + 5 * 5 + 5 * 3)] * 2
 
 
 def test_writes_come_from_the_ledger() -> None:
-    assert writes(made("snn(hidden=[5])")) is None
+    assert write_summary(made("snn(hidden=[5])")) is None
     network = made("snn(hidden=[5], bias=False)", device="wear(device=digital, endurance=1e999)")
     student = learner(network, "dfa")
     for seed in range(3):
         student.stream(spikes(8, 3, 6, seed=seed, p=0.9), torch.tensor([0, 1, 2]))
-    found = writes(network, updates=3)
+    found = write_summary(network, updates=3)
     assert found is not None
     assert found.per_update is not None
     assert found.per_update == pytest.approx(found.mean / 3)
@@ -269,7 +272,7 @@ def test_equal_to_the_neurobench_harness() -> None:
         [workload.ActivationSparsity, workload.SynapticOperations, workload.MembraneUpdates],
     ]
     wanted = benchmarks.Benchmark(theirs, data, [], [], metrics).run(quiet=True)
-    meter = Meter(network)
+    meter = WorkloadMeter(network)
     for x, _ in data:
         meter.run(x.transpose(0, 1))
     found = meter.workload()

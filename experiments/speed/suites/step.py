@@ -13,8 +13,8 @@ from experiments.speed.workloads import StepWorkload, learner_step, mlp_workload
 from hwmodels.errors import NeurofaError
 
 RULES = ("dfa", "fa", "bp")
-MORE_RULES = ("sdfa", "adfa", "drtp", "dkp", "usf", "frsf", "kp", "readout_only")
-DIRECT = ("dfa", "sdfa", "adfa", "drtp", "dkp")
+MORE_RULES = ("tdfa", "adfa", "drtp", "dkp", "usf", "frsf", "kp", "readout_only")
+DIRECT = ("dfa", "tdfa", "adfa", "drtp", "dkp")
 CHAINED = ("fa", "bp", "usf", "frsf", "kp")
 
 

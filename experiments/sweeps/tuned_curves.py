@@ -1,4 +1,4 @@
-"""Methods along a swept quantity: every point of every curve is tuned and run as a method of one study."""
+"""Curves over a swept quantity, each point of which is tuned and run as a method of one study."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.sweeps.study import Fields, Outcome, Setup, Study, run_study
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from hwmodels.errors import NeurofaError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class CurvePoint:
     """One method: a point of a curve, or a level that does not depend on the swept quantity."""
 
     series: str
@@ -19,7 +20,7 @@ class Point:
     x: float | None = None
     """The swept quantity; None for a level."""
     candidates: Sequence[Fields]
-    """Settings that validation data chooses from."""
+    """Settings from which validation data choose."""
 
     @property
     def method(self) -> str:
@@ -27,8 +28,10 @@ class Point:
         return self.series if self.x is None else f"{self.series}, {self.x:g}"
 
 
-def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setup: Setup, *, name: str) -> Outcome:
-    """Tune and run every point; the lines of the outcome say their ``series`` and ``x``.
+def run_curves(
+    points: Sequence[CurvePoint], common: Fields, tuning_epochs: int, setup: Setup, *, name: str
+) -> StudyResult:
+    """Tune and run every point; each line of the result holds its ``series`` and ``x``.
 
     Points with equal settings share their runs. A method called ``readout_only`` is the control of the margins.
 
@@ -47,20 +50,30 @@ def run_points(points: Sequence[Point], common: Fields, tuning_epochs: int, setu
     if len(methods) < len(points):
         raise NeurofaError(f"got two points at one place in '{name}'; expected different values; leave out the second")
     study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs)
-    found = run_study(study, setup, name=name)
+    result = run_study(study, setup, name=name)
     places = {point.method: {"series": point.series, "x": point.x} for point in points}
-    lines = [{"part": line["part"], "method": line["method"], **places[line["method"]], **line} for line in found.lines]
-    return Outcome(lines, found.tuning, found.runs)
+    heads = [{"part": line["part"], "method": line["method"], **places[line["method"]]} for line in result.lines]
+    lines = [{**head, **line} for head, line in zip(heads, result.lines, strict=True)]
+    return StudyResult(lines, result.tuning, result.runs)
 
 
 def percent_at(lines: Sequence[Mapping[str, Any]], series: str, x: float | None = None) -> float | None:
-    """Mean test accuracy of one point, percent, rounded so that equal shares are equal; None where there is none."""
+    """Return the mean test accuracy of one point, percent, rounded so that equal shares are equal.
+
+    Args:
+        lines: of a :class:`~experiments.sweeps.study.StudyResult`.
+        series: name of the curve or of the level.
+        x: place on the curve; None of a level.
+
+    Returns:
+        None where there is no such point, or no accuracy.
+    """
     for line in lines:
         if line["series"] == series and line["x"] == x and line["test_accuracy"] is not None:
             return round(100 * float(line["test_accuracy"]), 6)
     return None
 
 
-def difference(a: float | None, b: float | None) -> float | None:
-    """A - b, rounded as accuracies are; None where one is missing."""
+def accuracy_difference(a: float | None, b: float | None) -> float | None:
+    """Return a - b in points, rounded as accuracies are; None where one is missing."""
     return None if a is None or b is None else round(a - b, 6)

@@ -1,0 +1,64 @@
+"""The parts of a run, built from its settings: data, network, learner, compute device."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from experiments.data import Dataset, Sequences
+from experiments.runs.spec import RunSpec
+from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
+from neurofa.core.network import Network
+from neurofa.training.learner import Learner
+
+
+@functools.lru_cache(maxsize=1)
+def load_data(text: str) -> Dataset | Sequences:
+    """Return a data set by its spec; the last one is kept, since the runs of a sweep share it."""
+    dataset: Dataset | Sequences = build("data", text)
+    return dataset
+
+
+def compute_device(name: str) -> torch.device:
+    """Return the torch device of that name.
+
+    Raises:
+        NeurofaError: there is no GPU.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise NeurofaError(
+            "got compute=cuda on a machine without a usable GPU; expected a CUDA build of torch and its driver; use"
+            " --compute cpu"
+        )
+    return torch.device(name)
+
+
+def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
+    """Return the network of a run with its initial weights, where the data set delivers its batches."""
+    network: Network = build(
+        "network",
+        spec.network,
+        input_shape=dataset.input_shape,
+        outputs=dataset.classes,
+        seed=spec.seed,
+        device=spec.device,
+        periphery=spec.periphery,
+    )
+    return network.to(dataset.compute)
+
+
+def build_learner(network: Network, spec: RunSpec) -> Learner:
+    """Return the learner of a run around its network, with an optimizer of its own."""
+    return Learner(
+        network,
+        spec.rule,
+        optimizer=build("optimizer", spec.optimizer)(network.parameters()),
+        loss=spec.loss,
+        seed=spec.seed,
+        accumulate=spec.accumulate,
+        clip=spec.clip,
+        fused=spec.fused,
+        feedback_seed=spec.feedback_seed,
+    )

@@ -1,0 +1,61 @@
+"""What a sweep shows while its runs are done: nothing, or a bar on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
+
+class SweepProgress:
+    """Receives the progress of many runs; this base class shows nothing."""
+
+    def begin(self, runs: int, title: str) -> None:
+        """Announce that so many runs follow.
+
+        Args:
+            runs: their number.
+            title: name of this part of the sweep.
+        """
+
+    def finish_run(self, *, failed: bool = False) -> None:
+        """Count a run that has ended."""
+
+
+@contextmanager
+def sweep_bar() -> Iterator[SweepProgress]:
+    """Show a bar on stderr: runs done, runs failed, time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns: list[str | ProgressColumn] = ["{task.description}", BarColumn(), MofNCompleteColumn()]
+    columns += ["runs{task.fields[failed]}", TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True)]
+    console = Console(stderr=True)
+    try:
+        with Progress(*columns, console=console) as progress:
+            yield _Bar(progress)
+    except KeyboardInterrupt:
+        console.print("stopped: the same command continues with the runs that are left")
+        raise
+
+
+class _Bar(SweepProgress):
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.failed = progress, 0
+
+    def begin(self, runs: int, title: str) -> None:
+        self.failed = 0
+        self.task = self.progress.add_task(title, total=runs, failed="")
+
+    def finish_run(self, *, failed: bool = False) -> None:
+        self.failed += failed
+        self.progress.update(self.task, advance=1, failed=f", {self.failed} failed" if self.failed else "")

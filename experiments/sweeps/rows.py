@@ -1,0 +1,137 @@
+"""Rows of a folder: one JSON file for each computation, named by its key, computed once whatever interrupts it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from experiments.files import make_folder, read_json, write_json
+from experiments.runs.spec import stored_meaning
+from experiments.sweeps.setup import Setup
+from experiments.sweeps.workers import map_processes
+from experiments.tables import Record
+from hwmodels.errors import NeurofaError
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRow:
+    """What is known of one run, or of another computation."""
+
+    key: str
+    """Hash of the spec."""
+    spec: Mapping[str, object]
+    result: Mapping[str, object] | None
+    """What was measured, of a run with its epochs as ``metrics``; None when it failed."""
+    error: str | None = None
+    """One line: why it failed."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the run came to its end."""
+        return self.result is not None
+
+    @property
+    def metrics(self) -> list[Record]:
+        """The rows of the epochs, with what the run logged; empty for a failed run."""
+        epochs = (self.result or {}).get("metrics")
+        return list(epochs) if isinstance(epochs, list) else []
+
+    @property
+    def settings(self) -> Record:
+        """The spec with its loss called ``objective``, since ``loss`` is what a run measures."""
+        return {"objective" if name == "loss" else name: value for name, value in self.spec.items()}
+
+    def flat(self) -> Record:
+        """Return one line for a table: key, status, settings, measures, error."""
+        measured = {k: v for k, v in (self.result or {}).items() if k not in ("spec", "metrics")}
+        status = "done" if self.done else "failed"
+        return {"key": self.key, "status": status, **self.settings, **measured, "error": self.error}
+
+
+def load_rows(folder: Path) -> dict[str, SweepRow]:
+    """Return the rows of a folder by key; empty when there are none.
+
+    Raises:
+        NeurofaError: a file that is no row.
+    """
+    rows = map(_read, sorted((folder / "rows").glob("*.json")))
+    return {row.key: row for row in rows}
+
+
+def _read(path: Path) -> SweepRow:
+    content = read_json(path)
+    if content.keys() != {"key", "spec", "result", "error"}:
+        raise NeurofaError(f"got '{path}', which is no row of a sweep; expected one; delete it and start again")
+    if "function" not in content["spec"]:  # a training run
+        content["spec"] = stored_meaning(content["spec"])
+    return SweepRow(**content)
+
+
+def compute_rows(
+    jobs: Mapping[str, Job],
+    compute: Callable[[Job], Record],
+    describe: Callable[[Job], Mapping[str, object]],
+    setup: Setup,
+    *,
+    title: str,
+    valid: Callable[[str], bool] = lambda key: True,  # noqa: ARG005
+) -> dict[str, SweepRow]:
+    """Return a row for every job, computed in worker processes where the folder does not hold it.
+
+    Failed jobs are computed again. A row is written whole when its job ends, so that a sweep which is killed at any
+    time continues where it was.
+
+    Args:
+        jobs: by key.
+        compute: importable by its name; returns the result of a job as a JSON object.
+        describe: returns the spec of a job.
+        setup: folder, workers, threads and progress; ``rows/<key>.json`` are written into the folder.
+        title: for the progress.
+        valid: whether the row of a key may be taken from the folder.
+
+    Raises:
+        NeurofaError: the folder cannot be written, a row in it cannot be read, or workers or threads are out of range.
+    """
+    folder = make_folder(setup.folder / "rows")
+    rows: dict[str, SweepRow] = {}
+
+    def keep(row: SweepRow) -> None:
+        rows[row.key] = row
+        setup.progress.finish_run(failed=not row.done)
+
+    def open_jobs() -> Iterator[tuple[str, Job]]:
+        for key, job in jobs.items():
+            # another sweep into the same folder may have done it by now
+            path = folder / f"{key}.json"
+            row = _read(path) if key not in rows and path.exists() and valid(key) else None
+            if row is not None and row.done:
+                keep(row)
+            elif key not in rows:
+                yield key, job
+
+    setup.progress.begin(len(jobs), title)
+    for row in load_rows(setup.folder).values():
+        if row.key in jobs and row.done and valid(row.key):
+            keep(row)
+    call = functools.partial(_compute, compute)
+    for (key, job), answer in map_processes(call, open_jobs(), workers=setup.workers, threads=setup.threads):
+        result, error = (None, _one_line(answer)) if isinstance(answer, Exception) else (answer, None)
+        row = SweepRow(key=key, spec=describe(job), result=result, error=error)
+        write_json(folder / f"{key}.json", asdict(row))
+        keep(row)
+    return {key: rows[key] for key in jobs}
+
+
+def _compute(compute: Callable[[Job], Record], keyed: tuple[str, Job]) -> Record:
+    """Compute one job; called in a worker."""
+    return compute(keyed[1])
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or repr(error)
+    return text if isinstance(error, NeurofaError) else f"{type(error).__name__}: {text}"
