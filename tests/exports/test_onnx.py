@@ -14,7 +14,6 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
 from tests.exports.learners import learner, model
 
-RULES = ["dfa", "tdfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only"]
 NETS = [
     "mlp",
     "mlp(hidden=[12, 9], norm=layer, activation=gelu)",
