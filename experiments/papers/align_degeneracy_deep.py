@@ -10,8 +10,8 @@ import torch
 
 from experiments.charts.accuracies import dots_chart
 from experiments.diagnosis.alignments import mean_std
+from experiments.runs.build import load_data
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import load_data
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above
 from experiments.sweeps.rows import SweepRow

@@ -9,7 +9,7 @@ from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.seeds import STEPS
 from experiments.diagnosis import alignments
 from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, mean_std, phases_of
-from experiments.papers._tables import mean_known
+from experiments.protocols.tables import mean_known
 from experiments.runs.measurements import Measurement, measurement_series
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
-from experiments.papers._curves import Curves, gain, swept_curves
+from experiments.protocols.curves import Curves, gain, swept_curves
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_most
 from experiments.sweeps.setup import Setup

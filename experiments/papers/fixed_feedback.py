@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._tables import Methods, tuned_table
+from experiments.protocols.tables import Methods, tuned_table
 from experiments.sweeps.candidates import MOMENTUM, SGD, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most, cited, margin_checks
 from experiments.sweeps.setup import Setup

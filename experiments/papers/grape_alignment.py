@@ -10,8 +10,8 @@ from typing import Any
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.seeds import deviation_curves
 from experiments.diagnosis.alignments import mean_std
-from experiments.papers._curves import curve
-from experiments.papers._tables import Methods, mean_known, minus
+from experiments.protocols.curves import curve
+from experiments.protocols.tables import Methods, mean_known, minus
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, margin_checks
 from experiments.sweeps.rows import SweepRow

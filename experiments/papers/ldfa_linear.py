@@ -11,8 +11,8 @@ from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
+from experiments.runs.build import compute_device
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import compute_device
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean

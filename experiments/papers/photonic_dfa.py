@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.papers._curves import Curves, curve, gain, swept_curves
+from experiments.protocols.curves import Curves, curve, gain, swept_curves
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most, cited, margin_checks
 from experiments.sweeps.setup import Setup

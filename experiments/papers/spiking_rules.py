@@ -11,7 +11,7 @@ import torch
 from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
-from experiments.papers._tables import tuned_table
+from experiments.protocols.tables import tuned_table
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.speed.peak_memory import method_peak

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
-from experiments.papers._shallow_report import closest, comparison, early_row, phase_row
 from experiments.papers.align_degeneracy import relu_checks, relu_row
+from experiments.protocols.shallow_report import closest, comparison, early_row, phase_row
 from experiments.sweeps.function_sweep import run_function_sweep
 from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError

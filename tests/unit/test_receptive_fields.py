@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from experiments.papers._receptive_fields import receptive_fields, shape_of
+from experiments.protocols.receptive_fields import receptive_fields, shape_of
 from hwmodels.errors import NeurofaError
 from neurofa import build
 

@@ -1,4 +1,4 @@
-"""Rows, checks and panels of the shallow experiments, from the answers of :mod:`experiments.papers._shallow`."""
+"""Rows, checks and panels of the shallow experiments, from the answers of :mod:`experiments.protocols.shallow`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def comparison(part: str, case: str, answer: Record, theory: str = "theory") -> 
     Args:
         part: of the experiment.
         case: name of the simulated problem.
-        answer: of :func:`experiments.papers._shallow.simulate_beside_theories`.
+        answer: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         theory: name of the theory.
     """
     rows: list[Record] = []
@@ -70,7 +70,7 @@ def compared_panel(case: str, answer: Record, theories: Sequence[str], beside: R
 
     Args:
         case: title of the panel.
-        answer: of :func:`experiments.papers._shallow.simulate_beside_theories`.
+        answer: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         theories: names of the theories to draw.
         beside: answer whose theory is drawn in grey.
     """
@@ -97,7 +97,7 @@ def early_row(case: str, answers: Sequence[Record], t: float) -> Record:
 
     Args:
         case: name of the problem.
-        answers: of :func:`experiments.papers._shallow.first_steps`.
+        answers: of :func:`experiments.protocols.shallow.first_steps`.
         t: time, steps / N.
     """
     law, simulated, solved, alignment = (
@@ -116,7 +116,7 @@ def phase_row(case: str, lines: Sequence[Record], converged: float = 1e-4) -> Re
 
     Args:
         case: which feedback.
-        lines: one a student, as :func:`experiments.papers._shallow.solved_runs` returns them.
+        lines: one a student, as :func:`experiments.protocols.shallow.solved_runs` returns them.
         converged: error at which a student has learnt all.
     """
     t, cosines = mean_alignment(lines)
@@ -139,8 +139,8 @@ def phase_panels(runs: Mapping[str, Sequence[Record]], simulated: Record, size: 
     """Return panels of errors and alignments of solved students, and of some that were simulated.
 
     Args:
-        runs: lines of :func:`experiments.papers._shallow.solved_runs` by feedback.
-        simulated: of :func:`experiments.papers._shallow.simulate_beside_theories`.
+        runs: lines of :func:`experiments.protocols.shallow.solved_runs` by feedback.
+        simulated: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         size: N of the simulated students.
     """
     every = Panel(title="every student", x=TIME, y=replace(ERROR, limits=(1e-6, 2)))

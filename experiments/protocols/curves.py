@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from experiments.charts.accuracies import accuracy_chart
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published, curves_chart
-from experiments.papers._tables import title_of
+from experiments.protocols.tables import title_of
 from experiments.sweeps.experiment import Checks, Findings, above
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import CONTROL, Fields
