@@ -106,9 +106,7 @@ class FixedFeedback(Experiment, name="fixed_feedback"):
     """
 
     source = "after Nokland 2016, arXiv 1609.01596; Lillicrap et al. 2016; Launay et al. 2020, arXiv 2006.01475"
-    question = (
-        "Do rules without weight transport beat a readout alone on real networks, and does dfa train 4-bit weights?"
-    )
+    question = "Do rules without weight transport beat a readout on real networks, and does dfa train 4-bit weights?"
     parts = ("mnist", "bits", "cnn", "vit")
 
     digits: Spec | str = "mnist"

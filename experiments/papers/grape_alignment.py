@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from experiments.charts.figure import Axis, Panel, draw_figure
@@ -85,8 +85,8 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
         _draw(setup, part, common, outcome)
         rows = [row | ends(outcome.runs[row["method"]]) for row in outcome.lines]
         columns = ["method", "test_accuracy", *QUANTITIES, "descent_share", "n"]
-        found = Findings(rows=rows, tuning=outcome.tuning, pictures=[f"{part}.png"], columns=columns)
-        return replace(found, reference=REFERENCES)
+        pictures = [f"{part}.png"]
+        return Findings(rows=rows, tuning=outcome.tuning, reference=REFERENCES, pictures=pictures, columns=columns)
 
     def _noise(self, common: Fields, setup: Setup) -> Findings:
         def noisy(by: str) -> Callable[[float], list[Fields]]:

@@ -18,7 +18,7 @@ SIDES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What one receptive field read_measurements like."""
+    """What one receptive field looks like."""
 
     centre_surround: float
     """Share of the field's variance that its radial profile explains: 1 for rings, near 0 for stripes off centre."""
@@ -89,11 +89,8 @@ def shape_of(field: Tensor) -> Shape | None:
     profile = torch.bincount(ring, weights=f.flatten()) / counts.clamp_min(1)
     explained = float((counts * profile.square()).sum() / total)
     largest = profile if float(profile[profile.abs().argmax()]) > 0 else -profile
-    return Shape(
-        centre_surround=explained,
-        opponency=max(0.0, -float(largest.min())) / max(float(largest.max()), 1e-30),
-        orientation=_orientation(f),
-    )
+    opponency = max(0.0, -float(largest.min())) / max(float(largest.max()), 1e-30)
+    return Shape(centre_surround=explained, opponency=opponency, orientation=_orientation(f))
 
 
 def _orientation(f: Tensor) -> float:
@@ -105,6 +102,5 @@ def _orientation(f: Tensor) -> float:
     inside = (fy.square() + fx.square()) <= 0.25
     twice = 2 * torch.atan2(fy, fx)
     weighted = power * inside
-    return math.hypot(float((weighted * twice.cos()).sum()), float((weighted * twice.sin()).sum())) / float(
-        weighted.sum()
-    )
+    along, across = (float((weighted * component).sum()) for component in (twice.cos(), twice.sin()))
+    return math.hypot(along, across) / float(weighted.sum())

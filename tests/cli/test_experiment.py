@@ -11,9 +11,9 @@ import pytest
 from experiments import cli
 from experiments.papers.fixed_feedback import TARGETS, FixedFeedback
 from experiments.sweeps.experiment import above, at_least, at_most
+from experiments.sweeps.rows import load_rows
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Study, run_study
-from experiments.sweeps.sweep import load_rows
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
 
@@ -29,8 +29,9 @@ def study() -> Study:
             "dfa": [{**tiny, "rule": "dfa", "optimizer": f"sgd(lr={lr})"} for lr in ("1e-06", "0.3", "1e+30")],
             "readout_only": [{**tiny, "rule": "readout_only", "optimizer": "sgd(lr=0.01)"}],
         },
-        tuning_epochs=1, control="readout_only",
-    )  # fmt: skip
+        tuning_epochs=1,
+        control="readout_only",
+    )
 
 
 def test_a_study_chooses_on_validation_data_and_reports_on_test(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_method_without_a_setting_that_runs_is_refused(tmp_path: Path) -> None
 
 def test_the_command_leaves_a_result_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["experiment", SMALL, "--part", "bits", "--seeds", "2", "--workers", "0", "--out", str(tmp_path)]
-    assert cli.run([*command, "--json"]) == 0
+    assert cli.run_command([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     written = json.loads((tmp_path / "result.json").read_text())
     assert printed == written
@@ -97,7 +98,7 @@ def test_the_command_leaves_a_result_and_a_picture(tmp_path: Path, capsys: pytes
 
     # the second time nothing is left to do, and the tables are printed
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows/*.json")}
-    assert cli.run(command) == 0
+    assert cli.run_command(command) == 0
     assert "4 bits, nearest" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows/*.json")} == times
 
@@ -144,9 +145,9 @@ def test_experiments_are_registered_and_refuse_unknown_parts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert parts("experiment")["fixed_feedback"] is FixedFeedback
-    assert cli.run(["experiment", SMALL, "--part", "mnsit", "--out", str(tmp_path / "x")]) == 2
+    assert cli.run_command(["experiment", SMALL, "--part", "mnsit", "--out", str(tmp_path / "x")]) == 2
     assert "did you mean 'mnist'" in capsys.readouterr().err
-    assert cli.run(["experiment", "fixed_feedbak", "--out", str(tmp_path / "x")]) == 2
+    assert cli.run_command(["experiment", "fixed_feedbak", "--out", str(tmp_path / "x")]) == 2
     assert "did you mean 'fixed_feedback'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
@@ -155,7 +156,7 @@ def test_missing_data_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEUROFA_DATA", str(tmp_path / "nowhere"))
-    assert cli.run(["experiment", "fixed_feedback", "--part", "mnist", "--out", str(tmp_path / "x")]) == 2
+    assert cli.run_command(["experiment", "fixed_feedback", "--part", "mnist", "--out", str(tmp_path / "x")]) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("neurofa: got")]
     assert len(told) == 1
     assert "nowhere" in told[0]

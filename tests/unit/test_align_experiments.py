@@ -36,7 +36,7 @@ def test_similarity_is_the_cosine_of_weights_without_biases():
     for index, network in enumerate(networks):
         network.layer("dense0").synapses["bias"].weight.data.fill_(index)
     networks[1].layer("dense0").synapses["weight"].weight.data.mul_(-2)
-    found = degeneracy.similarities([degeneracy.layer_weights(network) for network in networks])
+    found = degeneracy.similarities([degeneracy.flat_weights(network) for network in networks])
     assert list(found) == ["dense0", "dense1"]
     assert found["dense0"][0] == pytest.approx(-1)
     assert found["dense1"][0] == pytest.approx(1)

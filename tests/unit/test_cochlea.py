@@ -102,9 +102,18 @@ def test_silence_is_refused(sound):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"channels": 1}, {"high": 4000.0}, {"low": 0.0}, {"low": 3700.0}, {"tau": 0.0}, {"gain": -1.0}, {"power": 0.0},
-     {"seconds": 0.0}, {"rate": 11025.0}],
-)  # fmt: skip
+    [
+        {"channels": 1},
+        {"high": 4000.0},
+        {"low": 0.0},
+        {"low": 3700.0},
+        {"tau": 0.0},
+        {"gain": -1.0},
+        {"power": 0.0},
+        {"seconds": 0.0},
+        {"rate": 11025.0},
+    ],
+)
 def test_impossible_ears_are_refused(bad):
     with pytest.raises(NeurofaError, match="got") as error:
         Cochlea(**bad)
@@ -204,10 +213,14 @@ def test_arrays_and_wave_files_are_the_same_data(small_speech, monkeypatch):
     waves = [speech.waves[i] for i in order]
     names = list(reversed(SPEAKERS))
     np.savez(
-        path, audio=np.concatenate(waves), offsets=np.cumsum([0, *map(len, waves)]), digit=speech.digit[order],
-        speaker=np.array([names.index(SPEAKERS[i]) for i in speech.speaker[order]]), take=speech.take[order],
+        path,
+        audio=np.concatenate(waves),
+        offsets=np.cumsum([0, *map(len, waves)]),
+        digit=speech.digit[order],
+        speaker=np.array([names.index(SPEAKERS[i]) for i in speech.speaker[order]]),
+        take=speech.take[order],
         speaker_names=np.array(names),
-    )  # fmt: skip
+    )
     monkeypatch.setattr(_fsdd, "SHA256", _files.sha256(path.read_bytes()))
     other = _fsdd.load_speech()
     assert other.content == speech.content

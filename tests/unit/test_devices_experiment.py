@@ -30,9 +30,11 @@ def line(variant, accuracy, margin=None, group="PCM"):
 
 def test_checks_compare_with_the_control_and_with_the_bare_device():
     lines = [
-        line("dfa", 0.80, -0.05), line("dfa, mixed precision", 0.95, 0.10), line("dfa, Tiki-Taka v2", 0.7, -0.15),
+        line("dfa", 0.80, -0.05),
+        line("dfa, mixed precision", 0.95, 0.10),
+        line("dfa, Tiki-Taka v2", 0.7, -0.15),
         line("readout_only", 0.85),
-    ]  # fmt: skip
+    ]
     made = {check.name: check for check in Devices().checks("rescued", lines)}
     assert [check.holds for check in made.values()] == [False, True, False, True]
     assert made["rescued: PCM: the better composition over dfa as it is, points"].value == pytest.approx(15)

@@ -92,8 +92,10 @@ def test_shd_is_read_from_its_published_layout(small_shd):
     wanted = Events.from_times(
         [torch.from_numpy(row.astype(np.float64)) for row in test[0]],
         [torch.from_numpy(row.astype(np.int64)) for row in test[1]],
-        ticks=100, tick=0.01, channels=700,
-    )  # fmt: skip
+        ticks=100,
+        tick=0.01,
+        channels=700,
+    )
     assert torch.equal(whole(data, "test"), wanted.dense())
     assert data.test.y.tolist() == test[2].tolist()
     digest = hashlib.sha256((folder / "shd_train.h5").read_bytes()).hexdigest()
@@ -282,8 +284,11 @@ def words(x, y, p, micros) -> bytes:
 def camera_events(n: int, side: int, seed: int, end: int = 300_000):
     draw = np.random.default_rng(seed)
     return (
-        draw.integers(0, side, n), draw.integers(0, side, n), draw.integers(0, 2, n), np.sort(draw.integers(0, end, n))
-    )  # fmt: skip
+        draw.integers(0, side, n),
+        draw.integers(0, side, n),
+        draw.integers(0, 2, n),
+        np.sort(draw.integers(0, end, n)),
+    )
 
 
 @pytest.fixture
@@ -431,10 +436,14 @@ def tiny_nmnist(folders, monkeypatch):
     x, y, p, _ = (np.concatenate(column) for column in zip(*parts, strict=True))
     steps = np.concatenate([np.diff(part[3], prepend=0) for part in parts])
     arrays = {
-        "x": x.astype(np.uint8), "y": y.astype(np.uint8), "p_packed": np.packbits(p.astype(np.uint8)),
-        "dt_us": steps.astype(np.uint16), "offsets": np.arange(0, 361, 30), "label": (np.arange(12) % 10),
+        "x": x.astype(np.uint8),
+        "y": y.astype(np.uint8),
+        "p_packed": np.packbits(p.astype(np.uint8)),
+        "dt_us": steps.astype(np.uint16),
+        "offsets": np.arange(0, 361, 30),
+        "label": (np.arange(12) % 10),
         "is_test": np.arange(12) >= 10,
-    }  # fmt: skip
+    }
     path = folders[0] / nmnist_small.FILE
     path.parent.mkdir()
     np.savez(path, **arrays)

@@ -174,9 +174,7 @@ def test_labels_are_the_side_with_more_cues_and_balanced():
     assert torch.equal(y, (right >= 3).long())
     assert y.float().mean() == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(2000))
     # a fair mixture of binomial(5, 0.3) and binomial(5, 0.7)
-    wanted = [
-        sum(math.comb(5, k) * p**k * (1 - p) ** (5 - k) for p in (0.3, 0.7)) / 2 for k in range(6)
-    ]  # fmt: skip
+    wanted = [sum(math.comb(5, k) * p**k * (1 - p) ** (5 - k) for p in (0.3, 0.7)) / 2 for k in range(6)]
     found = right.bincount(minlength=6) / 2000
     assert torch.allclose(found.double(), torch.tensor(wanted).double(), atol=5 * 0.5 / math.sqrt(2000))
 
@@ -211,9 +209,21 @@ def test_training_is_endless_and_held_out_samples_are_fixed():
 
 @pytest.mark.parametrize(
     "bad",
-    ["cues=6", "cues=-1", "cue=0", "pause=-1", "delay=-1", "recall=0", "group=0", "rate=1001", "background=-1",
-     "bias=0.6", "samples=0", "held=0"],
-)  # fmt: skip
+    [
+        "cues=6",
+        "cues=-1",
+        "cue=0",
+        "pause=-1",
+        "delay=-1",
+        "recall=0",
+        "group=0",
+        "rate=1001",
+        "background=-1",
+        "bias=0.6",
+        "samples=0",
+        "held=0",
+    ],
+)
 def test_impossible_tasks_are_refused(bad):
     with pytest.raises(NeurofaError, match=rf"got evidence\({bad}\)") as error:
         build("data", f"evidence({bad})")

@@ -19,7 +19,7 @@ from experiments.papers.ldfa_linear import (
     TOP,
     overlap,
     plasticity,
-)  # fmt: skip
+)
 from experiments.sweeps.experiment import conduct
 from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError

@@ -80,11 +80,16 @@ def test_optical_and_digital_projections_stand_side_by_side(tmp_path: Path) -> N
 
 def noise_lines(shift: float) -> list[dict[str, Any]]:
     lines = [
-        {"series": series, "x": sigma, "method": f"{series}, {sigma:g}", "test_accuracy": (then + up) / 100,
-         "margin": 0.01}
+        {
+            "series": series,
+            "x": sigma,
+            "method": f"{series}, {sigma:g}",
+            "test_accuracy": (then + up) / 100,
+            "margin": 0.01,
+        }
         for sigma, then in RINGS_THEN.items()
         for series, up in ((RINGS, 0.0), (SAMPLE, shift if sigma else 0.0))
-    ]  # fmt: skip
+    ]
     return [
         *lines,
         {"series": "readout_only", "x": None, "method": "readout_only", "test_accuracy": 0.9, "margin": None},

@@ -42,10 +42,18 @@ def data_of(**other) -> Sequences:
     split = split_of(raw())
     return Sequences(
         **{
-            "name": "test", "train": split, "validation": split, "test": split, "classes": 3, "input_shape": SHAPE,
-            "ticks": TICKS, "tick": TICK, "provenance": {}, **other,
+            "name": "test",
+            "train": split,
+            "validation": split,
+            "test": split,
+            "classes": 3,
+            "input_shape": SHAPE,
+            "ticks": TICKS,
+            "tick": TICK,
+            "provenance": {},
+            **other,
         }
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("index", [[0], [3], [8, 3, 0, 3], list(range(9))])
