@@ -145,7 +145,7 @@ class LearningStep:
         return delta, directions["weight"]
 
     def _learn_returns(self, node: AffineNode, path: ChainedPath, change: str) -> None:
-        """Update the return weights beside a layer, from the direction of its own: those of kp follow it."""
+        """Update the return weights beside a layer from the direction dW of its own weights."""
         weight, name, b = path.returns.get(node.name, {}).get("weight"), f"feedback.{node.name}.weight", self.b
         if self.only_errors or weight is None:
             return
@@ -159,7 +159,7 @@ class LearningStep:
             self._update(q, b.reshape(b.op("Gemm", p, flat, transA=1), *weight.q.shape), decays=True)
 
     def _learn_matrix(self, path: DirectPath, sent: str) -> None:
-        """Update B of dkp: rate h^T e, with the outputs h of the layers that its rows teach (Kolen and Pollack)."""
+        """Update B by rate h^T e, with the outputs h of the layers that its rows teach (Kolen and Pollack)."""
         b, rows = self.b, []
         scaled = b.op("Mul", sent, b.constant(float(self.learning.constants["rate"])))
         for part in path.slices:
@@ -189,13 +189,10 @@ class LearningStep:
             return input_error(self.b, node, delta, self.params[node.name]["weight"])
         if path.tied == "signs":
             raise NeurofaError("got return weights made of signs for ONNX; expected own ones; export to HDF5")
-        weight, name, plasticity = (
-            path.returns[node.name]["weight"],
-            f"feedback.{node.name}.weight",
-            self.learning.plasticity,
-        )
+        weight, name = path.returns[node.name]["weight"], f"feedback.{node.name}.weight"
         if isinstance(weight, Factors):
-            learns = plasticity == "two_factor"
+            learns = self.learning.plasticity == "two_factor"
             p, q = (self._parameter(f"{name}.{key}", a, learns=learns) for key, a in weight.arrays().items())
             return input_error(self.b, node, factor_error(self.b, node, delta, p, weight.q.shape[0]), q)
-        return input_error(self.b, node, delta, self._parameter(name, weight, learns=plasticity == "kolen_pollack"))
+        learns = self.learning.plasticity == "kolen_pollack"
+        return input_error(self.b, node, delta, self._parameter(name, weight, learns=learns))

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
-from hwmodels.testing.tools import require as require
-from hwmodels.testing.tools import require_equal as require_equal
+from hwmodels.testing.tools import require
 from neurofa.testing.exceptions import EXCEPTIONS
 
 Check = Callable[[str], None]

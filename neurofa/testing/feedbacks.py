@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
 from neurofa.core.window import Window
-from neurofa.testing.contract import Contract, require, require_close, require_refused, snapshot
+from neurofa.testing.contract import Contract, require_close, require_refused, snapshot
 
 OUTPUTS = 10
 SITES = (

@@ -8,13 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.directions import dense
 from neurofa.core.layer import Layer, vjp
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView
 from neurofa.maps.jvp import tangent, tangent_flop
 from neurofa.maps.trace import products, traced
-from neurofa.testing.contract import Contract, require, require_close, require_equal, snapshot
+from neurofa.testing.contract import Contract, require_close, snapshot
 from neurofa.testing.flops import FlopCounter
 from neurofa.testing.layer_cases import layer_cases, random_view
 

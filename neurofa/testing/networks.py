@@ -12,13 +12,14 @@ from torch import Tensor
 
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.contract import Contract, require, require_close, require_equal, snapshot
+from neurofa.testing.contract import Contract, require_close, snapshot
 from neurofa.testing.samples import random_batch
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import forward_pass, update_running_stats

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.randomness import generator
 from neurofa.core.view import State
 from neurofa.spiking.eligibility import adjoint, forward_change
 from neurofa.spiking.neuron import RESETS, Neuron, Recurrent
-from neurofa.testing.contract import Contract, require, require_close, require_equal, require_refused
+from neurofa.testing.contract import Contract, require_close, require_refused
 
 TICKS, BATCH, WIDTH = 12, 3, 7
 

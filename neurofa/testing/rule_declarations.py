@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from hwmodels.registry import build
+from hwmodels.testing.tools import require
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
 from neurofa.core.rule import Rule
 from neurofa.costs.flops import step_flops
 from neurofa.spiking.eligibility import as_ticks
-from neurofa.testing.contract import Contract, require
+from neurofa.testing.contract import Contract
 from neurofa.testing.flops import FlopCounter
 from neurofa.testing.samples import random_batch, small_learner, small_network
 

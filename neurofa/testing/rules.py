@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.capabilities import Teaching
 from neurofa.core.randomness import generator
-from neurofa.testing.contract import Contract, require, require_equal, require_finite, snapshot
+from neurofa.testing.contract import Contract, require_finite, snapshot
 from neurofa.testing.rule_declarations import DECLARATIONS
 from neurofa.testing.rule_settings import SETTINGS
 from neurofa.testing.samples import plain_sgd, random_batch, small_learner, small_network

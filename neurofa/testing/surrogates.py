@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require
 from neurofa.core.randomness import generator
 from neurofa.maps.jvp import make_dual, unpack_dual
 from neurofa.spiking.surrogate import Surrogate
-from neurofa.testing.contract import Contract, require, require_close, require_refused
+from neurofa.testing.contract import Contract, require_close, require_refused
 
 CONTRACT = Contract("surrogate")
 CONTRACT(CONTRACT.is_documented)

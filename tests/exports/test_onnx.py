@@ -13,7 +13,7 @@ from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from tests.exports.learners import learner, model
 
-RULES = ["dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only"]
+RULES = ["dfa", "tdfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only"]
 NETS = [
     "mlp",
     "mlp(hidden=[12, 9], norm=layer, activation=gelu)",
