@@ -19,7 +19,7 @@ from neurofa.core.description import PathDescription, Plasticity
 from neurofa.core.directions import Directions, ReturnWeights
 from neurofa.core.dynamics import Dynamics
 from neurofa.core.layer import Layer
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params, State
 
@@ -166,15 +166,15 @@ class Mirroring(Protocol):
 class WorkCount:
     """Capability of rules that state the matrix products of a step; the methods here are those of a plain rule."""
 
-    def work_once(self, batch: int) -> list[Item]:
+    def work_once(self, batch: int) -> list[PhaseFlop]:
         """Return the products that a step takes whatever its layers."""
         return []
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         """Return the products that serving one layer takes; default: delivery and update."""
-        return at.served(self.return_flop)
+        return served.plain_work(self.return_flop)
 
-    def return_flop(self, name: str, m: Map) -> int:
+    def return_flop(self, name: str, m: MapWork) -> int:
         """Return the FLOP of an error's way back through one map of a layer; default: those of its own transpose."""
         return m.product
 

@@ -15,7 +15,7 @@ from hwmodels.device import Device
 from hwmodels.registry import Registered
 from neurofa.core.directions import Direction, Directions, ReturnWeights, dense
 from neurofa.core.facts import LayerFacts, PlainModule
-from neurofa.core.products import Work
+from neurofa.core.products import LayerWork
 from neurofa.core.synapses import SynapseGroup
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.core.window import Window
@@ -54,7 +54,7 @@ class NoiseMirror(Protocol):
 class ProductCount(Protocol):
     """Capability of a layer that states its matrix products; those of other layers are traced."""
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         """Return the products of one pass.
 
         Args:
@@ -78,7 +78,7 @@ class ForwardMode(Protocol):
     def follows(self, moved: frozenset[str]) -> bool:
         """Return whether there is a closed form for changes of these weights (and of the input)."""
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return the FLOP of :meth:`tangent`.
 
         Args:
@@ -222,8 +222,8 @@ class ParameterFreeLayer(Layer):
 class _NoProducts:
     """Products of a layer that multiplies nothing."""
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
-        return Work()
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
+        return LayerWork()
 
 
 NO_PRODUCTS: ProductCount = _NoProducts()

@@ -23,7 +23,7 @@ from neurofa.core.directions import Directions, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
-from neurofa.core.products import Item
+from neurofa.core.products import PhaseFlop
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
 
@@ -126,8 +126,8 @@ class Direct(Rule, WorkCount, ABC):
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None if name in self.frozen else self._signal_for(name)
 
-    def work_once(self, batch: int) -> list[Item]:
-        return [Item("delivery", self.feedback.flop(batch, self.plan.outputs))]
+    def work_once(self, batch: int) -> list[PhaseFlop]:
+        return [PhaseFlop("delivery", self.feedback.flop(batch, self.plan.outputs))]
 
 
 class Chained(Rule, WorkCount, ABC):

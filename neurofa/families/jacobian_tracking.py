@@ -35,7 +35,7 @@ from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView, Params
 from neurofa.maps.affine import Affine
@@ -180,18 +180,18 @@ class Aligning(Direct, ABC):
     def perturbs(self, name: str) -> tuple[bool, bool]:
         return name in self.feedback.slices, False
 
-    def work_at(self, at: At) -> list[Item]:
-        if at.name not in self.feedback.slices:
-            return super().work_at(at)
-        part = self.feedback.slices[at.name]
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        if served.name not in self.feedback.slices:
+            return super().work_at(served)
+        part = self.feedback.slices[served.name]
         rows = part.stop - part.start
-        found = [*super().work_at(at), Item("adaptation", 2 * at.batch * rows * at.outputs)]
-        site = next(site for site in self.plan.sites if site.name == at.name)
-        if site.elementwise and rows == at.width:
-            numbers = sum(m.n_in * m.n_out for m in at.work.maps)
-            if self.space == "weight" or (self.space == "smaller" and numbers < at.width):
-                sizes = sum(2 * m.rows * m.n_in * m.groups for m in at.work.maps)
-                found.append(Item("passes", at.work.affine + sizes))
+        found = [*super().work_at(served), PhaseFlop("adaptation", 2 * served.batch * rows * served.outputs)]
+        site = next(site for site in self.plan.sites if site.name == served.name)
+        if site.elementwise and rows == served.width:
+            numbers = sum(m.n_in * m.n_out for m in served.work.maps)
+            if self.space == "weight" or (self.space == "smaller" and numbers < served.width):
+                sizes = sum(2 * m.rows * m.n_in * m.groups for m in served.work.maps)
+                found.append(PhaseFlop("passes", served.work.affine + sizes))
         return found
 
     def layers(self, b: Tensor) -> list[Tensor]:

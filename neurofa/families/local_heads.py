@@ -21,7 +21,7 @@ from neurofa.core.capabilities import Declaration, Plastic, Teaching, WorkCount
 from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Rule
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView
@@ -122,11 +122,11 @@ class Headed(Rule, WorkCount, ABC):
         """FLOP of a head's product A f for a batch; of e A, and of its own direction, as well."""
         return 2 * batch * self.head(name).weight.numel()
 
-    def work_at(self, at: At) -> list[Item]:
-        found = super().work_at(at)
-        if at.name in self.shapes:
-            product = self.head_flop(at.name, at.batch)
-            found += [Item("delivery", product), Item("adaptation", product if self.learns else 0)]
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        found = super().work_at(served)
+        if served.name in self.shapes:
+            product = self.head_flop(served.name, served.batch)
+            found += [PhaseFlop("delivery", product), PhaseFlop("adaptation", product if self.learns else 0)]
         return found
 
 

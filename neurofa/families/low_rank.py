@@ -17,7 +17,7 @@ from neurofa.core.description import PathDescription, ReturnFactors
 from neurofa.core.directions import Direction, Directions, LowRank, Outer, ReturnWeights, Sum
 from neurofa.core.feedback import Feedback, RandomMatrices
 from neurofa.core.plan import Plan, Site
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
@@ -164,24 +164,24 @@ class LowRankChained(Chained, ABC):
             weights |= {which + key: Plastic(self.factor(name, which + key)) for which in self.learning()}
         return weights
 
-    def return_flop(self, name: str, m: Map) -> int:
+    def return_flop(self, name: str, m: MapWork) -> int:
         if m.key not in self.maps(name):
             return m.product
         return m.narrow(self.factor(name, P + m.key).weight.shape[1])
 
-    def work_at(self, at: At) -> list[Item]:
-        found = super().work_at(at)
-        for m in at.work.maps:
-            if m.key in self.maps(at.name):
-                found += self.work_of(at, m, self.factor(at.name, P + m.key).weight.shape[1])
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        found = super().work_at(served)
+        for m in served.work.maps:
+            if m.key in self.maps(served.name):
+                found += self.work_of(served, m, self.factor(served.name, P + m.key).weight.shape[1])
         return found
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
         """Products by which the factors beside one map learn; default: none."""
         return []
 
 
-def along_flop(m: Map, rank: int) -> int:
+def along_flop(m: MapWork, rank: int) -> int:
     """FLOP of :func:`along_p`, or of :func:`along_q`, with the product of the factors that either gives."""
     return m.narrow(rank) if m.factored else 2 * rank * m.n_out * m.n_in
 

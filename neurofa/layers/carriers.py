@@ -12,7 +12,7 @@ from neurofa.core.description import FlattenDescription, IdentityDescription, Po
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.facts import DescribedFacts
 from neurofa.core.layer import Layer, LayerTraits, ParameterFreeLayer
-from neurofa.core.products import Work
+from neurofa.core.products import LayerWork
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.core.window import Window
 
@@ -42,7 +42,7 @@ class LinearLayer(ParameterFreeLayer):
         """Whether there is a closed form: always, since there are no weights."""
         return not moved
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return 0: nothing is multiplied."""
         return 0
 
@@ -95,7 +95,7 @@ class MaxPool2d(ParameterFreeLayer, name="max_pool2d"):
         """Whether there is a closed form: always, since there are no weights."""
         return not moved
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return 0: nothing is multiplied."""
         return 0
 

@@ -16,7 +16,7 @@ from hwmodels.registry import build
 from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
 from neurofa.core.event_rows import event_linear
 from neurofa.core.layer import Layer, LayerTraits
-from neurofa.core.products import Map, Work
+from neurofa.core.products import LayerWork, MapWork
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.maps.activations import Activation
 from neurofa.maps.affine_facts import AffineFacts
@@ -267,19 +267,19 @@ class Affine(Layer):
         """Whether :meth:`tangent` has a closed form for changes of these weights."""
         return not moved & {"gain", "shift"}
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return the FLOP of :meth:`tangent`; see :class:`neurofa.core.layer.ForwardMode`."""
         return work.affine * (dot + ("weight" in moved))
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         """Return the products of one pass; see :class:`neurofa.core.layer.ProductCount`."""
         own = self.map
         rows = math.prod(own.out_shape(torch.Size(shape))) // own.channels
         # convolutions leave factors to devices that ask for them
         factored = len(own.weight_shape) == 2 or self.synapses["weight"].device.factored
         factored = factored and own.groups == 1
-        product = Map("weight", rows, own.fan_in, own.channels, sends, own.groups, factored)
-        return Work((product,), kept=self.activation.needs_input)
+        product = MapWork("weight", rows, own.fan_in, own.channels, sends, own.groups, factored)
+        return LayerWork((product,), kept=self.activation.needs_input)
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
         """Return the correlation of W xi with noise xi; see :class:`neurofa.core.layer.NoiseMirror`."""

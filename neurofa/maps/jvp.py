@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neurofa.core.layer import Layer
-from neurofa.core.products import TANGENT_ATTENTION, Work
+from neurofa.core.products import TANGENT_ATTENTION, LayerWork
 from neurofa.core.view import LocalView, Params
 from neurofa.maps.asymmetric import Affines
 
@@ -62,7 +62,7 @@ def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Param
     return torch.zeros_like(view.y) if change is None else change
 
 
-def tangent_flop(layer: Layer, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+def tangent_flop(layer: Layer, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
     """Return the FLOP of :func:`tangent`; on dual numbers the layer computes anew, with one more product a change.
 
     Args:

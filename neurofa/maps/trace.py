@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
-from neurofa.core.products import Map, Work
+from neurofa.core.products import LayerWork, MapWork
 from neurofa.maps.asymmetric import Affines
 
 
@@ -28,7 +28,7 @@ class _Attentions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
+def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
     """Return the products of one pass of a layer: those that it states, else those that :func:`traced` finds.
 
     Args:
@@ -40,7 +40,7 @@ def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
     return traced(layer, shape, sends=sends) if own is None else own.work(shape, sends=sends)
 
 
-def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
+def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
     """Every product of ``layer.compute``: of weights by ``linear`` and ``conv2d``, and of attention.
 
     Args:
@@ -55,7 +55,7 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    maps: list[Map] = []
+    maps: list[MapWork] = []
 
     def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
         x, weight, bias = given["input"], given["weight"], given.get("bias")
@@ -66,7 +66,7 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
             rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
             y = torch.conv2d(x, weight, bias, **rest)
             rows = y.numel() // y.shape[1]
-        maps.append(Map(name, rows, math.prod(weight.shape[1:]), len(weight), x.requires_grad))
+        maps.append(MapWork(name, rows, math.prod(weight.shape[1:]), len(weight), x.requires_grad))
         return y
 
     fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -79,7 +79,7 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
         matrices = {key: w for key, w in params.items() if w.dim() > 1}
         with counter, attentions, Affines(matrices, visit):
             layer.compute(params, x, {})
-    work = Work(tuple(maps), attentions.flop, closed=layer.traits.closed_form)
+    work = LayerWork(tuple(maps), attentions.flop, closed=layer.traits.closed_form)
     if work.forward != counter.get_total_flops():
         raise NeurofaError(
             f"got a {layer.name} whose products cannot all be told ({counter.get_total_flops()} FLOP, of which"

@@ -13,7 +13,7 @@ from neurofa.core.capabilities import Declaration, Plastic
 from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 
@@ -65,6 +65,6 @@ class DKP(Direct, name="dkp"):
             return {}
         return {"b": Plastic(matrix, self.feedback.slices[name])}
 
-    def work_at(self, at: At) -> list[Item]:
-        learnt = 2 * at.batch * at.width * at.outputs if at.name in self.feedback.slices else 0
-        return [*super().work_at(at), Item("adaptation", learnt)]
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        learnt = 2 * served.batch * served.width * served.outputs if served.name in self.feedback.slices else 0
+        return [*super().work_at(served), PhaseFlop("adaptation", learnt)]

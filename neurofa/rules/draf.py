@@ -14,7 +14,7 @@ from neurofa.core.capabilities import Declaration, Plastic, Teaching
 from neurofa.core.directions import Directions, Outer, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
@@ -152,14 +152,14 @@ class DRAF(Chained, name="draf"):
             weights |= {which: Plastic(self.factor(which, name)) for which, learns in learning if learns}
         return weights
 
-    def work_at(self, at: At) -> list[Item]:
-        found = replace(at, sends=at.sends and at.readout).served(self.return_flop)
-        if at.name in self.shapes:
-            m, r = self.factor("p", at.name).weight.shape
-            found.append(Item("delivery", 2 * at.batch * r * (m + at.width)))
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        found = replace(served, sends=served.sends and served.readout).plain_work(self.return_flop)
+        if served.name in self.shapes:
+            m, r = self.factor("p", served.name).weight.shape
+            found.append(PhaseFlop("delivery", 2 * served.batch * r * (m + served.width)))
             if self.q == "kp":
-                found.append(Item("adaptation", 2 * at.batch * at.width * r))
+                found.append(PhaseFlop("adaptation", 2 * served.batch * served.width * r))
             if self.p == "oja":
-                found.append(Item("adaptation", 4 * m * r * (at.batch + r)))
-        again = [m.product for m in at.work.maps if m.factored and m.key in self.beside(at.name)]
-        return [*found, *[Item("adaptation", flop) for flop in again]]
+                found.append(PhaseFlop("adaptation", 4 * m * r * (served.batch + r)))
+        again = [m.product for m in served.work.maps if m.factored and m.key in self.beside(served.name)]
+        return [*found, *[PhaseFlop("adaptation", flop) for flop in again]]

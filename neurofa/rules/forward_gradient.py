@@ -13,7 +13,7 @@ from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching, W
 from neurofa.core.directions import Directions
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params
 
@@ -97,11 +97,11 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     def perturbs(self, name: str) -> tuple[bool, bool]:
         return self.space == "activity" and name in self._hidden, self.space == "weight"
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         if self.space == "activity":
-            return super().work_at(at)
+            return super().work_at(served)
         # the readout's error is worked into it as into every other's, and not used
-        return super().work_at(at) if at.readout and not at.work.closed else []
+        return super().work_at(served) if served.readout and not served.work.closed else []
 
 
 def _normal_like(x: Tensor, gen: torch.Generator | None) -> Tensor:

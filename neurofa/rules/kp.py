@@ -11,7 +11,7 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, Plastic, SequenceLearning
 from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Chained
 from neurofa.core.view import LocalView
 
@@ -59,10 +59,10 @@ class KolenPollack(Chained, name="kp"):
     def plastic(self, name: str) -> dict[str, Plastic]:
         return {key: Plastic(synapses) for key, synapses in self.beside(name).items()}
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         # the same factors, multiplied at both ends
-        again = sum(m.product for m in at.work.maps if m.factored and m.key in self.beside(at.name))
-        return [*super().work_at(at), Item("adaptation", again)]
+        again = sum(m.product for m in served.work.maps if m.factored and m.key in self.beside(served.name))
+        return [*super().work_at(served), PhaseFlop("adaptation", again)]
 
 
 @recipe("rule", "eprop_adaptive", source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)")

@@ -15,7 +15,7 @@ from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 
@@ -61,8 +61,8 @@ class LDFA(LowRankChained, ABC):
                 q.program(made.q, gen)
         return super().return_weights(name, params, gen)
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
-        return [Item("adaptation", truncated_flop(m.n_out, m.n_in, rank), self.every)] if self.copies else []
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
+        return [PhaseFlop("adaptation", truncated_flop(m.n_out, m.n_in, rank), self.every)] if self.copies else []
 
 
 class LDFALocal(LDFA, name="ldfa_local"):
@@ -105,8 +105,8 @@ class LDFALocal(LDFA, name="ldfa_local"):
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
         return {P + key: along_q(back, direction), Q + key: along_p(back, direction)}
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
-        return [*super().work_of(at, m, rank), Item("adaptation", 2 * along_flop(m, rank))]
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
+        return [*super().work_of(served, m, rank), PhaseFlop("adaptation", 2 * along_flop(m, rank))]
 
 
 class LDFANormative(LDFA, name="ldfa_normative"):
@@ -157,9 +157,9 @@ class LDFANormative(LDFA, name="ldfa_normative"):
             Q + key: _limited(along_p(back, off), self.limit) * size,
         }
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
         # P Q, (P Q - W) Q^T and P^T (P Q - W): the same number whatever the batch
-        return [*super().work_of(at, m, rank), Item("adaptation", 6 * rank * m.n_out * m.n_in)]
+        return [*super().work_of(served, m, rank), PhaseFlop("adaptation", 6 * rank * m.n_out * m.n_in)]
 
 
 def _limited(direction: Direction, limit: float) -> Tensor:

@@ -14,7 +14,7 @@ from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching
 from neurofa.core.directions import Directions, dense
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.view import LocalView, Params
 from neurofa.families.local_heads import Headed
 
@@ -116,7 +116,7 @@ class LocalGuess(Headed, name="local_guess"):
     def perturbs(self, name: str) -> tuple[bool, bool]:
         return (self.space == "activity" and name in self.shapes), (self.space == "weight" and name in self.shapes)
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         # weights: the layer works the guess into itself, once, and then only stretches it
-        more = self.head_flop(at.name, at.batch) if at.name in self.shapes else 0
-        return [*super().work_at(at), Item("delivery", more)]
+        more = self.head_flop(served.name, served.batch) if served.name in self.shapes else 0
+        return [*super().work_at(served), PhaseFlop("delivery", more)]

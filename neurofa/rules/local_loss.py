@@ -11,7 +11,7 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Teaching
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.synapses import Synapses
 from neurofa.families.local_heads import Headed, Heard
 
@@ -92,10 +92,10 @@ class LocalLoss(Headed, name="local_loss"):
             found += torch.cat([(e * (v @ a.t())).sum(1, keepdim=True) * v for (_, a, e), v in parts], 1)
         return found / self.probes
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         times = self.probes if self.gradient == "forward" else 1
-        more = times * self.head_flop(at.name, at.batch) if at.name in self.shapes else 0
-        return [*super().work_at(at), Item("delivery", more)]
+        more = times * self.head_flop(served.name, served.batch) if served.name in self.shapes else 0
+        return [*super().work_at(served), PhaseFlop("delivery", more)]
 
 
 @recipe("rule", "decolle", source="Kaiser, Mostafa and Neftci 2020, Frontiers in Neuroscience 14, 424")

@@ -16,7 +16,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
-from neurofa.core.products import Item
+from neurofa.core.products import PhaseFlop
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView
 from neurofa.maps.affine import Affine
@@ -101,5 +101,5 @@ class Pepita(Rule, WorkCount, name="pepita"):
             second = replace(second, delta=view.error / view.error[0, 0].numel())
         return second, layer.pullback(second)
 
-    def work_once(self, batch: int) -> list[Item]:
-        return [Item("passes", self.feedback.flop(batch, self.plan.outputs))]
+    def work_once(self, batch: int) -> list[PhaseFlop]:
+        return [PhaseFlop("passes", self.feedback.flop(batch, self.plan.outputs))]

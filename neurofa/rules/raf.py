@@ -13,7 +13,7 @@ from hwmodels.format import Format
 from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.directions import Direction, Directions, LowRank
 from neurofa.core.feedback import Feedback
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.view import LocalView
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, oja, standardised
 
@@ -91,9 +91,9 @@ class RAF(LowRankChained, name="raf"):
             found[P + key] = oja(back.p, standardised(seen.to(back.p.dtype))) * self.oja
         return found
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
-        found = [Item("adaptation", along_flop(m, rank))] if self.q == "kp" else []
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
+        found = [PhaseFlop("adaptation", along_flop(m, rank))] if self.q == "kp" else []
         if self.p == "oja":
-            seen = at.batch if at.readout else m.rows
-            found.append(Item("adaptation", 4 * m.n_out * rank * (seen + rank)))
+            seen = served.batch if served.readout else m.rows
+            found.append(PhaseFlop("adaptation", 4 * m.n_out * rank * (seen + rank)))
         return found

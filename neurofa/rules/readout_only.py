@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neurofa.core.capabilities import Declaration, SequenceLearning, Teaching, WorkCount
 from neurofa.core.description import PathDescription
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Rule
 
 
@@ -31,5 +31,5 @@ class ReadoutOnly(Rule, WorkCount, name="readout_only"):
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None
 
-    def work_at(self, at: At) -> list[Item]:
-        return super().work_at(at) if at.readout else []
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        return super().work_at(served) if served.readout else []

@@ -22,7 +22,7 @@ from neurofa.core.directions import Directions, Outer, ReturnWeights, Sum
 from neurofa.core.dynamics import OUT, TRACE, Coefficient, Dynamics
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.layer import LayerTraits
-from neurofa.core.products import Map, Work
+from neurofa.core.products import LayerWork, MapWork
 from neurofa.core.view import LocalView, Params, State
 from neurofa.maps.affine import Affine
 from neurofa.maps.affine_map import AffineMap
@@ -181,19 +181,19 @@ class _Linearised:
 
     layer: Temporal
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         layer = self.layer
         own = Affine.work(layer, shape, sends=sends)
         if not layer.recurrent:
             return replace(own, kept=True)
         n = layer.map.channels
-        among = Map("recurrent", shape[0], n, n, False, factored=True)
+        among = MapWork("recurrent", shape[0], n, n, False, factored=True)
         return replace(own, maps=(*own.maps, among), kept=True)
 
     def follows(self, moved: frozenset[str]) -> bool:
         return True
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         own = sum(m.product for m in work.maps if m.key in moved)
         return own + dot * sum(m.product for m in work.maps if m.key == "weight")
 

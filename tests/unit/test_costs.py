@@ -10,7 +10,7 @@ from hwmodels.registry import build, parts
 from neurofa.core.network import Network
 from neurofa.costs.energy import update_costs
 from neurofa.costs.writes import UpdateWrites, write_counts, writes_per_update
-from neurofa.training.learner import Learner, forward_pass
+from neurofa.training.learner import Learner
 
 
 def learner(rule="dfa", device="digital", hidden=(20, 30)):
@@ -157,7 +157,7 @@ def test_a_ledger_changes_nothing_but_counts(device):
     counted.network.load_state_dict(plain.network.state_dict())
     found = writes_per_update(counted, batches())
     for x, target in batches():
-        forward_pass(plain, x, target)
+        plain.step(x, target)
     for name in ("dense0", "dense1", "dense2"):
         same = (
             plain.network.layer(name).synapses["weight"].weight,
