@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered
 from neurofa.core.directions import Direction, Directions, ReturnWeights, dense
 from neurofa.core.facts import LayerFacts, PlainModule
@@ -104,6 +105,8 @@ class LayerTraits:
     """Whether a normalisation mixes the samples of a batch."""
     parameter_free: bool = False
     """Whether the layer has no weights by its kind, so that it can be no readout."""
+    remembers: bool = False
+    """Whether the layer keeps a state from tick to tick, so that no module of one input computes the same."""
     window: Window | None = None
     """What an output position sees of an input image; None: everything, or not known."""
     array_host: ArrayHost | None = None
@@ -207,7 +210,16 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return returned.input_error
 
     def module(self) -> nn.Module:
-        """Return a plain ``nn.Module`` of the same map, for inference and export; default: it calls :meth:`compute`."""
+        """Return a plain ``nn.Module`` of the same map, for inference and export; default: it calls :meth:`compute`.
+
+        Raises:
+            NeurofaError: a layer that keeps a state from tick to tick.
+        """
+        if self.traits.remembers:
+            raise NeurofaError(
+                f"got {type(self).__name__}, a layer that keeps a state from tick to tick, for a plain module; expected"
+                " layers without a memory; use to_snntorch(network), or neurofa export"
+            )
         return PlainModule(self)
 
 

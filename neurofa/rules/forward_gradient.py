@@ -98,10 +98,7 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
         return self.space == "activity" and name in self._hidden, self.space == "weight"
 
     def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
-        if self.space == "activity":
-            return super().work_at(served)
-        # the readout's error is worked into it as into every other's, and not used
-        return super().work_at(served) if served.readout and not served.work.closed else []
+        return super().work_at(served) if self.space == "activity" else []
 
 
 def _normal_like(x: Tensor, gen: torch.Generator | None) -> Tensor:

@@ -84,7 +84,9 @@ class Temporal(Affine, ABC):
         factored = own.factored | ({"recurrent"} if self.recurrent else set())
         capabilities = _Linearised(self)
         facts = TemporalFacts(self, map_inputs, None)
-        return replace(own, factored=factored, products=capabilities, forward_mode=capabilities, facts=facts)
+        return replace(
+            own, remembers=True, factored=factored, products=capabilities, forward_mode=capabilities, facts=facts
+        )
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         super().initialise(device, gen)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from neurofa import Learner, Network, NeurofaError, build
 from neurofa.interop.snntorch import from_snntorch, to_snntorch
-from neurofa.spiking.sequence import respond
+from neurofa.training.evaluation import respond
 
 snn = pytest.importorskip("snntorch")
 from snntorch import surrogate, utils  # noqa: E402
@@ -133,7 +133,7 @@ def theirs(net, xs):
 
 
 def ours(network, xs, chunk=32):
-    return torch.cat([tick.y for *_, tick in respond(network, xs, chunk=chunk)]).view(len(xs), xs.shape[1], -1)
+    return torch.cat([part.tick.y for part in respond(network, xs, chunk=chunk)]).view(len(xs), xs.shape[1], -1)
 
 
 def noise(*shape, ticks=TICKS):
@@ -388,12 +388,12 @@ def test_the_check_leaves_the_model_as_it_was():
 def test_weights_are_copies_and_live_on_devices():
     net = two(hidden(), hidden(output=True))
     network = from_snntorch(net, (30,), device="fixed(bits=4)")
-    weight = network.layer("spiking0").stored()["weight"]
+    weight = network.layer("spiking0").synapses.stored()["weight"]
     assert len(weight.unique()) <= 16
     back = to_snntorch(network)
     assert torch.equal(back[0].weight, weight)
     back[0].weight.data.zero_()
-    assert network.layer("spiking0").stored()["weight"].abs().max() > 0
+    assert network.layer("spiking0").synapses.stored()["weight"].abs().max() > 0
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from neurofa.core.directions import dense
 from neurofa.core.events import Events
 from neurofa.core.randomness import generator
 from neurofa.layers.spiking import Spiking
-from neurofa.spiking.sequence import CHUNK, respond, rest, sweep
-from neurofa.training.learner import assign
-from neurofa.training.replay import loss_and_teaching, record
+from neurofa.spiking.sequence import CHUNK, initial_states
+from neurofa.training.evaluation import respond
+from neurofa.training.learner import assign, forward_pass
+from neurofa.training.replay import copied_return_weights, loss_and_teaching, record
 
 LABELS = torch.tensor([0, 2, 1, 2])
 SPEC = "snn(hidden=[7, 6], recurrent=True)"
@@ -72,16 +73,15 @@ def directions(rule, poison):
     made = learner(rule)
     network, gen = made.network, generator(0, "gen")
     kappa = 0.9 if made.rule.declares.sequences.filtered else 0.0
-    states, name = rest(network, 4), network.names[1]
-    tick, _ = sweep(
+    name = network.names[1]
+    tick = forward_pass(
         network,
         given().flatten(0, 1),
-        12,
-        states,
         gen=gen,
-        returns=_copied(made),
+        return_weights=copied_return_weights(made.rule, gen),
+        states=initial_states(network, 4),
+        ticks=12,
         kappa=kappa,
-        below=made.rule.declares.chained,
     )
     teaching = loss_and_teaching(made.loss, tick.y, LABELS.repeat(12))[1]
     found = {}
@@ -93,19 +93,6 @@ def directions(rule, poison):
     with poisoned(held if poison else [], nan):
         assign(network, made.rule, tick, teaching, emit, gen)
     return found[name]
-
-
-def _copied(made):
-    """Return weights as the learner asks for them; those that are no forward weights, copied."""
-    if not made.rule.declares.chained:
-        return None
-
-    def returns(name, params):
-        own = {id(p) for p in params.values()}
-        found = made.rule.return_weights(name, params, made.gen)
-        return {k: v if id(v) in own else v.clone() for k, v in found.items()}
-
-    return returns
 
 
 @pytest.mark.parametrize("rule", [*LOCAL, "eprop_symmetric", "bptt"])
@@ -138,7 +125,7 @@ def test_updates_end_chunk_and_tick_are_what_they_say():
 
 def test_only_taught_ticks_count():
     made = learner(options={"lr": 0.0})
-    outputs = torch.cat([tick.y.unflatten(0, (k, 4)) for _, k, tick in respond(made.network, given(), chunk=5)])
+    outputs = torch.cat([part.tick.y.unflatten(0, (part.ticks, 4)) for part in respond(made.network, given(), chunk=5)])
     result = made.stream(given(), LABELS, chunk=5, teach=(3, 8))
     wanted = torch.stack([torch.nn.functional.cross_entropy(y, LABELS) for y in outputs[3:8]]).mean()
     assert torch.allclose(result.loss, wanted, atol=1e-6)
@@ -403,7 +390,7 @@ def test_a_weight_that_is_no_number_is_found_by_its_layer(layer, rule):
 
 def test_a_spiking_layer_has_no_plain_module():
     network = learner().network
-    with pytest.raises(NeurofaError, match=r"got a layer of lif neurons for a plain module; expected .*; use"):
+    with pytest.raises(NeurofaError, match=r"got Spiking, a layer that keeps a state .*; expected .*; use"):
         network.module()
 
 

@@ -152,7 +152,8 @@ def test_still_networks_are_one_tick() -> None:
     y = meter.run(x.unsqueeze(0))
     found = meter.workload()
     assert torch.allclose(y[0], network(x))
-    hidden = torch.relu(x @ network.layer("dense0").stored()["weight"].T + network.layer("dense0").stored()["bias"])
+    stored = network.layer("dense0").synapses.stored()
+    hidden = torch.relu(x @ stored["weight"].T + stored["bias"])
     assert found.effective_macs == 6 * 5 + float((hidden != 0).sum()) * 3 / 4
     assert found.activation_sparsity == pytest.approx(float((hidden == 0).double().mean()))
     assert found.membrane_updates == 0
