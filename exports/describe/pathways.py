@@ -22,7 +22,7 @@ from hwmodels.format import Format
 from hwmodels.projection import Projection
 from hwmodels.registry import Registered
 from neurofa.core.capabilities import describe_path
-from neurofa.core.description import PathDescription, ReturnFactors
+from neurofa.core.description import FeedbackDescription, PathDescription, ReturnFactors
 from neurofa.core.feedback import Feedback
 from neurofa.core.rule import Rule
 from neurofa.core.synapses import Synapses
@@ -41,18 +41,15 @@ def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
     match about.kind:
         case "readout":
             return None
-        case "direct" if about.feedback is not None:
-            return _direct(rule.feedback, keys)
         case "direct":
-            return UndescribedPath(rule=rule.feedback.name)
+            return _direct(rule.feedback, about.feedback, keys)
         case "chained" if about.returns is not None:
             return _chained(about, keys)
         case _:
             return UndescribedPath(rule=rule.name)
 
 
-def _direct(feedback: Feedback, keys: StateKeys) -> DirectPath | UndescribedPath:
-    about = feedback.describe()
+def _direct(feedback: Feedback, about: FeedbackDescription | None, keys: StateKeys) -> DirectPath | UndescribedPath:
     if about is None:
         return UndescribedPath(rule=feedback.name)
     slices = tuple(

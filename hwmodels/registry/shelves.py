@@ -42,6 +42,7 @@ These are names, imported when a kind is asked for: what is registered does not 
 """
 _PARTS: dict[str, dict[str, Callable[..., Any]]] = {}
 _LOADED: set[str] = set()
+_FOLLOWERS: dict[str, list[Callable[[str, Callable[..., Any]], None]]] = {}
 
 
 def declare_kind(kind: str, shelf: str) -> None:
@@ -71,6 +72,18 @@ def register(kind: str, name: str, part: Callable[..., Any]) -> None:
     if other is not None and (other.__module__, other.__qualname__) != (part.__module__, part.__qualname__):
         raise NeurofaError(f"got a second {kind} called '{name}'; expected unique names; rename one of them")
     known[name] = part
+    for enter in _FOLLOWERS.get(kind, ()):
+        enter(name, part)
+
+
+def follow(kind: str, enter: Callable[[str, Callable[..., Any]], None]) -> None:
+    """Call a function with name and builder of every part of a kind, those registered later included.
+
+    A kind whose parts are also parts of another kind is entered there by it.
+    """
+    for name, part in parts(kind).items():
+        enter(name, part)
+    _FOLLOWERS.setdefault(kind, []).append(enter)
 
 
 def import_modules(package: str) -> None:

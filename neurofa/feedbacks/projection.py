@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.projection import Projection
-from hwmodels.registry import Call, parts, recipe
+from hwmodels.registry import Call, follow, recipe
 from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
@@ -64,8 +64,8 @@ class ProjectedFeedback(Feedback):
         return projected
 
 
-def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., ProjectedFeedback]:
-    """Return a builder of the pathway with the options, types and description of the projection."""
+def _enter(name: str, part: Callable[..., Projection]) -> None:
+    """Register the pathway of a projection, with its options, types and description."""
     typed = part.__init__ if isinstance(part, type) else part  # type: ignore[misc]
 
     @functools.wraps(typed)
@@ -76,9 +76,8 @@ def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., Pr
     builder.__doc__ = part.__doc__
     builder.__name__ = builder.__qualname__ = f"{name}_feedback"
     builder.__module__ = __name__
-    return builder
+    source: str = part.source  # type: ignore[attr-defined]
+    recipe("feedback", name, source)(builder)
 
 
-for _name, _part in parts("projection").items():
-    _source: str = _part.source  # type: ignore[attr-defined]
-    recipe("feedback", _name, _source)(_as_feedback(_name, _part))
+follow("projection", _enter)
