@@ -1,4 +1,4 @@
-"""Rules and feedback pathways as the paths of the neutral graph, made of what they say of themselves."""
+"""Feedback pathways of rules, from their descriptions to the paths of the neutral graph."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from neurofa.core.synapses import Synapses
 def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
     """Return the pathway of a rule; None where no error leaves the readout.
 
-    A rule that does not describe its way is stored by name, and no exporter computes it.
+    A rule without a description of its pathway is stored by name, and no exporter computes it.
 
     Args:
         rule: bound to its network.
@@ -83,7 +83,7 @@ def _effective(projection: Projection) -> Matrix | None:
 
 
 def projection_hardware(projection: Projection, keys: StateKeys) -> ProjectionHardware:
-    """Return the options of a projection, and what has to be programmed, with units.
+    """Return the options of a projection and the tensors that have to be programmed, with units.
 
     Args:
         projection: opened.
