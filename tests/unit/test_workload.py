@@ -24,7 +24,7 @@ def spikes(*shape: int, seed: int = 0, p: float = 0.3) -> Tensor:
     return (torch.rand(*shape, generator=gen) < p).float()
 
 
-def made(spec: str, inputs: tuple[int, ...] = (6,), outputs: int = 3, device: str = "digital") -> Network:
+def network_of(spec: str, inputs: tuple[int, ...] = (6,), outputs: int = 3, device: str = "digital") -> Network:
     network: Network = build("network", spec, input_shape=inputs, outputs=outputs, device=device)
     return network
 
@@ -40,29 +40,29 @@ def set_weights(network: Network, *weights: list[list[float]]) -> None:
 
 
 def test_counts_by_hand() -> None:
-    network = made("snn(hidden=[2], neuron=lif(beta=0.5), bias=False)", (2,), 1)
+    network = network_of("snn(hidden=[2], neuron=lif(beta=0.5), bias=False)", (2,), 1)
     set_weights(network, [[2.0, 0.0], [0.0, 0.5]], [[1.0, 0.0]])
     # neuron 0 fires in tick 0 only (u = 2, then 1 - 1 = 0), neuron 1 never (0.5, then 0.25)
     xs = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])
     meter = WorkloadMeter(network)
     ys = meter.run(xs)
-    found = meter.workload()
+    counts = meter.workload()
     assert ys.flatten().tolist() == pytest.approx([1.0, 0.9])
-    assert found.dense == 2 * (4 + 2)
-    assert found.effective_acs == 2 + 1  # two inputs meet a weight each, one spike meets one weight
-    assert found.effective_macs == 0
-    assert found.activation_sparsity == 3 / 4
-    assert found.membrane_updates == 3 + 3  # all three at first; then 2 to 0, 0.5 to 0.25, and the readout 1 to 0.9
+    assert counts.dense == 2 * (4 + 2)
+    assert counts.effective_acs == 2 + 1  # two inputs meet a weight each, one spike meets one weight
+    assert counts.effective_macs == 0
+    assert counts.activation_sparsity == 3 / 4
+    assert counts.membrane_updates == 3 + 3  # all three at first; then 2 to 0, 0.5 to 0.25, and the readout 1 to 0.9
     assert connection_sparsity(network) == 3 / 6
 
 
 def test_inputs_that_are_no_spikes_are_multiplied() -> None:
-    network = made("snn(hidden=[2], bias=False)", (2,), 1)
+    network = network_of("snn(hidden=[2], bias=False)", (2,), 1)
     set_weights(network, [[0.1, 0.1], [0.1, 0.1]], [[1.0, 1.0]])
     meter = WorkloadMeter(network)
     meter.run(torch.tensor([[[0.5, 1.0]], [[-1.0, 1.0]]]))
-    found = meter.workload()
-    assert (found.effective_macs, found.effective_acs) == (4, 4)
+    counts = meter.workload()
+    assert (counts.effective_macs, counts.effective_acs) == (4, 4)
 
 
 def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
@@ -82,9 +82,10 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
                 for key, value in inputs.items():
                     count = sum(
                         float(a != 0 and w != 0)
-                        for row in value.tolist() for column in params[key].tolist()
+                        for row in value.tolist()
+                        for column in params[key].tolist()
                         for a, w in zip(row, column, strict=True)
-                    )  # fmt: skip
+                    )
                     spiking = set(value.flatten().tolist()) <= {-1.0, 0.0, 1.0}
                     acs, macs = acs + count * spiking, macs + count * (not spiking)
                     dense += len(value) * params[key].numel()
@@ -96,47 +97,56 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
             x = y
     b = xs.shape[1]
     return {
-        "acs": acs / b, "macs": macs / b, "dense": dense / b, "updates": updates / b, "sparsity": zeros / activations
-    }  # fmt: skip
+        "acs": acs / b,
+        "macs": macs / b,
+        "dense": dense / b,
+        "updates": updates / b,
+        "sparsity": zeros / activations,
+    }
 
 
 @pytest.mark.parametrize(
     "spec",
-    ["snn(hidden=[5])", "snn(hidden=[5, 4], recurrent=True)", "snn(hidden=[5], neuron=alif, readout=lif)",
-     "snn(hidden=[5], neuron=synaptic)", "snn(hidden=[5], neuron=lif(reset=zero))"],
-)  # fmt: skip
+    [
+        "snn(hidden=[5])",
+        "snn(hidden=[5, 4], recurrent=True)",
+        "snn(hidden=[5], neuron=alif, readout=lif)",
+        "snn(hidden=[5], neuron=synaptic)",
+        "snn(hidden=[5], neuron=lif(reset=zero))",
+    ],
+)
 def test_counts_are_those_of_loops(spec: str) -> None:
-    network, xs = made(spec), spikes(7, 3, 6, p=0.5)
+    network, xs = network_of(spec), spikes(7, 3, 6, p=0.5)
     for name in network.names:
         weight = network.layer(name).synapses["weight"].weight
         weight.data.mul_(3).masked_fill_(spikes(*weight.shape, seed=1) > 0, 0)
     xs[2, 0, 0] = 2.0
     meter = WorkloadMeter(network)
     meter.run(xs)
-    found, wanted = meter.workload(), by_loops(network, xs)
-    assert found.activation_sparsity == pytest.approx(wanted["sparsity"])
-    got = (found.effective_acs, found.effective_macs, found.dense, found.membrane_updates)
+    counts, wanted = meter.workload(), by_loops(network, xs)
+    assert counts.activation_sparsity == pytest.approx(wanted["sparsity"])
+    got = (counts.effective_acs, counts.effective_macs, counts.dense, counts.membrane_updates)
     assert got == pytest.approx(tuple(wanted[key] for key in ("acs", "macs", "dense", "updates")))
     assert wanted["macs"] > 0
     assert 0 < wanted["sparsity"] < 1
 
 
 def test_convolutions_are_counted_at_every_position() -> None:
-    network = made("conv_snn(channels=[2], kernel=3)", (1, 4, 4), 2)
+    network = network_of("conv_snn(channels=[2], kernel=3)", (1, 4, 4), 2)
     xs = spikes(2, 3, 1, 4, 4)
     meter = WorkloadMeter(network)
     meter.run(xs)
-    found = meter.workload()
+    counts = meter.workload()
     ones = nn.functional.conv2d((xs.flatten(0, 1) != 0).float(), torch.ones(2, 1, 3, 3), padding=1)
     pooled = 2 * 2 * 2
     inside = 2 * (4 * 9 + 8 * 6 + 4 * 4)  # of a padded kernel at 16 places; padding is no input
-    assert found.dense == 2 * (inside + pooled * 2)
-    assert found.effective_acs + found.effective_macs >= float(ones.sum()) / 3
-    assert found.effective_acs >= float(ones.sum()) / 3  # pooled spikes are fractions, and may be multiplied
+    assert counts.dense == 2 * (inside + pooled * 2)
+    assert counts.effective_acs + counts.effective_macs >= float(ones.sum()) / 3
+    assert counts.effective_acs >= float(ones.sum()) / 3  # pooled spikes are fractions, and may be multiplied
 
 
 def test_batches_add_up_and_events_are_spikes() -> None:
-    network, xs = made("snn(hidden=[5])"), spikes(6, 4, 6)
+    network, xs = network_of("snn(hidden=[5])"), spikes(6, 4, 6)
     whole, halves, sparse = WorkloadMeter(network), WorkloadMeter(network), WorkloadMeter(network)
     y = whole.run(xs)
     split = torch.cat([halves.run(xs[:, :2]), halves.run(xs[:, 2:])], 1)
@@ -146,50 +156,54 @@ def test_batches_add_up_and_events_are_spikes() -> None:
 
 
 def test_still_networks_are_one_tick() -> None:
-    network = made("mlp(hidden=[5], activation=relu)")
+    network = network_of("mlp(hidden=[5], activation=relu)")
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     meter = WorkloadMeter(network)
     y = meter.run(x.unsqueeze(0))
-    found = meter.workload()
+    counts = meter.workload()
     assert torch.allclose(y[0], network(x))
-    hidden = torch.relu(x @ network.layer("dense0").stored()["weight"].T + network.layer("dense0").stored()["bias"])
-    assert found.effective_macs == 6 * 5 + float((hidden != 0).sum()) * 3 / 4
-    assert found.activation_sparsity == pytest.approx(float((hidden == 0).double().mean()))
-    assert found.membrane_updates == 0
+    hidden = torch.relu(
+        x @ network.layer("dense0").synapses.stored()["weight"].T + network.layer("dense0").synapses.stored()["bias"]
+    )
+    assert counts.effective_macs == 6 * 5 + float((hidden != 0).sum()) * 3 / 4
+    assert counts.activation_sparsity == pytest.approx(float((hidden == 0).double().mean()))
+    assert counts.membrane_updates == 0
 
 
 def test_blocks_are_refused() -> None:
     with pytest.raises(NeurofaError, match=r"got layer '.*' of kind block; expected affine layers"):
-        WorkloadMeter(made("resnet20", (3, 8, 8), 10))
+        WorkloadMeter(network_of("resnet20", (3, 8, 8), 10))
 
 
 def test_nothing_run_is_refused() -> None:
     with pytest.raises(NeurofaError, match="got no samples to count"):
-        WorkloadMeter(made("snn(hidden=[5])")).workload()
+        WorkloadMeter(network_of("snn(hidden=[5])")).workload()
 
 
 def test_bytes() -> None:
     weights = 6 * 5 + 5 + 5 * 3 + 3
-    assert footprint_bytes(made("snn(hidden=[5])")) == 4 * weights
+    assert footprint_bytes(network_of("snn(hidden=[5])")) == 4 * weights
     for device in ("fixed(bits=4, rounding=stochastic)", "wear(device=fixed(bits=4), endurance=1e999)"):
-        network = made("snn(hidden=[5])", device=device)
+        network = network_of("snn(hidden=[5])", device=device)
         matrices = 6 * 5 + 5 * 3
         assert footprint_bytes(network) == 4 * weights, "cells are no part of the network"
         assert weight_storage(network).bytes == pytest.approx((4 * matrices + 32 * 8) / 8)
-    analog = weight_storage(made("snn(hidden=[5])", device="ecram"))
+    analog = weight_storage(network_of("snn(hidden=[5])", device="ecram"))
     assert (analog.elements, analog.bytes) == (45, 4 * 8)
 
 
 def test_state_is_told_in_its_formats() -> None:
-    assert state_storage(made("snn(hidden=[5])")).bytes == 4 * 8
-    narrow = made("snn(hidden=[8], neuron=lif(membrane=uniform(bits=16)), readout=leaky(membrane=uniform(bits=16)))")
+    assert state_storage(network_of("snn(hidden=[5])")).bytes == 4 * 8
+    narrow = network_of(
+        "snn(hidden=[8], neuron=lif(membrane=uniform(bits=16)), readout=leaky(membrane=uniform(bits=16)))"
+    )
     assert (state_storage(narrow).bytes, state_storage(narrow).stored) == (4 * 11, 2 * 11)
-    recurrent = state_storage(made("snn(hidden=[8], recurrent=True)"))
+    recurrent = state_storage(network_of("snn(hidden=[8], recurrent=True)"))
     assert (recurrent.bytes, recurrent.stored) == (4 * (8 + 8 + 3), 4 * 11 + 1)
 
 
 def test_traces_do_not_grow_with_time_and_a_tape_does() -> None:
-    network = made("snn(hidden=[5])")
+    network = network_of("snn(hidden=[5])")
     for rule, size in (("dfa", 6 + 1 + 5 + 1), ("readout_only", 5 + 1)):
         short, long = (trace_storage(learner(network, rule), ticks, 4).bytes for ticks in (8, 80))
         assert short == long == 4 * size
@@ -200,31 +214,31 @@ def test_traces_do_not_grow_with_time_and_a_tape_does() -> None:
 
 
 def test_traces_are_told_in_their_format() -> None:
-    network = made("snn(hidden=[5], traces=uniform(bits=8))")
-    found = trace_storage(learner(network, "dfa"), 8, 4)
-    assert (found.bytes, found.stored) == (4 * 13, 13)
+    network = network_of("snn(hidden=[5], traces=uniform(bits=8))")
+    counts = trace_storage(learner(network, "dfa"), 8, 4)
+    assert (counts.bytes, counts.stored) == (4 * 13, 13)
 
 
 def test_operations_of_learning() -> None:
-    network, xs = made("snn(hidden=[5], neuron=lif(surrogate=boxcar(width=0.3)))"), spikes(8, 3, 6)
+    network, xs = network_of("snn(hidden=[5], neuron=lif(surrogate=boxcar(width=0.3)))"), spikes(8, 3, 6)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    found = learning_operations(learner(network, "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None)
+    counts = learning_operations(learner(network, "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     weights = 6 * 5 + 5 * 3
-    assert found.flop["forward"] == found.flop["update"] == 2 * weights * 8
-    assert found.flop["traces"] == 2 * (6 + 1 + 5 + 1) * 8
-    assert found.update_dense == weights * 8
-    assert found.update_events is not None
-    assert 0 < found.update_events < 0.5 * found.update_dense
+    assert counts.flop["forward"] == counts.flop["update"] == 2 * weights * 8
+    assert counts.flop["traces"] == 2 * (6 + 1 + 5 + 1) * 8
+    assert counts.update_dense == weights * 8
+    assert counts.update_events is not None
+    assert 0 < counts.update_events < 0.5 * counts.update_dense
     every = learning_operations(
-        learner(made("snn(hidden=[5])"), "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None
+        learner(network_of("snn(hidden=[5])"), "dfa"), xs, torch.tensor([0, 1, 2]), chunk=4, teach=None
     )
     assert every.update_events is not None
-    assert every.update_events > found.update_events, "a smooth derivative leaves no error at zero"
+    assert every.update_events > counts.update_events, "a smooth derivative leaves no error at zero"
 
 
 def test_chunks_do_not_change_what_is_counted_densely() -> None:
-    network, xs = made("snn(hidden=[5], recurrent=True)"), spikes(8, 3, 6)
+    network, xs = network_of("snn(hidden=[5], recurrent=True)"), spikes(8, 3, 6)
     counts = [
         learning_operations(learner(network, "dfa"), xs, torch.tensor([0, 1, 2]), chunk=chunk, teach=None).update_dense
         for chunk in (3, 8)
@@ -233,17 +247,17 @@ def test_chunks_do_not_change_what_is_counted_densely() -> None:
 
 
 def test_writes_come_from_the_ledger() -> None:
-    assert write_summary(made("snn(hidden=[5])")) is None
-    network = made("snn(hidden=[5], bias=False)", device="wear(device=digital, endurance=1e999)")
+    assert write_summary(network_of("snn(hidden=[5])")) is None
+    network = network_of("snn(hidden=[5], bias=False)", device="wear(device=digital, endurance=1e999)")
     student = learner(network, "dfa")
     for seed in range(3):
         student.stream(spikes(8, 3, 6, seed=seed, p=0.9), torch.tensor([0, 1, 2]))
-    found = write_summary(network, updates=3)
-    assert found is not None
-    assert found.per_update is not None
-    assert found.per_update == pytest.approx(found.mean / 3)
-    assert 0 < found.per_update <= 1
-    assert found.largest == 3
+    counts = write_summary(network, updates=3)
+    assert counts is not None
+    assert counts.per_update is not None
+    assert counts.per_update == pytest.approx(counts.mean / 3)
+    assert 0 < counts.per_update <= 1
+    assert counts.largest == 3
 
 
 def test_equal_to_the_neurobench_harness() -> None:
@@ -253,7 +267,7 @@ def test_equal_to_the_neurobench_harness() -> None:
     workload: Any = pytest.importorskip("neurobench.metrics.workload", reason=reason)
     static: Any = pytest.importorskip("neurobench.metrics.static", reason=reason)
     benchmarks: Any = pytest.importorskip("neurobench.benchmarks", reason=reason)
-    network, xs = made("snn(hidden=[9], readout=lif)"), spikes(10, 4, 6, p=0.6)
+    network, xs = network_of("snn(hidden=[9], readout=lif)"), spikes(10, 4, 6, p=0.6)
     for name in network.names:
         network.layer(name).synapses["weight"].weight.data.mul_(2)
     network.layer("spiking0").synapses["weight"].weight.data[:3, :2] = 0
@@ -275,12 +289,12 @@ def test_equal_to_the_neurobench_harness() -> None:
     meter = WorkloadMeter(network)
     for x, _ in data:
         meter.run(x.transpose(0, 1))
-    found = meter.workload()
+    counts = meter.workload()
     operations_ = wanted["SynapticOperations"]
-    assert found.effective_acs == operations_["Effective_ACs"]
-    assert found.effective_macs == operations_["Effective_MACs"] == 0
-    assert found.dense == operations_["Dense"]
-    assert found.activation_sparsity == pytest.approx(wanted["ActivationSparsity"])
-    assert found.membrane_updates == wanted["MembraneUpdates"]
+    assert counts.effective_acs == operations_["Effective_ACs"]
+    assert counts.effective_macs == operations_["Effective_MACs"] == 0
+    assert counts.dense == operations_["Dense"]
+    assert counts.activation_sparsity == pytest.approx(wanted["ActivationSparsity"])
+    assert counts.membrane_updates == wanted["MembraneUpdates"]
     assert connection_sparsity(network) == pytest.approx(wanted["ConnectionSparsity"], abs=1e-4)
     assert footprint_bytes(network) == wanted["Footprint"] - constants
