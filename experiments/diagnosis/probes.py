@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from experiments.data import Dataset, still
+from experiments.data import Dataset, require_static
 from experiments.diagnosis.evidence import LinearProbe
 from experiments.runs.build import build_network, load_data
 from experiments.runs.folder import RunFolder
@@ -29,7 +29,7 @@ def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
         NeurofaError: the data is missing.
     """
     spec = folder.spec()
-    data = still(load_data(spec.data), "probes")
+    data = require_static(load_data(spec.data), "probes")
     start, end = build_network(spec, data), load_network(folder.model)
     control = RunFolder(folder.control)
     networks = {"start": start, "end": end, "control": load_network(control.model) if control.finished else start}

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.data import Dataset, still
+from experiments.data import Dataset, require_static
 from experiments.reports.chips import build_profile
 from experiments.runs.build import build_network, load_data
 from experiments.runs.spec import RunSpec
@@ -54,7 +54,7 @@ def budget_report(
     if not all(map(math.isfinite, after)):
         raise NeurofaError(f"got --after {max(after)}; expected seconds; give a number")
     chip = None if profile is None else build_profile(profile)
-    dataset = still(load_data(spec.data), "a budget")
+    dataset = require_static(load_data(spec.data), "a budget")
     network = build_network(spec, dataset) if model is None else load_network(model)
     learner = _learner(spec, network)
     rule = learner.rule

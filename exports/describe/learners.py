@@ -71,14 +71,14 @@ def learning_constants(learner: Learner, spec: str) -> Learning:
         spec: of the rule.
     """
     rule, network = learner.rule, learner.network
-    about, plasticity = describe_path(rule.declares), rule.declares.plastic
+    about, pathway = describe_path(rule.declares), rule.declares.plastic
     optimizer = {
         key: value
         for key, value in learner.optimizer.param_groups[0].items()
         if key not in ("params", "initial_lr") and isinstance(value, int | float | bool | None)
     }
     own: dict[str, Any] = {
-        "rule_decay": 0.0 if plasticity is None else plasticity.decay,
+        "rule_decay": 0.0 if pathway is None else pathway.decay,
         "accumulate": learner.accumulate,
         "clip": learner.clip,
     }
@@ -86,7 +86,7 @@ def learning_constants(learner: Learner, spec: str) -> Learning:
     memories = {name: memory for name, layer in network.items() if (memory := facts_of(layer).memory()) is not None}
     if memories:
         own["neurons"] = {name: memory_constants(memory) for name, memory in memories.items()}
-    plastic = sorted({key for name in network.names for key in plasticity.plastic(name)}) if plasticity else []
+    plastic = sorted({key for name in network.names for key in pathway.plastic(name)}) if pathway else []
     return Learning(
         rule=rule.name,
         spec=spec,

@@ -96,8 +96,12 @@ def _require_graph(model: Model) -> Learning:
     learning = model.learning
     if learning is None or learning.plasticity is None:
         raise NeurofaError(
-            f"got rule '{'none' if learning is None else learning.rule}' for a learning graph; expected a rule that"
-            " declares its whole step, such as dfa or kp; export to HDF5"
+            f"got rule '{'none' if learning is None else learning.rule}' for a learning graph; expected one that"
+            " declares its whole step, as dfa, fa and kp do; export to HDF5"
+        )
+    if model.converters:
+        raise NeurofaError(
+            "got converters around the weights for a learning graph; expected exact products; export to HDF5"
         )
     constants = learning.constants
     other = [f"{key}={constants[key]}" for key in _REFUSED if constants.get(key)]

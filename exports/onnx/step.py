@@ -161,10 +161,12 @@ class LearningStep:
     def _learn_matrix(self, path: DirectPath, sent: str) -> None:
         """Update B by rate h^T e, with the outputs h of the layers that its rows teach (Kolen and Pollack)."""
         b, rows = self.b, []
-        scaled = b.op("Mul", sent, b.constant(float(self.learning.constants["rate"])))
+        scaled = b.op("Mul", sent, b.constant(float(self.learning.constants.get("rate", 1.0))))
         for part in path.slices:
             if part.spread != "own":
-                raise NeurofaError("got dkp with rows for channels; expected a row for each value; use feedback dense")
+                raise NeurofaError(
+                    "got feedback that learns a row for each channel; expected a row for each value; use feedback dense"
+                )
             output = b.op("Flatten", self.records[part.layer].y, axis=1)
             rows.append(b.op("Gemm", output, scaled, transA=1))
         self._update("feedback.matrix", b.op("Concat", *rows, axis=0), decays=True)

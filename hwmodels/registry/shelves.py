@@ -42,13 +42,25 @@ These are names, imported when a kind is asked for: what is registered does not 
 """
 _PARTS: dict[str, dict[str, Callable[..., Any]]] = {}
 _LOADED: set[str] = set()
-_FOLLOWERS: dict[str, list[Callable[[str, Callable[..., Any]], None]]] = {}
+_ADAPTERS: dict[str, list[tuple[str, Callable[[str, Callable[..., Any]], None]]]] = {}
+"""By kind: another kind whose parts serve as parts of this one, and what registers one of them."""
 
 
 def declare_kind(kind: str, shelf: str) -> None:
     """Declare a further kind of part, and the module or package that defines its parts."""
     _SHELVES[kind] = shelf
     _LOADED.discard(kind)
+
+
+def adapt_parts(kind: str, of: str, adapt: Callable[[str, Callable[..., Any]], None]) -> None:
+    """Let every part of one kind serve as a part of another, parts that are registered later included.
+
+    Args:
+        kind: the other kind.
+        of: kind of the parts that serve.
+        adapt: registers one of them, by name and part, under ``kind``.
+    """
+    _ADAPTERS.setdefault(kind, []).append((of, adapt))
 
 
 def kinds() -> list[str]:
@@ -72,18 +84,6 @@ def register(kind: str, name: str, part: Callable[..., Any]) -> None:
     if other is not None and (other.__module__, other.__qualname__) != (part.__module__, part.__qualname__):
         raise NeurofaError(f"got a second {kind} called '{name}'; expected unique names; rename one of them")
     known[name] = part
-    for enter in _FOLLOWERS.get(kind, ()):
-        enter(name, part)
-
-
-def follow(kind: str, enter: Callable[[str, Callable[..., Any]], None]) -> None:
-    """Call a function with name and builder of every part of a kind, those registered later included.
-
-    A kind whose parts are also parts of another kind is entered there by it.
-    """
-    for name, part in parts(kind).items():
-        enter(name, part)
-    _FOLLOWERS.setdefault(kind, []).append(enter)
 
 
 def import_modules(package: str) -> None:
@@ -116,6 +116,10 @@ def parts(kind: str) -> dict[str, Callable[..., Any]]:
         except BaseException:
             _LOADED.discard(kind)
             raise
+    for of, adapt in _ADAPTERS.get(kind, ()):
+        for name, part in parts(of).items():
+            if name not in _PARTS.get(kind, {}):
+                adapt(name, part)
     return dict(sorted(_PARTS.get(kind, {}).items()))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.projection import Projection
-from hwmodels.registry import Call, follow, recipe
+from hwmodels.registry import Call, adapt_parts, recipe
 from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
@@ -64,8 +64,8 @@ class ProjectedFeedback(Feedback):
         return projected
 
 
-def _enter(name: str, part: Callable[..., Projection]) -> None:
-    """Register the pathway of a projection, with its options, types and description."""
+def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., ProjectedFeedback]:
+    """Return a builder of the pathway with the options, types and description of the projection."""
     typed = part.__init__ if isinstance(part, type) else part  # type: ignore[misc]
 
     @functools.wraps(typed)
@@ -76,8 +76,11 @@ def _enter(name: str, part: Callable[..., Projection]) -> None:
     builder.__doc__ = part.__doc__
     builder.__name__ = builder.__qualname__ = f"{name}_feedback"
     builder.__module__ = __name__
-    source: str = part.source  # type: ignore[attr-defined]
-    recipe("feedback", name, source)(builder)
+    return builder
 
 
-follow("projection", _enter)
+def _register(name: str, part: Callable[..., Projection]) -> None:
+    recipe("feedback", name, part.source)(_as_feedback(name, part))
+
+
+adapt_parts("feedback", "projection", _register)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
-from experiments.papers.fixed_feedback import TARGETS, FixedFeedback, checks
+from experiments.papers.fixed_feedback import TARGETS, FixedFeedback
 from experiments.sweeps.experiment import above, at_least, at_most
-from experiments.sweeps.rows import load_rows
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Study, run_study
+from experiments.sweeps.sweep import load_rows
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import parts
 
@@ -29,9 +29,8 @@ def study() -> Study:
             "dfa": [{**tiny, "rule": "dfa", "optimizer": f"sgd(lr={lr})"} for lr in ("1e-06", "0.3", "1e+30")],
             "readout_only": [{**tiny, "rule": "readout_only", "optimizer": "sgd(lr=0.01)"}],
         },
-        tuning_epochs=1,
-        control="readout_only",
-    )
+        tuning_epochs=1, control="readout_only",
+    )  # fmt: skip
 
 
 def test_a_study_chooses_on_validation_data_and_reports_on_test(tmp_path: Path) -> None:
@@ -68,7 +67,7 @@ def test_a_method_without_a_setting_that_runs_is_refused(tmp_path: Path) -> None
 
 def test_the_command_leaves_a_result_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["experiment", SMALL, "--part", "bits", "--seeds", "2", "--workers", "0", "--out", str(tmp_path)]
-    assert cli.run_command([*command, "--json"]) == 0
+    assert cli.run([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     written = json.loads((tmp_path / "result.json").read_text())
     assert printed == written
@@ -98,7 +97,7 @@ def test_the_command_leaves_a_result_and_a_picture(tmp_path: Path, capsys: pytes
 
     # the second time nothing is left to do, and the tables are printed
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows/*.json")}
-    assert cli.run_command(command) == 0
+    assert cli.run(command) == 0
     assert "4 bits, nearest" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows/*.json")} == times
 
@@ -113,15 +112,17 @@ def lines(**accuracies: float) -> list[dict[str, object]]:
 
 def test_checks_follow_the_figures() -> None:
     good = {"bp": 0.985, "fa": 0.977, "dfa": 0.979, "tdfa": 0.98, "kp": 0.983, "drtp": 0.945, "readout_only": 0.953}
-    made = {check.name: check for check in checks("mnist", lines(**good))}
+    made = {check.name: check for check in FixedFeedback().checks("mnist", lines(**good))}
     assert made["mnist: bp test accuracy, %"].holds
     assert made["mnist: distance of kp from bp, points"].value == pytest.approx(0.2)
-    tied = {check.name: check for check in checks("mnist", lines(**{**good, "drtp": 0.1 + 0.853}))}
+    tied = {check.name: check for check in FixedFeedback().checks("mnist", lines(**{**good, "drtp": 0.1 + 0.853}))}
     assert not tied["mnist: margin of drtp over readout_only, points"].holds
     assert made["mnist: distance of kp from bp, points"].holds
     assert not made["mnist: margin of drtp over readout_only, points"].holds
     assert made["mnist: margin of dfa over readout_only, points"].value == pytest.approx(2.6)
-    worse = {check.name: check for check in checks("mnist", lines(**{**good, "dfa": 0.97, "kp": 0.981}))}
+    worse = {
+        check.name: check for check in FixedFeedback().checks("mnist", lines(**{**good, "dfa": 0.97, "kp": 0.981}))
+    }
     assert not worse["mnist: dfa test accuracy, %"].holds
     assert not worse["mnist: distance of kp from bp, points"].holds
 
@@ -131,7 +132,7 @@ def test_every_target_is_checked_and_bounds_are_meant_as_written() -> None:
         filled = lines(
             **dict.fromkeys([*targets, "kp", "4 bits, nearest", "4 bits, nearest, lr 0.03", "readout_only"], 0.5)
         )
-        names = [check.name for check in checks(part, filled)]
+        names = [check.name for check in FixedFeedback().checks(part, filled)]
         assert all(f"{part}: {method} test accuracy, %" in names for method in targets)
     assert at_least("x", 1.0, 1.0).holds
     assert at_most("x", 1.0, 1.0).holds
@@ -143,9 +144,9 @@ def test_experiments_are_registered_and_refuse_unknown_parts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert parts("experiment")["fixed_feedback"] is FixedFeedback
-    assert cli.run_command(["experiment", SMALL, "--part", "mnsit", "--out", str(tmp_path / "x")]) == 2
+    assert cli.run(["experiment", SMALL, "--part", "mnsit", "--out", str(tmp_path / "x")]) == 2
     assert "did you mean 'mnist'" in capsys.readouterr().err
-    assert cli.run_command(["experiment", "fixed_feedbak", "--out", str(tmp_path / "x")]) == 2
+    assert cli.run(["experiment", "fixed_feedbak", "--out", str(tmp_path / "x")]) == 2
     assert "did you mean 'fixed_feedback'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
@@ -154,7 +155,7 @@ def test_missing_data_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEUROFA_DATA", str(tmp_path / "nowhere"))
-    assert cli.run_command(["experiment", "fixed_feedback", "--part", "mnist", "--out", str(tmp_path / "x")]) == 2
+    assert cli.run(["experiment", "fixed_feedback", "--part", "mnist", "--out", str(tmp_path / "x")]) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("neurofa: got")]
     assert len(told) == 1
     assert "nowhere" in told[0]

@@ -1,10 +1,9 @@
-"""A part that one file defines trains, is exported, and gets its costs and chip checks, with no other file changed."""
+"""Parts that describe nothing, and parts with units and figures of their own: their files, costs and chip checks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import onnx
 import pytest
 import torch
 
@@ -12,8 +11,6 @@ from exports.describe.learners import describe_learner
 from exports.graph.arrays import Matrix
 from exports.hdf5.read import open_hardware_file
 from exports.hdf5.write import Content, stored_arrays, write_hdf5
-from exports.onnx.inference import inference_graph
-from exports.onnx.learning import learning_graph
 from exports.programming.conductances import TileMapping
 from exports.programming.probes import probe_learner
 from exports.restore import restore_learner
@@ -28,15 +25,12 @@ from neurofa.chips.fit import check_limits
 from neurofa.chips.requirements import requirements_of
 from neurofa.core.capabilities import Declaration
 from neurofa.core.dynamics import Dynamics
-from neurofa.core.feedback import Feedback, MatrixFeedback
-from neurofa.core.layer import Layer
-from neurofa.core.network import Network
-from neurofa.core.rule import Direct, Rule
+from neurofa.core.feedback import Feedback
+from neurofa.core.rule import Rule
 from neurofa.costs.energy import update_costs
 from neurofa.costs.flops import step_flops
 from neurofa.costs.memory import step_memory
 from neurofa.costs.writes import writes_per_update
-from neurofa.layers.dense import Dense
 from neurofa.spiking.neuron import Neuron
 from neurofa.training.learner import Learner
 
@@ -147,30 +141,6 @@ def test_a_device_with_conductances_pulses_and_figures(tmp_path):
     assert lines["update", "energy of the writes"].low == pytest.approx(total * 1e-15)
 
 
-def test_a_layer(tmp_path):
-    class Sine(Layer, name="sine"):
-        def __init__(self, n_in: int = 4, n_out: int = 3) -> None:
-            super().__init__()
-            self.n_in, self.n_out = n_in, n_out
-
-        def initialise(self, device, gen):
-            self.synapses.add("weight", torch.randn(self.n_out, self.n_in, generator=gen) / 2, device, gen)
-
-        def compute(self, params, x, state):
-            return torch.sin(torch.nn.functional.linear(x, params["weight"])), {}
-
-    def network():
-        return Network([build("layer", "sine(n_in=5, n_out=6)"), Dense(6, 4)], (5,))
-
-    learner = trained(network(), "dfa")
-    model = exported(tmp_path, learner, network(), "dfa")
-    assert [op.target for op in model.nodes[0].ops][-1] == "sin.default"
-    onnx.checker.check_model(inference_graph(model), full_check=True)
-    lines, _ = accounted(learner)
-    assert lines["forward", "products of weight and input"].low == 8 * (5 * 6 + 6 * 4)
-    assert step_flops(learner, batch_size=8).by_phase()["forward"] == 2 * 8 * (5 * 6 + 6 * 4)
-
-
 def test_a_neuron(tmp_path):
     class Tired(Neuron, name="tired"):
         memories = ("mem",)
@@ -194,20 +164,6 @@ def test_a_neuron(tmp_path):
     assert "'tired' do not describe" in model.nodes[0].reason
     lines, _ = accounted(learner)
     assert lines["forward", "products of weight and input"].low == 8 * (5 * 6 + 6 * 4)
-
-
-def test_a_feedback(tmp_path):
-    class Striped(MatrixFeedback, name="striped"):
-        def thin(self, b, gen):
-            return b * (torch.arange(len(b)) % 2)[:, None]
-
-    rule = "dfa(feedback=striped)"
-    learner = trained(mlp(), rule)
-    model = exported(tmp_path, learner, mlp(), rule)
-    assert not model.feedback.matrix.values[::2].any()
-    onnx.checker.check_model(learning_graph(model), full_check=True)
-    lines, _ = accounted(learner)
-    assert lines["feedback", "products of B and error"].low == 8 * 4 * 6
 
 
 def test_a_feedback_that_says_nothing_more(tmp_path):
@@ -250,18 +206,6 @@ def test_a_projection(tmp_path):
     assert model.feedback.hardware.constants == {"gain": 2.0}
     lines, _ = accounted(learner)
     assert lines["feedback", "energy of the light"].low == pytest.approx(8e-15)
-
-
-def test_a_rule(tmp_path):
-    class Doubled(Direct, name="doubled"):
-        def signal(self, teaching):
-            return 2 * teaching.error
-
-    learner = trained(mlp(), "doubled")
-    model = exported(tmp_path, learner, mlp(), "doubled")
-    assert (model.learning.path, model.learning.plasticity) == ("direct", None)
-    lines, _ = accounted(learner)
-    assert lines["feedback", "products of B and error"].low == 8 * 4 * 6
 
 
 def test_a_rule_that_says_nothing_more(tmp_path):
