@@ -1,8 +1,8 @@
 """Plain data in which layers, neurons, feedback pathways and rules describe themselves.
 
-The packages above (exports, costs, chip checks) read these classes and never the class of a part. A base describes its
-parts as far as it can, so that a part of its own file is exported and counted without any other file; what it cannot
-know is left out and said to be missing.
+Exports, costs and chip checks read these classes and never the class of a part. The base classes describe a part as far
+as they can, so that a part defined in one file is exported and counted with no other file changed. A quantity that a
+base cannot know is left out and reported as missing.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ PER_OUTPUT = "(*out_shape)"
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackDescription:
-    """What carries the error of a direct pathway: teaching signals are rows of B times the error."""
+    """Carrier of the error in a direct pathway: teaching signals are rows of B times the error."""
 
     matrix: Synapses | None = None
-    """B, (m, o), where weights store it."""
+    """B, (m, o), where it is stored in weights."""
     projection: Projection | None = None
     """The hardware that multiplies by B."""
     spread: Literal["own", "channels"] = "own"
@@ -51,32 +51,32 @@ class ReturnFactors:
 
 @dataclass(frozen=True, kw_only=True)
 class PathDescription:
-    """How the error of a rule reaches the hidden layers, and what it meets there."""
+    """Pathway of the error from the output to the hidden layers, and the derivative that it is multiplied by there."""
 
     kind: Literal["direct", "chained", "readout", "other"] = "other"
     """``direct``: from the output to every layer; ``chained``: from layer to layer; ``readout``: to no hidden layer."""
     signal: Literal["error", "target"] = "error"
-    """What enters the pathway."""
+    """Input of the pathway."""
     feedback: FeedbackDescription | None = None
-    """Of a direct path; None: the pathway does not say what it multiplies by."""
+    """Of a direct path; None: the feedback does not describe its matrix."""
     returns: Mapping[str, Mapping[str, Synapses | ReturnFactors]] | None = None
-    """Return weights of a chained path by layer and forward weight; None: the rule does not say."""
+    """Return weights of a chained path by layer and forward weight; None: the rule does not declare them."""
     tied: Literal["own", "weights", "signs"] = "own"
     """Of a chained path: through ``returns``, through the forward ``weights``, or through copies of their ``signs``."""
     frozen: frozenset[str] = frozenset()
     """Hidden layers that do not learn."""
     derivative: str = "own"
-    """``own``: the error meets the derivative of the layer; else the name of the function that replaces it."""
+    """``own``: the derivative of the layer itself; else the name of the function that replaces it."""
     substitute: Callable[[Tensor], Tensor] | None = None
     """That function g(a); None: there is none."""
     plasticity: Plasticity | None = None
-    """How the pathway learns. None: the rule does not say that the other fields are all of its step, so that no
-    exporter writes it out."""
+    """How the pathway learns. None: the step of the rule may contain more than these fields, so that no exporter
+    writes it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronDescription:
-    """Dynamics of a neuron in one of the models that files know; :class:`exports.graph.neurons.NeuronDynamics`."""
+    """Dynamics of a neuron in one of the models that files can hold."""
 
     model: Literal["lif", "synaptic", "alif", "leaky"]
     parameters: Mapping[str, tuple[float, TensorDescription]]
@@ -97,7 +97,7 @@ class NeuronDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryDescription:
-    """What a layer keeps from tick to tick, and in which number formats."""
+    """State that a layer keeps from tick to tick, with its number formats."""
 
     spiking: bool
     """Whether outputs are spikes, 0 or 1."""
@@ -106,7 +106,7 @@ class MemoryDescription:
     membrane: Format
     """Of the potential."""
     potential: str
-    """Name of the potential in the state; empty: the state has none."""
+    """Name of the potential in the state; empty: there is none."""
     widths: Mapping[str, float] = field(default_factory=dict)
     """Width of a number of the state by its name, bit, where a format or a spike makes it narrower than the dtype."""
     surrogate: Registered | None = None
@@ -149,7 +149,7 @@ class AffineDescription:
 
     weight: Synapses
     axes: str
-    """What the axes of W count."""
+    """Meaning of the axes of W."""
     bias: Synapses | None = None
     norm: NormDescription | None = None
     gain: Synapses | None = None

@@ -35,7 +35,7 @@ def test_all_holds_is_code_0_and_one_broken_limit_code_1(capsys: pytest.CaptureF
     code, found = checked(capsys, "--profile", "loihi1", *FITTING, "--batch-size", "2")
     assert (code, found["holds"], broken(found)) == (1, False, {"batch"})
     (batch,) = (limit for limit in found["limits"] if limit["limit"] == "batch")
-    assert (batch["chip"], batch["asked"], batch["excess"], batch["mark"]) == ("1", "2", "2 times", "inferred")
+    assert (batch["chip"], batch["needed"], batch["excess"], batch["mark"]) == ("1", "2", "2 times", "inferred")
     assert found["source"]
     assert found["verified"] == "read"
     assert found["spec"]["batch_size"] == 2

@@ -45,7 +45,7 @@ KERNELS = Matrix(values=torch.zeros(2, 1, 3, 3), meaning="kernels")
         (lambda: DirectPath(matrix=W, slices=(Slice(layer="a", rows=(0, 5), shape=(5,)),)), "rows inside"),
         (lambda: Factors(p=W, q=W), "one rank"),
     ],
-)  # fmt: skip
+)
 def test_nodes_that_do_not_fit_are_refused(make, said):
     with pytest.raises(NeurofaError, match=rf"got .*{said}"):
         make()

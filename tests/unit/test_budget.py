@@ -110,8 +110,8 @@ def test_another_constant_is_told_apart(spec, source, wrong):
     ],
 )
 def test_another_drift_is_told_apart(spec, other):
-    found = [drift_errors(*start(each), gen(), [3600.0])[0] for each in (spec, other)]
-    assert abs(found[0].measured - found[1].predicted) > 0.03
+    drifts = [drift_errors(*start(each), gen(), [3600.0])[0] for each in (spec, other)]
+    assert abs(drifts[0].measured - drifts[1].predicted) > 0.03
 
 
 def test_what_all_cells_lose_is_a_gain_and_turns_nothing():
@@ -186,12 +186,12 @@ def test_static_errors_alone_and_together():
 def test_programming_error_is_that_of_its_constant():
     """Weights uniform in +-1; noise s on both sides of a pair, of which the idle one is cut at 0: s^2/2 (1 - 1/pi)."""
     line = "crossbar(device=state_independent(prog_std={}))"
-    (found,) = static_errors(start(line.format(2.0))[0], gen())
+    (result,) = static_errors(start(line.format(2.0))[0], gen())
     x = 2.0 / 25
     active, idle = x**2, x**2 * (0.5 - 1 / (2 * torch.pi))
-    assert found.cosine == pytest.approx((1 + (active + idle) * 3) ** -0.5, abs=0.002)
+    assert result.cosine == pytest.approx((1 + (active + idle) * 3) ** -0.5, abs=0.002)
     (other,) = static_errors(start(line.format(4.0))[0], gen())
-    assert abs(other.cosine - found.cosine) > 0.005
+    assert abs(other.cosine - result.cosine) > 0.005
 
 
 def test_each_static_error_has_its_row():
@@ -199,11 +199,16 @@ def test_each_static_error_has_its_row():
         return [line.source for line in static_errors(start(spec)[0], gen())]
 
     assert names("microring(spacing=3, heat=0.05)") == [
-        "crosstalk between channels", "heat of the neighbours", "all together"
-    ]  # fmt: skip
+        "crosstalk between channels",
+        "heat of the neighbours",
+        "all together",
+    ]
     assert names("mzi(loss=0.1)") == [
-        "phases of 8 bits", "crosstalk of the heaters", "loss of the cells", "all together"
-    ]  # fmt: skip
+        "phases of 8 bits",
+        "crosstalk of the heaters",
+        "loss of the cells",
+        "all together",
+    ]
     assert names("microring") == names("crossbar") == ["none"]
     assert names("opu") == ["none is wanted: B as it is"]
     assert names("opu(detection=intensity)") == []
@@ -230,11 +235,11 @@ def test_memory_behind_a_dense_pathway_is_hardware_too():
 
 def test_the_command(capsys):
     assert run(["budget", "--json", "--network", "mlp(hidden=[300])", "--samples", "64", "--after", "60"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["dynamic"][0]["predicted"] == pytest.approx(found["dynamic"][0]["measured"], abs=0.02)
-    assert found["static"][0]["source"] == "none"
-    assert {cost["part"] for cost in found["costs"]} == {"forward", "feedback"}
-    assert found["not_modelled"]
+    result = json.loads(capsys.readouterr().out)
+    assert result["dynamic"][0]["predicted"] == pytest.approx(result["dynamic"][0]["measured"], abs=0.02)
+    assert result["static"][0]["source"] == "none"
+    assert {cost["part"] for cost in result["costs"]} == {"forward", "feedback"}
+    assert result["not_modelled"]
 
 
 def test_the_command_for_people(capsys, monkeypatch):
@@ -242,16 +247,23 @@ def test_the_command_for_people(capsys, monkeypatch):
     rule = "dfa(feedback=crossbar(device=stuck(device=pcm), rows=4))"
     assert run(["budget", "--rule", rule, "--network", "mlp(hidden=[100])", "--device", "reram_es"]) == 0
     said = capsys.readouterr().out
-    for words in ("largest loss: output noise", "1 d", "stuck devices", "which learning absorbs", "remembered [2]",
-                  "not modelled:", "pulses of the busiest weight"):  # fmt: skip
+    for words in (
+        "largest loss: output noise",
+        "1 d",
+        "stuck devices",
+        "which learning absorbs",
+        "remembered [2]",
+        "not modelled:",
+        "pulses of the busiest weight",
+    ):
         assert words in said
 
 
 def test_networks_without_a_projection_get_their_costs(capsys):
     assert run(["budget", "--rule", "dfa", "--device", "reram_es", "--network", "mlp(hidden=[30])", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["hardware"], found["dynamic"], found["drift"], found["static"]) == (None, [], [], [])
-    assert "energy of the writes" in {cost["what"] for cost in found["costs"]}
+    result = json.loads(capsys.readouterr().out)
+    assert (result["hardware"], result["dynamic"], result["drift"], result["static"]) == (None, [], [], [])
+    assert "energy of the writes" in {cost["what"] for cost in result["costs"]}
     assert run(["budget", "--rule", "fa", "--network", "mlp(hidden=[30, 20])"]) == 0
     assert "return weights are not modelled" in capsys.readouterr().out
 
@@ -261,8 +273,8 @@ def test_a_finished_run_speaks_for_itself_but_for_the_rule(tmp_path, capsys):
     assert run(["train", *flags, "--rule", "dfa", "--device", "reram_es", "--out", str(tmp_path / "x")]) == 0
     capsys.readouterr()
     assert run(["budget", "--run", str(tmp_path / "x"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["rule"], found["device"], found["hardware"]) == ("dfa", "reram_es", None)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["rule"], result["device"], result["hardware"]) == ("dfa", "reram_es", None)
     assert run(["budget", "--run", str(tmp_path / "x"), "--rule", "dfa(feedback=opu)", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["hardware"] == "opu"
 

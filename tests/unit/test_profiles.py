@@ -411,10 +411,10 @@ def test_what_is_not_known_not_applicable_or_not_simulated_is_said_and_not_count
     assert found["width of the error at the readout, bit"] == "not simulated"
     assert verdicts("brainscales2", asked)["width of the arithmetic, bit"] == "not simulated"
     trace = one("loihi1", "trace_bits", asked)
-    assert (trace.chip, trace.asked) == ("7", "no spiking layer")
+    assert (trace.chip, trace.needed) == ("7", "no spiking layer")
     for f in check_limits(build("profile", "loihi1"), asked):
         if f.verdict == "not known":
-            assert (f.chip, f.asked, f.mark) == ("not known", "", "")
+            assert (f.chip, f.needed, f.mark) == ("not known", "", "")
 
 
 def test_analog_states_are_no_words():
