@@ -138,8 +138,7 @@ class Aligning(Direct, ABC):
     def observe_probe(
         self, outputs: dict[str, Tensor], weights: dict[str, Params], u: Tensor, gen: torch.Generator | None
     ) -> None:
-        """Add the estimate delta_l u^T / N of every perturbed layer to its running mean."""
-        # a plain mean until the window is full, then an exponential one
+        # the running mean of delta_l u^T / N is a plain mean until the window is full, then an exponential one
         count = self.steps + 1
         share = 1 / (count.clamp(max=self.window) if self.window else count)
         for name, change in outputs.items():

@@ -72,4 +72,4 @@ class AugmentedDFA(Direct, name="adfa"):
         return [
             *super().work_at(at),
             Item("delivery", at.work.affine),
-        ]  # the layer kept no a_l: it is computed a second time
+        ]  # a_l, not kept, is recomputed

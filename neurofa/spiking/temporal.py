@@ -101,7 +101,7 @@ class Temporal(Affine, ABC):
         return self.neuron.initial_state(like) | ({OUT: torch.zeros_like(like)} if self.recurrent else {})
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Compute one tick, differentiable by autograd: the slow oracle of :meth:`run_ticks`."""
+        # differentiable by autograd: the slow oracle of run_ticks
         current, route = self.currents(params, x, state)
         known = {key: value for key, value in state.items() if not key.startswith(TRACE)}
         memory = self.initial_state(current.detach()) | known
