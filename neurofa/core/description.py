@@ -1,4 +1,4 @@
-"""Plain data in which layers, neurons, feedback pathways and rules describe themselves.
+"""Plain-data descriptions of layers, neurons, feedback pathways and rules.
 
 Exports, costs and chip checks read these classes and never the class of a part. The base classes describe a part as far
 as they can, so that a part defined in one file is exported and counted with no other file changed. A quantity that a
@@ -20,8 +20,8 @@ from hwmodels.registry import Registered
 from neurofa.core.synapses import Synapses
 
 Plasticity = Literal["fixed", "kolen_pollack", "two_factor"]
-"""How a pathway learns: not at all; by the changes of the forward weights (a direct matrix: by those that the error and
-the outputs give); or its two factors each by the other."""
+"""Learning of a pathway: ``fixed``: none. ``kolen_pollack``: by the changes of the forward weights (a direct matrix: by
+the outer product of error and outputs). ``two_factor``: each of two factors through the other."""
 
 PER_OUTPUT = "(*out_shape)"
 """Axes of a parameter with one number for each output of a layer."""
@@ -34,9 +34,9 @@ class FeedbackDescription:
     matrix: Synapses | None = None
     """B, (m, o), where it is stored in weights."""
     projection: Projection | None = None
-    """The hardware that multiplies by B."""
+    """Hardware that multiplies by B."""
     spread: Literal["own", "channels"] = "own"
-    """``own``: one row for each value of a signal; ``channels``: one for each channel, the same at every position."""
+    """``own``: one row per value of a signal; ``channels``: one row per channel, shared by all positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +85,18 @@ class NeuronDescription:
     delay: bool = True
     """Whether a spike resets the potential in the next tick only."""
     gated: bool = False
-    """Whether a reset to zero also drops the drive of its tick."""
+    """Whether a reset to zero also drops the input current of its tick."""
     membrane: str = "raw"
     """Spec of the number format of the potential."""
 
     @staticmethod
     def decay(value: float, what: str) -> tuple[float, TensorDescription]:
-        """Return the factor by which a memory shrinks in a tick, with its meaning."""
+        """Return the decay factor of a state variable per tick, with its meaning.
+
+        Args:
+            value: the factor.
+            what: the state variable, for the meaning.
+        """
         return value, TensorDescription(meaning=f"decay of {what} in one tick", axes=PER_OUTPUT)
 
 
@@ -102,15 +107,15 @@ class MemoryDescription:
     spiking: bool
     """Whether outputs are spikes, 0 or 1."""
     traces: Format
-    """Of the eligibility traces."""
+    """Number format of the eligibility traces."""
     membrane: Format
-    """Of the potential."""
+    """Number format of the potential."""
     potential: str
     """Name of the potential in the state; empty: there is none."""
     widths: Mapping[str, float] = field(default_factory=dict)
-    """Width of a number of the state by its name, bit, where a format or a spike makes it narrower than the dtype."""
+    """Width of a state variable by its name, bit, if a number format or a spike is narrower than the dtype."""
     surrogate: Registered | None = None
-    """Derivative of a spike; None: the neurons do not fire."""
+    """Surrogate derivative of a spike; None: the neurons do not spike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +125,7 @@ class NormDescription:
     kind: Literal["batch", "layer"]
     eps: float
     momentum: float = 0.0
-    """Of the running statistics."""
+    """Momentum of the running statistics."""
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     """Running ``mean`` and ``variance``, (n_out,) each."""
 
@@ -134,18 +139,18 @@ class ModuleDescription:
     synapses: Mapping[str, Synapses]
     """Weights by the module's own names."""
     matrices: frozenset[str] = frozenset()
-    """Names of those that connect neurons, and so may stand on arrays."""
+    """Names of the weights that connect neurons and can be placed on arrays."""
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
     """Buffers by the module's own names."""
     module: nn.Module | None = None
-    """The map in evaluation mode, with copies of the weights; None: one tick has no such form."""
+    """Map in evaluation mode, with copies of the weights; None: one tick has no such form."""
     reason: str = ""
-    """Why there is no module."""
+    """Reason for the missing module."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AffineDescription:
-    """h = dropout(f(norm(W x + b)))."""
+    """Affine layer h = dropout(f(norm(W x + b)))."""
 
     weight: Synapses
     axes: str
@@ -160,7 +165,7 @@ class AffineDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvDescription(AffineDescription):
-    """The same on images."""
+    """Convolutional layer h = dropout(f(norm(W * x + b)))."""
 
     stride: int = 1
     padding: int = 0
@@ -175,17 +180,17 @@ class PoolDescription:
     size: int = 0
     """Side of a window, pixels."""
     stride: int = 0
-    """Pixels between windows."""
+    """Step between windows, pixels."""
 
 
 @dataclass(frozen=True)
 class FlattenDescription:
-    """(B, ...) to (B, n)."""
+    """Flattening, (B, ...) to (B, n)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityDescription:
-    """A layer that changes nothing in evaluation."""
+    """A layer that is the identity in evaluation."""
 
     dropout: float = 0.0
     """Probability with which training drops a value."""
@@ -193,16 +198,16 @@ class IdentityDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class SpikingDescription:
-    """Neurons behind an affine map."""
+    """Neurons driven by an affine map."""
 
     current: AffineDescription
     current_shape: tuple[int, ...]
-    """Of the affine output, one sample."""
+    """Shape of one sample at the affine output."""
     neuron: NeuronDescription
     recurrent: Synapses | None = None
-    """(n, n) weights from the layer's spikes of the tick before to its currents."""
+    """(n, n) weights from the layer's spikes of the previous tick to its currents."""
     pool: PoolDescription | None = None
-    """Between the affine map and the neurons."""
+    """Pooling between the affine map and the neurons."""
 
 
 LayerDescription = (

@@ -27,11 +27,11 @@ from neurofa.maps.affine import Affine
 class AugmentedDFA(Direct, name="adfa"):
     """Augmented DFA: delta_l = (B_l^T e) * g(a_l) with any nonlinearity g in place of f'.
 
-    So a physical layer can be trained whose derivative nobody knows.
+    A physical layer whose derivative is unknown can thus be trained.
 
     Args:
         g: name of the nonlinearity (see ``neurofa list nonlinearity``), or a function of a tensor.
-        feedback: the pathway.
+        feedback: direct pathway, a spec or a module.
         error: number format of e before it enters the pathway.
     """
 

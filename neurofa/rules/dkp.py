@@ -22,9 +22,9 @@ class DKP(Direct, name="dkp"):
     """Direct Kolen-Pollack: B_l learns as if it were the readout of layer l, dB_l = h_l e^T, with matching decay.
 
     Args:
-        decay: decay of weights and feedback that belongs to the rule.
-        rate: learning rate of B in units of the layer's own.
-        feedback: the pathway at the start; it must have a matrix per layer.
+        decay: weight decay of the rule, for weights and feedback alike.
+        rate: learning rate of B in units of the layer's learning rate.
+        feedback: initial pathway; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
 

@@ -19,14 +19,14 @@ from neurofa.core.view import LocalView
 class KolenPollack(Chained, name="kp"):
     """Kolen-Pollack: W and B get the same change and the same decay, so that W - B shrinks by (1 - lr decay) a step.
 
-    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T (B oriented as W). The common change is made
-    of the layer's own delta and input, seen from both ends. Decay set in the optimizer counts as well.
+    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T (B oriented as W). The common change depends
+    on the layer's delta and input only, which both weights see. Decay set in the optimizer adds to d.
 
     Args:
-        decay: d, decay of weights and return weights that belongs to the rule.
-        feedback: distribution of the return weights at the start.
+        decay: d, weight decay of the rule, for weights and return weights alike.
+        feedback: distribution of the initial return weights.
         error: number format of the output error before it is returned.
-        filtered: let errors of hidden layers arrive through the filter of a leaky readout (sequences: e-prop).
+        filtered: whether errors reach hidden layers through the filter of a leaky readout (sequences: e-prop).
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
@@ -72,8 +72,8 @@ def eprop_adaptive(
     """Adaptive e-prop: return weights get the same changes and the same decay as the forward weights beside them.
 
     Args:
-        decay: of weights and return weights.
-        feedback: distribution of the return weights at the start.
+        decay: weight decay of the rule, for weights and return weights alike.
+        feedback: distribution of the initial return weights.
         error: number format of the output error before it is returned.
         filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
     """

@@ -1,4 +1,4 @@
-"""Random features: the control that every rule has to beat."""
+"""Random features with a learnt readout: the control that every rule has to beat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neurofa.core.rule import Rule
 
 
 class ReadoutOnly(Rule, WorkCount, name="readout_only"):
-    """Only the readout learns; hidden layers stay as they were drawn. A rule that stays below has learnt nothing."""
+    """Only the readout learns; hidden layers keep their initial weights. A rule has to exceed this accuracy."""
 
     source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
 
@@ -25,7 +25,6 @@ class ReadoutOnly(Rule, WorkCount, name="readout_only"):
         return Declaration(work=self, path=self, plasticity="fixed", sequences=SequenceLearning(remembers=False))
 
     def describe_path(self) -> PathDescription:
-        """Return that no error leaves the readout."""
         return PathDescription(kind="readout")
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
