@@ -24,7 +24,7 @@ def test_a_part_ranks_rules_and_tells_their_memory(tmp_path: Path) -> None:
     assert [row["method"] for row in found["rows"]] == list(spiking_rules.RULES)
     memory = {row["method"]: row["trace_bytes"] for row in found["rows"]}
     assert memory["eprop"] > memory["dfa"] > memory["readout_only"]
-    offered = [spiking_rules.candidates(rule, decaying=False) for rule in spiking_rules.RULES]
+    offered = [spiking_rules.rule_settings(rule, decaying=False) for rule in spiking_rules.RULES]
     assert len(found["tuning"]) == sum(map(len, offered)) > 3 * len(spiking_rules.RULES)
     assert (tmp_path / "mnist.png").is_file()
 
@@ -69,10 +69,10 @@ def test_lengths_without_a_case_are_refused() -> None:
 
 
 def test_recurrent_networks_are_offered_decay_and_their_oracle_a_clipped_gradient() -> None:
-    plain, oracle = (spiking_rules.candidates("bptt", decaying=decaying) for decaying in (False, True))
+    plain, oracle = (spiking_rules.rule_settings("bptt", decaying=decaying) for decaying in (False, True))
     assert len(plain) == 3
     assert {fields["clip"] for fields in oracle} == {None, 0.1}
     for rule in spiking_rules.RULES:
-        offered = spiking_rules.candidates(rule, decaying=True)
+        offered = spiking_rules.rule_settings(rule, decaying=True)
         assert any("weight_decay" in str(fields["optimizer"]) for fields in offered)
         assert all(str(fields["rule"]).startswith(rule) for fields in offered)
