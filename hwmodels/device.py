@@ -124,7 +124,7 @@ class Device(Registered, ABC, kind="device"):
             cells: the present cells.
             gen: source of the read noise.
         """
-        raise NotImplementedError(f"{self.name} is no pair of elements")
+        raise NeurofaError(f"got {self.name}, a weight that is no pair of elements; expected a paired device; use pcm")
 
     def with_unit_range(self) -> Device:
         """Return the same device with a full range of 1, and so the devices inside, where no range was chosen.

@@ -13,9 +13,12 @@ from experiments.sweeps.function_sweep import run_function_sweep
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.registry import build
-from neurofa.theory.shallow import HardwareNoise, Problem, Students, draw_students, simulate_students, solve_flow
 from neurofa.theory.shallow.degeneracy import can_succeed, signs_agree
 from neurofa.theory.shallow.early import early_law
+from neurofa.theory.shallow.hardware import HardwareNoise
+from neurofa.theory.shallow.problem import Problem
+from neurofa.theory.shallow.simulator import draw_students, simulate_students
+from neurofa.theory.shallow.solution import solve_flow
 
 Fields = Mapping[str, Any]
 TWO = {"hidden": 2, "teacher": 2}

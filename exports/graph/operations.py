@@ -62,4 +62,4 @@ class TracedNode(Node):
         return dict(self.parameters)
 
     def constants(self) -> dict[str, Any]:
-        return {"operations": [op.target for op in self.ops]}
+        return {"operations": [op.target for op in self.ops], **({"reason": self.reason} if self.reason else {})}

@@ -232,6 +232,9 @@ class Learning:
         optimizer: name of the optimizer.
         constants: of rule and optimizer: ``lr``, ``momentum``, ``weight_decay``, ``decay`` and more.
         plastic: names of pathway weights that learn.
+        plasticity: how they learn: ``fixed``, not at all; ``kolen_pollack``, by the changes of the forward weights (a
+            direct matrix: by those that error and outputs give); ``two_factor``, each factor by the other. None: the
+            rule does not declare that these constants and the pathway are all of its step.
     """
 
     rule: str
@@ -243,3 +246,4 @@ class Learning:
     optimizer: str = "SGD"
     constants: dict[str, Any] = field(default_factory=dict)
     plastic: tuple[str, ...] = ()
+    plasticity: Literal["fixed", "kolen_pollack", "two_factor"] | None = None

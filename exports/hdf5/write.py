@@ -100,7 +100,9 @@ def _write_groups(writer: Writer, model: Model) -> None:
         error = model.error
         writer.group("error_encoding", format=error.format, bits=float(error.bits), constants=error.constants)
     if model.learning is not None:
-        writer.group("learning", **asdict(model.learning))
+        attributes = asdict(model.learning)
+        del attributes["plasticity"]  # no attribute of version 1
+        writer.group("learning", **attributes)
     writer.group("provenance", **_without_none(model.provenance))
 
 

@@ -17,9 +17,6 @@ from exports.onnx.signals import encode_error, teaching_signal
 from exports.onnx.step import LearningStep
 from hwmodels.errors import NeurofaError
 
-RULES = ("dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only")
-"""Rules whose step has a graph."""
-
 _REFUSED = ("momentum", "nesterov", "maximize", "clip", "clamp", "calibrate")
 """Options of rule and optimizer that no graph has."""
 
@@ -97,10 +94,14 @@ def _require_graph(model: Model) -> Learning:
                 " or export to HDF5"
             )
     learning = model.learning
-    if learning is None or learning.rule not in RULES:
+    if learning is None or learning.plasticity is None:
         raise NeurofaError(
-            f"got rule '{'none' if learning is None else learning.rule}' for a learning graph; expected one of"
-            f" {', '.join(RULES)}; export to HDF5"
+            f"got rule '{'none' if learning is None else learning.rule}' for a learning graph; expected one that"
+            " declares its whole step, as dfa, fa and kp do; export to HDF5"
+        )
+    if model.converters:
+        raise NeurofaError(
+            "got converters around the weights for a learning graph; expected exact products; export to HDF5"
         )
     constants = learning.constants
     other = [f"{key}={constants[key]}" for key in _REFUSED if constants.get(key)]

@@ -100,7 +100,7 @@ class LearningStep:
         """Teach every hidden layer that has a slice of the pathway and is not frozen, and the readout."""
         source = self.target if self.learning.signal == "target" else self.error
         sent, matrix = encode_error(self.b, self.model.error, source), None
-        if self.learning.rule == "dkp" and path.matrix is not None:
+        if self.learning.plasticity == "kolen_pollack" and path.matrix is not None:
             matrix = self._parameter("feedback.matrix", path.matrix)
         slices = {part.layer: part for part in path.slices if part.layer not in self.learning.frozen}
         for node in reversed(self.model.nodes):
@@ -145,13 +145,13 @@ class LearningStep:
         return delta, directions["weight"]
 
     def _learn_returns(self, node: AffineNode, path: ChainedPath, change: str) -> None:
-        """Update the return weights beside a layer, from the direction of its own: those of kp follow it."""
+        """Update the return weights beside a layer from the direction dW of its own weights."""
         weight, name, b = path.returns.get(node.name, {}).get("weight"), f"feedback.{node.name}.weight", self.b
         if self.only_errors or weight is None:
             return
-        if self.learning.rule == "kp" and isinstance(weight, Array):
+        if self.learning.plasticity == "kolen_pollack" and isinstance(weight, Array):
             self._update(self._parameter(name, weight), change, decays=True)
-        elif self.learning.rule == "ldfa_local" and isinstance(weight, Factors):
+        elif self.learning.plasticity == "two_factor" and isinstance(weight, Factors):
             # dP = dW Q^T and dQ = P^T dW
             p, q = (self._parameter(f"{name}.{key}", array) for key, array in weight.arrays().items())
             flat = b.op("Flatten", change, axis=1)
@@ -159,12 +159,14 @@ class LearningStep:
             self._update(q, b.reshape(b.op("Gemm", p, flat, transA=1), *weight.q.shape), decays=True)
 
     def _learn_matrix(self, path: DirectPath, sent: str) -> None:
-        """Update B of dkp: rate h^T e, with the outputs h of the layers that its rows teach (Kolen and Pollack)."""
+        """Update B by rate h^T e, with the outputs h of the layers that its rows teach (Kolen and Pollack)."""
         b, rows = self.b, []
-        scaled = b.op("Mul", sent, b.constant(float(self.learning.constants["rate"])))
+        scaled = b.op("Mul", sent, b.constant(float(self.learning.constants.get("rate", 1.0))))
         for part in path.slices:
             if part.spread != "own":
-                raise NeurofaError("got dkp with rows for channels; expected a row for each value; use feedback dense")
+                raise NeurofaError(
+                    "got feedback that learns a row for each channel; expected a row for each value; use feedback dense"
+                )
             output = b.op("Flatten", self.records[part.layer].y, axis=1)
             rows.append(b.op("Gemm", output, scaled, transA=1))
         self._update("feedback.matrix", b.op("Concat", *rows, axis=0), decays=True)
@@ -189,9 +191,10 @@ class LearningStep:
             return input_error(self.b, node, delta, self.params[node.name]["weight"])
         if path.tied == "signs":
             raise NeurofaError("got return weights made of signs for ONNX; expected own ones; export to HDF5")
-        weight, name, rule = path.returns[node.name]["weight"], f"feedback.{node.name}.weight", self.learning.rule
+        weight, name = path.returns[node.name]["weight"], f"feedback.{node.name}.weight"
         if isinstance(weight, Factors):
-            learns = rule == "ldfa_local"
+            learns = self.learning.plasticity == "two_factor"
             p, q = (self._parameter(f"{name}.{key}", a, learns=learns) for key, a in weight.arrays().items())
             return input_error(self.b, node, factor_error(self.b, node, delta, p, weight.q.shape[0]), q)
-        return input_error(self.b, node, delta, self._parameter(name, weight, learns=rule == "kp"))
+        learns = self.learning.plasticity == "kolen_pollack"
+        return input_error(self.b, node, delta, self._parameter(name, weight, learns=learns))

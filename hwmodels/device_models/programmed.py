@@ -147,7 +147,7 @@ class Programmed(Device, AgeingCells, Provenance):
         return normal(g, gen).mul_(self.programming_sigma(g)).add_(g).clamp_(min=0)
 
     def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        now = self.drifted(cells["plus"], cells["plus_fate"], cells["age"])
+        now = self.drifted(cells["plus"], cells["plus_drift"], cells["age"])
         noise = torch.randn(now.shape, generator=gen) * self.read_sigma(cells["plus"], now, cells["age"])
         return (noise + now - self.g_min) / (self.g_max - self.g_min)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_drawn_eligibility_makes_the_direction() -> None:
     view = record_sample(network, xs, tick=1e-3).views["spiking0"]
     signal = torch.randn(9, 3, generator=torch.Generator().manual_seed(1))
     layer = network.layer("spiking0")
-    direction = layer.pullback(layer.backprop_local(view.given(signal)))["weight"]
+    direction = layer.pullback(layer.backprop_local(replace(view, error=signal, delta=None)))["weight"]
     dense = direction if isinstance(direction, torch.Tensor) else direction.dense()
     for neuron in range(3):
         for source in range(4):

@@ -7,12 +7,14 @@ import torch
 
 from exports.onnx.builder import checked_model, write_onnx
 from exports.onnx.inference import inference_graph, int8_inference_graph
-from exports.onnx.learning import RULES, feedback_graph, initial_values, learning_graph
+from exports.onnx.learning import feedback_graph, initial_values, learning_graph
 from exports.onnx.runtime import Runtime
 from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
+from hwmodels.registry import build, parts
 from tests.exports.learners import learner, model
 
+RULES = ["dfa", "tdfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only"]
 NETS = [
     "mlp",
     "mlp(hidden=[12, 9], norm=layer, activation=gelu)",
@@ -108,7 +110,15 @@ def follow(found, described, steps, batch=8, lr=0.1, labels=None, data=None):
     return max(float((now[name].values - weights[name]).abs().max()) for name in now), moved
 
 
-@pytest.mark.parametrize("rule", RULES)
+WHOLE_STEPS = ("dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only")
+
+
+def test_rules_that_declare_their_whole_step_are_known():
+    declared = {rule.name for name in parts("rule") if (rule := build("rule", name)).declares.plasticity is not None}
+    assert declared == set(WHOLE_STEPS)
+
+
+@pytest.mark.parametrize("rule", WHOLE_STEPS)
 @pytest.mark.parametrize("network", ["mlp", "cnn(channels=[3, 4], hidden=8, activation=tanh)"])
 def test_steps_of_learning_follow_torch(network, rule):
     found = learner(network, rule, weight_decay=1e-3)
