@@ -67,7 +67,7 @@ def verify(
 def _computed(stored: Stored, learner: Learner | None) -> list[FileCheck]:
     """What the file computes when it is read back into a learner."""
     found: list[FileCheck] = []
-    recipe = _recipe(stored)
+    recipe = stored_recipe(stored)
     if learner is not None:
         found.append(guarded("against", lambda: _same_state(stored, learner)))
     if not isinstance(recipe, dict) or not recipe.get("network"):
@@ -89,7 +89,7 @@ def _computed(stored: Stored, learner: Learner | None) -> list[FileCheck]:
     return found
 
 
-def _recipe(stored: Stored) -> Any:
+def stored_recipe(stored: Stored) -> Any:
     """Return how the learner is built, None where the file does not say it.
 
     The default error of ``sdfa`` was ternary in earlier versions: the file's own error encoding says which one it is.
