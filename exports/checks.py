@@ -1,4 +1,4 @@
-"""What a check says."""
+"""Results of the checks of a file."""
 
 from __future__ import annotations
 
@@ -10,28 +10,43 @@ from hwmodels.errors import NeurofaError
 
 @dataclass(frozen=True)
 class FileCheck:
-    """One check of one file."""
+    """Result of one check of one file."""
 
     name: str
     ok: bool
     detail: str
 
 
+def error_text(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 def guarded(name: str, check: Callable[[], FileCheck]) -> FileCheck:
-    """A check whose own failure to read is what it says."""
+    """Run a check; if it raises, return a failed check with the reason.
+
+    Args:
+        name: of the check.
+        check: computes the result.
+    """
     try:
         return check()
     except NeurofaError as error:
         return FileCheck(name, False, str(error))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        return FileCheck(
-            name, False, f"cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        )
+        return FileCheck(name, False, f"cannot be read: {error_text(error)}")
 
 
-def told(name: str, faults: list[str], fine: str, most: int = 3) -> FileCheck:
-    """The check that found these faults; the first few are told."""
+def from_faults(name: str, faults: list[str], detail: str, most: int = 3) -> FileCheck:
+    """Return the check that failed with these faults, or passed if there are none.
+
+    Args:
+        name: of the check.
+        faults: one line for each fault.
+        detail: text of a check that passed.
+        most: faults that the text names.
+    """
     if not faults:
-        return FileCheck(name, True, fine)
+        return FileCheck(name, True, detail)
     more = f"; and {len(faults) - most} more" if len(faults) > most else ""
     return FileCheck(name, False, "; ".join(faults[:most]) + more)

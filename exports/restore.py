@@ -1,4 +1,4 @@
-"""From files back into learners: exactly, from one of the copies, or fitted to what was measured."""
+"""From files back into learners: the exact state, one of the copies, or measured matrices."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.hdf5.read import Source, Stored
+from exports.hdf5.read import HardwareFile, Source
 from exports.programming.integers import row_blocks
 from hwmodels.errors import NeurofaError
-from hwmodels.projection import Programmable
+from hwmodels.projection import Projection
 from hwmodels.registry import build
 from neurofa.core.randomness import generator
-from neurofa.core.synapses import Synapses
+from neurofa.core.synapses import Synapses, synapses_of
 from neurofa.training.learner import Learner
 
 OUTLIER = 5.0
-"""Robust standard deviations from which a device counts as an outlier."""
+"""Robust standard deviations beyond which a weight counts as an outlier."""
 
 
-def rebuild(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.0) -> Learner:
-    """A learner of the same structure with plain SGD, with weights of its own.
+def rebuild_learner(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.0) -> Learner:
+    """Build a learner of the same structure with plain SGD, with weights of its own.
 
     Args:
         recipe: ``network``, ``input_shape``, ``outputs``, ``seed``, ``device``, ``periphery``, ``rule``, ``loss``.
@@ -30,71 +30,75 @@ def rebuild(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.
         weight_decay: of the optimizer.
 
     Raises:
-        NeurofaError: nothing in the file says how to build it.
+        NeurofaError: the recipe names no network.
     """
     if not recipe.get("network"):
         raise NeurofaError("got a network that no recipe made; expected one; pass the learner that it belongs to")
-    network = build(
-        "network", recipe["network"], input_shape=tuple(recipe["input_shape"]), outputs=recipe["outputs"],
-        seed=recipe["seed"], device=recipe["device"], periphery=recipe["periphery"],
-    )  # fmt: skip
+    options = {key: recipe[key] for key in ("outputs", "seed", "device", "periphery")}
+    network = build("network", recipe["network"], input_shape=tuple(recipe["input_shape"]), **options)
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, weight_decay=weight_decay)
     return Learner(network, recipe["rule"], optimizer=optimizer, loss=recipe["loss"], seed=recipe["seed"])
 
 
-def twin(learner: Learner, recipe: dict[str, Any]) -> Learner:
-    """Another learner in the same state, with the plain SGD part of its optimizer."""
+def twin_learner(learner: Learner, recipe: dict[str, Any]) -> Learner:
+    """Build another learner in the same state, with the plain SGD part of its optimizer.
+
+    Raises:
+        NeurofaError: the recipe names no network.
+    """
     group = learner.optimizer.param_groups[0]
-    made = rebuild(recipe, lr=group["lr"], weight_decay=group.get("weight_decay", 0.0))
-    made.network.load_state_dict(learner.network.state_dict())
-    made.rule.load_state_dict(learner.rule.state_dict())
-    return made
+    twin = rebuild_learner(recipe, lr=group["lr"], weight_decay=group.get("weight_decay", 0.0))
+    twin.network.load_state_dict(learner.network.state_dict())
+    twin.rule.load_state_dict(learner.rule.state_dict())
+    return twin
+
+
+def learner_states(learner: Learner) -> dict[str, Tensor]:
+    """Return the state of network and rule by ``network:KEY`` and ``rule:KEY``, sharing memory with the modules."""
+    parts = {"network": learner.network, "rule": learner.rule}
+    return {f"{part}:{key}": value for part, module in parts.items() for key, value in module.state_dict().items()}
 
 
 @torch.no_grad()
-def restore(learner: Learner, stored: Stored) -> None:
-    """Make a learner exactly what was exported, device cells and feedback included.
+def restore_learner(learner: Learner, file: HardwareFile) -> None:
+    """Bring a learner into exactly the state that was exported, device cells and feedback included.
 
     Raises:
-        NeurofaError: another structure; the first key that does not fit is named.
+        NeurofaError: the file is of another structure; the first key that does not fit is named.
     """
-    if stored.kind != "network":
-        raise NeurofaError(f"got '{stored.path}', a {stored.kind} file; expected an exported network; use replace")
-    paths = stored.states()
-    for prefix, module in (("network", learner.network), ("rule", learner.rule)):
-        wanted = module.state_dict()
-        lacking = [key for key in wanted if f"{prefix}:{key}" not in paths]
-        # an effective matrix of hardware is no state; what it is made of is
-        extra = [s for s in paths if s.startswith(f"{prefix}:") and s.removeprefix(f"{prefix}:") not in wanted]
-        if lacking or extra:
+    if file.kind != "network":
+        raise NeurofaError(f"got '{file.path}', a {file.kind} file; expected an exported network; use replace")
+    paths, states = file.states(), learner_states(learner)
+    missing = [key for key in states if key not in paths]
+    extra = [key for key in paths if key not in states]
+    if missing or extra:
+        raise NeurofaError(
+            f"got '{file.path}' {'without' if missing else 'with'} '{(missing or extra)[0]}'; expected the state of the"
+            " same network and rule; import it into the run that it was exported from"
+        )
+    for key, tensor in states.items():
+        shape = file.shape(paths[key])
+        if shape != tuple(tensor.shape):
             raise NeurofaError(
-                f"got '{stored.path}' {'without' if lacking else 'with'} '{(lacking or extra)[0]}'; expected the state"
-                " of the same network and rule; import it into the run that it was exported from"
+                f"got '{key}' of shape {shape} in '{file.path}'; expected {tuple(tensor.shape)}; import it into the run"
+                " that it was exported from"
             )
-        for key, tensor in wanted.items():
-            shape = tuple(stored.file[paths[f"{prefix}:{key}"]].shape)
-            if shape != tuple(tensor.shape):
-                raise NeurofaError(
-                    f"got '{key}' of shape {shape} in '{stored.path}'; expected {tuple(tensor.shape)}; import it into"
-                    " the"
-                    " run that it was exported from"
-                )
-        for key, tensor in wanted.items():
-            _fill(tensor, stored, paths[f"{prefix}:{key}"])
+    for key, tensor in states.items():
+        _fill(tensor, file, paths[key])
 
 
-def _fill(tensor: Tensor, stored: Stored, path: str) -> None:
+def _fill(tensor: Tensor, file: HardwareFile, path: str) -> None:
     """Read a dataset into a tensor of a state dict, which shares its memory with the module, block by block."""
     if not tensor.ndim or not tensor.numel():
-        tensor.copy_(stored.tensor(path))
+        tensor.copy_(file.tensor(path))
         return
     for rows in row_blocks(tensor):
-        tensor[rows] = torch.from_numpy(stored.file[path][rows])
+        tensor[rows] = torch.from_numpy(file[path][rows])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """How a matrix that was read in compares with the one that it replaced."""
+class MatrixFit:
+    """Comparison of a matrix that was read with the one that it replaced."""
 
     path: str
     scale: float
@@ -105,13 +109,13 @@ class Fitted:
     """Root mean square of measured / s - target (measured - target, where the scale is kept), in units of the target's
     own."""
     outliers: int
-    """Weights more than 5 robust standard deviations off."""
+    """Weights more than :data:`OUTLIER` robust standard deviations off."""
     worst: tuple[str, ...]
-    """The largest of them, by index, with what was measured and what was wanted."""
+    """The largest of them, by index, with the measured and the wanted weight."""
 
 
-def fit(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tuple[Fitted, Tensor]:
-    """Compare what was measured with what was wanted, and take the common factor out.
+def fit_matrix(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tuple[MatrixFit, Tensor]:
+    """Compare measured weights with the wanted ones, and divide by their common factor.
 
     Args:
         path: of the matrix.
@@ -123,7 +127,7 @@ def fit(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tup
         The comparison, and the weights to use.
 
     Raises:
-        NeurofaError: another shape, numbers that are not finite, or nothing in common with the target.
+        NeurofaError: another shape, numbers that are not finite, or a factor that is not positive.
     """
     if measured.shape != target.shape:
         raise NeurofaError(
@@ -141,72 +145,74 @@ def fit(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tup
         )
     cosine = scale * power**0.5 / max(float(m.norm()), 1e-300) if power else 1.0
     off = m / (1.0 if keep_scale else scale) - w
-    middle = (off - off.median()).abs().median() * 1.4826
-    far = (off - off.median()).abs() > OUTLIER * middle.clamp_min(1e-12)
-    indices = torch.nonzero(far)
-    order = off[far].abs().argsort(descending=True)[:5]
-    worst = tuple(
-        f"{tuple(indices[i].tolist())}: {float(off[tuple(indices[i])] + w[tuple(indices[i])]):.4g} for"
-        f" {float(w[tuple(indices[i])]):.4g}"
-        for i in order.tolist()
-    )
+    # the median absolute deviation times 1.4826 is the standard deviation of normal numbers
+    sigma = (off - off.median()).abs().median() * 1.4826
+    far = (off - off.median()).abs() > OUTLIER * sigma.clamp_min(1e-12)
+    indices = torch.nonzero(far)[off[far].abs().argsort(descending=True)[:5]].tolist()
+    worst = tuple(f"{(*i,)}: {float(off[(*i,)] + w[(*i,)]):.4g} for {float(w[(*i,)]):.4g}" for i in indices)
     error = float(off.square().mean().sqrt()) / max((power / w.numel()) ** 0.5, 1e-300)
-    found = Fitted(path=path, scale=scale, cosine=cosine, error=error, outliers=int(far.sum()), worst=worst)
-    return found, measured if keep_scale else (m / scale).to(target.dtype)
+    fit = MatrixFit(path=path, scale=scale, cosine=cosine, error=error, outliers=int(far.sum()), worst=worst)
+    return fit, measured if keep_scale else (m / scale).to(target.dtype)
 
 
-def replace(
-    learner: Learner, stored: Stored, paths: dict[str, str], *, source: Source, keep_scale: bool = False, seed: int = 0
-) -> list[Fitted]:
-    """Program the matrices of a file into a learner.
+def replace_matrices(
+    learner: Learner,
+    file: HardwareFile,
+    states: dict[str, str],
+    *,
+    source: Source,
+    keep_scale: bool = False,
+    seed: int = 0,
+) -> list[MatrixFit]:
+    """Program matrices of a file into a learner.
 
     Args:
         learner: changed in place.
-        stored: a file of either kind.
-        paths: state key by path of a matrix, as the exported network says; an empty key is the matrix of the feedback's
-            hardware.
-        source: which copy is read.
+        file: of either kind.
+        states: key of the state dict by the path of a matrix, as the exported network says; an empty key is the matrix
+            of the feedback's hardware.
+        source: the copy that is read.
         keep_scale: leave measured numbers as they are.
         seed: of programming errors, where weights live on a noisy device.
 
     Returns:
-        How each compares with what it replaced.
+        The comparison of each with the matrix that it replaced.
+
+    Raises:
+        NeurofaError: a matrix that the learner does not have, or cannot program.
     """
-    gen, found = generator(seed, "import"), []
-    for path, state in paths.items():
-        measured = stored.matrix(path, source)
+    gen, fits = generator(seed, "import"), []
+    for path, state in states.items():
+        measured = file.matrix(path, source)
         if state:
             synapses = _synapses(learner, state)
-            one, weights = fit(path, measured, synapses.weight.detach(), keep_scale=keep_scale)
+            fit, weights = fit_matrix(path, measured, synapses.weight.detach(), keep_scale=keep_scale)
             synapses.program(weights, gen)
         else:
-            projection = _projection(learner, path)
-            target = projection.effective()
-            assert target is not None  # noqa: S101 (a Programmable has one)
-            one, weights = fit(path, measured, target.t(), keep_scale=keep_scale)
+            projection, target = _projection(learner, path)
+            fit, weights = fit_matrix(path, measured, target.t(), keep_scale=keep_scale)
             projection.program(weights.t().contiguous(), gen)
-        found.append(one)
-    return found
+        fits.append(fit)
+    return fits
 
 
 def _synapses(learner: Learner, state: str) -> Synapses:
     prefix, _, key = state.partition(":")
-    module = learner.network if prefix == "network" else learner.rule
-    part: Any = module
-    for piece in key.removesuffix(".weight").split("."):
-        part = part._modules.get(piece) if part is not None else None
-    if not isinstance(part, Synapses):
+    synapses = synapses_of(learner.network if prefix == "network" else learner.rule)
+    name = key.removesuffix(".weight")
+    if name not in synapses:
         raise NeurofaError(f"got '{key}' in a file; expected weights of this {prefix}; import it into its own run")
-    return part
+    return synapses[name]
 
 
-def _projection(learner: Learner, path: str) -> Programmable:
+def _projection(learner: Learner, path: str) -> tuple[Projection, Tensor]:
+    """Return the projection of the feedback and its effective matrix (n_in, n_out)."""
     feedback = learner.rule.feedback
-    about = feedback.describe()
-    if about is not None and isinstance(about.projection, Programmable):
-        return about.projection
-    raise NeurofaError(
-        f"got '{path}' for the feedback '{feedback.name}'; expected a pathway that can be programmed; import it into"
-        " a run"
-        " with a dense, crossbar, microring or mzi feedback"
-    )
+    projection = feedback.hardware()
+    target = None if projection is None else projection.effective()
+    if projection is None or target is None:
+        raise NeurofaError(
+            f"got '{path}' for the feedback '{feedback.name}'; expected a pathway that can be programmed; import it"
+            " into a run with a dense, crossbar, microring or mzi feedback"
+        )
+    return projection, target

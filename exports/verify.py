@@ -1,4 +1,4 @@
-"""Files checked: what they say, what they compute, and whether that is what a learner computes."""
+"""Files of every format checked: their own consistency, what they compute, and whether a learner computes the same."""
 
 from __future__ import annotations
 
@@ -10,38 +10,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.checks import FileCheck, guarded, told
+from exports.checks import FileCheck, error_text, from_faults, guarded
 from exports.graph.model import Model
 from exports.hdf5.checks import file_checks
-from exports.hdf5.read import Stored, opened
-from exports.nir.check import nir_checks
-from exports.onnx.check import onnx_checks
-from exports.programming.spike_probes import responses
-from exports.restore import rebuild, restore
+from exports.hdf5.measured import measured_checks
+from exports.hdf5.read import HardwareFile, open_hardware_file
+from exports.nir.checks import nir_checks
+from exports.onnx.checks import onnx_checks
+from exports.programming.probes import teaching_signals
+from exports.programming.spike_probes import spike_responses
+from exports.restore import learner_states, rebuild_learner, restore_learner
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import with_defaults
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Direct
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.learner import Learner
 
-SHOWN = 8
-"""Devices out of tolerance that one line names."""
-
 LARGE = 2**26
-"""Numbers in a matrix from which on nothing is built that would hold it a second time."""
+"""Numbers in a matrix beyond which no learner is built that would hold it a second time."""
+PASSES = 8
+"""Noisy passes whose mean is compared with a probe."""
+STRAY = 1e-3
+"""Share of some hundred noisy numbers that may lie outside of four standard deviations of few passes."""
+
+Passes = Callable[[torch.Generator], dict[str, Tensor]]
+"""One pass with noise: outputs by name."""
 
 
-def verify(
+def verify_file(
     path: Path, learner: Learner | None = None, model: Model | None = None, inputs: Tensor | None = None
 ) -> list[FileCheck]:
-    """Check a file of any of the formats; whatever is wrong with it is said by a check, not raised.
+    """Check a file of any format; every fault is the result of a check, none is raised.
 
     Args:
         path: the file.
-        learner: to compare with; None: from the file alone.
+        learner: to compare with; None: the file alone is checked.
         model: that learner's neutral graph.
-        inputs: real data to compare outputs on, (T, B, ...) for a network with a memory; None: drawn ones.
+        inputs: real data on which outputs are compared, (B, ...), or (T, B, ...) for a network with a memory; None:
+            random ones.
     """
     suffix = path.suffix.lower()
     try:
@@ -49,145 +55,97 @@ def verify(
             return onnx_checks(path, learner, model, inputs)
         if suffix == ".nir":
             return nir_checks(path, model, inputs)
-        with opened(path) as stored:
-            found = [
-                FileCheck("opens", True, f"HDF5, kind {stored.kind}, version {stored.file.attrs['format_version']}")
-            ]
-            found += file_checks(stored)
-            if stored.kind == "measured":
-                return [*found, *_measured(stored)]
-            sound = all(check.ok for check in found)
-            return [*found, *(_computed(stored, learner) if sound else [])]
+        with open_hardware_file(path) as file:
+            version = file.h5.attrs["format_version"]
+            checks = [FileCheck("opens", True, f"HDF5, kind {file.kind}, version {version}"), *file_checks(file)]
+            if file.kind == "measured":
+                return checks + measured_checks(file)
+            return checks + (_computed_checks(file, learner) if all(check.ok for check in checks) else [])
     except NeurofaError as error:
         return [FileCheck("opens", False, str(error))]
-    except (OSError, KeyError, ValueError, RuntimeError) as error:  # whatever h5py makes of a damaged file
-        return [FileCheck("opens", False, f"a part of '{path}' cannot be read ({str(error).splitlines()[0]})")]
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # h5py raises many classes for a damaged file
+        return [FileCheck("opens", False, f"a part of '{path}' cannot be read ({error_text(error)})")]
 
 
-def _computed(stored: Stored, learner: Learner | None) -> list[FileCheck]:
-    """What the file computes when it is read back into a learner."""
-    found: list[FileCheck] = []
-    recipe = stored_recipe(stored)
-    if learner is not None:
-        found.append(guarded("against", lambda: _same_state(stored, learner)))
+def _computed_checks(file: HardwareFile, learner: Learner | None) -> list[FileCheck]:
+    """Compare the state with a learner's, and the probes with a learner that is rebuilt from the file."""
+    checks = [] if learner is None else [guarded("against", lambda: _check_state(file, learner))]
+    recipe = stored_recipe(file)
     if not isinstance(recipe, dict) or not recipe.get("network"):
-        return [*found, FileCheck("network", True, "not computed: the file does not say how its network is built")]
-    largest = max((math.prod(stored.file[path].shape) for path in stored.datasets()), default=0)
-    if largest > LARGE:
-        return [
-            *found,
-            FileCheck("network", True, "not computed: a matrix is too large to be held again; its products are"),
-        ]
+        return [*checks, FileCheck("network", True, "not computed: the file does not say how its network is built")]
+    if max((math.prod(file.shape(path)) for path in file.datasets()), default=0) > LARGE:
+        reason = "not computed: a matrix is too large to be held again; its products are"
+        return [*checks, FileCheck("network", True, reason)]
     try:
-        again = rebuild(recipe)
-        restore(again, stored)
+        rebuilt = rebuild_learner(recipe)
+        restore_learner(rebuilt, file)
     except NeurofaError as error:
-        return [*found, FileCheck("network", False, str(error))]
-    found.append(guarded("network", lambda: _network(stored, again)))
-    if isinstance(again.rule, Direct) and "probes/feedback" in stored.file:
-        found.append(guarded("feedback", lambda: _feedback(stored, again)))
-    return found
+        return [*checks, FileCheck("network", False, str(error))]
+    checks.append(guarded("network", lambda: _check_network(file, rebuilt)))
+    if "probes/feedback" in file:
+        checks.append(guarded("feedback", lambda: _check_feedback(file, rebuilt)))
+    return checks
 
 
-def stored_recipe(stored: Stored) -> Any:
+def _check_state(file: HardwareFile, learner: Learner) -> FileCheck:
+    paths, own = file.states(), learner_states(learner)
+    faults = [
+        f"'{path}' is not what the run holds"
+        for state, path in paths.items()
+        if state not in own or not torch.equal(own[state].cpu(), file.tensor(path))
+    ]
+    return from_faults("against", faults, f"{len(paths)} arrays are those of the run, bit for bit")
+
+
+def _check_network(file: HardwareFile, learner: Learner) -> FileCheck:
+    network, x = learner.network, file.tensor("probes/network/input")
+    network.eval()
+    if has_memory(network):
+        names = [name for name in file.names("probes/network") if name != "input"]
+        faults = _band_faults(file, "probes/network", names, lambda gen: spike_responses(network, x, gen))
+        sequences = f"{x.shape[1]} probe sequences of {x.shape[0]} ticks"
+        detail = f"{sequences} give the expected outputs and spikes ({', '.join(names)})"
+    else:
+        faults = _band_faults(file, "probes/network", ["output"], lambda gen: {"output": network(x, gen)})
+        detail = f"{len(x)} probe vectors give the expected outputs"
+    return from_faults("network", faults, detail)
+
+
+def _check_feedback(file: HardwareFile, learner: Learner) -> FileCheck:
+    error, names = file.tensor("probes/feedback/input"), list(learner.rule.feedback.slices)
+    faults = _band_faults(file, "probes/feedback", names, lambda gen: teaching_signals(learner.rule, error, gen))
+    return from_faults("feedback", faults, f"{len(error)} errors give the expected teaching signals")
+
+
+def _band_faults(file: HardwareFile, group: str, names: list[str], passes: Passes) -> list[str]:
+    """Return the outputs whose mean over some passes lies outside of the pass band of a probe.
+
+    Args:
+        file: with the probe.
+        group: of the probe.
+        names: of its outputs.
+        passes: computes one pass.
+    """
+    faults = []
+    for name in names:
+        expected, spread, band = (file.tensor(f"{group}/{name}/{key}") for key in ("expected", "spread", "band"))
+        gen = generator(1, "verify")
+        noisy = bool((spread > 0).any())
+        mean = torch.stack([passes(gen)[name] for _ in range(PASSES if noisy else 1)]).mean(0)
+        outside = (mean - expected).abs() > band
+        if float(outside.float().mean()) > (STRAY if noisy else 0.0):
+            count = f"{int(outside.sum())} of {outside.numel()} values"
+            faults.append(f"{count} at '{group}/{name}' lie outside of the pass band")
+    return faults
+
+
+def stored_recipe(file: HardwareFile) -> Any:
     """Return how the learner is built, None where the file does not say it.
 
     The default error of ``sdfa`` was ternary in earlier versions: the file's own error encoding says which one it is.
     """
-    recipe = stored.attributes("provenance").get("recipe")
+    recipe = file.attributes("provenance").get("recipe")
     if isinstance(recipe, dict) and recipe.get("rule"):
-        error = stored.attributes("error_encoding")["format"]
+        error = file.attributes("error_encoding")["format"]
         recipe["rule"] = with_defaults(recipe["rule"], "sdfa", error=error)
     return recipe
-
-
-def _same_state(stored: Stored, learner: Learner) -> FileCheck:
-    faults = []
-    for state, path in stored.states().items():
-        prefix, _, key = state.partition(":")
-        own = (learner.network if prefix == "network" else learner.rule).state_dict().get(key)
-        if own is None or not torch.equal(own.cpu(), stored.tensor(path)):
-            faults.append(f"'{path}' is not what the run holds")
-    return told("against", faults, f"{len(stored.states())} arrays are those of the run, bit for bit")
-
-
-def _within(stored: Stored, where: str, seen: Callable[[torch.Generator], Tensor]) -> str:
-    """Empty where the mean of some passes lies in the pass band of a probe; else what does not."""
-    expected, spread, band = (stored.tensor(f"{where}/{key}") for key in ("expected", "spread", "band"))
-    gen = generator(1, "verify")
-    passes = 8 if bool((spread > 0).any()) else 1
-    mean = torch.stack([seen(gen) for _ in range(passes)]).mean(0)
-    out = (mean - expected).abs() > band
-    # with some hundred noisy numbers, one in a thousand may lie outside of four standard deviations of few passes
-    if float(out.float().mean()) > (1e-3 if passes > 1 else 0.0):
-        return f"{int(out.sum())} of {out.numel()} values at '{where}' lie outside of the pass band"
-    return ""
-
-
-def _network(stored: Stored, learner: Learner) -> FileCheck:
-    x = stored.tensor("probes/network/input")
-    learner.network.eval()
-    if has_memory(learner.network):
-        return _spikes(stored, learner, x)
-    fault = _within(stored, "probes/network/output", lambda gen: learner.network(x, gen))
-    return told("network", [fault] if fault else [], f"{len(x)} probe vectors give the expected outputs")
-
-
-def _spikes(stored: Stored, learner: Learner, xs: Tensor) -> FileCheck:
-    faults = []
-    answers = sorted(name for name in stored.file["probes/network"] if name != "input")
-    for name in answers:
-
-        def seen(gen: torch.Generator, name: str = name) -> Tensor:
-            return responses(learner.network, xs, gen)[name]
-
-        if fault := _within(stored, f"probes/network/{name}", seen):
-            faults.append(fault)
-    many = f"{xs.shape[1]} probe sequences of {xs.shape[0]} ticks"
-    return told("network", faults, f"{many} give the expected outputs and spikes ({', '.join(answers)})")
-
-
-def _feedback(stored: Stored, learner: Learner) -> FileCheck:
-    error, rule, faults = stored.tensor("probes/feedback/input"), learner.rule, []
-    for name in rule.feedback.slices:
-
-        def seen(gen: torch.Generator, name: str = name) -> Tensor:
-            return rule.feedback.send(rule.encoder.quantize(error, gen), gen)(name)
-
-        if fault := _within(stored, f"probes/feedback/{name}", seen):
-            faults.append(fault)
-    return told("feedback", faults, f"{len(error)} errors give the expected teaching signals")
-
-
-def _measured(stored: Stored) -> list[FileCheck]:
-    """Devices out of tolerance, by address, and probes outside of their bands."""
-    far: list[tuple[float, str]] = []
-    count = total = 0
-    for path in stored.tiled():
-        for name, own, planes in stored.tiles(path):
-            for key, g in planes.items():
-                if f"target_{key}" not in planes:
-                    continue
-                wanted = planes[f"target_{key}"]
-                off = (g - wanted).abs()
-                bad = torch.nonzero(off > own["tolerance"])
-                count, total = count + len(bad), total + off.numel()
-                for row, column in bad[off[tuple(bad.t())].argsort(descending=True)][:SHOWN].tolist():
-                    place = f"input {own['first_input'] + row} output {own['first_output'] + column}"
-                    address = f"{path} tile {name} {key} {place}"
-                    values = f"{float(g[row, column]) * 1e6:.4g} for {float(wanted[row, column]) * 1e6:.4g} uS"
-                    far.append((float(off[row, column]), f"{address}: {values}"))
-    far.sort(reverse=True)
-    named = [text for _, text in far[:SHOWN]]
-    head = [f"{count} of {total} devices are out of tolerance, the worst: {named[0]}", *named[1:]] if count else []
-    found = [told("tolerance", head, f"all {total} devices", most=SHOWN)]
-    faults, good = [], 0
-    for name in stored.file.get("probes", ()):
-        where = f"probes/{name}/output"
-        if f"{where}/measured" in stored.file:
-            out = (stored.tensor(f"{where}/measured") - stored.tensor(f"{where}/expected")).abs()
-            outside = int((out > stored.tensor(f"{where}/band")).sum())
-            good += out.numel() - outside
-            if outside:
-                faults.append(f"{outside} of {out.numel()} products of '{name}' lie outside of the pass band")
-    return [*found, told("probes", faults, f"{good} products lie in their pass bands")]

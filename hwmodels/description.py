@@ -55,6 +55,8 @@ class DeviceDescription:
     """Slots of the pulse train of one sample; None: no trains."""
     conductance: tuple[float, float] | None = None
     """Smallest and largest conductance of an element, uS; None: the model has no conductances."""
+    bounds: tuple[float, float] | None = None
+    """Nominal bounds of a device that is moved by steps, in its own unit; None: it is not."""
     write: str = ""
     """What one counted write is: ``pulse`` or ``programming write``; empty: writes cannot be counted as those of
     elements."""

@@ -73,6 +73,9 @@ class Device(Registered, ABC, kind="device"):
     digital_state: ClassVar[int] = 0
     """Digital numbers beside every weight that its updates need."""
 
+    paired: ClassVar[bool] = False
+    """Whether a weight is a pair of elements that can be read alone, by :meth:`element_share`."""
+
     technology: ClassVar[str] = ""
     """Kind of memory, a key of :data:`hwmodels.figures.TECHNOLOGIES`; empty where no published energy, time or
     endurance applies to the device."""
@@ -113,6 +116,25 @@ class Device(Registered, ABC, kind="device"):
     def grid(self, cells: Cells) -> tuple[int, float] | None:
         """Return bits and step of the words that are the weights; None (default): the weights are no plain words."""
         return None
+
+    def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        """Read one element of a pair, as a share of its conductance range, where the device is ``paired``.
+
+        Args:
+            cells: the present cells.
+            gen: source of the read noise.
+        """
+        raise NeurofaError(f"got {self.name}, a weight that is no pair of elements; expected a paired device; use pcm")
+
+    def with_unit_range(self) -> Device:
+        """Return the same device with a full range of 1, and so the devices inside, where no range was chosen.
+
+        The range is the option ``range`` or ``scale`` of a device.
+        """
+        chosen = self.chosen()
+        changes: dict[str, object] = {key: 1.0 for key in ("range", "scale") if key in chosen and chosen[key] is None}
+        changes |= {key: value.with_unit_range() for key, value in chosen.items() if isinstance(value, Device)}
+        return type(self)(**chosen | changes)
 
     @abstractmethod
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:

@@ -122,6 +122,21 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
         """The effect of time on the matrix; None (default): there is none."""
         return None
 
+    def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
+        """Set the matrix; default: it was fixed at fabrication.
+
+        Args:
+            target: (n_in, n_out), finite.
+            gen: source of programming errors.
+
+        Raises:
+            NeurofaError: the matrix cannot be chosen.
+        """
+        raise NeurofaError(
+            f"got a matrix to program for {self.name}, which was fixed at fabrication; expected a projection whose"
+            " matrix can be chosen, such as crossbar, microring or mzi; use one of them"
+        )
+
     @property
     def exact(self) -> bool:
         """Whether a pass is the product with :meth:`effective` and nothing else; default: it may be more."""

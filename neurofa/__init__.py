@@ -41,6 +41,7 @@ from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
 from neurofa.layers.spiking import Spiking
 from neurofa.layers.spiking_conv import SpikingConv2d
+from neurofa.maps.autograd_layer import AutogradLayer
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import Learner
 from neurofa.training.step_types import StepResult
@@ -48,6 +49,7 @@ from neurofa.training.step_types import StepResult
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutogradLayer",
     "AvgPool2d",
     "Block",
     "Chained",

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.benchmarks.scores import evaluate_scores
 from experiments.data import Sequences
-from experiments.runs.build import compute_device, load_data
+from experiments.runs.build import build_learner, compute_device, load_data
 from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
@@ -26,7 +26,6 @@ from neurofa.costs.learning import learning_operations, run_energies, trace_stor
 from neurofa.costs.neurobench import WorkloadMeter, connection_sparsity, footprint_bytes, state_storage, weight_storage
 from neurofa.costs.writes import write_summary
 from neurofa.training.checkpoint import load_network
-from neurofa.training.learner import Learner
 
 SCORES = ("accuracy", "smape", "smape_autonomous")
 ENERGY = ("what", "low", "high", "source", "sure")
@@ -88,14 +87,7 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
     meter = WorkloadMeter(network, gen=generator(spec.seed, "workload", device=where))
     scores = evaluate_scores(network, dataset, meter)
     load = meter.workload()
-    learner = Learner(
-        network,
-        spec.rule,
-        optimizer=build("optimizer", spec.optimizer)(network.parameters()),
-        loss=spec.loss,
-        seed=spec.seed,
-        feedback_seed=spec.feedback_seed,
-    )
+    learner = build_learner(network, spec)
     xs, targets = next(dataset.batches("train", spec.batch_size, generator(spec.seed, "workload")))
     updates = len(result.rows) * -(-result.samples // (spec.batch_size * spec.accumulate))
     written = write_summary(network, updates)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import HeatMap, Histogram
-from exports.hdf5.read import Stored
+from exports.hdf5.read import HardwareFile
 
 MOST = 6
 """Matrices in one picture."""
@@ -18,7 +18,7 @@ PIXELS = 400
 BINS = 50
 
 
-def export_chart(path: Path, stored: Stored) -> int:
+def export_chart(path: Path, stored: HardwareFile) -> int:
     """Draw every matrix (the first six), and below it how its conductances are spread over their range.
 
     Args:
@@ -39,21 +39,21 @@ def export_chart(path: Path, stored: Stored) -> int:
     return len(names)
 
 
-def _matrix_panel(stored: Stored, name: str) -> Panel:
-    title = f"{name}\n{' x '.join(map(str, stored.file[name].shape))}"
+def _matrix_panel(stored: HardwareFile, name: str) -> Panel:
+    title = f"{name}\n{' x '.join(map(str, stored[name].shape))}"
     image = HeatMap(values=_thinned(stored, name).tolist(), colours="RdBu", upside=True)
     return Panel(title=title, x=Axis("input"), y=Axis("output"), marks=[image])
 
 
-def _thinned(stored: Stored, name: str) -> Tensor:
+def _thinned(stored: HardwareFile, name: str) -> Tensor:
     """Return evenly chosen rows and columns of a matrix, read without the rest where it is large."""
-    item = stored.file[name]
+    item = stored[name]
     step = max(1, -(-item.shape[0] // PIXELS))
     flat = torch.from_numpy(item[::step]).flatten(1)
     return flat[:, :: max(1, -(-flat.shape[1] // PIXELS))]
 
 
-def _conductance_panel(stored: Stored, name: str) -> Panel:
+def _conductance_panel(stored: HardwareFile, name: str) -> Panel:
     attributes = stored.attributes(f"{name}_tiles")
     low, high = attributes["g_min"] * 1e6, attributes["g_max"] * 1e6
     counts: dict[str, Tensor] = {}

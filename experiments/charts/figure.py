@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,7 +86,10 @@ class Panel:
     marks: list[Mark] = field(default_factory=list)
 
     def finish(self, axes: Axes) -> None:
-        """Scale and label the axes, after the marks are drawn."""
+        """Scale and label the axes, after the marks are drawn; hide them where there are none."""
+        if not self.marks:
+            axes.set_axis_off()
+            return
         self.x.apply(axes, "x")
         self.y.apply(axes, "y")
         axes.set_title(self.title, loc="left", fontsize=9)
@@ -103,18 +105,21 @@ def draw_figure(
     title: str = "",
     columns: int = 2,
     size: tuple[float, float] | None = None,
-    heights: Sequence[float] | None = None,
     share_y: bool = False,
 ) -> None:
     """Draw panels in rows with one legend below, and write the PNG (150 dots an inch) whole.
+
+    The whole of a picture::
+
+        loss = Curve(label="dfa", x=[1, 2, 3], y=[2.3, 1.1, 0.6])
+        draw_figure(path, [Panel(x=Axis("epoch", whole=True), y=Axis("loss", scale="log"), marks=[loss])])
 
     Args:
         path: of the PNG.
         panels: row by row.
         title: above all panels.
         columns: panels side by side.
-        size: width and mean height of a panel, inches; None: as large as is usual, larger for a single panel.
-        heights: relative heights of the rows; None: equal.
+        size: width and height of a panel, inches; None: the usual size, larger for a single panel.
         share_y: whether all panels share the limits of their y axes.
     """
     from matplotlib.figure import Figure
@@ -127,17 +132,15 @@ def draw_figure(
     width = columns * size[0] + 0.8
     across, below = _legend_shape(list(dict.fromkeys(m.label for p in panels for m in p.marks if m.label)), width)
     figure = Figure(figsize=(width, rows * size[1] + 0.35 * bool(title) + 0.2 * below + 0.2), layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y, height_ratios=heights).flat)
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
     entries: dict[str, Artist] = {}
-    for axes, panel in zip(grid, panels, strict=False):
+    empty = [Panel()] * (len(grid) - len(panels))
+    for axes, panel in zip(grid, [*panels, *empty], strict=True):
         for mark in panel.marks:
             artist = mark.draw(axes, mark.colour or colours.get(mark.label, COLOURS[0]))
             if mark.label:
                 entries.setdefault(mark.label, artist)
         panel.finish(axes)
-    for axes, marks in zip_longest(grid, [panel.marks for panel in panels]):
-        if not marks:
-            axes.set_axis_off()
     if title:
         figure.suptitle(title, fontsize=10, x=0.01, ha="left", wrap=True)
     if entries:

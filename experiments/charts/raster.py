@@ -85,7 +85,7 @@ def _dots(values: Tensor, ms: float) -> list[Mark]:
 
 
 def holds_counts(values: Tensor) -> bool:
-    """Whether all values are whole numbers."""
+    """Return whether all values are whole numbers."""
     return bool((values == values.round()).all())
 
 

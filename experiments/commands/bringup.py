@@ -39,13 +39,16 @@ def bringup_command(
 
       neurofa bringup network.h5 --device "stuck(device=reram_wan)" --rounds 5
     """
-    from exports.bringup import Programming, bringup
-    from exports.hdf5.read import opened
+    from exports.bringup import simulate_bringup
+    from exports.hdf5.read import open_hardware_file
+    from exports.programming.chip import Programming
     from hwmodels.registry import build
 
     where = out if out is not None else file.with_name("measured.h5")
-    with opened(file) as stored:
-        matrices = bringup(stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed))
+    with open_hardware_file(file) as stored:
+        matrices = simulate_bringup(
+            stored, build("device", device), where, Programming(rounds=rounds, reads=reads, seed=seed)
+        )
     if as_json:
         print_json({"file": str(where), "device": device, "matrices": [asdict(m) for m in matrices]})
         return

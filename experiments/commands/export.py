@@ -61,7 +61,7 @@ def export_command(
     from experiments.exporting.files import ExportRequest, write_export
     from experiments.exporting.load import chip_formats, load_run
     from experiments.reports.chips import build_profile, chip_findings
-    from exports.programming.conductances import Mapping
+    from exports.programming.conductances import TileMapping
     from exports.programming.integers import NumberFormat
 
     loaded = load_run(run)
@@ -81,7 +81,7 @@ def export_command(
         compression=compression,
         convert_reset=convert_reset,
         dt=dt,
-        mapping=None if tile is None else Mapping(tile=_tile(tile), conductance=conductance, tolerance=tolerance),
+        mapping=None if tile is None else TileMapping(tile=_tile(tile), conductance=conductance, tolerance=tolerance),
         numbers=None if bits is None else NumberFormat(bits=bits),
         inputs=loaded.sample_inputs(64),
     )

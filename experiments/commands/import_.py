@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from experiments.exporting.load import LoadedRun
-    from exports.hdf5.read import Stored
-    from exports.restore import Fitted
+    from exports.hdf5.read import HardwareFile
+    from exports.restore import MatrixFit
 
 
 def register(app: typer.Typer) -> None:
@@ -65,10 +65,10 @@ def import_command(
     """
     from experiments.exporting.load import load_run
     from experiments.runs.folder import RunFolder
-    from exports.hdf5.read import opened
+    from exports.hdf5.read import open_hardware_file
 
     run = load_run(into)
-    with opened(file, measured=True) as stored:
+    with open_hardware_file(file, measured=True) as stored:
         fitted = _replace_state(run, stored, values, only or (), keep_scale=keep_scale)
     if out is not None:
         if out.exists():
@@ -90,13 +90,13 @@ def import_command(
 
 
 def _replace_state(
-    run: LoadedRun, stored: Stored, values: str | None, only: Sequence[str], *, keep_scale: bool
-) -> list[Fitted]:
+    run: LoadedRun, stored: HardwareFile, values: str | None, only: Sequence[str], *, keep_scale: bool
+) -> list[MatrixFit]:
     """Restore the exact state, or replace matrices; return the fit of each matrix that was replaced."""
     from exports.graph.arrays import Matrix
     from exports.hdf5.read import Source
-    from exports.hdf5.write import arrays_of
-    from exports.restore import replace, restore
+    from exports.hdf5.write import stored_arrays
+    from exports.restore import replace_matrices, restore_learner
 
     exported = stored.kind == "network"
     tiled = set(stored.tiled())
@@ -104,10 +104,10 @@ def _replace_state(
     if source not in get_args(Source):
         raise NeurofaError(f"got --values {source}; expected {', '.join(get_args(Source))}; choose one")
     if exported and source == "float" and not only:
-        restore(run.learner, stored)
+        restore_learner(run.learner, stored)
         return []
-    states = {path: array.state for path, array in arrays_of(run.model()) if isinstance(array, Matrix)}
-    held = [path for path in states if path in (tiled if source == "conductance" else stored.file)]
+    states = {path: array.state for path, array in stored_arrays(run.model()) if isinstance(array, Matrix)}
+    held = [path for path in states if path in (tiled if source == "conductance" else stored)]
     for path in only:
         if path not in held:
             known = f"{', '.join(held) or 'none'}{did_you_mean(path, held)}"
@@ -118,4 +118,4 @@ def _replace_state(
         raise NeurofaError(
             f"got '{stored.path}' without a matrix of this run; expected some of {known}; check the names in it"
         )
-    return replace(run.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=run.spec.seed)
+    return replace_matrices(run.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=run.spec.seed)

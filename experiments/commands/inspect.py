@@ -12,7 +12,7 @@ from experiments.commands._output import print_json, print_table
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
-    from exports.hdf5.read import Stored
+    from exports.hdf5.read import HardwareFile
 
 
 def register(app: typer.Typer) -> None:
@@ -45,15 +45,15 @@ def inspect_command(
 
 def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
     from experiments.charts.export import export_chart
-    from exports.hdf5.read import opened
+    from exports.hdf5.read import open_hardware_file
 
-    with opened(file) as stored:
+    with open_hardware_file(file) as stored:
         tables: dict[str, Any] = {}
         if stored.kind == "network":
             order = stored.attributes("layers")["order"]
             tables["layers"] = [{"name": name, **stored.attributes(f"layers/{name}")} for name in order]
             for key in ("feedback", "error_encoding", "learning", "converters"):
-                if key in stored.file:
+                if key in stored:
                     tables[key] = [stored.attributes(key)]
         else:
             tables["measured"] = [stored.attributes("measured")]
@@ -65,16 +65,16 @@ def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
     return contents
 
 
-def _dataset(stored: Stored, path: str) -> dict[str, Any]:
-    data, about = stored.file[path], stored.attributes(path)
+def _dataset(stored: HardwareFile, path: str) -> dict[str, Any]:
+    data, about = stored[path], stored.attributes(path)
     text = {key: about.get(key) for key in ("unit", "meaning")}
     return {"path": path, "shape": list(data.shape), "type": str(data.dtype), **text}
 
 
-def _tiles(stored: Stored, path: str) -> dict[str, Any]:
+def _tiles(stored: HardwareFile, path: str) -> dict[str, Any]:
     about = stored.attributes(f"{path}_tiles")
     constants = {f"{key}_S": about[key] for key in ("g_min", "g_max", "tolerance")}
-    return {"matrix": path, "tiles": len(stored.file[f"{path}_tiles"]), "map": about["map"], **constants}
+    return {"matrix": path, "tiles": len(stored[f"{path}_tiles"]), "map": about["map"], **constants}
 
 
 def _onnx(file: Path) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def _onnx(file: Path) -> dict[str, Any]:
 
 
 def _nir(file: Path) -> dict[str, Any]:
-    from exports.files.optional import need
+    from exports.files.optional import require_library
 
-    graph = need("nir").read(file)
+    graph = require_library("nir").read(file)
     nodes = []
     for name, node in graph.nodes.items():
         sizes = {"input": _sizes(node.input_type), "output": _sizes(node.output_type)}

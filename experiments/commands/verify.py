@@ -37,13 +37,13 @@ def verify_command(
       neurofa verify measured.h5 --json
     """
     from experiments.exporting.load import load_run
-    from exports.verify import verify
+    from exports.verify import verify_file
 
     if against is None:
-        checks = verify(file)
+        checks = verify_file(file)
     else:
         run = load_run(against)
-        checks = verify(file, run.learner, run.model(), run.sample_inputs(64))
+        checks = verify_file(file, run.learner, run.model(), run.sample_inputs(64))
     ok = all(c.ok for c in checks)
     if as_json:
         lines = [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]

@@ -1,7 +1,7 @@
 """Data sets: embedded, synthetic, and the standard files of MNIST, Fashion-MNIST, CIFAR and others, read in place.
 
-``build("data", "mnist(validation=5000)")``, or ``mnist(validation=5000)``, gives a :class:`Dataset`;
-``build("data", "encoded(data=digits)")`` the :class:`Sequences` of spiking networks. Files are looked for in the folder
+``build("data", "mnist(validation=5000)")``, or ``mnist(validation=5000)``, returns a :class:`Dataset`;
+``build("data", "encoded(data=digits)")`` the :class:`Sequences` of spiking networks. Files are searched in the folder
 that the environment variable ``NEUROFA_DATA`` names, then in the user's cache folder; what is missing is downloaded.
 
 >>> from experiments.data import digits
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from experiments.data.augment import Augment
 from experiments.data.base import Dataset
 from experiments.data.encoders import Encoder
-from experiments.data.sequences import Sequences, still
+from experiments.data.sequences import Sequences, require_static
 from experiments.data.split import Split, batches
 from hwmodels.registry import import_modules, shelf
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from experiments.data.structured import structured as structured
     from experiments.data.teacher import teacher as teacher
 
-__all__ = ["Augment", "Dataset", "Encoder", "Sequences", "Split", "batches", "still"]
+__all__ = ["Augment", "Dataset", "Encoder", "Sequences", "Split", "batches", "require_static"]
 
 # Data sets bear the names of their modules: loading them here binds the names to the data sets, whatever comes first.
 import_modules(__name__)

@@ -1,4 +1,4 @@
-"""Data files: where they lie, how they are downloaded, and how each is known to be the right one."""
+"""Data files: the folders that are searched, downloads, and checksums."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ VARIABLE = "NEUROFA_DATA"
 
 
 def cache_folder() -> Path:
-    """The user's cache folder, where downloads go."""
+    """Return the user's cache folder, into which files are downloaded."""
     import pooch
 
     return Path(pooch.os_cache("neurofa"))
 
 
 def data_folders() -> list[Path]:
-    """Folders that may hold data files, in the order in which they are searched.
+    """Return the folders that may hold data files, in the order of the search.
 
     Raises:
         NeurofaError: the environment names a folder that does not exist.
@@ -34,18 +34,18 @@ def data_folders() -> list[Path]:
     return [Path(named), cache_folder()]
 
 
-def find(relative: str) -> Path | None:
-    """The first data folder's file of that relative path, or ``None``."""
+def find_file(relative: str) -> Path | None:
+    """Return the file of that relative path in the first data folder that has it; None where none has."""
     return next((folder / relative for folder in data_folders() if (folder / relative).is_file()), None)
 
 
 def sha256(blob: bytes) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Return the hexadecimal SHA-256 of the content of a file."""
     return hashlib.sha256(blob).hexdigest()
 
 
-def read(path: Path) -> bytes:
-    """A file's whole content.
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
 
     Raises:
         NeurofaError: the file cannot be read.
@@ -57,35 +57,30 @@ def read(path: Path) -> bytes:
 
 
 def download(urls: Sequence[str], known_hash: str | None, target: Path) -> Path:
-    """Download a file, whole and verified or not at all; a progress bar goes to stderr.
+    """Download a file, whole and verified or not at all, with a progress bar on stderr.
 
     Args:
         urls: addresses of the same file, tried in order.
-        known_hash: ``"sha256:..."`` or ``"md5:..."``; ``None``: whatever comes, for the reader to check.
-        target: where the file goes.
+        known_hash: ``"sha256:..."`` or ``"md5:..."``; None: none, the reader checks the content.
+        target: path of the file.
 
     Returns:
         ``target``.
 
     Raises:
-        NeurofaError: no address gave the file with that checksum.
+        NeurofaError: no address has the file with that checksum.
     """
     import pooch
     import requests
 
-    # a progress bar is shown instead of the log line of pooch
+    # the progress bar replaces the log line of pooch
     pooch.get_logger().setLevel("WARNING")
     reasons = []
     for url in urls:
         bar = _Bar(target.name)
         try:
-            pooch.retrieve(
-                url,
-                known_hash,
-                fname=target.name,
-                path=target.parent,
-                downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16),
-            )
+            downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16)
+            pooch.retrieve(url, known_hash, fname=target.name, path=target.parent, downloader=downloader)
         except requests.RequestException as error:
             reasons.append(f"{url}: {type(error).__name__}")
         except ValueError as error:
@@ -105,31 +100,26 @@ def download(urls: Sequence[str], known_hash: str | None, target: Path) -> Path:
 
 
 class _Bar:
-    """A rich progress bar with the four methods that pooch asks of one."""
+    """A rich progress bar with the methods that pooch calls."""
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
         self.total = 0
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            console=Console(stderr=True),
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True))
         self._task = self._bar.add_task(title, total=None)
 
     def update(self, size: int) -> None:
-        """Advance by ``size`` bytes; the bar appears with the first of them."""
+        """Advance by ``size`` bytes; the bar appears with the first call."""
         self._bar.start()
         self._bar.update(self._task, total=self.total or None, advance=size)
 
     def reset(self) -> None:
-        """Back to zero bytes."""
+        """Set the bar to zero bytes."""
         self._bar.reset(self._task)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar and leave it on the screen."""
         self._bar.stop()

@@ -33,27 +33,27 @@ WAVES = Archive(
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """Recordings in order of digit, speaker and take."""
+    """Recordings, sorted by digit, speaker and take."""
 
     waves: list[Any]
-    """Of each, (n,) int16 samples, 8000 a second."""
+    """(n,) int16 samples of each, 8000 a second."""
     digit: Any
     speaker: Any
     """Index into the sorted names."""
     take: Any
     names: list[str]
-    """Of the speakers."""
+    """Names of the speakers."""
     content: str
     """SHA-256 of names and samples."""
 
 
-def load() -> Speech:
-    """The recordings: the file of arrays where there is one, else the wave files, downloaded if need be.
+def load_speech() -> Speech:
+    """Return the recordings: of the file of arrays where there is one, else of the wave files, downloaded if needed.
 
     Raises:
-        NeurofaError: a file that is damaged or cannot be had.
+        NeurofaError: a file that is damaged or cannot be downloaded.
     """
-    if _files.find(FILE) is not None:
+    if _files.find_file(FILE) is not None:
         return read_arrays()
     for base in _files.data_folders():
         if (base / FOLDER / "recordings").is_dir():
@@ -65,39 +65,40 @@ def read_arrays() -> Speech:
     """Read the file of arrays.
 
     Raises:
-        NeurofaError: it is damaged, or another one.
+        NeurofaError: a damaged file, or another one.
     """
-    wanted = ("audio", "offsets", "digit", "speaker", "take", "speaker_names")
+    names = ("audio", "offsets", "digit", "speaker", "take", "speaker_names")
     remedy = f"fetch it again, or remove it to use the wave files of github.com/Jakobovski/{FOLDER}"
-    table = read_npz(FILE, SHA256, wanted, remedy=remedy)
-    begins, names = table["offsets"], [str(name) for name in table["speaker_names"]]
-    found = {
-        (int(digit), names[speaker], int(take)): table["audio"][begins[i] : begins[i + 1]]
-        for i, (digit, speaker, take) in enumerate(zip(table["digit"], table["speaker"], table["take"], strict=True))
-    }
-    return _speech(found)
+    table = read_npz(FILE, SHA256, names, remedy=remedy)
+    begins, speakers = table["offsets"], [str(name) for name in table["speaker_names"]]
+    labels = zip(table["digit"], table["speaker"], table["take"], strict=True)
+    waves = {}
+    for i, (digit, speaker, take) in enumerate(labels):
+        waves[int(digit), speakers[speaker], int(take)] = table["audio"][begins[i] : begins[i + 1]]
+    return _speech(waves)
 
 
 def read_waves(folder: Path) -> Speech:
     """Read the published files ``<digit>_<speaker>_<take>.wav``: 8000 samples of 16 bits a second, one channel.
 
     Raises:
-        NeurofaError: a file that is damaged or another, or as many as expected are not there.
+        NeurofaError: a damaged file or another one, or another number of files.
     """
-    found = {}
+    waves = {}
     for path in sorted(folder.glob("*.wav")):
         parts = re.fullmatch(r"(\d)_([a-z]+)_(\d+)", path.stem)
         if parts is None:
             raise NeurofaError(f"got {path}; expected <digit>_<speaker>_<take>.wav; remove it")
-        found[int(parts[1]), parts[2], int(parts[3])] = _wave(path)
-    if len(found) != RECORDINGS:
+        waves[int(parts[1]), parts[2], int(parts[3])] = _wave(path)
+    if len(waves) != RECORDINGS:
         raise NeurofaError(
-            f"got {len(found)} recordings in {folder}; expected {RECORDINGS}; fetch github.com/Jakobovski/{FOLDER}"
+            f"got {len(waves)} recordings in {folder}; expected {RECORDINGS}; fetch github.com/Jakobovski/{FOLDER}"
         )
-    return _speech(found)
+    return _speech(waves)
 
 
 def _wave(path: Path) -> Any:
+    """Return the (n,) int16 samples of one file."""
     try:
         with wave.open(str(path), "rb") as file:
             kind = (file.getnchannels(), file.getsampwidth(), file.getframerate())
@@ -112,14 +113,15 @@ def _wave(path: Path) -> Any:
     return np.frombuffer(blob, "<i2").astype(np.int16)
 
 
-def _speech(found: dict[tuple[int, str, int], Any]) -> Speech:
-    keys = sorted(found)
+def _speech(waves: dict[tuple[int, str, int], Any]) -> Speech:
+    """Return the recordings from samples by digit, speaker and take."""
+    keys = sorted(waves)
     names = sorted({name for _, name, _ in keys})
     content = hashlib.sha256()
     for key in keys:
-        content.update("_".join(map(str, key)).encode() + found[key].astype("<i2").tobytes())
+        content.update("_".join(map(str, key)).encode() + waves[key].astype("<i2").tobytes())
     return Speech(
-        waves=[found[key] for key in keys],
+        waves=[waves[key] for key in keys],
         digit=np.array([digit for digit, _, _ in keys]),
         speaker=np.array([names.index(name) for _, name, _ in keys]),
         take=np.array([take for _, _, take in keys]),

@@ -1,4 +1,4 @@
-"""Validation splits that share no speaker, or no person, with training."""
+"""Validation splits that share no speaker or person with training."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hwmodels.errors import NeurofaError
 
 
 def held_groups(name: str, groups: Tensor, share: float) -> tuple[Tensor, Tensor, list[int]]:
-    """Cut samples in two so that no group stands in both parts.
+    """Cut samples into two parts so that no group is in both.
 
     Groups are held out in an order drawn once for all runs, until at least that share of the samples is held.
 
     Args:
         name: of the data set, for messages.
-        groups: (N,) whose sample it is.
+        groups: (N,) the speaker or person of each sample.
         share: of the samples to hold out, from 0 (none) to below 1.
 
     Returns:
-        Indices of the samples that are kept, and of those held out, in their order, and the groups held out.
+        Indices of the samples that are kept and of those held out, in their order, and the groups held out.
 
     Raises:
         NeurofaError: a share that leaves nothing to train on.

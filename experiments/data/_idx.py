@@ -1,4 +1,4 @@
-"""The idx files of MNIST and its relatives: four gzip files, each known by its checksum.
+"""The idx files of MNIST and its relatives: four gzip files, each identified by its checksum.
 
 Format: big-endian magic number 0x0000080D (unsigned bytes, D dimensions), D sizes of 4 bytes, then the bytes.
 Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits.
@@ -25,11 +25,12 @@ NAMES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+AGAIN = "delete the file to download it again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdxSource:
-    """Where a family of four idx files comes from."""
+    """Origin of a family of four idx files."""
 
     name: str
     folder: str
@@ -37,15 +38,20 @@ class IdxSource:
     addresses: Sequence[str]
     """Web folders that hold the files, tried in order."""
     checksums: Mapping[str, str]
-    """File name to the SHA-256 of the official file."""
+    """SHA-256 of the official files by name."""
     classes: int = 10
 
 
 def idx_dataset(source: IdxSource, *, validation: int, subset: int | None) -> Dataset:
-    """Read the four files, downloading what is missing, into a data set.
+    """Read the four files, of which missing ones are downloaded.
+
+    Args:
+        source: origin of the files.
+        validation: training images to hold out.
+        subset: training images to keep; None: all.
 
     Raises:
-        NeurofaError: a file is damaged, is not the official one, or cannot be had.
+        NeurofaError: a file is damaged, is not the official one, or cannot be downloaded.
     """
     provenance: dict[str, str] = {}
     splits = {}
@@ -69,16 +75,18 @@ def idx_dataset(source: IdxSource, *, validation: int, subset: int | None) -> Da
 
 
 def _load(source: IdxSource, name: str, provenance: dict[str, str]) -> Tensor:
+    """Return the content of one file, and add its checksum to ``provenance``."""
     relative = f"{source.folder}/{name}"
     wanted = source.checksums[name]
-    path = _files.find(relative) or _files.download(
-        [f"{address}{name}" for address in source.addresses], f"sha256:{wanted}", _files.cache_folder() / relative
-    )
-    blob = _files.read(path)
+    path = _files.find_file(relative)
+    if path is None:
+        addresses = [f"{address}{name}" for address in source.addresses]
+        path = _files.download(addresses, f"sha256:{wanted}", _files.cache_folder() / relative)
+    blob = _files.read_file(path)
     values = read_idx(blob, path)
     got = _files.sha256(blob)
     if got != wanted:
-        raise NeurofaError(f"got sha256 {got} for {path}; expected {wanted}; delete the file to download it again")
+        raise NeurofaError(f"got sha256 {got} for {path}; expected {wanted}; {AGAIN}")
     provenance[name] = f"sha256:{got}"
     return values
 
@@ -87,34 +95,31 @@ def read_idx(blob: bytes, path: Path) -> Tensor:
     """Unpack one gzip-compressed idx file of unsigned bytes.
 
     Args:
-        blob: the file's content.
+        blob: content of the file.
         path: its name, for messages.
 
     Returns:
-        uint8 tensor of the sizes that the header states.
+        A uint8 tensor of the sizes in the header.
 
     Raises:
         NeurofaError: not gzip, wrong magic number, or fewer or more bytes than the header states.
     """
-    unpack = zlib.decompressobj(wbits=31)
+    gzip = zlib.decompressobj(wbits=31)
     try:
-        data = unpack.decompress(blob) + unpack.flush()
+        data = gzip.decompress(blob) + gzip.flush()
     except zlib.error as error:
-        raise NeurofaError(
-            f"got {path} ({error}); expected a gzip file; delete the file to download it again"
-        ) from None
+        raise NeurofaError(f"got {path} ({error}); expected a gzip file; {AGAIN}") from None
     ndim = data[3] if len(data) > 3 else 0
     if data[:3] != b"\x00\x00\x08" or not 1 <= ndim <= 3:
         raise NeurofaError(
-            f"got {path} with magic number 0x{data[:4].hex()}; expected 0x00000801 to 0x00000803 (idx); "
-            "delete the file to download it again"
+            f"got {path} with magic number 0x{data[:4].hex()}; expected 0x00000801 to 0x00000803 (idx); {AGAIN}"
         )
     start = 4 + 4 * ndim
     shape = struct.unpack(f">{ndim}I", data[4:start]) if len(data) >= start else ()
     wanted = start + math.prod(shape)
-    if len(data) != wanted or not shape or not unpack.eof:
+    if len(data) != wanted or not shape or not gzip.eof:
         raise NeurofaError(
             f"got {path} with {len(data)} bytes unpacked; expected {wanted} (header says {list(shape)}) and the end of "
-            "the file; it is damaged: delete the file to download it again"
+            f"the file; it is damaged: {AGAIN}"
         )
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)[start:].reshape(shape)

@@ -1,4 +1,4 @@
-"""Raw images become a data set: a validation split is held out, and inputs are standardised by the train split."""
+"""Data sets of raw images: a validation split is held out, and inputs are standardised by the train split."""
 
 from __future__ import annotations
 
@@ -35,17 +35,15 @@ def image_dataset(
         test: the same, of the test split.
         classes: number of classes.
         validation: images to hold out, the first of a seeded permutation.
-        subset: images to train on, the next of that permutation; ``None``: all.
-        provenance: where the files came from.
-        augment: what training batches go through.
+        subset: images to train on, the next of that permutation; None: all.
+        provenance: origin of the files.
+        augment: random changes of training batches.
 
     Raises:
         NeurofaError: the sizes do not fit the data, or a label is out of range.
     """
     images, labels = train
-    check_sizes(name, len(images), validation, subset)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    held, kept = order[:validation], order[validation:][:subset]
+    kept, held = seeded_split(name, len(images), validation, subset)
     mean, std = moments(images[kept])
     return Dataset(
         name=name,
@@ -59,8 +57,21 @@ def image_dataset(
     )
 
 
-def check_sizes(name: str, available: int, validation: int, subset: int | None) -> None:
-    """Refuse a validation split or a subset that the training images cannot give."""
+def seeded_split(name: str, available: int, validation: int, subset: int | None) -> tuple[Tensor, Tensor]:
+    """Cut training samples into those that are trained on and those held out, by a permutation of a fixed seed.
+
+    Args:
+        name: of the data set, for messages.
+        available: number of training samples.
+        validation: samples to hold out.
+        subset: samples to train on; None: all others.
+
+    Returns:
+        Indices of the samples to train on, and of those held out, int64.
+
+    Raises:
+        NeurofaError: more samples than there are.
+    """
     if not 0 <= validation < available:
         raise NeurofaError(
             f"got {name}(validation={validation}); expected 0 to {available - 1} of the {available} training images; "
@@ -70,12 +81,14 @@ def check_sizes(name: str, available: int, validation: int, subset: int | None) 
         raise NeurofaError(
             f"got {name}(subset={subset}); expected 1 to {available - validation} training images; change subset"
         )
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    return order[validation:][:subset], order[:validation]
 
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel.
+    """Return mean and standard deviation of each channel.
 
-    Worked out from exact counts of the 256 grey levels, so that they do not depend on the number of threads.
+    They are computed from exact counts of the 256 grey levels, so that they do not depend on the number of threads.
 
     Args:
         images: (N, C, H, W) uint8, grey levels.

@@ -1,4 +1,4 @@
-"""Recorded events, kept ragged: which channel fired in which tick of which sample, two small numbers an event."""
+"""Recorded events in ragged form: tick and channel of each event, two small numbers, sample by sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neurofa.core.events import Events
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EventSplit(SequenceSplit):
-    """Events of N recordings; see :class:`Recordings`, which sorts and checks them.
+    """Events of N recordings, which :class:`Recordings` sorts and checks.
 
     Args:
         starts: (N + 1,) int64; sample i owns the events ``starts[i]`` to ``starts[i + 1]``.
@@ -46,17 +46,13 @@ class EventSplit(SequenceSplit):
         return sum(values.nbytes for values in (self.starts, self.at, self.units, self.y))
 
     def cut(self, index: Tensor, gen: torch.Generator | None = None) -> tuple[Events, Tensor]:
-        """The recordings of that batch; nothing is drawn.
+        """Return the events (T, B, channels) and labels (B,) of a batch; nothing is drawn.
 
-        Events lie sorted by tick in every sample, so that their place among all rows t B + b is counted, not sorted.
+        Events are sorted by tick in every sample, so that their places among all rows t B + b are counted, not sorted.
         """
         index = index.to(self.starts.device)
-        begin = self.starts[index]
-        lengths = self.starts[index + 1] - begin
+        sample, position, source = self._places(index)
         batch = len(index)
-        sample = torch.repeat_interleave(lengths)
-        position = torch.arange(len(sample), device=sample.device)
-        source = position + (begin - (lengths.cumsum(0) - lengths))[sample]
         tick = self.at[source].long()
         row = tick * batch + sample
         counts = torch.bincount(row, minlength=self.ticks * batch)
@@ -67,29 +63,35 @@ class EventSplit(SequenceSplit):
         units[rows[row] + position - first[sample * self.ticks + tick]] = self.units[source].long()
         return Events(rows, units, self.ticks, batch, int(np.prod(self.input_shape))), self.y[index]
 
+    def _places(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return, for each event of the chosen recordings, its recording in ``index``, its number, its place here."""
+        begin = self.starts[index]
+        lengths = self.starts[index + 1] - begin
+        sample = torch.repeat_interleave(lengths)
+        position = torch.arange(len(sample), device=sample.device)
+        return sample, position, position + (begin - (lengths.cumsum(0) - lengths))[sample]
+
     def to(self, device: torch.device) -> EventSplit:
         moved = {key: getattr(self, key).to(device) for key in ("starts", "at", "units", "y")}
         return replace(self, **moved)
 
     def chosen(self, index: Tensor) -> EventSplit:
-        """The recordings of that index alone, (n,) int64, in its order."""
-        begin, lengths = self.starts[index], self.starts[index + 1] - self.starts[index]
-        sample = torch.repeat_interleave(lengths)
-        ends = lengths.cumsum(0)
-        source = torch.arange(len(sample)) + (begin - (ends - lengths))[sample]
+        """Return the recordings of an index (n,) int64 alone, in its order."""
+        _, _, source = self._places(index)
+        ends = (self.starts[index + 1] - self.starts[index]).cumsum(0)
         starts = torch.cat([ends.new_zeros(1), ends])
         return replace(self, starts=starts, at=self.at[source], units=self.units[source], y=self.y[index])
 
 
 class Recordings:
-    """Gathers recordings in real time into an :class:`EventSplit`.
+    """Collects recordings in real time into an :class:`EventSplit`.
 
     Args:
         name: of the data set, for messages.
-        ticks: T; what comes later is cut off.
+        ticks: T; later events are cut off.
         tick: length of a tick, s.
         input_shape: of a tick.
-        binary: a channel that fires more than once in a tick counts once.
+        binary: whether a channel that fires more than once in a tick counts once.
 
     Raises:
         NeurofaError: no ticks or no time.
@@ -116,7 +118,7 @@ class Recordings:
             source: the file, for messages.
 
         Raises:
-            NeurofaError: a time or a channel that cannot be.
+            NeurofaError: a time or a channel out of range.
         """
         when = np.asarray(seconds).astype(np.float64)  # float16 times would lose ticks in the division
         which = np.asarray(units).astype(np.int64)
@@ -136,7 +138,7 @@ class Recordings:
                     f"got channels from {which.min()} to {which.max()} in {source}; expected 0 to {self.channels - 1};"
                     " it is damaged: fetch it again"
                 )
-        # a time that stands on the border of two ticks begins the later one, however it was rounded
+        # a time on the border of two ticks belongs to the later one, however it was rounded
         at = np.floor(when / self.tick + 1e-9)
         kept = at < self.ticks
         key = at[kept].astype(np.int64) * self.channels + which[kept]
@@ -146,12 +148,11 @@ class Recordings:
         self._labels.append(label)
 
     def split(self) -> EventSplit:
-        """All recordings so far."""
+        """Return all recordings so far."""
         lengths = [len(each) for each in self._at]
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         at = np.concatenate(self._at) if self._at else np.zeros(0, self._at_kind)
         units = np.concatenate(self._units) if self._units else np.zeros(0, self._unit_kind)
-        return EventSplit(
-            starts=torch.from_numpy(starts), at=torch.from_numpy(at), units=torch.from_numpy(units),
-            y=torch.tensor(self._labels, dtype=torch.int64), ticks=self.ticks, input_shape=self.input_shape,
-        )  # fmt: skip
+        events = {"starts": torch.from_numpy(starts), "at": torch.from_numpy(at), "units": torch.from_numpy(units)}
+        y = torch.tensor(self._labels, dtype=torch.int64)
+        return EventSplit(**events, y=y, ticks=self.ticks, input_shape=self.input_shape)

@@ -6,6 +6,7 @@ Format: ``spikes/times`` (N ragged float16 rows, seconds), ``spikes/units`` (N r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,75 +23,91 @@ UNITS = 700
 ADDRESS = "https://zenkelab.org/datasets/"
 
 
-def archive(name: str, md5: str) -> Archive:
-    """The published zip file of one HDF5 file."""
+def heidelberg_archive(name: str, md5: str) -> Archive:
+    """Return the published zip file of one HDF5 file."""
     return Archive(name=f"{name}.zip", member=name, md5=md5, addresses=(f"{ADDRESS}{name}.zip",))
 
 
-def load(
-    data: str, folder: str, source: Archive, provenance: dict[str, str],
-    *, classes: int, channels: int, ticks: int, tick: float, binary: bool, speakers: bool = False,
-) -> tuple[EventSplit, Tensor]:  # fmt: skip
-    """Read one file, unpacking or downloading it where it is missing; see :func:`read`.
+@dataclass(frozen=True, kw_only=True)
+class HeidelbergReader:
+    """Reads the files of one of the data sets.
 
     Raises:
-        NeurofaError: a file that is damaged or cannot be had, or options that do not fit.
+        NeurofaError: a number of channels that does not divide that of the units.
     """
-    if channels < 1 or UNITS % channels:
-        raise NeurofaError(
-            f"got {data}(channels={channels}); expected a divisor of {UNITS}, so that neighbours are pooled evenly;"
-            " use 700, 350, 140, 100 or 70"
-        )
-    made = Recordings(data, ticks=ticks, tick=tick, input_shape=(channels,), binary=binary)
-    path = unpacked(folder, source)
-    spoken = read(path, made, classes=classes, pool=UNITS // channels, speakers=speakers)
-    provenance[path.name] = f"sha256:{digest(path)}"
-    return made.split(), spoken
+
+    name: str
+    """Name of the data set, for messages."""
+    folder: str
+    """Folder of its files, relative to a data folder."""
+    classes: int
+    """Labels have to be below that number."""
+    channels: int
+    """Channels to which neighbouring units are pooled."""
+    ticks: int
+    """T."""
+    tick: float
+    """Length of a tick, s."""
+    binary: bool
+    """Whether a channel that fires more than once in a tick counts once."""
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or UNITS % self.channels:
+            raise NeurofaError(
+                f"got {self.name}(channels={self.channels}); expected a divisor of {UNITS}, so that neighbours are"
+                " pooled evenly; use 700, 350, 140, 100 or 70"
+            )
+
+    def read(
+        self, archive: Archive, provenance: dict[str, str], *, speakers: bool = False
+    ) -> tuple[EventSplit, Tensor]:
+        """Read one file, which is unpacked or downloaded where it is missing.
+
+        Args:
+            archive: of the file.
+            provenance: the checksum of the file is added to it.
+            speakers: whether the speakers are read.
+
+        Returns:
+            The recordings, and their (N,) int64 speakers, empty without ``speakers``.
+
+        Raises:
+            NeurofaError: a file that is damaged, cannot be downloaded or has another layout, or h5py is missing.
+        """
+        shape = (self.channels,)
+        recordings = Recordings(self.name, ticks=self.ticks, tick=self.tick, input_shape=shape, binary=self.binary)
+        path = unpacked(self.folder, archive)
+        columns = _read_columns(path, self.classes, ["extra/speaker"] if speakers else [])
+        rows = zip(columns["spikes/times"], columns["spikes/units"], columns["labels"], strict=True)
+        for i, (times, units, label) in enumerate(rows):
+            # pooled before it is checked, so that a unit out of range stays out of range
+            channels = np.asarray(units).astype(np.int64) // (UNITS // self.channels)
+            recordings.add(times, channels, int(label), f"{path}, recording {i}")
+        provenance[path.name] = f"sha256:{digest(path)}"
+        spoken = columns["extra/speaker"].astype(np.int64) if speakers else np.zeros(0, np.int64)
+        return recordings.split(), torch.from_numpy(spoken)
 
 
-def read(path: Path, made: Recordings, *, classes: int, pool: int = 1, speakers: bool = False) -> Tensor:
-    """Read the spikes of one file.
-
-    Args:
-        path: the HDF5 file.
-        made: gathers the recordings.
-        classes: labels must be below that number.
-        pool: neighbouring units that become one channel.
-        speakers: read who speaks.
-
-    Returns:
-        (N,) int64 speakers; empty if they are not asked for.
-
-    Raises:
-        NeurofaError: h5py is missing, the file is damaged or has another layout.
-    """
+def _read_columns(path: Path, classes: int, extra: list[str]) -> dict[str, Any]:
+    """Return the columns of a file by name; labels have to be below ``classes``."""
     try:
         import h5py
     except ImportError:
         raise NeurofaError(
             f"got no h5py to read {path}; expected it beside neurofa; run: pip install 'neurofa[datasets]'"
         ) from None
-    wanted = ["spikes/times", "spikes/units", "labels"] + (["extra/speaker"] if speakers else [])
+    names = ["spikes/times", "spikes/units", "labels", *extra]
     try:
         with h5py.File(path, "r") as file:
-            columns = {key: np.asarray(file[key][:]) for key in wanted}
+            columns = {name: np.asarray(file[name][:]) for name in names}
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise NeurofaError(f"got {path} ({reason}); expected a whole HDF5 file; delete it to fetch it again") from None
     except (KeyError, AttributeError, ValueError):
         raise NeurofaError(
-            f"got {path} without {', '.join(wanted)}; expected a file of the Heidelberg data sets; fetch it again"
+            f"got {path} without {', '.join(names)}; expected a file of the Heidelberg data sets; fetch it again"
         ) from None
-    _check(path, columns, classes)
-    rows = zip(columns["spikes/times"], columns["spikes/units"], columns["labels"], strict=True)
-    for i, (times, units, label) in enumerate(rows):
-        # pooled as it is, so that a unit out of range stays out of range
-        made.add(times, np.asarray(units).astype(np.int64) // pool, int(label), f"{path}, recording {i}")
-    return torch.from_numpy(columns["extra/speaker"].astype(np.int64)) if speakers else torch.zeros(0).long()
-
-
-def _check(path: Path, columns: dict[str, Any], classes: int) -> None:
-    lengths = {key: len(values) for key, values in columns.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1 or not len(columns["labels"]):
         raise NeurofaError(
             f"got {path} with {', '.join(f'{n} {key}' for key, n in lengths.items())}; expected as many of each, and"
@@ -101,3 +118,4 @@ def _check(path: Path, columns: dict[str, Any], classes: int) -> None:
         raise NeurofaError(
             f"got labels from {low} to {high} in {path}; expected 0 to {classes - 1}; fetch the right file"
         )
+    return columns

@@ -1,4 +1,4 @@
-"""Random flips and crops of a batch of images, on the device where the batch lies."""
+"""Random flips and crops of a batch of images, on the device of the batch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Augment:
     """
 
     flip: bool = False
-    """Mirror each image left to right with probability 1/2."""
+    """Whether each image is mirrored left to right with probability 1/2."""
     crop: int = 0
-    """Pad each side by that many pixels with zeros (the mean of standardised data), then cut out the old size."""
+    """Pixels of zeros (the mean of standardised data) on each side, before the old size is cut out."""
 
     def __post_init__(self) -> None:
         if self.crop < 0:
@@ -32,10 +32,10 @@ class Augment:
 
         Args:
             x: (B, C, H, W) images, standardised.
-            gen: source of randomness; its own device draws, so that a CPU generator gives the same on any device.
+            gen: source of randomness; it draws on its own device, so that a CPU generator has the same draws on any.
 
         Returns:
-            (B, C, H, W) new images; ``x`` itself when nothing is asked for.
+            (B, C, H, W) new images; ``x`` itself without flips and crops.
         """
         if not self.flip and not self.crop:
             return x
@@ -44,7 +44,7 @@ class Augment:
                 f"got a batch of shape {tuple(x.shape)} to augment; expected (B, C, H, W); leave out flip and crop"
             )
         n, channels, height, width = x.shape
-        # one row of draws an image (dy, dx, mirrored), so that a batch costs a single copy to the device
+        # one row of draws per image (dy, dx, mirrored), so that a batch costs a single copy to the device
         draws = torch.zeros(n, 3, dtype=torch.int64, device=gen.device)
         if self.crop:
             draws[:, :2] = torch.randint(2 * self.crop + 1, (n, 2), generator=gen, device=gen.device)

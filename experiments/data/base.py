@@ -1,4 +1,4 @@
-"""What a data set is: three splits, and the device to which their batches go.
+"""Data sets: three splits, and the device on which their batches are delivered.
 
 Inputs are standardised once, to float32, and the whole set is moved to the compute device when it fits there: a batch
 is then cut on the device. A set that does not fit stays in (pinned) host memory and is moved batch by batch.
@@ -18,7 +18,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
 _SHARE_OF_FREE_MEMORY = 0.5
-"""A set may take that share of a GPU's free memory; the rest is for the network and its activations."""
+"""Largest share of a GPU's free memory for a set; the rest is for the network and its activations."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,11 +38,11 @@ class Dataset:
     input_shape: tuple[int, ...]
     """Shape of one input, such as (1, 28, 28)."""
     provenance: Mapping[str, str]
-    """Where the data came from: file names with their sha256, seeds, source."""
+    """Origin of the data: file names with their sha256, seeds, source."""
     augment: Augment | None = None
-    """What training batches go through; ``None``: nothing."""
+    """Random changes of training batches; None: none."""
     compute: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where batches are delivered."""
+    """Device of the batches."""
 
     def __post_init__(self) -> None:
         for where, split in self.splits().items():
@@ -63,17 +63,40 @@ class Dataset:
                     f"expected 0 to {self.classes - 1}; check the label file"
                 )
 
+    @classmethod
+    def of(
+        cls, name: str, splits: tuple[Split, Split, Split], *, classes: int, provenance: Mapping[str, str]
+    ) -> Dataset:
+        """Return the data set of splits for training, validation and test, whose inputs have one shape.
+
+        Args:
+            name: of the data set.
+            splits: for training, validation and test.
+            classes: number of classes, or of regression targets.
+            provenance: origin of the data.
+        """
+        train, validation, test = splits
+        return cls(
+            name=name,
+            train=train,
+            validation=validation,
+            test=test,
+            classes=classes,
+            input_shape=tuple(train.x.shape[1:]),
+            provenance=provenance,
+        )
+
     @property
     def regression(self) -> bool:
         """Whether the targets are vectors of numbers rather than labels."""
         return self.train.y.is_floating_point()
 
     def splits(self) -> dict[str, Split]:
-        """The three splits by name."""
+        """Return the three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data with batches delivered on ``device``, and the whole set held there when it fits.
+        """Return the same data with batches delivered on ``device``, and stored there when they fit.
 
         Args:
             device: such as ``"cuda"``; a set that would take more than half of a GPU's free memory is pinned on the
@@ -88,7 +111,17 @@ class Dataset:
     def batches(
         self, where: str, batch_size: int, gen: torch.Generator | None = None, *, flatten: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of one split by name, see :func:`batches`; shuffled training batches are augmented."""
+        """Cut one split into batches, see :func:`batches`; shuffled training batches are augmented.
+
+        Args:
+            where: name of the split.
+            batch_size: samples in a batch.
+            gen: a CPU generator that draws the order and the augmentation; None: the stored order.
+            flatten: whether inputs are delivered as (B, n_in).
+
+        Raises:
+            NeurofaError: no such split, or a batch size below 1.
+        """
         if where not in self.splits():
             raise NeurofaError(f"got split '{where}'; expected {', '.join(self.splits())}; name one of them")
         augment = self.augment if where == "train" and gen is not None else None
@@ -96,27 +129,32 @@ class Dataset:
         return batches(split, batch_size, gen, augment=augment, flatten=flatten, device=self.compute)
 
 
-def static(data: object) -> Dataset:
+def build_static(data: object) -> Dataset:
     """Build a data set that must be static, for recipes that change its inputs or labels.
 
     Args:
-        data: a spec, or a data set that is built already.
+        data: a spec, or a data set.
 
     Raises:
         NeurofaError: the data are sequences.
     """
-    found = build("data", data)
-    if not isinstance(found, Dataset):
+    dataset = build("data", data)
+    if not isinstance(dataset, Dataset):
         raise NeurofaError(f"got data '{data}', which are sequences; expected a static data set; use digits or mnist")
-    return found
+    return dataset
+
+
+def synthetic(seed: int) -> dict[str, str]:
+    """Return the provenance of data that are drawn with a seed."""
+    return {"origin": "synthetic", "seed": str(seed)}
 
 
 def home_of(device: torch.device, nbytes: int) -> torch.device:
-    """Where a data set lies whose batches go to ``device``: there, where it fits beside a network, else on the host.
+    """Return where a data set is stored: on the device of its batches if it fits beside a network, else on the host.
 
     Args:
         device: of the batches.
-        nbytes: memory of the whole set.
+        nbytes: memory of the whole set, bytes.
     """
     if device.type != "cuda":
         return device

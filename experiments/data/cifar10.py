@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from experiments.data._cifar import CifarSource, cifar_dataset
+from experiments.data._archives import Archive
+from experiments.data._cifar import CifarOptions, CifarSource, cifar_dataset
 from experiments.data.base import Dataset
 from hwmodels.registry import recipe
 
 SOURCE = CifarSource(
     name="cifar10",
-    folder="cifar-10-batches-bin",
+    archive=Archive(
+        name="cifar-10-binary.tar.gz",
+        member="cifar-10-batches-bin",
+        md5="c32a1d4ab5d03f1284b67883e8d87530",
+        addresses=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+    ),
     train=tuple(f"data_batch_{k}.bin" for k in range(1, 6)),
     test=("test_batch.bin",),
-    address="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    archive_hash="md5:c32a1d4ab5d03f1284b67883e8d87530",
     label_bytes=1,
     classes=10,
     records=10000,
@@ -21,20 +25,26 @@ SOURCE = CifarSource(
 
 @recipe("data", "cifar10", source="Krizhevsky 2009")
 def cifar10(
-    *, validation: int = 5000, subset: int | None = None, flip: bool = False, crop: int = 0,
-    classes: int | None = None, grey: bool = False,
-) -> Dataset:  # fmt: skip
+    *,
+    validation: int = 5000,
+    subset: int | None = None,
+    flip: bool = False,
+    crop: int = 0,
+    classes: int | None = None,
+    grey: bool = False,
+) -> Dataset:
     """Photographs of 10 kinds of things: 50000 + 10000 colour images of 32 x 32.
 
     Args:
         validation: training images to hold out.
-        subset: training images to keep; ``None``: all.
-        flip: mirror training images at random.
-        crop: shift training images at random by up to that many pixels; 4 is usual.
-        classes: keep the images of the first so many classes; ``None``: of all.
-        grey: luminance instead of colours.
+        subset: training images to keep; None: all.
+        flip: whether training images are mirrored at random.
+        crop: pixels by which training images are shifted at random, at most; 4 is usual.
+        classes: number of classes to keep, the first ones; None: all.
+        grey: whether inputs are luminances instead of colours.
 
     Returns:
         Inputs of shape (3, 32, 32), or (1, 32, 32) in grey, standardised by channel.
     """
-    return cifar_dataset(SOURCE, validation=validation, subset=subset, flip=flip, crop=crop, classes=classes, grey=grey)
+    options = CifarOptions(validation=validation, subset=subset, flip=flip, crop=crop, classes=classes, grey=grey)
+    return cifar_dataset(SOURCE, options)

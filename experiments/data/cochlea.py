@@ -1,13 +1,13 @@
-r"""A cochlea: sound becomes spikes of hair cells, one train for every place along the basilar membrane.
+r"""A cochlea model: sound becomes spikes of hair cells, one train for every place along the basilar membrane.
 
-Stages, each a textbook one: the level of a recording is taken out; the middle ear emphasises high frequencies,
+Stages, each a textbook one: the level of a recording is removed; the middle ear emphasises high frequencies,
 y[n] = x[n] - a x[n-1]; gammatone filters of fourth order, their centres evenly spaced on the scale of equivalent
 rectangular bandwidths; half-wave rectification; the mean over every millisecond, compressed to a power, is the drive d
 of a leaky integrate-and-fire cell, v <- v exp(-dt / tau) + g d dt, which fires when v passes 1 and then loses 1.
 
 Sources: B. Glasberg, B. Moore, Hearing Research 47 (1990) 103 (ERB = 24.7 (4.37 f / kHz + 1) Hz); M. Slaney, Apple
 technical report 35 (1993) (gammatone filters, as ``scipy.signal.gammatone`` builds them). The constants are chosen so
-that spike counts tell spoken digits apart; they are not measured on an ear.
+that spike counts distinguish spoken digits; they are not measured on an ear.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import numpy as np
 from hwmodels.errors import NeurofaError
 
 STEP = 1e-3
-"""Time between looks at a hair cell, s: it fires at most once in it."""
+"""Time step of a hair cell, s, in which it fires at most once."""
 _GAP = 0.02
-"""Silence between recordings that are filtered in one go, s: long enough for the filters to ring out."""
+"""Silence between recordings that are filtered together, s: long enough for the filters to decay."""
 _BLOCK = 8
-"""Channels that are worked out together, which bounds the memory."""
+"""Channels that are computed together, which bounds the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Cochlea:
     """A bank of filters with hair cells.
 
     Raises:
-        NeurofaError: a constant that cannot be.
+        NeurofaError: a constant out of range.
     """
 
     channels: int = 100
@@ -43,17 +43,17 @@ class Cochlea:
     low: float = 100.0
     """Lowest centre frequency, Hz."""
     high: float = 3600.0
-    """Highest, Hz; below half the rate."""
+    """Highest centre frequency, Hz; below half the rate."""
     emphasis: float = 0.95
-    """a of the middle ear."""
+    """Coefficient a of the middle ear."""
     power: float = 0.4
     """Exponent of the compression."""
     gain: float = 2000.0
     """g: spikes in a second for a drive of 1, without leak."""
     tau: float = 0.002
-    """Leak of a hair cell, s."""
+    """Time constant of the leak of a hair cell, s."""
     seconds: float = 1.0
-    """What comes later is cut off."""
+    """Duration, s; later sound is cut off."""
 
     def __post_init__(self) -> None:
         if self.channels < 2 or not 0 < self.low < self.high < self.rate / 2:
@@ -75,10 +75,10 @@ class Cochlea:
         return (10 ** (np.linspace(ends[0], ends[1], self.channels) / 21.4) - 1) / 0.00437
 
     def spikes(self, waves: Sequence[Any]) -> tuple[Any, Any, Any]:
-        """The spikes of recordings.
+        """Return the spikes of recordings.
 
         Args:
-            waves: of every recording, (n,) samples of any scale, not silent.
+            waves: (n,) samples of every recording, of any scale, not silent.
 
         Returns:
             Times (E,) uint16 in steps of 1 ms, channels (E,) uint16, and offsets (N + 1,) int64: recording i owns the
@@ -102,7 +102,7 @@ class Cochlea:
         return at[order].astype(np.uint16), unit[order].astype(np.uint16), offsets.astype(np.int64)
 
     def _joined(self, waves: Sequence[Any], per_step: int, steps: int) -> tuple[Any, Any, Any]:
-        """All recordings in one row, levelled, with silence between them; their first steps and their lengths."""
+        """Return all recordings in one row, levelled, with silence between them; their first steps; their lengths."""
         from scipy.signal import lfilter
 
         gap = round(_GAP / STEP) * per_step
@@ -122,7 +122,7 @@ class Cochlea:
         return np.concatenate(rows), np.array(begins), np.array(lengths)
 
     def _block(self, sound: Any, begins: Any, lengths: Any, channels: range, per_step: int) -> tuple[Any, Any, Any]:
-        """Recordings, times and channels (from 0 in the block) of the spikes of neighbouring channels."""
+        """Return recordings, times and channels (from 0 in the block) of the spikes of neighbouring channels."""
         drives = np.stack([self._drive(sound, centre, per_step) for centre in self.centres()[list(channels)]])
         where = begins + np.arange(lengths.max())[:, None]
         heard = np.arange(lengths.max())[:, None] < lengths
@@ -140,7 +140,7 @@ class Cochlea:
         return recording, at, channel
 
     def _drive(self, sound: Any, centre: float, per_step: int) -> Any:
-        """(steps,) compressed mean of the rectified output of one filter over every step."""
+        """Return the (steps,) compressed mean of the rectified output of one filter over every step."""
         from scipy.signal import gammatone, lfilter
 
         b, a = gammatone(centre, "iir", fs=self.rate)
@@ -149,6 +149,6 @@ class Cochlea:
 
 
 def by_recording(times: Any, units: Any, offsets: Any) -> Iterator[tuple[Any, Any]]:
-    """Times in seconds (in the middle of their step) and channels, recording by recording."""
+    """Yield times in seconds (in the middle of their step) and channels, recording by recording."""
     for begin, end in pairwise(offsets):
         yield (times[begin:end] + 0.5) * STEP, units[begin:end]

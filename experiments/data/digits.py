@@ -1,4 +1,4 @@
-"""The digits that scikit-learn carries: no file, no download."""
+"""The digits of scikit-learn: no file, no download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def digits(*, validation: int = 180, subset: int | None = None) -> Dataset:
 
     Args:
         validation: training images to hold out.
-        subset: training images to keep; ``None``: all.
+        subset: training images to keep; None: all.
 
     Returns:
         Inputs of shape (1, 8, 8), standardised by one mean and deviation; the test split is stratified.
@@ -42,7 +42,7 @@ def digits(*, validation: int = 180, subset: int | None = None) -> Dataset:
 
 
 def stratified_order(labels: Tensor, gen: torch.Generator) -> Tensor:
-    """A random order whose every beginning holds the classes in their overall shares.
+    """Return a random order whose every beginning has the classes in their overall shares.
 
     Args:
         labels: (N,) class labels from 0 on.
@@ -56,6 +56,6 @@ def stratified_order(labels: Tensor, gen: torch.Generator) -> Tensor:
         members = (labels == label).nonzero().flatten()
         shuffled = members[torch.randperm(len(members), generator=gen)]
         place[shuffled] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
-    # equal places (classes of one size) are cut at random, not by label
+    # ties (classes of one size) are ordered at random, not by label
     mixed = torch.randperm(len(labels), generator=gen)
     return mixed[place[mixed].argsort(stable=True)]

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from experiments.data import _files
 from experiments.data._archives import Archive, unpacked
+from experiments.data._event_camera import CameraArchive, CameraRecordings
 from experiments.data._held_out import held_groups
-from experiments.data._pixels import Camera
 from experiments.data._recordings import EventSplit
 from experiments.data.sequences import Sequences
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import recipe
 
 _ADDRESS = "https://www.neuromorphic-vision.com/public/downloads/"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One published archive, and how many recordings are in it."""
-
-    archive: Archive
-    recordings: int
-
-
-def _source(name: str, md5: str, recordings: int) -> Source:
-    file = f"{name}.tar.gz"
-    return Source(
-        archive=Archive(name=file, member=name, md5=md5, addresses=(f"{_ADDRESS}{file}",)), recordings=recordings
-    )
-
-
 FOLDER = "DVSGesture"
-TRAIN = _source("ibmGestureTrain", "3a8f0d4120a166bac7591f77409cb105", 1077)
-TEST = _source("ibmGestureTest", "56070e45dadaa85fff82e0fbfbc06de5", 264)
+
+
+def _published(name: str, md5: str, recordings: int) -> CameraArchive:
+    file = f"{name}.tar.gz"
+    archive = Archive(name=file, member=name, md5=md5, addresses=(f"{_ADDRESS}{file}",))
+    return CameraArchive(archive=archive, recordings=recordings)
+
+
+TRAIN = _published("ibmGestureTrain", "3a8f0d4120a166bac7591f77409cb105", 1077)
+TEST = _published("ibmGestureTest", "56070e45dadaa85fff82e0fbfbc06de5", 264)
 CLASSES, SIDE = 11, 128
 
 
@@ -52,38 +44,29 @@ def dvs_gesture(
     Other libraries cut the raw files into 1176 + 288: accuracies of the two do not compare.
 
     Args:
-        ticks: T; what comes later than ``ticks * tick`` is cut off.
+        ticks: T; events after ``ticks * tick`` are cut off.
         tick: length of a tick, s; times have a precision of 1 ms.
-        pool: blocks of that many pixels squared become one; a power of 2.
-        binary: a pixel that fires more than once in a tick counts once.
+        pool: side of the square blocks of pixels that become one; a power of 2.
+        binary: whether a pixel that fires more than once in a tick counts once.
         validation: least share of the training recordings to hold out, person by person; 0: none.
 
     Returns:
         Events of shape (2, 128 / pool, 128 / pool) a tick: polarity, row, column.
 
     Raises:
-        NeurofaError: a file that is damaged or cannot be had, or options that do not fit.
+        NeurofaError: a file that is damaged or cannot be downloaded, or options that do not fit.
     """
-    about: dict[str, str] = {}
-    (train, persons), (test, _) = (
-        _load(source, Camera("dvs_gesture", SIDE, pool=pool, ticks=ticks, tick=tick, binary=binary), about)
-        for source in (TRAIN, TEST)
-    )
+    provenance: dict[str, str] = {}
+    camera = partial(CameraRecordings, "dvs_gesture", SIDE, ticks=ticks, tick=tick, pool=pool, binary=binary)
+    (train, persons), (test, _) = (_load(source, camera(), provenance) for source in (TRAIN, TEST))
     kept, held, who = held_groups("dvs_gesture", torch.tensor(persons), validation)
-    return Sequences(
-        name="dvs_gesture",
-        train=train.chosen(kept),
-        validation=train.chosen(held),
-        test=test,
-        classes=CLASSES,
-        input_shape=train.input_shape,
-        ticks=ticks,
-        tick=tick,
-        provenance={**about, "validation_persons": ", ".join(map(str, who))},
-    )
+    splits = {"train": train.chosen(kept), "validation": train.chosen(held), "test": test}
+    provenance["validation_persons"] = ", ".join(map(str, who))
+    return Sequences.of("dvs_gesture", splits, classes=CLASSES, tick=tick, provenance=provenance)
 
 
-def _load(source: Source, camera: Camera, provenance: dict[str, str]) -> tuple[EventSplit, list[int]]:
+def _load(source: CameraArchive, camera: CameraRecordings, provenance: dict[str, str]) -> tuple[EventSplit, list[int]]:
+    """Return the recordings of an archive, and the person in each of them."""
     folder = unpacked(FOLDER, source.archive)
     paths = sorted(folder.glob("*/*.npy"))
     if len(paths) != source.recordings:
@@ -91,8 +74,7 @@ def _load(source: Source, camera: Camera, provenance: dict[str, str]) -> tuple[E
             f"got {len(paths)} recordings in {folder}; expected {source.recordings} .npy files in its folders;"
             " unpack the archive again"
         )
-    persons = []
-    seen = hashlib.sha256()
+    persons, files = [], []
     for path in paths:
         person = re.match(r"user(\d+)", path.parent.name)
         if not path.stem.isdecimal() or int(path.stem) >= CLASSES or person is None:
@@ -100,15 +82,18 @@ def _load(source: Source, camera: Camera, provenance: dict[str, str]) -> tuple[E
                 f"got {path}; expected user<number>_<light>/<0 to {CLASSES - 1}>.npy; unpack the archive again"
             )
         persons.append(int(person[1]))
-        blob = _files.read(path)
-        seen.update(path.relative_to(folder).as_posix().encode() + blob)
-        try:
-            table = np.load(io.BytesIO(blob), allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise NeurofaError(f"got {path} ({error}); expected a whole .npy file; unpack the archive again") from None
-        if table.ndim != 2 or table.shape[1] != 4:
-            raise NeurofaError(f"got {path} of shape {table.shape}; expected (n, 4) rows x, y, p, t; fetch it again")
-        x, y, p, millis = table.T
-        camera.add(x, y, p, millis * 1e-3, int(path.stem), str(path))
-    provenance[source.archive.member] = f"sha256:{seen.hexdigest()} of all names with their contents"
-    return camera.made.split(), persons
+        files.append((int(path.stem), path))
+    provenance[source.archive.member] = camera.add_files(folder, files, _read_table)
+    return camera.recordings.split(), persons
+
+
+def _read_table(path: Path) -> tuple[Any, Any, Any, Any]:
+    """Return columns, rows, polarities and times (s) of a file of rows x, y, p, t (ms)."""
+    try:
+        table = np.load(io.BytesIO(_files.read_file(path)), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise NeurofaError(f"got {path} ({error}); expected a whole .npy file; unpack the archive again") from None
+    if table.ndim != 2 or table.shape[1] != 4:
+        raise NeurofaError(f"got {path} of shape {table.shape}; expected (n, 4) rows x, y, p, t; fetch it again")
+    x, y, p, millis = table.T
+    return x, y, p, millis * 1e-3

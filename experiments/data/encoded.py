@@ -1,13 +1,14 @@
-"""Any static data set as sequences: its values, back between 0 and 1, go through an encoder."""
+"""Any static data set as sequences: an encoder turns its values, rescaled to 0 to 1, into spikes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from experiments.data.base import static
+from experiments.data.base import build_static
 from experiments.data.encoders import Encoder
 from experiments.data.sequences import DrawnSplit, Sequences
 from experiments.data.split import Split
@@ -28,28 +29,28 @@ def encoded(
 ) -> Sequences:
     """A static data set, encoded as spikes over T ticks.
 
-    Standardised values are put back between 0 and 1 by the range that they have in the train split: the range of each
-    channel for images (grey levels 0 and 255 where both occur), one range for vectors; what lies outside in the other
-    splits is cut to 0..1. Training spikes are drawn anew in every epoch; those of validation and test are the same
-    every time and for every size of batch.
+    Standardised values are rescaled to 0 to 1 by their range in the train split: that of each channel for images (grey
+    levels 0 and 255 where both occur), one range for vectors; values outside it in the other splits are clipped.
+    Training spikes are drawn anew in every epoch; those of validation and test are the same every time and for every
+    batch size.
 
     Args:
-        data: what is encoded.
-        encoder: how.
+        data: a static data set.
+        encoder: spec of the encoder.
         ticks: T.
         tick: length of a tick, s.
-        scan: show an image column by column (its last axis is time, and is gone from the shape) instead of whole; the
-            width must divide the ticks.
+        scan: whether an image is presented column by column (its last axis becomes time) instead of whole; the width
+            must divide the ticks.
         seed: of the fixed draws.
 
     Returns:
         Sequences whose targets are the data set's labels, or its numbers, the same in every tick.
 
     Raises:
-        NeurofaError: data that are sequences already, ticks that do not fit, an encoder that cannot take still images
-            (``delta``) or moving ones (``latency``).
+        NeurofaError: data that are sequences already, ticks that do not fit, an encoder of moving values alone
+            (``delta``) for whole images, or of still ones alone (``latency``) for scanned images.
     """
-    whole = static(data)
+    whole = build_static(data)
     code: Encoder = build("encoder", encoder)
     shape = whole.input_shape
     kind = "moving" if scan else "still"
@@ -66,27 +67,15 @@ def encoded(
             f" ticks={max(1, round(ticks / shape[-1])) * shape[-1]}"
         )
     low, span = value_range(whole.train.x)
-    parts = {
-        where: EncodedSplit(
-            inputs=split, low=low, span=span, encoder=code, ticks=ticks, scan=scan, seed=seed, where=where
-        )
-        for where, split in whole.splits().items()
-    }
-    return Sequences(
-        name=f"encoded {whole.name}",
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
-        classes=whole.classes,
-        input_shape=parts["train"].input_shape,
-        ticks=ticks,
-        tick=tick,
-        provenance={**whole.provenance, "encoder": str(code.full_spec), "fixed_draws_seed": str(seed)},
-    )
+    split_of = partial(EncodedSplit, low=low, span=span, encoder=code, ticks=ticks, scan=scan, seed=seed)
+    parts = {where: split_of(inputs=split, where=where) for where, split in whole.splits().items()}
+    about = {"encoder": str(code.full_spec), "fixed_draws_seed": str(seed)}
+    provenance = {**whole.provenance, **about}
+    return Sequences.of(f"encoded {whole.name}", parts, classes=whole.classes, tick=tick, provenance=provenance)
 
 
 def value_range(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The lowest value and the width of the range, of each channel of (N, C, H, W), else of all of (N, ...).
+    """Return lowest value and width of the range, of each channel of (N, C, H, W), else of all of (N, ...).
 
     Returns:
         Two tensors that broadcast against a batch; a constant channel has the width 1.
@@ -102,7 +91,7 @@ def value_range(x: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedSplit(DrawnSplit):
-    """Still inputs that become spikes when they are cut; see :func:`encoded`."""
+    """Still inputs that are encoded when they are cut; see :func:`encoded`."""
 
     inputs: Split
     low: Tensor
@@ -118,7 +107,7 @@ class EncodedSplit(DrawnSplit):
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """Of one sample in one tick: without the last axis when that is time."""
+        """Shape of one sample in one tick: without the last axis when that is time."""
         shape = tuple(self.inputs.x.shape[1:])
         return shape[:-1] if self.scan else shape
 

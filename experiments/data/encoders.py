@@ -1,4 +1,4 @@
-"""Encoders: values from 0 to 1, still or moving, become spikes over T ticks.
+"""Encoders of values from 0 to 1, still or moving, as spikes over T ticks.
 
 An encoder takes values time first, (T, B, ...); a still image is the same value in every tick (an expanded view).
 """
@@ -18,16 +18,16 @@ from hwmodels.registry import Registered
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Registered, kind="encoder"):
-    """Turns values into spikes, or into currents."""
+    """Maps values to spikes or currents."""
 
     random: ClassVar[bool] = False
     """Whether it draws from its generator."""
     takes: ClassVar[frozenset[str]] = frozenset({"still", "moving"})
-    """What it can encode: values that stay, values that change from tick to tick."""
+    """Values that it can encode: those that stay, those that change from tick to tick."""
 
     @abstractmethod
     def encode(self, xs: Tensor, gen: torch.Generator) -> Tensor:
-        """Spikes of values.
+        """Return the spikes of values.
 
         Args:
             xs: (T, B, ...) float values.
@@ -37,13 +37,13 @@ class Encoder(Registered, kind="encoder"):
             (T, B, ...) of the same dtype.
 
         Raises:
-            NeurofaError: values outside 0 to 1 (looked at on the CPU only: elsewhere it would wait for the device).
+            NeurofaError: values outside 0 to 1 (checked on the CPU only: elsewhere it would wait for the device).
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate(Encoder, name="rate"):
-    """Bernoulli spikes in every tick, with probability p = gain x + offset: as ``snntorch.spikegen.rate``."""
+    """Bernoulli spikes in every tick with probability p = gain x + offset, as ``snntorch.spikegen.rate``."""
 
     random = True
     source = "snntorch 1.0.0, spikegen.rate"
@@ -51,9 +51,10 @@ class Rate(Encoder, name="rate"):
     gain: float = 1.0
     offset: float = 0.0
     clip: bool = False
-    """Cut p to 0..1 (as snntorch always does) where gain and offset lead outside; otherwise they are refused."""
+    """Whether p is clipped to 0 to 1 (as snntorch always does) where gain and offset lead outside; else they are
+    refused."""
     first: int = 0
-    """Ticks of silence before."""
+    """Ticks of silence at the beginning."""
 
     def __post_init__(self) -> None:
         ends = (self.offset, self.offset + self.gain)
@@ -80,7 +81,7 @@ class Latency(Encoder, name="latency"):
 
     t = first + tau (1 - max(x, threshold)) in ticks, rounded; or, with ``linear=False``, that of an RC circuit,
     t = first + tau ln(x / (x - threshold)), which puts nearly all values into the first few ticks. Values below the
-    threshold count as the smallest value above it. Spikes past the last tick do not happen. Equal to
+    threshold count as the smallest value above it. Spikes after the last tick are left out. Equal to
     ``snntorch.spikegen.latency`` with the same options (there ``linear``, ``normalize`` and ``clip`` are off by
     default, and ``bypass`` allows late spikes), but ``normalize`` uses the latest time that any value can have, where
     snntorch takes the latest of its batch, so that a sample does not depend on others.
@@ -94,9 +95,9 @@ class Latency(Encoder, name="latency"):
     threshold: float = 0.01
     linear: bool = True
     normalize: bool = True
-    """Stretch times so that the latest spike comes in the last tick; tau then has no effect."""
+    """Whether times are stretched so that the latest spike is in the last tick; tau then has no effect."""
     clip: bool = True
-    """Values below the threshold stay silent."""
+    """Whether values below the threshold stay silent."""
     first: int = 0
     """Tick of the earliest spike."""
 
@@ -147,7 +148,7 @@ class Delta(Encoder, name="delta"):
     threshold: float = 0.1
     padding: bool = False
     off: bool = False
-    """Also give -1 where it has fallen by the threshold."""
+    """Whether there is a -1 where the value has fallen by the threshold."""
 
     def __post_init__(self) -> None:
         if not self.threshold > 0:
@@ -163,7 +164,7 @@ class Delta(Encoder, name="delta"):
 
 @dataclass(frozen=True, kw_only=True)
 class Current(Encoder, name="current"):
-    """The value itself in every tick, as a direct current: gain x; the first layer of neurons makes the spikes."""
+    """The value itself in every tick as a direct current, gain x; the first layer of neurons spikes."""
 
     gain: float = 1.0
 
@@ -173,7 +174,7 @@ class Current(Encoder, name="current"):
 
 
 _EPSILON = 1e-7
-"""How far above the threshold the smallest value lies that latency can tell (snntorch's default)."""
+"""Distance of the smallest value that latency distinguishes from the threshold (snntorch's default)."""
 
 
 def _check(name: str, xs: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,38 +15,56 @@ from hwmodels.registry import recipe
 
 LEFT, RIGHT, RECALL, BACKGROUND = range(4)
 """The groups of channels, in this order."""
+LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("cue", "recall", "group", "samples", "held"), (1, math.inf)),
+    **dict.fromkeys(("pause", "delay"), (0, math.inf)),
+    **dict.fromkeys(("rate", "background"), (0, 1000)),
+    "bias": (0, 0.5),
+}
+"""Smallest and largest value of each option."""
 
 
 @recipe("data", "evidence", source="Bellec et al. 2020, Nat. Commun. 11:3625, and the authors' code")
 def evidence(
-    *, cues: int = 7, cue: int = 100, pause: int = 50, delay: int = 1050, recall: int = 150, group: int = 10,
-    rate: float = 40.0, background: float = 10.0, bias: float = 0.3, samples: int = 3200, held: int = 640,
+    *,
+    cues: int = 7,
+    cue: int = 100,
+    pause: int = 50,
+    delay: int = 1050,
+    recall: int = 150,
+    group: int = 10,
+    rate: float = 40.0,
+    background: float = 10.0,
+    bias: float = 0.3,
+    samples: int = 3200,
+    held: int = 640,
     seed: int = 0,
-) -> Sequences:  # fmt: skip
+) -> Sequences:
     """Cues come one after the other, each on one side; after a delay the side with more of them is the answer.
 
-    A tick is 1 ms. For every sample a fair coin says on which side a cue comes with probability ``bias``, on the other
-    with 1 - bias. A cue makes the channels of its side fire at ``rate``; in the recall period, when the answer counts
-    (``teach``), those of the recall group do; the background group fires all the time. Spikes are Bernoulli in every
-    tick. Label 0: more cues left; 1: more right. Each pause comes before its cue, as in the authors' code; their
+    A tick is 1 ms. For every sample a fair coin decides on which side a cue comes with probability ``bias``, on the
+    other with 1 - bias. A cue makes the channels of its side fire at ``rate``; in the recall period, when the answer
+    counts (``teach``), those of the recall group do; the background group fires all the time. Spikes are Bernoulli in
+    every tick. Label 0: more cues left; 1: more right. Each pause comes before its cue, as in the authors' code; their
     sequences last 2250 ms, 1050 of them between the last cue and the recall.
 
     Training samples are drawn anew in every epoch, so that there are infinitely many; validation and test are fixed.
-    ``evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200)`` is a short version of 140 ticks.
+    ``evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200)`` is a short version of 140 ticks. Each of the
+    many arguments is one option of the task.
 
     Args:
-        cues: an odd number, so that one side has more.
+        cues: number of cues, odd, so that one side has more.
         cue: ticks of a cue.
         pause: ticks before each cue.
         delay: ticks between the last cue and the recall period.
         recall: ticks of the recall period, at the end.
         group: channels of each of the four groups.
-        rate: of cue and recall channels, spikes in a second, at most 1000.
-        background: of background channels, spikes in a second.
+        rate: rate of cue and recall channels, spikes in a second, at most 1000.
+        background: rate of background channels, spikes in a second.
         bias: 0 to 0.5; at 0 all cues are on one side, at 0.5 each one is a fair coin.
-        samples: of a training epoch.
-        held: samples for validation, and as many for the test.
-        seed: of the fixed draws.
+        samples: number of samples of a training epoch.
+        held: number of samples for validation, and for the test.
+        seed: seed of the fixed draws.
 
     Returns:
         Sequences of 4 ``group`` channels: left, right, recall, background.
@@ -57,35 +76,20 @@ def evidence(
         raise NeurofaError(
             f"got evidence(cues={cues}); expected an odd number, so that one side has more; use {max(1, cues + 1)}"
         )
-    limits: dict[str, tuple[float, float, float]] = {
-        "cue": (cue, 1, math.inf), "pause": (pause, 0, math.inf), "delay": (delay, 0, math.inf),
-        "recall": (recall, 1, math.inf), "group": (group, 1, math.inf), "rate": (rate, 0, 1000),
-        "background": (background, 0, 1000), "bias": (bias, 0, 0.5), "samples": (samples, 1, math.inf),
-        "held": (held, 1, math.inf),
-    }  # fmt: skip
-    for name, (value, low, high) in limits.items():
+    options: dict[str, Any] = {"cue": cue, "pause": pause, "delay": delay, "recall": recall, "group": group}
+    options |= {"rate": rate, "background": background, "bias": bias}
+    for name, value in {**options, "samples": samples, "held": held}.items():
+        low, high = LIMITS[name]
         if not low <= value <= high:
             raise NeurofaError(f"got evidence({name}={value}); expected {low:g} to {high:g}; change {name}")
-    parts = {
-        where: EvidenceSplit(
-            count=count, cues=cues, cue=cue, pause=pause, delay=delay, recall=recall, group=group, rate=rate * 1e-3,
-            background=background * 1e-3, bias=bias, seed=seed, where=where,
-        )
+    options |= {"rate": rate * 1e-3, "background": background * 1e-3}
+    splits = {
+        where: EvidenceSplit(count=count, cues=cues, **options, seed=seed, where=where)
         for where, count in (("train", samples), ("validation", held), ("test", held))
-    }  # fmt: skip
-    ticks = parts["train"].ticks
-    return Sequences(
-        name="evidence",
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
-        classes=2,
-        input_shape=parts["train"].input_shape,
-        ticks=ticks,
-        tick=1e-3,
-        teach=(ticks - recall, ticks),
-        provenance={"origin": "synthetic", "fixed_draws_seed": str(seed)},
-    )
+    }
+    end = splits["train"].ticks
+    provenance = {"origin": "synthetic", "fixed_draws_seed": str(seed)}
+    return Sequences.of("evidence", splits, classes=2, tick=1e-3, provenance=provenance, teach=(end - recall, end))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,7 +143,7 @@ class EvidenceSplit(DrawnSplit):
         return spikes, (2 * right.sum(1) > self.cues).long()
 
     def chances(self, right: Tensor) -> Tensor:
-        """Probabilities of a spike, (T, B, 4 group).
+        """Return the probabilities of a spike, (T, B, 4 group).
 
         Args:
             right: (B, cues), whether a cue comes on the right.

@@ -1,4 +1,4 @@
-r"""Mackey and Glass's delayed equation: a chaotic series, to be continued one step at a time.
+r"""Mackey and Glass's delayed equation: a chaotic series, of which each next value is to be predicted.
 
 dx/dt = beta x(t - tau) / (1 + x(t - tau)^n) - gamma x(t), with beta = 0.2, gamma = 0.1, n = 10.
 """
@@ -16,34 +16,44 @@ from hwmodels.registry import recipe
 
 BETA, GAMMA = 0.2, 0.1
 _TRANSIENT = 1000
-"""Time that passes before the data begin, so that they lie on the attractor."""
+"""Units of time before the data begin, so that they lie on the attractor."""
 
 
 @recipe("data", "mackey_glass", source="Mackey, Glass, Science 197 (1977) 287; a task of NeuroBench (Yik et al. 2025)")
 def mackey_glass(
-    *, tau: int = 17, ticks: int = 200, washout: int = 50, stride: int = 10, ahead: int = 1, start: float = 1.2,
-    train: int = 6000, validation: int = 1500, test: int = 1500, standardise: bool = True,
+    *,
+    tau: int = 17,
+    ticks: int = 200,
+    washout: int = 50,
+    stride: int = 10,
+    ahead: int = 1,
+    start: float = 1.2,
+    train: int = 6000,
+    validation: int = 1500,
+    test: int = 1500,
+    standardise: bool = True,
     tick: float = 1e-3,
-) -> Sequences:  # fmt: skip
+) -> Sequences:
     """Windows of one trajectory, sampled once in a unit of time; the target in every tick is the value that follows.
 
     Train, validation and test are consecutive pieces of the trajectory and share no value. The target counts from
     tick ``washout`` on (``teach``), when the state of a network has forgotten its start. For autonomous forecasts feed
-    the answer back, see :func:`experiments.reports.forecast.closed_loop_forecast`, and judge by
-    :func:`experiments.reports.forecast.smape` in the units of the series: ``provenance`` holds mean and deviation.
+    the answer back, see :func:`experiments.reports.forecast.closed_loop_forecast`, and measure
+    :func:`experiments.reports.forecast.smape` in the units of the series: ``provenance`` has mean and deviation. Each
+    of the many arguments is one option of the task.
 
     Args:
-        tau: delay; 17 is chaotic, below about 4 it comes to rest.
+        tau: delay; 17 is chaotic, below about 4 the series comes to rest.
         ticks: T of a window.
         washout: ticks in which the target does not count.
         stride: ticks from the beginning of a window to that of the next.
-        ahead: how far the target lies in the future, ticks.
+        ahead: ticks from an input to its target.
         start: x of all times up to 0.
         train: values in the training piece.
         validation: values in the next piece.
         test: values in the last piece.
-        tick: length of a tick, s: how fast the unit of time of the equation, which has none, is played to neurons.
-        standardise: to mean 0 and deviation 1 of the training piece.
+        tick: length of a tick, s: the unit of time of the equation, which has none, for the neurons.
+        standardise: whether values are scaled to mean 0 and deviation 1 of the training piece.
 
     Returns:
         Sequences of shape (1,) with targets (T, B, 1).
@@ -73,25 +83,22 @@ def mackey_glass(
     for name, piece in zip(pieces, torch.split(values, list(pieces.values())), strict=True):
         starts = torch.arange(0, len(piece) - ticks - ahead + 1, stride)
         windows[name] = WindowSplit(series=piece, starts=starts, ticks=ticks, ahead=ahead)
-    return Sequences(
-        name="mackey_glass",
-        train=windows["train"],
-        validation=windows["validation"],
-        test=windows["test"],
-        classes=1,
-        input_shape=(1,),
-        ticks=ticks,
-        tick=tick,
-        teach=(washout, ticks),
-        provenance={"origin": "synthetic", "tau": str(tau), "mean": repr(mean), "std": repr(std)},
-    )
+    provenance = {"origin": "synthetic", "tau": str(tau), "mean": repr(mean), "std": repr(std)}
+    teach = (washout, ticks)
+    return Sequences.of("mackey_glass", windows, classes=1, tick=tick, provenance=provenance, teach=teach)
 
 
 def trajectory(length: int, *, tau: int, start: float = 1.2, substeps: int = 10) -> Tensor:
-    """Values x at times 0, 1, ..., length - 1, from x(t) = start for t <= 0.
+    """Return the values x at times 0, 1, ..., length - 1, from x(t) = start for t <= 0.
 
     Classical Runge-Kutta with ``substeps`` steps a unit of time. The delayed value in the middle of a step comes from
     the cubic Hermite polynomial through both ends and their slopes, so that the order stays 4.
+
+    Args:
+        length: number of values.
+        tau: delay.
+        start: x of all times up to 0.
+        substeps: steps of integration in a unit of time.
 
     Returns:
         (length,) float64.
@@ -133,7 +140,7 @@ class WindowSplit(SequenceSplit):
         series: (L,) float32 values.
         starts: (N,) int64 first ticks of the windows.
         ticks: T.
-        ahead: how far the target lies in the future.
+        ahead: ticks from an input to its target.
     """
 
     series: Tensor

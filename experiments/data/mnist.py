@@ -28,7 +28,7 @@ def mnist(*, validation: int = 5000, subset: int | None = None) -> Dataset:
 
     Args:
         validation: training images to hold out.
-        subset: training images to keep; ``None``: all.
+        subset: training images to keep; None: all.
 
     Returns:
         Inputs of shape (1, 28, 28), standardised by one mean and deviation.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from experiments.data._images import SPLIT_SEED, check_sizes
+from experiments.data._event_camera import CameraRecordings
+from experiments.data._images import SPLIT_SEED, seeded_split
 from experiments.data._npz import read_npz
-from experiments.data._pixels import Camera
 from experiments.data.sequences import Sequences
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import recipe
@@ -20,18 +20,23 @@ _ARRAYS = ("x", "y", "p_packed", "dt_us", "offsets", "label", "is_test")
 
 @recipe("data", "nmnist_small", source="Orchard et al. 2015; the 1100 recordings of bamsumit/slayerPytorch")
 def nmnist_small(
-    *, ticks: int = 60, tick: float = 0.005, pool: int = 1, binary: bool = False, validation: int = 100,
+    *,
+    ticks: int = 60,
+    tick: float = 0.005,
+    pool: int = 1,
+    binary: bool = False,
+    validation: int = 100,
     subset: int | None = None,
-) -> Sequences:  # fmt: skip
+) -> Sequences:
     """The first 1000 + 100 recordings of N-MNIST: enough to try a network, too few for an accuracy to report.
 
     Args:
-        ticks: T; what comes later than ``ticks * tick`` is cut off (recordings last about 0.306 s).
+        ticks: T; events after ``ticks * tick`` are cut off (recordings last about 0.306 s).
         tick: length of a tick, s.
-        pool: blocks of that many pixels squared become one; 1, 2, 17 or 34.
-        binary: a pixel that fires more than once in a tick counts once.
+        pool: side of the square blocks of pixels that become one; 1, 2, 17 or 34.
+        binary: whether a pixel that fires more than once in a tick counts once.
         validation: training recordings to hold out.
-        subset: training recordings to keep; ``None``: all.
+        subset: training recordings to keep; None: all.
 
     Returns:
         Events of shape (2, 34 / pool, 34 / pool) a tick: polarity, row, column.
@@ -39,29 +44,22 @@ def nmnist_small(
     Raises:
         NeurofaError: the file is missing or damaged, or options do not fit.
     """
-    check_sizes("nmnist_small", TRAIN, validation, subset)
-    camera = Camera("nmnist_small", 34, pool=pool, ticks=ticks, tick=tick, binary=binary)
+    kept, held = seeded_split("nmnist_small", TRAIN, validation, subset)
+    camera = CameraRecordings("nmnist_small", 34, pool=pool, ticks=ticks, tick=tick, binary=binary)
     arrays = read_npz(FILE, SHA256, _ARRAYS, remedy=f"put it under a folder that NEUROFA_DATA names, as {FILE}")
     offsets = arrays["offsets"]
     p = np.unpackbits(arrays["p_packed"], count=len(arrays["x"]))
     for i, label in enumerate(arrays["label"]):
         part = slice(offsets[i], offsets[i + 1])
         seconds = np.cumsum(arrays["dt_us"][part], dtype=np.int64) * 1e-6
-        camera.add(arrays["x"][part], arrays["y"][part], p[part], seconds, int(label), f"{FILE}, recording {i}")
-    whole = camera.made.split()
-    tested = torch.from_numpy(arrays["is_test"])
-    train = (~tested).nonzero().flatten()
+        events = arrays["x"][part], arrays["y"][part], p[part], seconds
+        camera.add(events, int(label), f"{FILE}, recording {i}")
+    recordings = camera.recordings.split()
+    is_test = torch.from_numpy(arrays["is_test"])
+    train, test = (mask.nonzero().flatten() for mask in (~is_test, is_test))
     if len(train) != TRAIN:
         raise NeurofaError(f"got {len(train)} training recordings in {FILE}; expected {TRAIN}; fetch the file again")
-    order = train[torch.randperm(TRAIN, generator=torch.Generator().manual_seed(SPLIT_SEED))]
-    return Sequences(
-        name="nmnist_small",
-        train=whole.chosen(order[validation:][:subset]),
-        validation=whole.chosen(order[:validation]),
-        test=whole.chosen(tested.nonzero().flatten()),
-        classes=10,
-        input_shape=whole.input_shape,
-        ticks=ticks,
-        tick=tick,
-        provenance={FILE: f"sha256:{SHA256}", "split_seed": str(SPLIT_SEED)},
-    )
+    index = {"train": train[kept], "validation": train[held], "test": test}
+    splits = {where: recordings.chosen(places) for where, places in index.items()}
+    provenance = {FILE: f"sha256:{SHA256}", "split_seed": str(SPLIT_SEED)}
+    return Sequences.of("nmnist_small", splits, classes=10, tick=tick, provenance=provenance)

@@ -1,4 +1,4 @@
-"""What a data set of sequences is: three splits of samples that last T ticks, delivered time first.
+"""Data sets of sequences: three splits of samples that last T ticks, delivered time first.
 
 A batch is ``(xs, targets)``: ``xs`` is (T, B, ...) float32, or :class:`neurofa.core.events.Events` of (T, B,
 channels) where the data are events; ``targets`` are (B,) labels, or (T, B, o) numbers that hold for every tick.
@@ -21,12 +21,12 @@ from neurofa.core.randomness import fork_seed, generator
 
 
 class SequenceSplit(ABC):
-    """Samples of T ticks with their targets, stored compactly and unrolled batch by batch."""
+    """Samples of T ticks with their targets, stored compactly and expanded batch by batch."""
 
     ticks: int
     """T."""
     input_shape: tuple[int, ...]
-    """Of one sample in one tick."""
+    """Shape of one sample in one tick."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class SequenceSplit(ABC):
     @property
     @abstractmethod
     def labels(self) -> Tensor | None:
-        """(N,) int64 classes that are known beforehand; ``None``: numbers, or labels drawn with their samples."""
+        """(N,) int64 classes that are known beforehand; None: numbers, or labels drawn with their samples."""
 
     @property
     def regression(self) -> bool:
@@ -45,34 +45,34 @@ class SequenceSplit(ABC):
     @property
     @abstractmethod
     def nbytes(self) -> int:
-        """Memory of what is stored, bytes."""
+        """Memory of the stored samples, bytes."""
 
     @abstractmethod
     def cut(self, index: Tensor, gen: torch.Generator | None) -> tuple[Tensor | Events, Tensor]:
-        """A batch of the named samples, where the split lies.
+        """Return inputs and targets of a batch, on the device of the split.
 
         Args:
-            index: (B,) int64 on the CPU.
-            gen: a CPU generator for what is drawn anew; ``None``: the same draws every time, sample by sample, so
-                that they do not depend on how batches are cut.
+            index: (B,) int64 numbers of the samples, on the CPU.
+            gen: a CPU generator for new draws; None: the same draws every time, sample by sample, so that they do not
+                depend on how batches are cut.
         """
 
     @abstractmethod
     def to(self, device: torch.device) -> SequenceSplit:
-        """The same samples stored on another device."""
+        """Return the same samples stored on another device."""
 
 
 class DrawnSplit(SequenceSplit):
-    """Samples into which randomness enters when they are cut; their fixed draws come one generator a sample.
+    """Samples that are drawn when they are cut; fixed draws have a generator for each sample.
 
-    Training draws come from a generator on the device where the split lies, seeded by the given one: they are the same
-    in every run on that kind of device. Fixed draws are made on the CPU: they are the same on every device.
+    Training draws come from a generator on the device of the split, seeded by the given one: they are the same in every
+    run on that kind of device. Fixed draws are made on the CPU: they are the same on every device.
     """
 
     seed: int
-    """Of the fixed draws."""
+    """Seed of the fixed draws."""
     where: str
-    """Name of the split, which parts its fixed draws from the others'."""
+    """Name of the split, by which its fixed draws differ from those of the others."""
 
     @property
     def random(self) -> bool:
@@ -82,11 +82,11 @@ class DrawnSplit(SequenceSplit):
     @property
     @abstractmethod
     def home(self) -> torch.device:
-        """Where the split lies."""
+        """Device of the split."""
 
     @abstractmethod
     def draw(self, index: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A batch drawn on the generator's device."""
+        """Return inputs and targets of a batch, drawn on the generator's device."""
 
     def cut(self, index: Tensor, gen: torch.Generator | None) -> tuple[Tensor, Tensor]:
         if not self.random:
@@ -94,7 +94,7 @@ class DrawnSplit(SequenceSplit):
         if gen is None:
             parts = [self.draw(one, generator(self.seed, self.where, str(int(one)))) for one in torch.split(index, 1)]
             xs, targets = zip(*parts, strict=True)
-            # per-tick targets have their samples in the second place, labels in the first
+            # the samples are the second dimension of per-tick targets, the first of labels
             return torch.cat(xs, 1).to(self.home), torch.cat(targets, int(targets[0].ndim > 1)).to(self.home)
         own = gen if self.home.type == "cpu" else torch.Generator(self.home).manual_seed(fork_seed(gen))
         return self.draw(index, own)
@@ -121,11 +121,11 @@ class Sequences:
     tick: float
     """Length of a tick, s."""
     provenance: Mapping[str, str]
-    """Where the data came from: file names with their sha256, seeds, source."""
+    """Origin of the data: file names with their sha256, seeds, source."""
     teach: tuple[int, int] | None = None
-    """Ticks [begin, end) in which the target counts; ``None``: all."""
+    """Ticks [begin, end) in which the target counts; None: all."""
     compute: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where batches are delivered."""
+    """Device of the batches."""
 
     def __post_init__(self) -> None:
         if self.ticks < 1 or not 0 < self.tick < math.inf:
@@ -150,17 +150,52 @@ class Sequences:
                     f"expected 0 to {self.classes - 1}; check the label file"
                 )
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        splits: Mapping[str, SequenceSplit],
+        *,
+        classes: int,
+        tick: float,
+        provenance: Mapping[str, str],
+        teach: tuple[int, int] | None = None,
+    ) -> Sequences:
+        """Return the data set of splits that are all as long, and of the same shape, as the training split.
+
+        Args:
+            name: of the data set.
+            splits: ``train``, ``validation`` and ``test``.
+            classes: number of classes, or of regression targets.
+            tick: length of a tick, s.
+            provenance: origin of the data.
+            teach: ticks [begin, end) in which the target counts; None: all.
+        """
+        train, validation, test = (splits[where] for where in ("train", "validation", "test"))
+        return cls(
+            name=name,
+            train=train,
+            validation=validation,
+            test=test,
+            classes=classes,
+            input_shape=train.input_shape,
+            ticks=train.ticks,
+            tick=tick,
+            provenance=provenance,
+            teach=teach,
+        )
+
     @property
     def regression(self) -> bool:
         """Whether the targets are numbers for every tick rather than labels."""
         return self.train.regression
 
     def splits(self) -> dict[str, SequenceSplit]:
-        """The three splits by name."""
+        """Return the three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def to(self, device: torch.device | str) -> Sequences:
-        """The same data with batches delivered on ``device``, and stored there when they fit.
+        """Return the same data with batches delivered on ``device``, and stored there when they fit.
 
         Args:
             device: such as ``"cuda"``; a set that would take more than half of a GPU's free memory stays on the host.
@@ -178,8 +213,8 @@ class Sequences:
         Args:
             where: name of the split.
             batch_size: samples in a batch; the last one may be smaller.
-            gen: a CPU generator that draws the order (the same on every device) and the spikes that are drawn anew;
-                ``None``: the stored order and fixed draws.
+            gen: a CPU generator that draws the order (the same on every device) and new spikes; None: the stored order
+                and fixed draws.
 
         Returns:
             An iterator over ``(xs, targets)``, see the module.
@@ -204,15 +239,15 @@ class Sequences:
             yield xs.to(self.compute), targets.to(self.compute, non_blocking=True)
 
 
-def still(dataset: Dataset | Sequences, what: str) -> Dataset:
-    """Refuse sequences.
+def require_static(dataset: Dataset | Sequences, what: str) -> Dataset:
+    """Return a static data set, and refuse sequences.
 
     Args:
         dataset: any.
-        what: cannot deal with them.
+        what: name of what cannot use sequences, for the message.
 
     Raises:
-        NeurofaError: they are sequences.
+        NeurofaError: sequences.
     """
     if isinstance(dataset, Sequences):
         raise NeurofaError(

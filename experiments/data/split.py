@@ -1,6 +1,6 @@
-"""Inputs with their targets, and how batches are cut from them.
+"""Inputs with their targets, and batches that are cut from them.
 
-A split lies on one device; when that is the compute device, a batch is one ``index_select`` there.
+A split is stored on one device; when that is the compute device, a batch is one ``index_select`` there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Split:
                 f"got targets of {self.y.dtype}; expected int64 labels or float targets; convert them with .long()"
             )
         for what, values in (("inputs", self.x), ("targets", self.y)):
-            # a NaN or an infinity shows in the extremes, without a mask as large as the data
+            # the extremes reveal a NaN or an infinity without a mask as large as the data
             if values.is_floating_point() and values.numel() and not torch.stack(values.aminmax()).isfinite().all():
                 raise NeurofaError(f"got NaN or infinite {what}; expected finite values; clean the data")
 
@@ -68,12 +68,12 @@ def batches(
     Args:
         split: the samples.
         batch_size: samples in a batch; the last one may be smaller.
-        gen: a CPU generator that draws the order (the same on every device) and the augmentation; ``None``: the stored
+        gen: a CPU generator that draws the order (the same on every device) and the augmentation; None: the stored
             order, without copying.
         augment: applied to each batch of images; it needs ``gen``.
-        flatten: deliver inputs as (B, n_in).
-        drop_last: leave out a smaller last batch.
-        device: where batches are delivered; default: where the split lies.
+        flatten: whether inputs are delivered as (B, n_in).
+        drop_last: whether a smaller last batch is left out.
+        device: device of the batches; None: that of the split.
 
     Returns:
         An iterator over ``(x, y)``: (B, ...) inputs and (B,) labels or (B, o) targets.
@@ -89,27 +89,19 @@ def batches(
         raise NeurofaError(
             f"got batch size {batch_size} with drop_last for {len(split)} samples; expected a full batch; lower it"
         )
-    return _cut(split, batch_size, gen, augment, flatten, drop_last, device or split.x.device)
 
+    def cut() -> Iterator[tuple[Tensor, Tensor]]:
+        n, home = len(split), device or split.x.device
+        order = None if gen is None else torch.randperm(n, generator=gen).to(split.x.device)
+        for start in range(0, n - batch_size + 1 if drop_last else n, batch_size):
+            if order is None:
+                x, y = split.x[start : start + batch_size], split.y[start : start + batch_size]
+            else:
+                index = order[start : start + batch_size]
+                x, y = split.x.index_select(0, index), split.y.index_select(0, index)
+            x, y = x.to(home, non_blocking=True), y.to(home, non_blocking=True)
+            if augment is not None and gen is not None:
+                x = augment(x, gen)
+            yield (x.flatten(1) if flatten else x), y
 
-def _cut(
-    split: Split,
-    batch_size: int,
-    gen: torch.Generator | None,
-    augment: Augment | None,
-    flatten: bool,
-    drop_last: bool,
-    device: torch.device,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    n = len(split)
-    order = None if gen is None else torch.randperm(n, generator=gen).to(split.x.device)
-    for start in range(0, n - batch_size + 1 if drop_last else n, batch_size):
-        if order is None:
-            x, y = split.x[start : start + batch_size], split.y[start : start + batch_size]
-        else:
-            index = order[start : start + batch_size]
-            x, y = split.x.index_select(0, index), split.y.index_select(0, index)
-        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        if augment is not None and gen is not None:
-            x = augment(x, gen)
-        yield (x.flatten(1) if flatten else x), y
+    return cut()  # the checks above are made at once, not with the first batch

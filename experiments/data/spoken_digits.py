@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from experiments.data import _files, _fsdd
+from experiments.data._npz import NPZ_ERRORS, load_arrays
 from experiments.data._recordings import Recordings
 from experiments.data.cochlea import Cochlea, by_recording
 from experiments.data.sequences import Sequences
@@ -25,64 +25,62 @@ from hwmodels.registry import recipe
 TEST_TAKES = 5
 """The authors keep takes 0 to 4 of every digit and speaker for the test."""
 _VERSION = 1
-"""Of the cochlea's algorithm: older cached spikes are not used."""
+"""Version of the cochlea's algorithm: cached spikes of older versions are not used."""
 
 
 @recipe("data", "spoken_digits", source="Jakobovski et al., free spoken digit data set, CC BY-SA 4.0")
 def spoken_digits(
-    *, ticks: int = 100, tick: float = 0.01, channels: int = 100, split: Literal["authors", "speakers"] = "authors",
-    validation: int = 5, fold: int = 0, binary: bool = False,
-) -> Sequences:  # fmt: skip
+    *,
+    ticks: int = 100,
+    tick: float = 0.01,
+    channels: int = 100,
+    split: Literal["authors", "speakers"] = "authors",
+    validation: int = 5,
+    fold: int = 0,
+    binary: bool = False,
+) -> Sequences:
     """English digits 0 to 9, six speakers, 50 takes each: 3000 recordings of 8 kHz as spikes of hair cells.
 
-    The 100 ticks of 10 ms cover all but 0.8 % of the recordings whole. Spikes are worked out once for every
+    The 100 ticks of 10 ms cover all but 0.8 % of the recordings whole. Spikes are computed once for every
     combination of channels and duration, and kept in the cache folder.
 
     Args:
-        ticks: T; what comes later than ``ticks * tick`` is cut off.
+        ticks: T; events after ``ticks * tick`` are cut off.
         tick: length of a tick, s.
         channels: places along the basilar membrane, 2 to 700.
         split: ``authors``: takes 0 to 4 are the test, the next ``validation`` takes validate, the same speakers
             throughout; ``speakers``: one speaker is the test, another one validates, the others train.
-        validation: takes that validate (``authors`` only).
-        fold: which speakers (``speakers`` only), 0 to 5: number ``fold`` of the sorted names is the test, the next one
-            validates.
-        binary: a channel that fires more than once in a tick counts once.
+        validation: number of takes that validate (``authors`` only).
+        fold: number of the test speaker among the sorted names (``speakers`` only), 0 to 5; the next one validates.
+        binary: whether a channel that fires more than once in a tick counts once.
 
     Returns:
         Events of shape (channels,) a tick.
 
     Raises:
-        NeurofaError: recordings that are damaged or cannot be had, or options that do not fit.
+        NeurofaError: recordings that are damaged or cannot be downloaded, or options that do not fit.
     """
     if not 2 <= channels <= 700:
         raise NeurofaError(f"got spoken_digits(channels={channels}); expected 2 to 700; change channels")
-    made = Recordings("spoken_digits", ticks=ticks, tick=tick, input_shape=(channels,), binary=binary)
-    speech = _fsdd.load()
-    cells = Cochlea(channels=channels, rate=_fsdd.RATE, seconds=ticks * tick)
-    for i, (seconds, units) in enumerate(by_recording(*cached_spikes(cells, speech))):
-        made.add(seconds, units, int(speech.digit[i]), f"spoken digit {i}")
-    whole = made.split()
-    train, held, test = _masks(speech, split, validation, fold)
-    return Sequences(
-        name="spoken_digits",
-        train=whole.chosen(_index(train)),
-        validation=whole.chosen(_index(held)),
-        test=whole.chosen(_index(test)),
-        classes=10,
-        input_shape=(channels,),
-        ticks=ticks,
-        tick=tick,
-        provenance={
-            "recordings": f"sha256:{speech.content}",
-            "official": "yes" if speech.content == _fsdd.CONTENT else "no: the recordings differ from the published",
-            "cochlea": json.dumps(asdict(cells)),
-            "test": split if split == "authors" else f"speaker {speech.names[fold]}",
-        },
-    )
+    recordings = Recordings("spoken_digits", ticks=ticks, tick=tick, input_shape=(channels,), binary=binary)
+    speech = _fsdd.load_speech()
+    cochlea = Cochlea(channels=channels, rate=_fsdd.RATE, seconds=ticks * tick)
+    for i, (seconds, units) in enumerate(by_recording(*cached_spikes(cochlea, speech))):
+        recordings.add(seconds, units, int(speech.digit[i]), f"spoken digit {i}")
+    events = recordings.split()
+    masks = zip(("train", "validation", "test"), _masks(speech, split, validation, fold), strict=True)
+    splits = {where: events.chosen(torch.from_numpy(mask.nonzero()[0])) for where, mask in masks}
+    provenance = {
+        "recordings": f"sha256:{speech.content}",
+        "official": "yes" if speech.content == _fsdd.CONTENT else "no: the recordings differ from the published",
+        "cochlea": json.dumps(asdict(cochlea)),
+        "test": split if split == "authors" else f"speaker {speech.names[fold]}",
+    }
+    return Sequences.of("spoken_digits", splits, classes=10, tick=tick, provenance=provenance)
 
 
 def _masks(speech: _fsdd.Speech, split: str, validation: int, fold: int) -> tuple[Any, Any, Any]:
+    """Return which recordings train, validate and test."""
     if split == "authors":
         last = int(speech.take.max()) + 1
         if not 0 <= validation < last - TEST_TAKES:
@@ -101,21 +99,17 @@ def _masks(speech: _fsdd.Speech, split: str, validation: int, fold: int) -> tupl
     return ~test & ~held, held, test
 
 
-def _index(mask: Any) -> torch.Tensor:
-    return torch.from_numpy(mask.nonzero()[0])
-
-
-def cached_spikes(cells: Cochlea, speech: _fsdd.Speech) -> tuple[Any, Any, Any]:
-    """What :meth:`Cochlea.spikes` gives, from the cache folder where it was worked out before.
+def cached_spikes(cochlea: Cochlea, speech: _fsdd.Speech) -> tuple[Any, Any, Any]:
+    """Return the spikes of :meth:`Cochlea.spikes`, from the cache folder where they were computed before.
 
     Raises:
         NeurofaError: a damaged file in the cache, or a cache folder that cannot be written.
     """
-    about = json.dumps([_VERSION, asdict(cells), speech.content], sort_keys=True)
+    about = json.dumps([_VERSION, asdict(cochlea), speech.content], sort_keys=True)
     path = _files.cache_folder() / "spoken_digits" / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.npz"
     if path.exists():
-        return _kept(path)
-    spikes = cells.spikes(speech.waves)
+        return _read_cache(path)
+    spikes = cochlea.spikes(speech.waves)
     make_folder(path.parent)
     file = io.BytesIO()
     np.savez_compressed(file, times=spikes[0], units=spikes[1], offsets=spikes[2])
@@ -123,9 +117,10 @@ def cached_spikes(cells: Cochlea, speech: _fsdd.Speech) -> tuple[Any, Any, Any]:
     return spikes
 
 
-def _kept(path: Path) -> tuple[Any, Any, Any]:
+def _read_cache(path: Path) -> tuple[Any, Any, Any]:
+    blob = _files.read_file(path)
     try:
-        with np.load(io.BytesIO(_files.read(path)), allow_pickle=False) as file:
-            return file["times"], file["units"], file["offsets"]
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise NeurofaError(f"got {path} ({error}); expected cached spikes; delete it to work them out again") from None
+        arrays = load_arrays(blob, ("times", "units", "offsets"))
+    except NPZ_ERRORS as error:
+        raise NeurofaError(f"got {path} ({error}); expected cached spikes; delete it to compute them again") from None
+    return arrays["times"], arrays["units"], arrays["offsets"]

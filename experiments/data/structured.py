@@ -1,10 +1,10 @@
-"""Labels of a chosen covariance that do not depend on the inputs: what structure alone does to alignment."""
+"""Labels of a chosen covariance that do not depend on the inputs: the effect of structure alone on alignment."""
 
 from __future__ import annotations
 
 import torch
 
-from experiments.data.base import Dataset
+from experiments.data.base import Dataset, synthetic
 from experiments.data.split import Split
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import recipe
@@ -22,9 +22,9 @@ def structured(
     Args:
         alpha: a, standard deviation of the second target, > 0.
         beta: b, one minus the correlation of the targets, 0 to 1.
-        n_in: inputs.
-        samples: for training.
-        held: samples more for validation, and as many for the test.
+        n_in: number of inputs.
+        samples: number of training samples.
+        held: number of samples for validation, and for the test.
         seed: of the data.
 
     Raises:
@@ -37,7 +37,4 @@ def structured(
     x, y = (part.float() for part in structured_task(samples + 2 * held, n_in, alpha, beta, gen))
     parts = zip(torch.split(x, [samples, held, held]), torch.split(y, [samples, held, held]), strict=True)
     train, validation, test = (Split(a.clone(), b.clone()) for a, b in parts)
-    return Dataset(
-        name="structured", train=train, validation=validation, test=test, classes=2, input_shape=(n_in,),
-        provenance={"origin": "synthetic", "seed": str(seed)},
-    )  # fmt: skip
+    return Dataset.of("structured", (train, validation, test), classes=2, provenance=synthetic(seed))

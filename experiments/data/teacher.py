@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from experiments.data.base import Dataset
+from experiments.data.base import Dataset, synthetic
 from experiments.data.split import Split
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import recipe
@@ -27,18 +27,18 @@ def teacher(
     task: Literal["classification", "regression"] = "classification",
     seed: int = 0,
 ) -> Dataset:
-    r"""Gaussian inputs, answered by a random tanh network: z = W_L tanh(... tanh(W_1 x)) / s, with noise.
+    r"""Gaussian inputs with the answers of a random tanh network: z = W_L tanh(... tanh(W_1 x)) / s, with noise.
 
     Weights are drawn from N(0, 1/n) with n the layer's inputs, and s is the deviation of each output over the train
     split, so that noise is measured in deviations of the clean answer.
 
     Args:
-        n_in: inputs.
+        n_in: number of inputs.
         hidden: widths of the teacher's hidden layers; an empty list makes it linear.
-        classes: classes, or targets of a regression.
-        samples: for training.
-        validation: samples more, held out.
-        test: samples more, for the test.
+        classes: number of classes, or of targets of a regression.
+        samples: number of training samples.
+        validation: number of samples for validation.
+        test: number of samples for the test.
         noise: deviation of Gaussian noise on the answers, in deviations of the clean answer.
         task: ``classification``: the label is the largest answer; ``regression``: the answers are the targets.
         seed: of the teacher and the data.
@@ -58,25 +58,18 @@ def teacher(
     z = z / z[:samples].std(dim=0, correction=0).clamp_min(torch.finfo(z.dtype).tiny)
     z = z + noise * torch.randn(z.shape, generator=gen)
     y = z.argmax(1) if task == "classification" else z
-    held = samples + validation
-    return Dataset(
-        name="teacher",
-        train=Split(x[:samples], y[:samples]),
-        validation=Split(x[samples:held], y[samples:held]),
-        test=Split(x[held:], y[held:]),
-        classes=classes,
-        input_shape=(n_in,),
-        provenance={"origin": "synthetic", "seed": str(seed)},
-    )
+    ends = (0, samples, samples + validation, len(x))
+    train, held, tested = (Split(x[begin:end], y[begin:end]) for begin, end in pairwise(ends))
+    return Dataset.of("teacher", (train, held, tested), classes=classes, provenance=synthetic(seed))
 
 
 def answers(x: Tensor, widths: list[int], gen: torch.Generator) -> Tensor:
-    """The clean answers of a random tanh network.
+    """Return the clean answers of a random tanh network.
 
     Args:
         x: (N, n_in) inputs.
         widths: of all layers, inputs and outputs included.
-        gen: draws the weights.
+        gen: source of the weights.
 
     Returns:
         (N, o) outputs of the linear readout.

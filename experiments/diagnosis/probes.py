@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from experiments.data import Dataset, still
+from experiments.data import Dataset, require_static
 from experiments.diagnosis.evidence import LinearProbe
-from experiments.runs.build import load_data
+from experiments.runs.build import build_network, load_data
 from experiments.runs.folder import RunFolder
 from experiments.runs.linear_probe import probe_errors, probe_score, probe_splits
-from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.training.checkpoint import load_network
 
@@ -30,11 +29,8 @@ def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
         NeurofaError: the data is missing.
     """
     spec = folder.spec()
-    data = still(load_data(spec.data), "probes")
-    shape = {"input_shape": data.input_shape, "outputs": data.classes}
-    options = {"seed": spec.seed, "device": spec.device, "periphery": spec.periphery}
-    start: Network = build("network", spec.network, **shape, **options)
-    end = load_network(folder.model)
+    data = require_static(load_data(spec.data), "probes")
+    start, end = build_network(spec, data), load_network(folder.model)
     control = RunFolder(folder.control)
     networks = {"start": start, "end": end, "control": load_network(control.model) if control.finished else start}
     return compare_probes(networks, data, seed=spec.seed)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from experiments.exporting.load import LoadedRun
 from exports.graph.model import Model
-from exports.hdf5.read import opened
-from exports.hdf5.write import Content, write
+from exports.hdf5.read import open_hardware_file
+from exports.hdf5.write import Content, write_hdf5
 from exports.nir import write as nir
 from exports.onnx import inference, learning, spiking
-from exports.onnx.builder import save
-from exports.programming.conductances import Mapping
+from exports.onnx.builder import write_onnx
+from exports.programming.conductances import TileMapping
 from exports.programming.integers import NumberFormat
-from exports.programming.probes import of_learner
+from exports.programming.probes import probe_learner
 from exports.tables import write_tables
 from hwmodels.errors import NeurofaError
 
@@ -49,7 +49,7 @@ class ExportRequest:
 
     format: str = "hdf5"
     part: str = "all"
-    mapping: Mapping | None = None
+    mapping: TileMapping | None = None
     numbers: NumberFormat | None = None
     compression: int = 1
     vectors: int = 8
@@ -135,35 +135,35 @@ def _write_hdf5(run: LoadedRun, model: Model, request: ExportRequest, path: Path
     seed, vectors = run.spec.seed, request.vectors
     probes = []
     if vectors:
-        probes = of_learner(run.learner, count=vectors, repeats=NOISY_READS, seed=seed, inputs=request.inputs)
+        probes = probe_learner(run.learner, count=vectors, repeats=NOISY_READS, seed=seed, inputs=request.inputs)
     content = Content(
         mapping=request.mapping, numbers=request.numbers, vectors=vectors, seed=seed, compression=request.compression
     )
-    write(path, model, probes, content)
+    write_hdf5(path, model, probes, content)
 
 
 def _onnx_jobs(run: LoadedRun, model: Model, request: ExportRequest, parts: tuple[str, ...]) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     if "forward" in parts and model.spiking:
-        jobs["step.onnx"] = lambda path: save(spiking.step(model), path)
-        jobs["loop.onnx"] = lambda path: save(spiking.loop(model), path)
+        jobs["step.onnx"] = lambda path: write_onnx(spiking.tick_graph(model), path)
+        jobs["loop.onnx"] = lambda path: write_onnx(spiking.loop_graph(model), path)
     elif "forward" in parts:
-        jobs["inference.onnx"] = lambda path: save(inference.inference(model), path)
+        jobs["inference.onnx"] = lambda path: write_onnx(inference.inference_graph(model), path)
         if request.part == "all" or request.format == "all":
             jobs["inference_int8.onnx"] = lambda path: _write_int8(run, model, request, path)
     if "feedback" in parts:
-        jobs["feedback.onnx"] = lambda path: save(learning.feedback(model), path)
+        jobs["feedback.onnx"] = lambda path: write_onnx(learning.feedback_graph(model), path)
     if "learning" in parts:
-        jobs["learning.onnx"] = lambda path: save(learning.learning(model), path)
+        jobs["learning.onnx"] = lambda path: write_onnx(learning.learning_graph(model), path)
     return jobs
 
 
 def _write_int8(run: LoadedRun, model: Model, request: ExportRequest, path: Path) -> list[str]:
     x, notes = request.inputs, list[str]()
     if x is None:
-        x = of_learner(run.learner, count=64, repeats=1, seed=run.spec.seed)[0].inputs
+        x = probe_learner(run.learner, count=64, repeats=1, seed=run.spec.seed)[0].inputs
         notes = [f"{path.name}: ranges of activations are those of normal numbers, since the run's data are missing"]
-    save(inference.inference_int8(model, x), path)
+    write_onnx(inference.int8_inference_graph(model, x), path)
     return notes
 
 
@@ -171,8 +171,8 @@ def _nir_jobs(model: Model, request: ExportRequest, parts: tuple[str, ...]) -> d
     data = "random spikes" if request.inputs is None else "data of the run"
 
     def forward(path: Path) -> list[str]:
-        graph, changed = nir.forward(model, convert=request.convert_reset, dt=request.dt, inputs=request.inputs)
-        nir.save(graph, path)
+        graph, changed = nir.forward_graph(model, convert=request.convert_reset, dt=request.dt, inputs=request.inputs)
+        nir.write_nir(graph, path)
         return [
             f"{path.name}: layer '{m.layer}' resets to zero instead; {m.share:.2%} of its slots (tick, sample, neuron)"
             f" differ on {data} ({m.spikes[0]} to {m.spikes[1]} spikes)"
@@ -183,7 +183,7 @@ def _nir_jobs(model: Model, request: ExportRequest, parts: tuple[str, ...]) -> d
     if "forward" in parts:
         jobs["forward.nir"] = forward
     if "feedback" in parts:
-        jobs["feedback.nir"] = lambda path: nir.save(nir.feedback(model), path)
+        jobs["feedback.nir"] = lambda path: nir.write_nir(nir.feedback_graph(model), path)
     return jobs
 
 
@@ -192,6 +192,6 @@ def _write_tables(run: LoadedRun, model: Model, request: ExportRequest, path: Pa
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / "network.h5"
         _write_hdf5(run, model, replace(request, vectors=0), whole)
-        with opened(whole) as stored:
+        with open_hardware_file(whole) as stored:
             tables = write_tables(stored, path)
     return [f"{path.name}: {len(tables)} files, a CSV and an npz a tile"]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from experiments.charts.accuracies import grid_chart
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above
+from experiments.papers._tables import Methods, grouped_table
+from experiments.sweeps.candidates import rate_grid
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, margin_checks
 from experiments.sweeps.setup import Setup
-from experiments.sweeps.study import Fields, Study, run_study
+from experiments.sweeps.study import CONTROL
 from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
-CONTROL = "readout_only"
-DEVICES: Mapping[str, str] = {
-    "digital": "digital",
-    "fixed 6 bit": "fixed(bits=6)",
-    "ReRamES": "reram_es",
-    "EcRam": "ecram",
-}
+DEVICES = {"digital": "digital", "fixed 6 bit": "fixed(bits=6)", "ReRamES": "reram_es", "EcRam": "ecram"}
 """Devices of the table: weights and feedback matrices alike."""
-RULES: Mapping[str, str] = {
+RULES = {
     "bp": "bp",
     "dfa": "dfa(feedback=dense(device={device}))",
     "raf": "raf(rank=10, feedback=dense(device={device}))",
@@ -28,101 +24,56 @@ RULES: Mapping[str, str] = {
     CONTROL: CONTROL,
 }
 """Rules of the table; the device takes the place of ``{device}``, so that B, P and Q live where the weights do."""
-PHOTONIC: Mapping[str, str] = {
+PHOTONIC = {
     "dfa, microring": "dfa(feedback=microring)",
     "dfa, opu": "dfa(feedback=opu)",
     "dfa, crossbar of PCM": "dfa(feedback=crossbar(device=pcm))",
+    **{rule: rule for rule in ("dfa", "bp", CONTROL)},
 }
+RATES = (0.05, 0.1, 0.2)
 
 
+@dataclass(frozen=True, kw_only=True)
 class AdaptiveDevices(Experiment, name="adaptive_devices"):
     """Rules whose feedback learns, with forward weights and feedback (B, P, Q) on the same kind of device.
 
     Parts: ``devices`` (784-256-10 on MNIST; feedback on the device of the weights), ``photonic`` (digital weights,
     fixed feedback through simulated photonic and memristive projections, for comparison). Plain SGD: momentum would be
-    digital state. Rates are chosen on validation data for every cell.
-
-    Args:
-        data: of both parts.
-        network: of both parts.
-        only: devices of the part devices; None: all.
-        epochs: of the runs that count, instead of 3 (full: 10).
-        tuning_epochs: of the runs that choose.
+    digital state. Rates are chosen on validation data for every rule and device.
     """
 
     source = "after Hanut and Kadmon 2025 (raf), Bacho and Chu 2024 (fdfa), Caillon et al. 2026 (grape2026)"
     question = "Do raf, fdfa and grape2026 keep their lead over fixed random feedback on six bits and on memristors?"
     parts = ("devices", "photonic")
 
-    def __init__(
-        self, *, data: Spec | str = "mnist", network: Spec | str = "mlp(hidden=[256], activation=tanh)",
-        only: list[str] | None = None, epochs: int | None = None, tuning_epochs: int = 1,
-    ) -> None:  # fmt: skip
-        self.data, self.network, self.epochs, self.tuning_epochs = str(data), str(network), epochs, tuning_epochs
-        self.only = list(DEVICES) if only is None else only
+    data: Spec | str = "mnist"
+    """Data of both parts."""
+    network: Spec | str = "mlp(hidden=[256], activation=tanh)"
+    """Network of both parts."""
+    only: tuple[str, ...] = tuple(DEVICES)
+    """Devices of the part devices."""
+    epochs: int | None = None
+    """Epochs of the runs that count, instead of 3 (full: 10)."""
+    tuning_epochs: int = 1
+    """Epochs of the runs that choose."""
 
     def run(self, part: str, setup: Setup) -> Findings:
-        common = {
-            "data": self.data, "network": self.network, "batch_size": 64,
-            "epochs": self.epochs or (10 if setup.full else 3),
-        }  # fmt: skip
-        findings = Findings()
-        for group, methods in (self._devices() if part == "devices" else {"digital": self._photonic()}).items():
-            study = Study(common=common, methods=methods, tuning_epochs=self.tuning_epochs, control=CONTROL)
-            found = run_study(study, setup, name=f"{part}: {group}")
-            lines = [
-                {
-                    **line,
-                    "part": part,
-                    "group": group,
-                    "variant": line["method"],
-                    "method": f"{group}: {line['method']}",
-                }
-                for line in found.lines
-            ]
-            findings.rows += lines
-            findings.tuning += found.tuning
-            findings.checks += checks(group, lines)
-        picture = f"{part}.png"
-        grid_chart(setup.folder / picture, findings.rows, title=f"{part}: {self.data}, {setup.seeds} seeds")
-        findings.pictures.append(picture)
-        return findings
+        epochs = self.epochs or (10 if setup.full else 3)
+        common = {"data": str(self.data), "network": str(self.network), "batch_size": 64, "epochs": epochs}
+        groups = {name: _on_device(DEVICES[name]) for name in DEVICES if name in self.only}
+        if part == "photonic":
+            groups = {"digital": {name: rate_grid(rule, RATES) for name, rule in PHOTONIC.items()}}
+        return grouped_table(groups, common, setup, part, tuning_epochs=self.tuning_epochs)
 
-    def _devices(self) -> dict[str, dict[str, list[Fields]]]:
-        return {
-            name: {
-                rule: [
-                    {"rule": text.format(device=device), "optimizer": f"sgd(lr={lr})", "device": device}
-                    for lr in (0.05, 0.1, 0.2)
-                ]
-                for rule, text in RULES.items()
-            }
-            for name, device in DEVICES.items()
-            if name in self.only
-        }
-
-    def _photonic(self) -> dict[str, list[Fields]]:
-        return {
-            rule: [{"rule": text, "optimizer": f"sgd(lr={lr})"} for lr in (0.05, 0.1, 0.2)]
-            for rule, text in {**PHOTONIC, "dfa": "dfa", "bp": "bp", CONTROL: CONTROL}.items()
-        }
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        for group in dict.fromkeys(row["group"] for row in rows):
+            on_device = {row["variant"]: row for row in rows if row["group"] == group}
+            yield from margin_checks(group, [{**row, "method": rule} for rule, row in on_device.items()], CONTROL)
+            for rule in ("raf", "fdfa", "grape2026"):
+                if rule in on_device and "dfa" in on_device:
+                    gained = on_device[rule]["test_accuracy"] - on_device["dfa"]["test_accuracy"]
+                    yield above(f"{group}: {rule} over dfa, points", percent(gained), 0)
 
 
-def checks(group: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
-    """Whether every rule beats the control, and whether feedback that learns beats the fixed one.
-
-    Args:
-        group: the device.
-        lines: one a rule, with ``variant``, accuracies and margins as shares.
-    """
-    at = {line["variant"]: line for line in lines}
-    made = [
-        above(f"{group}: margin of {rule} over {CONTROL}, points", percent(line["margin"]), 0)
-        for rule, line in at.items()
-        if rule != CONTROL
-    ]
-    for rule in ("raf", "fdfa", "grape2026"):
-        if rule in at and "dfa" in at:
-            gained = at[rule]["test_accuracy"] - at["dfa"]["test_accuracy"]
-            made.append(above(f"{group}: {rule} over dfa, points", percent(gained), 0))
-    return made
+def _on_device(device: str) -> Methods:
+    return {name: rate_grid(rule.format(device=device), RATES, device=device) for name, rule in RULES.items()}

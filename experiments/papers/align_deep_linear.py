@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel, draw_figure
-from experiments.charts.marks import Curve, Mark
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, above, at_least, at_most
+from experiments.charts.marks import Curve
+from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record, group_means
 from hwmodels.errors import NeurofaError
@@ -28,14 +28,20 @@ INPUTS, OUTPUTS, SAMPLES = 30, 5, 200
 EXACT = 1e-12
 """Largest difference, relative to the largest weight, that counts as none in float64."""
 FAR = 1e-3
-"""Smallest one that counts as a difference: what the controls have to show."""
+"""Smallest one that counts as a difference: the controls have to show it."""
 TOLERANCE = 0.05
-"""Of a measured exponent, relative."""
+"""Relative tolerance of a measured exponent."""
+EARLY_RATE, EARLY_STEPS = 1e-4, (125, 250, 500, 1000)
+"""Learning rate of the part early, and the steps at which sizes are measured."""
+TASKS = {"equal outputs": [1.0] * OUTPUTS, "unequal outputs": [1.0, 0.8, 0.6, 0.4, 0.2]}
+"""Standard deviations of the outputs in the part conditioning."""
+SPECTRA = {"isotropy": isotropy, "conditioning": condition_number}
+TIME = Axis("time η t", scale="log")
 
 
 @dataclass(frozen=True)
-class Case:
-    """One network beside the theory."""
+class LinearCase:
+    """One network to compare with the theory."""
 
     name: str
     hidden: tuple[int, ...]
@@ -48,18 +54,19 @@ class Case:
 
 
 CASES = (
-    Case("linear, 3 layers", (100, 100)),
-    Case("linear, 4 layers", (100, 100, 100)),
-    Case("linear, 5 layers", (80, 60, 50, 40), lr=0.01),
-    Case("linear, orthogonal feedback", (100, 100, 100), feedback="orthogonal"),
-    Case("linear, feedback of signs", (100, 100, 100), feedback="dense(values=sign)"),
+    LinearCase("linear, 3 layers", (100, 100)),
+    LinearCase("linear, 4 layers", (100, 100, 100)),
+    LinearCase("linear, 5 layers", (80, 60, 50, 40), lr=0.01),
+    LinearCase("linear, orthogonal feedback", (100, 100, 100), feedback="orthogonal"),
+    LinearCase("linear, feedback of signs", (100, 100, 100), feedback="dense(values=sign)"),
 )
 CONTROLS = (
-    Case("control: tanh", (100, 100, 100), activation="tanh"),
-    Case("control: weights that begin at random", (100, 100, 100), zero=False),
+    LinearCase("control: tanh", (100, 100, 100), activation="tanh"),
+    LinearCase("control: weights that begin at random", (100, 100, 100), zero=False),
 )
 
 
+@dataclass(frozen=True, kw_only=True)
 class AlignDeepLinear(Experiment, name="align_deep_linear"):
     """Deep linear networks from zero weights: exact confinement, growth in early time, and conditioning.
 
@@ -68,53 +75,57 @@ class AlignDeepLinear(Experiment, name="align_deep_linear"):
     matrices in training, for outputs of equal and of unequal variance, and the identity that makes isotropy the weight
     alignment).
 
-    Args:
-        layers: L of the parts early and conditioning, at least 3.
-        width: of the hidden layers there.
-
     Raises:
         NeurofaError: fewer than three layers.
     """
 
     source = "after Refinetti et al. 2021, arXiv 2011.12428; the recursion and the exponents are derived in neurofa"
-    question = (
-        "Do the weights of a deep linear network stay exactly in the form F_l A_l F_{l-1}^T, do the layers align from"
-        " the bottom to the top as t, t^2, t^4, t^8, and when are the alignment matrices well conditioned?"
-    )
+    question = "Do deep linear weights stay in the form F_l A_l F_{l-1}^T, and how do their small matrices A_l grow?"
     parts = ("exact", "early", "conditioning")
 
-    def __init__(self, *, layers: int = 4, width: int = 100) -> None:
-        if layers < 3 or width < OUTPUTS:
-            raise NeurofaError(
-                f"got align_deep_linear(layers={layers}, width={width}); expected at least 3 layers of at least"
-                f" {OUTPUTS} units; raise them"
-            )
-        self.layers, self.width = layers, width
+    layers: int = 4
+    """L of the parts early and conditioning, at least 3."""
+    width: int = 100
+    """Width of the hidden layers there (full: 500)."""
+
+    def __post_init__(self) -> None:
+        if self.layers < 3 or self.width < OUTPUTS:
+            got, least = f"layers={self.layers}, width={self.width}", f"at least 3 layers of at least {OUTPUTS} units"
+            raise NeurofaError(f"got align_deep_linear({got}); expected {least}; raise them")
 
     def run(self, part: str, setup: Setup) -> Findings:
+        width = 500 if setup.full else self.width
         if part == "exact":
             return _exact(setup)
-        width = 500 if setup.full else self.width
         return _early(setup, self.layers, width) if part == "early" else _conditioning(setup, self.layers, width)
+
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        return {"exact": _check_exact, "early": _check_early, "conditioning": _check_conditioning}[part](rows)
 
 
 def task(seed: int, scales: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
-    """A linear teacher, float64: (P, n_0) and (P, o); ``scales`` multiply the outputs."""
+    """Return inputs (P, n_0) and answers (P, o) of a linear teacher, float64; ``scales`` multiply the outputs."""
     gen = generator(seed, "teacher")
     x = torch.randn(SAMPLES, INPUTS, generator=gen, dtype=torch.float64)
     y = x @ torch.randn(INPUTS, OUTPUTS, generator=gen, dtype=torch.float64) / math.sqrt(INPUTS)
     return x, y if scales is None else y * torch.tensor(scales, dtype=torch.float64)
 
 
-def orthogonal(layers: int, width: int, seed: int) -> list[Tensor]:
-    """F_1 ... F_{L-1} with F^T F = n / (3 o) I in float64: the power of ``dense``."""
+def theory_of(layers: int, width: int, seed: int) -> DeepLinear:
+    """Return the recursion with feedback F_1 ... F_{L-1}, F^T F = n / (3 o) I in float64: the power of ``dense``.
+
+    Args:
+        layers: L.
+        width: n, of the hidden layers.
+        seed: of the feedback.
+    """
     gen = generator(seed, "orthogonal")
     drawn = [torch.randn(width, OUTPUTS, generator=gen, dtype=torch.float64) for _ in range(layers - 1)]
-    return [torch.linalg.qr(f)[0] * math.sqrt(width / (3 * OUTPUTS)) for f in drawn]
+    return DeepLinear([torch.linalg.qr(f)[0] * math.sqrt(width / (3 * OUTPUTS)) for f in drawn], INPUTS)
 
 
-def compare(case: Case, seed: int) -> Record:
-    """Train one network by the learner, and the recursion beside it.
+def compare_with_recursion(case: LinearCase, seed: int) -> Record:
+    """Train one network by the learner, and step the recursion beside it.
 
     Args:
         case: the network.
@@ -122,7 +133,7 @@ def compare(case: Case, seed: int) -> Record:
 
     Returns:
         A row: ``off``, the largest difference of a weight from F_l A_l F_{l-1}^T in units of the layer's largest
-        weight; ``loss_ratio``, what training left of the loss.
+        weight; ``loss_ratio``, the last loss over the first.
     """
     x, y = task(seed)
     spec = f"mlp(hidden={list(case.hidden)}, activation={case.activation}, bias=False)"
@@ -141,159 +152,134 @@ def compare(case: Case, seed: int) -> Record:
         theory.step(x, y, case.lr)
     weights = [network.layer(name).synapses["weight"].weight.detach() for name in network.names]
     off = max(float((w - t).abs().max() / w.abs().max()) for w, t in zip(weights, theory.weights(), strict=True))
-    return {
-        "part": "exact", "method": case.name, "seed": seed, "layers": len(weights), "steps": case.steps,
-        "off": off, "loss_ratio": losses[-1] / losses[0],
-    }  # fmt: skip
+    row = {"part": "exact", "method": case.name, "seed": seed, "layers": len(weights), "steps": case.steps}
+    return {**row, "off": off, "loss_ratio": losses[-1] / losses[0]}
 
 
 def _exact(setup: Setup) -> Findings:
-    rows: list[Record] = []
-    checks: list[ExperimentCheck] = []
-    for case in (*CASES, *CONTROLS):
-        found = [compare(case, seed) for seed in range(setup.seeds)]
-        rows += found
-        off = [float(row["off"]) for row in found]
-        if case in CONTROLS:
-            checks.append(above(f"exact: {case.name}: smallest difference from F A F^T, relative", min(off), FAR))
+    cases = itertools.product((*CASES, *CONTROLS), range(setup.seeds))
+    runs = [compare_with_recursion(*case) for case in cases]
+    rows = group_means(runs, ["part", "method", "layers", "steps"], ["off", "loss_ratio"])
+    return Findings(rows=rows, columns=["method", "layers", "steps", "off", "loss_ratio", "n"])
+
+
+def _check_exact(rows: Sequence[Record]) -> Checks:
+    for row in rows:
+        name = f"exact: {row['method']}"
+        if row["method"] in [control.name for control in CONTROLS]:
+            yield above(f"{name}: smallest difference from F A F^T, relative", min(row["off_each"]), FAR)
         else:
-            checks.append(at_most(f"exact: {case.name}: largest difference from F A F^T, relative", max(off), EXACT))
-            left = max(float(row["loss_ratio"]) for row in found)
-            checks.append(at_most(f"exact: {case.name}: loss that training left, share", left, 0.5))
-    lines = group_means(rows, ["part", "method", "layers", "steps"], ["off", "loss_ratio"])
-    return Findings(rows=lines, checks=checks, columns=["method", "layers", "steps", "off", "loss_ratio", "n"])
+            yield at_most(f"{name}: largest difference from F A F^T, relative", max(row["off_each"]), EXACT)
+            yield at_most(f"{name}: loss that training left, share", max(row["loss_ratio_each"]), 0.5)
 
 
 def _early(setup: Setup, layers: int, width: int) -> Findings:
-    lr, marks = 1e-4, [125, 250, 500, 1000]
     rows: list[Record] = []
-    curves: list[Mark] = []
-    worst: dict[tuple[str, int], float] = {}
+    panel = Panel(title="dots: recursion; lines: early law", x=TIME, y=Axis("‖A_l‖", scale="log"))
+    times = [EARLY_RATE * step for step in EARLY_STEPS]
     for seed in range(setup.seeds):
         x, y = task(seed)
-        theory = DeepLinear(orthogonal(layers, width, seed), INPUTS)
+        theory = theory_of(layers, width, seed)
         laws = leading_terms(Moments.of(x, y).yx, theory.grams)
         sizes: list[list[float]] = []
-        gaps: list[float] = []
-        for step in range(1, marks[-1] + 1):
-            theory.step(x, y, lr)
-            if step in marks:
+        for step in range(1, EARLY_STEPS[-1] + 1):
+            theory.step(x, y, EARLY_RATE)
+            if step in EARLY_STEPS:
                 sizes.append([float(a.norm()) for a in theory.matrices])
-                pairs = zip(theory.matrices, laws, strict=True)
-                gaps = [float((a / (k.coefficient * (lr * step) ** k.exponent).norm()).norm()) for a, k in pairs]
-        times = [lr * step for step in marks]
-        for index, law in enumerate(laws):
+        for index, (law, a) in enumerate(zip(laws, theory.matrices, strict=True)):
             curve = [size[index] for size in sizes]
-            slopes = [math.log2(b / a) for a, b in itertools.pairwise(curve)]
-            gap = abs(slopes[-1] / law.exponent - 1)
-            worst["slope", index] = max(gap, worst.get(("slope", index), 0.0))
-            worst["size", index] = max(abs(gaps[index] - 1), worst.get(("size", index), 0.0))
-            rows.append({
-                "part": "early", "method": f"A_{index + 1}", "seed": seed, "exponent": law.exponent,
-                "slope": slopes[-1], "first_slope": slopes[0], "size_over_law": gaps[index],
-            })  # fmt: skip
+            slopes = [math.log2(after / before) for before, after in itertools.pairwise(curve)]
+            size = float((a / (law.coefficient * times[-1] ** law.exponent).norm()).norm())
+            row = {"part": "early", "method": f"A_{index + 1}", "seed": seed, "exponent": law.exponent}
+            rows.append(row | {"slope": slopes[-1], "first_slope": slopes[0], "size_over_law": size})
             if not seed:
                 predicted = [float(law.coefficient.norm()) * t**law.exponent for t in times]
                 label = f"A_{index + 1}: t^{law.exponent}"
-                curves += [Curve(label=label, x=times, y=curve, style="o"), Curve(label=label, x=times, y=predicted)]
-    checks = []
-    for (what, index), gap in worst.items():
-        said = "slope over 2^(l-1)" if what == "slope" else "size over that of the early law"
-        checks.append(at_most(f"early: A_{index + 1}: {said}, distance from 1", gap, TOLERANCE))
-    panel = Panel(
-        title="dots: recursion; lines: early law", marks=curves,
-        x=Axis("time η t", scale="log"), y=Axis("‖A_l‖", scale="log"),
-    )  # fmt: skip
+                curves = [Curve(label=label, x=times, y=curve, style="o"), Curve(label=label, x=times, y=predicted)]
+                panel.marks.extend(curves)
     draw_figure(setup.folder / "early.png", [panel], title=f"early: {layers} layers of {width} units, seed 0")
     measured = ["slope", "first_slope", "size_over_law"]
-    return Findings(
-        rows=group_means(rows, ["part", "method", "exponent"], measured), checks=checks, pictures=["early.png"],
-        columns=["method", "exponent", *measured, "n"],
-    )  # fmt: skip
+    means = group_means(rows, ["part", "method", "exponent"], measured)
+    return Findings(rows=means, pictures=["early.png"], columns=["method", "exponent", *measured, "n"])
 
 
-TASKS = {"equal outputs": [1.0] * OUTPUTS, "unequal outputs": [1.0, 0.8, 0.6, 0.4, 0.2]}
+def _check_early(rows: Sequence[Record]) -> Checks:
+    for row in rows:
+        slope = max(abs(slope / row["exponent"] - 1) for slope in row["slope_each"])
+        size = max(abs(size - 1) for size in row["size_over_law_each"])
+        for what, gap in (("slope over 2^(l-1)", slope), ("size over that of the early law", size)):
+            yield at_most(f"early: {row['method']}: {what}, distance from 1", gap, TOLERANCE)
 
 
-@dataclass(frozen=True)
-class Course:
-    """Alignment matrices of one network in training: A_2 ... A_L at every time."""
+def train_recursion(
+    scales: Sequence[float], seed: int, *, layers: int, width: int, steps: int, lr: float = 0.01
+) -> list[Record]:
+    """Train by the recursion with orthogonal feedback; measure at about 8 times in every doubling.
 
-    times: list[float]
-    isotropy: list[list[float]]
-    conditioning: list[list[float]]
-    gap: float
-    """Largest distance of the isotropy from cos(W_l, F_l F_{l-1}^T)."""
+    Args:
+        scales: standard deviations of the outputs.
+        seed: of the task and the feedback.
+        layers: L.
+        width: of the hidden layers.
+        steps: of gradient descent.
+        lr: learning rate.
 
-
-def follow(scales: Sequence[float], seed: int, *, layers: int, width: int, steps: int, lr: float = 0.01) -> Course:
-    """Train by the recursion with orthogonal feedback, and look at about 8 times in every doubling."""
+    Returns:
+        For each time, ``isotropy`` and ``conditioning`` of A_2 ... A_L, and ``gap``, the largest distance of an
+        isotropy from cos(W_l, F_l F_{l-1}^T).
+    """
     x, y = task(seed, scales)
-    theory = DeepLinear(orthogonal(layers, width, seed), INPUTS)
+    theory = theory_of(layers, width, seed)
+    strong = [a @ b.t() for b, a in itertools.pairwise(theory.feedback)] + [theory.feedback[-1].t()]
     marks = {round(2 ** (k / 8)) for k in range(8 * steps.bit_length())} | {steps}
-    course = Course([], [], [], 0.0)
-    gap = 0.0
+    history = []
     for step in range(1, steps + 1):
         theory.step(x, y, lr)
         # each layer waits one step for the one below
         if step >= layers and step in marks:
-            course.times.append(lr * step)
-            course.isotropy.append([isotropy(a) for a in theory.matrices[1:]])
-            course.conditioning.append([condition_number(a) for a in theory.matrices[1:]])
-            gap = max(gap, *_gaps(theory, course.isotropy[-1]))
-    return replace(course, gap=gap)
+            now: Record = {key: [f(a) for a in theory.matrices[1:]] for key, f in SPECTRA.items()}
+            pairs = zip(theory.weights()[1:], strong, now["isotropy"], strict=True)
+            gap = max(abs(cosine_similarity(w, s) - value) for w, s, value in pairs)
+            history.append({"time": lr * step, **now, "gap": gap})
+    return history
 
 
 def _conditioning(setup: Setup, layers: int, width: int) -> Findings:
-    steps = 4000 if setup.full else 1000
-    courses = {
-        (name, seed): follow(scales, seed, layers=layers, width=width, steps=steps)
-        for name, scales in TASKS.items()
-        for seed in range(setup.seeds)
+    size = {"layers": layers, "width": width, "steps": 4000 if setup.full else 1000}
+    runs = itertools.product(TASKS, range(setup.seeds))
+    histories = {(name, seed): train_recursion(TASKS[name], seed, **size) for name, seed in runs}
+    rows = []
+    for ((name, seed), history), k in itertools.product(histories.items(), range(layers - 1)):
+        row = {"part": "conditioning", "method": f"{name}, A_{k + 2}", "seed": seed}
+        for key in SPECTRA:
+            row |= {f"{key}_early": history[0][key][k], key: history[-1][key][k]}
+        rows.append(row)
+    panels = []
+    axes = {
+        "isotropy": Axis("isotropy = cos(W, F Fᵀ)"),
+        "conditioning": Axis("conditioning s_max / s_min", scale="log"),
     }
-    rows = [
-        {
-            "part": "conditioning", "method": f"{name}, A_{k + 2}", "seed": seed,
-            "isotropy_early": course.isotropy[0][k], "isotropy": course.isotropy[-1][k],
-            "conditioning_early": course.conditioning[0][k], "conditioning": course.conditioning[-1][k],
-        }
-        for (name, seed), course in courses.items()
-        for k in range(layers - 1)
-    ]  # fmt: skip
-
-    def second(name: str, when: int) -> list[float]:
-        return [courses[name, seed].isotropy[when][0] for seed in range(setup.seeds)]
-
-    equal, unequal = TASKS
-    gap = max(course.gap for course in courses.values())
-    checks = [at_most("conditioning: isotropy minus cos(W_l, F_l F_{l-1}^T), largest", gap, EXACT)]
-    for name in TASKS:
-        least = min(e - b for b, e in zip(second(name, 0), second(name, -1), strict=True))
-        checks.append(above(f"conditioning: {name}: what A_2's isotropy gains in training, smallest", least, 0))
-    apart = min(a - b for a, b in zip(second(equal, 0), second(unequal, 0), strict=True))
-    checks.append(above("conditioning: A_2's early isotropy, equal over unequal outputs, smallest", apart, 0))
-    last = min(second(equal, -1))
-    checks.append(at_least("conditioning: equal outputs: A_2's isotropy in the end, smallest", last, 0.95))
-    panels = [
-        Panel(
-            title=name, x=Axis("time η t", scale="log"), y=y,
-            marks=[
-                Curve(label=f"A_{k + 2}", x=course.times, y=[f[k] for f in values]) for k in range(layers - 1)
-            ],
-        )
-        for y in (Axis("isotropy = cos(W, F Fᵀ)"), Axis("conditioning s_max / s_min", scale="log"))
-        for name in TASKS
-        for course in [courses[name, 0]]
-        for values in [course.conditioning if y.scale == "log" else course.isotropy]
-    ]  # fmt: skip
+    for (key, y), name in itertools.product(axes.items(), TASKS):
+        history = histories[name, 0]
+        times, values = [now["time"] for now in history], zip(*[now[key] for now in history], strict=True)
+        curves = [Curve(label=f"A_{k + 2}", x=times, y=curve) for k, curve in enumerate(values)]
+        panels.append(Panel(title=name, x=TIME, y=y, marks=[*curves]))
     draw_figure(setup.folder / "conditioning.png", panels, title=f"{layers} layers of {width} units, seed 0")
+    gap = max(now["gap"] for history in histories.values() for now in history)
+    identity = at_most("conditioning: isotropy minus cos(W_l, F_l F_{l-1}^T), largest", gap, EXACT)
     measured = ["isotropy_early", "isotropy", "conditioning_early", "conditioning"]
-    lines = group_means(rows, ["part", "method"], measured)
-    return Findings(rows=lines, checks=checks, pictures=["conditioning.png"], columns=["method", *measured, "n"])
+    means = group_means(rows, ["part", "method"], measured)
+    columns = ["method", *measured, "n"]
+    return Findings(rows=means, checks=[identity], pictures=["conditioning.png"], columns=columns)
 
 
-def _gaps(theory: DeepLinear, found: Sequence[float]) -> list[float]:
-    """Isotropy minus the cosine of the large matrices, layer by layer from the second."""
-    strong = [a @ b.t() for b, a in itertools.pairwise(theory.feedback)] + [theory.feedback[-1].t()]
-    pairs = zip(theory.weights()[1:], strong, found, strict=True)
-    return [abs(cosine_similarity(w, s) - value) for w, s, value in pairs]
+def _check_conditioning(rows: Sequence[Record]) -> Checks:
+    second = {name: next(row for row in rows if row["method"] == f"{name}, A_2") for name in TASKS}
+    for name, row in second.items():
+        least = min(end - begin for begin, end in zip(row["isotropy_early_each"], row["isotropy_each"], strict=True))
+        yield above(f"conditioning: {name}: what A_2's isotropy gains in training, smallest", least, 0)
+    equal, unequal = second.values()
+    apart = min(a - b for a, b in zip(equal["isotropy_early_each"], unequal["isotropy_early_each"], strict=True))
+    yield above("conditioning: A_2's early isotropy, equal over unequal outputs, smallest", apart, 0)
+    last = min(equal["isotropy_each"])
+    yield at_least("conditioning: equal outputs: A_2's isotropy in the end, smallest", last, 0.95)

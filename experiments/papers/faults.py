@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
+from experiments.papers._curves import Curves, gain, swept_curves
+from experiments.sweeps.candidates import rate_grid
+from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_most
 from experiments.sweeps.setup import Setup
-from experiments.sweeps.study import Fields
-from experiments.sweeps.tuned_curves import (
-    CONTROL,
-    CurvePoint,
-    accuracy_difference,
-    draw_tuned_curves,
-    percent_at,
-    run_curves,
-)
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint, percent_at
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.spec import Spec
@@ -26,120 +22,97 @@ FEEDBACK, WEIGHTS = "dfa, faults in the feedback", "dfa, faults in the weights"
 BP, FLOOR = "bp, faults in the weights", f"{CONTROL}, faults in the weights"
 SOUND = "dfa, no faults"
 CHEN = "Chen et al. 2015, IEEE Trans. Comput. 64:180"
+RATIO = Reference("elements stuck high for one stuck low", 9.04 / 1.75, CHEN, "remembered, not verified")
 RANGE_RATE = 30.0
-"""Percent of the elements, in the part range."""
+"""Percent of the elements that are stuck in the part range."""
 TOLERATED = {10.0: 0.2, 30.0: 0.5}
-"""Points of accuracy that faults in the feedback may cost, by their rate in percent."""
+"""Points of accuracy that faults in the feedback may cost, by the rate of stuck elements in percent."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Faults(Experiment, name="faults"):
     """Accuracy against the rate of stuck elements, separately in the feedback matrix and in the forward weights.
 
     A weight is a pair of elements w = G+ - G-; the rate is that of single elements, so that a share 1 - (1 - rate)^2
-    of the weights is hit. An element that is stuck does not move, its partner does: training goes on around the
-    faults. In the weights every element ends at ``full_scale``, where those stuck high are; the feedback matrix fills
-    its own range.
+    of the weights is hit. A stuck element does not move, its partner does: training goes on around the faults. In the
+    weights every element ends at ``full_scale``, where those stuck high are; the feedback matrix fills its own range.
 
     Parts: ``stuck`` (9.04 stuck at the highest conductance to 1.75 at the lowest), ``low`` (all at the lowest, so that
     the full scale does not matter), ``range`` (30 % stuck, mixed, in the weights, against the full scale). Every point
     is tuned on validation data before its own runs count.
-
-    Args:
-        data: of all parts.
-        hidden: width of the two hidden layers.
-        rates: stuck elements, percent, 0 to 100.
-        full_scale: weight at the highest conductance, > 0; 0.107 is three times the largest one at the start.
-        scales: full scales of the part range.
-        epochs: of the runs that count, instead of each part's own.
-        tuning_epochs: of the runs that choose, instead of one.
 
     Raises:
         NeurofaError: a rate that is no percentage.
     """
 
     source = "stuck-at faults: Chen et al. 2015, IEEE Trans. Comput. 64:180 (the ratio of the two kinds as remembered)"
-    question = (
-        "How much accuracy do stuck devices cost in the fixed feedback matrix of direct feedback alignment, and how"
-        " much in the weights that are trained around them?"
-    )
+    question = "How much accuracy do stuck devices cost in fixed feedback, and in weights that train around them?"
     parts = ("stuck", "low", "range")
 
-    def __init__(
-        self, *, data: Spec | str = "mnist", hidden: int = 800, rates: list[float] | None = None,
-        full_scale: float = 0.107, scales: list[float] | None = None, epochs: int | None = None,
-        tuning_epochs: int | None = None,
-    ) -> None:  # fmt: skip
-        self.data, self.hidden, self.full_scale = str(data), hidden, full_scale
-        self.rates = [0.0, 1.0, 3.0, 10.0, 30.0, 50.0, 80.0] if rates is None else rates
-        self.scales = [0.0357, 0.0714, 0.107, 0.214, 0.428] if scales is None else scales
-        self.epochs, self.tuning_epochs = epochs, tuning_epochs or 1
+    data: Spec | str = "mnist"
+    """Data of all parts."""
+    hidden: int = 800
+    """Width of the two hidden layers."""
+    rates: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0, 30.0, 50.0, 80.0)
+    """Rates of stuck elements, percent, 0 to 100."""
+    full_scale: float = 0.107
+    """Weight at the highest conductance, > 0; the default is three times the largest weight at the start."""
+    scales: tuple[float, ...] = (0.0357, 0.0714, 0.107, 0.214, 0.428)
+    """Full scales of the part range."""
+    epochs: int | None = None
+    """Epochs of the runs that count, instead of 3 (full: 20)."""
+    tuning_epochs: int = 1
+    """Epochs of the runs that choose."""
+
+    def __post_init__(self) -> None:
         for rate in self.rates:
             if not 0 <= rate <= 100:
                 raise NeurofaError(f"got faults(rates=[{rate:g}]); expected percentages, 0 to 100; change the rates")
 
     def run(self, part: str, setup: Setup) -> Findings:
-        points = {"stuck": self._stuck, "low": self._low, "range": self._range}[part]()
-        common = {
-            "data": self.data, "batch_size": 64, "epochs": self.epochs or (20 if setup.full else 3),
-            "schedule": "cosine", "network": f"mlp(hidden=[{self.hidden}, {self.hidden}], activation=tanh)",
-        }  # fmt: skip
-        found = run_curves(points, common, self.tuning_epochs, setup, name=part)
-        label = "full scale of the weights" if part == "range" else "stuck elements (%)"
-        picture = draw_tuned_curves(found, common, setup, name=part, x=Axis(label))
-        reference = [Reference("elements stuck high for one stuck low", 9.04 / 1.75, CHEN, "remembered, not verified")]
-        return Findings(
-            rows=found.lines, tuning=found.tuning, reference=reference if part == "stuck" else [],
-            checks=checks(part, found.lines), pictures=[picture],
-        )  # fmt: skip
+        network = f"mlp(hidden=[{self.hidden}, {self.hidden}], activation=tanh)"
+        common = {"data": str(self.data), "network": network, "schedule": "cosine", "batch_size": 64}
+        common |= {"epochs": self.epochs or (20 if setup.full else 3)}
+        x = Axis("full scale of the weights" if part == "range" else "stuck elements (%)")
+        found = swept_curves(Curves(points=self._points(part), x=x), common, setup, part, self.tuning_epochs)
+        return replace(found, reference=[RATIO] if part == "stuck" else [])
 
-    def _stuck(self) -> list[CurvePoint]:
-        return [*self._curves(self.rates, HIGH_SHARE), *self._curve(BP, self.rates[::2], HIGH_SHARE)]
+    def _points(self, part: str) -> list[CurvePoint]:
+        if part == "range":
+            series = {SOUND: 0.0, WEIGHTS: RANGE_RATE, FLOOR: RANGE_RATE}
+            grid = [(scale, name) for scale in self.scales for name in series]
+            return [CurvePoint(series=s, x=x, candidates=candidates(s, series[s], HIGH_SHARE, x)) for x, s in grid]
+        high = HIGH_SHARE if part == "stuck" else 0.0
+        rates = [rate for rate in self.rates if part == "stuck" or rate >= 10 or not rate]
+        places = {FEEDBACK: rates, WEIGHTS: rates, FLOOR: rates[::2]} | ({BP: rates[::2]} if part == "stuck" else {})
+        grid = [(rate, name) for name, own in places.items() for rate in own]
+        return [CurvePoint(series=s, x=x, candidates=candidates(s, x, high, self.full_scale)) for x, s in grid]
 
-    def _low(self) -> list[CurvePoint]:
-        return self._curves([rate for rate in self.rates if rate >= 10 or not rate], 0.0)
-
-    def _curves(self, rates: Sequence[float], high_share: float) -> list[CurvePoint]:
-        return [
-            *self._curve(FEEDBACK, rates, high_share),
-            *self._curve(WEIGHTS, rates, high_share),
-            *self._curve(FLOOR, rates[::2], high_share),
-        ]
-
-    def _curve(self, series: str, rates: Sequence[float], high_share: float) -> list[CurvePoint]:
-        made = []
-        for rate in rates:
-            rule, device = _rule(series), sound(self.full_scale)
-            if series == FEEDBACK and rate:
-                # nobody writes to the feedback after programming: a plain float within the range of the matrix
-                rule = f"dfa(feedback=dense(device={stuck(rate, high_share)}))"
-            elif rate:
-                device = stuck(rate, high_share, self.full_scale)
-            made.append(CurvePoint(series=series, x=rate, candidates=_candidates(rule, device)))
-        return made
-
-    def _range(self) -> list[CurvePoint]:
-        return [
-            CurvePoint(series=series, x=scale, candidates=_candidates(_rule(series), device))
-            for scale in self.scales
-            for series, device in (
-                (SOUND, sound(scale)),
-                (WEIGHTS, stuck(RANGE_RATE, HIGH_SHARE, scale)),
-                (FLOOR, stuck(RANGE_RATE, HIGH_SHARE, scale)),
-            )
-        ]
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        places = sorted({row["x"] for row in rows})
+        for x in places:
+            if part != "range" and x:
+                saved = gain(rows, (FEEDBACK, x), (WEIGHTS, x))
+                yield above(f"{part}: {x:g} % in the feedback cost less than in the weights, by points", saved, 0)
+            if percent_at(rows, FLOOR, x) is not None:
+                gained = gain(rows, (WEIGHTS, x), (FLOOR, x))
+                yield above(f"{part}: {WEIGHTS}, {x:g}: over {CONTROL}, points", gained, 0)
+        for x in [x for x in TOLERATED if part != "range" and x in places]:
+            cost = gain(rows, (FEEDBACK, 0.0), (FEEDBACK, x))
+            yield at_most(f"{part}: what {x:g} % in the feedback cost, points", cost, TOLERATED[x])
 
 
 def sound(full_scale: float) -> str:
-    """The spec of a weight without faults: as fine as a float, and bounded by +-full_scale as a pair of elements is."""
+    """Return the spec of a weight without faults: as fine as a float, bounded by +-full_scale as a pair of elements."""
     return f"fixed(bits=24, range={full_scale:g}, rounding=nearest)"
 
 
 def stuck(rate: float, high_share: float, full_scale: float | None = None) -> str:
-    """The spec of a device with faults.
+    """Return the spec of a device with stuck elements.
 
     Args:
-        rate: elements that are stuck, percent.
-        high_share: of these, stuck at the highest conductance; the rest are stuck at the lowest.
+        rate: stuck elements, percent.
+        high_share: share of these that is stuck at the highest conductance; the rest is stuck at the lowest.
         full_scale: weight at the highest conductance; None: the largest that is programmed, on a plain float.
     """
     high = rate / 100 * high_share
@@ -149,36 +122,19 @@ def stuck(rate: float, high_share: float, full_scale: float | None = None) -> st
     return f"stuck({inner}low={low:.6g}, high={high:.6g})"
 
 
-def _rule(series: str) -> str:
-    return {BP: "bp", FLOOR: CONTROL}.get(series, "dfa")
-
-
-def _candidates(rule: str, device: str) -> list[Fields]:
-    rates = (0.1, 0.3) if rule == CONTROL else (0.1, 0.2)
-    return [{"rule": rule, "optimizer": f"sgd(lr={lr})", "device": device} for lr in rates]
-
-
-def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
-    """The statements of one part about its table.
+def candidates(series: str, rate: float, high_share: float, full_scale: float) -> list[Fields]:
+    """Return the settings of one point of a curve.
 
     Args:
-        part: one of the experiment's parts.
-        lines: one a method, with ``series``, ``x`` and accuracies as shares.
+        series: name of the curve.
+        rate: stuck elements, percent.
+        high_share: share of these that is stuck at the highest conductance.
+        full_scale: weight at the highest conductance.
     """
-    made = []
-    places = sorted({line["x"] for line in lines})
-    for x in places:
-        weights, floor = percent_at(lines, WEIGHTS, x), percent_at(lines, FLOOR, x)
-        if part != "range" and x:
-            saved = accuracy_difference(percent_at(lines, FEEDBACK, x), weights)
-            made.append(above(f"{part}: {x:g} % in the feedback cost less than in the weights, by points", saved, 0))
-        if floor is not None:
-            made.append(
-                above(f"{part}: {WEIGHTS}, {x:g}: over {CONTROL}, points", accuracy_difference(weights, floor), 0)
-            )
-    clean = percent_at(lines, FEEDBACK, 0.0)
-    for x, bound in TOLERATED.items():
-        if part != "range" and x in places:
-            cost = accuracy_difference(clean, percent_at(lines, FEEDBACK, x))
-            made.append(at_most(f"{part}: what {x:g} % in the feedback cost, points", cost, bound))
-    return made
+    rule, device = {BP: "bp", FLOOR: CONTROL}.get(series, "dfa"), sound(full_scale)
+    if rate and series == FEEDBACK:
+        # nobody writes to the feedback after programming: a plain float within the range of the matrix
+        rule = f"dfa(feedback=dense(device={stuck(rate, high_share)}))"
+    elif rate:
+        device = stuck(rate, high_share, full_scale)
+    return rate_grid(rule, (0.1, 0.3) if rule == CONTROL else (0.1, 0.2), device=device)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.seeds import deviation_curves
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above
+from experiments.diagnosis.alignments import mean_std
+from experiments.papers._curves import curve
+from experiments.papers._tables import Methods, mean_known, minus
+from experiments.sweeps.candidates import MOMENTUM, rate_grid
+from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, margin_checks
+from experiments.sweeps.rows import SweepRow
 from experiments.sweeps.setup import Setup
-from experiments.sweeps.study import Fields, Study, StudyResult, run_study
-from experiments.sweeps.tuned_curves import CurvePoint, run_curves
-from experiments.tables import Record, mean, percent, standard_deviation
+from experiments.sweeps.study import CONTROL, Fields, Study, StudyResult, run_study
+from experiments.sweeps.tuned_curves import run_curves
+from experiments.tables import Record, percent
 from hwmodels.spec import Spec
 
-CONTROL, BP, DFA = "readout_only", "bp", "dfa"
-SAID = ("dfa", "grape2025", "fdfa", "grape2026")
+BP, DFA, FROZEN, FDFA = "bp", "dfa", "dfa, convolutions frozen", "fdfa"
+EXPECTED = (DFA, "grape2025", FDFA, "grape2026")
 """In the order of alignment that the texts suggest; alternative 2 of grape2025 is fdfa with the norms matched."""
 QUANTITIES = {
     "matrix_cosine": "cos(B, mean J)",
@@ -25,13 +31,20 @@ QUANTITIES = {
     "effective_rows": "effective rows of B",
     "jacobian_norm": "norm of the mean J",
 }
-TANGENT, STEPS = "tangent", (0.01, 0.1, 1.0)
+TANGENT = "tangent"
+WAYS = {TANGENT: "by=tangent"} | {f"difference, step {s:g}": f"by=difference, step={s:g}" for s in (0.01, 0.1, 1.0)}
 """How the output's change is found: by forward-mode derivatives, or by differences of such a size."""
 ALIGNED = 0.3
 USEFUL = 0.01
 """Cosine of whole matrices that a reviewer of 2025 called tolerable."""
+LARGEST = "largest cosine that grape2025 can reach without noise, 1/sqrt(e o), o = 10"
+REFERENCES = [
+    Reference("cosine of whole matrices that is tolerable", USEFUL, "a review of oRPXPoTXYz, ICLR 2025", "read"),
+    Reference(LARGEST, 0.1918, "fixed Jacobian, independent rows", "worked out, checked numerically"),
+]
 
 
+@dataclass(frozen=True, kw_only=True)
 class GrAPEAlignment(Experiment, name="grape_alignment"):
     """Feedback beside the Jacobian at the end of every epoch: matrices, rows, delivered errors, share of descent steps.
 
@@ -40,219 +53,160 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
     ``noise`` (MNIST as in mlp; fdfa whose estimates are differences of two passes, against the noise with which the
     weights are read, for several sizes of the change). Rates and steps are chosen on validation data for every rule of
     the first two parts.
-
-    Args:
-        digits: data of the part mlp.
-        images: data of the part conv.
-        noises: of the part noise: standard deviation of a read, in units of the root mean square weight.
-        epochs: of the runs that count, instead of each part's own.
-        tuning_epochs: of the runs that choose, instead of each part's own.
     """
 
     source = "the figures asked for in the reviews of oRPXPoTXYz (ICLR 2025) and kasbbmwk3s (ICLR 2026)"
-    question = (
-        "Do the feedbacks of fdfa, grape2025 and grape2026 turn towards the Jacobian, and does that train better?"
-    )
+    question = "Do the feedbacks of fdfa, grape2025 and grape2026 turn to the Jacobian, and does that train better?"
     parts = ("mlp", "conv", "noise")
 
-    def __init__(
-        self, *, digits: Spec | str = "mnist", images: Spec | str = "cifar10(flip=True)",
-        noises: list[float] | None = None, epochs: int | None = None, tuning_epochs: int | None = None,
-    ) -> None:  # fmt: skip
-        self.digits, self.images, self.epochs, self.tuning_epochs = str(digits), str(images), epochs, tuning_epochs
-        self.noises = [0.0, 0.003, 0.01, 0.03, 0.1, 0.3] if noises is None else noises
+    digits: Spec | str = "mnist"
+    """Data of the parts mlp and noise."""
+    images: Spec | str = "cifar10(flip=True)"
+    """Data of the part conv."""
+    noises: tuple[float, ...] = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
+    """Read noise of the part noise: standard deviation, in units of the root mean square weight."""
+    epochs: int | None = None
+    """Epochs of the runs that count, instead of each part's own."""
+    tuning_epochs: int = 1
+    """Epochs of the runs that choose."""
 
     def run(self, part: str, setup: Setup) -> Findings:
+        epochs = self.epochs or {"mlp": (5, 20), "conv": (3, 20), "noise": (2, 5)}[part][setup.full]
+        common = {"data": str(self.digits), "batch_size": 64, "epochs": epochs, "log": "jacobian"}
+        common |= {"network": "mlp(hidden=[256, 256], activation=tanh)"}
         if part == "noise":
-            return self._noise(setup)
-        made = {"mlp": self._mlp, "conv": self._conv}[part](setup.full)
-        found = run_study(made, setup, name=part)
-        picture = f"{part}.png"
-        draw(setup, picture, made, found)
-        lines = [line | last([run.metrics for run in found.runs[line["method"]]]) for line in found.lines]
-        return Findings(
-            rows=lines, tuning=found.tuning, reference=REFERENCES, checks=checks(part, lines), pictures=[picture],
-            columns=["method", "test_accuracy", *QUANTITIES, "descent_share", "n"],
-        )  # fmt: skip
+            return self._noise(common, setup)
+        if part == "conv":
+            common |= {"data": str(self.images), "network": "cnn(channels=[16, 32], kernel=3, norm=batch)"}
+            common |= {"schedule": "cosine"}
+        methods = _mlp_methods() if part == "mlp" else _conv_methods()
+        study = Study(common=common, methods=methods, tuning_epochs=self.tuning_epochs)
+        outcome = run_study(study, setup, name=part)
+        _draw(setup, part, common, outcome)
+        rows = [row | ends(outcome.runs[row["method"]]) for row in outcome.lines]
+        columns = ["method", "test_accuracy", *QUANTITIES, "descent_share", "n"]
+        found = Findings(rows=rows, tuning=outcome.tuning, pictures=[f"{part}.png"], columns=columns)
+        return replace(found, reference=REFERENCES)
 
-    def _mlp(self, full: bool) -> Study:
-        rates = (0.03, 0.1)
-        methods = {rule: [_setting(rule, f"sgd(lr={lr})") for lr in (*rates, 0.3)] for rule in (BP, DFA, CONTROL)}
-        for name, rules in _aligning(window=100).items():
-            methods[name] = [_setting(rule, f"sgd(lr={lr})") for rule in rules for lr in rates]
-        return Study(
-            common=self._digits(self.epochs or (20 if full else 5)), methods=methods,
-            tuning_epochs=self.tuning_epochs or 1, control=CONTROL,
-        )  # fmt: skip
+    def _noise(self, common: Fields, setup: Setup) -> Findings:
+        def noisy(by: str) -> Callable[[float], list[Fields]]:
+            device = "gaussian(write_noise=0.0, read_noise={:g})"
+            return lambda noise: rate_grid(f"fdfa(alpha=0.003, {by})", (0.1,), device=device.format(noise))
 
-    def _noise(self, setup: Setup) -> Findings:
-        def setting(by: str, noise: float) -> list[Fields]:
-            device = f"gaussian(write_noise=0.0, read_noise={noise:g})"
-            return [{"rule": f"fdfa(alpha=0.003, {by})", "optimizer": "sgd(lr=0.1)", "device": device}]
-
-        ways = {TANGENT: "by=tangent"} | {f"difference, step {s:g}": f"by=difference, step={s:g}" for s in STEPS}
-        points = [
-            CurvePoint(series=way, x=noise, candidates=setting(by, noise))
-            for way, by in ways.items()
-            for noise in self.noises
-        ]
-        common = self._digits(self.epochs or (5 if setup.full else 2))
-        found = run_curves(points, common, 1, setup, name="noise")
-        lines = [line | last([run.metrics for run in found.runs[line["method"]]]) for line in found.lines]
-        at = {(p.series, p.x): [run.metrics for run in found.runs[p.method]] for p in points}
+        points = [point for way, by in WAYS.items() for point in curve(way, self.noises, noisy(by))]
+        outcome = run_curves(points, common, 1, setup, name="noise")
         least = min(noise for noise in self.noises if noise)
         x = Axis("read noise (of the root mean square weight)", scale="symlog", linear=least)
         panels = []
         for key in ("matrix_cosine", "delivered_cosine"):
-            curves = {
-                way: [
-                    [_over_layers(at[way, noise][seed][-1]["jacobian"], key) for noise in self.noises]
-                    for seed in range(setup.seeds)
-                ]
-                for way in ways
-            }
+            curves = {}
+            for way in WAYS:
+                seeds = zip(*[outcome.runs[point.method] for point in points if point.series == way], strict=True)
+                curves[way] = [[_over_layers(run.metrics[-1]["jacobian"], key) for run in runs] for runs in seeds]
             panels.append(Panel(title=QUANTITIES[key], x=x, marks=deviation_curves(self.noises, curves)))
-        title = f"fdfa on {self.digits}, {common['epochs']} epochs, {setup.seeds} seeds"
+        title = f"fdfa on {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds"
         draw_figure(setup.folder / "noise.png", panels, title=title, share_y=True)
-        return Findings(
-            rows=lines, checks=_of_noise(lines), pictures=["noise.png"],
-            columns=["series", "x", "test_accuracy", *QUANTITIES, "n"],
-        )  # fmt: skip
+        rows = [row | ends(outcome.runs[row["method"]]) for row in outcome.lines]
+        return Findings(rows=rows, pictures=["noise.png"], columns=["series", "x", "test_accuracy", *QUANTITIES, "n"])
 
-    def _digits(self, epochs: int) -> Fields:
-        network = "mlp(hidden=[256, 256], activation=tanh)"
-        return {"data": self.digits, "batch_size": 64, "epochs": epochs, "network": network, "log": "jacobian"}
-
-    def _conv(self, full: bool) -> Study:
-        rates = (0.001, 0.003)
-        methods = {
-            BP: [_setting(BP, _momentum(lr)) for lr in (0.01, 0.03)],
-            DFA: [_setting(DFA, _momentum(lr)) for lr in (*rates, 0.01)],
-            CONTROL: [_setting(CONTROL, _momentum(lr)) for lr in (0.003, 0.01, 0.03)],
-            "dfa, convolutions frozen": [
-                _setting("dfa(frozen=[conv2d0, conv2d2])", _momentum(lr)) for lr in (*rates, 0.01)
-            ],
-        }
-        # the widest layer has 16,384 units: the estimate needs as many samples
-        for name, rules in _aligning(window=1000).items():
-            if name in ("fdfa", "grape2025", "grape2026"):
-                methods[name] = [_setting(rule, _momentum(lr)) for rule in rules[:1] for lr in rates]
-        pooled = "fdfa(feedback=pooled(distribution=normal), alpha=0.01)"
-        methods["fdfa, pooled"] = [_setting(pooled, _momentum(lr)) for lr in rates]
-        return Study(
-            common={
-                "data": self.images, "batch_size": 64, "epochs": self.epochs or (20 if full else 3),
-                "network": "cnn(channels=[16, 32], kernel=3, norm=batch)", "log": "jacobian", "schedule": "cosine",
-            },
-            methods=methods, tuning_epochs=self.tuning_epochs or 1, control=CONTROL,
-        )  # fmt: skip
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        return _check_noise(rows) if part == "noise" else _check_alignment(part, rows)
 
 
-REFERENCES = [
-    Reference("cosine of whole matrices that is tolerable", USEFUL, "a review of oRPXPoTXYz, ICLR 2025", "read"),
-    Reference("largest cosine that grape2025 can reach without noise, 1/sqrt(e o), o = 10", 0.1918,
-              "fixed Jacobian, independent rows", "worked out, checked numerically"),
-]  # fmt: skip
+def _check_alignment(part: str, rows: Sequence[Record]) -> Checks:
+    by = {row["method"]: row for row in rows}
+    for lower, upper in itertools.pairwise(name for name in EXPECTED if name in by):
+        gained = minus(by[upper]["matrix_cosine"], by[lower]["matrix_cosine"])
+        yield above(f"{part}: cos(B, J), {upper} over {lower}", gained, 0)
+    for name, row in by.items():
+        if name in (BP, DFA, CONTROL):
+            continue
+        if row["matrix_cosine"] is not None and name != FROZEN:
+            yield above(f"{part}: cos(B, J) of {name}", row["matrix_cosine"], USEFUL)
+        gained = minus(row["test_accuracy"], by[DFA]["test_accuracy"]) if DFA in by else None
+        yield above(f"{part}: {name} over dfa, points of accuracy", percent(gained), 0)
+    yield from margin_checks(part, rows, CONTROL)
 
 
-def _aligning(window: int) -> dict[str, list[str]]:
-    def grape(options: str) -> list[str]:
-        return [f"grape2025(eta={eta}, window={window}{options})" for eta in (0.001, 0.005)]
+def _learning_rules(window: int) -> dict[str, list[str]]:
+    """Return rules whose feedback learns, with the options that validation data choose from.
 
+    Args:
+        window: steps of the running mean of an estimate.
+    """
+    grape = [f"grape2025(eta={eta}, window={window}" for eta in (0.001, 0.005)]
     return {
-        "fdfa": ["fdfa(alpha=0.003)", "fdfa(alpha=0.01)"],
-        "grape2025": grape(""),
-        "grape2025, alternative 1": grape(", alternative=1"),
-        "grape2025, alternative 2": grape(", alternative=2"),
+        FDFA: ["fdfa(alpha=0.003)", "fdfa(alpha=0.01)"],
+        "grape2025": [f"{rule})" for rule in grape],
+        "grape2025, alternative 1": [f"{rule}, alternative=1)" for rule in grape],
+        "grape2025, alternative 2": [f"{rule}, alternative=2)" for rule in grape],
         "grape2026": [f"grape2026(eta=0.01, space=activity, window={w})" for w in (window, 1)],
     }
 
 
-def _setting(rule: str, optimizer: str) -> Fields:
-    return {"rule": rule, "optimizer": optimizer}
+def _mlp_methods() -> Methods:
+    methods = {rule: rate_grid(rule, (0.03, 0.1, 0.3)) for rule in (BP, DFA, CONTROL)}
+    for name, rules in _learning_rules(window=100).items():
+        methods[name] = [setting for rule in rules for setting in rate_grid(rule, (0.03, 0.1))]
+    return methods
 
 
-def _momentum(lr: float) -> str:
-    return f"sgd(lr={lr}, momentum=0.9)"
+def _conv_methods() -> Methods:
+    # the widest layer has 16,384 units: the estimate needs as many samples
+    learning = _learning_rules(window=1000)
+    rules = {name: learning[name][0] for name in (FDFA, "grape2025", "grape2026")}
+    rules["fdfa, pooled"] = "fdfa(feedback=pooled(distribution=normal), alpha=0.01)"
+    return {
+        BP: rate_grid(BP, (0.01, 0.03), MOMENTUM),
+        DFA: rate_grid(DFA, (0.001, 0.003, 0.01), MOMENTUM),
+        CONTROL: rate_grid(CONTROL, (0.003, 0.01, 0.03), MOMENTUM),
+        FROZEN: rate_grid("dfa(frozen=[conv2d0, conv2d2])", (0.001, 0.003, 0.01), MOMENTUM),
+        **{name: rate_grid(rule, (0.001, 0.003), MOMENTUM) for name, rule in rules.items()},
+    }
 
 
-def last(seeds: Sequence[Sequence[Record]]) -> Record:
-    """Means over layers, and their mean and spread over seeds, at the end of training.
+def ends(runs: Sequence[SweepRow]) -> Record:
+    """Return alignment at the end of training: means over layers, their mean and spread over seeds, and each layer's.
 
     Args:
-        seeds: for every seed the rows of its epochs, with ``jacobian``.
+        runs: one a seed, which logged the Jacobian.
     """
-    found: Record = {}
-    ends = [rows[-1]["jacobian"] for rows in seeds]
+    logged = [run.metrics[-1]["jacobian"] for run in runs]
+    columns: Record = {}
     for key in QUANTITIES:
-        values = [v for v in (_over_layers(end, key) for end in ends) if v is not None]
-        found |= {key: mean(values), f"{key}_std": standard_deviation(values)}
-    found["descent_share"] = mean([end["descent_share"] for end in ends if end["descent_share"] is not None])
-    found["layers"] = {
-        name: {key: mean([e["layers"][name][key] for e in ends if e["layers"][name][key] is not None]) for key in row}
-        for name, row in ends[0]["layers"].items()
+        columns |= mean_std(key, [_over_layers(end, key) for end in logged])
+    columns["descent_share"] = mean_known(end["descent_share"] for end in logged)
+    columns["layers"] = {
+        name: {key: mean_known(end["layers"][name][key] for end in logged) for key in layer}
+        for name, layer in logged[0]["layers"].items()
     }
-    return found
+    return columns
 
 
 def _over_layers(logged: Mapping[str, Any], key: str) -> float | None:
-    return mean([row[key] for row in logged["layers"].values() if row[key] is not None])
+    return mean_known(layer[key] for layer in logged["layers"].values())
 
 
-def draw(setup: Setup, picture: str, study: Study, found: StudyResult) -> None:
-    """Draw accuracy and every quantity through training, means over layers."""
-    methods = [m for m in found.runs if m != CONTROL]
-
-    epochs = {m: [run.metrics for run in found.runs[m]] for m in methods}
-    places = [row["epoch"] for row in epochs[methods[0]][0]]
-
-    def panel(title: str, values: Callable[[Record], float | None]) -> Panel:
-        curves = {m: [[values(row) for row in seed] for seed in epochs[m]] for m in methods}
-        return Panel(title=title, x=Axis("epoch", whole=True), marks=deviation_curves(places, curves))
-
-    panels = [panel("validation accuracy", lambda row: row["validation_accuracy"])]
-    for key, title in QUANTITIES.items():
-        panels.append(panel(title, lambda row, key=key: _over_layers(row["jacobian"], key)))  # type: ignore[misc]
-    draw_figure(
-        setup.folder / picture, panels, columns=3,
-        title=f"{study.common['data']}, {study.common['network']}, {setup.seeds} seeds; means over hidden layers",
-    )  # fmt: skip
+def _draw(setup: Setup, part: str, common: Fields, outcome: StudyResult) -> None:
+    """Draw validation accuracy and every quantity through training, means over layers."""
+    trained = {method: runs for method, runs in outcome.runs.items() if method != CONTROL}
+    epochs = [row["epoch"] for row in outcome.runs[CONTROL][0].metrics]
+    panels = []
+    for key, title in {"validation_accuracy": "validation accuracy", **QUANTITIES}.items():
+        curves = {name: [[_value(row, key) for row in run.metrics] for run in runs] for name, runs in trained.items()}
+        panels.append(Panel(title=title, x=Axis("epoch", whole=True), marks=deviation_curves(epochs, curves)))
+    title = f"{common['data']}, {common['network']}, {setup.seeds} seeds; means over hidden layers"
+    draw_figure(setup.folder / f"{part}.png", panels, columns=3, title=title)
 
 
-def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
-    """The statements of one part about its table.
-
-    Args:
-        part: one of the experiment's parts.
-        lines: one a method, accuracies as shares, alignments at the end of training.
-    """
-    at = {line["method"]: line for line in lines}
-    made = []
-    order = [name for name in SAID if name in at]
-    for lower, upper in itertools.pairwise(order):
-        gained = _minus(at[upper]["matrix_cosine"], at[lower]["matrix_cosine"])
-        made.append(above(f"{part}: cos(B, J), {upper} over {lower}", gained, 0))
-    for name in at:
-        if name in (BP, DFA, CONTROL):
-            continue
-        if at[name]["matrix_cosine"] is not None and name != "dfa, convolutions frozen":
-            made.append(above(f"{part}: cos(B, J) of {name}", at[name]["matrix_cosine"], USEFUL))
-        gained = _minus(at[name]["test_accuracy"], at[DFA]["test_accuracy"]) if DFA in at else None
-        made.append(above(f"{part}: {name} over dfa, points of accuracy", percent(gained), 0))
-    margins = {line["method"]: line["margin"] for line in lines if line["margin"] is not None}
-    return made + [above(f"{part}: margin of {m} over {CONTROL}, points", percent(v), 0) for m, v in margins.items()]
+def _value(row: Record, key: str) -> float | None:
+    """Return a quantity at the end of one epoch."""
+    return row[key] if key in row else _over_layers(row["jacobian"], key)
 
 
-def _of_noise(lines: Sequence[Record]) -> list[ExperimentCheck]:
-    """The largest read noise at which differences of two passes still align the feedback, for each size of change."""
-    made = []
-    for way in dict.fromkeys(line["series"] for line in lines if line["series"] != TANGENT):
-        aligned = [line["x"] for line in lines if line["series"] == way and (line["matrix_cosine"] or 0.0) > ALIGNED]
-        made.append(
-            above(f"noise: {way}: largest read noise with cos(B, J) above {ALIGNED:g}", max(aligned, default=None), 0)
-        )
-    return made
-
-
-def _minus(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
+def _check_noise(rows: Sequence[Record]) -> Checks:
+    """Yield the largest read noise at which differences of two passes still align the feedback, for each step."""
+    for way in [way for way in WAYS if way != TANGENT]:
+        aligned = [row["x"] for row in rows if row["series"] == way and (row["matrix_cosine"] or 0.0) > ALIGNED]
+        what = f"noise: {way}: largest read noise with cos(B, J) above {ALIGNED:g}"
+        yield above(what, max(aligned, default=None), 0)

@@ -4,54 +4,72 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.charts.seeds import band_around
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
+from experiments.diagnosis.alignments import mean_std
+from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_least, at_most, cited
 from experiments.sweeps.setup import Setup
-from experiments.tables import Record, mean, standard_deviation
+from experiments.tables import Record, mean
 from neurofa.core.randomness import generator
+from neurofa.theory.tracking import (
+    FeedbackTracker,
+    gradient_estimates,
+    original_rule_ceiling,
+    rows_at_cosine,
+    tracking_cosines,
+)
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-COLOURS = {"original": "tab:blue", "alternative 1": "tab:orange", "alternative 2": "tab:green", "2026": "tab:purple"}
-"""Of the rules."""
-STARTS = {-0.9: "tab:blue", -0.3: "tab:cyan", 0.0: "0.3", 0.3: "tab:orange", 0.9: "tab:red"}
-"""Cosines of the part starts, with their colours."""
+RULES = ("original", "alternative 1", "alternative 2", "2026")
+STARTS = (-0.9, -0.3, 0.0, 0.3, 0.9)
+"""Cosines of the part starts."""
 NOISES = (0.0, 0.01, 0.1)
 """Nu in the part starts; the text gives no size."""
-STEPS = Axis("steps", whole=True)
 LONG = (300, 10)
 """Shape in the part longer."""
+BOUND = original_rule_ceiling(LONG[1])
+WAYS = ("rows", "matrix")
+ESTIMATES = ("of one step", "mean so far")
+ARMS: dict[str, list[Record]] = {
+    "starts": [{"start": start, "noise": noise} for noise in NOISES for start in STARTS],
+    "rules": [{"rule": r, "cosine_of": of, "noise": nu} for of in WAYS for nu in (0.0, 0.1) for r in RULES],
+    "longer": [{"rule": rule, "estimate": estimate} for estimate in ESTIMATES for rule in RULES],
+}
+"""Settings by part."""
+PANELS = {
+    "starts": ("noise {noise:g}", "start {start:g}", "mean cosine of rows"),
+    "rules": ("cosine of the {cosine_of}, noise {noise:g}", "{rule}", "cosine of the matrix"),
+    "longer": ("estimate {estimate}", "{rule}", "cosine of the matrix"),
+}
+"""Titles of panels, labels of curves, and what is drawn, by part."""
 
-BY_HAND = "the same toy in plain torch, by hand"
-REBUTTAL = "rebuttal of submission oRPXPoTXYz to ICLR 2025, Fig. 5"
-
-REFERENCES: Mapping[str, list[Reference]] = {
+BY_HAND = ("the same toy in plain torch, by hand", "measured here by hand")
+REBUTTAL = ("rebuttal of submission oRPXPoTXYz to ICLR 2025, Fig. 5", "read in the rebuttal; not reproduced")
+RULES_BY_HAND = {"original": 0.021, "alternative 1": 0.427, "alternative 2": 0.995}
+LONGER_BY_HAND = {"alternative 1, mean so far": 0.45, "alternative 1, of one step": 0.29}
+LONGER_BY_HAND |= {"alternative 2, mean so far": 0.91, "alternative 2, of one step": 0.84}
+LONGER_BY_HAND |= {"2026, mean so far": 0.97, "2026, of one step": 0.97}
+WEIGHTED = "weights exp(S c_i), c_i ~ N(0, 1/o)"
+REFERENCES = {
     "starts": [],
     "rules": [
-        Reference(f"{rule}, cosine of rows, noise 0: matrix cosine", value, BY_HAND, "measured here by hand")
-        for rule, value in {"original": 0.021, "alternative 1": 0.427, "alternative 2": 0.995}.items()
-    ]
-    + [Reference("alternative 2: cosine after 50 steps", 0.0, REBUTTAL, "read in the rebuttal; not reproduced")],
+        *cited(RULES_BY_HAND, *BY_HAND, quantity="cosine of rows, noise 0: matrix cosine"),
+        Reference("alternative 2: cosine after 50 steps", 0.0, *REBUTTAL),
+    ],
     "longer": [
-        Reference(f"{rule}: matrix cosine, estimate {of}", value, BY_HAND, "measured here by hand")
-        for rule, of, value in (
-            ("alternative 1", "mean so far", 0.45), ("alternative 1", "of one step", 0.29),
-            ("alternative 2", "mean so far", 0.91), ("alternative 2", "of one step", 0.84),
-            ("2026", "mean so far", 0.97), ("2026", "of one step", 0.97),
-        )
-    ]
-    + [Reference("original: ceiling 1/sqrt(e o)", 1 / math.sqrt(10 * math.e), "weights exp(S c_i), c_i ~ N(0, 1/o)",
-                 "derived")],
-}  # fmt: skip
+        *cited(LONGER_BY_HAND, *BY_HAND, quantity="matrix cosine"),
+        Reference("original: ceiling 1/sqrt(e o)", 1 / math.sqrt(LONG[1] * math.e), WEIGHTED, "derived"),
+    ],
+}
 
 
+@dataclass(frozen=True, kw_only=True)
 class GrAPEToy(Experiment, name="grape_toy"):
     """Feedback B that follows a fixed gradient g, by the update functions of the rules themselves.
 
@@ -61,180 +79,108 @@ class GrAPEToy(Experiment, name="grape_toy"):
     the mean of the estimates so far). Cosines are those with the true g: the mean over rows, and that of the whole
     matrix (Frobenius). The noise has standard deviation nu |B|_F/sqrt(n o) and comes before the rescaling of the whole
     matrix; size and kind are our reading. Checks that say ``as reported`` hold where the text's claim comes out.
-
-    Args:
-        rows: of the part rules.
-        columns: of the part rules.
-        steps: of the part starts; the text does not give them.
-        long_steps: of the part longer.
     """
 
     source = "submission oRPXPoTXYz to ICLR 2025 with its rebuttal; kasbbmwk3s (ICLR 2026) for the rule of 2026"
-    question = (
-        "Which of the feedback updates called GrAPE turn B towards a gradient that stands still, how far, and do"
-        " the toys of the 2025 text come out as reported?"
-    )
+    question = "Which updates called GrAPE turn B to a fixed gradient, and do the toys of 2025 come out as reported?"
     parts = ("starts", "rules", "longer")
 
-    def __init__(self, *, rows: int = 200, columns: int = 200, steps: int = 500, long_steps: int = 1000) -> None:
-        self.rows, self.columns, self.steps, self.long_steps = rows, columns, steps, long_steps
+    rows: int = 200
+    """Rows of B in the part rules."""
+    columns: int = 200
+    """Columns of B in the part rules."""
+    steps: int = 500
+    """Steps of the part starts; the text does not give them."""
+    long_steps: int = 1000
+    """Steps of the part longer."""
 
     def run(self, part: str, setup: Setup) -> Findings:
-        made = {"starts": self._starts, "rules": self._rules, "longer": self._longer}[part](setup)
-        rows = [{"part": part, **line.labels, **line.summary()} for line in made]
-        columns = [key for key in rows[0] if key != "part" and not key.endswith("_std")]
-        title, of = {
-            "starts": ("4 x 4, original rule, eta 0.1", "mean cosine of rows"),
-            "rules": (f"{self.rows} x {self.columns}, eta 0.1 x 0.99^t", "cosine of the matrix"),
-            "longer": (f"{LONG[0]} x {LONG[1]}, eta 0.01", "cosine of the matrix"),
-        }[part]
+        toys: dict[str, Callable[..., Tensor]]
+        toys = {"starts": self._start, "rules": self._rule, "longer": self._long}
+        seeds = {"starts": 10 * setup.seeds, "rules": 10, "longer": setup.seeds}[part]
+        panel_title, label, drawn = PANELS[part]
+        y = Axis(drawn, limits=(-1.05, 1.05) if part == "starts" else (-0.35, 1.05))
         panels: dict[str, Panel] = {}
-        y = Axis(of, limits=(-1.05, 1.05) if part == "starts" else (-0.35, 1.05))
-        for line in made:
-            panels.setdefault(line.panel, Panel(title=line.panel, x=STEPS, y=y)).marks.append(line.curve())
-        draw_figure(
-            setup.folder / f"{part}.png", list(panels.values()), columns=3 if part == "starts" else 2,
-            title=f"{part}: {title}, {len(made[0].tracks)} seeds; bands: standard deviation",
-        )  # fmt: skip
-        return Findings(
-            rows=rows, columns=columns, reference=REFERENCES[part], checks=checks(part, rows), pictures=[f"{part}.png"]
-        )
+        rows = []
+        for arm in ARMS[part]:
+            tracks = torch.stack([toys[part](seed, **arm) for seed in range(seeds)])
+            rows.append({"part": part, **arm, **_summary(tracks)})
+            name = panel_title.format(**arm)
+            panel = panels.setdefault(name, Panel(title=name, x=Axis("steps", whole=True), y=y))
+            panel.marks.append(_curve(label.format(**arm), tracks[:, :, 0 if part == "starts" else 1]))
+        size = {"starts": "4 x 4", "rules": f"{self.rows} x {self.columns}", "longer": f"{LONG[0]} x {LONG[1]}"}[part]
+        title = f"{part}: {size}, {seeds} seeds; bands: standard deviation"
+        across = 3 if part == "starts" else 2
+        draw_figure(setup.folder / f"{part}.png", list(panels.values()), columns=across, title=title)
+        columns = [key for key in rows[0] if key != "part" and not key.endswith("_std")]
+        return Findings(rows=rows, columns=columns, reference=REFERENCES[part], pictures=[f"{part}.png"])
 
-    def _starts(self, setup: Setup) -> list[_Line]:
-        import torch
+    def _start(self, seed: int, start: float, noise: float) -> Tensor:
+        gen = generator(seed, "starts")
+        g = torch.randn(4, 4, generator=gen, dtype=torch.float64)
+        toy = FeedbackTracker(rule="original", eta=0.1, noise=noise)
+        return tracking_cosines(toy.track(rows_at_cosine(g, start, gen), itertools.repeat(g, self.steps), gen), g)
 
-        from neurofa.theory.tracking import FeedbackTracker, rows_at_cosine, tracking_cosines
+    def _rule(self, seed: int, rule: str, cosine_of: str, noise: float) -> Tensor:
+        gen = generator(seed, "rules")
+        g, b = torch.randn(2, self.rows, self.columns, generator=gen, dtype=torch.float64)
+        toy = FeedbackTracker(rule=rule, eta=0.1, decay=0.99, noise=noise, scalar=cosine_of == "matrix")
+        return tracking_cosines(toy.track(b, itertools.repeat(g, 50), gen), g)
 
-        made = []
-        for noise in NOISES:
-            for start, colour in STARTS.items():
-                tracks = []
-                for seed in range(10 * setup.seeds):
-                    gen = generator(seed, "starts")
-                    g = torch.randn(4, 4, generator=gen, dtype=torch.float64)
-                    toy = FeedbackTracker(rule="original", eta=0.1, noise=noise)
-                    begin = rows_at_cosine(g, start, gen)
-                    tracks.append(tracking_cosines(toy.track(begin, itertools.repeat(g, self.steps), gen), g))
-                labels = {"start": start, "noise": noise}
-                made.append(_Line(labels, f"noise {noise:g}", f"start {start:g}", colour, tracks, 0))
-        return made
+    def _long(self, seed: int, rule: str, estimate: str) -> Tensor:
+        gen = generator(seed, "longer")
+        g, b = torch.randn(2, *LONG, generator=gen, dtype=torch.float64)
+        stream = itertools.islice(gradient_estimates(g, gen, averaged=estimate == "mean so far"), self.long_steps)
+        return tracking_cosines(FeedbackTracker(rule=rule, eta=0.01).track(b, stream, gen), g)
 
-    def _rules(self, setup: Setup) -> list[_Line]:
-        import torch
-
-        from neurofa.theory.tracking import FeedbackTracker, tracking_cosines
-
-        made = []
-        for of, noise in itertools.product(("rows", "matrix"), (0.0, 0.1)):
-            for rule, colour in COLOURS.items():
-                tracks = []
-                for seed in range(10):
-                    gen = generator(seed, "rules")
-                    g, b = torch.randn(2, self.rows, self.columns, generator=gen, dtype=torch.float64)
-                    toy = FeedbackTracker(rule=rule, eta=0.1, decay=0.99, noise=noise, scalar=of == "matrix")
-                    tracks.append(tracking_cosines(toy.track(b, itertools.repeat(g, 50), gen), g))
-                labels = {"rule": rule, "cosine_of": of, "noise": noise}
-                made.append(_Line(labels, f"cosine of the {of}, noise {noise:g}", rule, colour, tracks, 1))
-        return made
-
-    def _longer(self, setup: Setup) -> list[_Line]:
-        import torch
-
-        from neurofa.theory.tracking import FeedbackTracker, gradient_estimates, tracking_cosines
-
-        made = []
-        for averaged in (False, True):
-            for rule, colour in COLOURS.items():
-                tracks = []
-                for seed in range(setup.seeds):
-                    gen = generator(seed, "longer")
-                    g, b = torch.randn(2, *LONG, generator=gen, dtype=torch.float64)
-                    seen = itertools.islice(gradient_estimates(g, gen, averaged=averaged), self.long_steps)
-                    tracks.append(tracking_cosines(FeedbackTracker(rule=rule, eta=0.01).track(b, seen, gen), g))
-                estimate = "mean so far" if averaged else "of one step"
-                labels = {"rule": rule, "estimate": estimate}
-                made.append(_Line(labels, f"estimate {estimate}", rule, colour, tracks, 1))
-        return made
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        return {"starts": _check_starts, "rules": _check_rules, "longer": _check_longer}[part](rows)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One setting on some seeds."""
-
-    labels: Record
-    panel: str
-    label: str
-    colour: str
-    tracks: list[Tensor]
-    """A seed each: (steps + 1, 2), cosine of the rows (mean) and of the matrix."""
-    drawn: int
-    """Which of the two is in the picture."""
-
-    def summary(self) -> Record:
-        made: Record = {}
-        for key, index in (("row_cosine", 0), ("matrix_cosine", 1)):
-            last = [float(one[-1, index]) for one in self.tracks]
-            made |= {key: mean(last), f"{key}_std": standard_deviation(last)}
-        made["highest_matrix_cosine"] = mean([float(one[:, 1].max()) for one in self.tracks])
-        return made | {"n": len(self.tracks)}
-
-    def curve(self) -> Curve:
-        import torch
-
-        drawn = torch.stack(self.tracks)[:, :, self.drawn]
-        centre = drawn.mean(0).tolist()
-        band = band_around(centre, drawn.std(0).tolist()) if len(drawn) > 1 else None
-        return Curve(x=range(drawn.shape[1]), y=centre, label=self.label, colour=self.colour, band=band)
-
-
-def checks(part: str, rows: Sequence[Record]) -> list[ExperimentCheck]:
-    """The statements of one part about its table; those of the 2025 text are named as such.
+def _summary(tracks: Tensor) -> Record:
+    """Return the columns of one arm.
 
     Args:
-        part: one of the experiment's parts.
-        rows: one a setting.
+        tracks: (seeds, steps + 1, 2), cosines of the rows (mean) and of the matrix.
     """
-    return {"starts": _of_starts, "rules": _of_rules, "longer": _of_longer}[part](rows)
+    cosines = mean_std("row_cosine", tracks[:, -1, 0].tolist()) | mean_std("matrix_cosine", tracks[:, -1, 1].tolist())
+    return cosines | {"highest_matrix_cosine": mean(tracks[:, :, 1].amax(1).tolist()), "n": len(tracks)}
 
 
-def _of_starts(rows: Sequence[Record]) -> list[ExperimentCheck]:
+def _curve(label: str, tracks: Tensor) -> Curve:
+    centre = tracks.mean(0).tolist()
+    band = band_around(centre, tracks.std(0).tolist()) if len(tracks) > 1 else None
+    return Curve(x=range(tracks.shape[1]), y=centre, label=label, band=band)
+
+
+def _check_starts(rows: Sequence[Record]) -> Checks:
     end = {(row["start"], row["noise"]): row["row_cosine"] for row in rows}
     moved = max(abs(end[start, 0.0] - start) for start in STARTS)
-    made = [
-        at_most("starts: without noise no row turns: largest change of a mean row cosine", moved, 1e-6),
-        above("starts: as reported: with noise a start at 0 rises", end[0.0, NOISES[1]], 0.1),
-    ]
+    yield at_most("starts: without noise no row turns: largest change of a mean row cosine", moved, 1e-6)
+    yield above("starts: as reported: with noise a start at 0 rises", end[0.0, NOISES[1]], 0.1)
     for noise in NOISES:
         ahead = min(end[-x, noise] - end[x, noise] for x in (0.3, 0.9))
-        made.append(above(f"starts: as reported: negative starts end above positive ones, noise {noise:g}", ahead, 0))
-    return made
+        yield above(f"starts: as reported: negative starts end above positive ones, noise {noise:g}", ahead, 0)
 
 
-def _of_rules(rows: Sequence[Record]) -> list[ExperimentCheck]:
+def _check_rules(rows: Sequence[Record]) -> Checks:
     end = {(row["rule"], row["cosine_of"], row["noise"]): row for row in rows}
-    made = []
-    for of, noise in itertools.product(("rows", "matrix"), (0.0, 0.1)):
-        first, second = end["original", of, noise], end["alternative 1", of, noise]
-        last, where = end["alternative 2", of, noise], f"cosine of the {of}, noise {noise:g}"
-        behind = second["matrix_cosine"] - first["matrix_cosine"]
-        made += [
-            at_most(f"rules: as reported: original only marginally behind alternative 1, {where}", behind, 0.1),
-            at_most(f"rules: as reported: alternative 2 ends at 0, {where}", abs(last["matrix_cosine"]), 0.1),
-            at_least(f"rules: alternative 2 is a running mean and arrives, {where}", last["matrix_cosine"], 0.9),
-        ]
+    for of, noise in itertools.product(WAYS, (0.0, 0.1)):
+        first, second, last = (end[rule, of, noise]["matrix_cosine"] for rule in RULES[:3])
+        where = f"cosine of the {of}, noise {noise:g}"
+        yield at_most(
+            f"rules: as reported: original only marginally behind alternative 1, {where}", second - first, 0.1
+        )
+        yield at_most(f"rules: as reported: alternative 2 ends at 0, {where}", abs(last), 0.1)
+        yield at_least(f"rules: alternative 2 is a running mean and arrives, {where}", last, 0.9)
     turned = abs(end["original", "rows", 0.0]["row_cosine"])
-    made.append(at_most("rules: original without noise turns no row: mean row cosine", turned, 0.02))
-    return made
+    yield at_most("rules: original without noise turns no row: mean row cosine", turned, 0.02)
 
 
-def _of_longer(rows: Sequence[Record]) -> list[ExperimentCheck]:
-    end = {(row["rule"], row["estimate"]): row for row in rows}
-    from neurofa.theory.tracking import original_rule_ceiling
-
+def _check_longer(rows: Sequence[Record]) -> Checks:
+    cosine = {(row["rule"], row["estimate"]): row["matrix_cosine"] for row in rows}
     best = max(row["highest_matrix_cosine"] for row in rows if row["rule"] == "original")
-    made = [
-        at_most("longer: original stays below 1.2/sqrt(e o)", best, 1.2 * original_rule_ceiling(LONG[1])),
-        at_least("longer: original comes to 0.8/sqrt(e o)", best, 0.8 * original_rule_ceiling(LONG[1])),
-    ]
-    learnt = {rule: end[rule, "mean so far"]["matrix_cosine"] for rule in ("alternative 2", "2026")}
-    return made + [at_least(f"longer: {rule}, mean so far", cos, 0.85) for rule, cos in learnt.items()]
+    yield at_most("longer: original stays below 1.2/sqrt(e o)", best, 1.2 * BOUND)
+    yield at_least("longer: original comes to 0.8/sqrt(e o)", best, 0.8 * BOUND)
+    for rule in ("alternative 2", "2026"):
+        yield at_least(f"longer: {rule}, mean so far", cosine[rule, "mean so far"], 0.85)

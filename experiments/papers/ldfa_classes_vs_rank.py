@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import curves_chart
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, at_most
+from experiments.papers._curves import curve
+from experiments.sweeps.experiment import Checks, Experiment, ExperimentCheck, Findings, Reference, at_most
 from experiments.sweeps.setup import Setup
-from experiments.sweeps.tuned_curves import CONTROL, CurvePoint, run_curves
+from experiments.sweeps.study import CONTROL
+from experiments.sweeps.tuned_curves import CurvePoint, run_curves
 from experiments.tables import Record
 from hwmodels.spec import Spec, parse
 
@@ -18,149 +21,120 @@ BP = "bp"
 ENOUGH = 0.98
 """Share of the accuracy of backpropagation that counts as having reached it."""
 LEVELS = (ENOUGH, 0.9, 0.8, 0.7)
-"""Shares at which the needed rank is told: short runs may not reach the highest at any rank."""
+"""Shares at which the needed rank is reported: short runs may not reach the highest at any rank."""
 CLAIM = "the source, as its reviews at ICLR 2025 quote it"
+REFERENCE = Reference("needed rank, in units of the number of classes", 1.0, CLAIM, "second hand")
 PAPER_EPOCHS, DECAY = 100, 0.975
 ADAM = "adam(lr=0.0006, weight_decay=0.0004, amsgrad=True)"
 """As in the first author's code, for all rules and ranks alike."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
     """Rank of the error that a network of 3072-512-512-512-c needs, against the number of classes c.
 
     All return paths have rank r (that of the readout at most c). The needed rank is the one at which a curve, drawn
     straight between its points on a logarithmic axis, reaches 98 % (and 90, 80, 70 %) of what backpropagation reaches
-    with as many classes; it is told for test accuracy and, less noisy, for accuracy on the training images. Settings
-    are those of the source, without tuning; the last epoch counts. The learning rate falls over the run as over the 100
-    epochs of the source.
-
-    Args:
-        images: spec of a data set with an option ``classes``.
-        classes: numbers of classes, rising; the first so many are kept.
-        ranks: r, rising.
-        hidden: width of the three hidden layers.
-        epochs: of all runs; default 20, full 100.
+    with as many classes; it is reported for test accuracy and, less noisy, for accuracy on the training images.
+    Settings are those of the source, without tuning; the last epoch counts. The learning rate falls over the run as
+    over the 100 epochs of the source.
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, Fig. 3c, protocol as in the first author's code"
     question = "Does an error need as many dimensions as there are classes?"
     parts = ("classes",)
 
-    def __init__(
-        self, *, images: Spec | str = "cifar100(validation=0, flip=True)", classes: list[int] | None = None,
-        ranks: list[int] | None = None, hidden: int = 512, epochs: int | None = None,
-    ) -> None:  # fmt: skip
-        self.images, self.hidden, self.epochs = str(images), hidden, epochs
-        self.classes = [10, 25, 50, 100] if classes is None else sorted(classes)
-        self.ranks = [2, 4, 8, 16, 32, 64] if ranks is None else sorted(ranks)
+    images: Spec | str = "cifar100(validation=0, flip=True)"
+    """A data set with an option ``classes``."""
+    classes: tuple[int, ...] = (10, 25, 50, 100)
+    """Numbers of classes; the first so many are kept."""
+    ranks: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+    """Ranks r."""
+    hidden: int = 512
+    """Width of the three hidden layers."""
+    epochs: int | None = None
+    """Epochs of all runs, instead of 20 (full: 100)."""
 
     def run(self, part: str, setup: Setup) -> Findings:
         epochs = self.epochs or (PAPER_EPOCHS if setup.full else 20)
-        common = {
-            "batch_size": 32, "epochs": epochs, "optimizer": ADAM,
-            "schedule": f"exponential(factor={DECAY ** (PAPER_EPOCHS / epochs):.4g})",
-            "network": f"mlp(hidden=[{self.hidden}, {self.hidden}, {self.hidden}], activation=relu, norm=batch)",
-        }  # fmt: skip
-        lines: list[Record] = []
+        schedule = f"exponential(factor={DECAY ** (PAPER_EPOCHS / epochs):.4g})"
+        common = {"batch_size": 32, "epochs": epochs, "optimizer": ADAM, "schedule": schedule}
+        common |= {"network": f"mlp(hidden={[self.hidden] * 3}, activation=relu, norm=batch)"}
+        rows: list[Record] = []
         needed: list[Record] = []
-        for c in self.classes:
+        for c in sorted(self.classes):
             name = f"{c} classes"
-            found = run_curves(self._points(name), {"data": self._data(c), **common}, epochs, setup, name=name)
-            curve = [_relative(line, found.lines) for line in found.lines]
-            lines += [
-                {
-                    **line,
-                    "part": part,
-                    "method": f"{name}: {line['method']}",
-                    "classes": c,
-                    "rank": line["x"] or line["series"],
-                }
-                for line in curve
-            ]
-            ranks = {
-                f"needed_rank_{where}_{level:g}": needed_rank(curve, f"{where}_share", level)
-                for where in ("test", "train")
-                for level in LEVELS
-            }
-            needed.append({"part": "needed rank", "method": name, "classes": c, **ranks})
-        curves_chart(
-            setup.folder / "classes.png", [_drawn(line) for line in lines if line["x"] is not None],
-            x=Axis("rank r of the error", scale="log"), y_label="share of bp's test accuracy (%)",
-            title=f"{self.images}, {epochs} epochs, {setup.seeds} seeds; bands: standard deviation",
-        )  # fmt: skip
-        claim = Reference("needed rank, in units of the number of classes", 1.0, CLAIM, "second hand")
-        return Findings(
-            rows=[*lines, *needed], reference=[claim], checks=checks(needed), pictures=["classes.png"],
-            columns=["classes", "rank", "test_accuracy", "train_accuracy", "test_share", "train_share", "n"],
-        )  # fmt: skip
+            ranks = curve(name, sorted(self.ranks), lambda r: [{"rule": f"raf(rank={r}, clamp=1.0)"}])
+            levels = [CurvePoint(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)]
+            outcome = run_curves([*ranks, *levels], {"data": self._data(c), **common}, epochs, setup, name=name)
+            lines = [_relative(line, outcome.lines) for line in outcome.lines]
+            for line in lines:
+                place = {"part": part, "method": f"{name}: {line['method']}", "classes": c}
+                rows.append({**line, **place, "rank": line["x"] or line["series"]})
+            needed.append({"part": "needed rank", "method": name, "classes": c, **_needed_ranks(lines)})
+        title = f"{self.images}, {epochs} epochs, {setup.seeds} seeds; bands: standard deviation"
+        drawn = [_shares(row) for row in rows if row["x"] is not None]
+        x, y_label = Axis("rank r of the error", scale="log"), "share of bp's test accuracy (%)"
+        curves_chart(setup.folder / "classes.png", drawn, title=title, x=x, y_label=y_label)
+        columns = ["classes", "rank", "test_accuracy", "train_accuracy", "test_share", "train_share", "n"]
+        return Findings(rows=[*rows, *needed], reference=[REFERENCE], pictures=["classes.png"], columns=columns)
 
     def _data(self, classes: int) -> str:
-        made = parse(self.images)
-        return str(Spec(made.name, {**made.options, "classes": classes}))
+        spec = parse(str(self.images))
+        return str(Spec(spec.name, {**spec.options, "classes": classes}))
 
-    def _points(self, series: str) -> list[CurvePoint]:
-        return [
-            *[CurvePoint(series=series, x=r, candidates=[{"rule": f"raf(rank={r}, clamp=1.0)"}]) for r in self.ranks],
-            CurvePoint(series=BP, candidates=[{"rule": BP}]),
-            CurvePoint(series=CONTROL, candidates=[{"rule": CONTROL}]),
-        ]
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        needed = [row for row in rows if row["part"] == "needed rank"]
+        for where, level in itertools.product(("test", "train"), LEVELS):
+            ranks = [row[f"needed_rank_{where}_{level:g}"] for row in needed]
+            known = [math.inf if rank is None else rank for rank in ranks]
+            factors = [later / before if before < math.inf else 1.0 for before, later in itertools.pairwise(known)]
+            smallest = min(factors, default=None)
+            reached = ", ".join("not reached" if rank is None else f"{rank:.3g}" for rank in ranks)
+            name = f"classes: needed rank at {level:.0%} of bp's {where} accuracy ({reached}), smallest factor"
+            finite = smallest if smallest is not None and smallest < math.inf else None
+            yield ExperimentCheck(name, finite, "> 1", smallest is not None and smallest > 1)
+        for row in needed:
+            rank, c = row[f"needed_rank_test_{ENOUGH:g}"], row["classes"]
+            share = None if rank is None else round(rank / c, 4)
+            yield at_most(f"classes: needed rank over number of classes, {c} (test accuracy)", share, 1)
 
 
 def _relative(line: Record, lines: Sequence[Record]) -> Record:
-    """The line with its mean accuracies as shares of those of backpropagation."""
+    """Return the line with its accuracies as shares of the mean ones of backpropagation."""
     bp = next(other for other in lines if other["series"] == BP)
     shares = {f"{where}_share": line[f"{where}_accuracy"] / bp[f"{where}_accuracy"] for where in ("test", "train")}
-    scaled = [accuracy / bp["test_accuracy"] for accuracy in line["test_accuracies"]]
-    return {**line, **shares, "test_shares": scaled, "test_share_std": (line["test_accuracy_std"] or 0.0) / bp[
-        "test_accuracy"
-    ]}  # fmt: skip
+    shares["test_shares"] = [accuracy / bp["test_accuracy"] for accuracy in line["test_accuracies"]]
+    shares["test_share_std"] = (line["test_accuracy_std"] or 0.0) / bp["test_accuracy"]
+    return line | shares
 
 
-def _drawn(line: Record) -> Record:
-    return {
-        "series": line["series"], "x": line["x"], "test_accuracy": line["test_share"],
-        "test_accuracy_std": line["test_share_std"], "test_accuracies": line["test_shares"],
-    }  # fmt: skip
+def _shares(row: Record) -> Record:
+    """Return a row for the picture, with shares in the place of accuracies."""
+    names = {"test_accuracy": "test_share", "test_accuracy_std": "test_share_std", "test_accuracies": "test_shares"}
+    return row | {name: row[share] for name, share in names.items()}
+
+
+def _needed_ranks(curve: Sequence[Record]) -> Record:
+    where = itertools.product(("test", "train"), LEVELS)
+    return {f"needed_rank_{split}_{level:g}": needed_rank(curve, f"{split}_share", level) for split, level in where}
 
 
 def needed_rank(curve: Sequence[Record], share: str, enough: float = ENOUGH) -> float | None:
-    """Lowest rank from which on a curve stays at ``enough`` or more; None where its last point is below.
+    """Return the lowest rank from which on a curve stays at ``enough`` or more; None where its last point is below.
 
     Between two points the curve is straight on a logarithmic axis of ranks.
 
     Args:
         curve: lines with ``x`` (levels have none and are left out) and ``share``.
         share: name of the share of what backpropagation reaches.
-        enough: the share that is asked for.
+        enough: the share to reach.
     """
     points = sorted((float(line["x"]), float(line[share])) for line in curve if line["x"] is not None)
     if not points or points[-1][1] < enough:
         return None
-    found = points[0][0]
+    rank = points[0][0]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if y0 < enough <= y1:
-            found = x0 * (x1 / x0) ** ((enough - y0) / (y1 - y0))
-    return round(found, 3)
-
-
-def checks(needed: Sequence[Record]) -> list[ExperimentCheck]:
-    """Whether the needed rank rises with the number of classes.
-
-    Args:
-        needed: lines with ``classes`` (rising) and ``needed_rank_<where>_<level>``.
-    """
-    made = []
-    for where, level in itertools.product(("test", "train"), LEVELS):
-        ranks = [line[f"needed_rank_{where}_{level:g}"] for line in needed]
-        known = [math.inf if rank is None else rank for rank in ranks]
-        steps = [later / before if before < math.inf else 1.0 for before, later in itertools.pairwise(known)]
-        smallest = min(steps, default=None)
-        reached = ", ".join("not reached" if rank is None else f"{rank:.3g}" for rank in ranks)
-        name = f"classes: needed rank at {level:.0%} of bp's {where} accuracy ({reached}), smallest factor"
-        finite = smallest if smallest is not None and smallest < math.inf else None
-        made.append(ExperimentCheck(name, finite, "> 1", smallest is not None and smallest > 1))
-    for line in needed:
-        rank, c = line[f"needed_rank_test_{ENOUGH:g}"], line["classes"]
-        share = None if rank is None else round(rank / c, 4)
-        made.append(at_most(f"classes: needed rank over number of classes, {c} (test accuracy)", share, 1))
-    return made
+            rank = x0 * (x1 / x0) ** ((enough - y0) / (y1 - y0))
+    return round(rank, 3)

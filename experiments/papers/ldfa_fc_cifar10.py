@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_least, at_most
+from experiments.papers._curves import Curves, curve, gain, swept_curves
+from experiments.sweeps.experiment import Checks, Experiment, ExperimentCheck, Findings, above, at_least, at_most, cited
 from experiments.sweeps.setup import Setup
-from experiments.sweeps.study import Fields
-from experiments.sweeps.tuned_curves import (
-    CONTROL,
-    CurvePoint,
-    accuracy_difference,
-    draw_tuned_curves,
-    percent_at,
-    run_curves,
-)
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint
 from experiments.tables import Record, column_numbers
 from hwmodels.spec import Spec
 
 LEARNT, Q_ONLY, FIXED, DIRECT = "P and Q learn (raf)", "Q learns", "P and Q fixed", "direct (draf)"
 BP = "bp"
+PATHS = {"dense2": "of W2", "dense3": "of W3", "dense4": "of the readout"}
+"""Return paths that have a low rank alone, by layer."""
 LEAST = 0.002
 """Smallest standard deviation over seeds that the source has, as a share."""
 PAPER_EPOCHS, DECAY = 160, 0.975
@@ -41,8 +38,16 @@ ONE_THEN = {
 }
 BP_THEN, NARROW_THEN = 62.76, 58.10
 """Test accuracies of the source, percent."""
+FIGURES = {
+    "all": {f"{LEARNT}, {r}": then for r, then in ALL_THEN.items()} | {"bp, 64 units": NARROW_THEN},
+    "one": {f"{layer} alone, {r}": then for layer, ranks in ONE_THEN.items() for r, then in ranks.items()},
+    "direct": {f"{DIRECT}, {r}": then for r, then in DIRECT_THEN.items()},
+}
+MARKS = {"all": ALL_THEN, "one": {}, "direct": DIRECT_THEN}
+"""Test accuracies of the source by rank, percent, that the pictures show."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
     """Error feedback of rank r in a network of 3072-512-512-512-10 with batch normalisation.
 
@@ -51,158 +56,85 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
     ``direct`` (the error of low rank is broadcast). Every method has the settings of the source; nothing is tuned, and
     the last epoch counts. The images are mirrored, where the source also turns them by up to 10 degrees. The learning
     rate falls over the run as it does over the 160 epochs of the source; batches have 64 images (``full``: 32).
-
-    Args:
-        data: of all parts.
-        hidden: width of the three hidden layers.
-        narrow: width of the hidden layers of the control.
-        ranks: of the parts all and direct.
-        epochs: of all runs; default 6, full 160.
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, Fig. 3a, b, d, protocol as in the first author's code"
     question = "Does an error of as many dimensions as there are classes train a network as well as backpropagation?"
     parts = ("all", "one", "direct")
 
-    def __init__(
-        self, *, data: Spec | str = "cifar10(flip=True)", hidden: int = 512, narrow: int = 64,
-        ranks: list[int] | None = None, epochs: int | None = None,
-    ) -> None:  # fmt: skip
-        self.data, self.hidden, self.narrow, self.epochs = str(data), hidden, narrow, epochs
-        self.ranks = [2, 4, 10, 32] if ranks is None else ranks
+    data: Spec | str = "cifar10(flip=True)"
+    """Data of all parts."""
+    hidden: int = 512
+    """Width of the three hidden layers."""
+    narrow: int = 64
+    """Width of the hidden layers of the control."""
+    ranks: tuple[int, ...] = (2, 4, 10, 32)
+    """Ranks of the parts all and direct."""
+    epochs: int | None = None
+    """Epochs of all runs, instead of 6 (full: 160)."""
 
     def run(self, part: str, setup: Setup) -> Findings:
         epochs = self.epochs or (PAPER_EPOCHS if setup.full else 6)
-        common = {
-            "data": self.data, "batch_size": 32 if setup.full else 64, "epochs": epochs, "optimizer": ADAM,
-            "schedule": f"exponential(factor={DECAY ** (PAPER_EPOCHS / epochs):.4g})",
-        }  # fmt: skip
-        points = {"all": self._all, "one": self._one, "direct": self._direct}[part]()
-        found = run_curves(points, common, epochs, setup, name=part)
-        words = "the source, 160 epochs (from its vector graphics)"
-        published = [Published(x, y, words) for x, y in _marks(part).items()]
-        ranks = Axis("rank r of the error", scale="log")
-        picture = draw_tuned_curves(found, common, setup, name=part, x=ranks, published=published)
-        return Findings(
-            rows=found.lines, tuning=found.tuning, reference=references(part), checks=checks(part, found.lines),
-            pictures=[picture],
-        )  # fmt: skip
-
-    def _network(self, width: int) -> str:
-        return f"mlp(hidden=[{width}, {width}, {width}], activation=relu, norm=batch)"
+        common = {"data": str(self.data), "batch_size": 32 if setup.full else 64, "epochs": epochs, "optimizer": ADAM}
+        common |= {"schedule": f"exponential(factor={DECAY ** (PAPER_EPOCHS / epochs):.4g})"}
+        levels = [CurvePoint(series=rule, candidates=self._setting(rule)) for rule in (BP, CONTROL)]
+        if part == "all":
+            levels.append(CurvePoint(series=f"{BP}, {self.narrow} units", candidates=self._setting(BP, self.narrow)))
+        marks = [
+            Published(r, then, "the source, 160 epochs (from its vector graphics)") for r, then in MARKS[part].items()
+        ]
+        x = Axis("rank r of the error", scale="log")
+        curves = Curves(points=[*self._points(part), *levels], x=x, published=marks)
+        found = swept_curves(curves, common, setup, part, epochs)
+        return replace(found, reference=cited({BP: BP_THEN} | FIGURES[part], CODE, CERTAIN))
 
     def _setting(self, rule: str, width: int | None = None) -> list[Fields]:
-        return [{"rule": rule, "network": self._network(width or self.hidden)}]
+        layers = [width or self.hidden] * 3
+        return [{"rule": rule, "network": f"mlp(hidden={layers}, activation=relu, norm=batch)"}]
 
-    def _levels(self) -> list[CurvePoint]:
-        return [
-            CurvePoint(series=BP, candidates=self._setting(BP)),
-            CurvePoint(series=CONTROL, candidates=self._setting(CONTROL)),
-        ]
+    def _points(self, part: str) -> list[CurvePoint]:
+        if part == "direct":
+            return curve(DIRECT, self.ranks, lambda r: self._setting(f"draf(rank={r})"))
 
-    def _all(self) -> list[CurvePoint]:
-        made = [
-            CurvePoint(series=LEARNT, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0)")) for r in self.ranks
-        ]
-        made += [
-            CurvePoint(series=Q_ONLY, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0, p=fixed)"))
-            for r in self.ranks
-            if r in (4, 10)
-        ]
-        made += [
-            CurvePoint(series=FIXED, x=r, candidates=self._setting(f"raf(rank={r}, clamp=1.0, p=fixed, q=fixed)"))
-            for r in self.ranks
-            if r == 10
-        ]
-        return [
-            *made,
-            *self._levels(),
-            CurvePoint(series=f"{BP}, {self.narrow} units", candidates=self._setting(BP, self.narrow)),
-        ]
+        def raf(series: str, ranks: Sequence[int], options: str = "") -> list[CurvePoint]:
+            return curve(series, ranks, lambda r: self._setting(f"raf(rank={r}, clamp=1.0{options})"))
 
-    def _one(self) -> list[CurvePoint]:
-        layers = (("dense2", "of W2"), ("dense3", "of W3"), ("dense4", "of the readout"))
-        return [
-            *[
-                CurvePoint(
-                    series=f"return path {what} alone", x=r,
-                    candidates=self._setting(f"raf(rank={r}, clamp=1.0, only=[{layer}])"),
-                )
-                for layer, what in layers
-                for r in (1, 4, 10)
-            ],
-            *self._levels(),
-        ]  # fmt: skip
+        if part == "one":
+            paths = [raf(f"return path {what} alone", (1, 4, 10), f", only=[{layer}]") for layer, what in PATHS.items()]
+            return [point for path in paths for point in path]
+        q_only = raf(Q_ONLY, [r for r in self.ranks if r in (4, 10)], ", p=fixed")
+        fixed = raf(FIXED, [r for r in self.ranks if r == 10], ", p=fixed, q=fixed")
+        return [*raf(LEARNT, self.ranks), *q_only, *fixed]
 
-    def _direct(self) -> list[CurvePoint]:
-        made = [CurvePoint(series=DIRECT, x=r, candidates=self._setting(f"draf(rank={r})")) for r in self.ranks]
-        return [*made, *self._levels()]
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        bp, control = (BP, None), (CONTROL, None)
+        if part == "one":
+            for series in [row["series"] for row in rows if row["x"] == 10]:
+                yield at_most(f"one: what rank 10 costs, {series}, points", gain(rows, bp, (series, 10)), 1.0)
+            return
+        series = LEARNT if part == "all" else DIRECT
+        ten = (series, 10)
+        yield _rises(f"{part}: largest fall from one rank to the next, in standard deviations", rows, series)
+        if part == "all":
+            narrow = next((row["series"] for row in rows if row["series"].startswith(f"{BP}, ")), "")
+            yield at_most("all: what rank 10 costs beside bp, points", gain(rows, bp, ten), 1.5)
+            over = gain(rows, ten, (narrow, None))
+            yield at_least("all: rank 10 over a network of narrow layers, points", over, 3.0)
+            for r in (4, 10):
+                gained = gain(rows, (LEARNT, r), (Q_ONLY, r))
+                yield at_least(f"all: what learning P is worth at rank {r}, points", gained, 4.0)
+        yield above(f"{part}: rank 10 over {CONTROL}, points", gain(rows, ten, control), 0)
 
 
-def references(part: str) -> list[Reference]:
-    """Figures of the source for one part."""
-    figures = {f"{BP}: test accuracy, %": BP_THEN}
-    if part == "all":
-        figures |= {f"{LEARNT}, {r}: test accuracy, %": then for r, then in ALL_THEN.items()}
-        figures["bp, 64 units: test accuracy, %"] = NARROW_THEN
-    elif part == "one":
-        figures |= {f"{layer} alone, {r}: test accuracy, %": v for layer, c in ONE_THEN.items() for r, v in c.items()}
-    else:
-        figures |= {f"{DIRECT}, {r}: test accuracy, %": then for r, then in DIRECT_THEN.items()}
-    return [Reference(name, value, CODE, CERTAIN) for name, value in figures.items()]
-
-
-def _marks(part: str) -> dict[int, float]:
-    return {"all": ALL_THEN, "direct": DIRECT_THEN}.get(part, {})
-
-
-def checks(part: str, lines: Sequence[Record]) -> list[ExperimentCheck]:
-    """The statements of one part about its table.
-
-    Args:
-        part: one of the experiment's parts.
-        lines: one a method, with ``series``, ``x`` and accuracies as shares.
-    """
-    bp = percent_at(lines, BP)
-    if part == "one":
-        return [
-            at_most(f"one: what rank 10 costs, {line['series']}, points", _cost(bp, line), 1.0)
-            for line in lines
-            if line["x"] == 10
-        ]
-    series = LEARNT if part == "all" else DIRECT
-    curve = sorted((line for line in lines if line["series"] == series), key=lambda line: line["x"])
-    made = [_rises(f"{part}: largest fall from one rank to the next, in standard deviations", curve)]
-    if part == "direct":
-        at_ten = accuracy_difference(percent_at(lines, DIRECT, 10), percent_at(lines, CONTROL))
-        return [*made, above(f"direct: rank 10 over {CONTROL}, points", at_ten, 0)]
-    ten = percent_at(lines, LEARNT, 10)
-    narrow = next((line for line in lines if line["series"].startswith(f"{BP}, ")), None)
-    beside = None if narrow is None else percent_at(lines, narrow["series"])
-    made += [
-        at_most("all: what rank 10 costs beside bp, points", accuracy_difference(bp, ten), 1.5),
-        at_least("all: rank 10 over a network of narrow layers, points", accuracy_difference(ten, beside), 3.0),
-    ]
-    for r in (4, 10):
-        gained = accuracy_difference(percent_at(lines, LEARNT, r), percent_at(lines, Q_ONLY, r))
-        made.append(at_least(f"all: what learning P is worth at rank {r}, points", gained, 4.0))
-    made.append(above(f"all: rank 10 over {CONTROL}, points", accuracy_difference(ten, percent_at(lines, CONTROL)), 0))
-    return made
-
-
-def _cost(bp: float | None, line: Record) -> float | None:
-    return accuracy_difference(bp, round(100 * float(line["test_accuracy"]), 6))
-
-
-def _rises(name: str, curve: Sequence[Record]) -> ExperimentCheck:
-    """Whether a curve rises within its spread: no fall is larger than two standard deviations of the difference.
+def _rises(name: str, rows: Sequence[Record], series: str) -> ExperimentCheck:
+    """Return whether a curve rises within its spread: no fall is larger than two standard deviations of the difference.
 
     A standard deviation that one or two seeds put at less counts as LEAST.
     """
+    curve = sorted((row for row in rows if row["series"] == series), key=lambda row: row["x"])
     falls = []
     for before, after in itertools.pairwise(curve):
-        spread = (column_numbers([before], "test_accuracy_std") or [0.0])[0] ** 2
-        spread += (column_numbers([after], "test_accuracy_std") or [0.0])[0] ** 2
+        variance = sum(deviation**2 for deviation in column_numbers([before, after], "test_accuracy_std"))
         fall = float(before["test_accuracy"]) - float(after["test_accuracy"])
-        falls.append(fall / max(spread, 2 * LEAST**2) ** 0.5)
+        falls.append(fall / max(variance, 2 * LEAST**2) ** 0.5)
     return at_most(name, max(falls, default=None), 2.0)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
 
 from experiments.charts.figure import Axis
-from experiments.sweeps.experiment import Experiment, ExperimentCheck, Findings, Reference, above, at_most
+from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
+from experiments.sweeps.candidates import rate_grid
+from experiments.sweeps.experiment import Checks, Experiment, Findings, at_most, cited
 from experiments.sweeps.setup import Setup
-from experiments.sweeps.study import Fields
-from experiments.sweeps.tuned_curves import (
-    CONTROL,
-    CurvePoint,
-    accuracy_difference,
-    draw_tuned_curves,
-    percent_at,
-    run_curves,
-)
+from experiments.sweeps.study import CONTROL, Fields
+from experiments.sweeps.tuned_curves import CurvePoint
 from experiments.tables import Record
 from hwmodels.registry import build
 from hwmodels.spec import Spec
+from neurofa.costs.flops import step_flops
+from neurofa.training.learner import Learner
 
 NORMATIVE, LOCAL, RAF = "ldfa_normative", "ldfa_local", "raf"
 BP, DFA = "bp", "dfa"
@@ -26,8 +26,10 @@ THEN = {64: 91.08, 32: 90.77, 16: 89.40}
 BP_THEN = 91.34
 """Test accuracies of the source, percent."""
 CODE = "table in the first author's public code: width 384, depth 8, 250 epochs, maximum over test epochs"
+REFERENCES = cited({f"{NORMATIVE}, {r}": then for r, then in THEN.items()} | {BP: BP_THEN}, CODE, "read")
 
 
+@dataclass(frozen=True, kw_only=True)
 class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
     """Feedback of rank r (3r for the fused queries, keys and values) beside every affine map of a vision transformer.
 
@@ -35,111 +37,71 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
     source's network and recipe (but for AutoAugment and stochastic depth), and takes days without a GPU. The rate is
     chosen on validation data for every method; the last epoch counts. The products of a step are counted; the seconds
     are those of the runs, which share the machine (``neurofa experiment ldfa_flops`` times steps side by side).
-
-    Args:
-        data: images; default: 15,000 of CIFAR-10, mirrored and shifted.
-        ranks: r of ldfa_normative.
-        local: ranks of ldfa_local and raf.
-        epochs: of the runs that count, instead of 8 (full: 250).
-        tuning_epochs: of the runs that choose, instead of 2 (full: 20).
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, as in the first author's code"
-    question = (
-        "At which rank of the error does a vision transformer learn as with backpropagation, and does dfa train it?"
-    )
+    question = "At which rank of the error does a vision transformer learn as well as by bp, and does dfa train it?"
     parts = ("ranks",)
 
-    def __init__(
-        self, *, data: Spec | str | None = None, ranks: list[int] | None = None, local: list[int] | None = None,
-        epochs: int | None = None, tuning_epochs: int | None = None,
-    ) -> None:  # fmt: skip
-        self.data, self.epochs, self.tuning_epochs = data, epochs, tuning_epochs
-        self.ranks = [16, 32, 64] if ranks is None else ranks
-        self.local = [16] if local is None else local
+    data: Spec | str | None = None
+    """Images; None: 15,000 of CIFAR-10 (full: all), mirrored and shifted."""
+    ranks: tuple[int, ...] = (16, 32, 64)
+    """Ranks of ldfa_normative."""
+    local: tuple[int, ...] = (16,)
+    """Ranks of ldfa_local and raf."""
+    epochs: int | None = None
+    """Epochs of the runs that count, instead of 8 (full: 250)."""
+    tuning_epochs: int | None = None
+    """Epochs of the runs that choose, instead of 2 (full: 20)."""
 
     def run(self, part: str, setup: Setup) -> Findings:
         full = setup.full
         network = "patch=4, width=384, depth=8, heads=8, dropout=0.1" if full else "patch=8, width=128, depth=3"
-        images = "cifar10(flip=True, crop=4)" if full else "cifar10(subset=15000, flip=True, crop=4)"
-        common = {
-            "data": str(self.data or images), "network": f"vit({network})", "batch_size": 256 if full else 64,
-            "epochs": self.epochs or (250 if full else 8), "schedule": f"cosine(warmup={10 if full else 0.5})",
-        }  # fmt: skip
-        found = run_curves(self._points(), common, self.tuning_epochs or (20 if full else 2), setup, name=part)
-        picture = draw_tuned_curves(found, common, setup, name=part, x=Axis("rank r of the error", scale="log"))
-        reference = [Reference(f"{NORMATIVE}, {r}: test accuracy, %", v, CODE, "read") for r, v in THEN.items()]
-        reference.append(Reference(f"{BP}: test accuracy, %", BP_THEN, CODE, "read"))
-        lines = _with_work(found.lines, common)
-        return Findings(
-            rows=lines, tuning=found.tuning, reference=reference, checks=checks(lines), pictures=[picture],
-            columns=["method", "test_accuracy", "margin_accuracy", "flop_over_bp", "seconds_over_bp", "optimizer", "n"],
-        )  # fmt: skip
+        images = f"cifar10({'' if full else 'subset=15000, '}flip=True, crop=4)"
+        common = {"data": str(self.data or images), "network": f"vit({network})", "batch_size": 256 if full else 64}
+        common |= {"epochs": self.epochs or (250 if full else 8), "schedule": f"cosine(warmup={10 if full else 0.5})"}
+        tuning_epochs = self.tuning_epochs or (20 if full else 2)
+        curves = Curves(points=self._points(), x=Axis("rank r of the error", scale="log"))
+        found = swept_curves(curves, common, setup, part, tuning_epochs)
+        columns = ["method", "test_accuracy", "margin_accuracy", "flop_over_bp", "seconds_over_bp", "optimizer", "n"]
+        return replace(found, rows=_with_costs(found.rows, common), reference=REFERENCES, columns=columns)
 
     def _points(self) -> list[CurvePoint]:
-        def settings(rule: str, *rates: float) -> list[Fields]:
-            return [{"rule": rule, "optimizer": f"adamw(lr={lr}, weight_decay=0.05)"} for lr in rates]
+        def grid(rule: str, *rates: float) -> list[Fields]:
+            return rate_grid(rule, rates, "adamw(lr={lr}, weight_decay=0.05)")
 
-        slow = (0.0005, 0.001)
         return [
-            *[
-                CurvePoint(series=NORMATIVE, x=r, candidates=settings(f"ldfa_normative(rank={r})", *slow))
-                for r in self.ranks
-            ],
-            *[CurvePoint(series=LOCAL, x=r, candidates=settings(f"ldfa_local(rank={r})", *slow)) for r in self.local],
-            *[CurvePoint(series=RAF, x=r, candidates=settings(f"raf(rank={r}, clamp=1.0)", *slow)) for r in self.local],
-            CurvePoint(series=BP, candidates=settings(BP, *slow)),
-            CurvePoint(series=DFA, candidates=settings(DFA, 0.0001, 0.0003, 0.001)),
-            CurvePoint(
-                series="dfa, pooled",
-                candidates=settings("dfa(feedback=pooled)", 0.0001, 0.0003, 0.001),
-            ),
-            CurvePoint(series=CONTROL, candidates=settings(CONTROL, 0.001, 0.003)),
+            *curve(NORMATIVE, self.ranks, lambda r: grid(f"ldfa_normative(rank={r})", 0.0005, 0.001)),
+            *curve(LOCAL, self.local, lambda r: grid(f"ldfa_local(rank={r})", 0.0005, 0.001)),
+            *curve(RAF, self.local, lambda r: grid(f"raf(rank={r}, clamp=1.0)", 0.0005, 0.001)),
+            CurvePoint(series=BP, candidates=grid(BP, 0.0005, 0.001)),
+            CurvePoint(series=DFA, candidates=grid(DFA, 0.0001, 0.0003, 0.001)),
+            CurvePoint(series="dfa, pooled", candidates=grid("dfa(feedback=pooled)", 0.0001, 0.0003, 0.001)),
+            CurvePoint(series=CONTROL, candidates=grid(CONTROL, 0.001, 0.003)),
         ]
 
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        for row in [row for row in rows if row["x"] is not None]:
+            then = THEN.get(int(row["x"])) if row["series"] == NORMATIVE else None
+            bound = 2.0 if then is None else round(BP_THEN - then, 6) + 1.0
+            cost = gain(rows, (BP, None), (row["series"], row["x"]))
+            yield at_most(f"ranks: what {row['method']} costs beside bp, points", cost, bound)
+        for row in [row for row in rows if row["series"] == NORMATIVE]:
+            yield at_most(f"ranks: FLOP of {row['method']} over those of bp", row["flop_over_bp"], 1.0)
+        yield from over_control("ranks", rows)
 
-def _with_work(lines: Sequence[Record], common: Fields) -> list[Record]:
-    """The lines with the FLOP of a step, counted, and the seconds of training, both in units of those of bp."""
-    import torch
 
-    from neurofa.costs.flops import step_flops
-    from neurofa.training.learner import Learner
-
+def _with_costs(rows: Sequence[Record], common: Fields) -> list[Record]:
+    """Return the rows with the FLOP of a step, counted, and the seconds of training, both in units of those of bp."""
     data = build("data", str(common["data"]))
     flop = {}
-    for line in lines:
-        made = build("network", str(common["network"]), input_shape=data.input_shape, outputs=data.classes)
-        learner = Learner(made, str(line["rule"]), optimizer=torch.optim.SGD(made.parameters(), lr=0.1))
-        flop[line["method"]] = step_flops(learner, batch_size=int(str(common["batch_size"]))).total
-    bp = next(line for line in lines if line["series"] == BP)
+    for row in rows:
+        network = build("network", str(common["network"]), input_shape=data.input_shape, outputs=data.classes)
+        learner = Learner(network, str(row["rule"]), optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+        flop[row["method"]] = step_flops(learner, batch_size=int(str(common["batch_size"]))).total
+    seconds = next(row["seconds"] for row in rows if row["method"] == BP)
     return [
-        {
-            **line, "flop_over_bp": flop[line["method"]] / flop[bp["method"]],
-            "seconds_over_bp": line["seconds"] / bp["seconds"], "margin_accuracy": line["margin"],
-            "margin_accuracy_std": line["margin_std"],
-        }
-        for line in lines
-    ]  # fmt: skip
-
-
-def checks(lines: Sequence[Record]) -> list[ExperimentCheck]:
-    """The statements of the experiment about its table.
-
-    Args:
-        lines: one a method, with ``series``, ``x`` and accuracies as shares.
-    """
-    bp, floor = percent_at(lines, BP), percent_at(lines, CONTROL)
-    made = []
-    for line in lines:
-        if line["x"] is not None:
-            cost = accuracy_difference(bp, percent_at(lines, line["series"], line["x"]))
-            then = THEN.get(int(line["x"])) if line["series"] == NORMATIVE else None
-            bound = 2.0 if then is None else round(BP_THEN - then, 6) + 1.0
-            made.append(at_most(f"ranks: what {line['method']} costs beside bp, points", cost, bound))
-    for line in lines:
-        if line["series"] == NORMATIVE and "flop_over_bp" in line:
-            made.append(at_most(f"ranks: FLOP of {line['method']} over those of bp", line["flop_over_bp"], 1.0))
-        if line["series"] != CONTROL:
-            gained = accuracy_difference(percent_at(lines, line["series"], line["x"]), floor)
-            made.append(above(f"ranks: {line['method']} over {CONTROL}, points", gained, 0))
-    return made
+        {**row, "flop_over_bp": flop[row["method"]] / flop[BP], "seconds_over_bp": row["seconds"] / seconds}
+        | {"margin_accuracy": row["margin"], "margin_accuracy_std": row["margin_std"]}
+        for row in rows
+    ]

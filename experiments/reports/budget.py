@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.data import Dataset, still
+from experiments.data import Dataset, require_static
 from experiments.reports.chips import build_profile
-from experiments.runs.build import load_data
+from experiments.runs.build import build_network, load_data
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -54,8 +54,8 @@ def budget_report(
     if not all(map(math.isfinite, after)):
         raise NeurofaError(f"got --after {max(after)}; expected seconds; give a number")
     chip = None if profile is None else build_profile(profile)
-    dataset = still(load_data(spec.data), "a budget")
-    network = _network(spec, model, dataset)
+    dataset = require_static(load_data(spec.data), "a budget")
+    network = build_network(spec, dataset) if model is None else load_network(model)
     learner = _learner(spec, network)
     rule = learner.rule
     report: BudgetReport = {
@@ -71,15 +71,6 @@ def budget_report(
     writes = writes_per_update(_learner(spec, copy.deepcopy(network)), itertools.islice(batches, UPDATES))
     costs = update_costs(network, rule, spec.batch_size, writes, chip)
     return report | {"costs": [asdict(line) for line in costs.lines], "not_modelled": list(costs.missing)}
-
-
-def _network(spec: RunSpec, model: Path | None, dataset: Dataset) -> Network:
-    if model is not None:
-        return load_network(model)
-    shape = {"input_shape": dataset.input_shape, "outputs": dataset.classes}
-    options = {"seed": spec.seed, "device": spec.device, "periphery": spec.periphery}
-    network: Network = build("network", spec.network, **shape, **options)
-    return network
 
 
 def _learner(spec: RunSpec, network: Network) -> Learner:

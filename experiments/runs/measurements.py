@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.data import Dataset, Sequences, still
+from experiments.data import Dataset, Sequences, require_static
 from experiments.runs.linear_probe import probe_scores
 from experiments.runs.result import EpochRow
 from experiments.runs.spec import LOGS
@@ -56,7 +56,7 @@ class RunMeter:
 
     def __init__(self, log: str, learner: Learner, dataset: Dataset | Sequences, seed: int) -> None:
         self.log, self.learner, self.seed = LOGS[log], learner, seed
-        self._data = still(dataset, f"log={log}") if self.log else None
+        self._data = require_static(dataset, f"log={log}") if self.log else None
         self.seconds = 0.0
         """Time spent on measurements since the last epoch ended, s."""
         self._inside: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from experiments.speed.timing import Step
-from exports.files.heap import trim
+from exports.files.heap import trim_heap
 from hwmodels.errors import NeurofaError
 
 STEPS = 4
@@ -79,7 +79,7 @@ def _rehearse(build: Callable[[torch.device], Step], device: torch.device) -> No
     _repeat(step)
     del step
     gc.collect()
-    trim()  # what small tensors leave on the heap would make a tape of many of them seem to be free
+    trim_heap()  # what small tensors leave on the heap would make a tape of many of them seem to be free
     if device.type == "cuda":
         torch.cuda.empty_cache()
 

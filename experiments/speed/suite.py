@@ -131,14 +131,8 @@ def measure_case(
     machine, load = describe_machine(device, threads), load_average()
     medians = {name: statistics.median(samples) for name, samples in times.items()}
     baseline = case.methods[0].name
-    common: dict[str, Any] = {
-        "suite": suite,
-        "case": case.name,
-        "baseline": baseline,
-        "beside": case.beside,
-        "clock": clock,
-    }
-    make_row = functools.partial(SpeedRow, **common, load=load, machine=machine)
+    names: dict[str, Any] = {"suite": suite, "case": case.name, "baseline": baseline, "beside": case.beside}
+    make_row = functools.partial(SpeedRow, **names, clock=clock, load=load, machine=machine)
     rows = []
     for method in case.methods:
         median, samples = medians[method.name], times[method.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import ClassVar
@@ -26,6 +26,9 @@ class ExperimentCheck:
     target: str
     """Such as ``>= 98.3``."""
     holds: bool
+
+
+Checks = Iterable[ExperimentCheck]
 
 
 def at_least(name: str, value: float | None, bound: float) -> ExperimentCheck:
@@ -76,6 +79,20 @@ class Reference:
     """How sure the figure is: measured by whom, read where, or remembered."""
 
 
+def cited(
+    figures: Mapping[str, float], source: str, certainty: str, *, quantity: str = "test accuracy, %"
+) -> list[Reference]:
+    """Return one reference for each figure of a source.
+
+    Args:
+        figures: values by what they belong to, such as a method.
+        source: who published them, and where.
+        certainty: how sure they are.
+        quantity: what is measured, with its unit.
+    """
+    return [Reference(f"{name}: {quantity}", value, source, certainty) for name, value in figures.items()]
+
+
 @dataclass
 class Findings:
     """The results of one part of an experiment."""
@@ -86,6 +103,7 @@ class Findings:
     """Settings that were compared on validation data."""
     reference: list[Reference] = field(default_factory=list)
     checks: list[ExperimentCheck] = field(default_factory=list)
+    """Statements that need more than the rows; the others are those of :meth:`Experiment.checks`."""
     pictures: list[str] = field(default_factory=list)
     """Names of PNG files in the folder."""
     columns: list[str] = field(default_factory=list)
@@ -112,6 +130,15 @@ class Experiment(Registered, ABC, kind="experiment"):
             NeurofaError: a run failed; data are missing.
         """
 
+    def checks(self, part: str, rows: Sequence[Record]) -> Checks:
+        """Yield the statements of one part about its table, each with whether it holds.
+
+        Args:
+            part: one of ``parts``.
+            rows: the table, as :meth:`run` returned it.
+        """
+        return ()
+
 
 def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) -> Record:
     """Do an experiment and write ``result.json`` into its folder.
@@ -134,6 +161,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
     chosen = [part for part in experiment.parts if not parts or part in parts]
     make_folder(setup.folder)
     found = [experiment.run(part, setup) for part in chosen]
+    checked = [[*experiment.checks(part, f.rows), *f.checks] for part, f in zip(chosen, found, strict=True)]
     result: Record = {
         "experiment": experiment.name,
         "question": experiment.question,
@@ -143,7 +171,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
         "seeds": list(range(setup.seeds)),
         "rows": list(chain.from_iterable(findings.rows for findings in found)),
         "reference": [asdict(figure) for findings in found for figure in findings.reference],
-        "checks": [asdict(check) for findings in found for check in findings.checks],
+        "checks": [asdict(check) for checks in checked for check in checks],
         "tuning": list(chain.from_iterable(findings.tuning for findings in found)),
         "pictures": list(chain.from_iterable(findings.pictures for findings in found)),
         "columns": {part: findings.columns for part, findings in zip(chosen, found, strict=True) if findings.columns},

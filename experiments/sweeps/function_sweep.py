@@ -16,7 +16,7 @@ Arguments = Mapping[str, object]
 
 
 def run_function_sweep(
-    function: Callable[..., Record], calls: Sequence[Arguments], setup: Setup, *, name: str
+    function: Callable[..., Record], calls: Sequence[Arguments], setup: Setup, *, name: str, kept_as: str = ""
 ) -> list[Record]:
     """Call a function once for every set of arguments, in worker processes; results in the folder are not recomputed.
 
@@ -25,6 +25,7 @@ def run_function_sweep(
         calls: keyword arguments of each call.
         setup: folder, workers and threads; ``rows/<key>.json`` are written into the folder.
         name: of the part, for the progress.
+        kept_as: name of the function in keys of rows, where earlier rows have another; empty: its own.
 
     Returns:
         One result a call, in their order.
@@ -32,9 +33,10 @@ def run_function_sweep(
     Raises:
         NeurofaError: a call failed, or the folder cannot be written.
     """
-    keys = [_key(function, arguments) for arguments in calls]
+    kept_as = kept_as or f"{function.__module__}.{function.__qualname__}"
+    keys = [_key(kept_as, arguments) for arguments in calls]
     jobs = {key: (function, arguments) for key, arguments in zip(keys, calls, strict=True)}
-    rows = compute_rows(jobs, _call, _describe, setup, title=name)
+    rows = compute_rows(jobs, _call, lambda job: {"function": kept_as, **job[1]}, setup, title=name)
     for key, row in rows.items():
         if row.error is not None:
             raise NeurofaError(
@@ -49,15 +51,6 @@ def _call(job: tuple[Callable[..., Record], Arguments]) -> Record:
     return function(**arguments)
 
 
-def _describe(job: tuple[Callable[..., Record], Arguments]) -> Arguments:
-    function, arguments = job
-    return {"function": _name(function), **arguments}
-
-
-def _name(function: Callable[..., Record]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
-
-
-def _key(function: Callable[..., Record], arguments: Arguments) -> str:
-    text = json.dumps([_name(function), arguments], sort_keys=True, separators=(",", ":"))
+def _key(function: str, arguments: Arguments) -> str:
+    text = json.dumps([function, arguments], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -16,6 +16,9 @@ from hwmodels.registry import build
 Fields = Mapping[str, object]
 """Some fields of a run, by name."""
 
+CONTROL = "readout_only"
+"""The control of most studies: a rule that trains the readout on random features, and nothing else."""
+
 TUNING_SEED = 1000
 """Settings are chosen on this seed; the runs that count have seeds 0, 1, 2, ..."""
 
@@ -35,9 +38,11 @@ class Study:
     tuning_epochs: int
     """Epochs of the runs that choose; the schedule of the learning rate is as long as they are."""
     control: str | None = None
-    """Method whose accuracy is subtracted to give the margin of the others."""
+    """Method whose accuracy is subtracted to give the margin of the others; None: ``readout_only``, if it is one."""
 
     def __post_init__(self) -> None:
+        if self.control is None and CONTROL in self.methods:
+            object.__setattr__(self, "control", CONTROL)
         for method, candidates in self.methods.items():
             if not candidates:
                 raise NeurofaError(f"got method '{method}' without settings; expected one or more; add a candidate")

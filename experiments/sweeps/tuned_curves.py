@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.charts.figure import Axis
-from experiments.charts.swept import Published, curves_chart
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Fields, Study, StudyResult, run_study
 from hwmodels.errors import NeurofaError
-
-CONTROL = "readout_only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,35 +49,12 @@ def run_curves(
     methods = {point.method: point.candidates for point in points}
     if len(methods) < len(points):
         raise NeurofaError(f"got two points at one place in '{name}'; expected different values; leave out the second")
-    control = CONTROL if CONTROL in methods else None
-    study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs, control=control)
+    study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs)
     result = run_study(study, setup, name=name)
     places = {point.method: {"series": point.series, "x": point.x} for point in points}
     heads = [{"part": line["part"], "method": line["method"], **places[line["method"]]} for line in result.lines]
     lines = [{**head, **line} for head, line in zip(heads, result.lines, strict=True)]
     return StudyResult(lines, result.tuning, result.runs)
-
-
-def draw_tuned_curves(
-    result: StudyResult, common: Fields, setup: Setup, *, name: str, x: Axis, published: Sequence[Published] = ()
-) -> str:
-    """Draw the curves of a part into ``<name>.png`` in the folder of the experiment.
-
-    Args:
-        result: from :func:`run_curves`.
-        common: fields that all runs share, for the title.
-        setup: folder, and the number of seeds for the title.
-        name: of the part.
-        x: axis of the swept quantity.
-        published: figures of others.
-
-    Returns:
-        The name of the picture.
-    """
-    title = f"{name}: {common['data']}, {common['epochs']} epochs, {setup.seeds} seeds; bands: standard deviation"
-    path = setup.folder / f"{name}.png"
-    curves_chart(path, result.lines, title=title, x=x, published=published)
-    return path.name
 
 
 def percent_at(lines: Sequence[Mapping[str, Any]], series: str, x: float | None = None) -> float | None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from exports.describe.layers import converter_constants, network_nodes
 from exports.describe.neurons import TICK, memory_constants
-from exports.describe.pathways import error_encoding, path_arrays, plain_value, rule_path
+from exports.describe.pathways import error_encoding, plain_value, rule_path
 from exports.describe.stored import state_keys
 from exports.graph.arrays import Array
 from exports.graph.model import Model
@@ -33,7 +33,7 @@ def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], ti
     keys = state_keys(network, "network") | state_keys(rule, "rule")
     nodes, path = network_nodes(network, tick), rule_path(rule, keys)
     taken = {array.state for node in nodes for array in node.arrays().values()}
-    taken |= {array.state for array in path_arrays(path)}
+    taken |= set() if path is None else {array.state for array in path.arrays().values()}
     state = _state(network, "network") | _state(rule, "rule")
     return Model(
         input_shape=network.input_shape,
@@ -71,14 +71,14 @@ def learning_constants(learner: Learner, spec: str) -> Learning:
         spec: of the rule.
     """
     rule, network = learner.rule, learner.network
-    about, plasticity = describe_path(rule.declares), rule.declares.plastic
+    about, pathway = describe_path(rule.declares), rule.declares.plastic
     optimizer = {
         key: value
         for key, value in learner.optimizer.param_groups[0].items()
         if key not in ("params", "initial_lr") and isinstance(value, int | float | bool | None)
     }
     own: dict[str, Any] = {
-        "rule_decay": 0.0 if plasticity is None else plasticity.decay,
+        "rule_decay": 0.0 if pathway is None else pathway.decay,
         "accumulate": learner.accumulate,
         "clip": learner.clip,
     }
@@ -86,7 +86,7 @@ def learning_constants(learner: Learner, spec: str) -> Learning:
     memories = {name: memory for name, layer in network.items() if (memory := facts_of(layer).memory()) is not None}
     if memories:
         own["neurons"] = {name: memory_constants(memory) for name, memory in memories.items()}
-    plastic = sorted({key for name in network.names for key in plasticity.plastic(name)}) if plasticity else []
+    plastic = sorted({key for name in network.names for key in pathway.plastic(name)}) if pathway else []
     return Learning(
         rule=rule.name,
         spec=spec,
@@ -97,4 +97,5 @@ def learning_constants(learner: Learner, spec: str) -> Learning:
         optimizer=type(learner.optimizer).__name__,
         constants=optimizer | own,
         plastic=tuple(plastic),
+        plasticity=about.plasticity,
     )

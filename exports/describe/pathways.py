@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from exports.describe.stored import StateKeys, conductance_range, described, matrix_of, vector_of
@@ -50,18 +49,6 @@ def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
             return _chained(about, keys)
         case _:
             return UndescribedPath(rule=rule.name)
-
-
-def path_arrays(path: FeedbackPath | None) -> Iterator[Array]:
-    """Yield every array of a pathway."""
-    match path:
-        case DirectPath(matrix=matrix, hardware=hardware):
-            yield from [] if matrix is None else [matrix]
-            yield from [] if hardware is None else hardware.parameters.values()
-        case ChainedPath(returns=returns):
-            for beside in returns.values():
-                for item in beside.values():
-                    yield from (item.p, item.q) if isinstance(item, Factors) else (item,)
 
 
 def _direct(feedback: Feedback, keys: StateKeys) -> DirectPath | UndescribedPath:

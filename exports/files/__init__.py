@@ -1,1 +1,1 @@
-"""Files written whole or not at all, memory behind them, optional libraries."""
+"""Memory behind large files, and optional libraries."""

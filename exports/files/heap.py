@@ -1,4 +1,4 @@
-"""Freed memory given back to the system."""
+"""Return freed memory to the operating system (glibc only)."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-"""Numbers of glibc's options."""
-APART, GROWN = 2**17, 2**25
-"""Bytes from which on a block stands apart: glibc's first value, and the one to which it lets it grow."""
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+"""Options of mallopt, from glibc's malloc.h."""
+SMALLEST, LARGEST = 2**17, 2**25
+"""glibc's initial threshold above which a block is mapped separately, and the one to which it lets it grow, bytes."""
 
 
-def trim() -> None:
-    """Give back what is free between live allocations; does nothing where the C library cannot (all but glibc)."""
-    release = _of_glibc("malloc_trim")
-    if release is not None:
-        release(0)
+def trim_heap() -> None:
+    """Return the free memory between live allocations; do nothing where the C library cannot."""
+    trim = _glibc_function("malloc_trim")
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """Every block of 128 KB or more is asked from the system for itself, and goes back to it once it is freed.
+def separate_blocks() -> Iterator[None]:
+    """Map every block of 128 KB or more separately, so that it goes back to the system when it is freed.
 
     Long rows of temporary blocks with small lasting ones in between leave the heap full of holes, which count as
-    several times the size of what is streamed. glibc starts like that, but lets the limit grow to the size of the
-    blocks that it sees; afterwards it is what it grows to.
+    several times the size of what is streamed. glibc starts with this threshold, but lets it grow to the size of the
+    blocks that are allocated; afterwards it is set to the largest value that it would reach.
     """
-    option = _of_glibc("mallopt")
-    if option is None:
+    set_option = _glibc_function("mallopt")
+    if set_option is None:
         yield
         return
-    option(MMAP_THRESHOLD, APART)
+    set_option(M_MMAP_THRESHOLD, SMALLEST)
     try:
         yield
     finally:
-        option(MMAP_THRESHOLD, GROWN)
-        option(TRIM_THRESHOLD, 2 * GROWN)
+        set_option(M_MMAP_THRESHOLD, LARGEST)
+        set_option(M_TRIM_THRESHOLD, 2 * LARGEST)
 
 
-def _of_glibc(name: str) -> Any:
+def _glibc_function(name: str) -> Any:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

@@ -1,4 +1,4 @@
-"""Optional libraries, with the line that installs them."""
+"""Optional libraries, with the command that installs them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from hwmodels.errors import NeurofaError
 
 
-def need(name: str) -> Any:
-    """The library of that name.
+def require_library(name: str) -> Any:
+    """Import the library of that name.
 
     Raises:
         NeurofaError: it is not installed.

@@ -1,4 +1,4 @@
-"""Arrays with what they mean and in which unit, as every exporter meets them."""
+"""Arrays with their meaning and unit, as every exporter reads them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class Array:
 
     Args:
         values: the numbers themselves, never a copy.
-        meaning: one line for somebody who has never heard of this package.
+        meaning: one line for a reader who does not know this package.
         axes: what every axis counts, such as ``(n_out, n_in)``.
         unit: one of :data:`UNITS`.
-        state: where a learner keeps it, ``network:KEY`` or ``rule:KEY`` of a state dict; empty: nowhere.
+        state: key of the state dict that holds the tensor, ``network:KEY`` or ``rule:KEY``; empty: none does.
+        device: spec of the device that stores the numbers.
 
     Raises:
-        NeurofaError: an unknown unit, or a meaning that is empty.
+        NeurofaError: the unit is unknown, or the meaning is empty.
     """
 
     values: Tensor
@@ -37,6 +38,7 @@ class Array:
     axes: str = ""
     unit: str = "1"
     state: str = ""
+    device: str = "digital"
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
@@ -48,30 +50,28 @@ class Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
+        """Shape of the tensor."""
         return tuple(self.values.shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matrix(Array):
-    """Weights that a chip may hold as a matrix: one row an output, ``values.flatten(1)`` being (n_out, n_in).
+    """Weights that a chip may hold as a matrix: one row for each output, ``values.flatten(1)`` being (n_out, n_in).
 
     Args:
         role: what the weights are for.
-        device: spec of the device that stores them.
-        conductance: smallest and largest conductance of that device, S; None: it says none.
-        faults: True where an element cannot be written, shaped as the values; None: not known.
-        grid: bits and step of the words that store the weights exactly; None: they are no words.
+        conductance: smallest and largest conductance of the device, S; None: the device names none.
+        faults: bool, shaped as the values, True where an element cannot be written; None: unknown.
+        grid: bits and step of the digital words that store the weights exactly; None: the weights are no words.
     """
 
     role: Role = "forward"
-    device: str = "digital"
     conductance: tuple[float, float] | None = None
     faults: Tensor | None = None
     grid: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
-        Array.__post_init__(self)
+        super().__post_init__()
         if self.values.ndim < 2:
             raise NeurofaError(
                 f"got weights of shape {self.shape} for a matrix; expected two axes or more; use Array for vectors"
@@ -89,15 +89,20 @@ class Matrix(Array):
 
     @property
     def flat(self) -> Tensor:
-        """(n_out, n_in); a view where the memory allows."""
+        """The weights as (n_out, n_in); a view where the memory layout allows."""
         return self.values.flatten(1)
 
 
-def sized(array: Array, shape: tuple[int, ...], what: str) -> None:
+def require_shape(array: Array, shape: tuple[int, ...], what: str) -> None:
     """Refuse an array of another shape.
 
+    Args:
+        array: the array.
+        shape: the expected shape.
+        what: name of the array in the message.
+
     Raises:
-        NeurofaError: naming what it was meant to be.
+        NeurofaError: the shapes differ.
     """
     if array.shape != shape:
         raise NeurofaError(f"got {what} of shape {array.shape}; expected {shape}; check the layer that describes it")

@@ -1,7 +1,7 @@
-"""The neutral graph: what a chip or another tool has to know of a network, in plain data with shapes and units.
+"""Nodes of the neutral graph: layers as plain data with shapes and units.
 
-Layers and feedback pathways are turned into these nodes once (:mod:`exports.describe.layers`); every exporter reads
-only them. All nodes check their shapes when they are built.
+:mod:`exports.describe` turns layers and feedback pathways into nodes once; every exporter reads only the nodes. A node
+checks its shapes when it is built.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from exports.graph.arrays import Array, Matrix, sized
+from exports.graph.arrays import Array, Matrix, require_shape
 from hwmodels.errors import NeurofaError, did_you_mean
 
 Shape = tuple[int, ...]
@@ -24,27 +24,34 @@ class Node:
     """One layer.
 
     Args:
-        name: unique in its chain.
+        name: unique in its graph.
         in_shape: shape of one sample at the input.
         out_shape: shape of one sample at the output.
     """
 
     kind: ClassVar[str]
-    """The word for this kind of node in files."""
+    """Name of this kind of node in files."""
+    has_memory: ClassVar[bool] = False
+    """Whether the node carries state from tick to tick."""
 
     name: str
     in_shape: Shape
     out_shape: Shape
 
+    @property
+    def label(self) -> str:
+        """Kind and variant, for messages."""
+        return self.kind
+
     def arrays(self) -> dict[str, Array]:
-        """Everything that is stored, by name; default: nothing."""
+        """Return all stored arrays by name; default: none."""
         return {}
 
     def constants(self) -> dict[str, Any]:
-        """Plain values beside the arrays; default: none."""
+        """Return the plain values beside the arrays; default: none."""
         return {}
 
-    def _need(self, holds: bool, got: str, expected: str) -> None:
+    def _require(self, holds: bool, got: str, expected: str) -> None:
         if not holds:
             raise NeurofaError(f"got {got} at node '{self.name}'; expected {expected}; check what describes the layer")
 
@@ -53,9 +60,9 @@ class Node:
 class NormParameters:
     """Normalisation between an affine map and its activation.
 
-    ``batch``: (a - mean) / sqrt(variance + eps) with the stored statistics, per channel; ``layer``: with the mean and
-    the variance of one sample over its channels and positions. Then gain and shift per channel. In training ``batch``
-    takes the statistics of the batch, and the stored ones follow by ``momentum``.
+    ``batch``: (a - mean) / sqrt(variance + eps) with the stored statistics of each channel. ``layer``: the same with
+    mean and variance of one sample over its channels and positions. Gain and shift of each channel follow. In training,
+    ``batch`` takes the statistics of the batch, and the stored ones follow by ``momentum``.
     """
 
     kind: Literal["batch", "layer"]
@@ -67,9 +74,9 @@ class NormParameters:
     variance: Array | None = None
 
     def arrays(self) -> dict[str, Array]:
-        """Those that are there."""
-        found = {"gain": self.gain, "shift": self.shift, "mean": self.mean, "variance": self.variance}
-        return {f"norm_{key}": array for key, array in found.items() if array is not None}
+        """Return the arrays that are present, by name."""
+        arrays = {"gain": self.gain, "shift": self.shift, "mean": self.mean, "variance": self.variance}
+        return {f"norm_{key}": array for key, array in arrays.items() if array is not None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,9 +84,9 @@ class AffineNode(Node):
     """h = f(norm(W x + b)).
 
     Args:
-        weight: W, one row an output.
+        weight: W, one row for each output.
         bias: b, (n_out,).
-        norm: between W x + b and f.
+        norm: normalisation between W x + b and f.
         activation: name of f.
         dropout: probability with which training drops an output; inference drops none.
     """
@@ -91,43 +98,47 @@ class AffineNode(Node):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        self._need(
-            self.activation in ACTIVATIONS, f"activation '{self.activation}'",
-            f"one of {', '.join(ACTIVATIONS)}{did_you_mean(self.activation, ACTIVATIONS)}",
-        )  # fmt: skip
-        beside = {"bias": self.bias} if self.bias is not None else {}
-        for key, array in (beside | (self.norm.arrays() if self.norm is not None else {})).items():
-            sized(array, (self.weight.shape[0],), f"{key} of node '{self.name}'")
+        expected = f"one of {', '.join(ACTIVATIONS)}{did_you_mean(self.activation, ACTIVATIONS)}"
+        self._require(self.activation in ACTIVATIONS, f"activation '{self.activation}'", expected)
+        for key, array in self.arrays().items():
+            if key != "weight":
+                require_shape(array, (self.weight.shape[0],), f"{key} of node '{self.name}'")
+
+    @property
+    def purely_affine(self) -> bool:
+        """Whether the node is W x + b alone, without normalisation and activation."""
+        return self.activation == "identity" and self.norm is None
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} with {self.activation}"
 
     def arrays(self) -> dict[str, Array]:
-        found: dict[str, Array] = {"weight": self.weight}
-        if self.bias is not None:
-            found["bias"] = self.bias
-        return found | (self.norm.arrays() if self.norm is not None else {})
+        bias = {} if self.bias is None else {"bias": self.bias}
+        return {"weight": self.weight} | bias | ({} if self.norm is None else self.norm.arrays())
 
     def constants(self) -> dict[str, Any]:
-        norm = (
-            {}
-            if self.norm is None
-            else {"norm": self.norm.kind, "norm_eps": self.norm.eps, "norm_momentum": self.norm.momentum}
-        )
-        return {"activation": self.activation, "dropout": self.dropout} | norm
+        constants: dict[str, Any] = {"activation": self.activation, "dropout": self.dropout}
+        if self.norm is not None:
+            constants |= {"norm": self.norm.kind, "norm_eps": self.norm.eps, "norm_momentum": self.norm.momentum}
+        return constants
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DenseNode(AffineNode):
-    """On vectors: W is (n_out, n_in)."""
+    """An affine map of vectors: W is (n_out, n_in)."""
 
     kind = "dense"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sized(self.weight, (math.prod(self.out_shape), math.prod(self.in_shape)), f"weight of node '{self.name}'")
+        shape = (math.prod(self.out_shape), math.prod(self.in_shape))
+        require_shape(self.weight, shape, f"weight of node '{self.name}'")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ConvNode(AffineNode):
-    """On images: W is (C_out, C_in / groups, k, k).
+    """A convolution of images: W is (C_out, C_in / groups, k, k).
 
     Args:
         stride: pixels between positions.
@@ -143,13 +154,17 @@ class ConvNode(AffineNode):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._need(len(self.in_shape) == len(self.out_shape) == 3, f"shape {self.in_shape}", "images (C, H, W)")
+        self._require(len(self.in_shape) == len(self.out_shape) == 3, f"shape {self.in_shape}", "images (C, H, W)")
         c_out, c_in, k, k2 = (*self.weight.shape, 0, 0)[:4]
         sides = [(n + 2 * self.padding - k) // self.stride + 1 for n in self.in_shape[1:]]
-        self._need(
-            k == k2 and c_in * self.groups == self.in_shape[0] and (c_out, *sides) == self.out_shape,
-            f"kernels {self.weight.shape} from {self.in_shape} to {self.out_shape}", "kernels that fit both",
-        )  # fmt: skip
+        fits = k == k2 and c_in * self.groups == self.in_shape[0] and (c_out, *sides) == self.out_shape
+        got = f"kernels {self.weight.shape} from {self.in_shape} to {self.out_shape}"
+        self._require(fits, got, "kernels that fit both")
+
+    @property
+    def side(self) -> int:
+        """Side k of the square kernels, pixels."""
+        return self.weight.shape[-1]
 
     def constants(self) -> dict[str, Any]:
         return super().constants() | {"stride": self.stride, "padding": self.padding, "groups": self.groups}
@@ -157,13 +172,23 @@ class ConvNode(AffineNode):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoolNode(Node):
-    """Largest value (``max``) or mean (``mean``) of each window, or the mean of the whole image (``global``)."""
+    """Largest value (``max``) or mean (``mean``) of each window, or the mean of the whole image (``global``).
+
+    Args:
+        how: which of the three.
+        size: side of a window, pixels.
+        stride: pixels between windows.
+    """
 
     kind = "pool"
 
     how: Literal["max", "mean", "global"]
     size: int = 0
     stride: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} with {self.how}"
 
     def constants(self) -> dict[str, Any]:
         return {"how": self.how, "size": self.size, "stride": self.stride}
@@ -177,12 +202,12 @@ class FlattenNode(Node):
 
     def __post_init__(self) -> None:
         fits = self.out_shape == (math.prod(self.in_shape),)
-        self._need(fits, f"{self.in_shape} to {self.out_shape}", "all values in one vector")
+        self._require(fits, f"{self.in_shape} to {self.out_shape}", "all values in one vector")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IdentityNode(Node):
-    """What does nothing in inference, such as dropout of probability ``p`` in training."""
+    """The identity in inference, such as dropout, which acts with probability ``p`` in training."""
 
     kind = "identity"
 

@@ -1,4 +1,4 @@
-"""Torch modules as lists of operations."""
+"""Torch modules as lists of ATen operations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from exports.graph.nodes import Node
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Op:
-    """One operation of a traced module, by its name in ATen's core operator set.
+    """One operation of a traced module.
 
-    Arguments are plain values; the name of another result is :class:`Ref`.
+    Args:
+        name: name of its result.
+        target: its name in ATen's core operator set.
+        args: plain values, :class:`Ref` and :class:`Free`.
+        kwargs: the same by keyword.
     """
 
     name: str
@@ -24,7 +28,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Ref:
-    """The result of another operation, an input or a parameter."""
+    """The result of another operation, an input or a parameter, by name."""
 
     name: str
 
@@ -36,12 +40,12 @@ class Free:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TracedNode(Node):
-    """A torch module as a list of operations, for everything that is no single affine map.
+    """A torch module that is more than one affine map, as a list of operations.
 
     Args:
         parameters: arrays by the module's own names.
-        placeholders: the name by which operations refer to each of them; ``x`` is the input.
-        ops: in order.
+        placeholders: name of each array in the operations; ``x`` is the input.
+        ops: the operations in order.
         result: name of the output.
         reason: why there are no operations; empty where there are.
     """
@@ -58,4 +62,4 @@ class TracedNode(Node):
         return dict(self.parameters)
 
     def constants(self) -> dict[str, Any]:
-        return {"operations": [op.target for op in self.ops]}
+        return {"operations": [op.target for op in self.ops], **({"reason": self.reason} if self.reason else {})}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from exports.graph.arrays import Array, Matrix
 from hwmodels.errors import NeurofaError
@@ -26,13 +28,16 @@ class ErrorEncoding:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Slice:
-    """Where one layer takes its teaching signal from.
+    """The rows of a feedback matrix that give one layer its teaching signal.
 
     Args:
         layer: name of the layer's node.
-        rows: first and last + 1 row of the pathway's matrix.
+        rows: first and last + 1 row of the matrix.
         shape: shape of the signal of one sample.
-        spread: ``own``, one row a value; ``channels``, one row a channel, the same at every position.
+        spread: ``own``, one row for each value; ``channels``, one row for each channel, the same at every position.
+
+    Raises:
+        NeurofaError: the number of rows does not fit the shape.
     """
 
     layer: str
@@ -41,15 +46,17 @@ class Slice:
     spread: Literal["own", "channels"] = "own"
 
     def __post_init__(self) -> None:
-        width = 1
-        for n in self.shape:
-            width *= n
-        wanted = width if self.spread == "own" else self.shape[0 if len(self.shape) == 3 else -1]
+        wanted = math.prod(self.shape) if self.spread == "own" else self.shape[self.channel_axis]
         if self.rows[1] - self.rows[0] != wanted or self.rows[0] < 0:
             raise NeurofaError(
                 f"got rows {self.rows} for signals of shape {self.shape} at layer '{self.layer}'; expected {wanted};"
                 " check the feedback that describes itself"
             )
+
+    @property
+    def channel_axis(self) -> int:
+        """Axis of the channels: the first of images (C, H, W), the last of sequences (S, d)."""
+        return 0 if len(self.shape) == 3 else len(self.shape) - 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,9 +65,9 @@ class ProjectionHardware:
 
     Args:
         kind: ``crossbar``, ``microring``, ``mzi``, ``opu``, ``matrix_free`` or another registered projection.
-        constants: options, with those of its parts.
+        constants: its options, with those of its parts.
         parameters: what has to be programmed, with units.
-        exact: whether one product with the effective matrix is all that happens (no noise, no converters).
+        exact: whether a pass is the product with the effective matrix alone, without noise and converters.
     """
 
     kind: str
@@ -70,14 +77,46 @@ class ProjectionHardware:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DirectPath:
+class FeedbackPath(ABC):
+    """How the error at the output reaches the layers."""
+
+    kind: ClassVar[str]
+    """Name of this kind of pathway in files."""
+
+    @property
+    @abstractmethod
+    def convention(self) -> str:
+        """One sentence of every file: how the arrays become errors."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the arrays alone determine the signals, without noise and converters; default: yes."""
+        return True
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all arrays by their path below the pathway; default: none."""
+        return {}
+
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """Return the plain values by the path of their group below the pathway (empty: its own); default: none."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DirectPath(FeedbackPath):
     """The error goes to every layer at once: teaching signals are slices of B e.
 
     Args:
         matrix: B, (m, o); None where the hardware has no linear map.
-        slices: one a layer.
-        hardware: what B is made of; None: a stored matrix.
+        slices: one for each layer.
+        hardware: the device that multiplies by B; None: a stored matrix.
+
+    Raises:
+        NeurofaError: a slice ends outside of the matrix.
     """
+
+    kind = "direct"
+    convention = "teaching signal of a layer = matrix[rows] @ error; the readout gets the error itself"
 
     matrix: Matrix | None
     slices: tuple[Slice, ...]
@@ -91,10 +130,33 @@ class DirectPath:
                     " inside; check the feedback"
                 )
 
+    @property
+    def exact(self) -> bool:
+        return self.hardware is None or self.hardware.exact
+
+    def arrays(self) -> dict[str, Array]:
+        parameters = {} if self.hardware is None else self.hardware.parameters
+        hardware = {f"hardware/{key}": array for key, array in parameters.items()}
+        return ({} if self.matrix is None else {"matrix": self.matrix}) | hardware
+
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        groups: dict[str, dict[str, Any]] = {
+            f"slices/{part.layer}": {"rows": part.rows, "shape": part.shape, "spread": part.spread}
+            for part in self.slices
+        }
+        if self.hardware is not None:
+            hardware = self.hardware
+            groups["hardware"] = {"kind": hardware.kind, "constants": hardware.constants, "exact": hardware.exact}
+        return groups
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Factors:
-    """A return weight of rank r: (delta P) Q, with P (n_out, r) and Q (r, n_in) or (r, C_in, k, k)."""
+    """A return weight of rank r: (delta P) Q, with P (n_out, r) and Q (r, n_in) or (r, C_in, k, k).
+
+    Raises:
+        NeurofaError: the ranks of the factors differ.
+    """
 
     p: Matrix
     q: Matrix
@@ -103,29 +165,57 @@ class Factors:
         if self.p.shape[1] != self.q.shape[0]:
             raise NeurofaError(f"got P {self.p.shape} and Q {self.q.shape}; expected one rank; check the factors")
 
+    def arrays(self) -> dict[str, Array]:
+        """Return both factors by name."""
+        return {"P": self.p, "Q": self.q}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ChainedPath:
+class ChainedPath(FeedbackPath):
     """Every layer returns its error to the one below.
 
     Args:
-        returns: by layer, then by the name of the forward weight: return weights shaped as it, or factors.
+        returns: return weights shaped as the forward weight, or their factors, by layer and name of the forward weight.
         tied: ``weights``: errors return through the forward weights themselves; ``signs``: through what was copied from
             their signs at the last step; ``own``: through ``returns``.
     """
 
+    kind = "chained"
+    convention = (
+        "the error at a layer's input is its delta (error times derivative) sent back through B, oriented as the"
+        " forward weights: delta @ B; or through two factors: (delta @ P) @ Q"
+    )
+
     returns: dict[str, dict[str, Matrix | Array | Factors]]
     tied: Literal["own", "weights", "signs"] = "own"
 
+    def arrays(self) -> dict[str, Array]:
+        arrays: dict[str, Array] = {}
+        for layer, weights in self.returns.items():
+            for key, weight in weights.items():
+                parts = weight.arrays() if isinstance(weight, Factors) else {"B": weight}
+                arrays |= {f"{layer}/{key}/{part}": array for part, array in parts.items()}
+        return arrays
+
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        return {"": {"tied": self.tied}}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class UndescribedPath:
-    """A pathway whose arrays are stored by name, without a description that an exporter could compute from."""
+class UndescribedPath(FeedbackPath):
+    """A pathway whose arrays are stored as state, without a description that an exporter could compute from.
+
+    Args:
+        rule: name of the rule that owns it.
+    """
+
+    kind = "undescribed"
 
     rule: str
 
-
-FeedbackPath = DirectPath | ChainedPath | UndescribedPath
+    @property
+    def convention(self) -> str:
+        return f"as the rule {self.rule} says; see state"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,11 +227,14 @@ class Learning:
         spec: the rule with its options.
         path: ``direct``, ``chained``, ``readout`` or ``other``.
         signal: what enters the pathway: ``error`` or ``target``.
-        derivative: ``own``: the error meets the derivative of the layer; else the name of a function g(a).
+        derivative: ``own``: the error is multiplied by the derivative of the activation; else name of a function g(a).
         frozen: layers that do not learn.
         optimizer: name of the optimizer.
         constants: of rule and optimizer: ``lr``, ``momentum``, ``weight_decay``, ``decay`` and more.
         plastic: names of pathway weights that learn.
+        plasticity: how they learn: ``fixed``, not at all; ``kolen_pollack``, by the changes of the forward weights (a
+            direct matrix: by those that error and outputs give); ``two_factor``, each factor by the other. None: the
+            rule does not declare that these constants and the pathway are all of its step.
     """
 
     rule: str
@@ -153,3 +246,4 @@ class Learning:
     optimizer: str = "SGD"
     constants: dict[str, Any] = field(default_factory=dict)
     plastic: tuple[str, ...] = ()
+    plasticity: Literal["fixed", "kolen_pollack", "two_factor"] | None = None

@@ -10,53 +10,59 @@ from torch import Tensor, nn
 from exports.graph.arrays import Array
 from exports.graph.model import Model
 from exports.graph.neurons import NeuronDynamics, SpikingNode
-from exports.graph.nodes import AffineNode, ConvNode, DenseNode, FlattenNode, IdentityNode, Node, PoolNode
+from exports.graph.nodes import AffineNode, ConvNode, FlattenNode, IdentityNode, Node, PoolNode
 from hwmodels.errors import NeurofaError
 
 States = dict[str, Tensor]
-"""What is carried from tick to tick, by ``NODE.NAME``."""
+"""Variables that are carried from tick to tick, by ``NODE.NAME``."""
 
 _F = nn.functional
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda a: a, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "gelu": _F.gelu,
-    "silu": _F.silu, "leaky_relu": lambda a: _F.leaky_relu(a, 0.01),
-}  # fmt: skip
+    "identity": lambda a: a,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": _F.gelu,
+    "silu": _F.silu,
+    "leaky_relu": lambda a: _F.leaky_relu(a, 0.01),
+}
+
+
+def evaluate_node(node: Node, x: Tensor) -> Tensor:
+    """Return the output of one stateless layer in evaluation mode, (B, *in_shape) to (B, *out_shape).
+
+    Raises:
+        NeurofaError: the node has state, or is a traced module.
+    """
+    match node:
+        case AffineNode():
+            return _ACTIVATIONS[node.activation](_normalise(node, affine_output(node, x)))
+        case PoolNode(how="global"):
+            return x.mean((2, 3))
+        case PoolNode():
+            pool = _F.max_pool2d if node.how == "max" else _F.avg_pool2d
+            pooled: Tensor = pool(x, node.size, node.stride)
+            return pooled
+        case FlattenNode():
+            return x.flatten(1)
+        case IdentityNode():
+            return x
+    raise NeurofaError(f"got a {node.kind} at '{node.name}'; expected a layer without state; run it in ticks")
+
+
+def affine_output(node: AffineNode, x: Tensor) -> Tensor:
+    """Return W x + b, (B, *in_shape) to (B, *out_shape)."""
+    bias = _values(node.bias)
+    if isinstance(node, ConvNode):
+        return _F.conv2d(x, node.weight.values, bias, node.stride, node.padding, 1, node.groups)
+    return _F.linear(x, node.weight.values, bias)
 
 
 def _values(array: Array | None) -> Tensor | None:
     return None if array is None else array.values
 
 
-def apply(node: Node, x: Tensor) -> Tensor:
-    """One layer without state in evaluation mode, (B, *in_shape) to (B, *out_shape).
-
-    Raises:
-        NeurofaError: the node has state, or is a traced module.
-    """
-    if isinstance(node, AffineNode):
-        return _ACTIVATIONS[node.activation](_normalised(node, affine(node, x)))
-    if isinstance(node, PoolNode):
-        if node.how == "global":
-            return x.mean((2, 3))
-        pool = _F.max_pool2d if node.how == "max" else _F.avg_pool2d
-        found: Tensor = pool(x, node.size, node.stride)
-        return found
-    if isinstance(node, FlattenNode):
-        return x.flatten(1)
-    if isinstance(node, IdentityNode):
-        return x
-    raise NeurofaError(f"got a {node.kind} at '{node.name}'; expected a layer without state; run it in ticks")
-
-
-def affine(node: AffineNode, x: Tensor) -> Tensor:
-    """W x + b."""
-    if isinstance(node, DenseNode):
-        return _F.linear(x, node.weight.values, _values(node.bias))
-    assert isinstance(node, ConvNode)  # noqa: S101 (affine nodes are one or the other)
-    return _F.conv2d(x, node.weight.values, _values(node.bias), node.stride, node.padding, 1, node.groups)
-
-
-def _normalised(node: AffineNode, a: Tensor) -> Tensor:
+def _normalise(node: AffineNode, a: Tensor) -> Tensor:
     norm = node.norm
     if norm is None:
         return a
@@ -66,25 +72,23 @@ def _normalised(node: AffineNode, a: Tensor) -> Tensor:
     return _F.group_norm(a, 1, gain, shift, norm.eps)
 
 
-def start(model: Model, batch: int) -> States:
-    """All states before the first tick: zero."""
-    found = {}
-    for node in model.nodes:
-        if isinstance(node, SpikingNode):
-            for key in state_names(node):
-                found[f"{node.name}.{key}"] = node.neuron.beta.values.new_zeros(batch, *node.out_shape)
-    return found
+def zero_states(model: Model, batch: int) -> States:
+    """Return all states before the first tick: zeros, (B, *out_shape).
+
+    Args:
+        model: the network.
+        batch: B.
+    """
+    return {
+        f"{node.name}.{key}": node.neuron.beta.values.new_zeros(batch, *node.out_shape)
+        for node in model.nodes
+        if isinstance(node, SpikingNode)
+        for key in node.states
+    }
 
 
-def state_names(node: SpikingNode) -> tuple[str, ...]:
-    """Names of what one layer carries; previous spikes z where the equations ask for them."""
-    return (
-        (*node.neuron.states, "z") if node.recurrent is not None or node.neuron.model == "alif" else node.neuron.states
-    )
-
-
-def tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[str, Tensor]]:
-    """One tick of all layers.
+def run_tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[str, Tensor]]:
+    """Compute one tick of all layers.
 
     Args:
         model: the network.
@@ -92,46 +96,51 @@ def tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[
         states: before the tick.
 
     Returns:
-        Output (B, o), states after the tick, and the spikes of every spiking layer by its name.
+        Output (B, o), states after the tick, and the spikes (B, *out_shape) of every spiking layer by its name.
     """
     after, spikes = dict(states), dict[str, Tensor]()
     for node in model.nodes:
         if not isinstance(node, SpikingNode):
-            x = apply(node, x)
+            x = evaluate_node(node, x)
             continue
-        own = {key: states[f"{node.name}.{key}"] for key in state_names(node)}
-        node.neuron.computable(node.name)
-        current = affine(node.current, x)
+        node.require_raw_membrane()
+        before = {key: states[f"{node.name}.{key}"] for key in node.states}
+        current = affine_output(node.current, x)
         if node.pool is not None:
-            current = apply(node.pool, current)
+            current = evaluate_node(node.pool, current)
         if node.recurrent is not None:
-            back = own["z"].flatten(1) @ node.recurrent.values.t()
-            current = current + back.view_as(current)
-        x, new = neuron(node.neuron, current, own)
+            recurrent = before["z"].flatten(1) @ node.recurrent.values.t()
+            current = current + recurrent.view_as(current)
+        x, new = neuron_tick(node.neuron, current, before)
         if node.neuron.spikes:
             spikes[node.name] = x
-        if "z" in own:
+        if "z" in before:
             new["z"] = x
         after |= {f"{node.name}.{key}": value for key, value in new.items()}
     return x, after, spikes
 
 
-def neuron(n: NeuronDynamics, current: Tensor, own: States) -> tuple[Tensor, States]:
-    """The equations of :class:`exports.graph.neurons.NeuronDynamics`: output and states after the tick."""
-    u, found, drive = own["u"], States(), current
-    beta, theta = n.beta.values, _values(n.threshold)
+def neuron_tick(n: NeuronDynamics, current: Tensor, before: States) -> tuple[Tensor, States]:
+    """Compute one tick of :class:`exports.graph.neurons.NeuronDynamics`.
+
+    Args:
+        n: the dynamics.
+        current: I, (B, *out_shape).
+        before: i, u, a and z before the tick, as far as the model has them.
+
+    Returns:
+        Output z (of ``leaky``: u), and the states after the tick.
+    """
+    values = {key: array.values for key, array in n.arrays().items()}
+    u, after, drive, beta = before["u"], States(), current, values["beta"]
     if n.model == "leaky":
         u = beta * u + current
         return u, {"u": u}
-    assert theta is not None  # noqa: S101 (checked when the neuron was built)
+    theta = values["threshold"]
     if n.model == "synaptic":
-        assert n.alpha is not None  # noqa: S101 (checked when the neuron was built)
-        drive = found["i"] = n.alpha.values * own["i"] + current
-    raised: Tensor | float = 0.0
-    if n.model == "alif":
-        assert n.kappa is not None  # noqa: S101 (checked when the neuron was built)
-        raised = n.kappa.values * own["a"]
-    fired = own["z"] if n.model == "alif" else (u > theta).to(u.dtype)
+        drive = after["i"] = values["alpha"] * before["i"] + current
+    raised: Tensor | float = values["kappa"] * before["a"] if n.model == "alif" else 0.0
+    fired = before["z"] if n.model == "alif" else (u > theta).to(u.dtype)
     if n.reset == "zero" and n.delay and not n.gated:
         u = u * (1 - fired)
     u = beta * u + drive
@@ -145,20 +154,27 @@ def neuron(n: NeuronDynamics, current: Tensor, own: States) -> tuple[Tensor, Sta
         u = u - (z if n.model == "alif" else z - fired) * theta
     elif n.reset == "zero" and not n.delay:
         u = u * (1 - z)
-    found["u"] = u
+    after["u"] = u
     if n.model == "alif":
-        assert n.rho is not None  # noqa: S101 (checked when the neuron was built)
-        found["a"] = n.rho.values * own["a"] + z
-    return z, found
+        after["a"] = values["rho"] * before["a"] + z
+    return z, after
 
 
 @torch.no_grad()
-def run(model: Model, xs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Many ticks: (T, B, *input_shape) to outputs (T, B, o), and the spikes of every layer (T, B, *out_shape)."""
-    states, outputs, seen = start(model, xs.shape[1]), [], dict[str, list[Tensor]]()
+def run_ticks(model: Model, xs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run many ticks from zero states.
+
+    Args:
+        model: the network.
+        xs: (T, B, *input_shape).
+
+    Returns:
+        Outputs (T, B, o), and the spikes (T, B, *out_shape) of every spiking layer by its name.
+    """
+    states, outputs, trains = zero_states(model, xs.shape[1]), [], dict[str, list[Tensor]]()
     for x in xs.unbind(0):
-        y, states, spikes = tick(model, x, states)
+        y, states, spikes = run_tick(model, x, states)
         outputs.append(y)
         for name, z in spikes.items():
-            seen.setdefault(name, []).append(z)
-    return torch.stack(outputs), {name: torch.stack(zs) for name, zs in seen.items()}
+            trains.setdefault(name, []).append(z)
+    return torch.stack(outputs), {name: torch.stack(zs) for name, zs in trains.items()}

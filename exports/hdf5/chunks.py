@@ -1,4 +1,8 @@
-"""Compressed chunks: shuffled and deflated on several threads, and stored past HDF5's own filters, which read them."""
+"""Compressed chunks: shuffled and deflated on several threads, and stored past HDF5's own filters, which read them.
+
+h5py compresses on one thread and keeps the default strategy of zlib; no library of filters changes either for the
+standard gzip, which every reader of HDF5 knows.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,15 @@ import numpy as np
 import torch
 
 PIECE, SHARE = 2**12, 16
-"""Bytes of one sample, and the part of a chunk (1 / SHARE) on which the two ways to deflate it are compared."""
+"""Bytes of one sample, and the part of a chunk (1 / SHARE) on which the two strategies are compared."""
 
 
-class Chunks:
-    """Compresses chunks and stores them; what is read back is what h5py's own filters would have stored.
+class ChunkCompressor:
+    """Compress chunks and store them; what is read back is what h5py's own filters would have stored.
 
     A chunk is a zlib stream of the bytes, first bytes of all numbers first (the shuffle of HDF5), as the filters
-    ``shuffle`` and ``gzip`` of the dataset say. HDF5 calls them on one thread; here as many work as torch uses, and
-    torch uses one until the end: what it does to blocks is little beside this, and its threads would wait in a loop.
+    ``shuffle`` and ``gzip`` of the dataset say. HDF5 calls them on one thread; here as many threads work as torch uses,
+    and torch uses one until :meth:`close`: its share of the work is small, and its threads would wait in a loop.
 
     Args:
         level: of gzip, 1 to 9.
@@ -32,51 +36,51 @@ class Chunks:
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads, "deflate")
             torch.set_num_threads(1)
-        self._under_way: deque[tuple[Any, tuple[int, ...], Future[bytes]]] = deque()
+        self._pending: deque[tuple[Any, tuple[int, ...], Future[bytes]]] = deque()
 
-    def put(self, made: Any, start: int, block: np.ndarray[Any, Any]) -> None:
-        """Store some rows of a dataset; some of it may come later.
+    def put(self, dataset: Any, start: int, block: np.ndarray[Any, Any]) -> None:
+        """Store some rows of a dataset, at once or later.
 
         Args:
-            made: dataset of h5py with the filters ``shuffle`` and ``gzip``.
+            dataset: of h5py, with the filters ``shuffle`` and ``gzip``.
             start: the first row, the first of a chunk.
             block: contiguous; up to the end of a chunk, or of the dataset.
         """
-        size = made.chunks
+        size = dataset.chunks
         for corner in itertools.product(*(range(0, n, c) for n, c in zip(block.shape, size, strict=True))):
             chunk = block[tuple(slice(at, at + c) for at, c in zip(corner, size, strict=True))]
-            if chunk.shape != size:  # chunks that stand over the edge are stored whole
+            if chunk.shape != size:  # HDF5 stores chunks over the edge of a dataset in full size
                 chunk = np.pad(chunk, [(0, c - n) for n, c in zip(chunk.shape, size, strict=True)])
             offset = (start + corner[0], *corner[1:])
             if self._pool is None:
-                made.id.write_direct_chunk(offset, deflated(chunk, self.level))
+                dataset.id.write_direct_chunk(offset, deflate_chunk(chunk, self.level))
                 continue
-            self._under_way.append((made.id, offset, self._pool.submit(deflated, chunk, self.level)))
-            self._settle(2 * self.threads)
+            self._pending.append((dataset.id, offset, self._pool.submit(deflate_chunk, chunk, self.level)))
+            self._store(2 * self.threads)
 
-    def _settle(self, left: int) -> None:
-        """Store what is compressed, oldest first, until no more than this many chunks are under way."""
-        while len(self._under_way) > left:
-            dataset, offset, stream = self._under_way.popleft()
-            dataset.write_direct_chunk(offset, stream.result())
+    def _store(self, most: int) -> None:
+        """Store compressed chunks, oldest first, until at most ``most`` are pending."""
+        while len(self._pending) > most:
+            dataset_id, offset, stream = self._pending.popleft()
+            dataset_id.write_direct_chunk(offset, stream.result())
 
     def finish(self) -> None:
-        """Store everything."""
-        self._settle(0)
+        """Store all pending chunks."""
+        self._store(0)
 
     def close(self) -> None:
-        """Drop what is not stored, and end the threads."""
-        self._under_way.clear()
+        """Drop all pending chunks, and end the threads."""
+        self._pending.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             torch.set_num_threads(self.threads)
 
 
-def deflated(chunk: np.ndarray[Any, Any], level: int) -> bytes:
-    """The stream of one chunk.
+def deflate_chunk(chunk: np.ndarray[Any, Any], level: int) -> bytes:
+    """Return the zlib stream of one chunk.
 
-    Search for repetitions finds none in trained or random weights, and takes most of the time; codes for the single
-    bytes alone make them smaller. Which of both serves a chunk is tried on samples of it.
+    The search for repetitions finds none in trained or random weights, and takes most of the time; Huffman codes of the
+    single bytes alone make them smaller. Both strategies are tried on samples of the chunk.
 
     Args:
         chunk: the numbers.
@@ -85,14 +89,15 @@ def deflated(chunk: np.ndarray[Any, Any], level: int) -> bytes:
     planes = np.ascontiguousarray(np.ascontiguousarray(chunk).view(np.uint8).reshape(-1, chunk.itemsize).T).reshape(-1)
     content = planes.data
     samples = [content[at : at + PIECE] for at in range(0, len(content), PIECE * SHARE)]
-    plain, coded = (len(_stream(samples, level, way)) for way in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY))
-    return _stream([content], level, zlib.Z_HUFFMAN_ONLY if coded < plain else zlib.Z_DEFAULT_STRATEGY)
+    strategies = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
+    best = min(strategies, key=lambda strategy: len(_zlib_stream(samples, level, strategy)))
+    return _zlib_stream([content], level, best)
 
 
-def _stream(pieces: list[memoryview], level: int, strategy: int) -> bytes:
-    """One zlib stream; no piece knows of the one before it, as bytes of another plane would not."""
-    made = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
-    found = []
+def _zlib_stream(pieces: list[memoryview], level: int, strategy: int) -> bytes:
+    """Return one zlib stream of independent pieces: a sample must not refer to the one before it."""
+    compressor = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
+    parts = []
     for piece in pieces[:-1]:
-        found += [made.compress(piece), made.flush(zlib.Z_FULL_FLUSH)]
-    return b"".join([*found, made.compress(pieces[-1]), made.flush()])
+        parts += [compressor.compress(piece), compressor.flush(zlib.Z_FULL_FLUSH)]
+    return b"".join([*parts, compressor.compress(pieces[-1]), compressor.flush()])

@@ -1,4 +1,4 @@
-"""Files opened for reading, with one line for whatever is wrong with them."""
+"""Exported files opened for reading; every fault of a file becomes one line."""
 
 from __future__ import annotations
 
@@ -6,92 +6,127 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from exports.files.optional import need
-from exports.hdf5.layout import FORMAT, VERSION, lean, plain
-from exports.programming.conductances import weights_of
+from exports.checks import error_text
+from exports.files.optional import require_library
+from exports.hdf5.layout import FORMAT, VERSION, json_value, limit_metadata_cache, paths_by_kind
+from exports.programming.conductances import conductances_to_weights
+from exports.programming.integers import BLOCK, per_row
 from hwmodels.arrays.tiles import Tile, reassemble
 from hwmodels.errors import NeurofaError
 
 Source = Literal["float", "quantized", "conductance"]
-"""Which copy of a matrix is read."""
+"""The copy of a matrix that is read."""
 
 
-class Stored:
-    """An open file.
+class StoredTile(NamedTuple):
+    """One tile of a matrix."""
+
+    name: str
+    attributes: dict[str, Any]
+    planes: dict[str, Tensor]
+    """Conductances by plane, S, and ``faults``; (rows, columns), rows being inputs."""
+
+    @property
+    def conductances(self) -> dict[str, Tensor]:
+        """The planes of present conductances alone, without faults and targets."""
+        return {key: g for key, g in self.planes.items() if key != "faults" and not key.startswith("target_")}
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights (rows, columns) that the conductances stand for."""
+        return conductances_to_weights(self.attributes["map"], self.attributes["scale"], self.conductances)
+
+
+class HardwareFile:
+    """An open exported file.
 
     Args:
-        file: of h5py.
+        h5: open file of h5py.
         path: its name, for messages.
     """
 
-    def __init__(self, file: Any, path: Path) -> None:
-        self.file, self.path = file, path
+    def __init__(self, h5: Any, path: Path) -> None:
+        self.h5, self.path = h5, path
+
+    def __getitem__(self, path: str) -> Any:
+        return self.h5[path]
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.h5
 
     @property
     def kind(self) -> str:
         """``network``, ``measured``, or ``plain`` for a file of a lab that follows no format."""
-        return str(plain(self.file.attrs["kind"])) if "kind" in self.file.attrs else "plain"
+        return str(json_value(self.h5.attrs["kind"])) if "kind" in self.h5.attrs else "plain"
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a group, sorted; none where there is no such group."""
+        return sorted(self.h5[path]) if path in self.h5 else []
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """Return the shape of a dataset."""
+        return tuple(self.h5[path].shape)
 
     def attributes(self, path: str) -> dict[str, Any]:
-        """Attributes of a group or dataset as JSON values; text that is JSON is read."""
-        return {key: _read(value) for key, value in self.file[path].attrs.items()}
+        """Return the attributes of a group or dataset as JSON values; text that is JSON is parsed."""
+        return {key: _parse(value) for key, value in self.h5[path].attrs.items()}
 
     def tensor(self, path: str) -> Tensor:
-        """One dataset.
+        """Return one dataset.
 
         Raises:
             NeurofaError: there is none of that name.
         """
-        if path not in self.file:
+        if path not in self:
             raise NeurofaError(f"got '{self.path}' without '{path}'; expected a whole file; make it anew")
-        return torch.from_numpy(np.atleast_1d(self.file[path][()])).reshape(self.file[path].shape)
+        return torch.from_numpy(np.atleast_1d(self[path][()])).reshape(self.shape(path))
+
+    def blocks(self, path: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+        """Yield a dataset in blocks of rows, with the first row of each; a single number as one row."""
+        dataset, shape = self[path], self.shape(path)
+        if not shape or not all(shape):
+            yield 0, np.atleast_1d(dataset[()])
+            return
+        step = max(1, BLOCK // max(1, int(np.prod(shape[1:], dtype=np.int64))))
+        for start in range(0, shape[0], step):
+            yield start, dataset[start : start + step]
 
     def datasets(self) -> list[str]:
-        """Paths of all datasets but those of the manifest, sorted."""
-        found: list[str] = []
-
-        def see(path: str, item: Any) -> None:
-            if hasattr(item, "dtype") and not path.startswith("manifest"):
-                found.append(path)
-
-        self.file.visititems(see)
-        return sorted(found)
+        """Return the paths of all datasets but those of the manifest, sorted."""
+        return [path for path in paths_by_kind(self.h5)[1] if not path.startswith("manifest")]
 
     def matrices(self) -> list[str]:
-        """Paths of all matrices, in the order of the datasets' names."""
-        return [path for path in self.datasets() if "role" in self.file[path].attrs]
+        """Return the paths of all matrices, sorted."""
+        return [path for path in self.datasets() if "role" in self[path].attrs]
 
     def tiled(self) -> list[str]:
-        """Paths of all matrices that have conductances."""
-        found: list[str] = []
+        """Return the paths of all matrices that have conductances, sorted."""
+        return [path.removesuffix("_tiles") for path in paths_by_kind(self.h5)[0] if path.endswith("_tiles")]
 
-        def see(path: str, item: Any) -> None:
-            if path.endswith("_tiles") and not hasattr(item, "dtype"):
-                found.append(path.removesuffix("_tiles"))
-
-        self.file.visititems(see)
-        return sorted(found)
-
-    def tiles(self, path: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Tensor]]]:
-        """Name, attributes and planes (S, faults among them) of every tile of a matrix, column by column."""
-        group = self.file[f"{path}_tiles"]
+    def tiles(self, path: str) -> Iterator[StoredTile]:
+        """Yield the tiles of a matrix, column of tiles by column of tiles."""
+        group = self[f"{path}_tiles"]
 
         def address(name: str) -> tuple[int, int]:
-            own = group[name].attrs
-            return int(own["first_output"]), int(own["first_input"])
+            attributes = group[name].attrs
+            return int(attributes["first_output"]), int(attributes["first_input"])
 
         for name in sorted(group, key=address):
-            where = f"{path}_tiles/{name}"
-            yield name, self.attributes(where), {key: self.tensor(f"{where}/{key}") for key in group[name]}
+            tile = f"{path}_tiles/{name}"
+            yield StoredTile(name, self.attributes(tile), {key: self.tensor(f"{tile}/{key}") for key in group[name]})
 
     def matrix(self, path: str, source: Source = "float") -> Tensor:
-        """The weights of one matrix from one of its copies, shaped as the layer has them.
+        """Return the weights of one matrix from one of its copies, shaped as the layer has them.
+
+        Args:
+            path: of the matrix.
+            source: the copy.
 
         Raises:
             NeurofaError: the file has no such copy.
@@ -99,96 +134,84 @@ class Stored:
         if source == "float":
             return self.tensor(path)
         if source == "quantized":
-            return self._quantised(path)
-        if f"{path}_tiles" not in self.file:
-            self._lacks(path, "conductances", "export with --tile")
-        about = self.attributes(f"{path}_tiles")
-        pieces = [
-            Tile(own["first_input"], own["first_output"], weights_of(own["map"], own["scale"], _planes(found)))
-            for _, own, found in self.tiles(path)
+            return self._from_integers(path)
+        self._require_copy(f"{path}_tiles", f"conductances of '{path}'", "export with --tile")
+        matrix = self.attributes(f"{path}_tiles")
+        tiles = [
+            Tile(tile.attributes["first_input"], tile.attributes["first_output"], tile.weights)
+            for tile in self.tiles(path)
         ]
-        flat = reassemble(pieces, (about["inputs"], about["outputs"])).t()
-        return flat.reshape(self.file[path].shape) if path in self.file else flat
+        flat = reassemble(tiles, (matrix["inputs"], matrix["outputs"])).t()
+        return flat.reshape(self.shape(path)) if path in self else flat
 
-    def _quantised(self, path: str) -> Tensor:
-        below = f"{path}_quantized"
-        if below not in self.file:
-            self._lacks(path, "whole numbers", "export with --bits")
-        codes, scale, zero = (self.tensor(f"{below}/{key}") for key in ("codes", "scale", "zero_point"))
-        shape = (-1,) + (1,) * (codes.ndim - 1)
-        return (codes.to(scale.dtype) - zero.view(shape).to(scale.dtype)) * scale.view(shape)
+    def _from_integers(self, path: str) -> Tensor:
+        group = f"{path}_quantized"
+        self._require_copy(group, f"whole numbers of '{path}'", "export with --bits")
+        codes, scale, zero = (self.tensor(f"{group}/{key}") for key in ("codes", "scale", "zero_point"))
+        zero = per_row(zero, codes.ndim).to(scale.dtype)
+        return (codes.to(scale.dtype) - zero) * per_row(scale, codes.ndim)
 
-    def _lacks(self, path: str, what: str, remedy: str) -> None:
-        raise NeurofaError(f"got '{self.path}' without {what} of '{path}'; expected some; {remedy}")
+    def _require_copy(self, group: str, what: str, remedy: str) -> None:
+        if group not in self:
+            raise NeurofaError(f"got '{self.path}' without {what}; expected some; {remedy}")
 
     def states(self) -> dict[str, str]:
-        """Paths by the key of the state that they are."""
-        found = {}
-        for path in self.datasets():
-            state = self.file[path].attrs.get("state")
-            if state is not None:
-                found[str(plain(state))] = path
-        return found
+        """Return the path of every dataset that is state of the learner, by its key of the state dict."""
+        keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
+        return {str(json_value(key)): path for key, path in keys if key is not None}
 
 
-def _planes(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: g for key, g in found.items() if key != "faults" and not key.startswith("target_")}
-
-
-def _read(value: Any) -> Any:
-    found = plain(value)
-    if isinstance(found, str) and found.startswith(("{", "[", '"', "true", "false", "null")):
+def _parse(value: Any) -> Any:
+    plain = json_value(value)
+    if isinstance(plain, str) and plain.startswith(("{", "[", '"', "true", "false", "null")):
         try:
-            return json.loads(found)
+            return json.loads(plain)
         except ValueError:
-            return found
-    return found
+            return plain
+    return plain
 
 
 @contextmanager
-def opened(path: Path, *, measured: bool = False) -> Iterator[Stored]:
-    """Open a file of ours.
+def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[HardwareFile]:
+    """Open an exported file.
 
     Args:
         path: of the file.
-        measured: also open plain HDF5 without a format, as a lab may write it.
+        measured: accept plain HDF5 without a format too, as a lab may write it.
 
     Raises:
-        NeurofaError: no such file, no HDF5, truncated, of another format or version.
+        NeurofaError: the file is missing, no HDF5, truncated, or of another format or version.
     """
-    h5py = need("h5py")
+    h5py = require_library("h5py")
     if not path.is_file():
         raise NeurofaError(f"got '{path}', which is no file; expected an exported HDF5 file; check the path")
     try:
-        file = h5py.File(path, "r")
+        h5 = h5py.File(path, "r")
     except OSError as error:
-        reason = str(error).splitlines()[0]
         raise NeurofaError(
-            f"got '{path}', which cannot be opened ({reason}); expected a whole HDF5 file; copy or make it anew"
+            f"got '{path}', which cannot be opened ({error_text(error)}); expected a whole HDF5 file; copy or make it"
+            " anew"
         ) from None
-    with file:
+    with h5:
         try:
-            lean(file)
-            _know(file, path, measured=measured)
-            yield Stored(file, path)
+            limit_metadata_cache(h5)
+            _check_format(h5, path, measured=measured)
+            yield HardwareFile(h5, path)
         except (OSError, KeyError, RuntimeError) as error:
             raise NeurofaError(
-                f"got '{path}', of which a part cannot be read ({str(error).splitlines()[0]}); expected a whole file;"
-                " copy or make it anew"
+                f"got '{path}', of which a part cannot be read ({error_text(error)}); expected a whole file; copy or"
+                " make it anew"
             ) from None
 
 
-def _know(file: Any, path: Path, *, measured: bool) -> None:
+def _check_format(h5: Any, path: Path, *, measured: bool) -> None:
     """Refuse files of another format or version."""
-    found = {key: plain(file.attrs[key]) if key in file.attrs else "none" for key in ("format", "format_version")}
-    if found["format"] == "none" and measured:
+    written, version = (json_value(h5.attrs.get(key, "none")) for key in ("format", "format_version"))
+    if written == "none" and measured:
         return
-    if found["format"] != FORMAT:
+    if written != FORMAT:
+        raise NeurofaError(f"got '{path}' of format '{written}'; expected {FORMAT}; only exported files are read")
+    if str(version).split(".")[0] != VERSION.split(".")[0]:
         raise NeurofaError(
-            f"got '{path}' of format '{found['format']}'; expected {FORMAT}; only exported files are read"
-        )
-    if str(found["format_version"]).split(".")[0] != VERSION.split(".")[0]:
-        raise NeurofaError(
-            f"got '{path}' of format version {found['format_version']}; expected {VERSION}; use the version of"
-            " neurofa that wrote it"
+            f"got '{path}' of format version {version}; expected {VERSION}; use the version of neurofa that wrote it"
         )

@@ -11,147 +11,130 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from exports.files.heap import apart
-from exports.files.optional import need
-from exports.hdf5.chunks import Chunks
-from exports.hdf5.layout import FORMAT, README, VERSION, attributes_digest, digest_block, lean, total
+from exports.files.heap import separate_blocks
+from exports.files.optional import require_library
+from exports.hdf5.chunks import ChunkCompressor
+from exports.hdf5.layout import (
+    FORMAT,
+    VERSION,
+    attributes_digest,
+    canonical_bytes,
+    limit_metadata_cache,
+    manifest_digest,
+)
 from exports.programming.integers import BLOCK
+from exports.schema import readme_text
 from hwmodels.errors import NeurofaError
 from hwmodels.files import atomic_path
 
 CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
 
+Block = Callable[[slice], Tensor]
+"""From a slice of rows to their numbers; of 0-dim data always to the number."""
+
 
 class Writer:
-    """Writes datasets and groups, and keeps the manifest.
+    """Write datasets and groups, and keep the manifest.
 
     Args:
-        file: open for writing.
+        file: of h5py, open for writing.
         compression: level of gzip, 0 (none) to 9.
     """
 
     def __init__(self, file: Any, *, compression: int) -> None:
-        self.file, self.compression = file, compression
-        self.chunks = Chunks(compression) if compression else None
+        self.file = file
+        self.filters: dict[str, Any] = {}
+        self.compressor: ChunkCompressor | None = None
+        if compression:
+            self.filters = {"compression": "gzip", "compression_opts": compression, "shuffle": True}
+            self.compressor = ChunkCompressor(compression)
         self.manifest: list[tuple[str, str]] = []
 
-    def group(self, path: str, /, **attributes: Any) -> Any:
-        """A group, made where it is missing, with more attributes."""
-        found = self.file.require_group(path)
-        for key, value in attributes.items():
-            found.attrs[key] = stored(value)
-        return found
+    def group(self, path: str, /, **attributes: Any) -> None:
+        """Create a group where it is missing, and add attributes to it."""
+        _set_attributes(self.file.require_group(path), attributes)
 
-    def tensor(
-        self, path: str, values: Tensor, *, unit: str, meaning: str, finite: bool = True, **attributes: Any
-    ) -> None:
-        """A dataset of a tensor's numbers, streamed.
+    def tensor(self, path: str, values: Tensor, *, finite: bool = True, **attributes: Any) -> None:
+        """Write a tensor as a dataset, streamed.
+
+        Args:
+            path: in the file.
+            values: the numbers.
+            finite: refuse infinity.
+            attributes: ``unit``, ``meaning`` and more; None: left out.
 
         Raises:
             NeurofaError: NaN, or infinity where ``finite``.
         """
 
-        def block(at: slice) -> Tensor:
-            return values[at] if values.ndim else values
+        def block(rows: slice) -> Tensor:
+            return values[rows] if values.ndim else values
 
-        self.blocks(
-            path, tuple(values.shape), values.dtype, block, unit=unit, meaning=meaning, finite=finite, **attributes
-        )
+        self.blocks(path, values, block, finite=finite, **attributes)
 
-    def blocks(
-        self, path: str, shape: tuple[int, ...], dtype: torch.dtype, block: Callable[[slice], Tensor], *, unit: str,
-        meaning: str, finite: bool = True, **attributes: Any,
-    ) -> None:  # fmt: skip
-        """A dataset whose rows are asked for block by block.
+    def blocks(self, path: str, like: Tensor, block: Block, *, finite: bool = True, **attributes: Any) -> None:
+        """Write a dataset whose rows are computed block by block.
 
         Args:
             path: in the file.
-            shape: of the whole.
-            dtype: of the numbers.
-            block: gives some rows; for 0-dim data, whatever it is asked, the number.
-            unit: see :data:`exports.graph.arrays.UNITS`.
-            meaning: one line.
+            like: shape and dtype of the whole; its numbers are not read.
+            block: computes some rows.
             finite: refuse infinity.
-            attributes: more of them.
+            attributes: ``unit``, ``meaning`` and more; None: left out.
+
+        Raises:
+            NeurofaError: NaN, or infinity where ``finite``.
         """
-        kind = np.dtype(str(dtype).removeprefix("torch."))
-        if not shape or not all(shape):
-            whole = block(slice(None)).detach().cpu().numpy()
-            self._look(path, torch.from_numpy(np.atleast_1d(whole)), finite)
-            made = self.file.create_dataset(path, data=whole)
-            self._close(path, made, hashlib.sha256(digest_block(whole)), unit, meaning, attributes)
-            return
-        row = int(np.prod(shape[1:], dtype=np.int64))
-        rows = max(1, min(shape[0], CHUNK // max(1, row)))
-        chunk = (rows, *shape[1:]) if row <= CHUNK else (1, *_cut(shape[1:]))
-        filters = (
-            {"compression": "gzip", "compression_opts": self.compression, "shuffle": True} if self.compression else {}
-        )
-        made = self.file.create_dataset(path, shape=shape, dtype=kind, chunks=chunk, **filters)
-        digest = hashlib.sha256()
-        step = max(rows, BLOCK // max(1, row) // rows * rows)
-        for start in range(0, shape[0], step):
-            at = slice(start, min(shape[0], start + step))
-            part = block(at).detach().cpu()
-            self._look(path, part, finite)
-            numbers = np.ascontiguousarray(part.numpy())
-            if self.chunks is None:
-                made[at] = numbers
-            else:
-                self.chunks.put(made, start, numbers)
-            digest.update(digest_block(numbers))
-        self._close(path, made, digest, unit, meaning, attributes)
-
-    @staticmethod
-    def _look(path: str, part: Tensor, finite: bool) -> None:
-        if not part.is_floating_point():
-            return
-        # the sum of a block is finite exactly if nothing in it is NaN or infinite, up to overflow, which is looked into
-        fine = bool(part.sum().isfinite()) or bool(part.isfinite().all() if finite else ~part.isnan().any())
-        if not fine:
-            raise NeurofaError(
-                f"got NaN or infinity in '{path}'; expected finite numbers to program; train again with a lower rate"
-            )
-
-    def _close(self, path: str, made: Any, digest: Any, unit: str, meaning: str, attributes: dict[str, Any]) -> None:
-        for key, value in {"unit": unit, "meaning": meaning, **attributes}.items():
-            if value is not None:
-                made.attrs[key] = stored(value)
+        shape, digest = tuple(like.shape), hashlib.sha256()
+        if shape and all(shape):
+            row = int(np.prod(shape[1:], dtype=np.int64))
+            rows = max(1, min(shape[0], CHUNK // max(1, row)))
+            chunks = (rows, *shape[1:]) if row <= CHUNK else (1, *_inner_chunk(shape[1:]))
+            dtype = np.dtype(str(like.dtype).removeprefix("torch."))
+            dataset = self.file.create_dataset(path, shape=shape, dtype=dtype, chunks=chunks, **self.filters)
+            step = max(rows, BLOCK // max(1, row) // rows * rows)
+            for start in range(0, shape[0], step):
+                numbers = _finite_numbers(path, block(slice(start, min(shape[0], start + step))), finite)
+                if self.compressor is None:
+                    dataset[start : start + len(numbers)] = numbers
+                else:
+                    self.compressor.put(dataset, start, numbers)
+                digest.update(canonical_bytes(numbers))
+        else:  # HDF5 has no chunks of nothing, nor of a single number
+            numbers = _finite_numbers(path, block(slice(None)), finite)
+            dataset = self.file.create_dataset(path, data=numbers)
+            digest.update(canonical_bytes(numbers))
+        _set_attributes(dataset, {key: value for key, value in attributes.items() if value is not None})
         self.manifest.append((path, digest.hexdigest()))
 
     def finish(self) -> None:
         """Write the manifest: nothing may be added afterwards."""
-        if self.chunks is not None:
-            self.chunks.finish()
+        if self.compressor is not None:
+            self.compressor.finish()
         lines = sorted(self.manifest)
         attributes = attributes_digest(self.file)
         group = self.file.require_group("manifest")
         group.attrs["attributes_sha256"] = attributes
         group.create_dataset("path", data=[path.encode() for path, _ in lines])
         group.create_dataset("sha256", data=[digest.encode() for _, digest in lines])
-        self.file.attrs["manifest_sha256"] = total(lines, attributes)
+        self.file.attrs["manifest_sha256"] = manifest_digest(lines, attributes)
 
     def close(self) -> None:
         """End the threads that compress."""
-        if self.chunks is not None:
-            self.chunks.close()
+        if self.compressor is not None:
+            self.compressor.close()
 
 
-def _cut(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The inner axes of a chunk where one row is larger than a chunk."""
-    left, found = CHUNK, list[int]()
-    for n in reversed(shape):
-        found.append(max(1, min(n, left)))
-        left = max(1, left // n)
-    return tuple(reversed(found))
+def _set_attributes(item: Any, attributes: dict[str, Any]) -> None:
+    for key, value in attributes.items():
+        item.attrs[key] = _attribute(value)
 
 
-def stored(value: Any) -> Any:
-    """A value as an attribute: nested values and None as JSON text."""
+def _attribute(value: Any) -> Any:
+    """Return a value as an attribute: nested values and None as JSON text."""
     if isinstance(value, tuple | list) and value and all(isinstance(v, int) and not isinstance(v, bool) for v in value):
         return np.asarray(value, dtype=np.int64)
     if isinstance(value, str | int | float | np.ndarray | np.generic):
@@ -159,9 +142,30 @@ def stored(value: Any) -> Any:
     return json.dumps(value, sort_keys=True, default=str)
 
 
+def _finite_numbers(path: str, block: Tensor, finite: bool) -> np.ndarray[Any, Any]:
+    block = block.detach().cpu()
+    # a finite sum proves that a block has no NaN and no infinity; one that overflows has to be searched
+    if block.is_floating_point() and not bool(block.sum().isfinite()):
+        good = block.isfinite().all() if finite else ~block.isnan().any()
+        if not bool(good):
+            raise NeurofaError(
+                f"got NaN or infinity in '{path}'; expected finite numbers to program; train again with a lower rate"
+            )
+    return np.asarray(block.numpy(), order="C")
+
+
+def _inner_chunk(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the inner axes of a chunk where one row is larger than a chunk."""
+    left, sizes = CHUNK, list[int]()
+    for n in reversed(shape):
+        sizes.append(max(1, min(n, left)))
+        left = max(1, left // n)
+    return tuple(reversed(sizes))
+
+
 @contextmanager
-def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
-    """A file that is whole or not there: written beside its name, and renamed at the end.
+def create_file(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
+    """Create a file that is whole or absent: written beside its name, and renamed at the end.
 
     Args:
         path: of the file.
@@ -169,16 +173,16 @@ def create(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writer]:
         compression: level of gzip.
 
     Raises:
-        NeurofaError: the extra is missing, or the place cannot be written.
+        NeurofaError: h5py is missing, or the place cannot be written.
     """
-    h5py = need("h5py")
+    h5py = require_library("h5py")
     # metadata of the newer format carries checksums of its own
-    with apart(), atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
-        lean(file)
+    with separate_blocks(), atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+        limit_metadata_cache(file)
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
         file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        file.attrs["README"] = README
+        file.attrs["README"] = readme_text()
         try:
             yield writer
             writer.finish()

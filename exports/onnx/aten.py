@@ -1,4 +1,8 @@
-"""Traced modules: ATen's core operators in ONNX operators."""
+"""Traced modules: ATen's core operators in ONNX operators.
+
+``torch.onnx.export`` cannot take its place: asked for opset 17 it leaves ReduceMean at 18 (torch 2.13), and it folds
+and renames weights, which here keep the names of the layer and may be int8.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from exports.graph.operations import Free, Op, Ref, TracedNode
-from exports.onnx.builder import Builder
+from exports.onnx.builder import GraphBuilder
 from hwmodels.errors import NeurofaError
 
 Translator = Callable[..., Any]
-_KNOWN: dict[str, Translator] = {}
+"""From a graph and the operator's arguments, results being names, to the name of its result (or a list of them)."""
+
+Ints = tuple[int, ...]
 
 
-def translate(b: Builder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
-    """All operations of a traced module.
+def add_module(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
+    """Add all operations of a traced module; return the name of its output.
+
+    Args:
+        b: the graph.
+        node: the module.
+        x: name of the input.
+        params: names of the module's arrays.
 
     Raises:
         NeurofaError: an operation without an ONNX form; it is named.
@@ -26,153 +39,84 @@ def translate(b: Builder, node: TracedNode, x: str, params: Mapping[str, str]) -
         raise NeurofaError(node.reason)
     names: dict[str, Any] = {"x": x} | {ref: params[key] for key, ref in node.placeholders.items()}
     for op in node.ops:
-        if op.target not in _KNOWN:
+        if op.target not in _TRANSLATORS:
             raise NeurofaError(
                 f"got operation '{op.target}' in layer '{node.name}'; expected one with an ONNX form here; write the"
-                " module"
-                " with other operations, or export to HDF5"
+                " module with other operations, or export to HDF5"
             )
-        args, options = _named(op, names)
-        names[op.name] = _KNOWN[op.target](b, *args, **options)
+        names[op.name] = _add_operation(b, op, names)
     return str(names[node.result])
 
 
-def _named(op: Op, names: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    def find(value: Any) -> Any:
+def _add_operation(b: GraphBuilder, op: Op, names: Mapping[str, Any]) -> Any:
+    def resolve(value: Any) -> Any:
         if isinstance(value, Ref):
             return names[value.name]
-        return tuple(find(v) for v in value) if isinstance(value, tuple) else value
+        return tuple(resolve(v) for v in value) if isinstance(value, tuple) else value
 
-    return [find(a) for a in op.args], {key: find(value) for key, value in op.kwargs.items()}
+    kwargs = {key: resolve(value) for key, value in op.kwargs.items()}
+    return _TRANSLATORS[op.target](b, *(resolve(a) for a in op.args), **kwargs)
 
 
-def _knows(*targets: str) -> Callable[[Translator], Translator]:
-    def add(function: Translator) -> Translator:
-        _KNOWN.update(dict.fromkeys(targets, function))
-        return function
+def _unary(kind: str) -> Translator:
+    return lambda b, x: b.op(kind, x)
+
+
+def _binary(name: str) -> Translator:
+    def operand(b: GraphBuilder, value: Any) -> str:
+        return value if isinstance(value, str) else b.constant(float(value))
+
+    def add(b: GraphBuilder, left: Any, right: Any, alpha: float = 1) -> str:
+        if alpha != 1:
+            right = b.op("Mul", operand(b, right), b.constant(float(alpha)))
+        return b.op(name.capitalize(), operand(b, left), operand(b, right))
 
     return add
 
 
-def _value(b: Builder, value: Any) -> str:
-    """An operand: a name as it is, a number as a constant."""
-    return value if isinstance(value, str) else b.constant(float(value))
-
-
-def _binary(kind: str) -> Translator:
-    def make(b: Builder, left: Any, right: Any, alpha: float = 1) -> str:
-        if alpha != 1:
-            right = b.op("Mul", _value(b, right), b.constant(float(alpha)))
-        return b.op(kind, _value(b, left), _value(b, right))
-
-    return make
-
-
-for _torch, _onnx in (("add", "Add"), ("sub", "Sub"), ("mul", "Mul"), ("div", "Div")):
-    _KNOWN[f"{_torch}.Tensor"] = _KNOWN[f"{_torch}.Scalar"] = _binary(_onnx)
-for _torch, _onnx in (
-    ("relu", "Relu"), ("tanh", "Tanh"), ("sigmoid", "Sigmoid"), ("exp", "Exp"), ("log", "Log"), ("sqrt", "Sqrt"),
-    ("neg", "Neg"), ("abs", "Abs"), ("erf", "Erf"), ("sin", "Sin"), ("cos", "Cos"), ("logical_not", "Not"),
-):  # fmt: skip
-    _KNOWN[f"{_torch}.default"] = lambda b, x, kind=_onnx: b.op(kind, x)
-
-
-@_knows("clone.default", "contiguous.default", "detach.default", "alias.default", "lift_fresh_copy.default")
-def _same(b: Builder, x: str) -> str:  # noqa: ARG001
+def _same(b: GraphBuilder, x: str) -> str:  # noqa: ARG001
     return x
 
 
-@_knows("getitem")
-def _item(b: Builder, values: list[str], index: int) -> str:  # noqa: ARG001
+def _getitem(b: GraphBuilder, values: list[str], index: int) -> str:  # noqa: ARG001
     return values[index]
 
 
-@_knows("view.default", "reshape.default", "_unsafe_view.default")
-def _view(b: Builder, x: str, sizes: tuple[Any, ...]) -> str:
+def _view(b: GraphBuilder, x: str, sizes: tuple[Any, ...]) -> str:
     return b.reshape(x, *[-1 if isinstance(n, Free) else n for n in sizes])
 
 
-@_knows("expand.default")
-def _expand(b: Builder, x: str, sizes: tuple[Any, ...]) -> str:
-    # a size of 1 leaves what is there
+def _expand(b: GraphBuilder, x: str, sizes: tuple[Any, ...]) -> str:
+    # a size of 1 leaves the axis as it is
     return b.op("Expand", x, b.sizes(*[1 if isinstance(n, Free) or n == -1 else n for n in sizes]))
 
 
-@_knows("permute.default")
-def _permute(b: Builder, x: str, axes: tuple[int, ...]) -> str:
-    return b.op("Transpose", x, perm=list(axes))
-
-
-@_knows("slice.Tensor")
-def _slice(b: Builder, x: str, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> str:
+def _slice(b: GraphBuilder, x: str, axis: int = 0, start: int | None = 0, end: int | None = None, step: int = 1) -> str:
     last = 2**62 if end is None else end
     return b.op("Slice", x, b.sizes(start or 0), b.sizes(last), b.sizes(axis), b.sizes(step))
 
 
-@_knows("select.int")
-def _select(b: Builder, x: str, axis: int, index: int) -> str:
-    return b.op("Gather", x, b.constant(index, np.int64), axis=axis)
-
-
-@_knows("squeeze.dims", "squeeze.dim")
-def _squeeze(b: Builder, x: str, axes: Any) -> str:
+def _squeeze(b: GraphBuilder, x: str, axes: int | Ints) -> str:
     return b.op("Squeeze", x, b.sizes(*(axes if isinstance(axes, tuple) else (axes,))))
 
 
-@_knows("unsqueeze.default")
-def _unsqueeze(b: Builder, x: str, axis: int) -> str:
-    return b.op("Unsqueeze", x, b.sizes(axis))
-
-
-@_knows("cat.default")
-def _cat(b: Builder, parts: tuple[str, ...], axis: int = 0) -> str:
-    return b.op("Concat", *parts, axis=axis)
-
-
-@_knows("mean.dim")
-def _mean(b: Builder, x: str, axes: tuple[int, ...], keep: bool = False) -> str:
-    return b.mean(x, axes, keep=keep)
-
-
-@_knows("sum.dim_IntList")
-def _sum(b: Builder, x: str, axes: tuple[int, ...], keep: bool = False) -> str:
-    return b.sum(x, axes, keep=keep)
-
-
-@_knows("mm.default", "bmm.default", "matmul.default")
-def _product(b: Builder, left: str, right: str) -> str:
-    return b.op("MatMul", left, right)
-
-
-@_knows("addmm.default")
-def _addmm(b: Builder, c: str, left: str, right: str) -> str:
-    return b.op("Add", b.op("MatMul", left, right), c)
-
-
-@_knows("linear.default")
-def _linear(b: Builder, x: str, weight: str, bias: str | None = None) -> str:
+def _linear(b: GraphBuilder, x: str, weight: str, bias: str | None = None) -> str:
     y = b.op("MatMul", x, b.op("Transpose", weight, perm=[1, 0]))
     return y if bias is None else b.op("Add", y, bias)
 
 
-@_knows("convolution.default")
-def _convolution(
-    b: Builder, x: str, weight: str, bias: str | None, stride: tuple[int, ...], padding: tuple[int, ...],
-    dilation: tuple[int, ...], transposed: bool, extra: tuple[int, ...], groups: int,
-) -> str:  # fmt: skip
-    attributes: dict[str, Any] = {
-        "strides": list(stride), "pads": [*padding, *padding], "dilations": list(dilation), "group": groups
-    }  # fmt: skip
+def _convolution(b: GraphBuilder, x: str, weight: str, bias: str | None, *geometry: Any) -> str:
+    """Add a convolution; ``geometry`` is stride, padding, dilation, transposed, output padding and groups."""
+    stride, padding, dilation, transposed, output_padding, groups = geometry
+    pads = [*padding, *padding]
+    attributes = {"strides": list(stride), "pads": pads, "dilations": list(dilation), "group": groups}
     if transposed:
-        attributes["output_padding"] = list(extra)
+        attributes["output_padding"] = list(output_padding)
     inputs = [x, weight] if bias is None else [x, weight, bias]
     return b.op("ConvTranspose" if transposed else "Conv", *inputs, **attributes)
 
 
-@_knows("native_layer_norm.default")
-def _layer_norm(
-    b: Builder, x: str, shape: tuple[int, ...], gain: str | None, shift: str | None, eps: float
-) -> list[str]:
+def _layer_norm(b: GraphBuilder, x: str, shape: Ints, gain: str | None, shift: str | None, eps: float) -> list[str]:
     axes = list(range(-len(shape), 0))
     off = b.op("Sub", x, b.mean(x, axes))
     variance = b.mean(b.op("Mul", off, off), axes)
@@ -181,75 +125,77 @@ def _layer_norm(
     return [y if shift is None else b.op("Add", y, shift)]
 
 
-@_knows("_native_batch_norm_legit_no_training.default")
-def _batch_norm(
-    b: Builder, x: str, gain: str, shift: str, mean: str, variance: str, _momentum: float, eps: float
-) -> list[str]:
-    return [b.op("BatchNormalization", x, gain, shift, mean, variance, epsilon=eps)]
+def _batch_norm(b: GraphBuilder, x: str, *arguments: Any) -> list[str]:
+    """Add a normalisation with stored statistics; ``arguments`` are gain, shift, mean, variance, momentum and eps."""
+    *arrays, _momentum, eps = arguments
+    return [b.op("BatchNormalization", x, *arrays, epsilon=eps)]
 
 
-@_knows("gelu.default")
-def _gelu(b: Builder, x: str, approximate: str = "none") -> str:
-    if approximate != "none":
-        cube = b.op("Mul", b.op("Mul", x, x), x)
-        inner = b.op("Add", x, b.op("Mul", cube, b.constant(0.044715)))
-        tanh = b.op("Tanh", b.op("Mul", inner, b.constant(math.sqrt(2 / math.pi))))
-        return b.op("Mul", b.op("Mul", x, b.constant(0.5)), b.op("Add", tanh, b.constant(1.0)))
-    erf = b.op("Erf", b.op("Mul", x, b.constant(math.sqrt(0.5))))
-    return b.op("Mul", x, b.op("Mul", b.op("Add", erf, b.constant(1.0)), b.constant(0.5)))
+def _gelu(b: GraphBuilder, x: str, approximate: str = "none") -> str:
+    if approximate == "none":
+        return b.op("Mul", x, b.normal_cdf(x))
+    cube = b.op("Mul", b.op("Mul", x, x), x)
+    inner = b.op("Add", x, b.op("Mul", cube, b.constant(0.044715)))
+    tanh = b.op("Tanh", b.op("Mul", inner, b.constant(math.sqrt(2 / math.pi))))
+    return b.op("Mul", b.op("Mul", x, b.constant(0.5)), b.op("Add", tanh, b.constant(1.0)))
 
 
-@_knows("leaky_relu.default")
-def _leaky(b: Builder, x: str, slope: float = 0.01) -> str:
-    return b.op("LeakyRelu", x, alpha=slope)
-
-
-@_knows("_softmax.default")
-def _softmax(b: Builder, x: str, axis: int, half: bool = False) -> str:  # noqa: ARG001
+def _softmax(b: GraphBuilder, x: str, axis: int, half: bool = False) -> str:  # noqa: ARG001
     return b.op("Softmax", x, axis=axis)
 
 
-@_knows("pow.Tensor_Scalar")
-def _pow(b: Builder, x: str, power: float) -> str:
-    return b.op("Pow", x, b.constant(float(power)))
-
-
-@_knows("rsqrt.default")
-def _rsqrt(b: Builder, x: str) -> str:
-    return b.op("Reciprocal", b.op("Sqrt", x))
-
-
-@_knows("max_pool2d_with_indices.default")
-def _max_pool(
-    b: Builder, x: str, size: tuple[int, ...], stride: tuple[int, ...] = (), pad: tuple[int, ...] = (0, 0)
-) -> list[str]:
+def _max_pool(b: GraphBuilder, x: str, size: Ints, stride: Ints = (), pad: Ints = (0, 0)) -> list[str]:
     return [b.op("MaxPool", x, kernel_shape=list(size), strides=list(stride or size), pads=[*pad, *pad])]
 
 
-@_knows("avg_pool2d.default")
-def _avg_pool(
-    b: Builder, x: str, size: tuple[int, ...], stride: tuple[int, ...] = (), pad: tuple[int, ...] = (0, 0)
-) -> str:
-    pads = [*pad, *pad]
-    return b.op("AveragePool", x, kernel_shape=list(size), strides=list(stride or size), pads=pads, count_include_pad=1)
+def _mean_pool(b: GraphBuilder, x: str, size: Ints, stride: Ints = (), pad: Ints = (0, 0)) -> str:
+    sizes = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*pad, *pad]}
+    return b.op("AveragePool", x, count_include_pad=1, **sizes)
 
 
-@_knows("eq.Scalar")
-def _equal(b: Builder, x: str, value: float) -> str:
-    return b.op("Equal", x, b.constant(value))
+def _any(b: GraphBuilder, x: str, axis: int, keep: bool = False) -> str:
+    # ONNX has no maximum of truth values
+    return b.cast(b.op("ReduceMax", b.cast(x, torch.int32), axes=[axis], keepdims=int(keep)), torch.bool)
 
 
-@_knows("any.dim")
-def _any(b: Builder, x: str, axis: int, keep: bool = False) -> str:
-    whole = b.op("Cast", x, to=6)  # int32
-    return b.op("Cast", b.op("ReduceMax", whole, axes=[axis], keepdims=int(keep)), to=9)  # bool
-
-
-@_knows("full_like.default")
-def _full_like(b: Builder, x: str, value: float, dtype: str | None = None) -> str:  # noqa: ARG001
+def _full_like(b: GraphBuilder, x: str, value: float, dtype: str | None = None) -> str:  # noqa: ARG001
     return b.op("Add", b.op("Mul", x, b.constant(0.0)), b.constant(float(value)))
 
 
-@_knows("where.self")
-def _where(b: Builder, condition: str, yes: str, no: str) -> str:
-    return b.op("Where", condition, yes, no)
+_UNARY = ("relu", "tanh", "sigmoid", "exp", "log", "sqrt", "neg", "abs", "erf", "sin", "cos")
+_TRANSLATORS: dict[str, Translator] = {
+    **{f"{name}.default": _unary(name.capitalize()) for name in _UNARY},
+    "logical_not.default": _unary("Not"),
+    **{f"{name}.{form}": _binary(name) for name in ("add", "sub", "mul", "div") for form in ("Tensor", "Scalar")},
+    **{f"{name}.default": _same for name in ("clone", "contiguous", "detach", "alias", "lift_fresh_copy")},
+    **{f"{name}.default": _view for name in ("view", "reshape", "_unsafe_view")},
+    **{f"{name}.default": lambda b, left, right: b.op("MatMul", left, right) for name in ("mm", "bmm", "matmul")},
+    "getitem": _getitem,
+    "expand.default": _expand,
+    "permute.default": lambda b, x, axes: b.op("Transpose", x, perm=list(axes)),
+    "slice.Tensor": _slice,
+    "select.int": lambda b, x, axis, index: b.op("Gather", x, b.constant(index, np.int64), axis=axis),
+    "squeeze.dim": _squeeze,
+    "squeeze.dims": _squeeze,
+    "unsqueeze.default": lambda b, x, axis: b.op("Unsqueeze", x, b.sizes(axis)),
+    "cat.default": lambda b, parts, axis=0: b.op("Concat", *parts, axis=axis),
+    "mean.dim": lambda b, x, axes, keep=False: b.mean(x, axes, keep=keep),
+    "sum.dim_IntList": lambda b, x, axes, keep=False: b.sum(x, axes, keep=keep),
+    "addmm.default": lambda b, c, left, right: b.op("Add", b.op("MatMul", left, right), c),
+    "linear.default": _linear,
+    "convolution.default": _convolution,
+    "native_layer_norm.default": _layer_norm,
+    "_native_batch_norm_legit_no_training.default": _batch_norm,
+    "gelu.default": _gelu,
+    "leaky_relu.default": lambda b, x, slope=0.01: b.op("LeakyRelu", x, alpha=slope),
+    "_softmax.default": _softmax,
+    "pow.Tensor_Scalar": lambda b, x, power: b.op("Pow", x, b.constant(float(power))),
+    "rsqrt.default": lambda b, x: b.op("Reciprocal", b.op("Sqrt", x)),
+    "max_pool2d_with_indices.default": _max_pool,
+    "avg_pool2d.default": _mean_pool,
+    "eq.Scalar": lambda b, x, value: b.op("Equal", x, b.constant(value)),
+    "any.dim": _any,
+    "full_like.default": _full_like,
+    "where.self": lambda b, condition, yes, no: b.op("Where", condition, yes, no),
+}
+"""Translators by the name of the operator, with its overload."""

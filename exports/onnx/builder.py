@@ -1,4 +1,8 @@
-"""An ONNX graph under construction: names are made here, and values become initializers."""
+"""An ONNX graph under construction: names are generated here, and values become initializers.
+
+A thin layer over ``onnx.helper``. onnxscript would add two dependencies and replace only :meth:`GraphBuilder.op`:
+shared constants, the limit of 2 GiB, the body of a Scan and the strict checks would stay.
+"""
 
 from __future__ import annotations
 
@@ -11,52 +15,75 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exports.files.optional import need
+from exports.checks import error_text
+from exports.files.optional import require_library
 from hwmodels.errors import NeurofaError
+from hwmodels.files import write_atomic
 
 OPSET, IR = 17, 8
-"""Operator set of 2022, which runtimes of the last years read; and the file version that belongs to it."""
+"""Operator set of 2022, which the runtimes of the last years read; and the file version that belongs to it."""
 
 LIMIT = 2**31 - 2**20
 """Bytes of one protocol buffer, with room for the graph."""
 
+ValueType = tuple[torch.dtype, tuple[int | str, ...]]
+"""Dtype and shape of an input or output; text in a shape is an open size."""
 
-class Builder:
-    """Collects nodes and initializers.
+
+def value_type(*shape: int | str, dtype: torch.dtype = torch.float32) -> ValueType:
+    """Return the type of an input or output from its shape."""
+    return dtype, shape
+
+
+class GraphBuilder:
+    """Collect operators and initializers.
 
     Args:
-        inside: names of the graph around this one, so that a loop's body makes other ones.
+        prefix: of all names, so that the body of a loop has other names than the graph around it.
     """
 
-    def __init__(self, inside: str = "") -> None:
-        self.onnx = need("onnx")
+    def __init__(self, prefix: str = "") -> None:
+        self.onnx = require_library("onnx")
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
-        self.inside, self._count, self._bytes = inside, 0, 0
+        self.prefix, self._count, self._bytes = prefix, 0, 0
         self._constants: dict[tuple[Any, ...], str] = {}
 
     def name(self, hint: str) -> str:
-        """A name that is not taken yet."""
+        """Return a name that is not taken yet."""
         self._count += 1
-        return f"{self.inside}{hint}_{self._count}"
+        return f"{self.prefix}{hint}_{self._count}"
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """One operator with one output; returns its name."""
+        """Add an operator with one output; return the output's name.
+
+        Args:
+            kind: of the operator.
+            inputs: names of its inputs.
+            attributes: of the operator.
+        """
         return self.ops(kind, *inputs, count=1, **attributes)[0]
 
     def ops(self, kind: str, *inputs: str, count: int, **attributes: Any) -> list[str]:
-        """One operator with several outputs; returns their names."""
+        """Add an operator with several outputs; return their names.
+
+        Args:
+            kind: of the operator.
+            inputs: names of its inputs.
+            count: number of outputs.
+            attributes: of the operator.
+        """
         outputs = [self.name(kind.lower()) for _ in range(count)]
         self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), outputs, name=self.name(kind), **attributes))
         return outputs
 
     def rename(self, value: str, name: str) -> str:
-        """The same value under the name of an output."""
+        """Add the same value under the name of an output."""
         self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name], name=self.name("Identity")))
         return name
 
     def weight(self, name: str, values: Tensor | np.ndarray[Any, Any]) -> str:
-        """An initializer of that name.
+        """Add an initializer of that name.
 
         Raises:
             NeurofaError: all initializers together are larger than one protocol buffer can be.
@@ -65,8 +92,7 @@ class Builder:
         if self._bytes + numbers.nbytes > LIMIT:
             raise NeurofaError(
                 f"got {(self._bytes + numbers.nbytes) / 2**30:.2f} GiB of weights for one ONNX file; expected below 2"
-                " GiB,"
-                " the limit of its encoding; export to HDF5"
+                " GiB, the limit of its encoding; export to HDF5"
             )
         if name not in self.initializers:
             self._bytes += numbers.nbytes
@@ -74,7 +100,7 @@ class Builder:
         return name
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        """A small constant; equal ones are shared."""
+        """Add a small constant; equal ones are shared."""
         numbers = np.asarray(value, dtype=dtype)
         key = (numbers.dtype.str, numbers.shape, numbers.tobytes())
         if key not in self._constants:
@@ -82,82 +108,117 @@ class Builder:
         return self._constants[key]
 
     def sizes(self, *sizes: int) -> str:
-        """A constant of whole numbers, as shapes and axes are."""
+        """Add a constant of whole numbers, as shapes and axes are."""
         return self.constant(sizes, np.int64)
 
     def reshape(self, x: str, *sizes: int) -> str:
-        """``x`` in another shape; 0 keeps a size, -1 is found."""
+        """Add ``x`` in another shape; 0 keeps a size, -1 is computed."""
         return self.op("Reshape", x, self.sizes(*sizes))
 
     def sum(self, x: str, axes: Sequence[int], *, keep: bool = False) -> str:
-        """Sum over some axes."""
+        """Add the sum of ``x`` over some axes.
+
+        Args:
+            x: the input.
+            axes: to sum over.
+            keep: leave them as axes of size 1.
+        """
         return self.op("ReduceSum", x, self.sizes(*axes), keepdims=int(keep))
 
     def mean(self, x: str, axes: Sequence[int], *, keep: bool = True) -> str:
-        """Mean over some axes."""
+        """Add the mean of ``x`` over some axes.
+
+        Args:
+            x: the input.
+            axes: to average over.
+            keep: leave them as axes of size 1.
+        """
         return self.op("ReduceMean", x, axes=list(axes), keepdims=int(keep))
 
-    def graph(self, name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
-        """The graph; ``inputs`` and ``outputs`` are (dtype, shape), where text in a shape is an open size."""
-        make = self.onnx.helper.make_tensor_value_info
-        return self.onnx.helper.make_graph(
-            self.nodes, name,
-            [make(key, self.type(dtype), shape) for key, (dtype, shape) in inputs.items()],
-            [make(key, self.type(dtype), shape) for key, (dtype, shape) in outputs.items()],
-            list(self.initializers.values()),
-        )  # fmt: skip
+    def cast(self, x: str, dtype: torch.dtype = torch.float32) -> str:
+        """Add ``x`` in another dtype."""
+        return self.op("Cast", x, to=self.dtype_number(dtype))
 
-    def type(self, dtype: torch.dtype) -> int:
-        """The number by which ONNX calls a dtype."""
-        found: int = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(str(dtype).removeprefix("torch.")))
-        return found
+    def positive(self, x: str) -> str:
+        """Add 1 where ``x`` > 0, else 0."""
+        return self.cast(self.op("Greater", x, self.constant(0.0)))
+
+    def ones_like(self, x: str) -> str:
+        """Add ones of the shape of ``x``."""
+        return self.op("Add", self.op("Mul", x, self.constant(0.0)), self.constant(1.0))
+
+    def normal_cdf(self, x: str) -> str:
+        """Add the distribution function of the normal law, (1 + erf(x / sqrt 2)) / 2."""
+        erf = self.op("Erf", self.op("Mul", x, self.constant(0.5**0.5)))
+        return self.op("Mul", self.op("Add", erf, self.constant(1.0)), self.constant(0.5))
+
+    def dtype_number(self, dtype: torch.dtype) -> int:
+        """Return the number of a dtype in ONNX."""
+        number: int = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(str(dtype).removeprefix("torch.")))
+        return number
+
+    def graph(self, name: str, inputs: Mapping[str, ValueType], outputs: Mapping[str, ValueType]) -> Any:
+        """Return the graph.
+
+        Args:
+            name: of the graph.
+            inputs: in order.
+            outputs: in order.
+        """
+        ends = self._value_infos(inputs), self._value_infos(outputs)
+        return self.onnx.helper.make_graph(self.nodes, name, *ends, list(self.initializers.values()))
+
+    def _value_infos(self, shapes: Mapping[str, ValueType]) -> list[Any]:
+        make = self.onnx.helper.make_tensor_value_info
+        return [make(name, self.dtype_number(dtype), shape) for name, (dtype, shape) in shapes.items()]
 
     def model(
-        self, name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], metadata: Mapping[str, Any]
+        self, name: str, inputs: Mapping[str, ValueType], outputs: Mapping[str, ValueType], metadata: Mapping[str, Any]
     ) -> Any:
-        """The checked model, with the shapes of everything inside.
+        """Return the checked model, with the shapes of all inner values.
+
+        Args:
+            name: of the graph.
+            inputs: in order.
+            outputs: in order.
+            metadata: JSON values by key.
 
         Raises:
             NeurofaError: the checker refuses it, with its reason.
         """
-        made = self.onnx.helper.make_model(
-            self.graph(name, inputs, outputs), ir_version=IR,
-            opset_imports=[self.onnx.helper.make_opsetid("", OPSET)], producer_name="neurofa",
-        )  # fmt: skip
-        self.onnx.helper.set_model_props(made, {key: text(value) for key, value in metadata.items()})
-        return checked(made)
+        helper = self.onnx.helper
+        versions = {"ir_version": IR, "opset_imports": [helper.make_opsetid("", OPSET)]}
+        model = helper.make_model(self.graph(name, inputs, outputs), producer_name="neurofa", **versions)
+        helper.set_model_props(model, {key: _text(value) for key, value in metadata.items()})
+        return checked_model(model)
 
 
-def text(value: Any) -> str:
-    """A value of metadata as text."""
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
-def checked(model: Any) -> Any:
-    """A model with inferred shapes that ONNX's checker accepts.
+def checked_model(model: Any) -> Any:
+    """Return a model with inferred shapes that ONNX's checker accepts.
 
     Raises:
         NeurofaError: it does not, with its reason.
     """
-    onnx = need("onnx")
+    onnx = require_library("onnx")
     try:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(inferred, full_check=True)
     except Exception as error:  # onnx has no common base for its errors
         raise NeurofaError(
-            f"got an ONNX graph that its checker refuses ({str(error).splitlines()[0]}); expected a valid one; report"
-            " it"
-            " with the network's spec"
+            f"got an ONNX graph that its checker refuses ({error_text(error)}); expected a valid one; report it with"
+            " the network's spec"
         ) from None
     return inferred
 
 
-def save(model: Any, path: Path) -> None:
-    """Write a model whole.
+def write_onnx(model: Any, path: Path) -> None:
+    """Write a model, whole or not at all.
 
     Raises:
         NeurofaError: the place cannot be written.
     """
-    from hwmodels.files import write_atomic
-
     write_atomic(path, model.SerializeToString())

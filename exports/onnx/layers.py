@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from exports.graph.nodes import AffineNode, ConvNode, DenseNode, FlattenNode, IdentityNode, Node, PoolNode
+from exports.graph.nodes import AffineNode, ConvNode, FlattenNode, IdentityNode, Node, NormParameters, PoolNode
 from exports.graph.operations import TracedNode
-from exports.onnx.aten import translate
-from exports.onnx.builder import Builder
+from exports.onnx.aten import add_module
+from exports.onnx.builder import GraphBuilder
 from hwmodels.errors import NeurofaError
 
 Params = Mapping[str, str]
@@ -19,134 +19,128 @@ Params = Mapping[str, str]
 
 
 @dataclass
-class Kept:
-    """What one node leaves for its own learning: names in the ONNX graph."""
+class NodeRecord:
+    """Values of one node's forward pass that its learning needs: names in the ONNX graph."""
 
     x: str
     y: str = ""
     a: str = ""
     """Behind affine map and normalisation, before the activation."""
     more: dict[str, str] = field(default_factory=dict)
+    """Of a normalisation: ``hat``, ``inverse``, ``mean``, ``variance``; of a pooling: ``index``."""
 
 
-def weights(b: Builder, node: Node) -> dict[str, str]:
-    """All arrays of a node as initializers, named ``LAYER.ARRAY``."""
+def add_weights(b: GraphBuilder, node: Node) -> dict[str, str]:
+    """Add all arrays of a node as initializers, named ``LAYER.ARRAY``."""
     return {key: b.weight(f"{node.name}.{key}", array.values) for key, array in node.arrays().items()}
 
 
-def forward(b: Builder, node: Node, x: str, params: Params, *, training: bool = False) -> Kept:
-    """One node.
+def add_node(b: GraphBuilder, node: Node, x: str, params: Params, *, training: bool = False) -> NodeRecord:
+    """Add the operators of one node.
 
     Args:
-        b: takes the operators.
-        node: what to compute.
+        b: the graph.
+        node: the layer.
         x: name of the input.
         params: names of the node's arrays.
-        training: normalise with the statistics of the batch, and keep where a pooling found its largest values.
+        training: normalise with the statistics of the batch, and record where a pooling found its largest values.
 
     Raises:
         NeurofaError: the node has no ONNX form; it is named.
     """
-    kept = Kept(x)
-    if isinstance(node, AffineNode):
-        kept.a = affine(b, node, x, params)
-        if node.norm is not None:
-            kept.a = normalise(b, node, kept, params, training=training)
-        kept.y = ACTIVATIONS[node.activation](b, kept.a)
-    elif isinstance(node, PoolNode):
-        _pool(b, node, kept, training=training)
-    elif isinstance(node, FlattenNode):
-        kept.y = b.op("Flatten", x, axis=1)
-    elif isinstance(node, IdentityNode):
-        kept.y = x
-    elif isinstance(node, TracedNode):
-        kept.y = translate(b, node, x, params)
-    else:
-        raise NeurofaError(
-            f"got a {node.kind} at '{node.name}' for a static ONNX graph; expected a layer without state; export a"
-            " spiking"
-            " network as a step or a loop"
-        )
-    return kept
+    record = NodeRecord(x)
+    match node:
+        case AffineNode():
+            record.a = add_affine(b, node, x, params)
+            if node.norm is not None:
+                record.a = _add_norm(b, node, node.norm, record, params, training=training)
+            record.y = _ACTIVATIONS[node.activation](b, record.a)
+        case PoolNode():
+            _add_pool(b, node, record, training=training)
+        case FlattenNode():
+            record.y = b.op("Flatten", x, axis=1)
+        case IdentityNode():
+            record.y = x
+        case TracedNode():
+            record.y = add_module(b, node, x, params)
+        case _:
+            raise NeurofaError(
+                f"got a {node.kind} at '{node.name}' for a static ONNX graph; expected a layer without state; export a"
+                " spiking network as a step or a loop"
+            )
+    return record
 
 
-def affine(b: Builder, node: AffineNode, x: str, params: Params) -> str:
-    """W x + b."""
+def add_affine(b: GraphBuilder, node: AffineNode, x: str, params: Params) -> str:
+    """Add W x + b; return its name.
+
+    Args:
+        b: the graph.
+        node: the layer.
+        x: name of the input.
+        params: names of the node's arrays.
+    """
     bias = [params["bias"]] if "bias" in params else []
-    if isinstance(node, DenseNode):
-        return b.op("Gemm", x, params["weight"], *bias, transB=1)
-    assert isinstance(node, ConvNode)  # noqa: S101 (affine nodes are one or the other)
-    return b.op("Conv", x, params["weight"], *bias, **geometry(node))
+    if isinstance(node, ConvNode):
+        return b.op("Conv", x, params["weight"], *bias, **conv_attributes(node))
+    return b.op("Gemm", x, params["weight"], *bias, transB=1)
 
 
-def geometry(node: ConvNode) -> dict[str, object]:
-    """Attributes of a convolution."""
-    side = node.weight.shape[-1]
-    return {
-        "kernel_shape": [side, side], "strides": [node.stride] * 2, "pads": [node.padding] * 4, "group": node.groups,
-    }  # fmt: skip
+def conv_attributes(node: ConvNode) -> dict[str, Any]:
+    """Return the attributes of a convolution."""
+    geometry = {"strides": [node.stride] * 2, "pads": [node.padding] * 4, "group": node.groups}
+    return {"kernel_shape": [node.side] * 2, **geometry}
 
 
-def normalise(b: Builder, node: AffineNode, kept: Kept, params: Params, *, training: bool) -> str:
-    """Normalisation of ``kept.a``, with its parts kept for the way back."""
-    norm = node.norm
-    assert norm is not None  # noqa: S101 (asked for nodes with a norm only)
-    axes, channels = norm_axes(node), (-1, *[1] * (len(node.out_shape) - 1))
+def _add_norm(
+    b: GraphBuilder, node: AffineNode, norm: NormParameters, record: NodeRecord, params: Params, *, training: bool
+) -> str:
+    """Add the normalisation of ``record.a``, and record its parts for the backward pass."""
+    axes, channels = norm_axes(node, norm), (-1, *[1] * (len(node.out_shape) - 1))
     if norm.kind == "batch" and not training:
         mean, variance = (b.reshape(params[f"norm_{key}"], *channels) for key in ("mean", "variance"))
     else:
-        mean = b.mean(kept.a, axes)
-        off = b.op("Sub", kept.a, mean)
+        mean = b.mean(record.a, axes)
+        off = b.op("Sub", record.a, mean)
         variance = b.mean(b.op("Mul", off, off), axes)
-    eps = b.constant(norm.eps, _numpy(node))
-    inverse = b.op("Reciprocal", b.op("Sqrt", b.op("Add", variance, eps)))
-    hat = b.op("Mul", b.op("Sub", kept.a, mean), inverse)
-    kept.more = {"hat": hat, "inverse": inverse, "mean": mean, "variance": variance}
+    dtype = np.dtype(str(node.weight.values.dtype).removeprefix("torch.")).type
+    inverse = b.op("Reciprocal", b.op("Sqrt", b.op("Add", variance, b.constant(norm.eps, dtype))))
+    hat = b.op("Mul", b.op("Sub", record.a, mean), inverse)
+    record.more = {"hat": hat, "inverse": inverse, "mean": mean, "variance": variance}
     if norm.gain is None:
         return hat
     gain, shift = (b.reshape(params[f"norm_{key}"], *channels) for key in ("gain", "shift"))
     return b.op("Add", b.op("Mul", hat, gain), shift)
 
 
-def norm_axes(node: AffineNode) -> list[int]:
-    """Axes of the output over which a node normalises."""
-    assert node.norm is not None  # noqa: S101 (asked for nodes with a norm only)
-    everything = list(range(len(node.out_shape) + 1))
-    return everything[1:] if node.norm.kind == "layer" else [axis for axis in everything if axis != 1]
+def sample_axes(node: Node) -> list[int]:
+    """Return the axes of a node's output but that of the channels: batch and positions."""
+    return [axis for axis in range(len(node.out_shape) + 1) if axis != 1]
 
 
-def _numpy(node: AffineNode) -> type:
-    return np.dtype(str(node.weight.values.dtype).removeprefix("torch.")).type
+def norm_axes(node: AffineNode, norm: NormParameters) -> list[int]:
+    """Return the axes of the output over which a node normalises."""
+    return list(range(1, len(node.out_shape) + 1)) if norm.kind == "layer" else sample_axes(node)
 
 
-def _pool(b: Builder, node: PoolNode, kept: Kept, *, training: bool) -> None:
+def _add_pool(b: GraphBuilder, node: PoolNode, record: NodeRecord, *, training: bool) -> None:
     if node.how == "global":
-        kept.y = b.op("Flatten", b.op("GlobalAveragePool", kept.x), axis=1)
+        record.y = b.op("Flatten", b.op("GlobalAveragePool", record.x), axis=1)
         return
     sizes = {"kernel_shape": [node.size] * 2, "strides": [node.stride] * 2}
     if node.how == "max" and training:
-        kept.y, kept.more["index"] = b.ops("MaxPool", kept.x, count=2, **sizes)
+        record.y, record.more["index"] = b.ops("MaxPool", record.x, count=2, **sizes)
     else:
-        kept.y = b.op("MaxPool" if node.how == "max" else "AveragePool", kept.x, **sizes)
+        record.y = b.op("MaxPool" if node.how == "max" else "AveragePool", record.x, **sizes)
 
 
-def _gelu(b: Builder, a: str) -> str:
-    return b.op("Mul", a, normal_cdf(b, a))
-
-
-def normal_cdf(b: Builder, a: str) -> str:
-    """The distribution function of the normal law, (1 + erf(a / sqrt 2)) / 2."""
-    erf = b.op("Erf", b.op("Mul", a, b.constant(math.sqrt(0.5))))
-    return b.op("Mul", b.op("Add", erf, b.constant(1.0)), b.constant(0.5))
-
-
-ACTIVATIONS: dict[str, Callable[[Builder, str], str]] = {
+_ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
     "identity": lambda b, a: a,  # noqa: ARG005
     "relu": lambda b, a: b.op("Relu", a),
     "tanh": lambda b, a: b.op("Tanh", a),
     "sigmoid": lambda b, a: b.op("Sigmoid", a),
     "leaky_relu": lambda b, a: b.op("LeakyRelu", a, alpha=0.01),
-    "gelu": _gelu,
+    "gelu": lambda b, a: b.op("Mul", a, b.normal_cdf(a)),
     "silu": lambda b, a: b.op("Mul", a, b.op("Sigmoid", a)),
 }
 """By name; see :data:`exports.graph.nodes.ACTIVATIONS`."""

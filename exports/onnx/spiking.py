@@ -2,160 +2,146 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from exports.graph.model import Model
 from exports.graph.neurons import NeuronDynamics, SpikingNode
-from exports.graph.reference import state_names
-from exports.onnx.builder import Builder
-from exports.onnx.inference import metadata
-from exports.onnx.layers import affine, forward, weights
+from exports.onnx.builder import GraphBuilder, value_type
+from exports.onnx.inference import graph_metadata
+from exports.onnx.layers import add_affine, add_node, add_weights
 from hwmodels.errors import NeurofaError
 
-Shapes = dict[str, tuple[int, ...]]
+
+class _Tick(NamedTuple):
+    """Names of the results of one tick."""
+
+    y: str
+    states: dict[str, str]
+    """By ``NODE.NAME``."""
+    spikes: dict[str, str]
+    """By node."""
 
 
-def states(model: Model) -> Shapes:
-    """Shape of one sample of everything that is carried from tick to tick, by ``NODE.NAME``.
+def state_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one sample of every variable that is carried from tick to tick, by ``NODE.NAME``.
 
     Raises:
-        NeurofaError: nothing spikes.
+        NeurofaError: the network has no spiking layer.
     """
-    found = {
-        f"{node.name}.{key}": node.out_shape
-        for node in model.nodes
-        if isinstance(node, SpikingNode)
-        for key in state_names(node)
-    }
-    if not found:
+    shapes = {f"{node.name}.{key}": node.out_shape for node in _spiking_nodes(model) for key in node.states}
+    if not shapes:
         raise NeurofaError("got a network without spiking layers; expected one; export the inference graph")
-    return found
+    return shapes
 
 
-def step(model: Model) -> Any:
-    """One tick: ``input`` (B, *input_shape) and every state in; ``output``, ``spikes.NODE`` and ``new.STATE`` out."""
-    b, known = Builder(), states(model)
-    names = _weights(b, model)
-    y, after, spikes = _tick(b, model, "input", {key: key for key in known}, names)
-    b.rename(y, "output")
-    for name, z in spikes.items():
-        b.rename(z, f"spikes.{name}")
-    for key, value in after.items():
-        b.rename(value, f"new.{key}")
-    f, size = torch.float32, "B"
-    inputs = {"input": (f, (size, *model.input_shape))} | {key: (f, (size, *shape)) for key, shape in known.items()}
-    outputs = {"output": (f, (size, *model.nodes[-1].out_shape))}
-    outputs |= {f"spikes.{name}": (f, (size, *model.node(name).out_shape)) for name in spikes}
-    outputs |= {f"new.{key}": (f, (size, *shape)) for key, shape in known.items()}
-    return b.model("neurofa_step", inputs, outputs, metadata(model, "step", dt=_dt(model)))
+def _spiking_nodes(model: Model) -> list[SpikingNode]:
+    return [node for node in model.nodes if isinstance(node, SpikingNode)]
 
 
-def loop(model: Model) -> Any:
-    """All ticks in one Scan: ``input`` (T, B, *input_shape) in; ``output`` (T, B, o) and ``spikes.NODE`` out.
+def tick_graph(model: Model) -> Any:
+    """Build the graph of one tick.
 
-    T and B are open; states begin at zero. Weights stand once, outside of the loop's body.
+    Inputs: ``input`` (B, *input_shape) and every state; outputs: ``output`` (B, o), ``spikes.NODE`` and ``new.STATE``.
+
+    Raises:
+        NeurofaError: the network has no spiking layer, or a layer has no ONNX form.
     """
-    b, known = Builder(), states(model)
-    names = _weights(b, model)
-    inner = Builder("body_")
-    y, after, spikes = _tick(inner, model, "tick_input", {key: f"in.{key}" for key in known}, names)
-    scanned = {"tick_output": (y, model.nodes[-1].out_shape)}
-    scanned |= {f"tick_spikes.{name}": (z, model.node(name).out_shape) for name, z in spikes.items()}
-    f = torch.float32
+    b, shapes = GraphBuilder(), state_shapes(model)
+    tick = _add_tick(b, model, "input", {key: key for key in shapes}, _add_all_weights(b, model))
+    results = {"output": (tick.y, model.nodes[-1].out_shape)}
+    results |= {f"spikes.{name}": (z, model.node(name).out_shape) for name, z in tick.spikes.items()}
+    results |= {f"new.{key}": (value, shapes[key]) for key, value in tick.states.items()}
+    outputs = {b.rename(value, name): value_type("B", *shape) for name, (value, shape) in results.items()}
+    inputs = {name: value_type("B", *shape) for name, shape in {"input": model.input_shape, **shapes}.items()}
+    return b.model("neurofa_step", inputs, outputs, graph_metadata(model, "step", dt=_tick_lengths(model)))
+
+
+def loop_graph(model: Model) -> Any:
+    """Build the graph of all ticks in one Scan, T and B being open; states begin at zero.
+
+    Input: ``input`` (T, B, *input_shape); outputs: ``output`` (T, B, o) and ``spikes.NODE``.
+
+    Raises:
+        NeurofaError: the network has no spiking layer, or a layer has no ONNX form.
+    """
+    b, shapes = GraphBuilder(), state_shapes(model)
+    params = _add_all_weights(b, model)  # once, outside of the loop's body
+    body = GraphBuilder("body_")
+    tick = _add_tick(body, model, "tick_input", {key: f"in.{key}" for key in shapes}, params)
+    scanned = {"output": (tick.y, model.nodes[-1].out_shape)}
+    scanned |= {f"spikes.{name}": (z, model.node(name).out_shape) for name, z in tick.spikes.items()}
     # another value for every output: a state must not be an output under the same name
-    for name, (value, _) in scanned.items():
-        inner.rename(value, name)
-    for key, value in after.items():
-        inner.rename(value, f"out.{key}")
-    body = inner.graph(
-        "tick",
-        {f"in.{key}": (f, ("B", *shape)) for key, shape in known.items()}
-        | {"tick_input": (f, ("B", *model.input_shape))},
-        {f"out.{key}": (f, ("B", *shape)) for key, shape in known.items()}
-        | {name: (f, ("B", *shape)) for name, (_, shape) in scanned.items()},
-    )
-    zero = b.onnx.helper.make_tensor("zero", b.type(f), [1], [0.0])
+    per_tick = {body.rename(z, f"tick_{name}"): value_type("B", *shape) for name, (z, shape) in scanned.items()}
+    after = {body.rename(tick.states[key], f"out.{key}"): value_type("B", *shape) for key, shape in shapes.items()}
+    before = {f"in.{key}": value_type("B", *shape) for key, shape in shapes.items()}
+    graph = body.graph("tick", before | {"tick_input": value_type("B", *model.input_shape)}, after | per_tick)
+    zero = b.onnx.helper.make_tensor("zero", b.dtype_number(torch.float32), [1], [0.0])
     size = b.op("Slice", b.op("Shape", "input"), b.sizes(1), b.sizes(2), b.sizes(0), b.sizes(1))
     starts = [
-        b.op("ConstantOfShape", b.op("Concat", size, b.sizes(*shape), axis=0), value=zero) for shape in known.values()
+        b.op("ConstantOfShape", b.op("Concat", size, b.sizes(*shape), axis=0), value=zero) for shape in shapes.values()
     ]
-    ends = [b.name("end") for _ in known]
-    results = ["output", *[f"spikes.{name}" for name in spikes]]
-    b.nodes.append(
-        b.onnx.helper.make_node(
-            "Scan", [*starts, "input"], [*ends, *results], name="ticks", num_scan_inputs=1, body=body
-        )
+    ends = [b.name("end") for _ in shapes]
+    scan = b.onnx.helper.make_node(
+        "Scan", [*starts, "input"], [*ends, *scanned], name="ticks", num_scan_inputs=1, body=graph
     )
-    outputs = {"output": (f, ("T", "B", *model.nodes[-1].out_shape))}
-    outputs |= {f"spikes.{name}": (f, ("T", "B", *model.node(name).out_shape)) for name in spikes}
-    return b.model(
-        "neurofa_loop", {"input": (f, ("T", "B", *model.input_shape))}, outputs, metadata(model, "loop", dt=_dt(model))
-    )
+    b.nodes.append(scan)
+    inputs = {"input": value_type("T", "B", *model.input_shape)}
+    outputs = {name: value_type("T", "B", *shape) for name, (_, shape) in scanned.items()}
+    return b.model("neurofa_loop", inputs, outputs, graph_metadata(model, "loop", dt=_tick_lengths(model)))
 
 
-def _dt(model: Model) -> list[float]:
-    return sorted({node.neuron.dt for node in model.nodes if isinstance(node, SpikingNode)})
+def _tick_lengths(model: Model) -> list[float]:
+    return sorted({node.neuron.dt for node in _spiking_nodes(model)})
 
 
-def _weights(b: Builder, model: Model) -> dict[str, dict[str, str]]:
-    found = {}
+def _add_all_weights(b: GraphBuilder, model: Model) -> dict[str, dict[str, str]]:
+    """Add all arrays as initializers; those of neurons have the shape of one sample, and broadcast over the batch."""
+    return {node.name: add_weights(b, node) for node in model.nodes}
+
+
+def _add_tick(
+    b: GraphBuilder, model: Model, x: str, states: dict[str, str], params: dict[str, dict[str, str]]
+) -> _Tick:
+    after, spikes = dict(states), dict[str, str]()
     for node in model.nodes:
-        found[node.name] = weights(b, node)
-        if isinstance(node, SpikingNode):
-            # one sample of a parameter, broadcast over the batch
-            own = {key: array for key, array in node.arrays().items() if key.startswith("neuron_")}
-            found[node.name] |= {k: b.weight(f"{node.name}.{k}", a.values) for k, a in own.items()}
-    return found
-
-
-def _tick(
-    b: Builder, model: Model, x: str, before: dict[str, str], names: dict[str, dict[str, str]]
-) -> tuple[str, dict[str, str], dict[str, str]]:
-    after, spikes = dict(before), dict[str, str]()
-    for node in model.nodes:
-        params = names[node.name]
+        own = params[node.name]
         if not isinstance(node, SpikingNode):
-            x = forward(b, node, x, params).y
+            x = add_node(b, node, x, own).y
             continue
-        own = {key: before[f"{node.name}.{key}"] for key in state_names(node)}
-        node.neuron.computable(node.name)
-        current = affine(b, node.current, x, params)
+        node.require_raw_membrane()
+        before = {key: states[f"{node.name}.{key}"] for key in node.states}
+        current = add_affine(b, node.current, x, own)
         if node.pool is not None:
-            current = forward(b, node.pool, current, {}).y
+            current = add_node(b, node.pool, current, {}).y
         if node.recurrent is not None:
-            back = b.op("Gemm", b.op("Flatten", own["z"], axis=1), params["recurrent"], transB=1)
-            current = b.op("Add", current, b.reshape(back, -1, *node.out_shape))
-        x, new = _neuron(b, node.neuron, current, own, params)
+            recurrent = b.op("Gemm", b.op("Flatten", before["z"], axis=1), own["recurrent"], transB=1)
+            current = b.op("Add", current, b.reshape(recurrent, -1, *node.out_shape))
+        x, new = _add_neurons(b, node.neuron, current, before, own)
         if node.neuron.spikes:
             spikes[node.name] = x
-        if "z" in own:
+        if "z" in before:
             new["z"] = x
         after |= {f"{node.name}.{key}": value for key, value in new.items()}
-    return x, after, spikes
+    return _Tick(x, after, spikes)
 
 
-def _neuron(
-    b: Builder, n: NeuronDynamics, current: str, own: dict[str, str], params: dict[str, str]
+def _add_neurons(
+    b: GraphBuilder, n: NeuronDynamics, current: str, before: dict[str, str], params: dict[str, str]
 ) -> tuple[str, dict[str, str]]:
-    """The equations of :func:`exports.graph.reference.neuron`, operator by operator."""
-
-    def fires(u: str, level: str) -> str:
-        return b.op("Cast", b.op("Greater", u, level), to=1)
-
-    u, found, drive, beta = own["u"], dict[str, str](), current, params["neuron_beta"]
+    """Add the equations of :func:`exports.graph.reference.neuron_tick`, operator by operator."""
+    u, after, drive, beta = before["u"], dict[str, str](), current, params["neuron_beta"]
     if n.model == "leaky":
         u = b.op("Add", b.op("Mul", beta, u), current)
         return u, {"u": u}
     theta, raised = params["neuron_threshold"], b.constant(0.0)
     if n.model == "synaptic":
-        drive = found["i"] = b.op("Add", b.op("Mul", params["neuron_alpha"], own["i"]), current)
+        drive = after["i"] = b.op("Add", b.op("Mul", params["neuron_alpha"], before["i"]), current)
     if n.model == "alif":
-        raised = b.op("Mul", params["neuron_kappa"], own["a"])
-    one = b.constant(1.0, np.float32)
-    fired = own["z"] if n.model == "alif" else fires(u, theta)
+        raised = b.op("Mul", params["neuron_kappa"], before["a"])
+    one = b.constant(1.0)
+    fired = before["z"] if n.model == "alif" else b.cast(b.op("Greater", u, theta))
     if n.reset == "zero" and n.delay and not n.gated:
         u = b.op("Mul", u, b.op("Sub", one, fired))
     u = b.op("Add", b.op("Mul", beta, u), drive)
@@ -163,13 +149,13 @@ def _neuron(
         u = b.op("Mul", u, b.op("Sub", one, fired))
     if n.reset == "subtract" and (n.delay or n.model != "alif"):
         u = b.op("Sub", u, b.op("Mul", fired, theta))
-    z = fires(b.op("Sub", u, theta), raised)
+    z = b.cast(b.op("Greater", b.op("Sub", u, theta), raised))
     if n.reset == "subtract" and not n.delay:
         now = z if n.model == "alif" else b.op("Sub", z, fired)
         u = b.op("Sub", u, b.op("Mul", now, theta))
     elif n.reset == "zero" and not n.delay:
         u = b.op("Mul", u, b.op("Sub", one, z))
-    found["u"] = u
+    after["u"] = u
     if n.model == "alif":
-        found["a"] = b.op("Add", b.op("Mul", params["neuron_rho"], own["a"]), z)
-    return z, found
+        after["a"] = b.op("Add", b.op("Mul", params["neuron_rho"], before["a"]), z)
+    return z, after

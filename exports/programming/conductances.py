@@ -1,9 +1,10 @@
-"""Weights as conductances on tiles, in siemens, with everything that whoever programs them needs to know."""
+"""Weights as conductances on tiles, in siemens, with what is needed to program them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,18 +17,21 @@ from hwmodels.registry import build
 from hwmodels.spec import Spec
 
 MICRO = 1e-6
-"""Conductance maps count in uS, files in S."""
+"""S for 1 uS: conductance maps count in uS, files in S."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mapping:
+class TileMapping:
     """How matrices become conductances.
 
     Args:
         tile: rows (inputs) and columns (outputs) of one array.
-        conductance: the map, a spec; None: a differential pair over the range of the device that holds the weights, or
+        conductance: spec of the map; None: a differential pair over the range of the device that holds the weights, or
             over 0 to 25 uS where it names none.
-        tolerance: how far a programmed conductance may be off, as a share of g_max - g_min.
+        tolerance: largest error of a programmed conductance, as a share of g_max - g_min.
+
+    Raises:
+        NeurofaError: the tile is empty, the tolerance no share, or the map unknown.
     """
 
     tile: tuple[int, int] = (256, 256)
@@ -42,11 +46,11 @@ class Mapping:
         if self.conductance is not None:
             build("conductance", self.conductance)
 
-    def of(self, matrix: Matrix) -> ConductanceMap:
-        """The map of one matrix."""
+    def conductance_map(self, matrix: Matrix) -> ConductanceMap:
+        """Return the map of one matrix."""
         if self.conductance is not None:
-            found: ConductanceMap = build("conductance", self.conductance)
-            return found
+            chosen: ConductanceMap = build("conductance", self.conductance)
+            return chosen
         if matrix.conductance is None:
             return DifferentialPair()
         low, high = matrix.conductance
@@ -54,8 +58,8 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class TileMap:
-    """One tile of one matrix."""
+class TileConductances:
+    """Conductances of one tile of one matrix."""
 
     row: int
     """First input."""
@@ -68,75 +72,73 @@ class TileMap:
 
     @property
     def name(self) -> str:
-        """Of the tile's group in a file."""
+        """Name of the tile's group in a file."""
         return f"{self.row}_{self.column}"
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """A matrix on tiles; the tiles are made one after the other."""
+class MappedMatrix:
+    """A matrix with the map and scale of its conductances; tiles are made one after the other."""
 
     matrix: Matrix
-    mapping: Mapping
+    mapping: TileMapping
     map: ConductanceMap
     scale: float
-    """uS per unit of weight, as the map counts."""
-
-    @property
-    def spec(self) -> str:
-        """Spec of the map."""
-        return spec_of(self.map)
+    """uS for 1 unit of weight."""
 
     @property
     def tolerance(self) -> float:
-        """S."""
+        """Largest error of a programmed conductance, S."""
         return self.mapping.tolerance * self.map.span * MICRO
 
-    def tiles(self) -> Iterator[TileMap]:
-        """All tiles, row by row."""
+    def attributes(self) -> dict[str, Any]:
+        """Return what a file says of the conductances of a matrix and of each of its tiles."""
+        return {
+            "map": str(Spec(self.map.name, asdict(self.map))),
+            "scale": self.scale * MICRO,
+            "scale_unit": "S per unit of weight",
+            "g_min": self.map.g_min * MICRO,
+            "g_max": self.map.g_max * MICRO,
+            "tolerance": self.tolerance,
+        }
+
+    def tiles(self) -> Iterator[TileConductances]:
+        """Yield all tiles, row of tiles by row of tiles."""
         inputs = self.matrix.flat.t()
         faults = None if self.matrix.faults is None else self.matrix.faults.flatten(1).t()
         rows, columns = self.mapping.tile
         scale = torch.tensor(self.scale, dtype=inputs.dtype)
         for row in range(0, inputs.shape[0], rows):
             for column in range(0, inputs.shape[1], columns):
-                at = slice(row, row + rows), slice(column, column + columns)
-                planes = self.map.split(inputs[at], scale)
-                yield TileMap(
-                    row, column, {key: g * MICRO for key, g in planes.items()}, None if faults is None else faults[at]
-                )
+                window = slice(row, row + rows), slice(column, column + columns)
+                planes = {key: g * MICRO for key, g in self.map.split(inputs[window], scale).items()}
+                yield TileConductances(row, column, planes, None if faults is None else faults[window])
 
 
-def spec_of(conductance: ConductanceMap) -> str:
-    """The spec that builds this map again."""
-    return str(Spec(conductance.name, asdict(conductance)))
-
-
-def mapped(matrix: Matrix, mapping: Mapping) -> Mapped:
-    """Choose map and scale for a matrix: the largest weight fills the range.
+def map_matrix(matrix: Matrix, mapping: TileMapping) -> MappedMatrix:
+    """Choose the map and the scale of a matrix, so that its largest weight fills the range.
 
     Raises:
-        NeurofaError: weights that are not finite.
+        NeurofaError: the weights are not finite.
     """
-    chosen = mapping.of(matrix)
-    # of the largest weight, found block by block: nothing of the matrix's size is made
+    chosen = mapping.conductance_map(matrix)
+    # block by block: nothing of the matrix's size is allocated
     largest = max((float(matrix.values[rows].abs().amax()) for rows in row_blocks(matrix.values)), default=0.0)
     scale = float(chosen.scale(matrix.values.new_tensor(largest)))
     if not 0 < scale < float("inf"):
-        raise NeurofaError(f"got weights with a largest size of {1 / scale if scale else 'infinity'}; expected finite"
-                           " numbers; train again")  # fmt: skip
-    return Mapped(matrix, mapping, chosen, scale)
+        size = 1 / scale if scale else "infinity"
+        raise NeurofaError(f"got weights with a largest size of {size}; expected finite numbers; train again")
+    return MappedMatrix(matrix, mapping, chosen, scale)
 
 
-def weights_of(spec: str, scale: float, planes: Conductances) -> Tensor:
-    """Weights (rows, columns) of one tile's conductances.
+def conductances_to_weights(spec: str, scale: float, planes: Conductances) -> Tensor:
+    """Return the weights (rows, columns) that the conductances of one tile stand for.
 
     Args:
         spec: of the map.
-        scale: S per unit of weight.
-        planes: S, by plane.
+        scale: S for 1 unit of weight.
+        planes: S, by plane, (rows, columns).
     """
-    found: ConductanceMap = build("conductance", spec)
-    return found.join(
-        {key: g / MICRO for key, g in planes.items()}, next(iter(planes.values())).new_tensor(scale / MICRO)
-    )
+    chosen: ConductanceMap = build("conductance", spec)
+    unit = next(iter(planes.values())).new_tensor(scale / MICRO)
+    return chosen.join({key: g / MICRO for key, g in planes.items()}, unit)

@@ -13,16 +13,16 @@ from exports.graph.arrays import Matrix
 from hwmodels.errors import NeurofaError
 
 BLOCK = 2**20
-"""Numbers that are worked on at a time: some megabytes with everything around them."""
+"""Numbers that are processed at a time: some megabytes with everything around them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumberFormat:
-    """w = scale (q - zero), q whole numbers of ``bits`` bits.
+    """w = scale (q - zero), with whole numbers q of ``bits`` bits.
 
-    Symmetric: zero = 0 and q in +-(2^(bits-1) - 1), scale = max|w| / (2^(bits-1) - 1). Asymmetric: q from -2^(bits-1)
+    Symmetric: zero = 0, q in +-(2^(bits-1) - 1) and scale = max|w| / (2^(bits-1) - 1). Asymmetric: q from -2^(bits-1)
     to 2^(bits-1) - 1 between the smallest and the largest weight, 0 among them. Rounding is to the nearest, half to
-    even, as in ONNX QuantizeLinear; so a weight is off by half a scale at most.
+    even, as in ONNX QuantizeLinear; a weight is therefore off by half a scale at most.
 
     Args:
         bits: width of one number, 2 to 16.
@@ -49,21 +49,26 @@ class NumberFormat:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The integers that hold a code in files."""
+        """Integer type of a code in files."""
         return torch.int8 if self.bits <= 8 else torch.int16
 
 
 def row_blocks(values: Tensor) -> Iterator[slice]:
-    """Rows that are worked on together."""
+    """Yield the rows of a tensor in blocks of about :data:`BLOCK` numbers."""
     rows = len(values)
     step = max(1, BLOCK // max(1, values[0].numel() if rows else 1))
     for start in range(0, rows, step):
         yield slice(start, min(rows, start + step))
 
 
+def per_row(values: Tensor, ndim: int) -> Tensor:
+    """Return one number for each row, (n,), in a shape that broadcasts over the other axes of an ``ndim`` tensor."""
+    return values.view(-1, *[1] * (ndim - 1))
+
+
 @dataclass(frozen=True)
-class Scales:
-    """Of one matrix."""
+class Quantization:
+    """Scale and zero point of one matrix."""
 
     scale: Tensor
     """(n_out,) or (1,): weight of one step."""
@@ -72,35 +77,43 @@ class Scales:
     format: NumberFormat
 
     def codes(self, values: Tensor, rows: slice) -> Tensor:
-        """Codes of some rows, in :attr:`NumberFormat.dtype`."""
-        scale, zero = self._of(rows, values.ndim)
+        """Return the codes of some rows, in :attr:`NumberFormat.dtype`.
+
+        Args:
+            values: all weights, (n_out, ...).
+            rows: of them.
+        """
+        scale, zero = self._broadcast(rows, values.ndim)
         low, high = self.format.ends
         return (values[rows] / scale).round_().add_(zero).clamp_(low, high).to(self.format.dtype)
 
-    def values(self, codes: Tensor, rows: slice) -> Tensor:
-        """The weights that codes of some rows stand for."""
-        scale, zero = self._of(rows, codes.ndim)
+    def weights(self, codes: Tensor, rows: slice) -> Tensor:
+        """Return the weights that the codes of some rows stand for.
+
+        Args:
+            codes: of these rows alone.
+            rows: of the matrix.
+        """
+        scale, zero = self._broadcast(rows, codes.ndim)
         return (codes.to(scale.dtype) - zero) * scale
 
-    def _of(self, rows: slice, ndim: int) -> tuple[Tensor, Tensor]:
-        shape = (-1,) + (1,) * (ndim - 1)
-        some = rows if len(self.scale) > 1 else slice(None)
-        return self.scale[some].view(shape), self.zero[some].view(shape).to(self.scale.dtype)
+    def _broadcast(self, rows: slice, ndim: int) -> tuple[Tensor, Tensor]:
+        chosen = rows if len(self.scale) > 1 else slice(None)
+        return per_row(self.scale[chosen], ndim), per_row(self.zero[chosen], ndim).to(self.scale.dtype)
 
 
-def scales(matrix: Matrix, wanted: NumberFormat) -> Scales:
-    """Scales and zero points; weights that are words already keep their own grid, and lose nothing.
+def quantization_of(matrix: Matrix, wanted: NumberFormat) -> Quantization:
+    """Return scales and zero points of a matrix; weights that are digital words keep their own grid, without loss.
 
     Args:
-        matrix: the weights.
+        matrix: the weights, (n_out, ...).
         wanted: format of weights that are no words.
     """
     values = matrix.values
-    if matrix.grid is not None:
+    if matrix.grid is not None and matrix.grid[0] <= 16:
         bits, step = matrix.grid
-        own = NumberFormat(bits=bits, per="tensor") if bits <= 16 else wanted
-        if bits <= 16:
-            return Scales(values.new_full((1,), step), torch.zeros(1, dtype=torch.int32), own)
+        own = NumberFormat(bits=bits, per="tensor")
+        return Quantization(values.new_full((1,), step), torch.zeros(1, dtype=torch.int32), own)
     ends = [values[rows].flatten(1).aminmax(dim=1) for rows in row_blocks(values)]
     low = torch.cat([e.min for e in ends]).clamp_max(0)
     high = torch.cat([e.max for e in ends]).clamp_min(0)
@@ -110,7 +123,7 @@ def scales(matrix: Matrix, wanted: NumberFormat) -> Scales:
     tiny = torch.finfo(values.dtype).tiny
     if wanted.symmetric:
         scale = (torch.maximum(high, -low) / last).clamp_min_(tiny)
-        return Scales(scale, torch.zeros(len(scale), dtype=torch.int32), wanted)
+        return Quantization(scale, torch.zeros(len(scale), dtype=torch.int32), wanted)
     scale = ((high - low) / (last - first)).clamp_min_(tiny)
     zero = (first - low / scale).round_().clamp_(first, last).to(torch.int32)
-    return Scales(scale, zero, wanted)
+    return Quantization(scale, zero, wanted)

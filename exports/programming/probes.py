@@ -1,4 +1,4 @@
-"""Probe vectors: what to send into a chip, what should come out, and how far it may stray."""
+"""Probe vectors: inputs of a chip, the expected outputs, and how far a working chip may be off."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from exports.graph.arrays import Matrix
-from exports.programming.conductances import MICRO, Mapped
-from exports.programming.spike_probes import TICKS, drawn, responses
+from exports.programming.conductances import MICRO, MappedMatrix
+from exports.programming.spike_probes import TICKS, random_spikes, spike_responses
+from neurofa.core.capabilities import describe_path
+from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.rule import Direct
+from neurofa.core.rule import Rule
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.learner import Learner
 
 SIGMAS = 4.0
-"""Half-width of a pass band in units of the spread: one good probe in 16000 lies outside of it."""
+"""Half-width of a pass band in units of the spread: one good value in 16000 lies outside of it."""
 ROUNDING = 1e-5
 """Share of the largest expected value that is always allowed: another order of summation."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ProbeOutput:
     """One output of a probe, each tensor (K, *shape)."""
 
     expected: Tensor
@@ -34,38 +36,67 @@ class Answer:
     """|measured - expected| <= band passes."""
 
     @classmethod
-    def of(cls, expected: Tensor, spread: Tensor) -> Answer:
-        """With the band that belongs to a spread."""
+    def with_band(cls, expected: Tensor, spread: Tensor) -> ProbeOutput:
+        """Derive the band from the spread."""
         size = float(expected.abs().amax()) if expected.numel() else 0.0
         return cls(expected=expected, spread=spread, band=spread * SIGMAS + ROUNDING * size)
+
+    @classmethod
+    def from_passes(cls, passes: list[Tensor]) -> ProbeOutput:
+        """Take mean and standard deviation of passes (K, *shape); equal passes have no spread."""
+        if _equal(passes):
+            return cls.with_band(passes[0].contiguous(), torch.zeros_like(passes[0]).contiguous())
+        stacked = torch.stack(passes)
+        return cls.with_band(stacked.mean(0), stacked.std(0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeVectors:
-    """Vectors into one thing.
+    """Vectors to send into a network, a pathway or a matrix.
 
     Args:
         of: ``network``, ``feedback``, or the path of a matrix.
         inputs: (K, *in_shape).
-        answers: by the name of the output.
+        outputs: by name.
         note: one line on how the spread was found.
     """
 
     of: str
     inputs: Tensor
-    answers: dict[str, Answer] = field(default_factory=dict)
+    outputs: dict[str, ProbeOutput] = field(default_factory=dict)
     note: str = ""
 
+    @classmethod
+    def from_passes(cls, of: str, inputs: Tensor, passes: list[dict[str, Tensor]]) -> ProbeVectors:
+        """Summarize passes over the same inputs.
 
-def of_matrix(path: str, matrix: Matrix, mapped: Mapped | None, *, count: int, seed: int) -> ProbeVectors:
-    """Products y = W x of one matrix with vectors in [-1, 1]; the first is all ones, which any driver can send.
+        Args:
+            of: as in the class.
+            inputs: (K, *in_shape).
+            passes: outputs of each pass by name, (K, *out_shape).
+        """
+        by_output = {name: [outputs[name] for outputs in passes] for name in passes[0]}
+        first = next(iter(by_output.values()))
+        note = f"mean and spread of {len(first)} passes with the noise that the run models"
+        if _equal(first):
+            note = "no spread: every pass gave the same numbers"
+        outputs = {name: ProbeOutput.from_passes(values) for name, values in by_output.items()}
+        return cls(of=of, inputs=inputs, outputs=outputs, note=note)
 
-    With conductances, each off by its tolerance at most and evenly spread over it, a weight of n elements has the
-    standard deviation sqrt(n/3) tolerance / scale, and y that times |x|.
+
+def _equal(passes: list[Tensor]) -> bool:
+    return all(torch.equal(passes[0], y) for y in passes)
+
+
+def probe_matrix(path: str, matrix: Matrix, mapped: MappedMatrix | None, *, count: int, seed: int) -> ProbeVectors:
+    """Compute products y = W x of one matrix with vectors in [-1, 1]; the first is all ones, which any driver can send.
+
+    With conductances, each uniformly off by its tolerance at most, a weight of n elements has the standard deviation
+    sqrt(n/3) tolerance / scale, and y has that times |x|.
 
     Args:
         path: of the matrix.
-        matrix: the weights.
+        matrix: the weights, (n_out, ...).
         mapped: its conductances; None: no spread.
         count: K.
         seed: of the vectors.
@@ -81,14 +112,14 @@ def of_matrix(path: str, matrix: Matrix, mapped: Mapped | None, *, count: int, s
         sigma = math.sqrt(elements / 3) * mapped.tolerance / (mapped.scale * MICRO)
         spread = (x.norm(dim=1, keepdim=True) * sigma).expand_as(y).contiguous()
         note = "spread: every conductance off by its tolerance at most, evenly"
-    return ProbeVectors(of=path, inputs=x, answers={"output": Answer.of(y, spread)}, note=note)
+    return ProbeVectors(of=path, inputs=x, outputs={"output": ProbeOutput.with_band(y, spread)}, note=note)
 
 
 @torch.no_grad()
-def of_learner(
+def probe_learner(
     learner: Learner, *, count: int, repeats: int, seed: int, inputs: Tensor | None = None
 ) -> list[ProbeVectors]:
-    """What network and feedback pathway make of probes, with the noise that they model.
+    """Compute outputs of the network and signals of its feedback pathway, with the noise that both model.
 
     Args:
         learner: evaluated as it is; its generators are left alone.
@@ -102,44 +133,48 @@ def of_learner(
         A probe of the network, with the spikes of its layers where it has some; for direct rules one of the feedback
         too.
     """
-    network, gen = learner.network, generator(seed, "probe noise")
-    some = next(network.parameters())
+    network, rule, gen = learner.network, learner.rule, generator(seed, "probe noise")
+    like = next(network.parameters())
+    x = _network_inputs(network, count, seed, inputs).to(like)
     if has_memory(network):
-        xs = drawn(network.input_shape, TICKS, count, seed) if inputs is None else inputs[:, :count]
-        x = xs.to(some)
-        runs = [responses(network, x, gen) for _ in range(repeats)]
+        passes = [spike_responses(network, x, gen) for _ in range(repeats)]
     else:
-        normal = torch.randn(count, *network.input_shape, generator=generator(seed, "probe inputs")).to(some)
-        x = normal if inputs is None else inputs[:count].to(some)
         training = network.training
         network.eval()
         try:
-            runs = [{"output": network(x, gen)} for _ in range(repeats)]
+            passes = [{"output": network(x, gen)} for _ in range(repeats)]
         finally:
             network.train(training)
-    passes = {name: [run[name] for run in runs] for name in runs[0]}
-    answers = {name: _spread(seen) for name, seen in passes.items()}
-    found = [ProbeVectors(of="network", inputs=x, answers=answers, note=_note(passes["output"]))]
-    rule = learner.rule
-    if isinstance(rule, Direct) and rule.feedback.slices:
-        # errors as those of a softmax: they sum to zero
-        y = torch.randn(count, network.outputs, generator=generator(seed, "probe errors")).to(some)
-        error = torch.softmax(y, 1) - one_hot(torch.arange(count) % network.outputs, network.outputs).to(some)
-        asked = [rule.feedback.send(rule.encoder.quantize(error, gen), gen) for _ in range(repeats)]
-        seen = {name: [ask(name) for ask in asked] for name in rule.feedback.slices}
-        signals = {name: _spread(sent) for name, sent in seen.items()}
-        found.append(ProbeVectors(of="feedback", inputs=error, answers=signals, note=_note(next(iter(seen.values())))))
-    return found
+    probes = [ProbeVectors.from_passes("network", x, passes)]
+    # errors as those of a softmax: they sum to zero
+    y = torch.randn(count, network.outputs, generator=generator(seed, "probe errors")).to(like)
+    error = torch.softmax(y, 1) - one_hot(torch.arange(count) % network.outputs, network.outputs).to(like)
+    signals = [teaching_signals(rule, error, gen) for _ in range(repeats)]
+    if signals[0]:
+        probes.append(ProbeVectors.from_passes("feedback", error, signals))
+    return probes
 
 
-def _spread(passes: list[Tensor]) -> Answer:
-    if all(torch.equal(passes[0], y) for y in passes):
-        return Answer.of(passes[0].contiguous(), torch.zeros_like(passes[0]).contiguous())
-    stacked = torch.stack(passes)
-    return Answer.of(stacked.mean(0), stacked.std(0))
+def teaching_signals(rule: Rule, error: Tensor, gen: torch.Generator) -> dict[str, Tensor]:
+    """Send one batch of output errors through the pathway of a direct rule.
+
+    Args:
+        rule: bound to a network; any other than a direct one has no such signals.
+        error: (B, o).
+        gen: source of the noise of encoder and pathway.
+
+    Returns:
+        The teaching signal of every hidden layer, (B, *out_shape), by its name.
+    """
+    if describe_path(rule.declares).kind != "direct" or not rule.feedback.width:
+        return {}
+    signal = rule.feedback.send(rule.encoder.quantize(error, gen), gen)
+    return {name: signal(name) for name in rule.feedback.slices}
 
 
-def _note(passes: list[Tensor]) -> str:
-    if all(torch.equal(passes[0], y) for y in passes):
-        return "no spread: every pass gave the same numbers"
-    return f"mean and spread of {len(passes)} passes with the noise that the run models"
+def _network_inputs(network: Network, count: int, seed: int, inputs: Tensor | None) -> Tensor:
+    if has_memory(network):
+        return random_spikes(network.input_shape, TICKS, count, seed) if inputs is None else inputs[:, :count]
+    if inputs is not None:
+        return inputs[:count]
+    return torch.randn(count, *network.input_shape, generator=generator(seed, "probe inputs"))

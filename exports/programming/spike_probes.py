@@ -1,26 +1,33 @@
-"""Networks with a memory under probes: spikes to send in, and what every layer makes of them."""
+"""Spike probes: random spikes to send into a network with a memory, and the spikes of its layers."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from neurofa.core.layer import facts_of
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.spiking.temporal import Temporal
 from neurofa.training.evaluation import respond
 
 TICKS, RATE = 20, 0.3
-"""Of drawn probes: ticks, and the probability of a spike in each."""
+"""Ticks of a random probe, and the probability of a spike in each."""
 
 
-def drawn(shape: tuple[int, ...], ticks: int, samples: int, seed: int) -> Tensor:
-    """Random spikes: (T, B, *shape) of 0 and 1."""
+def random_spikes(shape: tuple[int, ...], ticks: int, samples: int, seed: int) -> Tensor:
+    """Draw random spikes of rate :data:`RATE`: (T, B, *shape) of 0 and 1.
+
+    Args:
+        shape: of one sample in one tick.
+        ticks: T.
+        samples: B.
+        seed: of the draw.
+    """
     return (torch.rand(ticks, samples, *shape, generator=generator(seed, "probe spikes")) < RATE).float()
 
 
-def responses(network: Network, xs: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
-    """What a network in evaluation mode makes of sequences, by :func:`neurofa.spiking.sequence.respond`.
+def spike_responses(network: Network, xs: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
+    """Return outputs and spikes of a network in evaluation mode.
 
     Args:
         network: its mode is left as it was.
@@ -30,16 +37,16 @@ def responses(network: Network, xs: Tensor, gen: torch.Generator | None = None) 
     Returns:
         ``output`` (T, B, o), and ``spikes.LAYER`` (T, B, *out_shape) of every layer that spikes.
     """
-    firing = [name for name, layer in network.items() if isinstance(layer, Temporal) and layer.neuron.spiking]
-    found: dict[str, list[Tensor]] = {"output": [], **{f"spikes.{name}": [] for name in firing}}
+    spiking = [name for name, layer in network.items() if (memory := facts_of(layer).memory()) and memory.spiking]
+    parts: dict[str, list[Tensor]] = {"output": [], **{f"spikes.{name}": [] for name in spiking}}
     training, samples = network.training, xs.shape[1]
     network.eval()
     try:
         for _, ticks, tick in respond(network, xs, gen=gen):
-            found["output"].append(tick.y.view(ticks, samples, *tick.y.shape[1:]).clone())
-            for name in firing:
+            parts["output"].append(tick.y.view(ticks, samples, *tick.y.shape[1:]).clone())
+            for name in spiking:
                 y = tick.views[name].y
-                found[f"spikes.{name}"].append(y.view(ticks, samples, *y.shape[1:]).clone())
+                parts[f"spikes.{name}"].append(y.view(ticks, samples, *y.shape[1:]).clone())
     finally:
         network.train(training)
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    return {name: torch.cat(chunks) for name, chunks in parts.items()}

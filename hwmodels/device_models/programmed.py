@@ -40,6 +40,7 @@ class Programmed(Device, AgeingCells, Provenance):
     """
 
     noisy = True
+    paired = True
 
     T_READ: ClassVar[float | None] = None
     """Time over which a read averages in the noise model, s; None: not stated."""
@@ -144,6 +145,11 @@ class Programmed(Device, AgeingCells, Provenance):
     def _programmed(self, g: Tensor, gen: torch.Generator | None) -> Tensor:
         """Return conductances (uS) after write-verify of the targets ``g`` (uS), with programming noise."""
         return normal(g, gen).mul_(self.programming_sigma(g)).add_(g).clamp_(min=0)
+
+    def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
+        now = self.drifted(cells["plus"], cells["plus_drift"], cells["age"])
+        noise = torch.randn(now.shape, generator=gen) * self.read_sigma(cells["plus"], now, cells["age"])
+        return (noise + now - self.g_min) / (self.g_max - self.g_min)
 
     def conductances(self, cells: Cells) -> tuple[Tensor, Tensor]:
         """Return G+ and G- at the present age, uS, without read noise."""

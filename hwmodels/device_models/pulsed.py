@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import (
@@ -110,6 +111,17 @@ class Pulsed(PulseDriven, Provenance):
                 f"got {self.name}(dw_min={self.dw_min}) for a range of {self.w_max - self.w_min:g}; expected a step"
                 " within the range; lower dw_min or widen w_max and w_min"
             )
+
+    @property
+    def _label(self) -> str:
+        return self.name or type(self).__name__
+
+    def _need(self, key: str, holds: bool, expected: str, remedy: str) -> None:
+        if not holds:
+            raise NeurofaError(f"got {self._label}({key}={getattr(self, key)}); expected {expected}; {remedy}")
+
+    def describe(self) -> DeviceDescription:
+        return replace(super().describe(), bounds=(self.w_min, self.w_max))
 
     @abstractmethod
     def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:

@@ -18,12 +18,13 @@ from hwmodels.registry.building import build
 from hwmodels.registry.declared import options
 from hwmodels.registry.offering import shelf
 from hwmodels.registry.registered import Call, Recipe, Registered, recipe
-from hwmodels.registry.shelves import declare_kind, find, import_modules, kinds, parts
+from hwmodels.registry.shelves import adapt_parts, declare_kind, find, import_modules, kinds, parts
 
 __all__ = [
     "Call",
     "Recipe",
     "Registered",
+    "adapt_parts",
     "build",
     "declare_kind",
     "find",

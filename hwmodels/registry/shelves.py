@@ -42,12 +42,25 @@ These are names, imported when a kind is asked for: what is registered does not 
 """
 _PARTS: dict[str, dict[str, Callable[..., Any]]] = {}
 _LOADED: set[str] = set()
+_ADAPTERS: dict[str, list[tuple[str, Callable[[str, Callable[..., Any]], None]]]] = {}
+"""By kind: another kind whose parts serve as parts of this one, and what registers one of them."""
 
 
 def declare_kind(kind: str, shelf: str) -> None:
     """Declare a further kind of part, and the module or package that defines its parts."""
     _SHELVES[kind] = shelf
     _LOADED.discard(kind)
+
+
+def adapt_parts(kind: str, of: str, adapt: Callable[[str, Callable[..., Any]], None]) -> None:
+    """Let every part of one kind serve as a part of another, parts that are registered later included.
+
+    Args:
+        kind: the other kind.
+        of: kind of the parts that serve.
+        adapt: registers one of them, by name and part, under ``kind``.
+    """
+    _ADAPTERS.setdefault(kind, []).append((of, adapt))
 
 
 def kinds() -> list[str]:
@@ -103,6 +116,10 @@ def parts(kind: str) -> dict[str, Callable[..., Any]]:
         except BaseException:
             _LOADED.discard(kind)
             raise
+    for of, adapt in _ADAPTERS.get(kind, ()):
+        for name, part in parts(of).items():
+            if name not in _PARTS.get(kind, {}):
+                adapt(name, part)
     return dict(sorted(_PARTS.get(kind, {}).items()))
 
 

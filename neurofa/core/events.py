@@ -75,6 +75,7 @@ class Events:
         """
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            # one number, expanded: the values take no memory
             ones = torch.ones(1, dtype=dtype, device=self.units.device).expand(len(self.units))
             size = (self.ticks * self.batch, self.channels)
             return torch.sparse_csr_tensor(self.rows, self.units, ones, size, check_invariants=False)

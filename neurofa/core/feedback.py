@@ -21,21 +21,26 @@ from neurofa.core.synapses import Synapses
 
 
 class Feedback(nn.Module, Registered, ABC, kind="feedback"):
-    """A pathway from error to teaching signal.
+    """A pathway from the output error to teaching signals.
 
     Direct rules project the (B, o) output error onto all hidden layers at once. Chained rules draw the weights of
     their return path from :meth:`draw`; a pathway that is one physical projection cannot serve them.
     """
 
+    slices: dict[str, slice]
+    """Rows of the projected error that belong to each layer; there after :meth:`open`."""
+    shapes: dict[str, tuple[int, ...]]
+    """Shape of the signal of one sample at each layer; there after :meth:`open`."""
+
     def open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
-        """Create the pathway to these layers.
+        """Create the pathway to the hidden layers of a network.
 
         Args:
             sites: hidden layers, from input to readout.
-            outputs: length o of the error.
+            outputs: o, length of the error.
             gen: source of randomness for the matrices.
         """
-        self.slices: dict[str, slice] = {}
+        self.slices = {}
         self.shapes = {site.name: site.out_shape for site in sites}
         self._open(sites, outputs, gen)
 
@@ -44,7 +49,7 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         """Create the matrices and fill ``slices``."""
 
     def stack(self, sites: tuple[Site, ...]) -> int:
-        """Give every layer a slice of its own, one after the other; returns the total width m."""
+        """Give every layer a slice of its own, one after the other; return the total width m."""
         at = 0
         for site in sites:
             self.slices[site.name] = slice(at, at + site.width)
@@ -53,10 +58,10 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
 
     @abstractmethod
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Send one batch of errors through the pathway: (B, o) to (B, m), sliced by ``slices``."""
+        """Return the projection of one batch of errors: (B, o) to (B, m), sliced by ``slices``."""
 
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Teaching signals by layer, each (B, *out_shape)."""
+        """Return the teaching signals by layer, each (B, *out_shape)."""
         projected = self.project(error, gen)
         return {
             name: projected[:, part].reshape(-1, *self.shapes[name])
@@ -66,20 +71,20 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         }
 
     def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
-        """Take one batch of errors, and answer with the teaching signal of a layer when it is asked for.
+        """Send one batch of errors; return the function that gives the teaching signal of each layer.
 
         Args:
             error: (B, o).
             gen: source of the pathway's noise, drawn once for all layers.
 
         Returns:
-            From a layer's name to its signal, (B, *out_shape).
+            From the name of a layer to its signal, (B, *out_shape).
         """
         signals: dict[str, Tensor] = self(error, gen)
         return signals.__getitem__
 
     def flop(self, batch: int, outputs: int) -> int:
-        """FLOP of sending one batch of errors to all layers; of physical pathways, those of the matrix they stand for.
+        """Return the FLOP of sending errors to all layers; of hardware, those of a product with its matrix.
 
         Args:
             batch: B, samples.
@@ -88,7 +93,11 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         return 2 * batch * outputs * self.width
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
-        """Return weights of one affine map, oriented as its forward weights (chained rules).
+        """Draw the return weights of one affine map, oriented as its forward weights (chained rules).
+
+        Args:
+            shape: of the forward weights.
+            gen: source of randomness.
 
         Raises:
             NeurofaError: the pathway is one projection, not a set of matrices.
@@ -99,7 +108,7 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         )
 
     def matrix(self) -> Synapses | None:
-        """The one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; or None."""
+        """Return the one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; None: it stays fixed."""
         return None
 
     def describe(self) -> FeedbackDescription | None:
@@ -126,11 +135,11 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         return max((part.stop for part in self.slices.values()), default=0)
 
     def spread(self, name: str, rows: Tensor) -> Tensor:
-        """Values of a layer's rows (B, rows) where its signal goes: (B, *out_shape)."""
+        """Return the signal of a layer, (B, *out_shape), from the values of its rows, (B, rows)."""
         return rows.view(len(rows), *self.shapes[name])
 
     def gather(self, name: str, change: Tensor) -> Tensor:
-        """Values (B, rows) whose product with an output's change is the mean change for each row's outputs."""
+        """Return (B, rows) values of a layer's change whose product with a change of the output is each row's mean."""
         return change.flatten(1)
 
 
@@ -140,9 +149,22 @@ class RandomMatrices(Feedback, ABC):
     Entries are uniform in +-gain sqrt(3) s, where s is the standard deviation 1/sqrt(3 o) for direct pathways and
     1/sqrt(3 fan_in) for return weights: with gain 1 the direct B is U(-1, 1)/sqrt(o) and a return weight is drawn as
     the forward weights are. A coarse format keeps that standard deviation.
+
+    Args:
+        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        distribution: ``uniform`` or ``normal``.
+        values: number format of the entries (``sign``, ``ternary``, ``uniform(bits=4)``); default: as drawn.
+        device: device on which the matrices live (read noise, drift).
     """
 
-    def __init__(self, *, gain: float, distribution: str, values: Format | str, device: Device | str) -> None:
+    def __init__(
+        self,
+        *,
+        gain: float = 1.0,
+        distribution: str = "uniform",
+        values: Format | str = "raw",
+        device: Device | str = "digital",
+    ) -> None:
         super().__init__()
         if gain <= 0 or not math.isfinite(gain):
             raise NeurofaError(f"got {self.name}(gain={gain}); expected a positive number; 1 is the default")
@@ -153,7 +175,13 @@ class RandomMatrices(Feedback, ABC):
         self.device: Device = build("device", device)
 
     def entries(self, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Tensor:
-        """Draw one matrix; ``fan`` sets the standard deviation gain/sqrt(3 fan)."""
+        """Draw one matrix with the standard deviation gain/sqrt(3 fan).
+
+        Args:
+            shape: of the matrix.
+            fan: o for direct pathways, fan_in for return weights.
+            gen: source of the entries and of their rounding.
+        """
         std = self.gain / math.sqrt(3 * fan)
         if self.distribution == "normal":
             b = torch.randn(shape, generator=gen).mul_(std)
@@ -165,7 +193,7 @@ class RandomMatrices(Feedback, ABC):
         return self.thin(b, gen)
 
     def thin(self, b: Tensor, gen: torch.Generator) -> Tensor:
-        """Hook for pathways that drop entries; default: none."""
+        """Return the entries of a pathway that drops some of them; default: all."""
         return b
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
@@ -173,9 +201,9 @@ class RandomMatrices(Feedback, ABC):
 
 
 class MatrixFeedback(RandomMatrices, ABC):
-    """Random matrices below each other in one (m, o) matrix, so that all layers are served by one product.
+    """Random matrices of all layers below each other in one (m, o) matrix: one product serves them all.
 
-    Stored as every weight is, outputs first: a device that takes its range from the fan-in sees o.
+    The matrix is stored as every weight is, outputs first: a device that takes its range from the fan-in sees o.
     """
 
     b: Synapses
@@ -197,7 +225,7 @@ class MatrixFeedback(RandomMatrices, ABC):
         self.b = Synapses(self.rows(sites, width, outputs, gen), self.device, gen, adopt=True)
 
     def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
-        """All rows, (m, o); default: independent entries.
+        """Draw all rows, (m, o); default: independent entries.
 
         Args:
             sites: hidden layers, from input to readout.
@@ -213,7 +241,7 @@ class MatrixFeedback(RandomMatrices, ABC):
     def send(self, error: Tensor, gen: torch.Generator | None = None) -> Callable[[str], Tensor]:
         if not any(len(shape) == 3 for shape in self.shapes.values()):
             return super().send(error, gen)
-        # One product a layer, when it is due: to images, all signals together are larger than all activations.
+        # one product a layer, when it is due: to images, all signals together are larger than all activations
         b = self.b.read(gen)
 
         def signal(name: str) -> Tensor:
@@ -221,7 +249,7 @@ class MatrixFeedback(RandomMatrices, ABC):
             if len(shape) != 3 or error.device.type != "cpu":
                 return nn.functional.linear(error, rows).view(-1, *shape)
             c, h, w = shape
-            # Convolutions want the channel innermost; the o columns are reordered more cheaply than B signals.
+            # convolutions want the channel innermost; the o columns are reordered more cheaply than B signals
             inner = rows.view(c, h * w, -1).transpose(0, 1).reshape(rows.shape)
             return nn.functional.linear(error, inner).view(-1, h, w, c).permute(0, 3, 1, 2)
 

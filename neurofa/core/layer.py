@@ -120,7 +120,8 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     """A differentiable map with its own weights, and the local arithmetic of its own learning.
 
     Only :meth:`compute` must be given. The defaults take the vector-Jacobian product of this layer alone; closed forms
-    override them for speed and are tested against :func:`vjp`.
+    override them for speed and are tested against :func:`vjp`. They return an error through the layer's own weights, so
+    that rules with return weights refuse the layer; :class:`neurofa.maps.autograd_layer.AutogradLayer` serves these.
     """
 
     synapses: SynapseGroup
@@ -133,7 +134,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     @property
     def traits(self) -> LayerTraits:
         """Facts and capabilities that the layer declares."""
-        return LayerTraits(returning=tuple(self.synapses))
+        return LayerTraits(returning=tuple(self.synapses), unreturned=lambda x: list(self.synapses))  # noqa: ARG005
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         """Draw the own weights and program them into synapses; default: the layer has none."""

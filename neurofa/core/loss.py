@@ -49,6 +49,7 @@ class CrossEntropy(Loss, name="cross_entropy"):
         hot = one_hot(target, y)
         log_p = torch.log_softmax(y, 1)
         value = (log_p * hot).sum().neg_().div_(len(y))
+        # log_p is not read again, so that exp may overwrite it
         return LossResult(value, log_p.exp_().sub_(hot), hot)
 
 

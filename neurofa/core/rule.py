@@ -182,7 +182,8 @@ class Chained(Rule, WorkCount, ABC):
 
 def error_format(rule: Rule) -> Format | None:
     """Return the number format in which the error enters the pathway; None: floats, and the rule offers no other."""
-    own = rule.encoder if "error" in options(type(rule)) else None
+    offers = "error" in options(type(rule)) or rule.encoder.name != "raw"
+    own = rule.encoder if offers else None
     return rule.feedback.input_format or own
 
 

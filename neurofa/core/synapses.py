@@ -319,6 +319,11 @@ class SynapseGroup(nn.ModuleDict):
         return {key: synapses.weight.detach() for key, synapses in self.items()}
 
 
+def synapses_of(module: nn.Module) -> dict[str, Synapses]:
+    """Return all synapses inside a module, by their name in its state dict."""
+    return {name: part for name, part in module.named_modules() if isinstance(part, Synapses)}
+
+
 def module_name(name: str) -> str:
     """Return a name without dots, which torch does not allow in names of modules."""
     return name.replace(".", "/")

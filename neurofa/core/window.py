@@ -51,4 +51,5 @@ class Window:
             inputs: H and W, pixels.
             outputs: H' and W', pixels.
         """
+        # the window is a square: both axes are independent
         return torch.kron(self.axis(inputs[0], outputs[0]), self.axis(inputs[1], outputs[1]))

@@ -7,7 +7,7 @@ Definitions follow Refinetti et al. 2021, arXiv 2011.12428.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,10 +45,6 @@ class GradientAlignment:
     delivered_norm: float
     delivered_gradient_norm: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return all numbers by name."""
-        return asdict(self)
-
 
 def backprop_credit(network: Network, tick: Tick, teaching: Teaching, rule: Rule) -> Credit:
     """Compute the credit that backpropagation assigns in the same tick: same reads, same masks, exact transposes.
@@ -78,6 +74,7 @@ def gradient_alignment(network: Network, ours: Credit, bp: Credit) -> dict[str, 
 
     Source: Refinetti et al. 2021, the authors' code (cosines of deltas, output layer excluded).
     """
+    # directions are listed from readout to input
     names = [name for name in ours.directions if name != network.readout][::-1]
     groups = {name: [name] for name in names} | ({"total": names} if names else {})
     return {

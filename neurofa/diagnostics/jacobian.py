@@ -7,7 +7,7 @@ layer l, where backpropagation would send J_l^T e.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,15 +30,15 @@ from neurofa.training.replay import Credit, collect, loss_and_teaching, preserve
 class FeedbackAlignment:
     """Alignment of one layer's feedback with the transposed Jacobian, on one batch."""
 
-    matrix_cosine: float
+    matrix_cosine: float = UNDEFINED
     """cos_F(B_l^T, mean over samples of J_l^T); NaN for rules without a direct pathway."""
-    row_cosine: float
+    row_cosine: float = UNDEFINED
     """Mean over the units i of cos(B_i, J_i), the rows of both matrices; NaN as above."""
-    effective_rows: float
+    effective_rows: float = UNDEFINED
     """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: number of units that still receive an error; NaN as above."""
     delivered_cosine: float
     """Mean over samples of cos(delivered error, J_l^T e)."""
-    matrix_norm: float
+    matrix_norm: float = UNDEFINED
     """||B_l||_F; NaN as above."""
     jacobian_norm: float
     """||mean J_l||_F: a cosine with a vanished Jacobian means nothing."""
@@ -60,6 +60,7 @@ def mean_jacobians(network: Network, rule: Rule, tick: Tick) -> dict[str, Tensor
     own = with_own_transposes(network, tick)
     columns: dict[str, list[Tensor]] = {site.name: [] for site in rule.plan.hidden}
     for unit in torch.eye(rule.plan.outputs, dtype=tick.y.dtype, device=tick.y.device):
+        # the same unit error in every sample: layer l then receives one column of its J_l^T
         error = unit.expand_as(tick.y)
         credit = collect(network, bp, own, Teaching(error, error), gen)
         for name, of_layer in columns.items():
@@ -92,15 +93,17 @@ def feedback_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 
     for name, j in jacobians.items():
         if name not in ours.errors:
             continue
-        b = feedback.get(name)
-        alignment[name] = FeedbackAlignment(
-            matrix_cosine=UNDEFINED if b is None else cosine_similarity(b, j),
-            row_cosine=UNDEFINED if b is None else mean_row_cosine(b, j),
-            effective_rows=UNDEFINED if b is None else effective_rows(b),
-            delivered_cosine=mean_row_cosine(ours.errors[name], bp.errors[name]),
-            matrix_norm=UNDEFINED if b is None else float(b.norm()),
-            jacobian_norm=float(j.norm()),
-        )
+        delivered = mean_row_cosine(ours.errors[name], bp.errors[name])
+        row = FeedbackAlignment(delivered_cosine=delivered, jacobian_norm=float(j.norm()))
+        if (b := feedback.get(name)) is not None:
+            row = replace(
+                row,
+                matrix_cosine=cosine_similarity(b, j),
+                row_cosine=mean_row_cosine(b, j),
+                effective_rows=effective_rows(b),
+                matrix_norm=float(b.norm()),
+            )
+        alignment[name] = row
     return alignment
 
 

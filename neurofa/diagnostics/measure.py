@@ -69,7 +69,7 @@ def measure_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0
             continue
         row: dict[str, Any] = {}
         if name in gradients:
-            row |= gradients[name].to_dict()
+            row |= asdict(gradients[name])
         row |= _norms(ours, bp, name, list(tick.views[name].params.values()), len(x))
         if name in weights:
             row["weight_alignment"] = weights[name]
@@ -82,7 +82,7 @@ def measure_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0
             layers[name]["alignment_matrix"] = json_numbers(matrices[name].to_dict())
         if name in spectra:
             layers[name]["feedback"] = json_numbers(asdict(spectra[name]))
-    total = gradients["total"].to_dict() if "total" in gradients else {}
+    total = asdict(gradients["total"]) if "total" in gradients else {}
     return {
         **json_numbers({"loss": float(loss.value)}),
         "error": json_numbers(_error_ranks(loss.error)),

@@ -20,15 +20,7 @@ from neurofa.core.view import Tick
 from neurofa.layers.conv import Conv2d
 from neurofa.layers.dense import Dense
 from neurofa.linalg.convolution import ConvGeometry
-from neurofa.linalg.spectra import (
-    UNDEFINED,
-    condition_number,
-    cosine_similarity,
-    effective_rank,
-    isotropy,
-    orthogonality,
-    stable_rank,
-)
+from neurofa.linalg.spectra import UNDEFINED, condition_number, cosine_similarity, isotropy, orthogonality, ranks
 from neurofa.theory.conv import kernel_alignment, nearest_kernel
 
 
@@ -163,16 +155,18 @@ def alignment_matrices(
         right = None if below is None else below.double().t()
         a = w if left is None else torch.linalg.pinv(left) @ w
         a = a if right is None else a @ torch.linalg.pinv(right)
+        # W_l as the estimate gives it, to see what of W_l lies outside of the two ranges
         rebuilt = a if left is None else left @ a
         rebuilt = rebuilt if right is None else rebuilt @ right
         size = float(w.norm())
+        stable, effective = ranks(a)
         matrices[name] = AlignmentMatrix(
             matrix=a,
             conditioning=condition_number(a),
             isotropy=isotropy(a) if a.shape[0] == a.shape[1] else UNDEFINED,
             residual=float((w - rebuilt).norm()) / size if size > 0 else UNDEFINED,
-            stable_rank=stable_rank(a),
-            effective_rank=effective_rank(a),
+            stable_rank=stable,
+            effective_rank=effective,
         )
     return matrices
 
@@ -215,6 +209,7 @@ def _image_pairs(network: Network, rule: Rule, feedback: dict[str, Tensor]) -> l
     pairs = []
     for before, site in pairwise(rule.plan.sites):
         layer = network.layer(site.name)
+        # with pooling in between, the window of the site is wider than the layer's own
         plain = isinstance(layer, Conv2d) and layer.map.groups == 1 and site.window == layer.map.window
         if plain and site.window is not None and len(before.out_shape) == 3:
             pairs.append((site.name, before.name, ConvGeometry(site.window, before.out_shape, site.out_shape)))

@@ -1,10 +1,10 @@
 """Feedback pathways from the output error to teaching signals, one a file; every projection is a feedback too.
 
 >>> from hwmodels.projections import OPU
->>> from neurofa.feedbacks import Dense, Projected
->>> Dense(gain=0.5, values="sign")
+>>> from neurofa.feedbacks import DenseFeedback, ProjectedFeedback
+>>> DenseFeedback(gain=0.5, values="sign")
 dense(gain=0.5, values=sign)
->>> Projected(projection=OPU(error="sign"))
+>>> ProjectedFeedback(projection=OPU(error="sign"))
 opu(error=sign)
 """
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from hwmodels.registry import shelf
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers its parts itself
-    from neurofa.feedbacks.aligned import Aligned as Aligned
-    from neurofa.feedbacks.dense import Dense as Dense
-    from neurofa.feedbacks.orthogonal import Orthogonal as Orthogonal
-    from neurofa.feedbacks.pooled import Pooled as Pooled
-    from neurofa.feedbacks.projection import Projected as Projected
-    from neurofa.feedbacks.shared import Shared as Shared
-    from neurofa.feedbacks.sparse import Sparse as Sparse
+    from neurofa.feedbacks.aligned import AlignedFeedback as AlignedFeedback
+    from neurofa.feedbacks.dense import DenseFeedback as DenseFeedback
+    from neurofa.feedbacks.orthogonal import OrthogonalFeedback as OrthogonalFeedback
+    from neurofa.feedbacks.pooled import PooledFeedback as PooledFeedback
+    from neurofa.feedbacks.projection import ProjectedFeedback as ProjectedFeedback
+    from neurofa.feedbacks.shared import SharedFeedback as SharedFeedback
+    from neurofa.feedbacks.sparse import SparseFeedback as SparseFeedback
 
 __getattr__, __dir__ = shelf(__name__)

@@ -15,7 +15,7 @@ from neurofa.linalg.convolution import ConvGeometry, ConvolutionOperator
 from neurofa.linalg.nmf import nonnegative_factors
 
 
-class Aligned(MatrixFeedback, name="aligned"):
+class AlignedFeedback(MatrixFeedback, name="aligned"):
     """F_l F_{l-1}^T close to the matrix of a convolution, for neighbouring convolutions of a network.
 
     ``nmf``: row (c, p) of F_l is s_c U_p with random signs s of the channels and a non-negative U_l (P_l, o), where
@@ -39,56 +39,75 @@ class Aligned(MatrixFeedback, name="aligned"):
 
     def __init__(
         self, *, by: Literal["nmf", "svd"] = "nmf", gain: float = 1.0, device: Device | str = "digital"
-    ) -> None:  # fmt: skip
-        super().__init__(gain=gain, distribution="normal", values="raw", device=device)
+    ) -> None:
+        super().__init__(gain=gain, distribution="normal", device=device)
         if by not in ("nmf", "svd"):
             raise NeurofaError(f"got aligned(by={by}); expected nmf or svd; choose one")
         self.by = by
 
     def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
-        made: list[Tensor | None] = [None] * len(sites)
-        fit = _by_masks if self.by == "nmf" else _by_kernels
-        fit(sites, outputs, made, gen)
+        fitted = (_by_masks if self.by == "nmf" else _by_kernels)(sites, outputs, gen)
         rows = [torch.empty(0, outputs)]
-        for site, found in zip(sites, made, strict=True):
-            if found is None:
+        for index, site in enumerate(sites):
+            if index not in fitted:
                 rows.append(self.entries((site.width, outputs), outputs, gen))
             else:
-                size = self.gain / (3 * outputs) ** 0.5 / found.square().mean().sqrt()
-                rows.append((found * size).float())
+                f = fitted[index]
+                rows.append((f * (self.gain / (3 * outputs) ** 0.5 / f.square().mean().sqrt())).float())
         return torch.cat(rows)
 
 
 def _pairs(sites: tuple[Site, ...]) -> list[int]:
-    """Indices of the layers that see windows of the layer before, which is an image too."""
+    """Return the indices of the layers that see windows of the layer before, which is an image too."""
     return [
-        index for index, site in enumerate(sites)
+        index
+        for index, site in enumerate(sites)
         if index and site.window is not None and len(site.out_shape) == len(sites[index - 1].out_shape) == 3
-    ]  # fmt: skip
+    ]
 
 
-def _by_masks(sites: tuple[Site, ...], outputs: int, made: list[Tensor | None], gen: torch.Generator) -> None:
-    over: dict[int, Tensor] = {}
+def _by_masks(sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> dict[int, Tensor]:
+    """Return F_l, (n_l, o), of every layer in a pair, by its index: random signs of channels times a factor of masks.
+
+    Args:
+        sites: hidden layers.
+        outputs: o.
+        gen: source of the factors' start and of the signs.
+    """
+    spatial: dict[int, Tensor] = {}
     for index in _pairs(sites):
         below, site = sites[index - 1].out_shape, sites[index]
         assert site.window is not None
         mask = site.window.mask((below[1], below[2]), (site.out_shape[1], site.out_shape[2]))
-        over[index], over[index - 1] = nonnegative_factors(mask, outputs, gen, right=over.get(index - 1))
-    for index, spatial in over.items():
-        signs = torch.rand(sites[index].out_shape[0], generator=gen, dtype=spatial.dtype).sub_(0.5).sign()
-        made[index] = (signs[:, None, None] * spatial).flatten(0, 1)
+        # a layer in two pairs keeps the factor of the first
+        right = spatial.get(index - 1)
+        spatial[index], spatial[index - 1] = nonnegative_factors(mask, outputs, gen, right=right)
+    rows = {}
+    for index, u in spatial.items():
+        signs = torch.rand(sites[index].out_shape[0], generator=gen, dtype=u.dtype).sub_(0.5).sign()
+        rows[index] = (signs[:, None, None] * u).flatten(0, 1)
+    return rows
 
 
-def _by_kernels(sites: tuple[Site, ...], outputs: int, made: list[Tensor | None], gen: torch.Generator) -> None:
+def _by_kernels(sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> dict[int, Tensor]:
+    """Return F_l, (n_l, o), of every layer in a pair, by its index: leading singular terms of random kernels.
+
+    Args:
+        sites: hidden layers.
+        outputs: o.
+        gen: source of the kernels and of the start of the iteration.
+    """
+    rows: dict[int, Tensor] = {}
     for index in _pairs(sites):
         below, site = sites[index - 1].out_shape, sites[index]
         assert site.window is not None
         side = site.window.side
         kernel = torch.randn(site.out_shape[0], below[0], side, side, generator=gen, dtype=torch.float64)
         operator = ConvolutionOperator(kernel, ConvGeometry(site.window, below, site.out_shape))
-        right = made[index - 1]
+        right = rows.get(index - 1)
         if right is None:
-            made[index], made[index - 1] = operator.singular_factors(outputs, gen)
+            rows[index], rows[index - 1] = operator.singular_factors(outputs, gen)
         else:
             # least squares: F_l = T F_{l-1} (F_{l-1}^T F_{l-1})^+
-            made[index] = operator.times(right) @ torch.linalg.pinv(right.t() @ right)
+            rows[index] = operator.times(right) @ torch.linalg.pinv(right.t() @ right)
+    return rows

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from hwmodels.device import Device
-from hwmodels.format import Format
 from neurofa.core.feedback import MatrixFeedback
 
 
-class Dense(MatrixFeedback, name="dense"):
+class DenseFeedback(MatrixFeedback, name="dense"):
     """B_l random and independent for every layer; all in one product.
 
     Args:
@@ -18,13 +16,3 @@ class Dense(MatrixFeedback, name="dense"):
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
-
-    def __init__(
-        self,
-        *,
-        gain: float = 1.0,
-        distribution: str = "uniform",
-        values: Format | str = "raw",
-        device: Device | str = "digital",
-    ) -> None:
-        super().__init__(gain=gain, distribution=distribution, values=values, device=device)

@@ -10,7 +10,7 @@ from neurofa.core.feedback import MatrixFeedback
 from neurofa.core.plan import Site
 
 
-class Orthogonal(MatrixFeedback, name="orthogonal"):
+class OrthogonalFeedback(MatrixFeedback, name="orthogonal"):
     """F_l^T F_l ∝ I for every layer: no direction of the error is louder than another, and none leaks into another.
 
     A layer narrower than the error has orthogonal rows instead. Then cos(W_l, F_l F_{l-1}^T) is the isotropy of the
@@ -28,8 +28,8 @@ class Orthogonal(MatrixFeedback, name="orthogonal"):
         super().__init__(gain=gain, distribution="normal", values="raw", device=device)
 
     def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
-        made = [self.entries((site.width, outputs), outputs, gen) for site in sites]
-        return torch.cat([torch.empty(0, outputs), *made])
+        blocks = [self.entries((site.width, outputs), outputs, gen) for site in sites]
+        return torch.cat([torch.empty(0, outputs), *blocks])
 
     def entries(self, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Tensor:
         drawn = super().entries(shape, fan, gen)
@@ -39,5 +39,5 @@ class Orthogonal(MatrixFeedback, name="orthogonal"):
         q = q * r.diagonal().sign()  # uniform over all orthogonal matrices (Mezzadri 2007, arXiv math-ph/0609050)
         q = q if flat.shape[0] >= flat.shape[1] else q.t()
         size = self.gain / (3 * fan) ** 0.5 / q.square().mean().sqrt()
-        made: Tensor = (q * size).to(drawn.dtype).view(shape)
-        return made
+        scaled: Tensor = (q * size).to(drawn.dtype).view(shape)
+        return scaled

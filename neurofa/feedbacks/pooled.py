@@ -7,18 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hwmodels.device import Device
-from hwmodels.format import Format
 from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import MatrixFeedback
 from neurofa.core.plan import Site
 
 
-class Pooled(MatrixFeedback, name="pooled"):
+class PooledFeedback(MatrixFeedback, name="pooled"):
     """B_l of shape (C, o): all positions of an image, and all tokens of a sequence, receive the same signal.
 
-    Channels are the first axis of an image (C, H, W) and the last of a sequence (S, d); a vector has one row each, as
-    with ``dense``.
+    Channels are the first axis of an image (C, H, W) and the last of a sequence (S, d); each value of a vector has a
+    row of its own, as with ``dense``.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
@@ -28,16 +26,6 @@ class Pooled(MatrixFeedback, name="pooled"):
     """
 
     source = "feedback (o, C), a cheaper choice beside the (o, C, H, W) of Bacho and Chu 2024, arXiv 2212.07282"
-
-    def __init__(
-        self,
-        *,
-        gain: float = 1.0,
-        distribution: str = "uniform",
-        values: Format | str = "raw",
-        device: Device | str = "digital",
-    ) -> None:
-        super().__init__(gain=gain, distribution=distribution, values=values, device=device)
 
     def describe(self) -> FeedbackDescription:
         return FeedbackDescription(matrix=self.b, spread="channels")

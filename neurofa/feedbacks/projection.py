@@ -12,13 +12,13 @@ from torch import Tensor
 
 from hwmodels.format import Format
 from hwmodels.projection import Projection
-from hwmodels.registry import Call, parts, recipe
+from hwmodels.registry import Call, adapt_parts, recipe
 from neurofa.core.description import FeedbackDescription
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
 
 
-class Projected(Feedback):
+class ProjectedFeedback(Feedback):
     """One physical projection of the output error, of which each layer takes a slice of its own.
 
     Args:
@@ -64,20 +64,23 @@ class Projected(Feedback):
         return projected
 
 
-def _as_feedback(part: Callable[..., Projection]) -> Callable[..., Projected]:
-    """A builder of the pathway with the options, types and description of the projection."""
+def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., ProjectedFeedback]:
+    """Return a builder of the pathway with the options, types and description of the projection."""
     typed = part.__init__ if isinstance(part, type) else part  # type: ignore[misc]
 
     @functools.wraps(typed)
-    def make(**options: Any) -> Projected:
-        return Projected(projection=part(**options))
+    def builder(**options: Any) -> ProjectedFeedback:
+        return ProjectedFeedback(projection=part(**options))
 
-    make.__signature__ = inspect.signature(part)  # type: ignore[attr-defined]
-    make.__doc__ = part.__doc__
-    make.__name__ = make.__qualname__ = f"{getattr(part, 'name', 'projection')}_feedback"
-    make.__module__ = __name__
-    return make
+    builder.__signature__ = inspect.signature(part)  # type: ignore[attr-defined]
+    builder.__doc__ = part.__doc__
+    builder.__name__ = builder.__qualname__ = f"{name}_feedback"
+    builder.__module__ = __name__
+    return builder
 
 
-for _name, _part in parts("projection").items():
-    recipe("feedback", _name, getattr(_part, "source", ""))(_as_feedback(_part))
+def _register(name: str, part: Callable[..., Projection]) -> None:
+    recipe("feedback", name, part.source)(_as_feedback(name, part))
+
+
+adapt_parts("feedback", "projection", _register)

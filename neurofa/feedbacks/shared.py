@@ -1,4 +1,4 @@
-"""One random matrix for all layers, each taking a slice."""
+"""One random matrix for all layers; each layer uses its first rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hwmodels.device import Device
-from hwmodels.format import Format
 from neurofa.core.feedback import Feedback, MatrixFeedback
 from neurofa.core.plan import Site
 from neurofa.core.synapses import Synapses
 
 
-class Shared(MatrixFeedback, name="shared"):
+class SharedFeedback(MatrixFeedback, name="shared"):
     """One (largest width, o) matrix; a layer of width n takes its first n rows.
 
-    The trick of optical processors: one projection serves the whole network.
+    Optical processors work in this way: one projection serves the whole network.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o).
@@ -27,16 +25,6 @@ class Shared(MatrixFeedback, name="shared"):
     """
 
     source = "Launay et al. 2020, arXiv 2006.12878 (sliced global feedback)"
-
-    def __init__(
-        self,
-        *,
-        gain: float = 1.0,
-        distribution: str = "uniform",
-        values: Format | str = "raw",
-        device: Device | str = "digital",
-    ) -> None:
-        super().__init__(gain=gain, distribution=distribution, values=values, device=device)
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         self.slices |= {site.name: slice(0, site.width) for site in sites}
@@ -50,5 +38,5 @@ class Shared(MatrixFeedback, name="shared"):
         return Feedback.send(self, error, gen)
 
     def matrix(self) -> Synapses | None:
-        """Shared rows cannot follow each layer: the pathway stays fixed."""
+        """None: rows that all layers share cannot follow each of them."""
         return None

@@ -13,8 +13,8 @@ from hwmodels.format import Format
 from neurofa.core.feedback import MatrixFeedback
 
 
-class Sparse(MatrixFeedback, name="sparse"):
-    """Like ``dense``, with each entry kept with probability ``density`` and scaled by 1/sqrt(density).
+class SparseFeedback(MatrixFeedback, name="sparse"):
+    """Random matrices as of ``dense``, each entry kept with probability ``density`` and scaled by 1/sqrt(density).
 
     The scaling keeps the power of the teaching signal. The zeros are stored: sparse wiring is modelled, not exploited.
 

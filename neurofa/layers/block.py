@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +14,21 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.description import ModuleDescription
-from neurofa.core.directions import Direction, ReturnWeights
 from neurofa.core.facts import LayerFacts
-from neurofa.core.layer import Layer, LayerTraits
+from neurofa.core.layer import LayerTraits
 from neurofa.core.randomness import fork_seed
-from neurofa.core.view import Graph, Params, State
+from neurofa.core.view import Params, State
 from neurofa.core.window import Window
 from neurofa.maps.activations import from_module
-from neurofa.maps.asymmetric import Seeded, noise_mode, returning_mode
+from neurofa.maps.asymmetric import Seeded
+from neurofa.maps.autograd_layer import AutogradLayer
 
 SEED = "seed"
 AFFINE = (nn.Linear, nn.Conv2d)
 SCALING = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-class Block(Layer, name="block"):
+class Block(AutogradLayer, name="block"):
     """One unit of credit around any ``nn.Module``: (B, *in_shape) to (B, *out_shape).
 
     The module's weights move into synapses and the module is called functionally, so that the learner, the devices
@@ -114,57 +114,14 @@ class Block(Layer, name="block"):
         with Seeded(torch.Generator(x.device).manual_seed(int(state[SEED])) if SEED in state else None):
             yield
 
-    def record(
-        self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
-    ) -> tuple[Tensor, State, Graph | None]:
-        if not (self.training or needs_input_error):
-            return *self.compute(params, x, state), None
-        leaf = x.detach().requires_grad_(needs_input_error)
-        leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
-        inner: dict[str, Tensor] = {}
-        with torch.enable_grad(), ExitStack() as stack:
-            if return_weights is not None and any(return_weights[k] is not params.get(k) for k in return_weights):
-                stack.enter_context(returning_mode(leaves, return_weights, inner))
-            y, after = self.compute(leaves, leaf, state)
-        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, inner)
-
     def update_running_stats(self, after: State) -> None:
         for key, value in after.items():
             self.get_buffer(_buffer(key)).copy_(value)
 
-    def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
-        """Correlations of every affine map's output with noise at its input (weight mirror)."""
-        correlations: dict[str, Direction] = {}
-        maps = [k for k in self.traits.returning if k in self._affine]
-        with noise_mode(params, maps, amplitude, gen, correlations):
-            self.compute(params, x, {})
-        return correlations
-
-    @torch.no_grad()
-    def unreturned(self, x: Tensor) -> list[str]:
-        """Names of weights that an error would cross without a return weight of its own.
-
-        Found by poisoning: the block runs on ``x`` with return weights everywhere, every forward weight is then
-        overwritten with NaN, and the error at the input must stay finite.
-
-        Args:
-            x: (B, *in_shape) probe.
-        """
-        names = self._names()
-        if not self._leaks(x, names):
-            return []
-        return [name for name in names if self._leaks(x, [name])]
-
-    def _leaks(self, x: Tensor, names: list[str]) -> bool:
-        """Whether NaN in these forward weights reaches the error at the input."""
-        trial = {k: v.clone() for k, v in self.synapses.stored().items()}
-        graph = self.record(trial, x, {}, {k: trial[k].clone() for k in self.traits.returning}, True)[2]
-        assert graph is not None
-        for name in names:
-            graph.params[name].data.fill_(float("nan"))
-        seen = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
-        below: Tensor | None = seen[0]
-        return below is not None and not bool(below.isfinite().all())
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """Names of the weights of linear and convolutional maps."""
+        return tuple(key for key in self._names() if key in self._affine)
 
     def wrapped_buffers(self) -> dict[str, Tensor]:
         """Return the wrapped module's buffers by its own names."""

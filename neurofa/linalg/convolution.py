@@ -84,6 +84,7 @@ class ConvolutionOperator:
         from scipy.sparse.linalg import LinearOperator, svds
 
         n_out, n_in = math.prod(self.geometry.out_shape), math.prod(self.geometry.in_shape)
+        # the Lanczos method finds fewer singular values than the smaller side has
         if rank >= min(n_out, n_in):
             u, s, vt = torch.linalg.svd(self.times(torch.eye(n_in, dtype=self.kernel.dtype)), full_matrices=False)
         else:

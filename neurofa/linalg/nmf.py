@@ -41,6 +41,7 @@ def nonnegative_factors(
         u = u * (v @ w) / (u @ (w.t() @ w)).add_(TINY)
         if right is None:
             w = w * (v.t() @ u) / (w @ (u.t() @ u)).add_(TINY)
+    # U W^T does not change when a column of U is multiplied and that of W divided by one number
     if right is None:
         balance = (w.norm(dim=0) / u.norm(dim=0).clamp_min(TINY)).sqrt()
         u, w = u * balance, w / balance.clamp_min(TINY)

@@ -15,21 +15,14 @@ from torch import Tensor
 UNDEFINED = math.nan
 
 
-def stable_rank(m: Tensor) -> float:
-    """Return ||M||_F^2 / ||M||_2^2 of a matrix (a, b): between 1 and rank M, insensitive to small singular values."""
-    return ranks(m)[0]
-
-
-def effective_rank(m: Tensor) -> float:
-    """Return exp(-sum_i p_i ln p_i) of a matrix (a, b), p_i = s_i / sum s: exp of the entropy of its singular values.
-
-    Source: Roy and Vetterli 2007, EUSIPCO.
-    """
-    return ranks(m)[1]
-
-
 def ranks(m: Tensor) -> tuple[float, float]:
-    """Return the stable and the effective rank of a matrix (a, b), from one decomposition."""
+    """Return the stable and the effective rank of a matrix (a, b).
+
+    The stable rank ||M||_F^2 / ||M||_2^2 lies between 1 and rank M and is insensitive to small singular values. The
+    effective rank exp(-sum_i p_i ln p_i), p_i = s_i / sum s, is exp of the entropy of the singular values.
+
+    Source of the effective rank: Roy and Vetterli 2007, EUSIPCO.
+    """
     s = torch.linalg.svdvals(m.detach().double())
     if not len(s) or not float(s[0]) > 0:
         return UNDEFINED, UNDEFINED

@@ -1,8 +1,8 @@
 """Learning rules, one or several relatives a file; functions such as ``sdfa`` give named settings of a rule.
 
->>> from neurofa.feedbacks import Sparse
+>>> from neurofa.feedbacks import SparseFeedback
 >>> from neurofa.rules import DFA, sdfa
->>> DFA(feedback=Sparse(density=0.2), error="ternary")
+>>> DFA(feedback=SparseFeedback(density=0.2), error="ternary")
 dfa(feedback=sparse(density=0.2), error=ternary)
 >>> sdfa(feedback="opu")
 sdfa(feedback=opu)

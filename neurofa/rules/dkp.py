@@ -29,7 +29,6 @@ class DKP(Direct, name="dkp"):
     """
 
     source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
-    plasticity = "kolen_pollack"
 
     def __init__(
         self,

@@ -18,7 +18,6 @@ class FA(Chained, name="fa"):
     """
 
     source = "Lillicrap et al. 2016, Nat. Commun. 7:13276"
-    plasticity = "fixed"
 
     @cached_property
     def declares(self) -> Declaration:

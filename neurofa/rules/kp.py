@@ -30,7 +30,6 @@ class KolenPollack(Chained, name="kp"):
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
-    plasticity = "kolen_pollack"
 
     def __init__(
         self,

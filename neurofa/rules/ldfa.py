@@ -82,7 +82,6 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
-    plasticity = "two_factor"
 
     def __init__(
         self,

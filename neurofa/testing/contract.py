@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build, parts
+from hwmodels.testing.tools import require
 from neurofa.testing.exceptions import EXCEPTIONS
 
 Check = Callable[[str], None]
@@ -18,24 +19,52 @@ Check = Callable[[str], None]
 class Contract:
     """The checks of one kind of part, in the order in which they were added.
 
-    Used as a decorator it adds a function under its own name.
+    Used as a decorator it adds a function under its own name. Each kind of part offers two of its methods:
+    ``<kind>_checks`` is :meth:`named`, and ``check_<kind>`` is :meth:`hold`.
+
+    Args:
+        kind: of the parts (``"rule"``, ``"layer"``).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
         self._checks: dict[str, Check] = {}
 
     def __call__(self, check: Check) -> Check:
         """Add a check under the name of the function."""
-        self.add(check.__name__, check)
+        self._checks[check.__name__] = check
         return check
 
     def add(self, name: str, check: Check) -> None:
-        """Add a check."""
+        """Add a check under another name."""
         self._checks[name] = check
+
+    def include(self, other: Contract) -> None:
+        """Add all checks of another contract."""
+        self._checks |= other._checks
+
+    def is_documented(self, part: str) -> None:
+        """A check: the part has a docstring and a source, and can be built from its name alone."""
+        cls = parts(self.kind)[part]
+        build(self.kind, part)
+        require(bool(cls.__doc__), f"{self.kind} '{part}' has no docstring")
+        require(bool(getattr(cls, "source", "")), f"{self.kind} '{part}' names no source")
 
     def named(self) -> list[tuple[str, Check]]:
         """Return all checks with their names."""
         return list(self._checks.items())
+
+    def hold(self, part: str) -> None:
+        """Hold one registered part to the whole contract.
+
+        Args:
+            part: its registered name.
+
+        Raises:
+            AssertionError: names what the first broken check found; see :func:`run_check`.
+        """
+        for name, check in self._checks.items():
+            run_check(self.kind, part, name, check)
 
 
 def run_check(kind: str, part: str, name: str, check: Check) -> None:
@@ -61,27 +90,6 @@ def run_check(kind: str, part: str, name: str, check: Check) -> None:
     raise AssertionError(f"{kind} '{part}' holds '{name}' although an exception is declared ({reason}); remove it")
 
 
-def run_all(kind: str, part: str, checks: Iterable[tuple[str, Check]]) -> None:
-    """Run all checks of a kind on one part.
-
-    Args:
-        kind: of the part.
-        part: its registered name.
-        checks: with their names.
-
-    Raises:
-        AssertionError: see :func:`run_check`.
-    """
-    for name, check in checks:
-        run_check(kind, part, name, check)
-
-
-def require(holds: bool, message: str) -> None:
-    """Raise an AssertionError with ``message`` unless the condition holds; ``python -O`` does not skip it."""
-    if not holds:
-        raise AssertionError(message)
-
-
 def require_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> None:
     """Require equal shapes and a small largest difference.
 
@@ -97,19 +105,6 @@ def require_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> 
     off = float((ours - theirs).abs().max())
     size = max(1.0, float(theirs.abs().max()))
     require(off <= tolerance * size, f"{what}: off by {off:.3g} at size {size:.3g}, tolerance {tolerance:g}")
-
-
-def require_equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], what: str) -> None:
-    """Require two sets of named tensors to be bit-equal.
-
-    Args:
-        ours: tensors by name.
-        theirs: the expected tensors.
-        what: name of the set, for the message.
-    """
-    require(list(ours) == list(theirs), f"{what}: names {sorted(set(ours) ^ set(theirs))} on one side only")
-    for key, value in ours.items():
-        require(torch.equal(value, theirs[key]), f"{what}: '{key}' differs")
 
 
 def require_finite(values: Mapping[str, Tensor]) -> None:
@@ -138,19 +133,6 @@ def require_refused(kind: str, part: str, settings: Iterable[str]) -> None:
             require("; expected" in str(error) and "\n" not in str(error), f"{setting}: the message is '{error}'")
             continue
         raise AssertionError(f"{part}({setting}) was accepted")
-
-
-def require_documented(kind: str, part: str) -> None:
-    """Require that a part has a docstring and a source, and can be built from its name alone.
-
-    Args:
-        kind: of the part.
-        part: its registered name.
-    """
-    cls = parts(kind)[part]
-    build(kind, part)
-    require(bool(cls.__doc__), f"{kind} '{part}' has no docstring")
-    require(bool(getattr(cls, "source", "")), f"{kind} '{part}' names no source")
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:

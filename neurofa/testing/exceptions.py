@@ -10,38 +10,32 @@ PHYSICAL = "noise and converters stand before its linear map, which the contract
 MEMORY = "a plain module has no state from tick to tick"
 PROJECTION = "one projection for all layers, not a matrix per layer"
 TARGETS = "learns from the target, not from the error"
+SUBSPACE = "beside the readout the subspace follows the targets"
+WEIGHTS = "its factors follow the weights, whatever the error"
+
+
+def _exceptions(kind: str, check: str, reason: str, *names: str) -> dict[tuple[str, str, str], str]:
+    return {(kind, name, check): reason for name in names}
+
 
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
-    ("rule", "adfa", "learns_on_vit"): ELEMENTWISE,
-    ("rule", "adfa", "is_as_declared_on_vit"): ELEMENTWISE,
-    ("rule", "adfa", "declares_its_products_on_vit"): ELEMENTWISE,
-    **{
-        ("rule", name, "takes_every_error_format"): CONTROL
-        for name in ("bp", "bptt", "eprop_symmetric", "ostl", "readout_only")
-    },
-    ("rule", "drtp", "zero_error_gives_no_update"): TARGETS,
-    ("rule", "etlp", "zero_error_gives_no_update"): TARGETS,
-    ("rule", "pepita", "is_as_declared_in_sequences"): "compares two passes, and refuses sequences",
-    ("layer", "spiking", "module_is_the_same_map"): MEMORY,
-    ("layer", "spiking_conv", "module_is_the_same_map"): MEMORY,
-    ("network", "snn", "module_is_the_same_map"): MEMORY,
-    ("network", "conv_snn", "module_is_the_same_map"): MEMORY,
-    ("rule", "brsf", "accumulation_equals_one_batch"): NOISE,
-    ("rule", "weight_mirror", "accumulation_equals_one_batch"): NOISE,
-    ("rule", "raf", "accumulation_equals_one_batch"): POOLED,
-    ("rule", "draf", "accumulation_equals_one_batch"): POOLED,
-    ("rule", "raf", "zero_error_gives_no_update"): "beside the readout the subspace follows the targets",
-    ("rule", "ldfa_normative", "zero_error_gives_no_update"): "its factors follow the weights, whatever the error",
-    ("feedback", "pooled", "slices_fit"): "one row a channel, which all its positions receive",
-    **{
-        ("rule", name, "accumulation_equals_one_batch"): NOISE
-        for name in ("fdfa", "grape2025", "grape2026", "forward_gradient", "local_loss")
-    },
-    **{
-        ("feedback", name, "serves_chained_rules"): PROJECTION
-        for name in ("shared", "crossbar", "matrix_free", "microring", "mzi", "opu")
-    },
-    **{("feedback", name, "is_linear"): PHYSICAL for name in ("crossbar", "microring", "opu")},
-    **{("feedback", name, "gain_is_as_declared"): PHYSICAL for name in ("crossbar", "microring", "opu")},
+    **_exceptions("rule", "learns_on_vit", ELEMENTWISE, "adfa"),
+    **_exceptions("rule", "is_as_declared_on_vit", ELEMENTWISE, "adfa"),
+    **_exceptions("rule", "declares_its_products_on_vit", ELEMENTWISE, "adfa"),
+    **_exceptions("rule", "takes_every_error_format", CONTROL, "bp", "bptt", "eprop_symmetric", "ostl", "readout_only"),
+    **_exceptions("rule", "zero_error_gives_no_update", TARGETS, "drtp", "etlp"),
+    **_exceptions("rule", "zero_error_gives_no_update", SUBSPACE, "raf"),
+    **_exceptions("rule", "zero_error_gives_no_update", WEIGHTS, "ldfa_normative"),
+    **_exceptions("rule", "is_as_declared_in_sequences", "compares two passes, and refuses sequences", "pepita"),
+    **_exceptions("rule", "accumulation_equals_one_batch", POOLED, "raf", "draf"),
+    **_exceptions("rule", "accumulation_equals_one_batch", NOISE, "brsf", "weight_mirror", "fdfa", "grape2025"),
+    **_exceptions("rule", "accumulation_equals_one_batch", NOISE, "grape2026", "forward_gradient", "local_loss"),
+    **_exceptions("layer", "module_is_the_same_map", MEMORY, "spiking", "spiking_conv"),
+    **_exceptions("network", "module_is_the_same_map", MEMORY, "snn", "conv_snn"),
+    **_exceptions("feedback", "slices_fit", "one row a channel, which all its positions receive", "pooled"),
+    **_exceptions("feedback", "serves_chained_rules", PROJECTION, "shared", "crossbar", "matrix_free"),
+    **_exceptions("feedback", "serves_chained_rules", PROJECTION, "microring", "mzi", "opu"),
+    **_exceptions("feedback", "is_linear", PHYSICAL, "crossbar", "microring", "opu"),
+    **_exceptions("feedback", "gain_is_as_declared", PHYSICAL, "crossbar", "microring", "opu"),
 }
 """(kind, part, check) and the reason why the part need not hold it; third parties may add their own."""

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Site
 from neurofa.core.randomness import generator
 from neurofa.core.window import Window
-from neurofa.testing.contract import Check, Contract, require, require_close, require_refused, run_all, snapshot
+from neurofa.testing.contract import Contract, require_close, require_refused, snapshot
 
 OUTPUTS = 10
 SITES = (
@@ -24,7 +25,7 @@ SITES = (
 )
 """Four hidden layers of 40, 75, 36 and 150 outputs; the third sees windows of the second."""
 
-CONTRACT = Contract()
+CONTRACT = Contract("feedback")
 
 
 def _opened(spec: str, seed: int = 0) -> Feedback:
@@ -162,18 +163,4 @@ def refuses_bad_gain(name: str) -> None:
     require_refused("feedback", name, [f"gain={gain}" for gain in ("0.0", "-1.0", "1e999")])
 
 
-def feedback_checks() -> list[tuple[str, Check]]:
-    """Return all checks of a feedback pathway, by name."""
-    return CONTRACT.named()
-
-
-def check_feedback(name: str) -> None:
-    """Hold one registered feedback pathway to the whole contract.
-
-    Args:
-        name: registered name (``"dense"``).
-
-    Raises:
-        AssertionError: names the broken check's finding.
-    """
-    run_all("feedback", name, feedback_checks())
+feedback_checks, check_feedback = CONTRACT.named, CONTRACT.hold

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require
 from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView
-from neurofa.testing.contract import require
 
 SHAPES = ((4,), (2, 8, 8), (5, 4))
 """Shapes of one sample: a vector, an image, and tokens (only for layers that take vectors)."""

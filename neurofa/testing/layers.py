@@ -8,17 +8,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.directions import dense
 from neurofa.core.layer import Layer, vjp
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView
 from neurofa.maps.jvp import tangent, tangent_flop
 from neurofa.maps.trace import products, traced
-from neurofa.testing.contract import Check, Contract, require, require_close, require_equal, run_all, snapshot
+from neurofa.testing.contract import Contract, require_close, snapshot
 from neurofa.testing.flops import FlopCounter
 from neurofa.testing.layer_cases import layer_cases, random_view
 
-CONTRACT = Contract()
+CONTRACT = Contract("layer")
 
 
 @torch.no_grad()
@@ -200,18 +201,4 @@ for _training, _mode in ((True, "training"), (False, "evaluation")):
     CONTRACT.add(f"tangent_is_the_adjoint_in_{_mode}", partial(tangent_is_the_adjoint, training=_training))
 
 
-def layer_checks() -> list[tuple[str, Check]]:
-    """Return all checks of a layer, by name."""
-    return CONTRACT.named()
-
-
-def check_layer(name: str) -> None:
-    """Hold one registered layer to the whole contract.
-
-    Args:
-        name: registered name (``"dense"``).
-
-    Raises:
-        AssertionError: names the broken check's finding.
-    """
-    run_all("layer", name, layer_checks())
+layer_checks, check_layer = CONTRACT.named, CONTRACT.hold

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.contract import Check, require, require_close, require_equal, run_all, snapshot
+from neurofa.testing.contract import Contract, require_close, snapshot
 from neurofa.testing.samples import random_batch
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import forward_pass, update_running_stats
@@ -27,6 +28,8 @@ from neurofa.training.replay import collect, loss_and_teaching, record
 SHAPES = ((1, 8, 8), (3, 32, 32))
 OUTPUTS = 10
 DEVICE = "fixed(bits=6)"
+
+CONTRACT = Contract("network")
 
 
 def default_network(spec: object, shape: tuple[int, ...], *, seed: int = 0, device: str = "digital") -> Network:
@@ -50,6 +53,7 @@ def _after_a_step(name: str, shape: tuple[int, ...], device: str = "digital") ->
     return network, x
 
 
+@CONTRACT
 def serves_images(name: str) -> None:
     """Small grey and colour images give ten finite outputs, and the network's spec builds the network again."""
     for shape in SHAPES:
@@ -62,6 +66,7 @@ def serves_images(name: str) -> None:
     require(bool(parts("network")[name].__doc__), f"network '{name}' has no docstring")
 
 
+@CONTRACT
 def typed_recipe_is_the_spec(name: str) -> None:
     """The recipe class builds what its name builds, its ``repr`` is its spec, and equal recipes are equal."""
     part = parts("network")[name]
@@ -76,6 +81,7 @@ def typed_recipe_is_the_spec(name: str) -> None:
         require_equal(snapshot(default_network(spec, SHAPES[0])), snapshot(default_network(name, SHAPES[0])), str(spec))
 
 
+@CONTRACT
 def seed_decides(name: str) -> None:
     """Another seed gives other weights in every matrix and kernel."""
     first, other = (snapshot(default_network(name, SHAPES[0], seed=seed)) for seed in (0, 1))
@@ -83,6 +89,7 @@ def seed_decides(name: str) -> None:
     require(not alike, f"{alike} do not depend on the seed")
 
 
+@CONTRACT
 def module_is_the_same_map(name: str) -> None:
     """The plain module gives the same outputs in evaluation mode, and holds copies."""
     for shape in SHAPES:
@@ -98,6 +105,7 @@ def module_is_the_same_map(name: str) -> None:
         require(torch.equal(network(x), before), f"{shape}: the module shares its weights")
 
 
+@CONTRACT
 def copies_are_equal(name: str) -> None:
     """A deep copy computes the same and shares nothing."""
     network, x = _after_a_step(name, SHAPES[0])
@@ -110,6 +118,7 @@ def copies_are_equal(name: str) -> None:
     require(torch.equal(network(x), before), "the copy shares its weights")
 
 
+@CONTRACT
 def files_keep_every_bit(name: str) -> None:
     """Saving and loading gives the same state and the same outputs, on an exact and on a coarse device."""
     with tempfile.TemporaryDirectory() as folder:
@@ -123,6 +132,7 @@ def files_keep_every_bit(name: str) -> None:
             )
 
 
+@CONTRACT
 def bp_equals_autograd(name: str) -> None:
     """Layer by layer, backpropagation gives autograd's gradient of the whole map: to 1e-5 and, doubled, to 1e-10."""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
@@ -165,24 +175,4 @@ def _open(network: Network) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
     return forward, [w for _, params in read for w in params.values()]
 
 
-def network_checks() -> list[tuple[str, Check]]:
-    """Return all checks of a network recipe, by name."""
-    checks: list[Check] = [
-        serves_images,
-        typed_recipe_is_the_spec,
-        seed_decides,
-        module_is_the_same_map,
-        copies_are_equal,
-        files_keep_every_bit,
-        bp_equals_autograd,
-    ]
-    return [(check.__name__, check) for check in checks]
-
-
-def check_network(name: str) -> None:
-    """Hold one registered network recipe to the whole contract.
-
-    Raises:
-        AssertionError: naming what is broken.
-    """
-    run_all("network", name, network_checks())
+network_checks, check_network = CONTRACT.named, CONTRACT.hold

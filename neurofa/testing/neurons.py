@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.randomness import generator
 from neurofa.core.view import State
 from neurofa.spiking.eligibility import adjoint, forward_change
 from neurofa.spiking.neuron import RESETS, Neuron, Recurrent
-from neurofa.testing.contract import (
-    Check,
-    Contract,
-    require,
-    require_close,
-    require_documented,
-    require_equal,
-    require_refused,
-    run_all,
-)
+from neurofa.testing.contract import Contract, require_close, require_refused
 
 TICKS, BATCH, WIDTH = 12, 3, 7
 
-CONTRACT = Contract()
-CONTRACT.add("is_documented", partial(require_documented, "neuron"))
+CONTRACT = Contract("neuron")
+CONTRACT(CONTRACT.is_documented)
 
 
 def neuron_specs(name: str) -> list[str]:
@@ -100,12 +91,12 @@ def run_equals_ticks(name: str) -> None:
             state = neuron.initial_state(currents[0])
             recurrent = Recurrent(weight, torch.zeros_like(currents[0])) if with_recurrence else None
             kept = {key: value.clone() for key, value in state.items()}
-            wanted, last = _run_tick_by_tick(neuron, currents, state, recurrent)
+            expected, last = _run_tick_by_tick(neuron, currents, state, recurrent)
             first, _, middle = neuron.run(currents[:5].clone(), state, recurrent)
             require_equal(state, kept, f"{spec}: the state before")
             recurrent = None if recurrent is None else Recurrent(weight, first[-1])
             second, _, after = neuron.run(currents[5:].clone(), middle, recurrent)
-            require_close(torch.cat([first, second]), wanted, f"{case}: outputs", 1e-12)
+            require_close(torch.cat([first, second]), expected, f"{case}: outputs", 1e-12)
             require(set(after) == set(last), f"{spec}: {sorted(after)} in the place of {sorted(last)}")
             for key, value in after.items():
                 require_close(value, last[key], f"{case}: '{key}' after the last tick", 1e-12)
@@ -120,13 +111,13 @@ def dynamics_are_the_derivative(name: str) -> None:
         leaf = currents.clone().requires_grad_()
         with torch.enable_grad():
             out, _ = _run_tick_by_tick(neuron, leaf, neuron.initial_state(currents[0]))
-            (wanted,) = torch.autograd.grad(out, leaf, signal)
+            (expected,) = torch.autograd.grad(out, leaf, signal)
         _, left, _ = neuron.run(currents.clone(), neuron.initial_state(currents[0]))
         dynamics = neuron.dynamics({key: left[key] for key in neuron.leaves if key in left})
-        require_close(adjoint(dynamics, signal).delta, wanted, f"{spec}: error at the currents", 1e-11)
+        require_close(adjoint(dynamics, signal).delta, expected, f"{spec}: error at the currents", 1e-11)
         changes = torch.randn(currents.shape, generator=gen, dtype=currents.dtype)
         moved = forward_change(dynamics, changes)
-        require_close((moved * signal).sum(), (wanted * changes).sum(), f"{spec}: change of the outputs", 1e-10)
+        require_close((moved * signal).sum(), (expected * changes).sum(), f"{spec}: change of the outputs", 1e-10)
 
 
 @CONTRACT
@@ -152,18 +143,4 @@ def refuses_bad_options(name: str) -> None:
     require_refused("neuron", name, bad)
 
 
-def neuron_checks() -> list[tuple[str, Check]]:
-    """Return all checks of a neuron, by name."""
-    return CONTRACT.named()
-
-
-def check_neuron(name: str) -> None:
-    """Hold one registered neuron to the whole contract.
-
-    Args:
-        name: registered name (``"lif"``).
-
-    Raises:
-        AssertionError: names the broken check's finding.
-    """
-    run_all("neuron", name, neuron_checks())
+neuron_checks, check_neuron = CONTRACT.named, CONTRACT.hold

@@ -5,22 +5,23 @@ from __future__ import annotations
 from functools import partial
 
 from hwmodels.registry import build
+from hwmodels.testing.tools import require
 from neurofa.audit.sequence import audit_sequence
 from neurofa.audit.step import TRANSPORTS, audit
 from neurofa.core.rule import Rule
 from neurofa.costs.flops import step_flops
 from neurofa.spiking.eligibility import as_ticks
-from neurofa.testing.contract import Contract, require, require_documented
+from neurofa.testing.contract import Contract
 from neurofa.testing.flops import FlopCounter
 from neurofa.testing.samples import random_batch, small_learner, small_network
 
-DECLARATIONS = Contract()
+DECLARATIONS = Contract("rule")
 
 
 @DECLARATIONS
 def builds_from_defaults(name: str) -> None:
     """A rule is built by its name alone and declares its source and which weights it transports."""
-    require_documented("rule", name)
+    DECLARATIONS.is_documented(name)
     rule = build("rule", name)
     require(isinstance(rule, Rule), f"rule '{name}' is a {type(rule).__name__}")
     require(rule.declares.transports in TRANSPORTS, f"rule '{name}' declares transports={rule.declares.transports!r}")
@@ -62,10 +63,8 @@ def declares_the_flop_of_a_step(network: str, name: str) -> None:
         with FlopCounter() as counter:
             learner.step(*random_batch(size, seed=step))
         expected = declared.at_step(step)
-        require(
-            expected == counter.flop,
-            f"step {step} took {counter.flop} FLOP, declared {expected}: {declared.by_phase()}",
-        )
+        message = f"step {step} took {counter.flop} FLOP, declared {expected}: {declared.by_phase()}"
+        require(expected == counter.flop, message)
 
 
 for _network in ("mlp", "cnn", "vit", "snn"):

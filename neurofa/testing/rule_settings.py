@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from hwmodels.registry import parts
+from hwmodels.testing.tools import require
 from neurofa.core.randomness import generator
-from neurofa.testing.contract import Contract, require, require_change, require_close, require_finite, snapshot
+from neurofa.testing.contract import Contract, require_change, require_close, require_finite, snapshot
 from neurofa.testing.samples import random_batch, small_learner, small_network
 from neurofa.training.learner import Learner
 from neurofa.training.replay import collect, loss_and_teaching, record
 
-SETTINGS = Contract()
+SETTINGS = Contract("rule")
 
 
 @SETTINGS

@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import NeurofaError
+from hwmodels.testing.tools import require, require_equal
 from neurofa.core.capabilities import Teaching
 from neurofa.core.randomness import generator
-from neurofa.testing.contract import Check, Contract, require, require_equal, require_finite, run_all, snapshot
+from neurofa.testing.contract import Contract, require_finite, snapshot
 from neurofa.testing.rule_declarations import DECLARATIONS
 from neurofa.testing.rule_settings import SETTINGS
 from neurofa.testing.samples import plain_sgd, random_batch, small_learner, small_network
 from neurofa.training.learner import Learner
 from neurofa.training.replay import collect, record
 
-CONTRACT = Contract()
+CONTRACT = Contract("rule")
+CONTRACT.include(DECLARATIONS)
+CONTRACT.include(SETTINGS)
 
 
 def _require_same_run(one: Learner, other: Learner) -> None:
@@ -140,18 +143,4 @@ def trains_beyond_chance(name: str) -> None:
     require(losses[-1] < losses[0], f"loss went from {losses[0]:.3f} to {losses[-1]:.3f}")
 
 
-def rule_checks() -> list[tuple[str, Check]]:
-    """Return all checks of a rule, by name."""
-    return [*DECLARATIONS.named(), *CONTRACT.named(), *SETTINGS.named()]
-
-
-def check_rule(name: str) -> None:
-    """Hold one registered rule to the whole contract.
-
-    Args:
-        name: registered name (``"dfa"``).
-
-    Raises:
-        AssertionError: names the broken check's finding.
-    """
-    run_all("rule", name, rule_checks())
+rule_checks, check_rule = CONTRACT.named, CONTRACT.hold

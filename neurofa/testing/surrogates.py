@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from hwmodels.registry import build, options, parts
+from hwmodels.testing.tools import require
 from neurofa.core.randomness import generator
 from neurofa.maps.jvp import make_dual, unpack_dual
 from neurofa.spiking.surrogate import Surrogate
-from neurofa.testing.contract import (
-    Check,
-    Contract,
-    require,
-    require_close,
-    require_documented,
-    require_refused,
-    run_all,
-)
+from neurofa.testing.contract import Contract, require_close, require_refused
 
-CONTRACT = Contract()
-CONTRACT.add("is_documented", partial(require_documented, "surrogate"))
+CONTRACT = Contract("surrogate")
+CONTRACT(CONTRACT.is_documented)
 
 
 @CONTRACT
@@ -72,18 +64,4 @@ def refuses_bad_numbers(name: str) -> None:
     require_refused("surrogate", name, [f"{key}={v}" for key in numbers for v in ("0.0", "-1.0", "1e999")])
 
 
-def surrogate_checks() -> list[tuple[str, Check]]:
-    """Return all checks of a surrogate derivative, by name."""
-    return CONTRACT.named()
-
-
-def check_surrogate(name: str) -> None:
-    """Hold one registered surrogate derivative to the whole contract.
-
-    Args:
-        name: registered name (``"fast_sigmoid"``).
-
-    Raises:
-        AssertionError: names the broken check's finding.
-    """
-    run_all("surrogate", name, surrogate_checks())
+surrogate_checks, check_surrogate = CONTRACT.named, CONTRACT.hold

@@ -57,6 +57,7 @@ def product_norm(left: Tensor, right: Tensor) -> float:
         left: F_l, (n_l, o).
         right: F_{l-1}, (n_{l-1}, o).
     """
+    # ||A B^T||^2 = tr(A^T A B^T B); rounding may take it below 0
     a, b = left.detach().double(), right.detach().double()
     return math.sqrt(max(0.0, float(((a.t() @ a) * (b.t() @ b)).sum())))
 
@@ -75,6 +76,7 @@ def nearest_kernel(left: Tensor, right: Tensor, geometry: ConvGeometry) -> Neare
     m = tap_counts(geometry)
     products = _feedback_tap_products(left, right, geometry)
     size = product_norm(left, right)
+    # a tap that never lies inside the image has m = 0 and a product of 0
     reached = products.square() / m.clamp_min(1)
     return NearestKernel(products / m.clamp_min(1), math.sqrt(float(reached.sum())) / size if size > 0 else math.nan)
 

@@ -79,6 +79,7 @@ class DeepLinear:
         """
         u = self.hidden(x)
         error = u[-1] - y
+        # the error reaches every layer directly, so that all take their step from the same u
         for a, below in zip(self.matrices, [x, *u[:-1]], strict=True):
             a.sub_(error.t() @ below, alpha=lr / len(x))
         return error

@@ -8,7 +8,7 @@ the rows by exp(S c_i), S the sum of its steps, so that from random rows the cos
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,13 @@ from hwmodels.errors import NeurofaError
 from neurofa.families.jacobian_tracking import cosines
 from neurofa.rules.grape import blend, lean, settle, shrink, turn
 
-RULES = ("original", "alternative 1", "alternative 2", "2026")
+STEPS: Mapping[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "original": lambda b, _, cos, eta: shrink(b, cos, eta),
+    "alternative 1": lean,
+    "alternative 2": lambda b, g, _, eta: blend(b, g, eta),
+    "2026": lambda b, g, cos, eta: turn(b, g, eta, cos),
+}
+"""Steps of B by rule: B, the estimate of g, the cosines of their rows, eta."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class FeedbackTracker:
     """
 
     rule: str
-    """One of ``RULES``."""
+    """One of ``STEPS``."""
     eta: float
     """Step."""
     decay: float = 1.0
@@ -42,8 +48,8 @@ class FeedbackTracker:
     """One cosine for the whole matrix instead of one a row."""
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise NeurofaError(f"got rule '{self.rule}'; expected {', '.join(RULES)}; choose one")
+        if self.rule not in STEPS:
+            raise NeurofaError(f"got rule '{self.rule}'; expected {', '.join(STEPS)}; choose one")
 
     def track(self, b: Tensor, estimates: Iterable[Tensor], gen: torch.Generator) -> Iterator[Tensor]:
         """Take a step for every estimate of g.
@@ -62,12 +68,7 @@ class FeedbackTracker:
         for index, g in enumerate(estimates):
             eta = self.eta * self.decay**index
             cos = cosines(b.reshape(1, -1), g.reshape(1, -1)) if self.scalar else cosines(b, g)
-            if self.rule == "original":
-                b = shrink(b, cos, eta)
-            elif self.rule == "alternative 1":
-                b = lean(b, g, cos, eta)
-            else:
-                b = blend(b, g, eta) if self.rule == "alternative 2" else turn(b, g, eta, cos)
+            b = STEPS[self.rule](b, g, cos, eta)
             settle(b, self.noise, None if self.rule == "2026" else norm, gen)
             yield b
 
@@ -115,6 +116,7 @@ def gradient_estimates(g: Tensor, gen: torch.Generator, *, averaged: bool, terms
         averaged: yield the mean of all estimates so far instead of the last one.
         terms: N, probes an estimate.
     """
+    # E delta delta^T = I, so that the estimate is unbiased
     total, count = torch.zeros_like(g), 0
     while True:
         delta = torch.randn(terms, len(g), generator=gen, dtype=g.dtype)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
-from experiments.papers.fixed_feedback import TARGETS, FixedFeedback, checks
+from experiments.papers.fixed_feedback import TARGETS, FixedFeedback
 from experiments.sweeps.experiment import above, at_least, at_most
 from experiments.sweeps.rows import load_rows
 from experiments.sweeps.setup import Setup
@@ -29,9 +29,8 @@ def study() -> Study:
             "dfa": [{**tiny, "rule": "dfa", "optimizer": f"sgd(lr={lr})"} for lr in ("1e-06", "0.3", "1e+30")],
             "readout_only": [{**tiny, "rule": "readout_only", "optimizer": "sgd(lr=0.01)"}],
         },
-        tuning_epochs=1,
-        control="readout_only",
-    )
+        tuning_epochs=1, control="readout_only",
+    )  # fmt: skip
 
 
 def test_a_study_chooses_on_validation_data_and_reports_on_test(tmp_path: Path) -> None:
@@ -113,15 +112,17 @@ def lines(**accuracies: float) -> list[dict[str, object]]:
 
 def test_checks_follow_the_figures() -> None:
     good = {"bp": 0.985, "fa": 0.977, "dfa": 0.979, "tdfa": 0.98, "kp": 0.983, "drtp": 0.945, "readout_only": 0.953}
-    made = {check.name: check for check in checks("mnist", lines(**good))}
+    made = {check.name: check for check in FixedFeedback().checks("mnist", lines(**good))}
     assert made["mnist: bp test accuracy, %"].holds
     assert made["mnist: distance of kp from bp, points"].value == pytest.approx(0.2)
-    tied = {check.name: check for check in checks("mnist", lines(**{**good, "drtp": 0.1 + 0.853}))}
+    tied = {check.name: check for check in FixedFeedback().checks("mnist", lines(**{**good, "drtp": 0.1 + 0.853}))}
     assert not tied["mnist: margin of drtp over readout_only, points"].holds
     assert made["mnist: distance of kp from bp, points"].holds
     assert not made["mnist: margin of drtp over readout_only, points"].holds
     assert made["mnist: margin of dfa over readout_only, points"].value == pytest.approx(2.6)
-    worse = {check.name: check for check in checks("mnist", lines(**{**good, "dfa": 0.97, "kp": 0.981}))}
+    worse = {
+        check.name: check for check in FixedFeedback().checks("mnist", lines(**{**good, "dfa": 0.97, "kp": 0.981}))
+    }
     assert not worse["mnist: dfa test accuracy, %"].holds
     assert not worse["mnist: distance of kp from bp, points"].holds
 
@@ -131,7 +132,7 @@ def test_every_target_is_checked_and_bounds_are_meant_as_written() -> None:
         filled = lines(
             **dict.fromkeys([*targets, "kp", "4 bits, nearest", "4 bits, nearest, lr 0.03", "readout_only"], 0.5)
         )
-        names = [check.name for check in checks(part, filled)]
+        names = [check.name for check in FixedFeedback().checks(part, filled)]
         assert all(f"{part}: {method} test accuracy, %" in names for method in targets)
     assert at_least("x", 1.0, 1.0).holds
     assert at_most("x", 1.0, 1.0).holds

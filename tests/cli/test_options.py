@@ -16,7 +16,7 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.run import RunSpec, train_run
 from experiments.runs.spec import Option, options_of
 from experiments.sweeps.rows import load_rows
-from exports.hdf5.read import opened
+from exports.hdf5.read import open_hardware_file
 from exports.verify import stored_recipe
 from hwmodels.registry import build
 from neurofa.rules.dfa import DFA
@@ -113,7 +113,7 @@ def test_a_stored_sdfa_of_before_stays_ternary(
     monkeypatch.setattr(LoadedRun, "provenance", lambda self: provenance(self) | {"recipe": recipe})
     assert command(["export", str(tmp_path), "-o", str(tmp_path / "n.h5")]) == 0
     assert command(["verify", str(tmp_path / "n.h5"), "--against", str(tmp_path)]) == 0
-    with opened(tmp_path / "n.h5") as stored:
+    with open_hardware_file(tmp_path / "n.h5") as stored:
         assert stored.attributes("provenance")["recipe"]["rule"] == "sdfa"
         assert stored_recipe(stored)["rule"] == "sdfa(error=ternary)"
 

@@ -9,10 +9,10 @@ import torch
 
 from exports.describe.learners import describe_learner
 from exports.graph.model import Model
-from exports.hdf5.write import Content, write
-from exports.programming.conductances import Mapping
+from exports.hdf5.write import Content, write_hdf5
+from exports.programming.conductances import TileMapping
 from exports.programming.integers import NumberFormat
-from exports.programming.probes import of_learner
+from exports.programming.probes import probe_learner
 from hwmodels.registry import build
 from neurofa.training.learner import Learner
 
@@ -54,7 +54,7 @@ def model(found: Learner, network: str = "mlp", rule: str = "dfa", device: str =
 def exported(path: Path, network: str = "mlp", rule: str = "dfa", device: str = "digital", **content: Any) -> Learner:
     """Write a learner with everything, and give it back."""
     found = learner(network, rule, device)
-    whole: dict[str, Any] = {"mapping": Mapping(tile=(16, 16)), "numbers": NumberFormat(bits=8)} | content
-    probes = of_learner(found, count=3, repeats=4, seed=0)
-    write(path, model(found, network, rule, device), probes, Content(**whole))
+    whole: dict[str, Any] = {"mapping": TileMapping(tile=(16, 16)), "numbers": NumberFormat(bits=8)} | content
+    probes = probe_learner(found, count=3, repeats=4, seed=0)
+    write_hdf5(path, model(found, network, rule, device), probes, Content(**whole))
     return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exports.bringup import Chip, Programming, bringup
-from exports.hdf5.read import opened
-from exports.restore import rebuild, replace
-from exports.verify import verify
+from exports.bringup import simulate_bringup
+from exports.hdf5.read import open_hardware_file
+from exports.programming.chip import Chip, Programming
+from exports.restore import rebuild_learner, replace_matrices
+from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from tests.exports.learners import exported, recipe
@@ -17,24 +18,24 @@ from tests.exports.learners import exported, recipe
 def measured(tmp_path, device, **how):
     if not (tmp_path / "x.h5").exists():
         exported(tmp_path / "x.h5")
-    with opened(tmp_path / "x.h5") as stored:
-        return bringup(stored, build("device", device), tmp_path / "m.h5", Programming(**how))
+    with open_hardware_file(tmp_path / "x.h5") as stored:
+        return simulate_bringup(stored, build("device", device), tmp_path / "m.h5", Programming(**how))
 
 
 def failing(path):
-    return {check.name: check.detail for check in verify(path) if not check.ok}
+    return {check.name: check.detail for check in verify_file(path) if not check.ok}
 
 
 def test_a_perfect_chip_holds_what_it_was_given(tmp_path):
     found = measured(tmp_path, "digital")
     assert all(one.within == one.devices and one.rounds == 0 for one in found)
     assert not failing(tmp_path / "m.h5")
-    again = rebuild(recipe(seed=3))
-    with opened(tmp_path / "x.h5") as first, opened(tmp_path / "m.h5") as stored:
+    again = rebuild_learner(recipe(seed=3))
+    with open_hardware_file(tmp_path / "x.h5") as first, open_hardware_file(tmp_path / "m.h5") as stored:
         path = "layers/dense1/weight"
         state = {path: "network:layers.dense1.synapses.weight.weight"}
-        replace(again, stored, state, source="conductance", keep_scale=True)
-        w = again.network.layer("dense1").stored()["weight"]
+        replace_matrices(again, stored, state, source="conductance", keep_scale=True)
+        w = again.network.layer("dense1").synapses.stored()["weight"]
         assert torch.allclose(w, first.tensor(path), atol=1e-6)
 
 
@@ -56,7 +57,7 @@ def test_write_verify_brings_devices_nearer(tmp_path, device):
 def test_stuck_devices_are_named_by_address(tmp_path):
     measured(tmp_path, "stuck(low=0.0, high=0.01)", rounds=2)
     said = failing(tmp_path / "m.h5")["tolerance"]
-    with opened(tmp_path / "m.h5") as stored:
+    with open_hardware_file(tmp_path / "m.h5") as stored:
         far = 0
         for path in stored.tiled():
             for _, own, planes in stored.tiles(path):
@@ -72,7 +73,7 @@ def test_the_same_seed_gives_the_same_chip(tmp_path):
     values = []
     for seed in (1, 1, 2):
         measured(tmp_path, "pcm", rounds=1, seed=seed)
-        with opened(tmp_path / "m.h5") as stored:
+        with open_hardware_file(tmp_path / "m.h5") as stored:
             values.append(stored.tensor("layers/dense2/weight"))
     assert torch.equal(values[0], values[1])
     assert not torch.equal(values[0], values[2])
@@ -84,6 +85,9 @@ def test_what_cannot_play_is_refused(tmp_path):
     with pytest.raises(NeurofaError, match="raise them"):
         Programming(reads=0)
     exported(tmp_path / "x.h5", mapping=None)
-    with opened(tmp_path / "x.h5") as stored, pytest.raises(NeurofaError, match=r"without conductances.*--tile"):
-        bringup(stored, build("device", "pcm"), tmp_path / "m.h5")
+    with (
+        open_hardware_file(tmp_path / "x.h5") as stored,
+        pytest.raises(NeurofaError, match=r"without conductances.*--tile"),
+    ):
+        simulate_bringup(stored, build("device", "pcm"), tmp_path / "m.h5")
     assert not (tmp_path / "m.h5").exists()

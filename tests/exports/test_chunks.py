@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from exports.hdf5 import writer
-from exports.hdf5.chunks import deflated
-from exports.hdf5.writer import create
+from exports.hdf5.chunks import deflate_chunk
+from exports.hdf5.writer import create_file
 from hwmodels.errors import NeurofaError
 
 NUMBERS = torch.Generator().manual_seed(0)
@@ -43,7 +43,7 @@ def threads(request):
 def test_chunks_are_those_of_the_filters(tmp_path, monkeypatch, threads, level):
     monkeypatch.setattr(writer, "CHUNK", 300)
     monkeypatch.setattr(writer, "BLOCK", 700)
-    with create(tmp_path / "x.h5", "network", compression=level) as made:
+    with create_file(tmp_path / "x.h5", "network", compression=level) as made:
         for name, values in TENSORS.items():
             made.tensor(name, values, unit="1", meaning="numbers")
     assert torch.get_num_threads() == threads
@@ -74,13 +74,13 @@ def test_the_shorter_of_two_ways_is_taken():
     rows = np.tile(torch.randn(256, generator=NUMBERS).numpy(), 256)
     for numbers, share in ((noise, 0.99), (rows, 1.0), (np.zeros_like(noise), 1.0)):
         planes = np.ascontiguousarray(numbers.view(np.uint8).reshape(-1, 4).T)
-        assert len(deflated(numbers, 1)) <= share * len(zlib.compress(planes, 1))
-    assert len(deflated(rows, 1)) < 0.1 * len(deflated(noise, 1))
+        assert len(deflate_chunk(numbers, 1)) <= share * len(zlib.compress(planes, 1))
+    assert len(deflate_chunk(rows, 1)) < 0.1 * len(deflate_chunk(noise, 1))
 
 
 def written(path, threads, *, last):
     """A file of two datasets, the second ending with a number of choice."""
-    with create(path, "network") as made:
+    with create_file(path, "network") as made:
         made.tensor("good", torch.randn(900, 900), unit="1", meaning="numbers")
         assert bool(deflating()) == (threads > 1)
         made.tensor("second", torch.cat([torch.randn(2000, 900), torch.full((1, 900), last)]), unit="1", meaning="some")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from exports.hdf5.read import opened
-from exports.schema import matches, schema
-from exports.verify import verify
+from exports.hdf5.read import open_hardware_file
+from exports.schema import load_schema, path_matches
+from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from tests.exports.learners import exported, learner, model
 
@@ -29,18 +29,18 @@ def damaged(sound, tmp_path):
 
 
 def failing(path):
-    return {check.name: check.detail for check in verify(path) if not check.ok}
+    return {check.name: check.detail for check in verify_file(path) if not check.ok}
 
 
 def test_a_sound_file_passes(sound):
-    checks = verify(sound)
+    checks = verify_file(sound)
     assert not failing(sound)
     assert {"schema", "manifest", "checksums", "ranges", "copies", "products", "network", "feedback"} <= {
         c.name for c in checks
     }
 
 
-def test_a_truncated_file_cannot_be_opened(damaged):
+def test_a_truncated_file_cannot_be_open_hardware_file(damaged):
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     assert "cannot be opened" in failing(damaged)["opens"]
 
@@ -180,23 +180,23 @@ def test_files_explain_themselves_to_plain_h5py(sound):
 
 
 def test_the_schema_knows_patterns():
-    assert schema()["version"] == "1.0"
-    assert matches("layers/dense1/weight", "layers/*/*")
-    assert not matches("layers/dense1/weight/x", "layers/*/*")
-    assert matches("state/rule/a/b", "state/**")
+    assert load_schema()["version"] == "1.0"
+    assert path_matches("layers/dense1/weight", "layers/*/*")
+    assert not path_matches("layers/dense1/weight/x", "layers/*/*")
+    assert path_matches("state/rule/a/b", "state/**")
 
 
 def test_nan_is_not_exported(tmp_path):
     found = learner()
     with torch.no_grad():
         found.network.layer("dense1").synapses["weight"].weight[0, 0] = float("nan")
-    from exports.hdf5.write import write
+    from exports.hdf5.write import write_hdf5
 
     with pytest.raises(NeurofaError, match=r"NaN or infinity in 'layers/dense1/weight'"):
-        write(tmp_path / "x.h5", model(found))
+        write_hdf5(tmp_path / "x.h5", model(found))
     assert not list(tmp_path.iterdir())
 
 
 def test_reading_says_what_is_missing(sound):
-    with opened(sound) as stored, pytest.raises(NeurofaError, match="without 'layers/none'"):
+    with open_hardware_file(sound) as stored, pytest.raises(NeurofaError, match="without 'layers/none'"):
         stored.tensor("layers/none")

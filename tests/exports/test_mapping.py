@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exports.graph.arrays import Matrix
-from exports.hdf5.read import opened
-from exports.programming.conductances import MICRO, Mapping, mapped, weights_of
-from exports.programming.integers import NumberFormat, scales
+from exports.hdf5.read import open_hardware_file
+from exports.programming.conductances import MICRO, TileMapping, conductances_to_weights, map_matrix
+from exports.programming.integers import NumberFormat, quantization_of
 from exports.tables import write_tables
 from hwmodels.arrays.tiles import Tile, reassemble
 from hwmodels.errors import NeurofaError
@@ -31,13 +31,13 @@ def test_all_maps_are_here():
 @pytest.mark.parametrize("tile", [(7, 5), (64, 3), (1, 1), (256, 256)])
 def test_weights_come_back_within_the_tolerance(spec, tile):
     w = torch.randn(13, 4, 2, 3, generator=torch.Generator().manual_seed(0))
-    chart = mapped(Matrix(values=w, meaning="kernels"), Mapping(tile=tile, conductance=spec, tolerance=0.001))
+    chart = map_matrix(Matrix(values=w, meaning="kernels"), TileMapping(tile=tile, conductance=spec, tolerance=0.001))
     pieces = []
     for one in chart.tiles():
         for g in one.planes.values():
             assert float(g.min()) >= 2e-6 * (1 - 1e-6)
             assert float(g.max()) <= 30e-6 * (1 + 1e-6)
-        pieces.append(Tile(one.row, one.column, weights_of(chart.spec, chart.scale * MICRO, one.planes)))
+        pieces.append(Tile(one.row, one.column, conductances_to_weights(spec, chart.scale * MICRO, one.planes)))
     back = reassemble(pieces, (24, 13)).t().reshape(w.shape)
     assert float((back - w).abs().max()) * chart.scale * MICRO < chart.tolerance
 
@@ -46,21 +46,23 @@ def test_weights_come_back_within_the_tolerance(spec, tile):
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 17), st.integers(1, 17), st.sampled_from(MAPS))
 def test_tiles_of_any_size_reassemble(rows, columns, height, width, spec):
     w = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
-    chart = mapped(Matrix(values=w, meaning="w"), Mapping(tile=(height, width), conductance=spec))
-    pieces = [Tile(t.row, t.column, weights_of(chart.spec, chart.scale * MICRO, t.planes)) for t in chart.tiles()]
+    chart = map_matrix(Matrix(values=w, meaning="w"), TileMapping(tile=(height, width), conductance=spec))
+    pieces = [
+        Tile(t.row, t.column, conductances_to_weights(spec, chart.scale * MICRO, t.planes)) for t in chart.tiles()
+    ]
     assert torch.allclose(reassemble(pieces, (columns, rows)).t(), w, atol=1e-5 * float(w.abs().max()))
 
 
 def test_the_range_is_that_of_the_device():
     matrix = Matrix(values=torch.ones(2, 2), meaning="w", conductance=(1e-6, 20.7e-6))
-    assert Mapping().of(matrix).g_max == pytest.approx(20.7)
-    assert Mapping(conductance="single(g_max=3.0)").of(matrix).g_max == 3
+    assert TileMapping().conductance_map(matrix).g_max == pytest.approx(20.7)
+    assert TileMapping(conductance="single(g_max=3.0)").conductance_map(matrix).g_max == 3
 
 
 @pytest.mark.parametrize("wrong", [{"tile": (0, 3)}, {"tolerance": 0.0}, {"conductance": "pear"}])
 def test_impossible_mappings_are_refused(wrong):
     with pytest.raises(NeurofaError, match="expected"):
-        Mapping(**wrong)
+        TileMapping(**wrong)
 
 
 @pytest.mark.parametrize("per", ["tensor", "channel"])
@@ -68,17 +70,17 @@ def test_impossible_mappings_are_refused(wrong):
 @pytest.mark.parametrize("bits", [2, 4, 8, 12])
 def test_whole_numbers_are_half_a_step_off(bits, symmetric, per):
     w = torch.randn(9, 30, generator=torch.Generator().manual_seed(bits)) + 0.3
-    found = scales(Matrix(values=w, meaning="w"), NumberFormat(bits=bits, per=per, symmetric=symmetric))
+    found = quantization_of(Matrix(values=w, meaning="w"), NumberFormat(bits=bits, per=per, symmetric=symmetric))
     codes = found.codes(w, slice(None))
     low, high = found.format.ends
     assert low <= int(codes.min()) <= int(codes.max()) <= high
-    off = (found.values(codes, slice(None)) - w).abs() / found.scale.view(-1, 1)
+    off = (found.weights(codes, slice(None)) - w).abs() / found.scale.view(-1, 1)
     assert float(off.max()) <= 0.5 + 1e-4
 
 
 def test_tables_hold_what_the_file_holds(tmp_path):
-    exported(tmp_path / "x.h5", device="stuck(device=pcm)", mapping=Mapping(tile=(16, 8)))
-    with opened(tmp_path / "x.h5") as stored:
+    exported(tmp_path / "x.h5", device="stuck(device=pcm)", mapping=TileMapping(tile=(16, 8)))
+    with open_hardware_file(tmp_path / "x.h5") as stored:
         files = write_tables(stored, tmp_path / "tiles")
         for name, own, planes in stored.tiles("layers/dense1/weight"):
             stem = tmp_path / "tiles" / f"layers.dense1.weight-{name}"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from exports.graph.model import Model
-from exports.graph.reference import run
+from exports.graph.reference import run_ticks
 from exports.nir import write
 from tests.exports.spiking_nets import chain, images, spikes, spiking
 
@@ -46,32 +46,32 @@ def streamed(network, xs):
 @pytest.mark.parametrize("kind", ["lif", "synaptic"])
 def test_snntorch_reads_whole_files_with_the_same_spikes(tmp_path, kind):
     model = pair(kind, recurrent=False)
-    write.save(write.forward(model, dt=1e-4)[0], tmp_path / "x.nir")
+    write.write_nir(write.forward_graph(model, dt=1e-4)[0], tmp_path / "x.nir")
     xs = spikes(model, 60, 8)
     got = streamed(reader.import_from_nir(nir.read(tmp_path / "x.nir")), xs)
-    assert torch.equal(got, run(model, xs)[1]["out"])
+    assert torch.equal(got, run_ticks(model, xs)[1]["out"])
     assert 30 < int(got.sum()) < got.numel() / 2
 
 
 def test_snntorch_reads_convolutions_with_the_same_spikes(tmp_path):
     model = convolution()
-    write.save(write.forward(model, dt=1e-4)[0], tmp_path / "x.nir")
+    write.write_nir(write.forward_graph(model, dt=1e-4)[0], tmp_path / "x.nir")
     xs = spikes(model, 60, 1)
     # shapes in NIR have no batch, and snnTorch flattens from the first axis: one sample, without one
     got = streamed(reader.import_from_nir(nir.read(tmp_path / "x.nir")), xs[:, 0])
-    assert torch.equal(got, run(model, xs)[1]["out"][:, 0])
+    assert torch.equal(got, run_ticks(model, xs)[1]["out"][:, 0])
     assert 10 < int(got.sum()) < got.numel()
 
 
 @pytest.mark.parametrize("kind", ["lif", "synaptic"])
 def test_nirtorch_walks_recurrent_files_with_the_same_spikes(tmp_path, kind):
     model = pair(kind, recurrent=True)
-    write.save(write.forward(model, dt=1e-4)[0], tmp_path / "x.nir")
+    write.write_nir(write.forward_graph(model, dt=1e-4)[0], tmp_path / "x.nir")
     xs = spikes(model, 60, 8)
     # snnTorch wraps a loop into a graph inside the graph, which nirtorch 2.6 does not call; it walks the loop itself
     kinds = (nir.Affine, nir.Linear, nir.LIF, nir.CubaLIF)
     modules = {node: lambda n: reader._nir_to_snntorch_module(n, init_hidden=True) for node in kinds}
     got = streamed(nirtorch.nir_to_torch(nir.read(tmp_path / "x.nir"), modules), xs)
-    assert torch.equal(got, run(model, xs)[1]["out"])
-    assert not torch.equal(got, run(pair(kind, recurrent=False), xs)[1]["out"])
+    assert torch.equal(got, run_ticks(model, xs)[1]["out"])
+    assert not torch.equal(got, run_ticks(pair(kind, recurrent=False), xs)[1]["out"])
     assert 100 < int(got.sum()) < got.numel()

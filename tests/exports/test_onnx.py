@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exports.onnx.builder import checked, save
-from exports.onnx.inference import inference, inference_int8
-from exports.onnx.learning import RULES, feedback, initial, learning
+from exports.onnx.builder import checked_model, write_onnx
+from exports.onnx.inference import inference_graph, int8_inference_graph
+from exports.onnx.learning import feedback_graph, initial_values, learning_graph
 from exports.onnx.runtime import Runtime
-from exports.verify import verify
+from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
+from hwmodels.registry import build, parts
 from tests.exports.learners import learner, model
 
+RULES = ["dfa", "tdfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only"]
 NETS = [
     "mlp",
     "mlp(hidden=[12, 9], norm=layer, activation=gelu)",
@@ -29,20 +31,20 @@ def images(found, batch, seed=0):
 def test_inference_is_that_of_torch(network):
     found = learner(network)
     described = model(found, network)
-    session = Runtime(inference(described))
+    session = Runtime(inference_graph(described))
     found.network.eval()
     for batch in (1, 7):
         x = images(found, batch)
         assert torch.allclose(session({"input": x})["output"], found.network(x), atol=1e-5)
     x = images(found, 64)
-    rough = Runtime(inference_int8(described, x))({"input": x})["output"]
+    rough = Runtime(int8_inference_graph(described, x))({"input": x})["output"]
     exact = found.network(x)
     assert 0 < float((rough - exact).abs().max()) < 0.1 * float(exact.abs().max())
 
 
 def test_whole_numbers_in_the_graph_are_int8():
     found = learner()
-    made = inference_int8(model(found), images(found, 8))
+    made = int8_inference_graph(model(found), images(found, 8))
     kinds = {i.name: i.data_type for i in made.graph.initializer}
     assert kinds["dense1.weight_codes"] == 3  # INT8
     assert {n.op_type for n in made.graph.node} >= {"QuantizeLinear", "DequantizeLinear"}
@@ -56,7 +58,7 @@ def test_whole_numbers_in_the_graph_are_int8():
 @pytest.mark.parametrize("network", ["mlp", "cnn"])
 def test_feedback_is_that_of_torch(network, rule):
     found = learner(network, rule)
-    session = Runtime(feedback(model(found, network, rule)))
+    session = Runtime(feedback_graph(model(found, network, rule)))
     error = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
     ask = found.rule.feedback.send(found.rule.encoder.quantize(error))
     for name in found.rule.feedback.slices:
@@ -65,7 +67,7 @@ def test_feedback_is_that_of_torch(network, rule):
 
 def test_feedback_of_a_chain_is_what_backpropagation_says():
     found = learner(rule="bp")
-    session = Runtime(feedback(model(found, rule="bp")))
+    session = Runtime(feedback_graph(model(found, rule="bp")))
     plain, x = found.network.module(), images(found, 5)
     error = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
     seen = {}
@@ -81,13 +83,16 @@ def test_feedback_of_a_chain_is_what_backpropagation_says():
 
 def test_the_ideal_part_of_a_noisy_pathway_says_so():
     found = learner(rule="dfa(feedback=opu)")
-    assert Runtime(feedback(model(found, rule="dfa(feedback=opu)"))).metadata["ideal_part_of_a_noisy_pathway"] == "true"
+    assert (
+        Runtime(feedback_graph(model(found, rule="dfa(feedback=opu)"))).metadata["ideal_part_of_a_noisy_pathway"]
+        == "true"
+    )
 
 
 def follow(found, described, steps, batch=8, lr=0.1, labels=None, data=None):
     """The largest difference of any weight after some steps in onnxruntime and in torch."""
-    session = Runtime(learning(described))
-    weights = {name: array.values.clone() for name, array in initial(described).items()}
+    session = Runtime(learning_graph(described))
+    weights = {name: array.values.clone() for name, array in initial_values(described).items()}
     begun = {name: value.clone() for name, value in weights.items()}
     for step in range(steps):
         x = images(found, batch, step) if data is None else data[step]
@@ -100,12 +105,20 @@ def follow(found, described, steps, batch=8, lr=0.1, labels=None, data=None):
         got = session({name: value for name, value in feeds.items() if name in session.inputs})
         weights |= {name.removeprefix("new."): value for name, value in got.items() if name.startswith("new.")}
         found.step(x, t)
-    now = initial(described)  # views of the learner's own weights
+    now = initial_values(described)  # views of the learner's own weights
     moved = [name for name in now if not torch.equal(begun[name], weights[name])]
     return max(float((now[name].values - weights[name]).abs().max()) for name in now), moved
 
 
-@pytest.mark.parametrize("rule", RULES)
+WHOLE_STEPS = ("dfa", "drtp", "adfa", "dkp", "fa", "bp", "kp", "ldfa_local", "readout_only")
+
+
+def test_rules_that_declare_their_whole_step_are_known():
+    declared = {rule.name for name in parts("rule") if (rule := build("rule", name)).declares.plasticity is not None}
+    assert declared == set(WHOLE_STEPS)
+
+
+@pytest.mark.parametrize("rule", WHOLE_STEPS)
 @pytest.mark.parametrize("network", ["mlp", "cnn(channels=[3, 4], hidden=8, activation=tanh)"])
 def test_steps_of_learning_follow_torch(network, rule):
     found = learner(network, rule, weight_decay=1e-3)
@@ -147,30 +160,34 @@ def test_chained_errors_return_encoded_while_the_readout_sees_them_raw():
 def test_what_has_no_learning_graph_is_refused_with_the_reason(network, rule, device, options, said):
     found = learner(network, rule, device, steps=0, **options)
     with pytest.raises(NeurofaError, match=rf"got .*{said}.*; expected .*; "):
-        learning(model(found, network, rule, device))
+        learning_graph(model(found, network, rule, device))
 
 
 def test_files_are_verified_against_torch(tmp_path):
     found = learner()
     described = model(found)
-    for name, made in (("i", inference(described)), ("f", feedback(described)), ("l", learning(described))):
-        save(made, tmp_path / f"{name}.onnx")
-        checks = verify(tmp_path / f"{name}.onnx", found, described)
+    for name, made in (
+        ("i", inference_graph(described)),
+        ("f", feedback_graph(described)),
+        ("l", learning_graph(described)),
+    ):
+        write_onnx(made, tmp_path / f"{name}.onnx")
+        checks = verify_file(tmp_path / f"{name}.onnx", found, described)
         assert {c.name: c.ok for c in checks} == dict.fromkeys(
             ("opens", "checker", "metadata", "finite", "runs", "against"), True
         )
     other = learner(steps=5)
-    wrong = {c.name: c.ok for c in verify(tmp_path / "i.onnx", other, model(other))}
+    wrong = {c.name: c.ok for c in verify_file(tmp_path / "i.onnx", other, model(other))}
     assert not wrong["against"]
     (tmp_path / "x.onnx").write_bytes((tmp_path / "i.onnx").read_bytes()[:100])
-    assert not all(c.ok for c in verify(tmp_path / "x.onnx"))
+    assert not all(c.ok for c in verify_file(tmp_path / "x.onnx"))
 
 
 def test_a_wrong_graph_is_refused():
-    made = inference(model(learner()))
+    made = inference_graph(model(learner()))
     made.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 11
     with pytest.raises(NeurofaError, match="checker refuses"):
-        checked(made)
+        checked_model(made)
 
 
 def test_weights_beyond_one_protocol_buffer_are_refused():
@@ -181,7 +198,7 @@ def test_weights_beyond_one_protocol_buffer_are_refused():
     huge = torch.zeros(1).expand(30000, 20000)  # 2.4 GB that are not there
     node = DenseNode(name="a", in_shape=(20000,), out_shape=(30000,), weight=Matrix(values=huge, meaning="w"))
     with pytest.raises(NeurofaError, match=r"2\.24 GiB of weights .* below 2 GiB"):
-        inference(Model(input_shape=(20000,), nodes=(node,)))
+        inference_graph(Model(input_shape=(20000,), nodes=(node,)))
 
 
 @pytest.mark.slow

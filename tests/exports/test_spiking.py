@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from exports.graph.arrays import Array
-from exports.graph.reference import run, start
+from exports.graph.reference import run_ticks, zero_states
 from exports.nir import write as nir
 from exports.onnx import spiking
 from exports.onnx.runtime import Runtime
-from exports.verify import verify
+from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from tests.exports.spiking_nets import images, neuron, spikes, stack
 
@@ -24,21 +24,21 @@ KINDS = [(m, r, d) for m in ("lif", "synaptic", "alif") for r in ("subtract", "z
 @pytest.mark.parametrize(("kind", "reset", "delay"), KINDS)
 def test_the_loop_is_exact_at_other_lengths_and_batches(kind, reset, delay, recurrent):
     model = stack(kind, recurrent, reset=reset, delay=delay)
-    session = Runtime(spiking.loop(model))
+    session = Runtime(spiking.loop_graph(model))
     for ticks, samples in ((30, 6), (7, 1), (1, 3)):
         xs = spikes(model, ticks, samples)
-        outputs, seen = run(model, xs)
+        outputs, seen = run_ticks(model, xs)
         got = session({"input": xs})
         assert torch.equal(got["spikes.hidden"], seen["hidden"])
         assert torch.allclose(got["output"], outputs, atol=1e-5)
-    assert 50 < int(run(model, spikes(model, 30, 6))[1]["hidden"].sum()) < 30 * 6 * 16
+    assert 50 < int(run_ticks(model, spikes(model, 30, 6))[1]["hidden"].sum()) < 30 * 6 * 16
 
 
 @pytest.mark.parametrize("kind", ["lif", "synaptic", "alif"])
 def test_the_step_repeated_is_the_loop(kind):
     model = stack(kind, recurrent=True)
-    session, states, xs = Runtime(spiking.step(model)), start(model, 4), spikes(model, 20, 4)
-    seen = run(model, xs)[1]["hidden"]
+    session, states, xs = Runtime(spiking.tick_graph(model)), zero_states(model, 4), spikes(model, 20, 4)
+    seen = run_ticks(model, xs)[1]["hidden"]
     for x, z in zip(xs, seen, strict=True):
         got = session({"input": x, **{key: value for key, value in states.items() if key in session.inputs}})
         states = {key.removeprefix("new."): value for key, value in got.items() if key.startswith("new.")}
@@ -48,7 +48,9 @@ def test_the_step_repeated_is_the_loop(kind):
 def test_convolutions_spike_in_the_loop():
     model = images()
     xs = spikes(model, 20, 3)
-    assert torch.equal(Runtime(spiking.loop(model))({"input": xs})["spikes.conv"], run(model, xs)[1]["conv"])
+    assert torch.equal(
+        Runtime(spiking.loop_graph(model))({"input": xs})["spikes.conv"], run_ticks(model, xs)[1]["conv"]
+    )
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
@@ -63,7 +65,7 @@ def test_leaky_neurons_are_those_of_snntorch(reset):
         for x in xs:
             z, mem = cell(torch.nn.functional.linear(x, node.current.weight.values, node.current.bias.values), mem)
             found.append(z)
-    assert torch.equal(torch.stack(found), run(model, xs)[1]["hidden"])
+    assert torch.equal(torch.stack(found), run_ticks(model, xs)[1]["hidden"])
 
 
 def through_snntorch(path, xs, kind):
@@ -94,14 +96,14 @@ def through_snntorch(path, xs, kind):
 @pytest.mark.parametrize("delay", [True, False])
 def test_nir_runs_in_snntorch_with_the_same_spikes(tmp_path, kind, module, delay):
     model = stack(kind, reset="zero", delay=delay)
-    graph, changed = nir.forward(model, dt=1e-4)
-    nir.save(graph, tmp_path / "x.nir")
+    graph, changed = nir.forward_graph(model, dt=1e-4)
+    nir.write_nir(graph, tmp_path / "x.nir")
     xs = spikes(model, 60, 8)
     assert not changed
     got = through_snntorch(tmp_path / "x.nir", xs, module)
-    assert torch.equal(got, run(model, xs)[1]["hidden"])
+    assert torch.equal(got, run_ticks(model, xs)[1]["hidden"])
     assert int(got.sum()) > 300
-    assert all(check.ok for check in verify(tmp_path / "x.nir", model=model))
+    assert all(check.ok for check in verify_file(tmp_path / "x.nir", model=model))
 
 
 def test_nir_refuses_subtraction_with_the_option(tmp_path):
@@ -109,8 +111,8 @@ def test_nir_refuses_subtraction_with_the_option(tmp_path):
     with pytest.raises(
         NeurofaError, match=r"reset 'subtract' at 'hidden' for NIR; expected reset to zero.*--convert-reset"
     ):
-        nir.forward(model)
-    _, (changed,) = nir.forward(model, convert=True)
+        nir.forward_graph(model)
+    _, (changed,) = nir.forward_graph(model, convert=True)
     assert changed.layer == "hidden"
     assert 0.005 < changed.share < 0.3
     assert changed.spikes[0] != changed.spikes[1]
@@ -125,14 +127,14 @@ def test_nir_refuses_subtraction_with_the_option(tmp_path):
 )
 def test_nir_refuses_what_it_cannot_say(model, said):
     with pytest.raises(NeurofaError, match=said):
-        nir.forward(model)
+        nir.forward_graph(model)
 
 
 def test_nir_reads_convolutions_recurrence_and_arrays(tmp_path):
     reader = pytest.importorskip("nir")
     for index, model in enumerate((images(reset="zero"), stack(recurrent=True, reset="zero"))):
         path = tmp_path / f"{index}.nir"
-        nir.save(nir.forward(model)[0], path)
+        nir.write_nir(nir.forward_graph(model)[0], path)
         graph = reader.read(path)
         cell = graph.nodes["conv" if index == 0 else "hidden"]
         assert cell.tau.shape == cell.v_threshold.shape == model.nodes[0].out_shape
@@ -146,15 +148,15 @@ def test_feedback_is_a_nir_graph_of_its_own(tmp_path):
     from tests.exports.learners import model as described
 
     found = learner()
-    nir.save(nir.feedback(described(found)), tmp_path / "f.nir")
+    nir.write_nir(nir.feedback_graph(described(found)), tmp_path / "f.nir")
     graph = reader.read(tmp_path / "f.nir")
     b = found.rule.feedback.b.weight.detach()
     assert torch.equal(torch.from_numpy(graph.nodes["fb_dense1"].weight), b[:12])
 
 
 def test_a_file_of_another_network_does_not_hold(tmp_path):
-    nir.save(nir.forward(stack(reset="zero", seed=1))[0], tmp_path / "x.nir")
-    assert not all(check.ok for check in verify(tmp_path / "x.nir", model=stack(reset="zero")))
+    nir.write_nir(nir.forward_graph(stack(reset="zero", seed=1))[0], tmp_path / "x.nir")
+    assert not all(check.ok for check in verify_file(tmp_path / "x.nir", model=stack(reset="zero")))
 
 
 def test_neurons_are_checked_when_they_are_made():

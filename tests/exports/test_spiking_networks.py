@@ -9,18 +9,18 @@ from experiments.exporting.load import load_run
 from exports.describe.layers import network_nodes
 from exports.describe.learners import describe_learner
 from exports.graph.nodes import ConvNode, PoolNode
-from exports.graph.reference import run, start
-from exports.hdf5.read import opened
-from exports.hdf5.write import Content, write
+from exports.graph.reference import run_ticks, zero_states
+from exports.hdf5.read import open_hardware_file
+from exports.hdf5.write import Content, write_hdf5
 from exports.nir import run as reader
 from exports.nir import write as nir
 from exports.onnx import learning, spiking
-from exports.onnx.builder import save
+from exports.onnx.builder import write_onnx
 from exports.onnx.runtime import Runtime
-from exports.programming.probes import of_learner
-from exports.programming.spike_probes import drawn, responses
-from exports.restore import rebuild, restore
-from exports.verify import verify
+from exports.programming.probes import probe_learner
+from exports.programming.spike_probes import random_spikes, spike_responses
+from exports.restore import rebuild_learner, restore_learner
+from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.network import Network
@@ -43,7 +43,7 @@ def grid(network: Network) -> Network:
     """Weights on a grid of 1/64 and larger than drawn, so that sums are exact in any order and neurons fire."""
     with torch.no_grad():
         for name in network.names:
-            for value in network.layer(name).stored().values():
+            for value in network.layer(name).synapses.stored().values():
                 value.mul_(3 * 64).round_().div_(64)
     return network
 
@@ -75,7 +75,7 @@ def trained(rule: str = "eprop") -> Learner:
     network = build("network", made["network"], **parts)
     learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.5), seed=3)
     for seed in range(3):
-        learner.stream(drawn((6,), 12, 5, seed), torch.tensor([0, 1, 2, 0, 1]))
+        learner.stream(random_spikes((6,), 12, 5, seed), torch.tensor([0, 1, 2, 0, 1]))
     return learner
 
 
@@ -88,11 +88,11 @@ def described(learner: Learner, rule: str = "eprop"):
 def test_nodes_and_loop_spike_as_the_layers_do(neuron, recurrent):
     network = small(neuron, recurrent)
     model = describe_learner(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters())), "dfa", {})
-    session, fired = Runtime(spiking.loop(model)), 0
+    session, fired = Runtime(spiking.loop_graph(model)), 0
     for ticks, samples_ in ((30, 4), (7, 1)):
-        xs = drawn((6,), ticks, samples_, ticks)
-        wanted = responses(network, xs)
-        outputs, spikes = run(model, xs)
+        xs = random_spikes((6,), ticks, samples_, ticks)
+        wanted = spike_responses(network, xs)
+        outputs, spikes = run_ticks(model, xs)
         got = session({"input": xs})
         assert torch.equal(spikes["spiking0"], wanted["spikes.spiking0"])
         assert torch.equal(got["spikes.spiking0"], wanted["spikes.spiking0"])
@@ -111,9 +111,9 @@ def test_convolutions_with_their_pooling_spike_as_the_layers_do(pool):
     assert node.current.out_shape == (3, 4, 4)
     assert (node.pool is None) == (pool is None)
     assert isinstance(node.pool, PoolNode | None)
-    xs = drawn((1, 4, 4), 25, 3, 0)
-    wanted, got = responses(network, xs), Runtime(spiking.loop(model))({"input": xs})
-    assert torch.equal(run(model, xs)[1]["spiking_conv0"], wanted["spikes.spiking_conv0"])
+    xs = random_spikes((1, 4, 4), 25, 3, 0)
+    wanted, got = spike_responses(network, xs), Runtime(spiking.loop_graph(model))({"input": xs})
+    assert torch.equal(run_ticks(model, xs)[1]["spiking_conv0"], wanted["spikes.spiking_conv0"])
     assert torch.equal(got["spikes.spiking_conv0"], wanted["spikes.spiking_conv0"])
     assert int(wanted["spikes.spiking_conv0"].sum()) > 50
 
@@ -122,8 +122,8 @@ def test_a_potential_above_two_thresholds_resets_at_once_as_the_layers_do():
     # theta comes off once at once, and the rest still counts as a spike that was: the case in which both differ
     network = small("lif(delay=False, threshold=0.2)", recurrent=False)
     model = describe_learner(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters())), "dfa", {})
-    xs = drawn((6,), 30, 8, 4)
-    assert torch.equal(run(model, xs)[1]["spiking0"], responses(network, xs)["spikes.spiking0"])
+    xs = random_spikes((6,), 30, 8, 4)
+    assert torch.equal(run_ticks(model, xs)[1]["spiking0"], spike_responses(network, xs)["spikes.spiking0"])
 
 
 def test_nodes_hold_every_constant_of_the_neurons():
@@ -148,27 +148,27 @@ def test_surrogates_and_traces_are_constants_of_learning():
 def test_a_recurrent_network_comes_back_bit_for_bit(tmp_path):
     learner = trained()
     model, path = described(learner), tmp_path / "network.h5"
-    write(path, model, of_learner(learner, count=3, repeats=2, seed=0), Content())
-    again = rebuild(recipe())
-    xs = drawn((6,), 30, 7, 9)
-    assert not torch.equal(responses(again.network, xs)["output"], responses(learner.network, xs)["output"])
-    with opened(path) as stored:
-        restore(again, stored)
+    write_hdf5(path, model, probe_learner(learner, count=3, repeats=2, seed=0), Content())
+    again = rebuild_learner(recipe())
+    xs = random_spikes((6,), 30, 7, 9)
+    assert not torch.equal(spike_responses(again.network, xs)["output"], spike_responses(learner.network, xs)["output"])
+    with open_hardware_file(path) as stored:
+        restore_learner(again, stored)
         own = stored.attributes("layers/spiking0")
         assert {key: own[key] for key in ("model", "reset", "reset_delay", "dt", "recurrent_weights")} == {
             "model": "lif", "reset": "subtract", "reset_delay": True, "dt": 2e-3, "recurrent_weights": True,
         }  # fmt: skip
         among = stored.tensor("layers/spiking0/recurrent")
-    assert torch.equal(among, learner.network.layer("spiking0").stored()["recurrent"])
+    assert torch.equal(among, learner.network.layer("spiking0").synapses.stored()["recurrent"])
     for part in ("network", "rule"):
         held, found = getattr(learner, part).state_dict(), getattr(again, part).state_dict()
         assert held.keys() == found.keys()
         assert all(torch.equal(value, found[key]) for key, value in held.items())
-    wanted, got = responses(learner.network, xs), responses(again.network, xs)
+    wanted, got = spike_responses(learner.network, xs), spike_responses(again.network, xs)
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())
     error = torch.randn(4, 3)
     assert torch.equal(*(part.rule.feedback.send(error, None)("spiking0") for part in (learner, again)))
-    checks = verify(path, learner, model, xs)
+    checks = verify_file(path, learner, model, xs)
     assert all(check.ok for check in checks), checks
     assert "spikes.spiking0" in next(check.detail for check in checks if check.name == "network")
 
@@ -176,33 +176,33 @@ def test_a_recurrent_network_comes_back_bit_for_bit(tmp_path):
 def test_a_file_with_one_other_weight_does_not_hold(tmp_path):
     learner = trained()
     path = tmp_path / "network.h5"
-    write(path, described(learner), of_learner(learner, count=3, repeats=2, seed=0), Content())
+    write_hdf5(path, described(learner), probe_learner(learner, count=3, repeats=2, seed=0), Content())
     with torch.no_grad():
-        learner.network.layer("spiking0").stored()["recurrent"][0, 1] += 1.0
-    failed = {check.name for check in verify(path, learner, described(learner)) if not check.ok}
+        learner.network.layer("spiking0").synapses.stored()["recurrent"][0, 1] += 1.0
+    failed = {check.name for check in verify_file(path, learner, described(learner)) if not check.ok}
     assert failed == {"against"}
 
 
-@pytest.mark.parametrize("part", ["step", "loop"])
-def test_onnx_files_are_verified_spike_for_spike(tmp_path, part):
+@pytest.mark.parametrize("graph", [spiking.tick_graph, spiking.loop_graph])
+def test_onnx_files_are_verified_spike_for_spike(tmp_path, graph):
     learner = trained()
-    model, path = described(learner), tmp_path / f"{part}.onnx"
-    save(getattr(spiking, part)(model), path)
-    xs = drawn((6,), 11, 6, 2)
-    checks = verify(path, learner, model, xs)
+    model, path = described(learner), tmp_path / "x.onnx"
+    write_onnx(graph(model), path)
+    xs = random_spikes((6,), 11, 6, 2)
+    checks = verify_file(path, learner, model, xs)
     assert all(check.ok for check in checks), checks
     assert "0 spikes differ" in checks[-1].detail
     with torch.no_grad():
-        learner.network.layer("spiking0").stored()["recurrent"].mul_(-3)
-    assert [check.name for check in verify(path, learner, model, xs) if not check.ok] == ["against"]
+        learner.network.layer("spiking0").synapses.stored()["recurrent"].mul_(-3)
+    assert [check.name for check in verify_file(path, learner, model, xs) if not check.ok] == ["against"]
 
 
 def test_the_step_is_a_tick_of_the_stream():
     learner = trained()
-    model, xs = described(learner), drawn((6,), 15, 2, 3)
-    session, states = Runtime(spiking.step(model)), start(model, 2)
+    model, xs = described(learner), random_spikes((6,), 15, 2, 3)
+    session, states = Runtime(spiking.tick_graph(model)), zero_states(model, 2)
     assert set(states) == {"spiking0.u", "spiking0.z", "spiking1.u"}
-    for x, z in zip(xs, responses(learner.network, xs)["spikes.spiking0"], strict=True):
+    for x, z in zip(xs, spike_responses(learner.network, xs)["spikes.spiking0"], strict=True):
         got = session({"input": x, **{key: states[key] for key in states if key in session.inputs}})
         states = {key: got[f"new.{key}"] for key in states}
         assert torch.equal(got["spikes.spiking0"], z)
@@ -210,9 +210,9 @@ def test_the_step_is_a_tick_of_the_stream():
 
 def test_learning_graphs_refuse_neurons_with_a_memory():
     with pytest.raises(NeurofaError, match="got spiking neurons at 'spiking0'"):
-        learning.learning(described(trained("dfa"), "dfa"))
+        learning.learning_graph(described(trained("dfa"), "dfa"))
     with pytest.raises(NeurofaError, match="got spiking neurons at 'spiking0'"):
-        learning.feedback(described(trained("fa"), "fa"))
+        learning.feedback_graph(described(trained("fa"), "fa"))
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -221,15 +221,15 @@ def test_nir_files_run_from_their_own_numbers(tmp_path, neuron, recurrent):
     network = small(neuron, recurrent)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters()))
     model, path = describe_learner(learner, "dfa", {}), tmp_path / "forward.nir"
-    graph, changed = nir.forward(model, dt=1e-4)
+    graph, changed = nir.forward_graph(model, dt=1e-4)
     assert not changed
-    nir.save(graph, path)
-    xs = drawn((6,), 30, 5, 6)
-    wanted = responses(network, xs)
-    got = reader.run(pytest.importorskip("nir").read(path), xs)
+    nir.write_nir(graph, path)
+    xs = random_spikes((6,), 30, 5, 6)
+    wanted = spike_responses(network, xs)
+    got = reader.run_nir(pytest.importorskip("nir").read(path), xs)
     assert torch.equal(got["spikes.spiking0"], wanted["spikes.spiking0"])
     assert torch.allclose(got["output"], wanted["output"], atol=1e-5)
-    checks = verify(path, learner, model, xs)
+    checks = verify_file(path, learner, model, xs)
     assert all(check.ok for check in checks), checks
     assert checks[-1].name == "spikes"
 
@@ -239,10 +239,10 @@ def test_nir_says_poolings_by_means_inside_a_layer(tmp_path):
               Flatten(), Spiking(12, 2, neuron="leaky")]  # fmt: skip
     network = grid(Network(layers, (1, 4, 4), seed=1))
     model = describe_learner(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters())), "dfa", {})
-    nir.save(nir.forward(model)[0], tmp_path / "x.nir")
-    xs = drawn((1, 4, 4), 20, 3, 1)
-    got = reader.run(pytest.importorskip("nir").read(tmp_path / "x.nir"), xs)
-    assert torch.equal(got["spikes.spiking_conv0"], responses(network, xs)["spikes.spiking_conv0"])
+    nir.write_nir(nir.forward_graph(model)[0], tmp_path / "x.nir")
+    xs = random_spikes((1, 4, 4), 20, 3, 1)
+    got = reader.run_nir(pytest.importorskip("nir").read(tmp_path / "x.nir"), xs)
+    assert torch.equal(got["spikes.spiking_conv0"], spike_responses(network, xs)["spikes.spiking_conv0"])
 
 
 @pytest.mark.parametrize(
@@ -259,16 +259,16 @@ def test_nir_refuses_with_the_reason(neuron, said):
     network = small(neuron)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters()))
     with pytest.raises(NeurofaError, match=said):
-        nir.forward(describe_learner(learner, "dfa", {}))
+        nir.forward_graph(describe_learner(learner, "dfa", {}))
 
 
 def test_converted_resets_are_measured_and_verified(tmp_path):
     learner = trained()
     model = described(learner)
-    graph, (changed,) = nir.forward(model, convert=True)
+    graph, (changed,) = nir.forward_graph(model, convert=True)
     assert changed.share > 0
-    nir.save(graph, tmp_path / "x.nir")
-    checks = verify(tmp_path / "x.nir", learner, model)
+    nir.write_nir(graph, tmp_path / "x.nir")
+    checks = verify_file(tmp_path / "x.nir", learner, model)
     assert all(check.ok for check in checks), checks
     assert "resets were converted" in checks[-1].detail
 
@@ -277,10 +277,10 @@ def test_rounded_potentials_are_stored_and_not_computed(tmp_path):
     network = small("lif(membrane=uniform(bits=8))")
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters()))
     model = describe_learner(learner, "dfa", {})
-    write(tmp_path / "x.h5", model, of_learner(learner, count=2, repeats=1, seed=0), Content())
-    with opened(tmp_path / "x.h5") as stored:
+    write_hdf5(tmp_path / "x.h5", model, probe_learner(learner, count=2, repeats=1, seed=0), Content())
+    with open_hardware_file(tmp_path / "x.h5") as stored:
         assert stored.attributes("layers/spiking0")["membrane"].startswith("uniform(bits=8")
-    for compute in (spiking.loop, lambda m: run(m, drawn((6,), 3, 2, 0))):
+    for compute in (spiking.loop_graph, lambda m: run_ticks(m, random_spikes((6,), 3, 2, 0))):
         with pytest.raises(NeurofaError, match="got potentials in uniform"):
             compute(model)
 
@@ -319,5 +319,5 @@ def test_a_run_on_spikes_is_exported_verified_and_imported(tmp_path, monkeypatch
     assert [node.neuron.dt for node in held.model().nodes[1:]] == [0.004, 0.004]
     assert neurofa(["import", "out/network.h5", "--into", "run", "--out", "again"]) == 0
     xs = held.sample_inputs(5)
-    wanted, got = (responses(part.learner.network, xs) for part in (held, load_run(tmp_path / "again")))
+    wanted, got = (spike_responses(part.learner.network, xs) for part in (held, load_run(tmp_path / "again")))
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())

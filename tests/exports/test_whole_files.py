@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from exports.verify import verify
+from exports.verify import verify_file
 
 HEAD = """
 import sys, torch
@@ -27,22 +27,22 @@ node = DenseNode(name="a", in_shape=(n,), out_shape=(n,), weight=w)
 """
 SCRIPTS = {
     "h5": """
-from exports.hdf5.write import Content, write
-from exports.programming.conductances import Mapping
-write(path, Model(input_shape=(n,), nodes=(node,)), (), Content(mapping=Mapping(tile=(64, 64))))
+from exports.hdf5.write import Content, write_hdf5
+from exports.programming.conductances import TileMapping
+write_hdf5(path, Model(input_shape=(n,), nodes=(node,)), (), Content(mapping=TileMapping(tile=(64, 64))))
 """,
     "onnx": """
-from exports.onnx.builder import save
-from exports.onnx.inference import inference
-save(inference(Model(input_shape=(n,), nodes=(node,))), path)
+from exports.onnx.builder import write_onnx
+from exports.onnx.inference import inference_graph
+write_onnx(inference_graph(Model(input_shape=(n,), nodes=(node,))), path)
 """,
     "nir": """
-from exports.nir.write import forward, save
+from exports.nir.write import forward_graph, write_nir
 ones = Array(values=torch.ones(n), meaning="of neurons")
 beta = Array(values=ones.values * 0.9, meaning="decay")
 fires = NeuronDynamics(model="lif", beta=beta, threshold=ones, reset="zero", dt=1e-4)
 spiking = SpikingNode(name="a", in_shape=(n,), out_shape=(n,), current=node, neuron=fires)
-save(forward(Model(input_shape=(n,), nodes=(spiking,)))[0], path)
+write_nir(forward_graph(Model(input_shape=(n,), nodes=(spiking,)))[0], path)
 """,
 }
 """Exports in processes of their own, by the suffix of the file."""
@@ -68,13 +68,13 @@ def killed(path: Path, form: str, size: float) -> int:
 def test_a_killed_export_leaves_nothing_or_a_whole_file(tmp_path, form):
     whole = tmp_path / f"whole.{form}"
     assert killed(whole, form, math.inf) == 0
-    assert all(check.ok for check in verify(whole))
+    assert all(check.ok for check in verify_file(whole))
     codes, begun = [], 0
     for index, share in enumerate((0.0, 0.01, 0.3, 0.7, 0.99)):
         path = tmp_path / f"{index}.{form}"
         codes.append(killed(path, form, share * whole.stat().st_size))
         if path.exists():
-            assert all(check.ok for check in verify(path)), share
+            assert all(check.ok for check in verify_file(path)), share
         else:
             assert codes[-1] == -signal.SIGKILL
             begun += any(p.name.startswith(f".{path.name}.") for p in tmp_path.iterdir())
@@ -87,7 +87,7 @@ def test_a_failed_export_leaves_what_was_there(tmp_path):
     from exports.graph.arrays import Matrix
     from exports.graph.model import Model
     from exports.graph.nodes import DenseNode
-    from exports.hdf5.write import write
+    from exports.hdf5.write import write_hdf5
     from hwmodels.errors import NeurofaError
 
     def model(value):
@@ -95,9 +95,9 @@ def test_a_failed_export_leaves_what_was_there(tmp_path):
         return Model(input_shape=(4,), nodes=(DenseNode(name="a", in_shape=(4,), out_shape=(3,), weight=w),))
 
     path = tmp_path / "x.h5"
-    write(path, model(1.0))
+    write_hdf5(path, model(1.0))
     before = path.read_bytes()
     with pytest.raises(NeurofaError, match="NaN"):
-        write(path, model(float("nan")))
+        write_hdf5(path, model(float("nan")))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x.h5"]

@@ -29,7 +29,7 @@ from hwmodels.formats import Ternary
 from hwmodels.projections import OPU
 from hwmodels.registry import Recipe, Registered, build, kinds, parts, shelves
 from neurofa import Learner, Network
-from neurofa.feedbacks import Projected, Sparse
+from neurofa.feedbacks import ProjectedFeedback, SparseFeedback
 from neurofa.layers import Block, Dense
 from neurofa.maps.activations import Tanh
 from neurofa.networks import MLP, SNN
@@ -129,8 +129,11 @@ def test_a_part_says_the_spec_that_builds_it_again(kind, name):
         (worn(endurance=1e999), "wear(endurance=1e999)"),
         (DFA(), "dfa"),
         (DFA(error="ternary"), "dfa(error=ternary)"),
-        (DFA(error=Ternary(), feedback=Sparse(density=0.2)), "dfa(feedback=sparse(density=0.2), error=ternary)"),
-        (DFA(feedback=Projected(projection=OPU(error="sign"))), "dfa(feedback=opu(error=sign))"),
+        (
+            DFA(error=Ternary(), feedback=SparseFeedback(density=0.2)),
+            "dfa(feedback=sparse(density=0.2), error=ternary)",
+        ),
+        (DFA(feedback=ProjectedFeedback(projection=OPU(error="sign"))), "dfa(feedback=opu(error=sign))"),
         (DFA(frozen=["dense0"]), "dfa(frozen=[dense0])"),
         (sdfa(), "sdfa"),
         (eprop(filtered=False, feedback="sparse"), "eprop(feedback=sparse, filtered=False)"),
@@ -222,7 +225,7 @@ def test_type_checkers_know_the_api() -> None:
     assert_type(hwmodels.devices.Fixed(bits=4), Fixed)
     assert_type(hwmodels.formats.Ternary(), Ternary)
     assert_type(hwmodels.projections.OPU(), OPU)
-    assert_type(neurofa.feedbacks.Sparse(), Sparse)
+    assert_type(neurofa.feedbacks.SparseFeedback(), SparseFeedback)
     assert_type(neurofa.layers.Dense(4, 3), Dense)
     assert_type(neurofa.neurons.LIF(), LIF)
     assert_type(neurofa.networks.MLP(hidden=[100]), MLP)

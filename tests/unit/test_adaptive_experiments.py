@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from experiments.papers import adaptive_devices, bpfree_table, grape_alignment, ldfa_classes_vs_rank
+from experiments.papers import ldfa_classes_vs_rank
 from experiments.papers import ldfa_fc_cifar10 as fc
 from experiments.papers import ldfa_q_vs_qp as q_vs_qp
-from experiments.papers import ldfa_receptive_fields as fields
 from experiments.papers import ldfa_vit as vit
 from experiments.sweeps.experiment import conduct
 from experiments.sweeps.setup import Setup
@@ -56,11 +55,18 @@ def test_the_checks_of_the_rank_table_hold_for_the_source_and_not_for_a_flat_cur
     then = [line(fc.LEARNT, r, v / 100) for r, v in {4: 60.0, **fc.ALL_THEN}.items()]
     then += [line(fc.Q_ONLY, 4, 0.55), line(fc.Q_ONLY, 10, 0.57), line(fc.BP, None, 0.6276)]
     then += [line("bp, 64 units", None, 0.581), line(fc.CONTROL, None, 0.4)]
-    assert all(check.holds for check in fc.checks("all", then))
+    assert all(check.holds for check in build("experiment", "ldfa_fc_cifar10").checks("all", then))
     flat = [{**other, "test_accuracy": 0.5} if other["series"] == fc.LEARNT else other for other in then]
-    assert [check.holds for check in fc.checks("all", flat)] == [True, False, False, False, False, True]
+    assert [check.holds for check in build("experiment", "ldfa_fc_cifar10").checks("all", flat)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
     falling = [line(fc.DIRECT, 1, 0.6), line(fc.DIRECT, 10, 0.5), line(fc.CONTROL, None, 0.4)]
-    assert [check.holds for check in fc.checks("direct", falling)] == [False, True]
+    assert [check.holds for check in build("experiment", "ldfa_fc_cifar10").checks("direct", falling)] == [False, True]
 
 
 def test_the_needed_rank_is_read_off_the_curve():
@@ -71,10 +77,13 @@ def test_the_needed_rank_is_read_off_the_curve():
 
     def needed(*ranks):
         names = [f"needed_rank_{where}_{x:g}" for where in ("test", "train") for x in ldfa_classes_vs_rank.LEVELS]
-        return [{"classes": c, **dict.fromkeys(names, r)} for c, r in zip((10, 20), ranks, strict=True)]
+        return [
+            {"part": "needed rank", "classes": c, **dict.fromkeys(names, r)}
+            for c, r in zip((10, 20), ranks, strict=True)
+        ]
 
     def holds(*ranks):
-        return [check.holds for check in ldfa_classes_vs_rank.checks(needed(*ranks))]
+        return [check.holds for check in build("experiment", "ldfa_classes_vs_rank").checks("classes", needed(*ranks))]
 
     assert all(holds(8.0, 16.0))
     assert not any(holds(8.0, 8.0)[:8])
@@ -87,28 +96,48 @@ def test_alignment_checks_follow_the_order_that_the_texts_suggest():
         return {"method": method, "matrix_cosine": cosine, "test_accuracy": accuracy, "margin": 0.1}
 
     rows = [row("dfa", 0.0), row("grape2025", 0.1), row("fdfa", 0.5), row("grape2026", 0.6, 0.95)]
-    made = {check.name: check.holds for check in grape_alignment.checks("mlp", rows)}
+    made = {check.name: check.holds for check in build("experiment", "grape_alignment").checks("mlp", rows)}
     assert made["mlp: cos(B, J), grape2026 over fdfa"]
     assert made["mlp: grape2026 over dfa, points of accuracy"]
     assert not made["mlp: fdfa over dfa, points of accuracy"]
     rows[1]["matrix_cosine"] = 0.55
-    assert not {c.name: c.holds for c in grape_alignment.checks("mlp", rows)}["mlp: cos(B, J), fdfa over grape2025"]
+    assert not {c.name: c.holds for c in build("experiment", "grape_alignment").checks("mlp", rows)}[
+        "mlp: cos(B, J), fdfa over grape2025"
+    ]
 
 
 def test_other_checks_can_fail():
     one = [line(q_vs_qp.LEARNT, 1, 0.5), line(q_vs_qp.Q_ONLY, 1, 0.6), line(q_vs_qp.CONTROL, None, 0.55)]
-    assert [check.holds for check in q_vs_qp.checks(one)] == [False, False, True]
-    some = [line(vit.NORMATIVE, 16, 0.5), line(vit.BP, None, 0.55), line(vit.CONTROL, None, 0.52)]
-    assert [check.holds for check in vit.checks(some)] == [False, False, True]
+    assert [check.holds for check in build("experiment", "ldfa_q_vs_qp").checks("ranks", one)] == [False, False, True]
+    some = [
+        line(vit.NORMATIVE, 16, 0.5) | {"flop_over_bp": 1.2},
+        line(vit.BP, None, 0.55),
+        line(vit.CONTROL, None, 0.52),
+    ]
+    assert [check.holds for check in build("experiment", "ldfa_vit").checks("ranks", some)] == [
+        False,
+        False,
+        False,
+        True,
+    ]
     shapes = [
         {"method": "rank 1", "centre_surround": 0.2, "orientation": 0.2},
         {"method": "bp", "centre_surround": 0.3, "orientation": 0.3},
     ]
-    assert [check.holds for check in fields.checks(shapes)] == [False, True]
-    rows = [{"variant": v, "test_accuracy": a, "margin": a - 0.5} for v, a in (("dfa", 0.6), ("raf", 0.4))]
-    assert [check.holds for check in adaptive_devices.checks("x", rows)] == [True, False, False]
+    assert [check.holds for check in build("experiment", "ldfa_receptive_fields").checks("fields", shapes)] == [
+        False,
+        True,
+    ]
+    rows = [
+        {"group": "x", "variant": v, "test_accuracy": a, "margin": a - 0.5} for v, a in (("dfa", 0.6), ("raf", 0.4))
+    ]
+    assert [check.holds for check in build("experiment", "adaptive_devices").checks("devices", rows)] == [
+        True,
+        False,
+        False,
+    ]
     table = [{"method": "dfa", "margin": -0.1}, {"method": "readout_only", "margin": None}]
-    assert [check.holds for check in bpfree_table.checks("mnist_mlp", table)] == [False, False]
+    assert [check.holds for check in build("experiment", "bpfree_table").checks("mnist_mlp", table)] == [False, False]
 
 
 def test_an_unknown_rule_of_the_table_is_refused():

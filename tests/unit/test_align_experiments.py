@@ -18,6 +18,8 @@ from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
+NOISE = build("experiment", "align_label_noise")
+
 
 def run(spec: str, folder: Path, seeds: int = 2, parts: tuple[str, ...] = ()) -> dict[str, Any]:
     result = conduct(build("experiment", spec), Setup(folder=folder, seeds=seeds, workers=0), parts=parts)
@@ -34,7 +36,7 @@ def test_similarity_is_the_cosine_of_weights_without_biases():
     for index, network in enumerate(networks):
         network.layer("dense0").synapses["bias"].weight.data.fill_(index)
     networks[1].layer("dense0").synapses["weight"].weight.data.mul_(-2)
-    found = degeneracy.similarities([degeneracy.weights(network) for network in networks])
+    found = degeneracy.similarities([degeneracy.layer_weights(network) for network in networks])
     assert list(found) == ["dense0", "dense1"]
     assert found["dense0"][0] == pytest.approx(-1)
     assert found["dense1"][0] == pytest.approx(1)
@@ -69,8 +71,12 @@ def test_checks_on_similarity_compare_worst_with_best():
         pairs = {degeneracy.SHARED: shared, degeneracy.OWN: [0.0, 0.1], degeneracy.BP: [0.0, 0.2]}
         return [{"method": method, "layer": "dense1", "pairs": found} for method, found in pairs.items()]
 
-    assert [check.holds for check in degeneracy.checks("mnist", rows([0.3, 0.5]))] == [True, True]
-    assert [check.holds for check in degeneracy.checks("mnist", rows([0.15, 0.9]))] == [False, True]
+    assert [
+        check.holds for check in build("experiment", "align_degeneracy_deep").checks("mnist", rows([0.3, 0.5]))
+    ] == [True, True]
+    assert [
+        check.holds for check in build("experiment", "align_degeneracy_deep").checks("mnist", rows([0.15, 0.9]))
+    ] == [False, True]
 
 
 def seed_of(times: dict[str, int]) -> list[Measurement]:
@@ -95,10 +101,10 @@ def seed_of(times: dict[str, int]) -> list[Measurement]:
     ],
 )
 def test_the_order_of_layers_is_ranked_seed_by_seed(times, taus, holds):
-    rows = [row for row in sequential.lines("part", [seed_of(t) for t in times]) if row["alignment"] == "gradient"]
+    rows = [row for row in sequential.order_rows("part", [seed_of(t) for t in times]) if row["alignment"] == "gradient"]
     assert [row["layer"] for row in rows] == ["a", "b", "c", sequential.ALL]
     assert rows[-1]["taus"] == pytest.approx(taus)
-    assert [check.holds for check in sequential.checks("part", rows)] == [holds]
+    assert [check.holds for check in build("experiment", "align_sequential").checks("part", rows)] == [holds]
     # half of the peak of 0.8, between the look before and the one at the time
     assert rows[0]["align_steps"] == pytest.approx([t["a"] - 2.5 for t in times])
 
@@ -130,7 +136,7 @@ def test_label_noise_runs_at_one_rate_for_all_shares(tmp_path: Path):
 def test_the_ideal_isotropy_of_random_labels():
     covariance = torch.eye(10) / 10 - torch.ones(10, 10) / 100
     ideal = covariance.trace() / (10**0.5 * covariance.norm())
-    assert noise._ideal().value == pytest.approx(float(ideal), abs=5e-4)
+    assert noise.IDEAL.value == pytest.approx(float(ideal), abs=5e-4)
 
 
 def test_checks_on_noise_follow_the_figures():
@@ -138,6 +144,6 @@ def test_checks_on_noise_follow_the_figures():
         return {"p": p, "wa_peaks": wa, "ga_falls": falls}
 
     clean = row(0, [0.3, 0.4], [0.0, 0.1])
-    assert [c.holds for c in noise.checks([clean, row(0.9, [0.5, 0.6], [0.2, 0.3])])] == [True] * 3
-    assert [c.holds for c in noise.checks([clean, row(0.9, [0.35, 0.9], [0.0, 0.3])])] == [False] * 3
-    assert noise.checks([clean]) == []
+    assert [c.holds for c in NOISE.checks("noise", [clean, row(0.9, [0.5, 0.6], [0.2, 0.3])])] == [True] * 3
+    assert [c.holds for c in NOISE.checks("noise", [clean, row(0.9, [0.35, 0.9], [0.0, 0.3])])] == [False] * 3
+    assert not list(NOISE.checks("noise", [clean]))

@@ -45,13 +45,13 @@ def test_deep_linear_holds_everything_it_says(tmp_path: Path) -> None:
 
 
 def test_controls_are_far_from_the_form_of_weak_alignment() -> None:
-    case = align_deep_linear.Case("small", (20, 20), steps=100)
-    near = align_deep_linear.compare(case, 0)
+    case = align_deep_linear.LinearCase("small", (20, 20), steps=100)
+    near = align_deep_linear.compare_with_recursion(case, 0)
     assert near["off"] < align_deep_linear.EXACT
     assert near["loss_ratio"] < 0.5
     for control in align_deep_linear.CONTROLS:
-        small = align_deep_linear.Case("small", (20, 20), control.activation, control.zero, steps=100)
-        assert align_deep_linear.compare(small, 0)["off"] > align_deep_linear.FAR
+        small = align_deep_linear.LinearCase("small", (20, 20), control.activation, control.zero, steps=100)
+        assert align_deep_linear.compare_with_recursion(small, 0)["off"] > align_deep_linear.FAR
 
 
 def test_two_layers_are_too_few() -> None:
@@ -161,9 +161,9 @@ def test_checks_of_learning_can_fail() -> None:
 
     names = ["dense", *[n for n in align_conv.FEEDBACKS if n != "dense"]]
     rising = [row(f"dfa, {name}", 0.31 + 0.01 * k, 0.01 * k) for k, name in enumerate(names)]
-    assert all(check.holds for check in align_conv.checks("feedback", rising))
+    assert all(check.holds for check in build("experiment", "align_conv").checks("feedback", rising))
     falling = [row(f"dfa, {name}", 0.29 - 0.01 * k, -0.01 * k) for k, name in enumerate(names)]
-    assert not any(check.holds for check in align_conv.checks("feedback", falling))
+    assert not any(check.holds for check in build("experiment", "align_conv").checks("feedback", falling))
 
 
 def test_means_over_seeds_keep_the_seeds() -> None:

@@ -153,7 +153,7 @@ def test_the_authors_split_goes_by_takes(small_speech):
 
 
 def test_speakers_are_disjoint(small_speech):
-    speech = _fsdd.load()
+    speech = _fsdd.load_speech()
     assert speech.names == list(SPEAKERS)
     whole = build("data", f"{SMALL}, validation=0)")
     assert len(whole.validation) == 0
@@ -197,7 +197,7 @@ def test_other_sound_is_another_cache_file(small_speech):
 
 def test_arrays_and_wave_files_are_the_same_data(small_speech, monkeypatch):
     folder, _ = small_speech
-    speech = _fsdd.load()
+    speech = _fsdd.load_speech()
     path = folder.parents[1] / _fsdd.FILE
     path.parent.mkdir()
     order = np.random.default_rng(0).permutation(64)
@@ -209,13 +209,13 @@ def test_arrays_and_wave_files_are_the_same_data(small_speech, monkeypatch):
         speaker_names=np.array(names),
     )  # fmt: skip
     monkeypatch.setattr(_fsdd, "SHA256", _files.sha256(path.read_bytes()))
-    other = _fsdd.load()
+    other = _fsdd.load_speech()
     assert other.content == speech.content
     assert all(np.array_equal(one, two) for one, two in zip(speech.waves, other.waves, strict=True))
     assert other.speaker.tolist() == speech.speaker.tolist()
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(NeurofaError, match=r"fsdd_8khz_int16\.npz .*fetch it again") as error:
-        _fsdd.load()
+        _fsdd.load_speech()
     assert one_line(error)
 
 
@@ -226,7 +226,7 @@ def test_broken_wave_files_are_one_line(small_speech):
 
     def broken(what):
         with pytest.raises(NeurofaError, match=what) as error:
-            _fsdd.load()
+            _fsdd.load_speech()
         assert one_line(error)
 
     for size in (0, 30):
@@ -252,7 +252,7 @@ def test_options_that_do_not_fit_are_refused(small_speech, bad):
 
 
 def test_an_official_file_says_so(small_speech, monkeypatch):
-    monkeypatch.setattr(_fsdd, "CONTENT", _fsdd.load().content)
+    monkeypatch.setattr(_fsdd, "CONTENT", _fsdd.load_speech().content)
     assert build("data", f"{SMALL}, validation=1)").provenance["official"] == "yes"
 
 

@@ -106,7 +106,7 @@ def test_bytes_of_a_block_are_those_that_autograd_keeps():
 
     network = ours.network
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        tick = forward_pass(network, x, returns=lambda _, params: params)
+        tick = forward_pass(network, x, return_weights=lambda _, params: params)
     for view in tick.views.values():
         for value in (view.x, view.y, *view.before.values()):
             kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()

@@ -16,11 +16,10 @@ from functools import partial
 import pytest
 import torch
 
-from experiments.data import Augment, _cifar, _files, _idx
+from experiments.data import Augment, _archives, _cifar, _files, _idx
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
-# the package offers the data sets under the names of their modules
 cifar100, mnist = (importlib.import_module(f"experiments.data.{name}") for name in ("cifar100", "mnist"))
 
 
@@ -311,9 +310,7 @@ def test_classes_and_grey_levels_are_chosen(small_cifar):
     assert few.classes == 60
     assert int(few.train.y.max()) < 60
     assert sum(len(s) for s in few.splits().values()) == sum(int((s.y < 60).sum()) for s in whole.splits().values())
-    raw, _ = _cifar.read_records(
-        (small_cifar / "test.bin").read_bytes(), small_cifar / "test.bin", label_bytes=2, classes=100, records=None
-    )
+    raw, _ = _cifar.read_records((small_cifar / "test.bin").read_bytes(), small_cifar / "test.bin", cifar100.SOURCE)
     grey = build("data", "cifar100(validation=5, grey=True)")
     assert grey.input_shape == (1, 32, 32)
     wanted = (0.299 * raw[:, 0].float() + 0.587 * raw[:, 1].float() + 0.114 * raw[:, 2].float()).round()
@@ -356,12 +353,11 @@ def test_an_archive_is_downloaded_unpacked_and_known_afterwards(folders, site):
         }
     )
     server.files = {"c.tar.gz": blob}
-    source = replace(
-        cifar100.SOURCE, address=f"{address}c.tar.gz", archive_hash=f"sha256:{hashlib.sha256(blob).hexdigest()}"
-    )
-    read = partial(
-        _cifar.cifar_dataset, source, validation=5, subset=None, flip=False, crop=0, classes=None, grey=False
-    )
+    md5 = hashlib.md5(blob, usedforsecurity=False).hexdigest()
+    archive = replace(cifar100.SOURCE.archive, addresses=(f"{address}c.tar.gz",), md5=md5)
+    source = replace(cifar100.SOURCE, archive=archive)
+    options = _cifar.CifarOptions(validation=5, subset=None, flip=False, crop=0, classes=None, grey=False)
+    read = partial(_cifar.cifar_dataset, source, options)
     data = read()
     assert data.provenance["official"] == "yes"
     assert data.augment is None
@@ -379,8 +375,9 @@ def test_an_archive_is_downloaded_unpacked_and_known_afterwards(folders, site):
 
 def test_an_archive_without_a_file_leaves_nothing(tmp_path):
     (tmp_path / "c.tar.gz").write_bytes(archive_of({"cifar-100-binary/train.bin": records(1, 2, 100)}))
+    finish = partial(_cifar._write_sums, names=("train.bin", "test.bin"), archive="c.tar.gz")
     with pytest.raises(NeurofaError, match=r"without cifar-100-binary/test\.bin"):
-        _cifar.unpack(tmp_path / "c.tar.gz", "cifar-100-binary", ("train.bin", "test.bin"), tmp_path)
+        _archives.unpack_member(tmp_path / "c.tar.gz", "cifar-100-binary", tmp_path, finish)
     assert [p.name for p in tmp_path.iterdir()] == ["c.tar.gz"]
 
 

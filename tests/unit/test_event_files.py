@@ -16,8 +16,8 @@ import torch
 
 from experiments.data import _archives, _files, _spike_hdf5
 from experiments.data._archives import Archive
+from experiments.data._event_camera import read_words
 from experiments.data._held_out import held_groups
-from experiments.data._pixels import read_words
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
@@ -197,7 +197,7 @@ def test_a_published_zip_is_known_by_its_checksum_and_unpacked_once(h5py, folder
     assert sorted(path.name for path in (cache / "SHD").iterdir()) == ["shd_test.h5", "shd_train.h5"]
     assert (cache / "SHD" / "shd_test.h5").read_bytes() == (named / "shd_test.h5").read_bytes()
     assert (named / "SHD" / "shd_test.h5.zip").exists()
-    monkeypatch.setattr(_archives, "unpack", None)  # a second reading unpacks nothing
+    monkeypatch.setattr(_archives, "unpack_member", None)  # a second reading unpacks nothing
     assert torch.equal(whole(build("data", "shd"), "train"), whole(data, "train"))
 
 
@@ -226,12 +226,12 @@ def test_only_the_member_is_unpacked(tmp_path, name):
     )
     target = tmp_path / "target"
     target.mkdir()
-    _archives.unpack(path, "Train", target)
+    _archives.unpack_member(path, "Train", target)
     files = {file.relative_to(target).as_posix(): file.read_bytes() for file in target.rglob("*") if file.is_file()}
     assert files == {"Train/1/a.bin": b"one", "Train/2/b.bin": b"two"}
     assert not (tmp_path / "evil").exists()
     with pytest.raises(NeurofaError, match="without 'Test'") as error:
-        _archives.unpack(path, "Test", target)
+        _archives.unpack_member(path, "Test", target)
     assert one_line(error)
 
 
@@ -242,7 +242,7 @@ def test_a_broken_archive_leaves_nothing(tmp_path, name):
     target = tmp_path / "target"
     target.mkdir()
     with pytest.raises(NeurofaError, match="expected a whole archive") as error:
-        _archives.unpack(path, "Train", target)
+        _archives.unpack_member(path, "Train", target)
     assert one_line(error)
     assert list(target.iterdir()) == []
 

@@ -8,9 +8,9 @@ from hwmodels.registry import build, parts
 from neurofa.core.event_rows import dense_rows, event_rows
 from neurofa.core.events import Events
 from neurofa.core.randomness import generator
-from neurofa.spiking.sequence import rest, sweep
+from neurofa.spiking.sequence import initial_states
 from neurofa.training.evaluation import sequence_loss
-from neurofa.training.learner import Learner
+from neurofa.training.learner import Learner, forward_pass
 
 T, B, CLASSES = 20, 6, 4
 
@@ -108,7 +108,7 @@ def test_learning_from_dense_spikes_is_learning_from_their_events():
 def test_images_of_few_spikes_are_events_behind_their_flattening():
     network = build("network", "snn(hidden=[7])", input_shape=(2, 8, 8), outputs=CLASSES)
     x = silent(0.03, 800, 128).view(-1, 2, 8, 8)
-    tick, _ = sweep(network, x, 100, rest(network, 8))
+    tick = forward_pass(network, x, states=initial_states(network, 8), ticks=100)
     lowest, readout = tick.views[network.lowest], tick.views[network.readout]
     assert lowest.x.layout == torch.sparse_csr
     assert torch.equal(dense_rows(lowest.x), x.flatten(1))

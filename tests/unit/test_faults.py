@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.papers.faults import BP, FEEDBACK, FLOOR, HIGH_SHARE, WEIGHTS, Faults, checks, sound, stuck
+from experiments.papers.faults import BP, FEEDBACK, FLOOR, HIGH_SHARE, WEIGHTS, Faults, sound, stuck
 from experiments.sweeps.experiment import conduct
 from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
@@ -83,7 +83,7 @@ def lines(**accuracies: float) -> list[dict[str, Any]]:
 
 def test_checks_follow_the_figures() -> None:
     figures = {"feedback_0": 0.97, "weights_0": 0.97, "feedback_30": 0.968, "weights_30": 0.96, "floor_30": 0.92}
-    made = {check.name: check for check in checks("stuck", lines(**figures))}
+    made = {check.name: check for check in Faults().checks("stuck", lines(**figures))}
     less = "stuck: 30 % in the feedback cost less than in the weights, by points"
     over = f"stuck: {WEIGHTS}, 30: over readout_only, points"
     cost = "stuck: what 30 % in the feedback cost, points"
@@ -95,11 +95,11 @@ def test_checks_follow_the_figures() -> None:
         ("floor_30", 0.96, [over]),
         ("feedback_0", 0.974, [cost]),
     ):
-        found = checks("stuck", lines(**{**figures, key: value}))
+        found = Faults().checks("stuck", lines(**{**figures, key: value}))
         assert [check.name for check in found if not check.holds] == fallen
 
 
 def test_rates_are_percentages() -> None:
     assert isinstance(build("experiment", "faults"), Faults)
     with pytest.raises(NeurofaError, match="percentages"):
-        Faults(rates=[120.0])
+        Faults(rates=(120.0,))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.papers.grape_toy import checks
 from experiments.sweeps.experiment import conduct
 from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
@@ -117,8 +116,10 @@ def test_checks_follow_the_figures() -> None:
         {"rule": rule, "estimate": "mean so far", "matrix_cosine": cos, "highest_matrix_cosine": cos}
         for rule, cos in (("original", 0.19), ("alternative 2", 0.9), ("2026", 0.97))
     ]
-    assert all(check.holds for check in checks("longer", rows))
+    assert all(check.holds for check in build("experiment", "grape_toy").checks("longer", rows))
     for index, wrong in ((0, 0.3), (0, 0.1), (1, 0.5), (2, 0.5)):
         changed = [dict(row) for row in rows]
         changed[index] |= {"matrix_cosine": wrong, "highest_matrix_cosine": wrong}
-        assert len([check for check in checks("longer", changed) if not check.holds]) == 1
+        assert (
+            len([check for check in build("experiment", "grape_toy").checks("longer", changed) if not check.holds]) == 1
+        )

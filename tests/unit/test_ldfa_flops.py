@@ -9,7 +9,7 @@ from hwmodels.errors import NeurofaError
 
 
 def test_the_count_agrees_with_the_hand_count_and_the_claim_has_its_ranks(tmp_path):
-    result = conduct(LDFAFlops(ranks=[48, 64]), Setup(folder=tmp_path), parts=["count"])
+    result = conduct(LDFAFlops(ranks=(48, 64)), Setup(folder=tmp_path), parts=["count"])
     rows = {row["method"]: row for row in result["rows"]}
     assert rows["bp"]["total/bp"] == 1
     for rank in (48, 64):
@@ -27,7 +27,7 @@ def test_the_count_agrees_with_the_hand_count_and_the_claim_has_its_ranks(tmp_pa
 
 
 def test_a_small_timing(tmp_path):
-    made = LDFAFlops(timed=[2], seconds=1e-3, network="vit(width=8, depth=1, heads=2)", batch=2)
+    made = LDFAFlops(timed=(2,), seconds=1e-3, network="vit(width=8, depth=1, heads=2)", batch=2)
     result = conduct(made, Setup(folder=tmp_path), parts=["time"])
     assert [row["rule"] for row in result["rows"]] == ["bp", "ldfa_normative", "ldfa_local", "raf"]
     assert all(row["wall ms"] > 0 and row["flop/bp"] > 0 for row in result["rows"])
@@ -37,4 +37,4 @@ def test_a_small_timing(tmp_path):
 
 def test_sizes_are_refused():
     with pytest.raises(NeurofaError, match="expected positive numbers"):
-        LDFAFlops(ranks=[0])
+        LDFAFlops(ranks=(0,))

@@ -17,7 +17,6 @@ from experiments.papers.ldfa_linear import (
     SCRIPT,
     STEADY,
     TOP,
-    checks,
     overlap,
     plasticity,
 )  # fmt: skip
@@ -73,11 +72,13 @@ def test_checks_follow_the_figures() -> None:
         {"method": method, "error": 0.001, "modes_theory": modes, "overlap": share}
         for method, modes, share in ((FIXED, 0, 0.05), (TOP, 2, 1.0), (LABELS, 2, 1.0), (ERRORS, 2, 1.0))
     ]
-    assert all(check.holds for check in checks("oja", rows))
+    assert all(check.holds for check in build("experiment", "ldfa_linear").checks("oja", rows))
     for index, key, value in ((2, "modes_theory", 0), (1, "error", 0.2), (2, "overlap", 0.5), (3, "overlap", math.nan)):
         changed = [dict(row) for row in rows]
         changed[index][key] = value
-        assert len([check for check in checks("oja", changed) if not check.holds]) == 1
+        assert (
+            len([check for check in build("experiment", "ldfa_linear").checks("oja", changed) if not check.holds]) == 1
+        )
 
 
 def test_a_rank_that_leaves_nothing_out_is_refused() -> None:

@@ -18,7 +18,6 @@ from experiments.papers.photonic_dfa import (
     STILL,
     TRITS,
     PhotonicDFA,
-    checks,
 )
 from experiments.sweeps.experiment import conduct
 from experiments.sweeps.rows import load_rows
@@ -27,6 +26,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.projections.opu import OPU
 from hwmodels.registry import build
 
+CHECKS = PhotonicDFA().checks
 SMALL = "photonic_dfa(data=digits, hidden=12, epochs=1, sigmas=[0, 0.202], steps=[3])"
 
 
@@ -92,23 +92,23 @@ def noise_lines(shift: float) -> list[dict[str, Any]]:
 
 
 def test_checks_of_noise_follow_the_figures() -> None:
-    assert all(check.holds for check in checks("noise", noise_lines(0.3)))
-    fallen = [check.name for check in checks("noise", noise_lines(-0.3)) if not check.holds]
+    assert all(check.holds for check in CHECKS("noise", noise_lines(0.3)))
+    fallen = [check.name for check in CHECKS("noise", noise_lines(-0.3)) if not check.holds]
     assert fallen == [f"noise: sigma {s:g}: sample over batch full scale, points" for s in (0.098, 0.202)]
     far = noise_lines(0.3)
     far[0]["test_accuracy"] -= 0.011
-    assert [check.name for check in checks("noise", far) if not check.holds] == [
+    assert [check.name for check in CHECKS("noise", far) if not check.holds] == [
         f"noise: {RINGS}, sigma 0: distance from the remembered figure, points"
     ]
     # a sigma that was not run does not hold
-    assert not all(check.holds for check in checks("noise", noise_lines(0.3)[2:]))
+    assert not all(check.holds for check in CHECKS("noise", noise_lines(0.3)[2:]))
 
 
 @pytest.mark.parametrize(("holography", "holds"), [(0.97, True), (0.95, False)])
 def test_checks_of_the_optical_processor_follow_the_figures(holography: float, holds: bool) -> None:
     accuracies = {HOLOGRAPHY: holography, TRITS: OPTICS_THEN[TRITS] / 100}
     lines = [{"series": m, "x": None, "method": m, "test_accuracy": a, "margin": 0.1} for m, a in accuracies.items()]
-    made = {check.name: check.holds for check in checks("opu", lines)}
+    made = {check.name: check.holds for check in CHECKS("opu", lines)}
     assert made[f"opu: {HOLOGRAPHY}: test accuracy, %"] is holds
     assert made["opu: what holography costs beside digital trits, points"] is holds
     assert made[f"opu: {TRITS}: test accuracy, %"]
@@ -123,7 +123,7 @@ def drift_lines(*accuracies: float) -> list[dict[str, Any]]:
 
 def test_checks_of_drift_find_where_learning_dies() -> None:
     alive, dead, late, early = (
-        checks("drift", drift_lines(*accuracies))
+        list(CHECKS("drift", drift_lines(*accuracies)))
         for accuracies in (
             (0.92, 0.94, 0.96, 0.97),
             (0.92, 0.92, 0.92, 0.92),

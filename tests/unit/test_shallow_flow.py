@@ -10,9 +10,12 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.theory.shallow import Flow, HardwareNoise, Problem, Students, draw_students, simulate_students, solve_flow
 from neurofa.theory.shallow.early import early_law
-from neurofa.theory.shallow.solution import FLAT, LEFT
+from neurofa.theory.shallow.flow import Flow
+from neurofa.theory.shallow.hardware import HardwareNoise
+from neurofa.theory.shallow.problem import Problem
+from neurofa.theory.shallow.simulator import Students, draw_students, simulate_students
+from neurofa.theory.shallow.solution import FLAT, LEFT, solve_flow
 
 PROBLEMS = {
     "dfa": Problem(rate=0.5),

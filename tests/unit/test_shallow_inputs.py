@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from hwmodels.numerics import random as draws
-from neurofa.theory.shallow import Problem, draw_students, simulate_students
 from neurofa.theory.shallow.inputs import FEW, PAIRS, GaussianInputs
+from neurofa.theory.shallow.problem import Problem
+from neurofa.theory.shallow.simulator import draw_students, simulate_students
 
 Z = 4.5
 """Deviations that chance exceeds in 1 of 150 000 cases."""

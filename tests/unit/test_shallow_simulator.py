@@ -11,8 +11,11 @@ import torch
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.theory.shallow import UNITS, HardwareNoise, Problem, Students, draw_students, simulate_students
 from neurofa.theory.shallow.degeneracy import can_succeed, signs_agree, success_probability
+from neurofa.theory.shallow.hardware import HardwareNoise
+from neurofa.theory.shallow.problem import Problem
+from neurofa.theory.shallow.simulator import Students, draw_students, simulate_students
+from neurofa.theory.shallow.units import UNITS
 
 
 def students(seed=0, **sizes):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hwmodels.errors import NeurofaError
-from neurofa.theory.shallow import UNITS, find_units
+from neurofa.theory.shallow.units import UNITS, find_units
 
 CLOSED = ["erf", "linear"]
 

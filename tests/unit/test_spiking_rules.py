@@ -14,6 +14,7 @@ from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 
+CHECKS = spiking_rules.SpikingRules().checks
 TINY = "encoded(data=digits(subset=32), ticks=4)"
 
 
@@ -38,11 +39,10 @@ def test_forecasts_are_chosen_by_loss(tmp_path: Path) -> None:
     assert {"bptt", "readout_only"} <= {row["method"] for row in found["rows"]}
 
 
-@pytest.mark.parametrize("part", list(spiking_rules.PARTS))
+@pytest.mark.parametrize("part", list(spiking_rules.DATA))
 def test_settings_are_runs(part: str) -> None:
-    small, full, network, _, _ = spiking_rules.PARTS[part]
-    for data in (small, full):
-        RunSpec(data=data, network=network).check()
+    for data in spiking_rules.DATA[part]:
+        RunSpec(data=data, network=spiking_rules.NETWORKS[part]).check()
 
 
 def test_checks_say_no() -> None:
@@ -52,15 +52,15 @@ def test_checks_say_no() -> None:
         {"method": "drtp", "margin": -0.01, "test_accuracy": 0.69},
         {"method": "readout_only", "margin": None, "test_accuracy": 0.7},
     ]
-    assert [check.holds for check in spiking_rules.checks("mnist", lines)] == [True, True, False, True, False]
+    assert [check.holds for check in CHECKS("mnist", lines)] == [True, True, False, True, False]
     losses = [{"method": m, "test_loss": v} for m, v in (("bptt", 0.1), ("dfa", 0.3), ("readout_only", 0.2))]
-    assert [check.holds for check in spiking_rules.loss_checks("mackey_glass", losses)] == [True, False, False]
+    assert [check.holds for check in CHECKS("mackey_glass", losses)] == [True, False, False]
     rows = [
         {"method": method, "ticks": ticks, "peak_mib": ticks if method == "snntorch" else 10.0}
-        for method in spiking_rules.COLOURS
+        for method in spiking_rules.METHODS
         for ticks in (100, 1000)
     ]
-    assert [check.holds for check in spiking_rules.memory_checks(rows)] == [True, True, True, False]
+    assert [check.holds for check in CHECKS("memory", rows)] == [True, True, True, False]
 
 
 def test_lengths_without_a_case_are_refused() -> None:

@@ -223,9 +223,9 @@ def test_a_network_tells_its_windows_through_pooling():
     mask = window.mask(below, above)
     for at in (0, 17, 143):
         x = torch.zeros(1, 3, *below)
-        start = conv.compute(conv.stored(), pool.compute({}, x, {})[0], {})[0].clone()
+        start = conv.compute(conv.synapses.stored(), pool.compute({}, x, {})[0], {})[0].clone()
         x.view(1, 3, -1)[..., at] = 1.0
-        moved = conv.compute(conv.stored(), pool.compute({}, x, {})[0], {})[0] != start
+        moved = conv.compute(conv.synapses.stored(), pool.compute({}, x, {})[0], {})[0] != start
         assert torch.equal(moved[0].any(0).flatten(), mask[:, at] > 0)
 
 
@@ -259,14 +259,14 @@ def test_the_local_wiring_learns_as_the_masked_unrolled_one():
     head = block.module()[0]
     with torch.no_grad():
         local = head(units).flatten(1).t()
-    full = moved["full"].layer("dense1").stored()["weight"]
+    full = moved["full"].layer("dense1").synapses.stored()["weight"]
     kernel = torch.ones(3, 2, 3, 3)
     mask = dense_convolution(kernel, Window(3, 2), (2, 16, 15)) > 0
     assert torch.allclose(full[mask], local[mask], atol=1e-6)
     assert not bool(local[~mask].any())
     assert float(full[~mask].abs().max()) > 1e-3
     # shared kernels take the sum over positions
-    start, shared = (n.layer("conv2d0").stored()["weight"] for n in (wired("shared"), moved["shared"]))
+    start, shared = (n.layer("conv2d0").synapses.stored()["weight"] for n in (wired("shared"), moved["shared"]))
     change = (local - dense_convolution(start, Window(3, 2), (2, 16, 15))).flatten()
     size = (3, 2, 3, 3)
     summed = torch.stack([
@@ -291,7 +291,7 @@ def test_diagnostics_report_the_alignment_of_convolutions():
     for below, name in (("conv2d0", "conv2d1"), ("conv2d1", "conv2d2")):
         layer = network.layer(name)
         assert isinstance(layer, Conv2d)
-        dense = dense_convolution(layer.synapses.stored()["weight"], layer.window, network.shapes[below])
+        dense = dense_convolution(layer.synapses.stored()["weight"], layer.map.window, network.shapes[below])
         assert found[name]["weight_alignment"] == pytest.approx(
             cosine_similarity(dense, f[name] @ f[below].t()), abs=1e-6
         )

@@ -8,7 +8,8 @@ import torch
 
 from experiments.speed.suite import SpeedCase, SpeedMethod, SpeedSuite
 from experiments.speed.timing import Step
-from neurofa.theory.shallow import Problem, draw_students, simulate_students
+from neurofa.theory.shallow.problem import Problem
+from neurofa.theory.shallow.simulator import draw_students, simulate_students
 
 LEARNING_STEPS = 50
 """Learning steps in one measured step."""

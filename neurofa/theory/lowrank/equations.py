@@ -112,6 +112,7 @@ def velocity(moments: Moments, weights: Weights, rule: Plasticity, time: float) 
     """
     w1, w2, q, p = weights.matrices()
     residual = moments.yx - w2 @ w1 @ moments.xx
+    # the return path carries P R, which has r rows
     teaching = w2.t() @ residual if rule.transport else q @ (p @ residual)
     gain_q, gain_p = rule.gains(time)
     dq, dp = torch.zeros_like(q), torch.zeros_like(p)
@@ -165,6 +166,7 @@ def reachable_strengths(moments: Moments, p: Tensor) -> Tensor:
     """
     _, _, vt = moments.modes()
     _, size, rows = torch.linalg.svd(p.double() @ moments.yx, full_matrices=False)
+    # singular values below are rounding: repeated rows of P span no further direction
     rows = rows[size > size.max() * 1e-10]
     strength: Tensor = (rows @ vt.t()).square().sum(0)
     return strength

@@ -13,25 +13,3 @@ included (:mod:`.hardware`). First the student *aligns*: from small weights v gr
 
 Source: Refinetti, d'Ascoli, Ohana and Goldt 2021, arXiv 2011.12428.
 """
-
-from neurofa.theory.shallow.flow import Flow
-from neurofa.theory.shallow.hardware import HardwareNoise
-from neurofa.theory.shallow.order_parameters import OrderParameters
-from neurofa.theory.shallow.problem import Problem
-from neurofa.theory.shallow.simulator import Students, draw_students, simulate_students
-from neurofa.theory.shallow.solution import Solution, solve_flow
-from neurofa.theory.shallow.units import UNITS, find_units
-
-__all__ = [
-    "UNITS",
-    "Flow",
-    "HardwareNoise",
-    "OrderParameters",
-    "Problem",
-    "Solution",
-    "Students",
-    "draw_students",
-    "find_units",
-    "simulate_students",
-    "solve_flow",
-]

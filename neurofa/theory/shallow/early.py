@@ -56,6 +56,7 @@ def early_law(problem: Problem, start: OrderParameters, t: float) -> EarlyOrder:
         )
     variances = np.diagonal(start.T, axis1=-2, axis2=-1)
     if problem.activation == "erf":
+        # g'_0 as read with noise, and s_m of Stein's lemma
         slope, s = (2 / np.pi / (1 + problem.hardware.read_noise**2)) ** 0.5, np.sqrt(2 / np.pi / (1 + variances))
     else:
         slope, s = 1.0, np.ones_like(variances)

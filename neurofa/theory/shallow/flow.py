@@ -88,10 +88,13 @@ class Flow:
         dR, drift = linear[:, : self.M], linear[:, self.M :]
 
         ee = np.outer(a, a)
+        # noise of the readout adds s_o^2 g(lambda_j)^2 to e^2 for every student unit j
         ee[:K, :K] += noise.readout_noise**2 * each
         slopes = self.units.j2(c[self._slopes])
         square = (self.units.i4(c[self._four]) * ee).sum((-1, -2)) + self.problem.label_noise**2 * slopes
+        # <delta_i delta_k>: noise of feedback and signal is independent between units, so it enters the diagonal alone
         step = (np.outer(F, F) + noise.feedback_noise**2 * each) * square + noise.signal_noise**2 * each * slopes
+        # and so does a share of each write
         step *= 1 + noise.pulse_noise**2 * each
         dQ = drift + drift.T + eta**2 * step + noise.update_noise**2 * each
         return dR, dQ, eta * (self.units.i2(c[self._two]) @ a)
@@ -102,6 +105,7 @@ class Flow:
         c = order.covariance()
         index = np.concatenate([np.arange(K + M), np.arange(K)])
         out: Array = c[np.ix_(index, index)]
+        # a fresh read adds its variance to a student's own field and is correlated with nothing
         out[range(K), range(K)] += self.problem.hardware.read_noise**2
         return out
 
@@ -117,6 +121,7 @@ class Flow:
     def error_rate(self, state: Array) -> float:
         """Return the time derivative of the error, by a central difference along the flow."""
         direction = self(0.0, state)
+        # a step of 1e-5 in the variable that moves fastest, whatever the rate
         h = 1e-5 / max(1e-12, float(np.abs(direction).max()))
         return (self.error(state + h * direction) - self.error(state - h * direction)) / (2 * h)
 

@@ -63,11 +63,13 @@ class GaussianInputs:
         half = len(out) // 2
         first, second, spare = out[:half], out[half:], self._spare[:half]
         words = self._hash(half, a, b)
+        # angle t = pi G x / 2^31, G x (mod 2^32) read with a sign
         np.multiply(words, np.uint32(GOLDEN), out=spare)
         np.copyto(second, spare.view(np.int32), casting="unsafe")
         second *= np.float32(math.pi * 2**-31)
         words |= np.uint32(1)  # u is never 0, whose logarithm is infinite
         np.copyto(first, words.view(np.int32), casting="unsafe")
+        # radius sqrt(-2 ln u / N) with u = |x| / 2^31, as sqrt(-ln u^2 / N): the square makes the sign irrelevant
         first *= np.float32(2**-31)
         np.square(first, out=first)
         np.log(first, out=first)

@@ -32,6 +32,7 @@ class OrderParameters:
 
     def covariance(self) -> Array:
         """Return C of the fields (lambda_1..lambda_K, nu_1..nu_M), (..., K + M, K + M)."""
+        # constants may lack the leading axes of the overlaps that change
         T = np.broadcast_to(self.T, (*self.R.shape[:-2], *self.T.shape[-2:]))
         upper = np.concatenate([self.Q, self.R], -1)
         lower = np.concatenate([self.R.swapaxes(-1, -2), T], -1)

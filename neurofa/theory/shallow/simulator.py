@@ -142,6 +142,7 @@ class _Learning:
     def run(self, steps: int) -> None:
         """Take ``steps`` steps with one fresh sample each."""
         runs, _, N = self.w.shape
+        # few calls of the generator: one for the inputs of several steps
         block = max(1, BLOCK // (runs * N))
         while steps > 0:
             count = min(block, steps)
@@ -171,6 +172,7 @@ class _Learning:
         if noise.signal_noise:
             delta += noise.signal_noise * self._normal(K)
 
+        # both layers take their step from the fields and outputs before it
         change = (rate * delta * self.units.slope(fields[:, :K])).unsqueeze(2)
         readout = (rate / N) * hidden * e
         if noise.pulse_noise:

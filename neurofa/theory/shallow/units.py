@@ -70,6 +70,7 @@ class ErfUnits(ClosedUnits):
 
     def i2(self, c: Array) -> Array:
         """I2 = (2/pi) asin(C12 / sqrt((1 + C11)(1 + C22)))."""
+        # erf(u / sqrt 2) = 2 P(z < u) - 1 with z ~ N(0, 1): the variance of z is the 1 beside each C_aa
         norm = np.sqrt((1 + c[..., 0, 0]) * (1 + c[..., 1, 1]))
         return (2 / np.pi) * np.arcsin(c[..., 0, 1] / norm)
 
@@ -139,6 +140,7 @@ class ReLUUnits(Units):
         Source: Cho and Saul 2009, NIPS 22, eq. 6 (arc-cosine kernel of degree 1).
         """
         size = np.sqrt(c[..., 0, 0] * c[..., 1, 1])
+        # rounding may leave a cosine just outside of [-1, 1]; without variance the average is 0
         cos = np.divide(c[..., 0, 1], size, out=np.zeros_like(size), where=size > 0).clip(-1, 1)
         kernel: Array = size * (np.sqrt(1 - cos**2) + (np.pi - np.arccos(cos)) * cos) / (2 * np.pi)
         return kernel

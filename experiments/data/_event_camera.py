@@ -1,30 +1,43 @@
-"""Events of a camera: pixels and polarities as channels, pooled in blocks."""
+"""Recordings of event cameras: pixels and polarities as channels, pooled in blocks."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.data import _files
+from experiments.data._archives import Archive
 from experiments.data._recordings import Recordings
 from hwmodels.errors import NeurofaError
 
 OVERFLOW_ROW, OVERFLOW_TIME = 240, 2**13
-"""An event in that row, past any sensor, says that the clock ran over: later times lie that many microseconds later."""
+"""An event in that row, past any sensor, marks an overflow of the clock: add that many microseconds to later times."""
 
 
-class Camera:
-    """Gathers the events of a square camera.
+@dataclass(frozen=True, kw_only=True)
+class CameraArchive:
+    """A published archive of camera recordings, one file each."""
+
+    archive: Archive
+    recordings: int
+    """Number of the files."""
+
+
+class CameraRecordings:
+    """Collects the recordings of a square event camera.
 
     Args:
         name: of the data set, for messages.
         side: pixels of the sensor in a row.
-        pool: blocks of that many pixels squared become one channel of each polarity.
+        pool: side of the square blocks of pixels that become one channel of each polarity.
         ticks: T.
         tick: length of a tick, s.
-        binary: a channel that fires more than once in a tick counts once.
+        binary: whether a channel that fires more than once in a tick counts once.
 
     Raises:
         NeurofaError: blocks that do not divide the sensor, no ticks or no time.
@@ -34,33 +47,47 @@ class Camera:
         if pool < 1 or side % pool:
             raise NeurofaError(f"got {name}(pool={pool}); expected a divisor of {side} pixels; use 1 or 2")
         self.side, self.pool, self.pooled = side, pool, side // pool
-        self.made = Recordings(
-            name, ticks=ticks, tick=tick, input_shape=(2, self.pooled, self.pooled), binary=binary
-        )  # fmt: skip
+        shape = (2, self.pooled, self.pooled)
+        self.recordings = Recordings(name, ticks=ticks, tick=tick, input_shape=shape, binary=binary)
 
-    def add(self, x: Any, y: Any, p: Any, seconds: Any, label: int, source: str) -> None:
+    def add(self, events: Any, label: int, source: str) -> None:
         """Add one recording.
 
         Args:
-            x: (n,) columns.
-            y: (n,) rows.
-            p: (n,) polarities, 0 or 1.
-            seconds: (n,) times, s.
+            events: columns x (n,), rows y (n,), polarities p (n,), 0 or 1, and times (n,), s.
             label: its class.
             source: the file, for messages.
 
         Raises:
             NeurofaError: a pixel or polarity that the sensor does not have.
         """
-        for what, values, end in (("columns", x, self.side), ("rows", y, self.side), ("polarities", p, 2)):
+        *places, seconds = events
+        for what, values, end in zip(("columns", "rows", "polarities"), places, (self.side, self.side, 2), strict=True):
             if len(values) and (values.min() < 0 or values.max() >= end):
                 raise NeurofaError(
                     f"got {what} from {values.min()} to {values.max()} in {source}; expected 0 to {end - 1};"
                     " it is damaged: fetch it again"
                 )
-        p, y, x = (np.asarray(values).astype(np.int64) for values in (p, y, x))
+        x, y, p = (np.asarray(values).astype(np.int64) for values in places)
         channel = (p * self.pooled + y // self.pool) * self.pooled + x // self.pool
-        self.made.add(seconds, channel, label, source)
+        self.recordings.add(seconds, channel, label, source)
+
+    def add_files(self, folder: Path, files: Sequence[tuple[int, Path]], read: Callable[[Path], Any]) -> str:
+        """Add one recording of each file.
+
+        Args:
+            folder: of the data set.
+            files: label and path of each recording.
+            read: returns the events of a file, as :meth:`add` takes them.
+
+        Returns:
+            A checksum of all names, relative to the folder, with the contents.
+        """
+        checksum = hashlib.sha256()
+        for label, path in files:
+            self.add(read(path), label, str(path))
+            checksum.update(path.relative_to(folder).as_posix().encode() + _files.read_file(path))
+        return f"sha256:{checksum.hexdigest()} of all names with their contents"
 
 
 def read_words(path: Path) -> tuple[Any, Any, Any, Any]:
@@ -75,7 +102,7 @@ def read_words(path: Path) -> tuple[Any, Any, Any, Any]:
     Raises:
         NeurofaError: not a whole number of events.
     """
-    blob = _files.read(path)
+    blob = _files.read_file(path)
     if not blob or len(blob) % 5:
         raise NeurofaError(
             f"got {path} with {len(blob)} bytes; expected a multiple of 5 (one event); it is damaged: fetch it again"

@@ -1,0 +1,98 @@
+"""NIR files checked: readable, complete, and the same graph as the one of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from exports.checks import FileCheck, error_text, guarded
+from exports.files.optional import require_library
+from exports.graph.model import Model
+from exports.graph.reference import run_ticks
+from exports.nir.reset import with_zero_reset
+from exports.nir.run import NEURONS, run_nir
+from exports.nir.write import feedback_graph, forward_graph
+from exports.programming.spike_probes import TICKS, random_spikes
+from hwmodels.errors import NeurofaError
+
+CLOSE = 1e-5
+"""Largest difference of outputs, relative to the largest of them or to 1."""
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) -> list[FileCheck]:
+    """Check a file; with a model also against the graph of the model, and spike for spike.
+
+    Args:
+        path: the file.
+        model: of the run to compare with.
+        inputs: (T, B, *input_shape) of its data; None: random spikes.
+
+    Raises:
+        NeurofaError: no such file.
+    """
+    nir = require_library("nir")
+    if not path.is_file():
+        raise NeurofaError(f"got '{path}', which is no file; expected a NIR file; check the path")
+    try:
+        graph = nir.read(path)
+    except Exception as error:  # nir and h5py raise many classes
+        return [FileCheck("opens", False, f"cannot be read ({error_text(error)})")]
+    arrays, about = _float_arrays(graph), _metadata(graph)
+    bad = [name for name, value in arrays.items() if not np.isfinite(value).all()]
+    checks = [
+        FileCheck("opens", True, f"{len(graph.nodes)} nodes, {len(graph.edges)} edges, types agree"),
+        FileCheck("finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity"),
+    ]
+    if model is not None:
+        checks.append(guarded("against", lambda: _check_arrays(graph, arrays, model)))
+        if model.spiking and "feedback" not in about.get("part", "") and all(check.ok for check in checks):
+            xs = random_spikes(model.input_shape, TICKS, 4, 0) if inputs is None else inputs
+            checks.append(guarded("spikes", lambda: _check_spikes(graph, model, xs)))
+    return checks
+
+
+def _metadata(graph: Any) -> dict[str, str]:
+    own = graph.metadata.get("neurofa", {}) if isinstance(graph.metadata, dict) else {}
+    return {str(key): str(value) for key, value in own.items()}
+
+
+def _check_spikes(graph: Any, model: Model, xs: Tensor) -> FileCheck:
+    """Run the file from its own numbers, and compare it with the run's network as NIR can express it."""
+    computed, (output, spikes) = run_nir(graph, xs), run_ticks(with_zero_reset(model), xs)
+    differ = sum(int((computed[f"spikes.{name}"] != z).sum()) for name, z in spikes.items())
+    error, size = float((computed["output"] - output).abs().amax()), max(1.0, float(output.abs().amax()))
+    detail = f"{differ} spikes differ, of {sum(int(z.sum()) for z in spikes.values())}; outputs {error:.2e} off"
+    if _metadata(graph).get("reset_converted", "no") != "no":
+        own = run_ticks(model, xs)[1]
+        slots = sum(z.numel() for z in own.values())
+        moved = sum(int((own[name] != z).sum()) for name, z in spikes.items())
+        detail += f"; resets were converted: {moved / slots:.2%} of all slots differ from the run's own spikes"
+    return FileCheck("spikes", differ == 0 and error <= CLOSE * size, detail)
+
+
+def _float_arrays(graph: Any) -> Arrays:
+    return {
+        f"{name}.{key}": value
+        for name, node in graph.nodes.items()
+        for key, value in vars(node).items()
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    }
+
+
+def _check_arrays(graph: Any, arrays: Arrays, model: Model) -> FileCheck:
+    if "feedback" in _metadata(graph).get("part", "forward"):
+        expected = feedback_graph(model)
+    else:
+        neurons = [node for node in graph.nodes.values() if type(node).__name__ in NEURONS]
+        ticks = {float(node.metadata["neurofa"]["dt"]) for node in neurons}
+        expected = forward_graph(model, convert=True, dt=ticks.pop() if len(ticks) == 1 else None)[0]
+    wanted = _float_arrays(expected)
+    for name, value in wanted.items():
+        if name not in arrays or arrays[name].shape != value.shape or not np.array_equal(arrays[name], value):
+            return FileCheck("against", False, f"'{name}' is not what the run holds")
+    return FileCheck("against", True, f"{len(wanted)} arrays are those of the run")

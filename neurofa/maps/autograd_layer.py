@@ -1,0 +1,80 @@
+"""A layer whose derivatives autograd computes, and whose affine maps can return errors through other weights."""
+
+from __future__ import annotations
+
+from abc import ABC
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor
+
+from neurofa.core.directions import Direction, ReturnWeights
+from neurofa.core.layer import Layer, LayerTraits
+from neurofa.core.view import Graph, Params, State
+from neurofa.maps.asymmetric import noise_mode, returning_mode
+
+
+class AutogradLayer(Layer, ABC):
+    """A layer that is complete with :meth:`compute` and :meth:`initialise`.
+
+    Under a direct rule the directions are the exact vector-Jacobian product of :meth:`compute`. Under a chained rule
+    every affine map returns its error through the rule's return weights; so all matrices and kernels have to be
+    multiplied by ``torch.nn.functional.linear`` or ``conv2d``. A weight that an error crosses in another way is found
+    (:meth:`unreturned`), and chained rules refuse the layer.
+    """
+
+    @property
+    def traits(self) -> LayerTraits:
+        return LayerTraits(returning=self.matrices, mirror=self, unreturned=self.unreturned)
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """Names of the weights of two axes and more."""
+        return tuple(key for key, synapses in self.synapses.items() if synapses.weight.dim() > 1)
+
+    def record(
+        self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
+    ) -> tuple[Tensor, State, Graph | None]:
+        if not (self.training or needs_input_error):
+            return *self.compute(params, x, state), None
+        leaf = x.detach().requires_grad_(needs_input_error)
+        leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
+        inner: dict[str, Tensor] = {}
+        with torch.enable_grad(), ExitStack() as stack:
+            if return_weights is not None and any(return_weights[k] is not params.get(k) for k in return_weights):
+                stack.enter_context(returning_mode(leaves, return_weights, inner))
+            y, after = self.compute(leaves, leaf, state)
+        return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, inner)
+
+    def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
+        """Return the correlations of every affine map's output with noise at its input (weight mirror)."""
+        correlations: dict[str, Direction] = {}
+        with noise_mode(params, list(self.matrices), amplitude, gen, correlations):
+            self.compute(params, x, {})
+        return correlations
+
+    @torch.no_grad()
+    def unreturned(self, x: Tensor) -> list[str]:
+        """Return the names of weights that an error would cross without a return weight of its own.
+
+        Found by poisoning: the layer runs on ``x`` with return weights everywhere, every forward weight is then
+        overwritten with NaN, and the error at the input must stay finite.
+
+        Args:
+            x: (B, *in_shape) probe.
+        """
+        names = list(self.synapses)
+        if not self._leaks(x, names):
+            return []
+        return [name for name in names if self._leaks(x, [name])]
+
+    def _leaks(self, x: Tensor, names: list[str]) -> bool:
+        """Return whether NaN in these forward weights reaches the error at the input."""
+        trial = {k: v.clone() for k, v in self.synapses.stored().items()}
+        graph = self.record(trial, x, {}, {k: trial[k].clone() for k in self.traits.returning}, True)[2]
+        assert graph is not None
+        for name in names:
+            graph.params[name].data.fill_(float("nan"))
+        errors = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)
+        below: Tensor | None = errors[0]
+        return below is not None and not bool(below.isfinite().all())
