@@ -17,7 +17,7 @@ from neurofa.theory.shallow.degeneracy import can_succeed, signs_agree
 from neurofa.theory.shallow.early import early_law
 from neurofa.theory.shallow.hardware import HardwareNoise
 from neurofa.theory.shallow.problem import Problem
-from neurofa.theory.shallow.simulator import draw_students, simulate_students
+from neurofa.theory.shallow.simulator import Students, draw_students, simulate_students
 from neurofa.theory.shallow.solution import solve_flow
 
 Fields = Mapping[str, Any]
