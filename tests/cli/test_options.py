@@ -10,11 +10,14 @@ from typing import Annotated
 import pytest
 
 from experiments.cli import run_command as command
+from experiments.exporting.load import LoadedRun, load_run
 from experiments.runs import spec as spec_module
 from experiments.runs.folder import RunFolder
 from experiments.runs.run import RunSpec, train_run
 from experiments.runs.spec import Option, options_of
 from experiments.sweeps.rows import load_rows
+from exports.hdf5.read import open_hardware_file
+from exports.verify import stored_recipe
 from hwmodels.registry import build
 from neurofa.rules.dfa import DFA
 
@@ -92,7 +95,9 @@ def test_sdfa_is_the_sign_and_tdfa_the_ternary_error() -> None:
     assert RunSpec(rule="sdfa").key == RunSpec(rule="sdfa(error=sign)").key != RunSpec(rule="tdfa").key
 
 
-def test_a_stored_sdfa_of_before_stays_ternary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stored_sdfa_of_before_stays_ternary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = RunSpec(data="digits(subset=64)", network="mlp(hidden=[8])", rule="sdfa(error=ternary)", epochs=1)
     train_run(run, tmp_path)
     for name in ("run.json", "result.json"):
@@ -102,8 +107,15 @@ def test_a_stored_sdfa_of_before_stays_ternary(tmp_path: Path, capsys: pytest.Ca
     assert RunFolder(tmp_path).spec() == RunFolder(tmp_path).read_result().spec == run
     assert command(["train", "--resume", "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["spec"]["rule"] == "sdfa(error=ternary)"
+    # a file of before holds the short name, and the error format beside it
+    provenance = LoadedRun.provenance
+    recipe = provenance(load_run(tmp_path))["recipe"] | {"rule": "sdfa"}
+    monkeypatch.setattr(LoadedRun, "provenance", lambda self: provenance(self) | {"recipe": recipe})
     assert command(["export", str(tmp_path), "-o", str(tmp_path / "n.h5")]) == 0
     assert command(["verify", str(tmp_path / "n.h5"), "--against", str(tmp_path)]) == 0
+    with open_hardware_file(tmp_path / "n.h5") as stored:
+        assert stored.attributes("provenance")["recipe"]["rule"] == "sdfa"
+        assert stored_recipe(stored)["rule"] == "sdfa(error=ternary)"
 
 
 def test_a_row_of_before_says_that_sdfa_was_ternary(tmp_path: Path) -> None:
