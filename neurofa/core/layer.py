@@ -242,12 +242,21 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         Raises:
             NeurofaError: a layer that keeps a state from tick to tick.
         """
-        if self.traits.remembers:
-            raise NeurofaError(
-                f"got {type(self).__name__}, a layer that keeps a state from tick to tick, for a plain module; expected"
-                " layers without a memory; use to_snntorch(network), or neurofa export"
-            )
+        require_no_memory(self)
         return PlainModule(self)
+
+
+def require_no_memory(layer: Layer) -> None:
+    """Refuse to stand a plain module of one input for a layer that keeps a state.
+
+    Raises:
+        NeurofaError: a layer that keeps a state from tick to tick.
+    """
+    if layer.traits.remembers:
+        raise NeurofaError(
+            f"got {type(layer).__name__}, a layer that keeps a state from tick to tick, for a plain module; expected"
+            " layers without a memory; use to_snntorch(network), or neurofa export"
+        )
 
 
 class ParameterFreeLayer(Layer):

@@ -15,7 +15,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
 from neurofa.core.event_rows import event_linear
-from neurofa.core.layer import Layer, LayerTraits
+from neurofa.core.layer import Layer, LayerTraits, require_no_memory
 from neurofa.core.products import LayerWork, MapWork
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.maps.activations import Activation
@@ -297,6 +297,7 @@ class Affine(Layer):
         return {"weight": self.map.noise_correlation(y, noise)}
 
     def module(self) -> nn.Module:
+        require_no_memory(self)
         stored = self.synapses.stored()
         plain = self.map.module(stored["weight"], stored.get("bias"))
         tail = self._tail(stored)
