@@ -22,7 +22,7 @@ from experiments.sweeps.sweep import spec_grid
 from experiments.sweeps.workers import LostWorkerError, map_processes
 from hwmodels.errors import NeurofaError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = ["--network", "mlp(hidden=[16], activation=relu)", "--epochs", "1"]
 
 

@@ -153,7 +153,7 @@ def test_a_run_stopped_in_its_first_epoch_or_in_its_control_can_be_resumed(tmp_p
 def test_ctrl_c_on_the_command(tmp_path: Path) -> None:
     out, flags = tmp_path / "run", ["--data", "digits(subset=200)", "--network", "mlp(hidden=[8])", "--epochs", "200"]
     words = [sys.executable, "-m", "experiments.cli", "train", *flags, "--threads", "1", "--out", str(out)]
-    pipe, root = subprocess.PIPE, Path(__file__).parents[2]
+    pipe, root = subprocess.PIPE, Path(__file__).parents[3]
     process = subprocess.Popen([*words, "--no-control"], stderr=pipe, stdout=pipe, text=True, cwd=root)
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():

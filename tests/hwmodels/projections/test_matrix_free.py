@@ -106,7 +106,7 @@ def measured(n):
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     return [float(word) for word in done.stdout.split()]
 

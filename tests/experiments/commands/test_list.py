@@ -70,14 +70,14 @@ def test_help_does_not_load_torch() -> None:
     code = (
         "import sys; from experiments.cli import run_command as run; run(['--help']); sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=Path(__file__).parents[2], check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == 0
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     code = "import sys; from experiments.cli import main; sys.argv[1:] = ['list']; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3]
     )
     assert process.stdout is not None
     process.stdout.close()
