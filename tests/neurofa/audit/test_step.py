@@ -174,8 +174,18 @@ class ByAdapt(KolenPollack):
 
 
 SMUGGLERS = [
-    ByAttribute, ByList, ByClosure, ByUpdate, ByNanSafe, ByViews, ByCopies, ByReturns, ByMemory, BySynapses, ByAdapt,
-]  # fmt: skip
+    ByAttribute,
+    ByList,
+    ByClosure,
+    ByUpdate,
+    ByNanSafe,
+    ByViews,
+    ByCopies,
+    ByReturns,
+    ByMemory,
+    BySynapses,
+    ByAdapt,
+]
 
 
 def make(kind: Callable[..., Rule], network: Network) -> Rule:
