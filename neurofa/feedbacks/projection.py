@@ -79,7 +79,7 @@ def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., Pr
     return builder
 
 
-def _register(name: str, part: Callable[..., Projection]) -> None:
+def _register(name: str, part: Any) -> None:
     recipe("feedback", name, part.source)(_as_feedback(name, part))
 
 

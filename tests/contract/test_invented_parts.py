@@ -34,7 +34,7 @@ from tests.contract.invented_sources import SOURCES
 
 SNN = {"data": "encoded(data=digits(subset=60), ticks=5)", "network": "snn(hidden=[8])", "rule": "eprop"}
 
-RUNS: dict[str, dict[str, object]] = {
+RUNS: dict[str, dict[str, str]] = {
     "activation": {"network": "mlp(hidden=[6, 5], activation=invented_activation)"},
     "camera": {"rule": "dfa(feedback=opu(camera=invented_camera))"},
     "data": {},
