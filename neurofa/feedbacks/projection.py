@@ -79,8 +79,9 @@ def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., Pr
     return builder
 
 
-def _register(name: str, part: Any) -> None:
-    recipe("feedback", name, part.source)(_as_feedback(name, part))
+def _register(name: str, part: Callable[..., Projection]) -> None:
+    source: str = part.source  # type: ignore[attr-defined]
+    recipe("feedback", name, source)(_as_feedback(name, part))
 
 
 adapt_parts("feedback", "projection", _register)
