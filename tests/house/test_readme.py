@@ -147,7 +147,7 @@ def test_a_wrong_command_line_is_noticed(line):
 
 def test_commands_in_the_text_exist():
     known = typer.main.get_command(application()).commands
-    for document in DOCUMENTS:
+    for document in [name for name in DOCUMENTS if name != "CHANGELOG.md"]:  # which names old ones
         text = (ROOT / document).read_text(encoding="utf-8")
         for words in re.findall(r"`neurofa ([^`]+)`", text):
             assert words.split()[0] in known, f"{document} says `neurofa {words}`"
