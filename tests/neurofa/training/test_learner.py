@@ -37,7 +37,7 @@ def test_writing_straight_into_weights_equals_the_optimizer(rule, decay):
         network = net("cnn(channels=[3], hidden=7, norm=batch)", (1, 8, 8))
         optimizer = kind(network.parameters(), lr=0.1, weight_decay=decay)
         learner = Learner(network, rule, optimizer=optimizer)
-        assert learner.updater.direct == (kind is torch.optim.SGD)
+        assert learner.direct == (kind is torch.optim.SGD)
         for step in range(4):
             learner.step(*batch(8, (1, 8, 8), seed=step))
         state = [weights(network), *(b.flatten() for b in learner.rule.state_dict().values())]
