@@ -70,7 +70,7 @@ def verify_file(
 def _computed_checks(file: HardwareFile, learner: Learner | None) -> list[FileCheck]:
     """Compare the state with a learner's, and the probes with a learner that is rebuilt from the file."""
     checks = [] if learner is None else [guarded("against", lambda: _check_state(file, learner))]
-    recipe = _recipe(file)
+    recipe = stored_recipe(file)
     if not recipe:
         return [*checks, FileCheck("network", True, "not computed: the file does not say how its network is built")]
     if max((math.prod(file.shape(path)) for path in file.datasets()), default=0) > LARGE:
@@ -139,7 +139,7 @@ def _band_faults(file: HardwareFile, group: str, names: list[str], passes: Passe
     return faults
 
 
-def _recipe(file: HardwareFile) -> dict[str, Any]:
+def stored_recipe(file: HardwareFile) -> dict[str, Any]:
     """Return how the learner is built; nothing where the file does not say it."""
     recipe = file.attributes("provenance").get("recipe")
     if not isinstance(recipe, dict) or not recipe.get("network"):

@@ -31,5 +31,5 @@ def warn_of_broken_limits(chip: Profile, findings: Sequence[Finding]) -> None:
     """Print one line on stderr for every limit of a chip that a run breaks."""
     for finding in findings:
         if finding.verdict == "broken":
-            limit = f"{finding.title}: {finding.asked}, {chip.name} has {finding.chip}"
+            limit = f"{finding.title}: {finding.needed}, {chip.name} has {finding.chip}"
             typer.echo(f"limit broken: {limit} (see: neurofa check)", err=True)

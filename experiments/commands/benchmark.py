@@ -138,7 +138,7 @@ def _show(result: dict[str, Any], about: str, findings: list[Finding]) -> None:
         broken = [finding for finding in findings if finding.verdict == "broken"]
         typer.echo(f"{chip}: {len(broken)} of {len(findings)} limits broken")
         for finding in broken:
-            typer.echo(f"  {finding.title}: {finding.asked}, the chip has {finding.chip} ({finding.excess})")
+            typer.echo(f"  {finding.title}: {finding.needed}, the chip has {finding.chip} ({finding.excess})")
 
 
 def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -77,7 +77,7 @@ def _show(chip: Profile, findings: list[Finding], run: str) -> None:
     for finding in findings:
         mark = f" ({finding.mark})" if finding.mark not in ("", "read") else ""
         verdict = Text(finding.verdict, style=COLOURS.get(finding.verdict, "dim"))
-        table.add_row(*map(Text, (finding.title, finding.chip + mark, finding.asked, finding.excess)), verdict)
+        table.add_row(*map(Text, (finding.title, finding.chip + mark, finding.needed, finding.excess)), verdict)
     console = Console()
     console.print(table)
     counts = Counter(finding.verdict for finding in findings)

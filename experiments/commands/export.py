@@ -71,7 +71,7 @@ def export_command(
         chosen = chip_formats(chip)
         bits, conductance = bits or chosen.get("bits"), conductance or chosen.get("conductance")
         findings = chip_findings(chip, loaded.spec)
-        keys = {"limit": "title", "asked": "asked", "chip": "chip", "verdict": "verdict"}
+        keys = {"limit": "title", "asked": "needed", "chip": "chip", "verdict": "verdict"}
         limits = [{key: getattr(finding, name) for key, name in keys.items()} for finding in findings]
         more = {"profile": profile, "profile_findings": limits}
         warn_of_broken_limits(chip, findings)

@@ -102,7 +102,7 @@ def collect_evidence(
         measurements: all of the run, with alignment.
         probes: of hidden layers, by name.
     """
-    rows = [look.alignment["layers"] for look in measurements if look.alignment is not None]
+    rows = [m.alignment["layers"] for m in measurements if m.alignment is not None]
     reachable = _reachable(network)
     evidence = []
     for name in rows[0]:

@@ -30,14 +30,14 @@ def draw_diagnosis(path: Path, measurements: Sequence[Measurement], result: Resu
         measurements: all of the run.
         result: for the title.
     """
-    names = list(next(look.alignment for look in measurements if look.alignment is not None)["layers"])
+    names = list(next(m.alignment for m in measurements if m.alignment is not None)["layers"])
     panels = []
     for title, y, measure in PANELS:
         curves = [(name, *measurement_series(measurements, name, measure)) for name in names]
         marks = [m for name, x, y_ in curves for m in mean_curve(name, x, [y_], positive=y.scale == "log")]
         if marks:
             panels.append(Panel(title=title, x=STEPS, y=y, marks=marks))
-    probes = [(look.step, look.features["layers"]) for look in measurements if look.features is not None]
+    probes = [(m.step, m.features["layers"]) for m in measurements if m.features is not None]
     if probes:
         panels.append(_probe_panel(probes, "R^2" if result.test_accuracy is None else "held-out accuracy"))
     draw_figure(path, panels, title=f"{result.spec.rule}, {result.spec.network}, {result.spec.data}")

@@ -11,7 +11,7 @@ import torch
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
-from experiments.papers._tables import mean_known, minus, tuned_table
+from experiments.protocols.tables import mean_known, minus, tuned_table
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_most, cited, margin_checks
 from experiments.sweeps.rows import SweepRow

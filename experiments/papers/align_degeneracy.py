@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
-from experiments.papers import _shallow as shallow
-from experiments.papers._shallow import KINDS, TWO
+from experiments.protocols import shallow
+from experiments.protocols.shallow import KINDS, TWO
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, cited
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record
@@ -133,7 +133,7 @@ def relu_row(teacher: int, hidden: int, answer: Mapping[str, Any]) -> Record:
     Args:
         teacher: M, hidden units of the teacher.
         hidden: K, of the students.
-        answer: of :func:`experiments.papers._shallow.simulated_runs`.
+        answer: of :func:`experiments.protocols.shallow.simulated_runs`.
     """
     from scipy.stats import binomtest
 

@@ -10,8 +10,8 @@ import torch
 
 from experiments.charts.accuracies import dots_chart
 from experiments.diagnosis.alignments import mean_std
+from experiments.runs.build import load_data
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import load_data
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above
 from experiments.sweeps.rows import SweepRow
@@ -88,8 +88,8 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
         dots_chart(setup.folder / f"{part}.png", dots, title=title, x_label="cosine between trained weights")
         near = Reference(f"{part}: bp, cosine between nets, near", 0.0, SOURCE, "remembered, not verified")
         columns = ["method", "layer", "similarity", "start", "test_accuracy", "optimizer"]
-        found = Findings(rows=rows, tuning=tuned.tuning, pictures=[f"{part}.png"], columns=columns)
-        return replace(found, reference=[near])
+        pictures = [f"{part}.png"]
+        return Findings(rows=rows, tuning=tuned.tuning, reference=[near], pictures=pictures, columns=columns)
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         pairs = {(row["method"], row["layer"]): row["pairs"] for row in rows}
@@ -101,8 +101,8 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
 
 def _similarity_rows(runs: Sequence[SweepRow], setup: Setup) -> list[Record]:
     """Return a row for each layer: similarity of the trained networks, and of the same networks before training."""
-    after = similarities([layer_weights(load_network(run_folder(setup.folder, run.key).model)) for run in runs])
-    before = similarities([layer_weights(_initial_network(RunSpec.from_json(run.spec))) for run in runs])
+    after = similarities([flat_weights(load_network(run_folder(setup.folder, run.key).model)) for run in runs])
+    before = similarities([flat_weights(_initial_network(RunSpec.from_json(run.spec))) for run in runs])
     return [
         {"layer": layer, **mean_std("similarity", pairs), "pairs": pairs, "start": mean(before[layer])}
         for layer, pairs in after.items()
@@ -116,7 +116,7 @@ def _initial_network(spec: RunSpec) -> Network:
     return network
 
 
-def layer_weights(network: Network) -> dict[str, torch.Tensor]:
+def flat_weights(network: Network) -> dict[str, torch.Tensor]:
     """Return the weights of each layer in one vector, without biases."""
     return {
         name: torch.cat([layer.synapses[k].weight.detach().flatten() for k in layer.traits.returning])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.seeds import STEPS
 from experiments.diagnosis import alignments
 from experiments.diagnosis.alignments import GRADIENTS, WEIGHTS, mean_std, phases_of
-from experiments.papers._tables import mean_known
+from experiments.protocols.tables import mean_known
 from experiments.runs.measurements import Measurement, measurement_series
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above
@@ -87,8 +87,8 @@ class AlignLabelNoise(Experiment, name="align_label_noise"):
         draw_figure(setup.folder / f"{part}.png", _panels(logged), title=title)
         accuracies, alignment = ["train_accuracy", "test_accuracy"], ["ga_peak", "ga_peak_step", "ga_end", "wa_peak"]
         columns = ["p", *accuracies, *alignment, "isotropy_peak"]
-        found = Findings(rows=rows, tuning=tuned.tuning, pictures=[f"{part}.png"], columns=columns)
-        return replace(found, reference=[IDEAL])
+        pictures = [f"{part}.png"]
+        return Findings(rows=rows, tuning=tuned.tuning, reference=[IDEAL], pictures=pictures, columns=columns)
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         if len(rows) < 2:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.charts.figure import draw_figure
-from experiments.papers import _shallow as shallow
-from experiments.papers import _shallow_report as report
-from experiments.papers._shallow import KINDS, TWO, Fields
+from experiments.protocols import shallow
+from experiments.protocols import shallow_report as report
+from experiments.protocols.shallow import KINDS, TWO, Fields
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_least, at_most
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._tables import tuned_table
+from experiments.protocols.tables import tuned_table
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, cited, margin_checks
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import CONTROL, Study

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.papers._tables import grouped_table
+from experiments.protocols.tables import grouped_table
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, margin_checks
 from experiments.sweeps.setup import Setup

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
-from experiments.papers._curves import Curves, gain, swept_curves
+from experiments.protocols.curves import Curves, gain, swept_curves
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, at_most
 from experiments.sweeps.setup import Setup
@@ -81,12 +81,12 @@ class Faults(Experiment, name="faults"):
         if part == "range":
             series = {SOUND: 0.0, WEIGHTS: RANGE_RATE, FLOOR: RANGE_RATE}
             grid = [(scale, name) for scale in self.scales for name in series]
-            return [CurvePoint(series=s, x=x, candidates=candidates(s, series[s], HIGH_SHARE, x)) for x, s in grid]
+            return [CurvePoint(series=s, x=x, candidates=faulty_settings(s, series[s], HIGH_SHARE, x)) for x, s in grid]
         high = HIGH_SHARE if part == "stuck" else 0.0
         rates = [rate for rate in self.rates if part == "stuck" or rate >= 10 or not rate]
         places = {FEEDBACK: rates, WEIGHTS: rates, FLOOR: rates[::2]} | ({BP: rates[::2]} if part == "stuck" else {})
         grid = [(rate, name) for name, own in places.items() for rate in own]
-        return [CurvePoint(series=s, x=x, candidates=candidates(s, x, high, self.full_scale)) for x, s in grid]
+        return [CurvePoint(series=s, x=x, candidates=faulty_settings(s, x, high, self.full_scale)) for x, s in grid]
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         places = sorted({row["x"] for row in rows})
@@ -122,7 +122,7 @@ def stuck(rate: float, high_share: float, full_scale: float | None = None) -> st
     return f"stuck({inner}low={low:.6g}, high={high:.6g})"
 
 
-def candidates(series: str, rate: float, high_share: float, full_scale: float) -> list[Fields]:
+def faulty_settings(series: str, rate: float, high_share: float, full_scale: float) -> list[Fields]:
     """Return the settings of one point of a curve.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._tables import Methods, tuned_table
+from experiments.protocols.tables import Methods, tuned_table
 from experiments.sweeps.candidates import MOMENTUM, SGD, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most, cited, margin_checks
 from experiments.sweeps.setup import Setup
@@ -106,9 +106,7 @@ class FixedFeedback(Experiment, name="fixed_feedback"):
     """
 
     source = "after Nokland 2016, arXiv 1609.01596; Lillicrap et al. 2016; Launay et al. 2020, arXiv 2006.01475"
-    question = (
-        "Do rules without weight transport beat a readout alone on real networks, and does dfa train 4-bit weights?"
-    )
+    question = "Do rules without weight transport beat a readout on real networks, and does dfa train 4-bit weights?"
     parts = ("mnist", "bits", "cnn", "vit")
 
     digits: Spec | str = "mnist"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from experiments.papers._tables import tuned_table
+from experiments.protocols.tables import tuned_table
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, cited
 from experiments.sweeps.rows import SweepRow

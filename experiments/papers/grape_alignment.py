@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.seeds import deviation_curves
 from experiments.diagnosis.alignments import mean_std
-from experiments.papers._curves import curve
-from experiments.papers._tables import Methods, mean_known, minus
+from experiments.protocols.curves import curve
+from experiments.protocols.tables import Methods, mean_known, minus
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, Reference, above, margin_checks
 from experiments.sweeps.rows import SweepRow
@@ -85,8 +85,8 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
         _draw(setup, part, common, outcome)
         rows = [row | ends(outcome.runs[row["method"]]) for row in outcome.lines]
         columns = ["method", "test_accuracy", *QUANTITIES, "descent_share", "n"]
-        found = Findings(rows=rows, tuning=outcome.tuning, pictures=[f"{part}.png"], columns=columns)
-        return replace(found, reference=REFERENCES)
+        pictures = [f"{part}.png"]
+        return Findings(rows=rows, tuning=outcome.tuning, reference=REFERENCES, pictures=pictures, columns=columns)
 
     def _noise(self, common: Fields, setup: Setup) -> Findings:
         def noisy(by: str) -> Callable[[float], list[Fields]]:

@@ -18,14 +18,11 @@ from experiments.sweeps.experiment import Checks, Experiment, Findings, Referenc
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean
 from neurofa.core.randomness import generator
-from neurofa.theory.tracking import (
-    FeedbackTracker,
-    gradient_estimates,
-    original_rule_ceiling,
-    rows_at_cosine,
-    tracking_cosines,
-)
+from neurofa.theory import tracking
+from neurofa.theory.tracking import FeedbackTracker, tracking_cosines
 
+Toy = Callable[..., Tensor]
+"""Returns the cosines of one run, (steps + 1, 2), from its seed and settings."""
 RULES = ("original", "alternative 1", "alternative 2", "2026")
 STARTS = (-0.9, -0.3, 0.0, 0.3, 0.9)
 """Cosines of the part starts."""
@@ -33,7 +30,7 @@ NOISES = (0.0, 0.01, 0.1)
 """Nu in the part starts; the text gives no size."""
 LONG = (300, 10)
 """Shape in the part longer."""
-BOUND = original_rule_ceiling(LONG[1])
+BOUND = tracking.original_rule_ceiling(LONG[1])
 WAYS = ("rows", "matrix")
 ESTIMATES = ("of one step", "mean so far")
 ARMS: dict[str, list[Record]] = {
@@ -95,8 +92,7 @@ class GrAPEToy(Experiment, name="grape_toy"):
     """Steps of the part longer."""
 
     def run(self, part: str, setup: Setup) -> Findings:
-        toys: dict[str, Callable[..., Tensor]]
-        toys = {"starts": self._start, "rules": self._rule, "longer": self._long}
+        toys: dict[str, Toy] = {"starts": self._start, "rules": self._rule, "longer": self._long}
         seeds = {"starts": 10 * setup.seeds, "rules": 10, "longer": setup.seeds}[part]
         panel_title, label, drawn = PANELS[part]
         y = Axis(drawn, limits=(-1.05, 1.05) if part == "starts" else (-0.35, 1.05))
@@ -119,7 +115,8 @@ class GrAPEToy(Experiment, name="grape_toy"):
         gen = generator(seed, "starts")
         g = torch.randn(4, 4, generator=gen, dtype=torch.float64)
         toy = FeedbackTracker(rule="original", eta=0.1, noise=noise)
-        return tracking_cosines(toy.track(rows_at_cosine(g, start, gen), itertools.repeat(g, self.steps), gen), g)
+        begin = tracking.rows_at_cosine(g, start, gen)
+        return tracking_cosines(toy.track(begin, itertools.repeat(g, self.steps), gen), g)
 
     def _rule(self, seed: int, rule: str, cosine_of: str, noise: float) -> Tensor:
         gen = generator(seed, "rules")
@@ -130,8 +127,9 @@ class GrAPEToy(Experiment, name="grape_toy"):
     def _long(self, seed: int, rule: str, estimate: str) -> Tensor:
         gen = generator(seed, "longer")
         g, b = torch.randn(2, *LONG, generator=gen, dtype=torch.float64)
-        stream = itertools.islice(gradient_estimates(g, gen, averaged=estimate == "mean so far"), self.long_steps)
-        return tracking_cosines(FeedbackTracker(rule=rule, eta=0.01).track(b, stream, gen), g)
+        estimates = tracking.gradient_estimates(g, gen, averaged=estimate == "mean so far")
+        toy = FeedbackTracker(rule=rule, eta=0.01)
+        return tracking_cosines(toy.track(b, itertools.islice(estimates, self.long_steps), gen), g)
 
     def checks(self, part: str, rows: Sequence[Record]) -> Checks:
         return {"starts": _check_starts, "rules": _check_rules, "longer": _check_longer}[part](rows)
@@ -168,9 +166,8 @@ def _check_rules(rows: Sequence[Record]) -> Checks:
     for of, noise in itertools.product(WAYS, (0.0, 0.1)):
         first, second, last = (end[rule, of, noise]["matrix_cosine"] for rule in RULES[:3])
         where = f"cosine of the {of}, noise {noise:g}"
-        yield at_most(
-            f"rules: as reported: original only marginally behind alternative 1, {where}", second - first, 0.1
-        )
+        behind = f"rules: as reported: original only marginally behind alternative 1, {where}"
+        yield at_most(behind, second - first, 0.1)
         yield at_most(f"rules: as reported: alternative 2 ends at 0, {where}", abs(last), 0.1)
         yield at_least(f"rules: alternative 2 is a running mean and arrives, {where}", last, 0.9)
     turned = abs(end["original", "rows", 0.0]["row_cosine"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import curves_chart
-from experiments.papers._curves import curve
+from experiments.protocols.curves import curve
 from experiments.sweeps.experiment import Checks, Experiment, ExperimentCheck, Findings, Reference, at_most
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import CONTROL

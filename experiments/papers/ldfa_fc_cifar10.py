@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.papers._curves import Curves, curve, gain, swept_curves
+from experiments.protocols.curves import Curves, curve, gain, swept_curves
 from experiments.sweeps.experiment import Checks, Experiment, ExperimentCheck, Findings, above, at_least, at_most, cited
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import CONTROL, Fields
@@ -43,6 +43,7 @@ FIGURES = {
     "one": {f"{layer} alone, {r}": then for layer, ranks in ONE_THEN.items() for r, then in ranks.items()},
     "direct": {f"{DIRECT}, {r}": then for r, then in DIRECT_THEN.items()},
 }
+GRAPHICS = "the source, 160 epochs (from its vector graphics)"
 MARKS = {"all": ALL_THEN, "one": {}, "direct": DIRECT_THEN}
 """Test accuracies of the source by rank, percent, that the pictures show."""
 
@@ -80,9 +81,7 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
         levels = [CurvePoint(series=rule, candidates=self._setting(rule)) for rule in (BP, CONTROL)]
         if part == "all":
             levels.append(CurvePoint(series=f"{BP}, {self.narrow} units", candidates=self._setting(BP, self.narrow)))
-        marks = [
-            Published(r, then, "the source, 160 epochs (from its vector graphics)") for r, then in MARKS[part].items()
-        ]
+        marks = [Published(r, then, GRAPHICS) for r, then in MARKS[part].items()]
         x = Axis("rank r of the error", scale="log")
         curves = Curves(points=[*self._points(part), *levels], x=x, published=marks)
         found = swept_curves(curves, common, setup, part, epochs)

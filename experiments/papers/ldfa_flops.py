@@ -73,9 +73,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580"
-    question = (
-        "Does low-rank feedback save over 20 % of a transformer's FLOP, at which ranks, and how much of its time?"
-    )
+    question = "Does low-rank feedback save over 20 % of a transformer's FLOP, at which ranks, and how much time?"
     parts = ("count", "time")
 
     ranks: tuple[int, ...] = RANKS
@@ -154,13 +152,8 @@ def _spec(rule: str, rank: int, every: int = HALF_EPOCH) -> str:
     return f"{rule}(rank={rank}, every={every})" if rule == "ldfa_normative" else f"{rule}(rank={rank})"
 
 
-def _network(spec: str) -> Network:
-    network: Network = build("network", spec, input_shape=IMAGE, outputs=CLASSES)
-    return network
-
-
 def _learner(rule: str, network: str) -> Learner:
-    student = _network(network)
+    student: Network = build("network", network, input_shape=IMAGE, outputs=CLASSES)
     return Learner(student, rule, optimizer=torch.optim.AdamW(student.parameters(), lr=1e-6))
 
 
@@ -173,7 +166,7 @@ def _step(rule: str, network: str, batch: int) -> Callable[[], object]:
 
 def _attention(spec: str, batch: int) -> int:
     """Return the FLOP of errors on their way through all attentions of a step."""
-    network = _network(spec)
+    network: Network = build("network", spec, input_shape=IMAGE, outputs=CLASSES)
     shapes = zip(network.items(), [IMAGE, *network.shapes.values()], strict=False)
     sent = (products(layer, (batch, *shape), sends=True).attention for (_, layer), shape in shapes)
     return RETURNING_ATTENTION * sum(sent)

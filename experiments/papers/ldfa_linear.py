@@ -11,8 +11,8 @@ from torch import Tensor
 
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
+from experiments.runs.build import compute_device
 from experiments.runs.spec import RunSpec
-from experiments.runs.trainer import compute_device
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record, mean
@@ -137,9 +137,8 @@ class LDFALinear(Experiment, name="ldfa_linear"):
         device = compute_device(RunSpec(compute=setup.compute).compute)  # the spec knows what auto is
         batches = full_batches(x.to(device, torch.float32), y.to(device, torch.float32))
         every = max(1, self.steps // LOOKS)
-        times, path = simulate_weights(
-            batches, begin.to(torch.float32, device), rule, lr=LR, steps=self.steps, every=every
-        )
+        start = begin.to(torch.float32, device)
+        times, path = simulate_weights(batches, start, rule, lr=LR, steps=self.steps, every=every)
         theory, white = (solve_weights(moments, begin, rule, times) for moments in (Moments.of(x, y), task.white))
         return times, task.strengths(path), task.strengths(theory), task.strengths(white)
 
@@ -175,9 +174,8 @@ class LDFALinear(Experiment, name="ldfa_linear"):
             errors: list[float] = []
             for lr in STEP_RATES:
                 steps = round(0.1 * self.steps * LR / lr)
-                times, path = simulate_weights(
-                    full_batches(x, y), begin, rule, lr=lr, steps=steps, every=max(1, steps // 20)
-                )
+                every = max(1, steps // 20)
+                times, path = simulate_weights(full_batches(x, y), begin, rule, lr=lr, steps=steps, every=every)
                 theory = solve_weights(Moments.of(x, y), begin, rule, times)
                 errors.append(_rms(task.strengths(theory), task.strengths(path)))
                 ratio = errors[-2] / errors[-1] if len(errors) > 1 else None

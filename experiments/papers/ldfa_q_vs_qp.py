@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
+from experiments.protocols.curves import Curves, curve, gain, over_control, swept_curves
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, cited
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import CONTROL

@@ -12,8 +12,8 @@ from torch import Tensor
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import HeatMap
 from experiments.diagnosis.alignments import mean_std
-from experiments.papers._receptive_fields import receptive_fields, shape_of
-from experiments.papers._tables import mean_known, minus
+from experiments.protocols.receptive_fields import receptive_fields, shape_of
+from experiments.protocols.tables import mean_known, minus
 from experiments.runs.folder import RunFolder
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from experiments.charts.figure import Axis
-from experiments.papers._curves import Curves, curve, gain, over_control, swept_curves
+from experiments.protocols.curves import Curves, curve, gain, over_control, swept_curves
 from experiments.sweeps.candidates import rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_most, cited
 from experiments.sweeps.setup import Setup

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.charts.figure import Axis
 from experiments.charts.swept import Published
-from experiments.papers._curves import Curves, curve, gain, swept_curves
+from experiments.protocols.curves import Curves, curve, gain, swept_curves
 from experiments.sweeps.candidates import MOMENTUM, rate_grid
 from experiments.sweeps.experiment import Checks, Experiment, Findings, above, at_least, at_most, cited, margin_checks
 from experiments.sweeps.setup import Setup
@@ -167,6 +167,5 @@ def _check_drift(rows: Sequence[Record]) -> Checks:
     cost = gain(rows, (STILL, None), (MOVING, steps[-1]))
     yield at_most(f"drift: what a medium of {steps[-1]:g} steps costs beside a still one, points", cost, SEEDS_APART)
     yield at_most(f"drift: margin over {CONTROL} at {steps[0]:g} steps, points", margins[steps[0]], SEEDS_APART)
-    yield at_most(
-        f"drift: shortest time, and all longer, with a margin above {SEEDS_APART:g} points, steps", alive, 1e4
-    )
+    what = f"drift: shortest time, and all longer, with a margin above {SEEDS_APART:g} points, steps"
+    yield at_most(what, alive, 1e4)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from experiments.benchmarks.report import with_write_counter
 from experiments.benchmarks.spiking_chip import spiking_chip_fields
 from experiments.charts.accuracies import accuracy_chart
-from experiments.papers._tables import Methods, title_of
+from experiments.protocols.tables import Methods, title_of
 from experiments.reports.chips import build_profile, chip_findings
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.candidates import rate_grid

@@ -11,7 +11,7 @@ import torch
 from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
-from experiments.papers._tables import tuned_table
+from experiments.protocols.tables import tuned_table
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.speed.peak_memory import method_peak
@@ -36,7 +36,6 @@ VARIANTS = {"drtp": ("drtp", "drtp(centred=True)")}
 """Forms of a rule to choose from: the part that all targets share drives neurons one way for ever."""
 BEHIND = 3.0
 """Points of accuracy by which a rule may stay behind backpropagation through time."""
-
 
 LIF = "snn(hidden=[{n}])"
 EVIDENCE = "evidence(cues=3, cue=20, pause=10, delay=30, recall=20, rate=200, samples=800, held=640)"
@@ -116,12 +115,12 @@ class SpikingRules(Experiment, name="spiking_rules"):
         common |= {"network": str(self.network or NETWORKS[part]), "batch_size": 32}
         common |= {"loss": "mse" if regression else "cross_entropy"}
         rules = [*RULES[:-1], *(MORE if self.more else ()), CONTROL]
-        methods = {rule: candidates(rule, decaying=decaying) for rule in rules}
+        methods = {rule: rule_settings(rule, decaying=decaying) for rule in rules}
         tuning_epochs = self.tuning_epochs or (epochs if decaying else max(1, epochs // 3))
         study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs)
         found = tuned_table(study, setup, part, measure=_traces)
         measured = ["test_loss"] if regression else ["test_accuracy", "margin", "validation_accuracy"]
-        columns = ["method", *measured, "trace_storage", "optimizer"]
+        columns = ["method", *measured, "trace_bytes", "optimizer"]
         return replace(found, columns=columns, reference=REFERENCES if part == "mnist" else [])
 
     def _memory(self, setup: Setup) -> Findings:
@@ -147,7 +146,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
         return _check_losses(part, rows) if part == "mackey_glass" else _check_accuracies(part, rows)
 
 
-def candidates(rule: str, *, decaying: bool) -> list[Fields]:
+def rule_settings(rule: str, *, decaying: bool) -> list[Fields]:
     """Return the settings of a rule that validation data choose from.
 
     Args:
@@ -167,7 +166,7 @@ def _traces(runs: Sequence[SweepRow]) -> Record:
     """Return the bytes that a method carries through the ticks of one sample."""
     trainer = Trainer(RunSpec.from_json(runs[0].spec), None)
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
-    return {"trace_storage": trace_storage(trainer.learner, ticks, trainer.spec.chunk).bytes}
+    return {"trace_bytes": trace_storage(trainer.learner, ticks, trainer.spec.chunk).bytes}
 
 
 def _check_accuracies(part: str, rows: Sequence[Record]) -> Checks:

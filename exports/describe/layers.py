@@ -1,7 +1,7 @@
-"""Layers and networks as nodes of the neutral graph, made of what the layers say of themselves.
+"""Layers and networks as nodes of the neutral graph.
 
-Nodes, units and addresses are the vocabulary of files, which the training packages do not know; they describe a layer
-in the plain data of :mod:`neurofa.core.description`, and this module turns each kind of description into its node.
+Layers describe themselves in the plain data of :mod:`neurofa.core.description`; this module turns each kind of
+description into a node, with the units, meanings and addresses of files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from neurofa.core.network import Network
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer stands in its network."""
+    """Name, shapes and state keys of a layer in its network."""
 
     name: str
     in_shape: tuple[int, ...]
@@ -56,7 +56,7 @@ class Place:
 
     @property
     def ends(self) -> dict[str, Any]:
-        """What every node says of its place."""
+        """Fields that every node has: name and shapes."""
         return {"name": self.name, "in_shape": self.in_shape, "out_shape": self.out_shape}
 
 
@@ -75,7 +75,7 @@ def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
 
 
 def layer_node(layer: Layer, place: Place) -> Node:
-    """Return the node of one layer."""
+    """Return the node of a layer."""
     about = facts_of(layer).describe(place.in_shape)
     if isinstance(about, AffineDescription) and about.activation not in ACTIVATIONS:
         about = facts_of(layer).as_module()  # an activation without a name in files is listed as operations

@@ -15,7 +15,7 @@ from hwmodels.errors import NeurofaError
 
 @dataclass(frozen=True)
 class Trace:
-    """What tracing finds."""
+    """Operations of a traced module."""
 
     ops: tuple[Op, ...]
     placeholders: dict[str, str]
@@ -75,7 +75,7 @@ _IGNORED = ("memory_format", "pin_memory", "layout", "device")
 
 
 class _Entry(nn.Module):
-    """Gives the input a name of its own, whatever the module calls it."""
+    """Wraps a module so that its input is called ``x``."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

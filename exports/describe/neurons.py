@@ -21,8 +21,8 @@ def neuron_dynamics(about: NeuronDescription, ones: Tensor, tick: float) -> Neur
         tick: length of a tick, s.
     """
     arrays = {
-        key: Array(values=ones * value, meaning=said.meaning, axes=said.axes)
-        for key, (value, said) in about.parameters.items()
+        key: Array(values=ones * value, meaning=tensor.meaning, axes=tensor.axes)
+        for key, (value, tensor) in about.parameters.items()
     }
     return NeuronDynamics(
         model=about.model,

@@ -1,4 +1,4 @@
-"""Rules and feedback pathways as the paths of the neutral graph, made of what they say of themselves."""
+"""Feedback pathways of rules, from their descriptions to the paths of the neutral graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hwmodels.format import Format
 from hwmodels.projection import Projection
 from hwmodels.registry import Registered
 from neurofa.core.capabilities import describe_path
-from neurofa.core.description import PathDescription, ReturnFactors
+from neurofa.core.description import FeedbackDescription, PathDescription, ReturnFactors
 from neurofa.core.feedback import Feedback
 from neurofa.core.rule import Rule
 from neurofa.core.synapses import Synapses
@@ -31,7 +31,7 @@ from neurofa.core.synapses import Synapses
 def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
     """Return the pathway of a rule; None where no error leaves the readout.
 
-    A rule that does not describe its way is stored by name, and no exporter computes it.
+    A rule without a description of its pathway is stored by name, and no exporter computes it.
 
     Args:
         rule: bound to its network.
@@ -41,18 +41,15 @@ def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
     match about.kind:
         case "readout":
             return None
-        case "direct" if about.feedback is not None:
-            return _direct(rule.feedback, keys)
         case "direct":
-            return UndescribedPath(rule=rule.feedback.name)
+            return _direct(rule.feedback, about.feedback, keys)
         case "chained" if about.returns is not None:
             return _chained(about, keys)
         case _:
             return UndescribedPath(rule=rule.name)
 
 
-def _direct(feedback: Feedback, keys: StateKeys) -> DirectPath | UndescribedPath:
-    about = feedback.describe()
+def _direct(feedback: Feedback, about: FeedbackDescription | None, keys: StateKeys) -> DirectPath | UndescribedPath:
     if about is None:
         return UndescribedPath(rule=feedback.name)
     slices = tuple(
@@ -86,7 +83,7 @@ def _effective(projection: Projection) -> Matrix | None:
 
 
 def projection_hardware(projection: Projection, keys: StateKeys) -> ProjectionHardware:
-    """Return the options of a projection, and what has to be programmed, with units.
+    """Return the options of a projection and the tensors that have to be programmed, with units.
 
     Args:
         projection: opened.

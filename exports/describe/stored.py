@@ -35,7 +35,7 @@ def matrix_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str, role
         keys: of the state dict.
         meaning: one line.
         axes: what every axis counts.
-        role: what the weights are for.
+        role: use of the weights.
     """
     device, cells = synapses.device, synapses.cells
     return Matrix(

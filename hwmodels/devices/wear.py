@@ -144,3 +144,15 @@ def add_ledger(device: Device, cells: Cells) -> tuple[Device, Cells]:
     like = device.value(cells)
     ledger = {"cycles": torch.zeros_like(like), "endurance": torch.full_like(like, math.inf)}
     return worn(device=device, endurance=math.inf), {**with_prefix("inner", cells), **ledger}
+
+
+def ledgers(cells: Cells) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return cycles and endurance of every array of devices that counts, by name of the array; empty for a single one.
+
+    They are the cells ``cycles`` and ``endurance``, with the prefixes of the devices around them.
+    """
+    counting = [key.removesuffix("cycles") for key in cells if key == "cycles" or key.endswith("_cycles")]
+    return {
+        prefix.replace("inner_", "").strip("_"): (cells[f"{prefix}cycles"], cells[f"{prefix}endurance"])
+        for prefix in counting
+    }

@@ -1,1 +1,1 @@
-"""Audits of locality: what does an update depend on? Everything else is poisoned, and the update compared."""
+"""Audits of locality: the dependencies of an update, found by overwriting weights and comparing the update."""

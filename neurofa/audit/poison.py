@@ -1,4 +1,4 @@
-"""Overwriting weights for a while, wherever a rule could reach them."""
+"""Poisoning: temporary overwriting of weights, wherever a rule could read them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView
 
 Fill = Callable[[Tensor], Tensor]
-"""What a tensor is overwritten with; same shape and dtype."""
+"""Function from a tensor to the values that overwrite it, of the same shape and dtype."""
 
 
 def nan(t: Tensor) -> Tensor:
-    """NaN everywhere; whole numbers and truth values are inverted bit by bit."""
+    """Return NaN everywhere; integers and booleans are inverted bit by bit."""
     return torch.full_like(t, float("nan")) if t.is_floating_point() else ~t
 
 
 def strange(t: Tensor) -> Tensor:
-    """Other finite numbers: what a rule that clears NaN away cannot swallow."""
+    """Return other finite numbers, which detect a rule that replaces NaN."""
     if not t.is_floating_point():
         return ~t
     gen = generator(t.numel(), "poison", device=t.device)
@@ -30,27 +30,37 @@ def strange(t: Tensor) -> Tensor:
 
 
 def same_signs(t: Tensor) -> Tensor:
-    """Other magnitudes between 1.5 and 2.5 of the old ones, signs kept."""
+    """Return the same signs with magnitudes scaled by factors between 1.5 and 2.5."""
     gen = generator(t.numel(), "magnitudes", device=t.device)
     return t * (1.5 + torch.rand(t.shape, generator=gen, device=t.device, dtype=t.dtype))
 
 
 def weights_of(layer: Layer, view: LocalView) -> list[Tensor]:
-    """Every tensor that holds or aliases a layer's weights: parameters, device cells, and the reads in its views."""
-    found: list[Tensor] = []
+    """Return every tensor that stores or aliases a layer's weights: parameters, cells, and the reads in its views.
+
+    Args:
+        layer: the layer.
+        view: of the recorded tick.
+    """
+    tensors: list[Tensor] = []
     for key in layer.synapses:
         synapses = layer.synapses[key]
-        found += [synapses.weight.data, *synapses.buffers()]
-    for seen in (view, view.second_pass):
-        if seen is not None:
-            found += seen.params.values()
-            found += [leaf.data for leaf in seen.graph.params.values()] if seen.graph is not None else []
-    return found
+        tensors += [synapses.weight.data, *synapses.buffers()]
+    for own in (view, view.second_pass):
+        if own is not None:
+            tensors += own.params.values()
+            tensors += [leaf.data for leaf in own.graph.params.values()] if own.graph is not None else []
+    return tensors
 
 
 @contextmanager
 def poisoned(tensors: Iterable[Tensor], fill: Fill) -> Iterator[None]:
-    """Overwrite tensors in place, past autograd's version counters, and put them back bit for bit at the end."""
+    """Overwrite tensors in place, bypassing autograd's version counters, and restore them bit for bit at the end.
+
+    Args:
+        tensors: to be overwritten.
+        fill: values that overwrite them.
+    """
     kept = [(t, t.detach().clone()) for t in tensors]
     try:
         for t, value in kept:

@@ -1,8 +1,8 @@
-"""What a rule's update depends on in a sequence: :mod:`neurofa.audit.step`, in the second of two chunks.
+"""Audit of a rule's update in a sequence: :mod:`neurofa.audit.step` in the second of two chunks.
 
-The first chunk leaves traces; the sweep of the second is recorded, and its backward phase and the traces that it leaves
-are replayed while other layers' weights are overwritten. Whether later ticks reach an update is found by learning from
-the first chunk alone and from both, of which the second is NaN.
+The first chunk produces traces. The forward pass of the second is recorded; its backward phase and its traces are
+replayed while other layers' weights are overwritten. Dependence on later ticks is tested by comparing the weights after
+learning from the first chunk alone and from both chunks, the second filled with NaN.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_
 
 
 def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tensor, seed: int = 0) -> AuditReport:
-    """Find out what a rule's update depends on in the middle of a sequence.
+    """Return the dependencies of a rule's update in the middle of a sequence.
 
     Args:
         rule: a spec, or a rule, which is bound to the network here.
-        network: with layers that have a memory; left as it was; audited in training mode.
+        network: with layers that have a memory; audited in training mode and restored.
         xs: (T, B, *input_shape), T even and at least 2, B >= 2.
-        labels: (B,), taught at every tick.
+        labels: (B,), taught in every tick.
         seed: of feedback and noise.
 
     Raises:
-        NeurofaError: too few ticks or samples, or a rule that cannot learn from sequences.
+        NeurofaError: too few ticks or samples, or a rule that does not support sequences.
     """
     check_sequence(network, xs, len(labels))
     if len(xs) < 2 or len(xs) % 2 or len(labels) < 2:
@@ -57,27 +57,35 @@ def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tenso
 
 
 class SequenceAudit(Audit):
-    """One audit of a sequence of two chunks."""
+    """Audit of one sequence of two chunks.
+
+    Args:
+        rule: bound to the network.
+        network: in training mode.
+        xs: (T, B, *input_shape).
+        labels: (B,).
+        seed: of noise.
+    """
 
     def __init__(self, rule: Rule, network: Network, xs: Tensor, labels: Tensor, seed: int) -> None:
         self.xs, self.labels = xs, labels
         super().__init__(rule, network, xs.flatten(0, 1), labels.repeat(len(xs) // 2), seed, samples=len(labels))
 
     def future(self) -> str:
-        """``yes`` where the weights after the first chunk change with the second."""
+        """Return ``yes`` if the weights after the first chunk depend on the second, else ``no``."""
         k = len(self.xs) // 2
         poison = self.xs.clone()
         poison[k:] = float("nan")
         return "no" if self._learnt(self.xs[:k], k) == self._learnt(poison, k) else "yes"
 
     def _learnt(self, xs: Tensor, k: int) -> list[bytes]:
-        """Weights after the first chunk, taught there alone, whatever becomes of the others."""
+        """Return the bytes of the weights after learning from the ticks of the first chunk, the only taught ones."""
         self._forget()
         network, rule = copy.deepcopy((self.network, self.rule))
         learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1), seed=self.seed)
         try:
             learner.stream(xs, self.labels, chunk=k, update="chunk", teach=(0, k))
-        except NeurofaError:
+        except NeurofaError:  # NaN of the second chunk is refused after the first update
             if len(xs) == k:
                 raise
         return [p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for p in network.parameters()]
@@ -96,7 +104,7 @@ class SequenceAudit(Audit):
         return tick
 
     def _traces(self, name: str, views: dict[str, LocalView]) -> dict[str, Tensor]:
-        """Return the traces that one layer takes along from the ticks of a chunk."""
+        """Return the traces of one layer after a chunk."""
         layer = self.network.layer(name)
         if name not in views or not isinstance(layer, Temporal):
             return {}
@@ -104,7 +112,7 @@ class SequenceAudit(Audit):
 
     def _replay(self) -> tuple[Credit, Credit]:
         first, second = super()._replay()
-        for name, found in first.plastic.items():
+        for name, tensors in first.plastic.items():
             if isinstance(self.network.layer(name), Temporal):
-                found.update(self._traces(name, self.tick.views))
+                tensors.update(self._traces(name, self.tick.views))
         return first, second

@@ -1,7 +1,7 @@
-"""What a rule's update depends on, found by poisoning.
+"""Audit of a rule's update: its dependencies, found by poisoning.
 
-One tick is recorded; its backward phase is then replayed while weights that a local rule may not know are
-overwritten. A direction that changes by one bit depends on what was overwritten.
+One tick is recorded. Its backward phase is then replayed while weights that a local rule must not use are overwritten.
+A direction that changes by one bit depends on the overwritten weights.
 """
 
 from __future__ import annotations
@@ -27,81 +27,80 @@ from neurofa.training.extra_passes import make_extra_passes
 from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
 
 TRANSPORTS = ("nothing", "signs", "weights")
-"""What a pathway may copy from the forward weights beside it, from least to most."""
+"""Information that a pathway may copy from the forward weights beside it, from least to most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dependence:
-    """What the update of one layer was found to depend on, beside its own view."""
+    """Measured dependencies of the update of one layer on anything but its own view."""
 
     learns: bool
-    """Whether the rule changes the layer at all."""
+    """Whether the rule changes the layer."""
     other_weights: tuple[str, ...] = ()
-    """Layers whose weights reach the update."""
+    """Layers whose weights the update depends on."""
     transports: str = "nothing"
     """What the pathway beside the layer copies from the layer's weights: ``nothing``, ``signs`` or ``weights``."""
     other_samples: bool = False
     """Whether one sample's part of the update depends on the other samples of the batch."""
     future_ticks: str = "static"
-    """Whether later ticks reach the update; ``static`` where there is one tick only."""
+    """Whether the update depends on later ticks, ``yes`` or ``no``; ``static`` for a single tick."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditReport:
-    """Declared and found dependencies of one rule on one network."""
+    """Declared and measured dependencies of one rule on one network."""
 
     rule: str
     declared_local: bool
     local: bool
-    """Found: no update depends on another layer's weights, and the pathway copies no more than signs."""
+    """Measured: no update depends on another layer's weights, and no pathway copies more than signs."""
     declared_transports: str
     transports: str
-    """Found: the most that any pathway copies."""
+    """Measured: the most that any pathway copies."""
     couples_samples: bool
-    """Found: some update mixes samples (batch normalisation does); allowed, never silent."""
+    """Measured: an update mixes samples (as batch normalisation does); this is allowed, but always reported."""
     dependencies: dict[str, Dependence]
-    """By layer, from input to readout."""
+    """Dependencies by layer, from input to readout."""
 
     @property
     def agrees(self) -> bool:
-        """Whether the rule does what it declares."""
+        """Whether measured and declared dependencies agree."""
         return self.local == self.declared_local and self.transports == self.declared_transports
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
-        found = f"{'local' if self.local else 'not local'}, its pathway copies {self.transports}"
-        found += "; samples of a batch are coupled" if self.couples_samples else ""
+        """Summary in one sentence."""
+        measured = f"{'local' if self.local else 'not local'}, its pathway copies {self.transports}"
+        measured += "; samples of a batch are coupled" if self.couples_samples else ""
         if self.agrees:
-            return f"{self.rule} is as declared: {found}"
-        said = f"{'local' if self.declared_local else 'not local'}, copying {self.declared_transports}"
-        return f"{self.rule} is not as declared: found {found}; declared {said}"
+            return f"{self.rule} is as declared: {measured}"
+        declared = f"{'local' if self.declared_local else 'not local'}, copying {self.declared_transports}"
+        return f"{self.rule} is not as declared: found {measured}; declared {declared}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON values."""
+        """Return the report as JSON values."""
         return asdict(self) | {"agrees": self.agrees, "verdict": self.verdict}
 
 
 def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: int = 0) -> AuditReport:
-    """Find out what a rule's update depends on.
+    """Return the dependencies of a rule's update.
 
-    For each layer, all other layers' weights (parameters, device cells, reads in their views) are overwritten, first
-    with NaN, then with other finite numbers; the pathway is asked for its return weights again, and the backward phase
-    of the same tick is replayed twice in a row, so that what a rule remembers counts too. Generators start from the
-    same state in every replay.
+    For each layer, all other layers' weights (parameters, cells, reads in their views) are overwritten, first with NaN,
+    then with other finite numbers. The return weights are read again, and the backward phase of the same tick is
+    replayed twice in a row, so that dependence through the rule's own state counts too. Generators start from the same
+    state in every replay.
 
-    A rule that calibrates (``calibrate`` steps of backpropagation now and then) is charged with what those steps depend
-    on as well.
+    For a rule with ``calibrate`` the dependencies of its steps of backpropagation are included.
 
     Args:
         rule: a spec, or a rule, which is bound to the network here.
-        network: left as it was; audited in training mode.
+        network: audited in training mode and restored.
         x: (B, *input_shape), with B >= 2.
         target: (B,) labels or (B, o) values.
         seed: of feedback, dropout and noise.
 
     Raises:
-        NeurofaError: fewer than two samples, or a rule whose update is not the same twice.
+        NeurofaError: fewer than two samples, or a rule whose update is not reproducible.
     """
     if len(x) < 2:
         raise NeurofaError(f"got {len(x)} samples for an audit; expected at least 2; give a larger batch")
@@ -119,23 +118,32 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
 
 
 class Audit:
-    """One audit: a tick, what a clean replay of it gives, and the poisoned replays."""
+    """One audit: a recorded tick, its clean replay, and the poisoned replays.
+
+    Args:
+        rule: bound to the network.
+        network: in training mode.
+        x: (B, *input_shape); of a sequence (T B, *input_shape).
+        target: (B,) labels or (B, o) values, for the rows of the recorded tick.
+        seed: of noise.
+        samples: B for a sequence; None: the rows of ``x``.
+    """
 
     def __init__(
         self, rule: Rule, network: Network, x: Tensor, target: Tensor, seed: int, samples: int | None = None
     ) -> None:
         self.rule, self.network, self.x, self.seed = rule, network, x, seed
         self.samples = len(x) if samples is None else samples  # rows b, b + samples, ... are one sample's
-        # A network that the rule holds as a submodule is no pathway: putting it back would undo the poison.
+        # a network inside the rule does not count as its pathway: restoring it would undo the poison
         held = {t.data_ptr() for t in (*network.parameters(), *network.buffers())}
         own = [t for t in (*rule.parameters(), *rule.buffers()) if t.data_ptr() not in held]
         self.pathway = [(t, t.detach().clone()) for t in own]
         self.tick = self._record(x)
         loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
         self.teaching = loss_and_teaching(loss, self.tick.y, target)[1]
-        # on clean weights: a poisoned network would tell the rule of other layers by its outputs
+        # on clean weights: extra passes through a poisoned network would expose other layers' weights by its outputs
         self.tick = make_extra_passes(network, rule, self.tick, self.teaching, self._gen())
-        self._replay()  # what the rule remembers from step to step settles
+        self._replay()  # lets the rule's own state reach that of later replays
         self.clean = self._replay()
         if not _equal(self.clean, self._replay()):
             raise NeurofaError(
@@ -145,28 +153,36 @@ class Audit:
         self.learning = list(self.clean[0].directions)
 
     def report(self, name: str) -> AuditReport:
+        """Return the report of all poisoned replays; ``name`` is that of the rule."""
         coupled, future = self._couplings(), self.future()
-        found = {}
+        dependencies = {}
         for key in self.network.names:
-            if not self.network.layer(key).synapses:
-                continue
-            found[key] = Dependence(
-                learns=key in self.learning, other_weights=self._others(key), transports=self._transports(key),
-                other_samples=key in coupled, future_ticks=future,
-            )  # fmt: skip
-        transports = max((d.transports for d in found.values()), key=TRANSPORTS.index)
+            if self.network.layer(key).synapses:
+                dependencies[key] = Dependence(
+                    learns=key in self.learning,
+                    other_weights=self._others(key),
+                    transports=self._transports(key),
+                    other_samples=key in coupled,
+                    future_ticks=future,
+                )
+        transports = max((d.transports for d in dependencies.values()), key=TRANSPORTS.index)
+        declares = self.rule.declares
         return AuditReport(
-            rule=name, declared_local=self.rule.declares.local, declared_transports=self.rule.declares.transports,
-            local=not any(d.other_weights for d in found.values()) and transports != "weights",
-            transports=transports, couples_samples=bool(coupled), dependencies=found,
-        )  # fmt: skip
+            rule=name,
+            declared_local=declares.local,
+            local=not any(d.other_weights for d in dependencies.values()) and transports != "weights",
+            declared_transports=declares.transports,
+            transports=transports,
+            couples_samples=bool(coupled),
+            dependencies=dependencies,
+        )
 
     def future(self) -> str:
-        """Whether later ticks reach an update."""
+        """Return whether an update depends on later ticks: ``yes``, ``no`` or ``static``."""
         return "static"
 
     def _gen(self) -> torch.Generator:
-        """The same stream for every replay; the rule's own generator goes back to its start as well."""
+        """Return a generator with the same stream for every replay, and reset the rule's own generator."""
         if self.rule.gen is not None:
             self.rule.gen.set_state(generator(self.seed, "pathway", device=self.rule.gen.device).get_state())
         return generator(self.seed, "audit", device=self.x.device)
@@ -176,53 +192,49 @@ class Audit:
         return record(self.network, self.rule, x, self._gen())
 
     def _forget(self) -> None:
-        """Put the pathway's tensors back to where they started."""
+        """Restore the initial tensors of the pathway."""
         for tensor, value in self.pathway:
             tensor.data.copy_(value)
 
     def _replay(self) -> tuple[Credit, Credit]:
-        """Ask for the return weights, then assign credit twice in a row."""
+        """Read the return weights, then assign credit twice in a row."""
         self._forget()
-        asked = self._ask(self.network.names)
+        returns = self._ask(self.network.names)
         gen = self._gen()
         first = collect(self.network, self.rule, self.tick, self.teaching, gen)
         second = collect(self.network, self.rule, self.tick, self.teaching, gen)
-        for name, returned in asked.items():
+        for name, returned in returns.items():
             if name in first.plastic:
                 first.plastic[name] |= {f"returned {k}": v for k, v in returned.items()}
         return first, second
 
     def _ask(self, names: list[str]) -> dict[str, dict[str, Tensor]]:
-        """The return weights beside these layers, from the weights as they are now."""
+        """Return the return weights beside these layers, as copies, for the present weights."""
         path = self.rule.declares.return_path
         if path is None:
             return {}
-        gen, found = self._gen(), {}
+        gen, returns = self._gen(), {}
         for name in names:
             params = self.tick.views[name].params
-            returned = path.return_weights(name, params, gen) if params else None
-            found[name] = (
-                {}
-                if returned is None
-                else {k: v.dense() if isinstance(v, LowRank) else v.clone() for k, v in returned.items()}
-            )
-        return found
+            returned = (path.return_weights(name, params, gen) if params else None) or {}
+            returns[name] = {k: v.dense() if isinstance(v, LowRank) else v.clone() for k, v in returned.items()}
+        return returns
 
     def _others(self, name: str) -> tuple[str, ...]:
-        """Layers whose weights reach the update of ``name``."""
+        """Return the layers on whose weights the update of ``name`` depends."""
         if name not in self.learning:
             return ()
         others = [other for other in self.network.names if other != name and self.network.layer(other).synapses]
         if not self._reached(name, others):
             return ()
-        # Weights that only reach the update together are charged to all of them.
+        # if no single layer changes the update but all together do, all are reported
         return tuple(other for other in others if self._reached(name, [other])) or tuple(others)
 
     def _reached(self, name: str, others: list[str]) -> bool:
         return any(self._changes(lambda: _of(self._replay(), name), others, fill) for fill in (nan, strange))
 
     def _changes(self, look: Callable[[], list[Tensor]], layers: list[str], fill: Fill) -> bool:
-        """Whether what ``look`` sees changes while the weights of these layers are overwritten."""
+        """Return whether the tensors of ``look`` change while the weights of these layers are overwritten."""
         self._prepare()
         before = look()
         self._prepare()
@@ -230,41 +242,41 @@ class Audit:
         with poisoned(held, fill):
             try:
                 after = look()
-            except (RuntimeError, ValueError):  # the rule noticed the poison: then it looked
+            except (RuntimeError, ValueError):  # the rule failed because of the poison: then it read the weights
                 return True
         return not _same(before, after)
 
     def _prepare(self) -> None:
-        """Let the rule have seen one clean backward phase."""
+        """Run one clean backward phase, from which the rule's own state follows."""
         self._forget()
         collect(self.network, self.rule, self.tick, self.teaching, self._gen())
 
     def _transports(self, name: str) -> str:
-        """What the pathway beside ``name`` copies from its weights, when asked for returns and when it adapts."""
+        """Return what the pathway beside ``name`` copies from its weights, for return weights or by learning."""
 
         def look() -> list[Tensor]:
             returned = self._ask([name]).get(name, {})
-            found = [*returned.values(), *self._adapted(name), *(t.clone() for t, _ in self.pathway)]
-            self._forget()  # a rule may copy before its first step only
-            return [*found, *self._ask([name]).get(name, {}).values()]
+            tensors = [*returned.values(), *self._adapted(name), *(t.clone() for t, _ in self.pathway)]
+            self._forget()  # a rule may copy weights before its first step only
+            return [*tensors, *self._ask([name]).get(name, {}).values()]
 
         if not self._changes(look, [name], nan):
             return "nothing"
         return "weights" if self._changes(look, [name], same_signs) else "signs"
 
     def _adapted(self, name: str) -> list[Tensor]:
-        """What the plasticity beside ``name`` makes of a fixed error and fixed directions."""
+        """Return the directions of the plastic weights beside ``name`` for a fixed error and fixed directions."""
         if name not in self.learning:
             return []
         self._gen()
-        delta = self.clean[0].deltas.get(name)
-        seen = self.clean[0]
-        view = replace(self.tick.views[name], error=seen.errors[name], delta=delta, inner=seen.inner[name])
-        directions: Directions = {k: v.clone() for k, v in self.clean[0].directions[name].items()}
+        clean = self.clean[0]
+        delta = clean.deltas.get(name)
+        view = replace(self.tick.views[name], error=clean.errors[name], delta=delta, inner=clean.inner[name])
+        directions: Directions = {k: v.clone() for k, v in clean.directions[name].items()}
         return list(dense(self.rule.adapt(name, view, directions)).values())
 
     def _couplings(self) -> set[str]:
-        """Layers whose update for the first sample changes with the other samples."""
+        """Return the layers whose update for the first sample depends on the other samples."""
         n = self.samples
         x = self.x.clone()
         others = torch.arange(len(x), device=x.device) % n > 0
@@ -276,6 +288,7 @@ class Audit:
             if not torch.equal(clean[name][::n], other[name][::n]):
                 coupled.add(name)
                 continue
+            # the delivered error is equal: does the layer's own backward phase mix samples?
             error = torch.zeros_like(clean[name])
             error[::n] = clean[name][::n]
             ours = self._pulled(name, replace(self.tick.views[name], error=error))
@@ -285,7 +298,7 @@ class Audit:
         return coupled
 
     def _delivered(self, tick: Tick, teaching: Teaching) -> tuple[dict[str, Tensor], Tick]:
-        """The errors that the layers get, and the tick with the passes that the rule asks for."""
+        """Return the delivered errors by layer, and the tick with the extra passes of the rule."""
         self._forget()
         gen = self._gen()
         tick = make_extra_passes(self.network, self.rule, tick, teaching, gen)
@@ -299,26 +312,26 @@ class Audit:
 
 
 def _together(ours: AuditReport, theirs: AuditReport) -> AuditReport:
-    """What steps of two kinds depend on together; declared as the first."""
-    found = {}
+    """Return the joint dependencies of two kinds of steps; the declaration is that of the first."""
+    dependencies = {}
     for name, a in ours.dependencies.items():
         b = theirs.dependencies[name]
         others = {*a.other_weights, *b.other_weights}
-        found[name] = Dependence(
+        dependencies[name] = Dependence(
             learns=a.learns or b.learns,
             other_weights=tuple(key for key in ours.dependencies if key in others),
             transports=max(a.transports, b.transports, key=TRANSPORTS.index),
-            other_samples=a.other_samples or b.other_samples, future_ticks=a.future_ticks,
-        )  # fmt: skip
-    return replace(
-        ours, local=ours.local and theirs.local, dependencies=found,
-        transports=max(ours.transports, theirs.transports, key=TRANSPORTS.index),
-        couples_samples=ours.couples_samples or theirs.couples_samples,
-    )  # fmt: skip
+            other_samples=a.other_samples or b.other_samples,
+            future_ticks=a.future_ticks,
+        )
+    local = ours.local and theirs.local
+    transports = max(ours.transports, theirs.transports, key=TRANSPORTS.index)
+    coupled = ours.couples_samples or theirs.couples_samples
+    return replace(ours, local=local, transports=transports, couples_samples=coupled, dependencies=dependencies)
 
 
 def _first_kept(teaching: Teaching, samples: int) -> Teaching:
-    """The same teaching for the first sample, another one for the rest."""
+    """Return the teaching with its first sample kept and all others changed."""
     error, target = teaching.error.clone(), teaching.target.clone()
     others = torch.arange(len(error), device=error.device) % samples > 0
     error[others], target[others] = error[others].flip(-1) * 3, target[others].flip(-1)
@@ -330,7 +343,7 @@ def _of(phases: tuple[Credit, Credit], name: str) -> list[Tensor]:
 
 
 def _same(a: list[Tensor], b: list[Tensor]) -> bool:
-    """Equal in every number; NaN equals nothing, so that poison that arrives is always seen."""
+    """Return whether all tensors are equal; NaN equals nothing, so that arriving poison is always detected."""
     return len(a) == len(b) and all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
 
 

@@ -23,7 +23,7 @@ class Finding:
     """The limited quantity, with its unit."""
     chip: str
     """The chip's figure."""
-    asked: str
+    needed: str
     """The learner's figure."""
     excess: str
     """By how much the limit is broken; empty where it holds."""
@@ -58,7 +58,7 @@ def check_limits(profile: Profile, needs: Requirements) -> list[Finding]:
 def _finding(profile: Profile, needs: Requirements, limit: str, title: str, judge: Judge) -> Finding:
     allowed = getattr(profile, limit)
     if allowed is None or allowed == ():
-        nothing = dict.fromkeys(("asked", "excess", "mark"), "")
+        nothing = dict.fromkeys(("needed", "excess", "mark"), "")
         return Finding(limit=limit, title=title, chip="not known", verdict="not known", **nothing)
     chip = _CHIP.get(limit, shown)(allowed)
     mark = profile.marks.get(limit, profile.verified)

@@ -88,19 +88,19 @@ def pulses(profile: Profile, device: DeviceDescription) -> Answer:
 def learning_rates(profile: Profile, needs: Requirements) -> Answer:
     """Judge whether every learning rate has the chip's form; the largest that has not shows how far off it is."""
     used = sorted(set(needs.rates), reverse=True)
-    asked = f"{used[0]:.6g}" if len(used) == 1 else f"{len(used)} rates up to {used[0]:.6g}"
+    needed = f"{used[0]:.6g}" if len(used) == 1 else f"{len(used)} rates up to {used[0]:.6g}"
     for rate in used:
         if rate > 0 and (below := profile.rate_below(rate)) != rate:
-            return broken(asked, f"{rate:.6g} is {rate / below - 1:.2%} above {below:.6g}")
-    return holds(asked)
+            return broken(needed, f"{rate:.6g} is {rate / below - 1:.2%} above {below:.6g}")
+    return holds(needed)
 
 
 def error_path(profile: Profile, needs: Requirements) -> Answer:
     """Judge how far the rule sends the error."""
-    allowed, asked = profile.error_path or "none", f"{needs.rule}: {needs.path}"
+    allowed, needed = profile.error_path or "none", f"{needs.rule}: {needs.path}"
     if PATHS.index(needs.path) <= PATHS.index(allowed):
-        return holds(asked)
-    return broken(asked, "no error can enter" if allowed == "none" else "from layer to layer")
+        return holds(needed)
+    return broken(needed, "no error can enter" if allowed == "none" else "from layer to layer")
 
 
 def error_bits(profile: Profile, needs: Requirements) -> Answer:
@@ -142,7 +142,7 @@ def derivative(profile: Profile, needs: Requirements) -> Answer:
     if math.isinf(pieces):
         return broken(f"{name}, smooth", "not constant by pieces")
     answer = compare_counts(pieces, profile.surrogate_segments or 0)
-    return answer._replace(asked=f"{name}: {answer.asked}")
+    return answer._replace(needed=f"{name}: {answer.needed}")
 
 
 def converter(limit: str, bits_of: Callable[[Periphery], int | None]) -> Judge:

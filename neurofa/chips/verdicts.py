@@ -14,9 +14,9 @@ Verdict = Literal["holds", "broken", "not known", "not applicable", "not simulat
 
 
 class Answer(NamedTuple):
-    """What a learner needs, by how much that exceeds a limit, and the verdict."""
+    """Figure of a learner, its excess over a limit, and the verdict."""
 
-    asked: str
+    needed: str
     excess: str
     """Empty where the limit holds."""
     verdict: Verdict
@@ -33,19 +33,19 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def holds(asked: str) -> Answer:
+def holds(needed: str) -> Answer:
     """Return that the limit holds."""
-    return Answer(asked, "", "holds")
+    return Answer(needed, "", "holds")
 
 
-def broken(asked: str, excess: str) -> Answer:
+def broken(needed: str, excess: str) -> Answer:
     """Return that the limit is exceeded, by ``excess``."""
-    return Answer(asked, excess, "broken")
+    return Answer(needed, excess, "broken")
 
 
-def other(asked: str, verdict: Verdict) -> Answer:
+def other(needed: str, verdict: Verdict) -> Answer:
     """Return that the limit says nothing about the learner."""
-    return Answer(asked, "", verdict)
+    return Answer(needed, "", verdict)
 
 
 def compare_counts(wanted: float, allowed: float) -> Answer:
@@ -61,10 +61,10 @@ def compare_widths(wanted: float, allowed: float, name: str) -> Answer:
     Args:
         wanted: width of what the learner has; infinite for floats without a limit.
         allowed: width that the chip has.
-        name: what has the width.
+        name: of the number format or device that has the width.
     """
-    asked = name if math.isinf(wanted) else f"{name}: {wanted:.4g}"
-    return holds(asked) if wanted <= allowed else broken(asked, f"{wanted - allowed:.4g} bit")
+    needed = name if math.isinf(wanted) else f"{name}: {wanted:.4g}"
+    return holds(needed) if wanted <= allowed else broken(needed, f"{wanted - allowed:.4g} bit")
 
 
 def compare_choices(wanted: str, allowed: str, what: str) -> Answer:
@@ -73,7 +73,7 @@ def compare_choices(wanted: str, allowed: str, what: str) -> Answer:
     Args:
         wanted: name of what the learner has.
         allowed: name of what the chip has.
-        what: what is chosen, in a word.
+        what: kind of the choice, for the message.
     """
     return holds(wanted) if wanted == allowed else broken(wanted, f"another {what}")
 

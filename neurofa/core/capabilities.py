@@ -1,8 +1,7 @@
-"""What rules declare: locality, and the capabilities that only some of them have.
+"""Declarations of rules: locality, and the capabilities that only some rules have.
 
-A capability is a small protocol. A rule that has it says so in its :class:`Declaration`, with the object that answers
-for it (mostly the rule itself). The learner, the audit and the accounting of costs ask the declaration and guess
-nothing.
+A capability is a small protocol. The :class:`Declaration` of a rule names the object that implements it, mostly the
+rule itself. The learner, the audit and the cost accounting rely on the declaration alone, never on the rule's class.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from neurofa.core.description import PathDescription, Plasticity
 from neurofa.core.directions import Directions, ReturnWeights
 from neurofa.core.dynamics import Dynamics
 from neurofa.core.layer import Layer
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params, State
 
@@ -29,29 +28,29 @@ By = Literal["tangent", "difference"]
 
 @dataclass(frozen=True, slots=True)
 class Teaching:
-    """What the learner offers a rule for one layer."""
+    """Signals available to a rule when it delivers the error of one layer."""
 
     error: Tensor
     """(B, o): error at the network's output, per sample."""
     target: Tensor
-    """(B, o): the target itself."""
+    """(B, o): target, labels as one-hot values."""
     error_above: Tensor | None = None
     """(B, *out_shape): error that the layer above returned (chained rules only)."""
     error_for: Callable[[Tensor], Tensor] | None = None
-    """Errors (B, o) that other outputs (B, o) would have for the same targets."""
+    """Function from other outputs, (B, o), to their errors for the same targets, (B, o)."""
     view: LocalView | None = None
-    """The view of the layer that is served, with its second pass where there is one."""
+    """View of the layer, with its second pass if there is one."""
 
 
 class ReturnPath(Protocol):
     """Capability of chained rules: each layer returns its error to the one below through weights beside it."""
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
-        """Return the weights of the return path beside one layer in this pass; None: the layer returns no error.
+        """Return the return weights beside one layer for this pass; None: the layer returns no error.
 
         Args:
-            name: the layer.
-            params: that layer's own weights, as this pass read them.
+            name: the layer's name.
+            params: the layer's own weights as read in this pass.
             gen: source of read noise.
         """
 
@@ -61,17 +60,17 @@ class Plastic(NamedTuple):
 
     synapses: Synapses
     rows: slice | None = None
-    """The rows that belong to the layer; None: all."""
+    """Rows that belong to the layer; None: all."""
 
 
 class PlasticFeedback(Protocol):
-    """Capability of rules whose feedback learns by directions, as the weights do (:meth:`Rule.adapt` gives them)."""
+    """Capability of rules whose feedback learns by directions, as weights do (those of :meth:`Rule.adapt`)."""
 
     decay: float
-    """Weight decay that belongs to the rule, applied to weights and return weights alike."""
+    """Weight decay of the rule, applied to weights and return weights alike."""
 
     def plastic(self, name: str) -> dict[str, Plastic]:
-        """Return the pathway weights that learn beside one layer, by the names of :meth:`Rule.adapt`."""
+        """Return the pathway weights that learn beside one layer, by the names that :meth:`Rule.adapt` uses."""
 
 
 class SecondPass(Protocol):
@@ -87,19 +86,22 @@ class SecondPass(Protocol):
         """
 
     def readout_error(self, teaching: Teaching) -> Tensor:
-        """Return the error at the readout, (B, o), of one of the two passes."""
+        """Return the error from which the readout learns, (B, o): that of either pass."""
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """How the probes of a rule are made."""
+    """Form of a rule's probes.
+
+    Args:
+        by: forward-mode derivative (``tangent``), or ``difference`` of two passes.
+        step: size of the change in a difference, in units of the drawn change.
+        each: one probe per layer instead of one shared probe.
+    """
 
     by: By = "tangent"
-    """Forward-mode derivatives, or the difference of two passes."""
     step: float = 0.01
-    """Size of the change in a difference, in units of the drawn change."""
     each: bool = False
-    """A pass for every layer, instead of one that is shared by all."""
 
     def __post_init__(self) -> None:
         if self.by not in ("tangent", "difference"):
@@ -109,7 +111,7 @@ class Perturbation:
 
 
 class Probing(Protocol):
-    """Capability of rules that perturb layers and observe what the network's output does."""
+    """Capability of rules that perturb layers and observe the change of the network's output."""
 
     perturbation: Perturbation
 
@@ -119,8 +121,8 @@ class Probing(Protocol):
         """Return a layer's changes in a probe: of its output, (B, *out_shape) or None, and of its weights by name.
 
         Args:
-            name: the layer.
-            layer: itself.
+            name: the layer's name.
+            layer: the layer.
             view: of the tick.
             teaching: error and target of the tick.
             gen: source of the changes.
@@ -129,24 +131,24 @@ class Probing(Protocol):
     def observe_probe(
         self, outputs: dict[str, Tensor], weights: dict[str, Params], u: Tensor, gen: torch.Generator | None
     ) -> None:
-        """Take the result of one probe.
+        """Record the result of one probe.
 
         Args:
-            outputs: changes of outputs in it, by layer, as :meth:`perturb` gave them.
-            weights: changes of weights in it, by layer.
-            u: (B, o), change of the network's output.
+            outputs: changes of outputs, by layer, as :meth:`perturb` returned them.
+            weights: changes of weights, by layer.
+            u: (B, o), resulting change of the network's output.
             gen: source of randomness.
         """
 
     def after_probes(self, gen: torch.Generator | None) -> None:
-        """Let the feedback follow, once all probes of a step are observed and before its error is sent."""
+        """Update the feedback, once all probes of a step are observed and before its error is sent."""
 
     def perturbs(self, name: str) -> tuple[bool, bool]:
-        """Return whether a probe changes the output of a layer, and whether it changes its weights."""
+        """Return whether a probe changes the output of a layer, and whether it changes the layer's weights."""
 
 
 class Mirroring(Protocol):
-    """Capability of rules whose return weights learn from passes in which every affine map sees noise."""
+    """Capability of rules whose return weights learn from passes in which every affine map receives noise."""
 
     amplitude: float
     """Standard deviation of the noise."""
@@ -154,27 +156,27 @@ class Mirroring(Protocol):
     """Learning steps from one noise pass to the next."""
 
     def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
-        """Let the return weights beside one layer learn from one noise pass.
+        """Update the return weights beside one layer from one noise pass.
 
         Args:
-            name: the layer.
+            name: the layer's name.
             correlations: means over samples and positions of y xi^T by weight, shaped as the weights.
             gen: source of the device's write noise.
         """
 
 
 class WorkCount:
-    """Capability of rules that state the matrix products of a step; the methods here are those of a plain rule."""
+    """Capability of rules that list the matrix products of a step; the defaults are those of a plain rule."""
 
-    def work_once(self, batch: int) -> list[Item]:
+    def work_once(self, batch: int) -> list[PhaseFlop]:
         """Return the products that a step takes whatever its layers."""
         return []
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         """Return the products that serving one layer takes; default: delivery and update."""
-        return at.served(self.return_flop)
+        return served.plain_work(self.return_flop)
 
-    def return_flop(self, name: str, m: Map) -> int:
+    def return_flop(self, name: str, m: MapWork) -> int:
         """Return the FLOP of an error's way back through one map of a layer; default: those of its own transpose."""
         return m.product
 
@@ -183,56 +185,61 @@ PLAIN_WORK = WorkCount()
 
 
 class Eligibility(Protocol):
-    """Capability of rules with traces of their own, in the place of the neurons' (layers with a memory only)."""
+    """Capability of rules whose own eligibility traces replace the neurons' (layers with a memory only)."""
 
     def dynamics(self, name: str, layer: Any, view: LocalView) -> Dynamics:
-        """Return the linearised memory behind the traces of one hidden layer.
+        """Return the linearised memory that defines the traces of one hidden layer.
 
         Args:
-            name: the layer.
-            layer: itself, a :class:`neurofa.spiking.temporal.Temporal`.
+            name: the layer's name.
+            layer: a :class:`neurofa.spiking.temporal.Temporal`.
             view: of a chunk of ticks.
         """
 
     def carried(self, name: str, layer: Any, view: LocalView) -> State:
-        """Return what the rule itself takes along from the ticks of a chunk, in the state of one hidden layer.
+        """Return the rule's own state after a chunk of ticks, to be kept in the state of one hidden layer.
 
         Names begin with :data:`neurofa.core.dynamics.TRACE`.
+
+        Args:
+            name: the layer's name.
+            layer: a :class:`neurofa.spiking.temporal.Temporal`.
+            view: of the chunk.
         """
 
 
 class PathDescriber(Protocol):
-    """Capability of rules that describe the way of their error to exports, accounts of cost and chip checks."""
+    """Capability of rules that describe their error pathway to exports, costs and chip checks."""
 
     def describe_path(self) -> PathDescription:
-        """Return the way of the error in plain data."""
+        """Return the error pathway as plain data."""
 
 
 class SequenceLearning(NamedTuple):
-    """How a rule learns from sequences of ticks."""
+    """Learning of a rule from sequences of ticks."""
 
     filtered: bool = False
-    """Whether errors of hidden layers arrive through the filter of a leaky readout."""
+    """Whether errors reach hidden layers through the filter of a leaky readout."""
     remembers: bool = True
     """Whether hidden layers learn from inputs of earlier ticks (eligibility traces)."""
     through_time: bool = False
-    """Whether a sequence is learnt from as a whole, backwards in time: a control, not local."""
+    """Whether errors go backwards through all ticks of a sequence: a control, not local."""
 
 
 ONLINE = SequenceLearning()
-"""Online, with eligibility and without a filter."""
+"""Online learning with eligibility traces and without a filter."""
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a rule declares: the learner acts on it, the audit tests it."""
+    """Declared properties of a rule: the learner acts on them, the audit tests them."""
 
     local: bool = True
-    """An update needs no other layer's weights."""
+    """Whether an update needs no other layer's weights."""
     transports: Transport = "nothing"
-    """What the pathway copies from the forward weights beside it."""
+    """Information that the pathway copies from the forward weights beside it."""
     target: bool = False
-    """Whether hidden layers are taught by the target."""
+    """Whether the target itself enters the teaching signals or the feedback of hidden layers."""
     return_path: ReturnPath | None = None
     plastic: PlasticFeedback | None = None
     second_pass: SecondPass | None = None
@@ -241,7 +248,7 @@ class Declaration:
     work: WorkCount = PLAIN_WORK
     path: PathDescriber | None = None
     plasticity: Plasticity | None = None
-    """How the pathway learns, where an exporter may write the step out; see :class:`PathDescription`."""
+    """Learning of the pathway, if an exporter may write the step out; see :class:`PathDescription`."""
     eligibility: Eligibility | None = None
     sequences: SequenceLearning = ONLINE
     calibrate: int = 0
@@ -249,22 +256,22 @@ class Declaration:
 
     @property
     def chained(self) -> bool:
-        """Whether errors go from layer to layer."""
+        """Whether errors return from layer to layer."""
         return self.return_path is not None
 
 
 def calibrated(declaration: Declaration, every: int) -> Declaration:
-    """Return the declaration of a rule that gives way to a step of backpropagation now and then: it is not local.
+    """Return the declaration of a rule with periodic steps of backpropagation, which make it non-local.
 
     Args:
         declaration: of the rule itself.
-        every: steps from one such step to the next; 0: none.
+        every: steps from one step of backpropagation to the next; 0: none.
     """
     return replace(declaration, calibrate=every, local=False, transports="weights") if every else declaration
 
 
 def check_calibrate(name: str, steps: int) -> int:
-    """Return the option ``calibrate`` of a rule.
+    """Return the checked option ``calibrate`` of a rule.
 
     Args:
         name: of the rule, for the message.
@@ -279,6 +286,6 @@ def check_calibrate(name: str, steps: int) -> int:
 
 
 def describe_path(declares: Declaration) -> PathDescription:
-    """Return the way of a rule's error in plain data; of a rule that does not say, only how its pathway learns."""
+    """Return a rule's error pathway as plain data; without a describer only the learning of the pathway."""
     own = PathDescription() if declares.path is None else declares.path.describe_path()
     return replace(own, plasticity=declares.plasticity)

@@ -1,8 +1,8 @@
-"""Plain data in which layers, neurons, feedback pathways and rules describe themselves.
+"""Plain-data descriptions of layers, neurons, feedback pathways and rules.
 
-The packages above (exports, costs, chip checks) read these classes and never the class of a part. A base describes its
-parts as far as it can, so that a part of its own file is exported and counted without any other file; what it cannot
-know is left out and said to be missing.
+Exports, costs and chip checks read these classes and never the class of a part. The base classes describe a part as far
+as they can, so that a part defined in one file is exported and counted with no other file changed. A quantity that a
+base cannot know is left out and reported as missing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from hwmodels.registry import Registered
 from neurofa.core.synapses import Synapses
 
 Plasticity = Literal["fixed", "kolen_pollack", "two_factor"]
-"""How a pathway learns: not at all; by the changes of the forward weights (a direct matrix: by those that the error and
-the outputs give); or its two factors each by the other."""
+"""Learning of a pathway: ``fixed``: none. ``kolen_pollack``: by the changes of the forward weights (a direct matrix: by
+the outer product of error and outputs). ``two_factor``: each of two factors through the other."""
 
 PER_OUTPUT = "(*out_shape)"
 """Axes of a parameter with one number for each output of a layer."""
@@ -29,14 +29,14 @@ PER_OUTPUT = "(*out_shape)"
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackDescription:
-    """What carries the error of a direct pathway: teaching signals are rows of B times the error."""
+    """Carrier of the error in a direct pathway: teaching signals are rows of B times the error."""
 
     matrix: Synapses | None = None
-    """B, (m, o), where weights store it."""
+    """B, (m, o), where it is stored in weights."""
     projection: Projection | None = None
-    """The hardware that multiplies by B."""
+    """Hardware that multiplies by B."""
     spread: Literal["own", "channels"] = "own"
-    """``own``: one row for each value of a signal; ``channels``: one for each channel, the same at every position."""
+    """``own``: one row per value of a signal; ``channels``: one row per channel, shared by all positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,32 +51,32 @@ class ReturnFactors:
 
 @dataclass(frozen=True, kw_only=True)
 class PathDescription:
-    """How the error of a rule reaches the hidden layers, and what it meets there."""
+    """Pathway of the error from the output to the hidden layers, and the derivative that it is multiplied by there."""
 
     kind: Literal["direct", "chained", "readout", "other"] = "other"
     """``direct``: from the output to every layer; ``chained``: from layer to layer; ``readout``: to no hidden layer."""
     signal: Literal["error", "target"] = "error"
-    """What enters the pathway."""
+    """Input of the pathway."""
     feedback: FeedbackDescription | None = None
-    """Of a direct path; None: the pathway does not say what it multiplies by."""
+    """Of a direct path; None: the feedback does not describe its matrix."""
     returns: Mapping[str, Mapping[str, Synapses | ReturnFactors]] | None = None
-    """Return weights of a chained path by layer and forward weight; None: the rule does not say."""
+    """Return weights of a chained path by layer and forward weight; None: the rule does not declare them."""
     tied: Literal["own", "weights", "signs"] = "own"
     """Of a chained path: through ``returns``, through the forward ``weights``, or through copies of their ``signs``."""
     frozen: frozenset[str] = frozenset()
     """Hidden layers that do not learn."""
     derivative: str = "own"
-    """``own``: the error meets the derivative of the layer; else the name of the function that replaces it."""
+    """``own``: the derivative of the layer itself; else the name of the function that replaces it."""
     substitute: Callable[[Tensor], Tensor] | None = None
     """That function g(a); None: there is none."""
     plasticity: Plasticity | None = None
-    """How the pathway learns. None: the rule does not say that the other fields are all of its step, so that no
-    exporter writes it out."""
+    """How the pathway learns. None: the step of the rule may contain more than these fields, so that no exporter
+    writes it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronDescription:
-    """Dynamics of a neuron in one of the models that files know; :class:`exports.graph.neurons.NeuronDynamics`."""
+    """Dynamics of a neuron in one of the models that files can hold."""
 
     model: Literal["lif", "synaptic", "alif", "leaky"]
     parameters: Mapping[str, tuple[float, TensorDescription]]
@@ -85,32 +85,37 @@ class NeuronDescription:
     delay: bool = True
     """Whether a spike resets the potential in the next tick only."""
     gated: bool = False
-    """Whether a reset to zero also drops the drive of its tick."""
+    """Whether a reset to zero also drops the input current of its tick."""
     membrane: str = "raw"
     """Spec of the number format of the potential."""
 
     @staticmethod
     def decay(value: float, what: str) -> tuple[float, TensorDescription]:
-        """Return the factor by which a memory shrinks in a tick, with its meaning."""
+        """Return the decay factor of a state variable per tick, with its meaning.
+
+        Args:
+            value: the factor.
+            what: the state variable, for the meaning.
+        """
         return value, TensorDescription(meaning=f"decay of {what} in one tick", axes=PER_OUTPUT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryDescription:
-    """What a layer keeps from tick to tick, and in which number formats."""
+    """State that a layer keeps from tick to tick, with its number formats."""
 
     spiking: bool
     """Whether outputs are spikes, 0 or 1."""
     traces: Format
-    """Of the eligibility traces."""
+    """Number format of the eligibility traces."""
     membrane: Format
-    """Of the potential."""
+    """Number format of the potential."""
     potential: str
-    """Name of the potential in the state; empty: the state has none."""
+    """Name of the potential in the state; empty: there is none."""
     widths: Mapping[str, float] = field(default_factory=dict)
-    """Width of a number of the state by its name, bit, where a format or a spike makes it narrower than the dtype."""
+    """Width of a state variable by its name, bit, if a number format or a spike is narrower than the dtype."""
     surrogate: Registered | None = None
-    """Derivative of a spike; None: the neurons do not fire."""
+    """Surrogate derivative of a spike; None: the neurons do not spike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +125,7 @@ class NormDescription:
     kind: Literal["batch", "layer"]
     eps: float
     momentum: float = 0.0
-    """Of the running statistics."""
+    """Momentum of the running statistics."""
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     """Running ``mean`` and ``variance``, (n_out,) each."""
 
@@ -134,22 +139,22 @@ class ModuleDescription:
     synapses: Mapping[str, Synapses]
     """Weights by the module's own names."""
     matrices: frozenset[str] = frozenset()
-    """Names of those that connect neurons, and so may stand on arrays."""
+    """Names of the weights that connect neurons and can be placed on arrays."""
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
     """Buffers by the module's own names."""
     module: nn.Module | None = None
-    """The map in evaluation mode, with copies of the weights; None: one tick has no such form."""
+    """Map in evaluation mode, with copies of the weights; None: one tick has no such form."""
     reason: str = ""
-    """Why there is no module."""
+    """Reason for the missing module."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AffineDescription:
-    """h = dropout(f(norm(W x + b)))."""
+    """Affine layer h = dropout(f(norm(W x + b)))."""
 
     weight: Synapses
     axes: str
-    """What the axes of W count."""
+    """Meaning of the axes of W."""
     bias: Synapses | None = None
     norm: NormDescription | None = None
     gain: Synapses | None = None
@@ -160,7 +165,7 @@ class AffineDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvDescription(AffineDescription):
-    """The same on images."""
+    """Convolutional layer h = dropout(f(norm(W * x + b)))."""
 
     stride: int = 1
     padding: int = 0
@@ -175,17 +180,17 @@ class PoolDescription:
     size: int = 0
     """Side of a window, pixels."""
     stride: int = 0
-    """Pixels between windows."""
+    """Step between windows, pixels."""
 
 
 @dataclass(frozen=True)
 class FlattenDescription:
-    """(B, ...) to (B, n)."""
+    """Flattening, (B, ...) to (B, n)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityDescription:
-    """A layer that changes nothing in evaluation."""
+    """A layer that is the identity in evaluation."""
 
     dropout: float = 0.0
     """Probability with which training drops a value."""
@@ -193,16 +198,16 @@ class IdentityDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class SpikingDescription:
-    """Neurons behind an affine map."""
+    """Neurons driven by an affine map."""
 
     current: AffineDescription
     current_shape: tuple[int, ...]
-    """Of the affine output, one sample."""
+    """Shape of one sample at the affine output."""
     neuron: NeuronDescription
     recurrent: Synapses | None = None
-    """(n, n) weights from the layer's spikes of the tick before to its currents."""
+    """(n, n) weights from the layer's spikes of the previous tick to its currents."""
     pool: PoolDescription | None = None
-    """Between the affine map and the neurons."""
+    """Pooling between the affine map and the neurons."""
 
 
 LayerDescription = (

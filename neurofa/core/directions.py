@@ -1,4 +1,4 @@
-"""Directions of weights: whole tensors, factors of outer products, sums of both; and return weights in factors."""
+"""Directions of weights (tensors, factors of outer products, sums of both) and return weights of low rank."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from neurofa.core.event_rows import event_correlation
 
 TALL = 16
-"""Outputs an input from which the CPU multiplies the transpose of a direction faster."""
+"""Ratio n_out / n_in above which the CPU multiplies the transpose of a direction faster."""
 
 
 class Outer(NamedTuple):
     """A direction in factored form: the sum over samples of outer products, ``left^T right``.
 
-    It stays in factors because the product can be written straight into its target, and because a crossbar updates by
-    exactly these two vectors per sample.
+    The factors are kept because the product can be accumulated directly into its target, and because a crossbar is
+    updated by these two vectors per sample.
     """
 
     left: Tensor
@@ -34,7 +34,7 @@ class Outer(NamedTuple):
 
     @property
     def tall(self) -> bool:
-        """Whether n_out exceeds n_in so far that the CPU multiplies the transpose faster."""
+        """Whether n_out / n_in exceeds :data:`TALL`."""
         return self.left.shape[1] > TALL * self.right.shape[1]
 
     @property
@@ -44,7 +44,7 @@ class Outer(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """A direction in several terms, which are added only where the sum is used."""
+    """A direction of several terms, added only when the sum is used."""
 
     parts: tuple[Tensor | Outer, ...]
 
@@ -55,12 +55,12 @@ class Sum(NamedTuple):
 
 
 class LowRank(NamedTuple):
-    """Return weights B = P Q of rank r: an error crosses r numbers, (delta P) Q."""
+    """Return weights B = P Q of rank r: an error is returned as (delta P) Q."""
 
     p: Tensor
     """(n_out, r)."""
     q: Tensor
-    """(r, n_in), or (r, C_in, k, k) for kernels, whose r counts channels."""
+    """(r, n_in), or (r, C_in, k, k) for kernels, with r channels."""
 
     def dense(self) -> Tensor:
         """Return P Q, shaped as W."""
@@ -80,5 +80,5 @@ Directions = dict[str, Direction]
 
 
 def dense(directions: Directions) -> dict[str, Tensor]:
-    """Return directions as tensors that share no memory with a view: factors are multiplied."""
+    """Return directions as tensors that share no memory with a view; factors are multiplied."""
     return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}

@@ -1,4 +1,4 @@
-"""Linearised memory: how the state of a neuron follows from tick to tick, which is all that eligibility needs."""
+"""Linearised neuron dynamics from tick to tick, from which eligibility traces follow."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from torch import Tensor
 
 Coefficient = Tensor | float
-"""(K, B, *shape), or a number where all ticks and neurons share it; 0.0 says that there is no path."""
+"""(K, B, *shape), or a number shared by all ticks and neurons; the number 0.0 marks a missing path."""
 
 OUT = "out"
-"""The outputs of the last tick, in the state of a recurrent layer."""
+"""Name of the last tick's outputs in the state of a recurrent layer."""
 
 TRACE = "trace/"
-"""Begins the names of traces in a state; the name of the weight follows."""
+"""Prefix of the names of traces in a state; the name of the weight follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dynamics:
-    """Linearised memory of d numbers over K ticks: h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t."""
+    """Linearised memory of d state variables over K ticks: h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t."""
 
     move: Sequence[Sequence[Coefficient]]
-    """M: ``move[a][b]`` takes memory b of the tick before into memory a; d by d."""
+    """M, d by d: ``move[a][b]`` = dh_t[a] / dh_{t-1}[b]."""
     enter: Sequence[Coefficient]
-    """g: what the input current adds to each memory; d."""
+    """g, d: ``enter[a]`` = dh_t[a] / dI_t, the derivative by the input current."""
     out: Sequence[Coefficient]
-    """c: what each memory adds to the output; d."""
+    """c, d: ``out[a]`` = dz_t / dh_t[a]."""

@@ -1,4 +1,4 @@
-"""Facts of a layer: plain data from which exports, accounts of cost and chip checks work."""
+"""Facts of a layer: plain data for exports, costs and chip checks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from neurofa.core.view import LocalView
 
 
 class LayerFacts:
-    """Facts of any layer, as far as its weights tell; layers that know more declare a subclass in their traits.
+    """Facts of any layer that follow from its weights; layers with further facts declare a subclass in their traits.
 
     Args:
-        layer: whose facts these are.
+        layer: the described layer.
     """
 
     knows_inputs: ClassVar[bool] = False
-    """Whether :meth:`matrix_inputs` gives the inputs of every matrix."""
+    """Whether :meth:`matrix_inputs` returns the inputs of every matrix."""
 
     def __init__(self, layer: Any) -> None:
-        # not typed as a layer, which imports this module to declare its facts
+        # not typed as Layer: neurofa.core.layer imports this module
         self.layer = layer
 
     def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
-        """Describe the layer to exports; default: its weights, and a module whose operations can be listed.
+        """Return the description for exports; default: the weights and a module whose operations can be listed.
 
         Args:
             in_shape: shape of one sample at the input.
@@ -37,7 +37,7 @@ class LayerFacts:
         return self.as_module()
 
     def as_module(self) -> ModuleDescription:
-        """Describe the layer as weights and a module whose operations can be listed."""
+        """Return a description by weights and a module whose operations can be listed."""
         return ModuleDescription(
             source=type(self.layer).__name__,
             synapses={module_name(key): synapses for key, synapses in self.layer.synapses.items()},
@@ -47,17 +47,17 @@ class LayerFacts:
 
     @property
     def matrices(self) -> tuple[str, ...]:
-        """Names of the weights that connect neurons; default: those of two axes or more that an error crosses."""
+        """Names of the weights that connect neurons; default: those with two axes or more that an error crosses."""
         weights = self.layer.synapses
         return tuple(key for key in self.layer.traits.returning if weights[key].weight.dim() > 1)
 
     @property
     def connections_in(self) -> int:
-        """Most connections into one output; default: the largest row of a matrix."""
+        """Largest number of connections into one output; default: that of the largest row of a matrix."""
         return max((self.layer.synapses[key].weight[0].numel() for key in self.matrices), default=0)
 
     def connections(self, out_shape: tuple[int, ...]) -> int:
-        """Return the number of connections; default: every weight of two axes or more is one.
+        """Return the number of connections; default: one per weight in tensors with two axes or more.
 
         Args:
             out_shape: shape of one sample at the output.
@@ -66,28 +66,28 @@ class LayerFacts:
         return sum(weight.numel() for weight in weights if weight.dim() > 1)
 
     def memory(self) -> MemoryDescription | None:
-        """Describe the state that the layer keeps from tick to tick; None (default): it keeps none."""
+        """Return a description of the state kept from tick to tick; None (default): there is none."""
         return None
 
     def slope(self) -> tuple[str, Callable[[Tensor], Tensor]] | None:
-        """Return name and function of the elementwise derivative that an error meets; None (default): no single one."""
+        """Return name and function of the elementwise derivative f'(a); None (default): there is no single one."""
         return None
 
     @property
     def activates(self) -> bool:
-        """Whether outputs are those of an activation function or of firing neurons; default: no."""
+        """Whether outputs come from an activation function or from spiking neurons; default: no."""
         return False
 
     def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
-        """Return the inputs of every matrix in the ticks of a view; empty where ``knows_inputs`` is False."""
+        """Return the inputs of every matrix in the ticks of a view; empty if ``knows_inputs`` is False."""
         return ()
 
 
 class DescribedFacts(LayerFacts):
-    """Facts of a layer whose description is known beforehand.
+    """Facts of a layer with a constant description.
 
     Args:
-        layer: whose facts these are.
+        layer: the described layer.
         description: for exports.
     """
 
@@ -100,10 +100,10 @@ class DescribedFacts(LayerFacts):
 
 
 class PlainModule(nn.Module):
-    """The map of a layer in evaluation mode, with copies of its weights as parameters; (B, *in_shape) to outputs.
+    """The map of a layer in evaluation mode, with copies of its weights as parameters: (B, *in_shape) to outputs.
 
     Args:
-        layer: without state between ticks.
+        layer: a layer without state between ticks.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -116,7 +116,7 @@ class PlainModule(nn.Module):
             self.register_parameter(module_name(key), nn.Parameter(value.clone()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the layer's output."""
+        """Return the layer's output."""
         layer = self._layer[0]
         params = {key: self.get_parameter(module_name(key)) for key in self._keys}
         y: Tensor = layer.compute(params, x, layer.fresh_state(x, None))[0]

@@ -1,4 +1,4 @@
-"""The layer, the unit of credit: one error arrives at its output, and the layer alone computes its weight changes."""
+"""The layer, the unit of credit: from the error at its output a layer computes its own weight changes locally."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from torch import Tensor, nn
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
+from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered
 from neurofa.core.directions import Direction, Directions, ReturnWeights, dense
 from neurofa.core.facts import LayerFacts, PlainModule
-from neurofa.core.products import Work
+from neurofa.core.products import LayerWork
 from neurofa.core.synapses import SynapseGroup
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.core.window import Window
 
 
 class ArrayHost(Protocol):
-    """Capability of a layer whose products can go through converters and noise."""
+    """Capability of a layer whose products can pass converters and noise."""
 
     @property
     def periphery(self) -> Periphery | None:
-        """The periphery around the layer's products; None: exact products."""
+        """Periphery around the layer's products; None: exact products."""
 
     def attach(self, periphery: Periphery | None, *, fused: bool) -> None:
         """Put a periphery around the layer's products.
 
         Args:
-            periphery: converters and noise; None takes them away.
-            fused: compile the products.
+            periphery: converters and noise; None removes them.
+            fused: whether the products are compiled.
         """
 
 
@@ -45,40 +46,40 @@ class NoiseMirror(Protocol):
 
         Args:
             params: own weights as read.
-            x: (B, *in_shape), whose shape the noise takes.
+            x: (B, *in_shape); sets the shape of the noise.
             amplitude: standard deviation of the noise.
             gen: source of the noise.
         """
 
 
 class ProductCount(Protocol):
-    """Capability of a layer that states its matrix products; those of other layers are traced."""
+    """Capability of a layer that lists its matrix products; those of other layers are traced."""
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         """Return the products of one pass.
 
         Args:
             shape: (B, *in_shape) of the input.
-            sends: whether the error at the input will be asked for.
+            sends: whether the error at the input is needed.
         """
 
 
 class ForwardMode(Protocol):
-    """Capability of a layer that has a closed form of its forward-mode derivative; others compute on dual numbers."""
+    """Capability of a layer with a closed form of its forward-mode derivative; other layers use dual numbers."""
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-        """Return the change of the output for small changes of input and weights: (B, *out_shape).
+        """Return the first-order change of the output for changes of input and weights: (B, *out_shape).
 
         Args:
             view: of the tick at which the derivative is taken.
             dot: (B, *in_shape), change of the input; None: none.
-            moved: changes of own weights, shaped as they are; may be empty.
+            moved: changes of own weights, shaped as the weights; may be empty.
         """
 
     def follows(self, moved: frozenset[str]) -> bool:
-        """Return whether there is a closed form for changes of these weights (and of the input)."""
+        """Return whether the closed form covers changes of these weights (and of the input)."""
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return the FLOP of :meth:`tangent`.
 
         Args:
@@ -90,38 +91,41 @@ class ForwardMode(Protocol):
 
 @dataclass(frozen=True)
 class LayerTraits:
-    """What a layer declares of itself: facts, and the capabilities that only some layers have."""
+    """Declaration of a layer: facts, and the capabilities that only some layers have."""
 
     returning: tuple[str, ...] = ()
     """Names of the weights that an error crosses on its way from output to input."""
     factored: frozenset[str] = frozenset()
-    """Names of the weights whose directions can come as outer products, for devices that need their factors."""
+    """Names of the weights whose directions are available as outer products, for devices that need their factors."""
     elementwise: bool = False
-    """Whether the layer is one affine map behind an elementwise activation."""
+    """Whether the layer is one affine map followed by an elementwise activation."""
     closed_form: bool = False
-    """Whether an error is sent to the input only when it is asked for; else all of the layer is differentiated."""
+    """Whether the error at the input is a computation of its own; else one autograd pass differentiates everything."""
     couples_samples: bool = False
     """Whether a normalisation mixes the samples of a batch."""
     parameter_free: bool = False
     """Whether the layer has no weights by its kind, so that it can be no readout."""
+    remembers: bool = False
+    """Whether the layer keeps a state from tick to tick, so that no module of one input computes the same."""
     window: Window | None = None
-    """What an output position sees of an input image; None: everything, or not known."""
+    """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None
     mirror: NoiseMirror | None = None
     products: ProductCount | None = None
     forward_mode: ForwardMode | None = None
     facts: LayerFacts | None = None
-    """Plain data for exports, accounts of cost and chip checks; None: those that the weights tell."""
+    """Plain data for exports, costs and chip checks; None: those that follow from the weights alone."""
     unreturned: Callable[[Tensor], list[str]] | None = None
-    """Finds the weights that an error would cross without a return weight, on a (B, *in_shape) probe."""
+    """Returns the weights that an error would cross without a return weight, for a (B, *in_shape) input."""
 
 
 class Layer(nn.Module, Registered, ABC, kind="layer"):
-    """A differentiable map with its own weights, and the local arithmetic of its own learning.
+    """A differentiable map with its own weights, and the local derivatives by which it learns.
 
-    Only :meth:`compute` must be given. The defaults take the vector-Jacobian product of this layer alone; closed forms
-    override them for speed and are tested against :func:`vjp`. They return an error through the layer's own weights, so
-    that rules with return weights refuse the layer; :class:`neurofa.maps.autograd_layer.AutogradLayer` serves these.
+    Only :meth:`compute` is abstract. The defaults compute the vector-Jacobian product of this layer alone; closed forms
+    override them for speed and are tested against :func:`vjp`. The defaults return an error through the layer's own
+    weights, so rules with return weights refuse such a layer; :class:`neurofa.maps.autograd_layer.AutogradLayer`
+    supports those rules.
     """
 
     synapses: SynapseGroup
@@ -137,10 +141,20 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return LayerTraits(returning=tuple(self.synapses), unreturned=lambda x: list(self.synapses))  # noqa: ARG005
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
-        """Draw the own weights and program them into synapses; default: the layer has none."""
+        """Draw the weights and program them into synapses; default: the layer has none.
+
+        Args:
+            device: physics of the affine weights.
+            gen: source of randomness, on the CPU.
+        """
 
     def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
-        """Return what one tick draws before it begins (dropout masks, seeds of noise); default: nothing."""
+        """Return the random state of one tick (dropout masks, seeds of noise); default: none.
+
+        Args:
+            x: (B, *in_shape) input of the tick.
+            gen: source of randomness.
+        """
         return {}
 
     @abstractmethod
@@ -159,24 +173,33 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
     def record(
         self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
     ) -> tuple[Tensor, State, Graph | None]:
-        """Compute one tick, and keep the own autograd graph where the layer will need it to learn.
+        """Compute one tick, and keep the layer's autograd graph if its learning needs one.
 
         Args:
             params: own weights as read.
             x: (B, *in_shape).
             state: state before the tick.
             return_weights: weights of the return path, or None for the layer's own transpose.
-            needs_input_error: whether the error at the input will be asked for.
+            needs_input_error: whether the error at the input is needed.
+
+        Returns:
+            (B, *out_shape) output, the state after the tick, and the graph or None.
         """
         if not (self.training or needs_input_error):
             return *self.compute(params, x, state), None
         return record_graph(self, params, x, state, needs_input_error)
 
     def update_running_stats(self, after: State) -> None:
-        """Take what outlives the tick (running statistics) into the own buffers; once a training step."""
+        """Update the buffers that outlive a tick (running statistics), once per training step."""
 
     def backprop_local(self, view: LocalView) -> LocalView:
-        """Return the view with the delivered error worked into the layer, for :meth:`pullback` and the input error."""
+        """Return the view with the delivered error propagated through the layer's own derivative.
+
+        It fills the fields that :meth:`pullback` and :meth:`input_error` need.
+
+        Args:
+            view: with ``error``.
+        """
         graph = view.graph or self.record(view.params, view.x, view.before, view.return_weights, True)[2]
         assert graph is not None and view.error is not None
         leaves = [*graph.params.values(), *([graph.x] if graph.x.requires_grad else [])]
@@ -185,6 +208,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
             gradients = torch.autograd.grad(graph.y, leaves, view.error, retain_graph=True, allow_unused=True)
         partial: Directions = {
             key: torch.zeros_like(leaf) if g is None else g
+            # not strict: the error at the input follows the gradients of the weights
             for (key, leaf), g in zip(graph.params.items(), gradients or [None] * len(graph.params), strict=False)
         }
         input_error = gradients[-1] if gradients and graph.x.requires_grad else None
@@ -199,7 +223,13 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return dict(view.partial)
 
     def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
-        """Return the error at the input, (B, *in_shape), through ``weights`` as return path (chained rules only)."""
+        """Return the error at the input, (B, *in_shape), through the given return weights (chained rules only).
+
+        Args:
+            view: after :meth:`backprop_local`.
+            weights: return weights by the name of the forward weight.
+        """
+        # computed on the way, if the graph was recorded with these return weights
         if view.input_error is not None and (view.return_weights is None or view.return_weights is weights):
             return view.input_error
         returned = self.backprop_local(replace(view, return_weights=weights, graph=None))
@@ -207,12 +237,30 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return returned.input_error
 
     def module(self) -> nn.Module:
-        """Return a plain ``nn.Module`` of the same map, for inference and export; default: it calls :meth:`compute`."""
+        """Return a plain ``nn.Module`` of the same map, for inference and export; default: it calls :meth:`compute`.
+
+        Raises:
+            NeurofaError: a layer that keeps a state from tick to tick.
+        """
+        require_no_memory(self)
         return PlainModule(self)
 
 
+def require_no_memory(layer: Layer) -> None:
+    """Refuse to stand a plain module of one input for a layer that keeps a state.
+
+    Raises:
+        NeurofaError: a layer that keeps a state from tick to tick.
+    """
+    if layer.traits.remembers:
+        raise NeurofaError(
+            f"got {type(layer).__name__}, a layer that keeps a state from tick to tick, for a plain module; expected"
+            " layers without a memory; use to_snntorch(network), or neurofa export"
+        )
+
+
 class ParameterFreeLayer(Layer):
-    """A layer without weights: it carries activity up and, for chained rules, the error down."""
+    """A layer without weights; chained rules return errors through its own transpose."""
 
     @property
     def traits(self) -> LayerTraits:
@@ -220,10 +268,10 @@ class ParameterFreeLayer(Layer):
 
 
 class _NoProducts:
-    """Products of a layer that multiplies nothing."""
+    """Product list of a layer without matrix products."""
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
-        return Work()
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
+        return LayerWork()
 
 
 NO_PRODUCTS: ProductCount = _NoProducts()
@@ -232,14 +280,14 @@ NO_PRODUCTS: ProductCount = _NoProducts()
 def record_graph(
     layer: Layer, params: Params, x: Tensor, state: State, needs_input_error: bool
 ) -> tuple[Tensor, State, Graph]:
-    """Compute one tick of a layer with autograd on, on detached leaves.
+    """Compute one tick of a layer with autograd enabled, on detached leaves.
 
     Args:
-        layer: whose ``compute`` runs.
-        params: own weights as read.
+        layer: the layer whose ``compute`` runs.
+        params: its weights as read.
         x: (B, *in_shape).
         state: state before the tick.
-        needs_input_error: whether the input is a leaf as well.
+        needs_input_error: whether the input requires a gradient as well.
 
     Returns:
         Detached output and state, and the graph.
@@ -252,7 +300,7 @@ def record_graph(
 
 
 def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
-    """Slow oracle: directions and input error of one layer by autograd through its ``compute``.
+    """Return directions and input error of one layer by autograd through its ``compute``: the slow oracle.
 
     Args:
         layer: any layer.
@@ -268,5 +316,5 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def facts_of(layer: Layer) -> LayerFacts:
-    """Return the facts that a layer declares, else those that its weights tell."""
+    """Return the facts that a layer declares, else those that follow from its weights."""
     return layer.traits.facts or LayerFacts(layer)

@@ -1,4 +1,4 @@
-"""The network, a chain of layers: the only thing that knows which layer follows which."""
+"""The network, a chain of layers: the only part that knows the order of the layers."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Network(nn.Module):
         layers: from input to readout; the last one must have weights.
         input_shape: shape of one sample.
         seed: of the initial weights.
-        device: spec of the device on which the affine weights live.
-        spec: the recipe that made this network, kept for files.
-        periphery: spec of the converters and the noise around the arrays of affine weights; see :meth:`attach`.
+        device: device that stores the affine weights, or its spec.
+        spec: recipe of this network, kept for files.
+        periphery: converters and noise around the arrays of affine weights, or their spec; see :meth:`attach`.
 
     Raises:
-        NeurofaError: the layers do not fit each other (the layer is named), or the readout has no weights.
+        NeurofaError: shapes of consecutive layers do not match (the layer is named), or the readout has no weights.
     """
 
     fused: bool = False
     """Whether writes of devices and products on arrays are compiled; see :meth:`fuse`."""
     evaluation_pass: Callable[[Network, Tensor, torch.Generator | None], Tensor] | None = None
-    """Replaces the layers' own passes in evaluation on arrays (:mod:`neurofa.maps.compiled_pass`), if there."""
+    """Pass that replaces the layer-by-layer one in evaluation on arrays (:mod:`neurofa.maps.compiled_pass`), if set."""
 
     def __init__(
         self,
@@ -71,12 +71,11 @@ class Network(nn.Module):
     def attach(self, periphery: Periphery | str) -> None:
         """Put converters and noise around the products of all dense and convolutional weights.
 
-        From now on these products go through the periphery in every pass, in training and in evaluation; so do the
-        errors that return through them (chained rules). Weights and cells stay as they are. A noisy periphery needs a
-        generator in every pass.
+        These products then pass the periphery in training and in evaluation; so do the errors that return through them
+        (chained rules). Weights and cells do not change. A noisy periphery needs a generator in every pass.
 
         Args:
-            periphery: a spec (``"training"``), or a periphery; ``"exact"`` takes it away.
+            periphery: a spec (``"training"``), or a periphery; ``"exact"`` removes it.
 
         Raises:
             NeurofaError: weights inside a block, which has no arrays (the layer is named).
@@ -98,11 +97,11 @@ class Network(nn.Module):
     def fuse(self, on: bool = True) -> None:
         """Compile the writes of devices, and products on arrays, into single kernels.
 
-        It needs a C++ compiler, and the first pass takes some seconds for each device, periphery and shape. Noise then
-        has the same law but draws other numbers.
+        A C++ compiler is needed. The first pass takes some seconds for each device, periphery and shape. Noise keeps
+        its distribution but draws different numbers.
 
         Args:
-            on: False goes back to eager execution.
+            on: False restores eager execution.
         """
         self.fused = on
         for part in self.modules():
@@ -123,10 +122,10 @@ class Network(nn.Module):
         return iter(self.chain)
 
     def layer(self, name: str) -> Layer:
-        """Return the layer of that name.
+        """Return the layer with this name.
 
         Raises:
-            NeurofaError: there is none.
+            NeurofaError: no layer has it.
         """
         if name not in self.layers:
             raise NeurofaError(f"got layer '{name}'; expected one of {', '.join(self.names)}; check the name")
@@ -141,7 +140,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def _output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the output shape of every layer, found by one pass of zeros in evaluation."""
+        """Return the output shape of every layer, from one evaluation pass of zeros."""
         training = self.training
         self.eval()
         x = torch.zeros(2, *self.input_shape)
@@ -163,18 +162,19 @@ class Network(nn.Module):
         return shapes
 
     def plan(self, *, chained: bool = True) -> Plan:
-        """Return what a rule may know of this network: names and shapes.
+        """Return the names and shapes of this network to which a rule is bound.
 
         Args:
             chained: look for weights that an error would cross without a return weight (a forward and a backward pass
-                per weight of a block); direct rules need not know.
+                per weight of a block); direct rules do not need them.
         """
         like = next(self.parameters())
         sites = []
         probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(like)
         gen = generator(0, "probe noise", device=like.device)
         fused = self.fused
-        self.fuse(False)  # two samples are not worth compiling for
+        self.fuse(False)  # two samples do not repay a compilation
+        # receptive field since the last layer with weights: layers without weights extend it
         window: Window | None = Window(1)
         for name, layer in self.items():
             traits = layer.traits
@@ -190,10 +190,10 @@ class Network(nn.Module):
         return Plan(tuple(sites), self.outputs, like.dtype, like.device, self.input_shape)
 
     def check(self, x: Tensor) -> None:
-        """Refuse a batch that is not one.
+        """Refuse a batch with a wrong shape or dtype.
 
         Raises:
-            NeurofaError: wrong shape or dtype.
+            NeurofaError: shape other than (B, *input_shape), or a dtype that is not floating point.
         """
         if tuple(x.shape[1:]) != self.input_shape or x.dim() < 2:
             raise NeurofaError(
@@ -205,7 +205,12 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the output alone: (B, *input_shape) to (B, o)."""
+        """Return the output: (B, *input_shape) to (B, o).
+
+        Args:
+            x: (B, *input_shape).
+            gen: source of dropout masks, read noise and the noise of arrays.
+        """
         self.check(x)
         if self.evaluation_pass is not None and not self.training and self._on_arrays:
             return self.evaluation_pass(self, x, gen)

@@ -1,8 +1,8 @@
-"""What layers and rules say of the matrix products of a step: the words in which every part tells its own.
+"""Plain data in which layers and rules declare the matrix products of a step.
 
-A FLOP is one multiplication or one addition, so that a product of (m, k) and (k, n) takes 2 m k n. Only products of
-matrices, convolutions and attention are told; what is elementwise (activations, normalisations, noise, the optimizer's
-arithmetic) and decompositions (QR, SVD) are not.
+A FLOP is one multiplication or one addition, so that a product of (m, k) and (k, n) takes 2 m k n. Products of
+matrices, convolutions and attention are counted; elementwise operations (activations, normalisations, noise, the
+optimizer's arithmetic) and decompositions (QR, SVD) are not.
 """
 
 from __future__ import annotations
@@ -14,67 +14,67 @@ from typing import NamedTuple
 from torch import Tensor
 
 PHASES = ("forward", "passes", "delivery", "update", "adaptation")
-"""``forward``: the pass that is learnt from; ``passes``: those beside it (tangent, difference, second, noise pass);
-``delivery``: errors on their way to and through layers; ``update``: directions of the weights; ``adaptation``: what the
-feedback learns from."""
+"""``forward``: the pass whose activations the step learns from; ``passes``: further passes (tangent, difference,
+second, noise pass); ``delivery``: sending errors to layers and through them; ``update``: directions of the weights;
+``adaptation``: learning of the feedback."""
 
 RETURNING_ATTENTION = 5
-"""Products of the size of q k^T that an error takes through a fused attention: four, and the scores once more."""
+"""Products of the size of q k^T in the backward pass of a fused attention: four, and the recomputed scores."""
 TANGENT_ATTENTION = 4
-"""Products of that size for the change of an attention: two for the scores, two for what they weigh."""
+"""Products of that size in the tangent of an attention: two for the scores, two for the weighted values."""
 
 
-class Item(NamedTuple):
-    """Products of one kind."""
+class PhaseFlop(NamedTuple):
+    """FLOP of products in one phase of a step."""
 
     phase: str
     """One of ``PHASES``."""
     flop: int
     every: int = 1
-    """Steps from one time to the next, beginning with the first step; 0: in the first step alone."""
+    """Period in steps, counted from the first step; 0: the first step alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
-    """One affine map, and what it multiplies in one pass of a batch."""
+class MapWork:
+    """Shape of the product of one affine map in one pass of a batch."""
 
     key: str
     """Name of its weight."""
     rows: int
-    """Vectors that it multiplies: samples times positions or tokens."""
+    """Input vectors: samples times positions or tokens."""
     n_in: int
-    """Inputs of one output; channels times pixels of a kernel."""
+    """Inputs of one output; of a convolution, channels times pixels of a kernel."""
     n_out: int
-    """Outputs of one vector."""
+    """Outputs for one input vector."""
     sends: bool
-    """Whether the error at its output is sent on to its input."""
+    """Whether the error at its output is propagated to its input."""
     groups: int = 1
-    """Groups of channels that do not mix; ``n_in`` is that of one."""
+    """Groups of a grouped convolution; ``n_in`` counts the inputs of one group."""
     factored: bool = False
-    """Whether its direction comes in factors, which are multiplied wherever it is used."""
+    """Whether its direction is kept in factors, whose product is computed at each use."""
 
     @property
     def product(self) -> int:
-        """FLOP of its forward product; of its direction, and of its transpose, as well."""
+        """FLOP of its forward product; its direction and the product with its transpose take the same number."""
         return 2 * self.rows * self.n_in * self.n_out
 
     def narrow(self, rank: int) -> int:
-        """FLOP of two products through ``rank`` numbers a vector, in the place of one."""
+        """Return the FLOP of the product when the matrix is replaced by two factors of the given rank."""
         return 2 * self.rows * rank * (self.n_in + self.n_out)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Products of one layer."""
+class LayerWork:
+    """Products of one layer in one pass of a batch."""
 
-    maps: tuple[Map, ...] = ()
+    maps: tuple[MapWork, ...] = ()
     attention: int = 0
-    """FLOP of q k^T, summed over the layer's attentions."""
+    """FLOP of q k^T, summed over the attentions of the layer."""
     closed: bool = True
-    """Whether an error is sent to the input only when it is asked for; else it goes through the whole layer at once,
-    with all directions."""
+    """Whether the input error is a product of its own, left out when no layer needs it; a layer differentiated as a
+    whole always computes it together with the directions."""
     kept: bool = True
-    """Whether the output of the affine map is there in the backward phase."""
+    """Whether the output of the affine map is stored for the backward phase."""
 
     @property
     def affine(self) -> int:
@@ -83,49 +83,49 @@ class Work:
 
     @property
     def forward(self) -> int:
-        """FLOP of one pass."""
+        """FLOP of one forward pass."""
         return self.affine + 2 * self.attention
 
 
 @dataclass(frozen=True, slots=True)
-class At:
-    """One layer that learns, as a rule meets it in a step."""
+class ServedLayer:
+    """One learning layer in a step: the facts from which a rule declares its products for this layer."""
 
     name: str
     batch: int
     """Samples."""
     width: int
-    """Outputs of the layer, a sample."""
+    """Outputs of the layer per sample."""
     outputs: int
-    """Outputs of the network, a sample."""
-    work: Work
+    """Outputs of the network per sample."""
+    work: LayerWork
     readout: bool
     sends: bool
-    """Whether the layer's input error is asked for."""
+    """Whether the rule propagates an error to the input of the layer."""
 
-    def served(self, through: Callable[[str, Map], int]) -> list[Item]:
-        """Working a delivered error into all directions and, where it is asked for, to the input.
+    def plain_work(self, through: Callable[[str, MapWork], int]) -> list[PhaseFlop]:
+        """Return the products for all directions of the layer and, where it sends, for its input error.
 
         Args:
-            through: FLOP of an error's way through one map of a layer.
+            through: FLOP of propagating an error back through one map of a layer, given its name.
         """
         sent = sum(through(self.name, m) for m in self.work.maps if m.sends)
         if self.work.closed:
             sent *= self.sends
         else:
             sent += RETURNING_ATTENTION * self.work.attention
-        return [Item("delivery", sent), Item("update", self.work.affine)]
+        return [PhaseFlop("delivery", sent), PhaseFlop("update", self.work.affine)]
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixInputs:
-    """What one matrix of a layer multiplies in a pass, and how pairs of numbers that meet in it are counted."""
+    """Inputs of one matrix of a layer in a pass, and functions that count its multiplications of nonzero numbers."""
 
     key: str
     """Name of its weight."""
     inputs: Tensor
     """(B, *in_shape); rows of events may be sparse."""
     products: Callable[[Tensor, Tensor], float]
-    """Pairs of an input and a weight: of counts of inputs, shaped as one sample, and of weights, shaped as they are."""
+    """Return the pairs of an input and a weight, from counts of inputs (*in_shape) and of weights (their shape)."""
     updates: Callable[[Tensor, Tensor], float]
-    """Pairs of an error and an input over all weights: of counts of errors and of inputs, a batch of each."""
+    """Return the pairs of an error and an input over all weights, from (B, ...) counts of errors and of inputs."""

@@ -1,4 +1,4 @@
-"""Network recipes: typed descriptions of networks, and the initial weights that they draw."""
+"""Network recipes: typed descriptions from which networks are built, and the draw of initial weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from neurofa.core.network import Network
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRecipe(Recipe, ABC, kind="network"):
-    """A network that is described now and built when the sizes of the data are known.
+    """Description of a network that is built once the sizes of the data are known.
 
     A new network is one file: a frozen keyword-only dataclass whose fields are the options, with :meth:`layers`. Lists
-    are kept as tuples, and parts (an activation, a neuron) as the text of their specs, so that every layer gets a part
-    of its own and equal recipes compare equal.
+    are stored as tuples, and parts (an activation, a neuron) as their specs, so that every layer gets its own part and
+    equal recipes compare equal.
     """
 
     def __post_init__(self) -> None:
@@ -33,7 +33,7 @@ class NetworkRecipe(Recipe, ABC, kind="network"):
         self.check()
 
     def check(self) -> None:
-        """Refuse options that fit no data; default: none is refused."""
+        """Refuse options that are invalid for any data; default: none."""
 
     @abstractmethod
     def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
@@ -42,10 +42,10 @@ class NetworkRecipe(Recipe, ABC, kind="network"):
         Args:
             input_shape: shape of one sample (of spikes: in one tick).
             outputs: width of the readout.
-            seed: of the weights that a layer's module holds from the beginning; all others are drawn by the network.
+            seed: of the weights of wrapped modules; the network draws all others.
 
         Raises:
-            NeurofaError: samples that the network cannot take.
+            NeurofaError: the network does not support the shape of the samples.
         """
 
     def build(
@@ -63,18 +63,18 @@ class NetworkRecipe(Recipe, ABC, kind="network"):
             input_shape: shape of one sample (of spikes: in one tick).
             outputs: width of the readout.
             seed: of the weights.
-            device: that stores the affine weights, or its spec.
+            device: device that stores the affine weights, or its spec.
             periphery: converters and noise around the arrays of affine weights, or its spec.
 
         Raises:
-            NeurofaError: sizes that the network cannot take.
+            NeurofaError: the network does not support these sizes.
         """
         if outputs < 1 or not input_shape or min(input_shape) < 1:
             raise NeurofaError(
                 f"got input shape {tuple(input_shape)} and {outputs} outputs; expected sizes of at least 1;"
                 " take them from the data set"
             )
-        # Torch modules draw their first weights from the global generator; the user's must not notice.
+        # torch modules draw their first weights from the global generator, whose state is restored for the user
         with torch.random.fork_rng(devices=[]):
             network = self.assemble(tuple(input_shape), outputs, seed, device)
         network.spec = str(self.given)
@@ -82,13 +82,13 @@ class NetworkRecipe(Recipe, ABC, kind="network"):
         return network
 
     def assemble(self, input_shape: tuple[int, ...], outputs: int, seed: int, device: Device | str) -> Network:
-        """Return the network of :meth:`layers`; a recipe whose weights begin otherwise overrides this.
+        """Return the network of :meth:`layers`; recipes with another initialisation override this.
 
         Args:
             input_shape: shape of one sample.
             outputs: width of the readout.
             seed: of the weights.
-            device: that stores the affine weights, or its spec.
+            device: device that stores the affine weights, or its spec.
         """
         return Network(self.layers(input_shape, outputs, seed), input_shape, seed=seed, device=device)
 
@@ -123,7 +123,7 @@ def require_positive(**sizes: int | Sequence[int]) -> None:
     """Refuse sizes below 1.
 
     Raises:
-        NeurofaError: naming the first one.
+        NeurofaError: naming the first such size.
     """
     for key, value in sizes.items():
         for size in [value] if isinstance(value, int) else value:
@@ -132,10 +132,10 @@ def require_positive(**sizes: int | Sequence[int]) -> None:
 
 
 def image_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
-    """Return channels, height and width.
+    """Return channels, height and width of an image shape.
 
     Raises:
-        NeurofaError: the samples are no images.
+        NeurofaError: the samples are not images.
     """
     if len(input_shape) != 3:
         raise NeurofaError(

@@ -1,8 +1,9 @@
-"""Learning rules: which signal reaches each layer, which update the layer makes of it, how the feedback learns.
+"""Learning rules: the error delivered to each layer, the directions of its weights, the learning of the feedback.
 
-A rule knows names and shapes (a :class:`~neurofa.core.plan.Plan`), never layers. The learner asks it, layer by layer
-from the readout to the input: :meth:`Rule.deliver` an error, :meth:`Rule.update` the weights, :meth:`Rule.adapt` the
-pathway. Everything else that a rule may need is a capability that it declares (:mod:`neurofa.core.capabilities`).
+A rule is bound to names and shapes (a :class:`~neurofa.core.plan.Plan`), never to layers. Layer by layer, from the
+readout to the input, the learner calls :meth:`Rule.deliver` (error), :meth:`Rule.update` (directions of the weights)
+and :meth:`Rule.adapt` (directions of the pathway). Further features are capabilities that a rule declares
+(:mod:`neurofa.core.capabilities`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from neurofa.core.directions import Directions, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
-from neurofa.core.products import Item
+from neurofa.core.products import PhaseFlop
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
 
@@ -32,14 +33,14 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
     """A learning rule.
 
     Args:
-        feedback: the pathway, a spec or a module.
+        feedback: pathway, a spec or a module.
         error: number format of the output error before it enters the pathway (the readout receives the error itself).
     """
 
     plan: Plan
-    """Names and shapes of the layers; there after :meth:`bind`."""
+    """Names and shapes of the layers; set by :meth:`bind`."""
     gen: torch.Generator | None = None
-    """Source of the pathway's own randomness, on the CPU; there after :meth:`bind`."""
+    """Source of randomness of the pathway, on the CPU; set by :meth:`bind`."""
 
     def __init__(self, *, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
         super().__init__()
@@ -56,30 +57,30 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
 
         Args:
             plan: names and shapes of the layers.
-            gen: source of randomness for the pathway, kept by the rule; on the CPU.
+            gen: source of randomness of the pathway, kept by the rule; on the CPU.
 
         Raises:
-            NeurofaError: the rule cannot serve one of the layers.
+            NeurofaError: the rule does not support one of the layers.
         """
         self.plan, self.gen = plan, gen
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
-        """Take the output error of one step, before any layer is served."""
+        """Prepare a step from its output error, before any call of :meth:`deliver`."""
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         """Return the error for one hidden layer, (B, *out_shape); None: the layer does not learn in this step."""
         raise NotImplementedError
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
-        """Compute the directions of one layer's weights, the readout's too; default: by the layer's own derivative.
+        """Return the directions of one layer's weights, readout included; default: by the layer's own derivative.
 
         Args:
-            name: the layer.
-            layer: itself.
+            name: the layer's name.
+            layer: the layer.
             view: with the delivered ``error``.
 
         Returns:
-            The view with the error worked into the layer, and the directions, summed over the batch.
+            The view after :meth:`~neurofa.core.layer.Layer.backprop_local`, and the directions, summed over the batch.
         """
         view = layer.backprop_local(view)
         return view, layer.pullback(view)
@@ -88,15 +89,15 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         """Return the directions of the plastic pathway weights beside one layer; default: none.
 
         Args:
-            name: the layer.
-            view: of the layer, with its error and what it computed of it.
-            directions: of the layer's own weights.
+            name: the layer's name.
+            view: of the layer, as :meth:`update` returned it.
+            directions: of the layer's own weights, summed over the batch.
         """
         return {}
 
 
 class Direct(Rule, WorkCount, ABC):
-    """The output error goes to every hidden layer at once: h_l receives B_l^T e."""
+    """A rule that sends the output error directly to every hidden layer: h_l receives B_l^T e."""
 
     frozen: frozenset[str] = frozenset()
     """Names of hidden layers that do not learn."""
@@ -106,7 +107,6 @@ class Direct(Rule, WorkCount, ABC):
         return Declaration(work=self, path=self)
 
     def describe_path(self) -> PathDescription:
-        """Return the way of the error in plain data; see :class:`neurofa.core.capabilities.PathDescriber`."""
         return PathDescription(kind="direct", feedback=self.feedback.describe(), frozen=self.frozen)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
@@ -114,7 +114,7 @@ class Direct(Rule, WorkCount, ABC):
         self.feedback.open(plan.hidden, plan.outputs, gen)
 
     def signal(self, teaching: Teaching) -> Tensor:
-        """Return what is projected, (B, o); default: the error."""
+        """Return the signal that is projected, (B, o); default: the error."""
         return teaching.error
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
@@ -126,19 +126,18 @@ class Direct(Rule, WorkCount, ABC):
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None if name in self.frozen else self._signal_for(name)
 
-    def work_once(self, batch: int) -> list[Item]:
-        return [Item("delivery", self.feedback.flop(batch, self.plan.outputs))]
+    def work_once(self, batch: int) -> list[PhaseFlop]:
+        return [PhaseFlop("delivery", self.feedback.flop(batch, self.plan.outputs))]
 
 
 class Chained(Rule, WorkCount, ABC):
-    """Each layer returns its error to the one below through weights of the return path."""
+    """A rule by which each layer returns its error to the layer below through return weights."""
 
     @cached_property
     def declares(self) -> Declaration:
         return Declaration(return_path=self, work=self, path=self)
 
     def describe_path(self) -> PathDescription:
-        """Return the way of the error in plain data; see :class:`neurofa.core.capabilities.PathDescriber`."""
         tied: Literal["own", "signs"] = "signs" if self.declares.transports == "signs" else "own"
         if not self.paths and self.plan.hidden:
             return PathDescription(kind="chained", tied=tied)
@@ -161,19 +160,30 @@ class Chained(Rule, WorkCount, ABC):
             self.paths[site.name] = beside
 
     def path(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
-        """Draw the return weights of one map; the gain of a normalisation (one axis) begins with ones."""
+        """Return new return weights of one map; those of a normalisation's gain (one axis) start as ones.
+
+        Args:
+            shape: of the forward weight.
+            gen: source of randomness, on the CPU.
+        """
         if len(shape) < 2:
             return Synapses(torch.ones(shape), build("device", "digital"), gen)
         return self.feedback.draw(shape, gen)
 
     def beside(self, name: str) -> dict[str, Synapses]:
-        """Return the return weights beside one layer, by the name of the forward weight."""
+        """Return the stored return weights beside one layer, by the name of the forward weight."""
         group = self.paths[name] if name in self.paths else nn.ModuleDict()
         assert isinstance(group, nn.ModuleDict)
         return {key.replace("/", "."): s for key, s in group.items() if isinstance(s, Synapses)}
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
-        """Return the weights beside one layer as this pass reads them; see :class:`ReturnPath`."""
+        """Return the return weights beside one layer as read in this pass.
+
+        Args:
+            name: the layer's name.
+            params: the layer's own weights as read in this pass; not used here.
+            gen: source of read noise.
+        """
         return {key: synapses.read(gen) for key, synapses in self.beside(name).items()}
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
@@ -181,19 +191,19 @@ class Chained(Rule, WorkCount, ABC):
 
 
 def error_format(rule: Rule) -> Format | None:
-    """Return the number format in which the error enters the pathway; None: floats, and the rule offers no other."""
+    """Return the number format in which the error enters the pathway; None: floats, without a choice in the rule."""
     offers = "error" in options(type(rule)) or rule.encoder.name != "raw"
     own = rule.encoder if offers else None
     return rule.feedback.input_format or own
 
 
 def bind_rule(rule: Rule, plan: Plan, gen: torch.Generator) -> None:
-    """Create the feedback pathway of a rule, and place it beside the network's weights.
+    """Create the feedback pathway of a rule, and move it to the device and dtype of the network's weights.
 
     Args:
         rule: not bound yet.
-        plan: of the network that it will teach.
-        gen: source of the pathway, on the CPU.
+        plan: of the network that learns.
+        gen: source of randomness of the pathway, on the CPU.
     """
     rule.bind(plan, gen)
     rule.to(plan.device, plan.dtype)

@@ -1,4 +1,4 @@
-"""Synapses: the only container of weights; a device realises the changes that the optimizer asks for."""
+"""Synapses, the only container of weights: a device realises the weight changes that the optimizer requests."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from neurofa.core.event_rows import dense_rows
 
 
 class Synapses(DescribedBuffers):
-    """One weight tensor that lives on a device.
+    """One weight tensor stored on a device.
 
-    ``weight`` is an ordinary parameter: any ``torch.optim`` optimizer steps it, ``state_dict``, ``.to()`` and
-    ``deepcopy`` work as usual. :meth:`commit` then hands the change that the optimizer asked for to the device, and
-    ``weight`` becomes what the device made of it.
+    ``weight`` is an ordinary parameter: any ``torch.optim`` optimizer steps it, and ``state_dict``, ``.to()`` and
+    ``deepcopy`` work as usual. :meth:`commit` then requests the optimizer's change from the device and sets ``weight``
+    to the realised value.
 
     Args:
-        target: the weights to program, any shape.
+        target: weights to program, any shape.
         device: physics of one stored weight.
         gen: source of randomness for programming.
-        adopt: let an exact device keep ``target`` itself, which nobody else may hold: large matrices are not there
-            twice while they are made.
+        adopt: let an exact device keep ``target`` without a copy, which saves memory for large matrices; the caller
+            must not use ``target`` afterwards.
 
     With ``fused`` set, a write is one compiled kernel (:mod:`hwmodels.device_models.compiled_write`).
     """
@@ -44,7 +44,7 @@ class Synapses(DescribedBuffers):
         super().__init__()
         self.device = device
         cells: Cells = {}
-        if device.exact:  # stores what it is given, and keeps no cells beside the weight
+        if device.exact:  # the weight itself is the only stored state
             value = target.detach() if adopt else target.detach().clone()
         else:
             cells = device.program(target.detach(), gen)
@@ -60,30 +60,35 @@ class Synapses(DescribedBuffers):
 
     @property
     def exact(self) -> bool:
-        """True when the optimizer's numbers are the stored numbers (no device in between)."""
+        """Whether the stored weights are the optimizer's numbers, without a device model."""
         return self.device.exact
 
     @property
     def cells(self) -> Cells:
-        """State of the physical elements, by name."""
+        """State of the device, by name."""
         if self.exact:
             return {"weight": self.weight.detach()}
         return {key: self.get_buffer(f"cell_{key}") for key in self._cells}
 
     def read(self, gen: torch.Generator | None = None) -> Tensor:
-        """The weights that this pass sees: detached, with the device's read noise."""
+        """Return the weights as read in one pass, detached, with the device's read noise."""
         return self.device.read(self.cells, gen) if self.device.noisy else self.weight.detach()
 
     @torch.no_grad()
     def commit(self, gen: torch.Generator | None = None) -> None:
-        """Let the device realise the change of ``weight`` since the last commit; a no-op for an exact device."""
+        """Let the device realise the change of ``weight`` since the last commit; nothing happens on an exact device."""
         if self.exact:
             return
         self.write(self.weight.detach() - self.device.value(self.cells), gen)
 
     @torch.no_grad()
     def write(self, change: Tensor, gen: torch.Generator | None = None) -> None:
-        """Ask the device for a change of the weights (same shape) that no optimizer has put into ``weight`` yet."""
+        """Write a change of the weights (same shape) that is not yet in ``weight``.
+
+        Args:
+            change: requested change, shaped as the weight.
+            gen: source of write noise.
+        """
         if self.exact:
             self.weight.add_(change)
         elif self.fused and gen is not None:
@@ -93,11 +98,11 @@ class Synapses(DescribedBuffers):
 
     @torch.no_grad()
     def write_outer(self, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None) -> None:
-        """Ask the device for the change lr sum_b d_b x_b^T, by its factors.
+        """Write the change lr sum_b d_b x_b^T, given by its factors.
 
         Args:
             x: (B, n_in) inputs.
-            d: (B, n_out) wanted directions; for descent, minus the error.
+            d: (B, n_out) factors at the output; for descent, minus the error.
             lr: learning rate, >= 0.
             gen: source of pulses and noise.
         """
@@ -105,15 +110,15 @@ class Synapses(DescribedBuffers):
 
     @torch.no_grad()
     def descend(self, direction: Direction, rate: float, *, shrink: float = 0.0, rows: slice | None = None) -> None:
-        """Ask for w <- (1 - shrink) w - rate direction, without ``.grad``.
+        """Request w <- (1 - shrink) w - rate direction, without ``.grad``.
 
-        An exact device does it at once. Any other keeps the request until :meth:`realise`.
+        An exact device applies it at once. Any other stores the request until :meth:`realise`.
 
         Args:
             direction: shaped as the weight, or as ``rows`` of it, summed over a batch.
-            rate: learning rate over the size of the batch.
+            rate: learning rate divided by the batch size.
             shrink: learning rate times weight decay.
-            rows: the rows that the direction is of; None: all.
+            rows: rows of the weight that the direction belongs to; None: all.
         """
         weight = self.weight.data if rows is None else self.weight.data[rows]
         if self.exact:
@@ -122,7 +127,7 @@ class Synapses(DescribedBuffers):
             self._outer = self._as_outer(direction), rate
         else:
             if self._request is None:
-                # kept from step to step: fresh memory of this size costs more than the work in it
+                # reused from step to step: allocating memory of this size takes longer than filling it
                 self._request = torch.zeros_like(self.weight.data)
             change = self._request if rows is None else self._request[rows]
             accumulate(change, direction, alpha=-rate, beta=0.0)
@@ -132,7 +137,7 @@ class Synapses(DescribedBuffers):
 
     @torch.no_grad()
     def realise(self, gen: torch.Generator | None = None) -> None:
-        """Let the device realise what :meth:`descend` has asked for; nothing where nothing was asked."""
+        """Let the device realise the requests of :meth:`descend`, if there are any."""
         if self._requested and self._request is not None:
             self.write(self._request, gen)
         if self._outer is not None:
@@ -149,12 +154,12 @@ class Synapses(DescribedBuffers):
         Args:
             direction: shaped as the weight, or as ``rows`` of it, summed over a batch.
             scale: factor of the direction.
-            fresh: whether the gradient begins anew; its old numbers are then dropped.
+            fresh: whether the gradient starts from zero instead of its present values.
             decay: weight decay of the rule, added with the first direction.
-            rows: the rows that the direction is of; None: all.
+            rows: rows of the weight that the direction belongs to; None: all.
 
         Raises:
-            NeurofaError: a device that needs the factors of every update.
+            NeurofaError: the device needs the factors of every update.
         """
         if self.device.factored:
             self.refuse("momentum, another optimizer, clip or accumulate", "use sgd(lr=...) alone")
@@ -167,27 +172,27 @@ class Synapses(DescribedBuffers):
             grad.add_(self.weight.detach() if rows is None else self.weight.detach()[rows], alpha=decay)
 
     def drop_gradient(self) -> None:
-        """Take ``weight.grad`` away, and keep its memory for the next gradient."""
+        """Set ``weight.grad`` to None, and keep its memory for the next gradient."""
         if self.weight.grad is not None:
             self._spare_gradient, self.weight.grad = self.weight.grad, None
 
     def refuse(self, got: str, remedy: str) -> NoReturn:
-        """Refuse an update that the device cannot play sample by sample.
+        """Refuse an update that the device cannot apply sample by sample.
 
         Args:
-            got: what is asked of it.
-            remedy: what to do instead.
+            got: the requested feature, for the message.
+            remedy: what to do instead, for the message.
 
         Raises:
             NeurofaError: always.
         """
         raise NeurofaError(
-            f"got {got} on device {self.device.name}; expected plain SGD of outer products, since the device plays"
+            f"got {got} on device {self.device.name}; expected plain SGD of outer products, since the device applies"
             f" each sample's update; {remedy}"
         )
 
     def _as_outer(self, direction: Direction) -> Outer:
-        """Return a direction as outer products, one after the other."""
+        """Return a direction as one list of outer products."""
         parts = direction.parts if isinstance(direction, Sum) else (direction,)
         outers = [part for part in parts if isinstance(part, Outer)]
         if len(outers) < len(parts):
@@ -197,7 +202,11 @@ class Synapses(DescribedBuffers):
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
-        """Write-verify new weights (loading a trained model, a measured matrix).
+        """Write-verify new weights (a trained model, a measured matrix).
+
+        Args:
+            target: shaped as the weight.
+            gen: source of programming noise.
 
         Raises:
             NeurofaError: the target has another shape.
@@ -214,7 +223,12 @@ class Synapses(DescribedBuffers):
 
     @torch.no_grad()
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
-        """Let ``seconds`` (s) pass on the device: retention and drift."""
+        """Apply retention and drift of the device over a time.
+
+        Args:
+            seconds: the time, s.
+            gen: source of noise.
+        """
         if not self.exact:
             self._store(relaxed(self.device, self.cells, seconds, gen))
 
@@ -223,7 +237,7 @@ class Synapses(DescribedBuffers):
         return TensorDescription(meaning=f"'{cell}' of {self.device.name}", unit=self.device.cell_unit(cell))
 
     def count_writes(self) -> None:
-        """Keep a ledger of every write from now on (``wear``, which changes nothing else); an exact device has none."""
+        """Count every write from now on (device ``wear``, which changes nothing else); not on an exact device."""
         if self.exact:
             return
         self.device, cells = add_ledger(self.device, self.cells)
@@ -241,7 +255,7 @@ class Synapses(DescribedBuffers):
         self.weight.copy_(self.device.value(self.cells))
 
     def extra_repr(self) -> str:
-        """Shape and device, for ``print(network)``."""
+        """Return shape and device, for ``print(network)``."""
         return f"{tuple(self.weight.shape)}, device={self.device}"
 
 
@@ -252,14 +266,15 @@ def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: floa
         target: shaped as the weight.
         direction: of the weight.
         alpha: factor of the direction.
-        beta: factor of the target; with 0 its old numbers are not read.
+        beta: factor of the target; with 0 its old values are not read.
     """
     if isinstance(direction, Sum):
         for part in direction.parts:
             accumulate(target, part, alpha=alpha, beta=beta)
-            beta = 1.0
+            beta = 1.0  # the first part has applied it
         return
     if isinstance(direction, Outer):
+        # addmm is slow for tall products, and has no kernel for sparse ones
         tall = direction.left.shape[1] > TALL * direction.right.shape[1]
         if tall or direction.right.layout == torch.sparse_csr:
             direction = direction.dense()
@@ -274,7 +289,7 @@ def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: floa
 
 
 class SynapseGroup(nn.ModuleDict):
-    """The synapses of one layer, by the name of the weight (names of nested modules have dots)."""
+    """Synapses of one layer, by the name of the weight (names of nested modules have dots)."""
 
     def add(self, name: str, target: Tensor, device: Device, gen: torch.Generator | None) -> None:
         """Create the synapses of one weight.
@@ -311,11 +326,11 @@ class SynapseGroup(nn.ModuleDict):
         return [(key, self[key]) for key in self]
 
     def read(self, gen: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Return the weights as one pass sees them, with the devices' read noise."""
+        """Return the weights as read in one pass, with the devices' read noise."""
         return {key.replace("/", "."): part.read(gen) for key, part in self._modules.items()}  # type: ignore[operator]
 
     def stored(self) -> dict[str, Tensor]:
-        """Return the weights as they are stored, without the noise of reading them."""
+        """Return the stored weights, without read noise."""
         return {key: synapses.weight.detach() for key, synapses in self.items()}
 
 
@@ -325,5 +340,5 @@ def synapses_of(module: nn.Module) -> dict[str, Synapses]:
 
 
 def module_name(name: str) -> str:
-    """Return a name without dots, which torch does not allow in names of modules."""
+    """Return a name with slashes for dots, which torch does not allow in names of modules."""
     return name.replace(".", "/")

@@ -1,4 +1,4 @@
-"""The view of a layer: its own input, state, output and weights in one tick, and the error delivered to it."""
+"""The local view of a layer: its input, state, output and weights in one tick, and the error delivered to it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor
 from neurofa.core.directions import Directions, ReturnWeights
 
 Params = Mapping[str, Tensor]
-"""A layer's own weights as this pass read them, by name."""
+"""A layer's own weights as read in a pass, by name."""
 
 State = dict[str, Tensor]
-"""Tensors that a layer keeps around one tick, by name (membranes, masks, normalisation statistics)."""
+"""Tensors of a layer before or after one tick, by name (potentials, masks, normalisation statistics)."""
 
 
 class Graph(NamedTuple):
-    """A layer's own autograd graph of one tick, on detached leaves: never longer than the layer."""
+    """Autograd graph of one layer in one tick, on detached leaves; it never spans two layers."""
 
     y: Tensor
     x: Tensor
     params: dict[str, Tensor]
     inner: dict[str, Tensor]
-    """Errors at the outputs of the affine maps inside, by weight; filled when an error has gone through the graph."""
+    """Errors at the outputs of the affine maps inside, by weight; filled by the backward pass through the graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalView:
-    """Everything that a layer may see when it learns; every tensor is detached.
+    """All data from which a layer learns; every tensor is detached.
 
-    The forward pass fills ``x`` to ``filter_decay``; ``error`` is what the rule delivers; the last four are computed by
-    the layer itself from the others. A view is changed by ``dataclasses.replace``.
+    The forward pass fills ``x`` to ``filter_decay``. The rule delivers ``error``. The layer computes the last four
+    fields from the others. A changed view is made by ``dataclasses.replace``.
     """
 
     x: Tensor
@@ -40,7 +40,7 @@ class LocalView:
     y: Tensor
     """(B, *out_shape): own output."""
     params: Params
-    """Own weights, as this pass read them."""
+    """Own weights as read in this pass."""
     before: State = field(default_factory=dict)
     """Own state before the tick."""
     after: State = field(default_factory=dict)
@@ -50,29 +50,29 @@ class LocalView:
     graph: Graph | None = None
     """Own autograd graph, for layers without a closed form."""
     second_pass: LocalView | None = None
-    """The same layer in a second pass (rules that ask for one)."""
+    """View of the same layer in a second pass (rules that declare one)."""
     filter_decay: float = 0.0
-    """kappa: decay of the filter through which errors arrive (ticks of a sequence; 0: no filter)."""
+    """kappa: decay per tick of the filter through which errors arrive (sequences; 0: no filter)."""
     error: Tensor | None = None
     """(B, *out_shape): delivered error, per sample, unreduced."""
     delta: Tensor | None = None
     """(B, channels, ...): error at the affine output, before activation and normalisation."""
     partial: Directions = field(default_factory=dict)
-    """Directions that were computed on the way to ``delta``."""
+    """Directions computed together with ``delta``."""
     input_error: Tensor | None = None
-    """(B, *in_shape): error at the own input, where it was computed on the way."""
+    """(B, *in_shape): error at the own input, if it was computed together with ``delta``; see the layer."""
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     """Errors at the outputs of the affine maps inside, by weight (layers of several maps with return weights)."""
 
 
 class Tick(NamedTuple):
-    """One pass through a network: its output, and the view of every layer."""
+    """One pass through a network: output, and the view of every layer."""
 
     y: Tensor
-    """(B, o)."""
+    """(B, o): output."""
     views: dict[str, LocalView]
-    """By layer, from input to readout."""
+    """View of every layer by name, from input to readout."""
     states: dict[str, State] = {}  # noqa: RUF012 (never changed)
-    """Of a chunk: states of the layers with a memory after its last tick, without traces."""
+    """Of a chunk: states of the layers with a memory after the last tick, without traces."""
     ready: bool = False
-    """Whether the passes that a rule asks for beside this one have been made."""
+    """Whether the extra passes that the rule declares have been made."""

@@ -19,7 +19,7 @@ from neurofa.core.rule import Rule
 from neurofa.costs.writes import UpdateWrites
 
 GENERAL = ("digital arithmetic beside the products: activations, derivatives, errors, optimizer", "moving data")
-"""What no update's costs contain."""
+"""Quantities that no report contains."""
 
 
 def update_costs(
@@ -121,14 +121,14 @@ def write_costs(device: Device, writes: Mapping[str, UpdateWrites], sizes: Mappi
         sizes: number of weights, by weight.
     """
     about = device.describe()
-    known, elements, one = about.figures, about.elements_per_write, about.write or "pulse"
+    known, elements, kind = about.figures, about.elements_per_write, about.write or "pulse"
     total, weights = sum(writes[key].mean * sizes[key] for key in writes), sum(sizes[key] for key in writes)
     mean, busiest = total / weights, max(each.busiest for each in writes.values())
     peak, ledger = max(each.peak for each in writes.values()), "ledger of some updates"
     lines = [
-        CostLine.counted(f"{one}s of a weight, mean", mean, ledger, "measured"),
-        CostLine.counted(f"{one}s of the busiest weight", busiest, ledger, "measured"),
-        CostLine.counted(f"{one}s of all weights", total, ledger, "measured"),
+        CostLine.counted(f"{kind}s of a weight, mean", mean, ledger, "measured"),
+        CostLine.counted(f"{kind}s of the busiest weight", busiest, ledger, "measured"),
+        CostLine.counted(f"{kind}s of all weights", total, ledger, "measured"),
     ]
     missing, life = [], []
     if elements > 1:
@@ -136,13 +136,13 @@ def write_costs(device: Device, writes: Mapping[str, UpdateWrites], sizes: Mappi
     if known == NO_FIGURES:
         missing.append(f"write energy, write time and endurance of {device.name}: no technology, no figure")
     if known.write_energy is not None:
-        formula = f"{one}s × {elements} devices × energy of one" if elements > 1 else f"{one}s × energy of one"
+        formula = f"{kind}s × {elements} devices × energy of one" if elements > 1 else f"{kind}s × energy of one"
         lines.append(CostLine.scaled("energy of the writes", total * elements, known.write_energy, formula))
     if known.write_time is not None:
-        formula = f"most {one}s of a weight in an update ({peak:.3g}) × time of one; all weights at once"
+        formula = f"most {kind}s of a weight in an update ({peak:.3g}) × time of one; all weights at once"
         lines.append(CostLine.scaled("time of the writes, at least", peak, known.write_time, formula))
     if known.endurance is not None and total:
-        formula = f"endurance / {one}s of that weight in an update"
+        formula = f"endurance / {kind}s of that weight in an update"
         life = [
             CostLine.divided(f"updates of the {who} weight", known.endurance, number, formula)
             for who, number in (("mean", mean), ("busiest", busiest))

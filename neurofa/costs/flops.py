@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hwmodels.registry import build
 from neurofa.core.network import Network
-from neurofa.core.products import PHASES, At, Item, Work
+from neurofa.core.products import PHASES, LayerWork, PhaseFlop, ServedLayer
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.maps.jvp import tangent_flop
@@ -25,7 +25,7 @@ class StepFlops:
 
     rule: str
     batch: int
-    items: dict[str, tuple[Item, ...]]
+    items: dict[str, tuple[PhaseFlop, ...]]
     """Products by layer; under ``NOWHERE`` those that serve all layers together."""
     calibration: StepFlops | None = None
     """The step that replaces every ``calibrate``-th."""
@@ -52,7 +52,7 @@ class StepFlops:
             return self.calibration.at_step(step)
         return sum(i.flop for i in self._all() if step == 0 or (i.every and step % i.every == 0))
 
-    def _all(self) -> Iterator[Item]:
+    def _all(self) -> Iterator[PhaseFlop]:
         for items in self.items.values():
             yield from items
 
@@ -83,34 +83,34 @@ def step_flops(learner: Learner, *, batch_size: int) -> StepFlops:
     return StepFlops(rule.name, batch_size, _items(network, rule, batch_size), calibration, rule.declares.calibrate)
 
 
-def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[Item, ...]]:
+def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[PhaseFlop, ...]]:
     works = _works(network, rule, batch)
-    by_layer: dict[str, list[Item]] = {NOWHERE: list(rule.declares.work.work_once(batch))}
+    by_layer: dict[str, list[PhaseFlop]] = {NOWHERE: list(rule.declares.work.work_once(batch))}
     declares = rule.declares
     for name, layer in network.items():
         work, items = works[name], by_layer.setdefault(name, [])
-        items.append(Item("forward", work.forward))
+        items.append(PhaseFlop("forward", work.forward))
         if declares.second_pass is not None:
-            items.append(Item("passes", work.forward))
+            items.append(PhaseFlop("passes", work.forward))
         if declares.mirroring is not None and layer.traits.returning:
             # the pass itself, and the correlations of its outputs with the noise; not among the neurons of a layer
             among = sum(m.product for m in work.maps if m.key not in layer.traits.returning)
-            items.append(Item("passes", work.forward + work.affine - 2 * among, declares.mirroring.every))
+            items.append(PhaseFlop("passes", work.forward + work.affine - 2 * among, declares.mirroring.every))
         if not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest
         width = math.prod(network.shapes[name])
-        at = At(name, batch, width, network.outputs, work, readout, declares.chained and not lowest)
-        items += declares.work.work_at(at)
-        if readout and at.sends and not work.closed and rule.encoder.name != "raw":
-            items += at.served(declares.work.return_flop)  # once more, with the encoded error
+        served = ServedLayer(name, batch, width, network.outputs, work, readout, declares.chained and not lowest)
+        items += declares.work.work_at(served)
+        if readout and served.sends and not work.closed and rule.encoder.name != "raw":
+            items += served.plain_work(declares.work.return_flop)  # once more, with the encoded error
     for name, flop in _probes(network, rule, works):
-        by_layer[name].append(Item("passes", flop))
+        by_layer[name].append(PhaseFlop("passes", flop))
     return {name: tuple(items) for name, items in by_layer.items()}
 
 
-def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
-    works: dict[str, Work] = {}
+def _works(network: Network, rule: Rule, batch: int) -> dict[str, LayerWork]:
+    works: dict[str, LayerWork] = {}
     shape, learns_below = network.input_shape, False
     for name, layer in network.items():
         works[name] = products(layer, (batch, *shape), sends=rule.declares.chained and learns_below)
@@ -118,7 +118,7 @@ def _works(network: Network, rule: Rule, batch: int) -> dict[str, Work]:
     return works
 
 
-def _probes(network: Network, rule: Rule, works: dict[str, Work]) -> Iterator[tuple[str, int]]:
+def _probes(network: Network, rule: Rule, works: dict[str, LayerWork]) -> Iterator[tuple[str, int]]:
     """Yield the products of the probe passes, as :func:`neurofa.training.extra_passes.make_extra_passes` makes them."""
     probing = rule.declares.probing
     if probing is None:

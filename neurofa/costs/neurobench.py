@@ -1,4 +1,4 @@
-"""What running a network takes, counted as the NeuroBench harness counts: operations, sparsities, updates, bytes.
+"""Workload of inference as the NeuroBench harness counts it: operations, sparsities, membrane updates, bytes.
 
 Definitions follow NeuroBench 2.3 (Yik et al. 2025, Nature Communications 16, 1545, and its metrics' source):
 
@@ -59,7 +59,7 @@ class WorkloadMeter:
         gen: source of read noise.
 
     Raises:
-        NeurofaError: a layer whose products cannot be told apart (a block).
+        NeurofaError: a layer that does not know the inputs of its matrices (a block).
     """
 
     def __init__(self, network: Network, *, gen: torch.Generator | None = None) -> None:
@@ -174,7 +174,7 @@ def footprint_bytes(network: Network) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightStorage:
-    """What stores the weights."""
+    """Memory that stores the weights."""
 
     bytes: float
     """Of words in their real widths, biases included."""
@@ -183,7 +183,7 @@ class WeightStorage:
 
 
 def weight_storage(network: Network) -> WeightStorage:
-    """Return the words and the memory elements that store the weights."""
+    """Return the bytes of digital weights, and the number of weights on memory devices."""
     bits, elements = 0.0, 0
     for _, synapses in _synapses(network):
         about, weights = synapses.device.describe(), synapses.weight

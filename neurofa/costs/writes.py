@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from hwmodels.devices.wear import ledgers
 from neurofa.core.network import Network
 from neurofa.training.learner import Learner
 
 
 class WriteCount(NamedTuple):
-    """Write cycles of the devices of one matrix since they were programmed."""
+    """Write cycles per device of one matrix since the devices were programmed."""
 
     mean: float
     largest: float
@@ -116,12 +117,8 @@ def _entries(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield name, cycles and endurance of the devices of every array that counts."""
     for name, layer in network.items():
         for key in layer.synapses:
-            cells = layer.synapses[key].cells
-            for cell in cells:
-                if cell == "cycles" or cell.endswith("_cycles"):
-                    array = cell.removesuffix("cycles").replace("inner_", "").strip("_")
-                    whole = ".".join(filter(None, (name, key, array)))
-                    yield whole, cells[cell], cells[cell.removesuffix("cycles") + "endurance"]
+            for array, (cycles, endurance) in ledgers(layer.synapses[key].cells).items():
+                yield ".".join(filter(None, (name, key, array))), cycles, endurance
 
 
 def _cycles(network: Network) -> dict[str, Tensor]:

@@ -1,1 +1,1 @@
-"""What several rules of one family share."""
+"""Base classes and arithmetic shared by the rules of one family."""

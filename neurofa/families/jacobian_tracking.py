@@ -1,4 +1,4 @@
-"""Feedback that follows the network's own Jacobian, estimated from probes.
+"""Jacobian tracking: direct feedback that learns from estimates of the network's Jacobian, made by probes.
 
 With changes delta_l of the outputs h_l, standard normal and independent for samples and layers, the output changes by
 u = sum_k J_k delta_k, J_l = d y / d h_l, and
@@ -6,18 +6,19 @@ u = sum_k J_k delta_k, J_l = d y / d h_l, and
     (1/N) sum_i delta_l,i u_i^T     (n_l, o)
 
 is an unbiased estimate of the mean J_l^T over samples. For a fixed Jacobian and one perturbed layer its cosine with
-J_l^T is 1/sqrt(1 + (n_l + 1)/N): samples times steps have to reach the width of the layer. Where every u carries
-further noise of variance s^2 in each of its o elements (:mod:`neurofa.training.extra_passes` has that of a difference),
+J_l^T is 1/sqrt(1 + (n_l + 1)/N): samples times steps have to reach the width of the layer. If every u has additional
+noise of variance s^2 in each of its o elements (:mod:`neurofa.training.extra_passes` gives that of a difference),
 
     cos = 1/sqrt(1 + (n_l + 1)/N + n_l o s^2/(N |J_l|_F^2)).
 
-With one dW for a whole batch (``space=weight``) changes of alike samples are alike, so that a batch says less than N
-independent ones; and at two positions p, q of a convolution they have the covariance K_pq = cos(x_p, x_q) of the
-patches, so that the estimate goes to J_l^T smoothed by K, not to J_l^T.
+With one dW for a whole batch (``space=weight``) the changes of similar samples are correlated, so that a batch is worth
+fewer than N independent samples. At two positions p, q of a convolution the changes have the covariance
+K_pq = cos(x_p, x_q) of the patches: the estimate converges to J_l^T smoothed by K, not to J_l^T.
 
-On a device a change of B is small beside a step of it: alpha or eta times the estimate. Rounded to the nearest, all of
-it is lost; with stochastic rounding (the default of ``fixed``) or pulses B follows in the mean, with the noise of the
-rounding, and asymmetric steps pull it towards their symmetry point. ``program`` writes the followed matrix instead.
+A change of B, alpha or eta times the estimate, is small compared with one step of a device. Rounding to nearest
+discards it entirely. With stochastic rounding (the default of ``fixed``) or pulses B tracks the estimate in the mean,
+with the noise of the rounding, and asymmetric steps pull it towards their symmetry point. With ``program`` a digital
+copy of B is tracked and written to the device periodically.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching
+from neurofa.core.capabilities import Declaration, Perturbation, Teaching
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView, Params
 from neurofa.maps.affine import Affine
@@ -44,29 +45,25 @@ SPACES = ("activity", "weight", "smaller")
 
 
 class Aligning(Direct, ABC):
-    """A direct rule whose matrix learns from probes, before it sends the error of the same step.
+    """A direct rule whose matrix learns from probes; the error of the same step is sent through the new matrix.
 
     Args:
         space: ``activity`` perturbs h_l itself; ``weight`` perturbs it by dW x/|x| with one dW for the whole batch
-            (dense and convolutional layers; others stay with activity); ``smaller`` takes, for each layer, the space
+            (dense and convolutional layers; other layers use activity); ``smaller`` takes, for each layer, the space
             of fewer dimensions.
-        per_layer: a probe for every layer, instead of one that is shared: no layer sees the others' changes.
-        by: ``tangent`` or ``difference`` of two passes, which noisy hardware can make.
-        step: size of the change in a difference.
-        window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
-        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
-            change goes to B's device as an update, which coarse or noisy devices lose or drown.
-        feedback: the pathway at the start; it must have a matrix per layer.
+        perturbation: form of the probes.
+        window: steps over which the estimate is averaged, approximately; 0: all steps.
+        program: steps from one write-verify of B to the next; in between B is tracked in digital memory. 0: B's device
+            receives the change of every step as an update, which coarse devices round away and noisy ones bury.
+        feedback: initial pathway; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
 
     def __init__(
         self,
-        *,
         space: str,
-        per_layer: bool,
-        by: By,
-        step: float,
+        perturbation: Perturbation,
+        *,
         window: int,
         program: int,
         feedback: Feedback | str,
@@ -80,12 +77,14 @@ class Aligning(Direct, ABC):
         if program < 0:
             raise NeurofaError(f"got {self.name}(program={program}); expected 0 or more steps; 0 updates B itself")
         self.space, self.window, self.program = space, window, program
-        self.perturbation = Perturbation(by, step, per_layer)
+        self.perturbation = perturbation
 
     estimate: Tensor
+    """(m, o), running mean of the estimated Jacobians, transposed."""
     steps: Tensor
+    """Number of observed steps, ()."""
     digital: Tensor
-    """(m, o), B as it should be, where it is written now and then."""
+    """(m, o), digital copy of B, with ``program`` only."""
 
     @cached_property
     def declares(self) -> Declaration:
@@ -105,13 +104,13 @@ class Aligning(Direct, ABC):
 
     @property
     def b(self) -> Tensor:
-        """The matrix as it is stored, (m, o), rows sliced by layers."""
+        """Stored matrix, (m, o), rows sliced by layers."""
         matrix = self.feedback.matrix()
         assert matrix is not None
         return matrix.weight.detach()
 
     def begin_at(self, b: Tensor, gen: torch.Generator) -> None:
-        """Write the matrix from which the rule begins, (m, o)."""
+        """Program the initial matrix, (m, o)."""
         matrix = self.feedback.matrix()
         assert matrix is not None
         if self.program:
@@ -128,8 +127,8 @@ class Aligning(Direct, ABC):
         pooled = width != view.y[0].numel()
         if not pooled and isinstance(layer, Affine) and self._by_weights(view):
             return _by_weights(layer, view, gen), {}
-        drawn = torch.randn(len(view.y), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
-        return self.feedback.spread(name, drawn), {}
+        change = torch.randn(len(view.y), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
+        return self.feedback.spread(name, change), {}
 
     def _by_weights(self, view: LocalView) -> bool:
         if self.space == "activity":
@@ -139,17 +138,17 @@ class Aligning(Direct, ABC):
     def observe_probe(
         self, outputs: dict[str, Tensor], weights: dict[str, Params], u: Tensor, gen: torch.Generator | None
     ) -> None:
-        """Update the running estimate of the layers in a probe."""
+        # the running mean of delta_l u^T / N is a plain mean until the window is full, then an exponential one
         count = self.steps + 1
         share = 1 / (count.clamp(max=self.window) if self.window else count)
         for name, change in outputs.items():
             rows = self.feedback.slices[name]
-            # this way round the short side leads, which is much faster on the CPU than change^T u
+            # u^T change, with the short side first, is much faster on the CPU than change^T u
             estimate = (u * (share / len(u))).t() @ self.feedback.gather(name, change)
             self.estimate[rows].mul_(1 - share).add_(estimate.t())
 
     def after_probes(self, gen: torch.Generator | None) -> None:
-        """Let the matrix follow the estimate, once all probes of a step are observed."""
+        """Update the matrix from the estimate, once all probes of a step are observed."""
         self.steps += 1
         matrix = self.feedback.matrix()
         assert matrix is not None
@@ -166,11 +165,11 @@ class Aligning(Direct, ABC):
 
     @abstractmethod
     def update_feedback(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
-        """Return the next matrix.
+        """Return the matrix after one step of its learning.
 
         Args:
-            b: (m, o), now; not changed.
-            estimate: (m, o), of the mean Jacobians, transposed.
+            b: (m, o), present matrix; not changed.
+            estimate: (m, o), estimate of the mean Jacobians, transposed.
             gen: source of noise.
 
         Returns:
@@ -180,36 +179,36 @@ class Aligning(Direct, ABC):
     def perturbs(self, name: str) -> tuple[bool, bool]:
         return name in self.feedback.slices, False
 
-    def work_at(self, at: At) -> list[Item]:
-        if at.name not in self.feedback.slices:
-            return super().work_at(at)
-        part = self.feedback.slices[at.name]
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        if served.name not in self.feedback.slices:
+            return super().work_at(served)
+        part = self.feedback.slices[served.name]
         rows = part.stop - part.start
-        found = [*super().work_at(at), Item("adaptation", 2 * at.batch * rows * at.outputs)]
-        site = next(site for site in self.plan.sites if site.name == at.name)
-        if site.elementwise and rows == at.width:
-            numbers = sum(m.n_in * m.n_out for m in at.work.maps)
-            if self.space == "weight" or (self.space == "smaller" and numbers < at.width):
-                sizes = sum(2 * m.rows * m.n_in * m.groups for m in at.work.maps)
-                found.append(Item("passes", at.work.affine + sizes))
+        found = [*super().work_at(served), PhaseFlop("adaptation", 2 * served.batch * rows * served.outputs)]
+        site = next(site for site in self.plan.sites if site.name == served.name)
+        if site.elementwise and rows == served.width:
+            numbers = sum(m.n_in * m.n_out for m in served.work.maps)
+            if self.space == "weight" or (self.space == "smaller" and numbers < served.width):
+                sizes = sum(2 * m.rows * m.n_in * m.groups for m in served.work.maps)
+                found.append(PhaseFlop("passes", served.work.affine + sizes))
         return found
 
     def layers(self, b: Tensor) -> list[Tensor]:
-        """The parts of a matrix (m, o) that belong to the layers, as views."""
+        """Return the rows of a matrix (m, o) that belong to each layer, (n_l, o), as views."""
         return [b[rows] for rows in self.feedback.slices.values()]
 
 
 def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> Tensor:
-    """Return dW x / |x| at the output: standard normal for each sample, and alike for samples that are alike."""
+    """Return dW x / |x| at the output: standard normal for each sample, correlated between similar samples."""
     weight = view.params["weight"]
-    drawn = torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
-    # |x| is that of all outputs of a group
-    size = layer.product(view.x.square(), weight.new_ones(layer.map.groups, *weight.shape[1:])).sqrt_()
+    change = torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
+    # the same map with weights of one gives |x|^2 per position; all outputs of a group share it
+    norm = layer.product(view.x.square(), weight.new_ones(layer.map.groups, *weight.shape[1:])).sqrt_()
     if layer.map.groups > 1:
-        size = size.repeat_interleave(len(weight) // layer.map.groups, 1)
-    return layer.product(view.x, drawn).div_(size.clamp_min_(1e-12))
+        norm = norm.repeat_interleave(len(weight) // layer.map.groups, 1)
+    return layer.product(view.x, change).div_(norm.clamp_min_(1e-12))
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of each row of ``a`` with the same row of ``b``: (m, o) twice to (m, 1); 0 where a row is zero."""
+    """Return the cosine of each row of ``a`` with the same row of ``b``: (m, o) twice to (m, 1); 0 for a zero row."""
     return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-12).unsqueeze(1)

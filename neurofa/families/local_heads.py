@@ -1,8 +1,8 @@
-"""Auxiliary readouts: every hidden layer has a small one of its own, and with it a loss of its own.
+"""Auxiliary readouts (heads): every hidden layer has its own small readout and its own local loss.
 
-A head sees the mean f of its layer's outputs over all positions (an image's channels, a sequence's width) and reads
-A f, (o,). The loss of the network, taken at A f for the same targets, is the layer's local loss. No error crosses a
-layer: what a layer learns depends on its own head alone.
+A head computes A f, (o,), from the mean f of its layer's outputs over all positions (per channel of an image, per
+feature of a sequence). The network's loss at A f for the same targets is the layer's local loss. No error crosses a
+layer: an update depends on the layer's own head alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from neurofa.core.capabilities import Declaration, Plastic, Teaching, WorkCount
 from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Rule
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView
@@ -29,22 +29,22 @@ from neurofa.core.view import LocalView
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What one head has made of one batch."""
+    """Input, weights and errors of one head for one batch."""
 
     f: Tensor
-    """(B, C): means of the layer's outputs."""
+    """(B, C): mean outputs of the layer."""
     weight: Tensor
-    """(o, C): A as this pass has read it."""
+    """(o, C): A as read in this pass."""
     errors: tuple[Tensor, ...]
     """(B, o) for each group of channels: error of its local loss."""
 
     def parts(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each group of c channels: f (B, c), A (o, c), error (B, o)."""
+        """Return f (B, c), A (o, c) and error (B, o) of each group of c channels."""
         g = len(self.errors)
         return list(zip(self.f.tensor_split(g, 1), self.weight.tensor_split(g, 1), self.errors, strict=True))
 
     def gradient(self) -> Tensor:
-        """Gradient of the local losses by f: e A, (B, C)."""
+        """Return the gradient of the local losses by f: e A, (B, C)."""
         return torch.cat([e @ a for _, a, e in self.parts()], 1)
 
 
@@ -52,14 +52,14 @@ class Headed(Rule, WorkCount, ABC):
     """A rule whose hidden layers have heads.
 
     Args:
-        groups: groups of channels, each with a loss and a part of the head of its own; at most one a channel.
+        groups: groups of channels, each with its own loss and part of the head; at most one per channel.
         heads: ``learn`` (dA = e f^T, with the layer's learning rate) or ``fixed``.
-        feedback: distribution and device of the heads; with gain 1 they are drawn as a readout is.
+        feedback: distribution and device of the heads; with gain 1 that of a readout's weights.
         error: number format of the local errors, and of e.
     """
 
     decay: float = 0.0
-    """No decay belongs to the rule."""
+    """Weight decay of the rule: none."""
 
     def __init__(self, *, groups: int, heads: str, feedback: Feedback | str, error: Format | str) -> None:
         super().__init__(feedback=feedback, error=error)
@@ -82,13 +82,20 @@ class Headed(Rule, WorkCount, ABC):
             self.heads[name] = self.feedback.draw((plan.outputs, shape[_axis(shape)]), gen)
 
     def head(self, name: str) -> Synapses:
-        """The weights A of one layer's head, (o, C)."""
-        found = self.heads[name]
-        assert isinstance(found, Synapses)
-        return found
+        """Return the weights A of one layer's head, (o, C)."""
+        head = self.heads[name]
+        assert isinstance(head, Synapses)
+        return head
 
     def listen(self, name: str, teaching: Teaching, view: LocalView, gen: torch.Generator | None) -> Heard:
-        """Read a layer's outputs and judge what the head says of them; kept for :meth:`adapt`."""
+        """Return the head's input, weights and errors for one batch, and keep them for :meth:`adapt`.
+
+        Args:
+            name: the layer.
+            teaching: with ``error_for``, the network's loss at other outputs.
+            view: of the layer.
+            gen: source of read noise and of stochastic rounding.
+        """
         assert teaching.error_for is not None
         shape = self.shapes[name]
         f = view.y.movedim(_axis(shape) + 1, 1).flatten(2).mean(2) if len(shape) > 1 else view.y
@@ -100,18 +107,18 @@ class Headed(Rule, WorkCount, ABC):
         return self._heard[name]
 
     def spread(self, name: str, gradient: Tensor) -> Tensor:
-        """Errors at the means f, (B, C), as errors at the layer's output, (B, *out_shape)."""
+        """Return errors at the means f, (B, C), as errors at the layer's output, (B, *out_shape)."""
         shape = self.shapes[name]
         axis = _axis(shape)
         inner = [n if i == axis else 1 for i, n in enumerate(shape)]
-        share = math.prod(shape) // shape[axis]
-        return (gradient / share).view(-1, *inner).expand(-1, *shape)
+        positions = math.prod(shape) // shape[axis]  # each has 1/positions of the mean's error
+        return (gradient / positions).view(-1, *inner).expand(-1, *shape)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         if not self.learns or name not in self.shapes:
             return {}
         parts = self._heard[name].parts()
-        if len(parts) == 1:
+        if len(parts) == 1:  # in factors, for devices that need them
             return {"head": Outer(parts[0][2], parts[0][0])}
         return {"head": torch.cat([e.t() @ f for f, _, e in parts], 1)}
 
@@ -119,17 +126,17 @@ class Headed(Rule, WorkCount, ABC):
         return {"head": Plastic(self.head(name))} if self.learns and name in self.shapes else {}
 
     def head_flop(self, name: str, batch: int) -> int:
-        """FLOP of a head's product A f for a batch; of e A, and of its own direction, as well."""
+        """Return the FLOP of a head's product A f for a batch; e A and e f^T take as many."""
         return 2 * batch * self.head(name).weight.numel()
 
-    def work_at(self, at: At) -> list[Item]:
-        found = super().work_at(at)
-        if at.name in self.shapes:
-            product = self.head_flop(at.name, at.batch)
-            found += [Item("delivery", product), Item("adaptation", product if self.learns else 0)]
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        found = super().work_at(served)
+        if served.name in self.shapes:
+            product = self.head_flop(served.name, served.batch)
+            found += [PhaseFlop("delivery", product), PhaseFlop("adaptation", product if self.learns else 0)]
         return found
 
 
 def _axis(shape: tuple[int, ...]) -> int:
-    """Where the channels are: first in an image (C, H, W), last in a sequence (S, d)."""
+    """Return the axis of the channels: first in an image (C, H, W), last in a sequence (S, d)."""
     return 0 if len(shape) == 3 else len(shape) - 1

@@ -1,4 +1,4 @@
-"""Return paths of low rank: B = P Q beside every affine map, oriented as its weight W, and how both factors learn."""
+"""Return weights of low rank: B = P Q beside every affine map, oriented as its weight W, with learning factors."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from neurofa.core.description import PathDescription, ReturnFactors
 from neurofa.core.directions import Direction, Directions, LowRank, Outer, ReturnWeights, Sum
 from neurofa.core.feedback import Feedback, RandomMatrices
 from neurofa.core.plan import Plan, Site
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
 
 P, Q = "p@", "q@"
-"""What stands before a weight's name to name the factors beside it."""
+"""Prefixes that turn the name of a weight into the names of its factors."""
 
 
 class LowRankChained(Chained, ABC):
-    """Every map returns its error through r numbers, (delta P) Q with P (n_out, r) and Q (r, n_in).
+    """A chained rule whose maps return the error through a rank-r bottleneck, (delta P) Q, P (n_out, r), Q (r, n_in).
 
-    Kernels count their rank in channels: P (C_out, r), Q (r, C_in, k, k). A fused map of queries, keys and values
-    (``qkv``) has rank 3r. The lowest layer, if it is one map, returns its error to nobody and has no factors. Gains of
-    normalisations have return gains of their own, which learn as in kp.
+    The rank of kernels counts channels: P (C_out, r), Q (r, C_in, k, k). A fused map of queries, keys and values
+    (``qkv``) has rank 3r. The lowest layer, if it is a single map, returns no error and has no factors. Gains of
+    normalisations have return gains, which learn as in kp.
 
     P is drawn uniformly from +-1/sqrt(r), Q from +-sqrt(3/fan_in), both times the feedback's gain.
 
@@ -40,7 +40,7 @@ class LowRankChained(Chained, ABC):
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: distribution and device of both factors.
         error: number format of the output error before it is returned.
-        clamp: largest size of an element of a delivered error, in units of the batch's mean loss; None: no limit.
+        clamp: largest magnitude of an element of a delivered error, as gradient of the batch's mean loss; None: none.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LowRankChained(Chained, ABC):
         self.rank, self.only, self.clamp = rank, only, clamp
 
     decay: float = 0.0
-    """No decay belongs to the rule."""
+    """Weight decay of the rule: none."""
 
     @cached_property
     def declares(self) -> Declaration:
@@ -95,67 +95,74 @@ class LowRankChained(Chained, ABC):
         for key, shape in site.returning.items():
             if len(shape) > 1:
                 rank = self.rank_of(site.name, key, shape)
-                given = self.start_p((shape[0], rank))
+                start = self.start_p((shape[0], rank))
+                # drawn in any case, so that Q does not depend on how P starts
                 p = drawn(self.feedback, (shape[0], rank), rank, gen)
-                self.factors[_safe(site.name, P + key)] = p if given is None else Synapses(given, p.device, gen)
+                self.factors[_safe(site.name, P + key)] = p if start is None else Synapses(start, p.device, gen)
                 q = (rank, *shape[1:])
                 self.factors[_safe(site.name, Q + key)] = drawn(self.feedback, q, math.prod(shape[1:]) / 3, gen)
 
     def rank_of(self, name: str, key: str, shape: tuple[int, ...]) -> int:
-        """Rank of one map of one layer."""
+        """Return the rank of one map of one layer.
+
+        Args:
+            name: the layer.
+            key: the map's weight.
+            shape: of that weight, (n_out, n_in) or (C_out, C_in, k, k).
+        """
         full = min(shape[0], math.prod(shape[1:]))
         if self.only is not None and name not in self.only:
             return full
         return min(full, self.rank * (3 if "qkv" in key.split(".") else 1))
 
     def start_p(self, shape: tuple[int, int]) -> Tensor | None:
-        """What P begins as, (n_out, r); None: as it is drawn."""
+        """Return the initial P, (n_out, r); None: it is drawn."""
         return None
 
     def factor(self, name: str, key: str) -> Synapses:
-        """One factor beside a layer; ``key`` is the weight's name with ``p@`` or ``q@`` before it."""
-        found = self.factors[_safe(name, key)]
-        assert isinstance(found, Synapses)
-        return found
+        """Return one factor beside a layer; ``key`` is the weight's name with the prefix ``p@`` or ``q@``."""
+        factor = self.factors[_safe(name, key)]
+        assert isinstance(factor, Synapses)
+        return factor
 
     def maps(self, name: str) -> list[str]:
-        """Names of the weights of one layer that have factors."""
+        """Return the names of the weights of one layer that have factors."""
         return self._maps.get(name, [])
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         gains = super().return_weights(name, params, gen) or {}
-        found: dict[str, Tensor | LowRank] = dict(gains)
+        weights: dict[str, Tensor | LowRank] = dict(gains)
         for key in self.maps(name) if params else ():
-            found[key] = LowRank(self.factor(name, P + key).read(gen), self.factor(name, Q + key).read(gen))
-        return found
+            weights[key] = LowRank(self.factor(name, P + key).read(gen), self.factor(name, Q + key).read(gen))
+        return weights
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if self.clamp is None or teaching.error_above is None:
             return teaching.error_above
-        bound = self.clamp * len(teaching.error_above)  # errors are those of single samples, not of their mean
+        bound = self.clamp * len(teaching.error_above)  # errors here are per sample: B times those of the mean loss
         return teaching.error_above.clamp(-bound, bound)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
-        found: Directions = {key: directions[key] for key in self.beside(name) if key in directions}
+        adapted: Directions = {key: directions[key] for key in self.beside(name) if key in directions}
         for key in self.maps(name):
             p, q = self.factor(name, P + key).weight.detach(), self.factor(name, Q + key).weight.detach()
-            found |= self.learn(name, key, LowRank(p, q), view, directions[key])
-        return found
+            adapted |= self.learn(name, key, LowRank(p, q), view, directions[key])
+        return adapted
 
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
-        """Directions of the factors beside one map, by ``p@`` and ``q@`` with its name, summed over the batch.
+        """Return the directions of the factors of one map, summed over the batch, by prefixed name; default: none.
 
         Args:
             name: the layer.
             key: the map's weight.
-            back: the factors as they are stored.
+            back: the stored factors.
             view: of the layer.
             direction: of the weight.
         """
         return {}
 
     def learning(self) -> tuple[str, ...]:
-        """Which factors learn: of ``p@`` and ``q@``."""
+        """Return the prefixes of the factors that learn, of ``p@`` and ``q@``; default: none."""
         return ()
 
     def plastic(self, name: str) -> dict[str, Plastic]:
@@ -164,36 +171,36 @@ class LowRankChained(Chained, ABC):
             weights |= {which + key: Plastic(self.factor(name, which + key)) for which in self.learning()}
         return weights
 
-    def return_flop(self, name: str, m: Map) -> int:
+    def return_flop(self, name: str, m: MapWork) -> int:
         if m.key not in self.maps(name):
             return m.product
         return m.narrow(self.factor(name, P + m.key).weight.shape[1])
 
-    def work_at(self, at: At) -> list[Item]:
-        found = super().work_at(at)
-        for m in at.work.maps:
-            if m.key in self.maps(at.name):
-                found += self.work_of(at, m, self.factor(at.name, P + m.key).weight.shape[1])
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        found = super().work_at(served)
+        for m in served.work.maps:
+            if m.key in self.maps(served.name):
+                found += self.work_of(served, m, self.factor(served.name, P + m.key).weight.shape[1])
         return found
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
         """Products by which the factors beside one map learn; default: none."""
         return []
 
 
-def along_flop(m: Map, rank: int) -> int:
+def along_flop(m: MapWork, rank: int) -> int:
     """FLOP of :func:`along_p`, or of :func:`along_q`, with the product of the factors that either gives."""
     return m.narrow(rank) if m.factored else 2 * rank * m.n_out * m.n_in
 
 
 def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Synapses:
-    """One factor, uniform in +-gain/sqrt(fan) (or normal, with that standard deviation over sqrt(3)).
+    """Return one factor, uniform in +-gain/sqrt(fan) (or normal, with standard deviation gain/sqrt(3 fan)).
 
     Args:
         feedback: distribution and device.
         shape: of the factor.
-        fan: see above.
-        gen: source of the entries and of the device's own.
+        fan: number of summed terms whose variance the draw divides out, see above.
+        gen: source of the entries and of the device's variation.
     """
     if not isinstance(feedback, RandomMatrices):
         return feedback.draw(shape, gen)
@@ -201,7 +208,7 @@ def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Gen
 
 
 def along_p(back: LowRank, direction: Direction) -> Direction:
-    """Return P^T dW, shaped as Q: what Q has to follow so that P Q follows P P^T W."""
+    """Return P^T dW, shaped as Q: with this direction of Q, P Q tracks P P^T W."""
     if isinstance(direction, Sum):
         return Sum(tuple(_single(along_p(back, part)) for part in direction.parts))
     if isinstance(direction, Outer):
@@ -210,7 +217,7 @@ def along_p(back: LowRank, direction: Direction) -> Direction:
 
 
 def along_q(back: LowRank, direction: Direction) -> Direction:
-    """Return dW Q^T, shaped as P: what P has to follow so that P Q follows W Q^T Q."""
+    """Return dW Q^T, shaped as P: with this direction of P, P Q tracks W Q^T Q."""
     rows = back.q.flatten(1).t()
     if isinstance(direction, Sum):
         return Sum(tuple(_single(along_q(back, part)) for part in direction.parts))
@@ -225,29 +232,30 @@ def _single(direction: Direction) -> Tensor | Outer:
 
 
 def oja(p: Tensor, z: Tensor) -> Tensor:
-    """Direction of Oja's subspace rule, to be subtracted: -(C P - P P^T C P) with C = Z^T Z.
+    """Return the direction of Oja's subspace rule, to be subtracted: -(C P - P P^T C P) with C = Z^T Z.
 
-    Orthonormal columns that span the r leading eigenvectors of C are its stable fixed point.
+    Its stable fixed points are P with orthonormal columns that span the r leading eigenvectors of C.
 
     Args:
         p: (n, r).
-        z: (N, n), samples, centred.
+        z: (N, n), centred samples.
 
     Returns:
         (n, r), summed over the samples.
 
     Source: Oja 1989, Int. J. Neural Syst. 1, 61.
     """
+    # Z^T (Z P) instead of C P: C, (n, n), is never formed
     data = z.t() @ (z @ p)
     return torch.addmm(data, p, p.t() @ data, beta=-1)
 
 
 def standardised(errors: Tensor, *, each: bool = False) -> Tensor:
-    """Errors without their mean, in units of the largest standard deviation of an element.
+    """Return centred errors in units of the largest standard deviation of an element.
 
     Args:
         errors: (N, n), or (B, C, H, W), where every position is a sample.
-        each: in units of each element's own standard deviation instead.
+        each: use each element's own standard deviation instead.
 
     Returns:
         (N, n).
@@ -259,7 +267,7 @@ def standardised(errors: Tensor, *, each: bool = False) -> Tensor:
 
 
 def _gains(site: Site) -> Site:
-    """The same site, with no return weights but those of gains."""
+    """Return the site without return weights except those of gains."""
     return replace(site, returning={key: shape for key, shape in site.returning.items() if len(shape) < 2})
 
 

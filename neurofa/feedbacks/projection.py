@@ -80,7 +80,8 @@ def _as_feedback(name: str, part: Callable[..., Projection]) -> Callable[..., Pr
 
 
 def _register(name: str, part: Callable[..., Projection]) -> None:
-    recipe("feedback", name, part.source)(_as_feedback(name, part))
+    source: str = part.source  # type: ignore[attr-defined]
+    recipe("feedback", name, source)(_as_feedback(name, part))
 
 
 adapt_parts("feedback", "projection", _register)

@@ -1,1 +1,1 @@
-"""Models of other libraries, taken over and given back: torch and snnTorch."""
+"""Import and export of models of other libraries: torch and snnTorch."""

@@ -1,4 +1,4 @@
-"""Networks of torch (``nn.Sequential``), taken over as networks here."""
+"""Import of torch networks (``nn.Sequential``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from neurofa.maps.activations import Activation, from_module
 from neurofa.maps.norms import BatchNorm, LayerNorm, Norm
 
 Source = tuple[nn.Module, nn.Module | None] | None
-"""The affine and the normalising module behind a layer, or None."""
+"""Affine and normalisation module from which a layer takes its weights, or None."""
 
 
 def from_sequential(
@@ -30,19 +30,19 @@ def from_sequential(
     device: Device | str = "digital",
     periphery: Periphery | str = "exact",
 ) -> Network:
-    """Cut an ``nn.Sequential`` into layers; weights are taken over.
+    """Return the network of an ``nn.Sequential``, with copies of its weights.
 
-    A linear or convolutional module forms one layer with the normalisation, activation and dropout behind it;
-    pooling, flattening and lone activations are layers without weights; every other module becomes a block.
+    A linear or convolutional module forms one layer with the normalisation, activation and dropout that follow it.
+    Pooling, flattening and dropout are layers without weights; every other module becomes a block.
 
     Args:
-        model: the modules in order.
+        model: modules in order.
         input_shape: shape of one sample.
-        device: spec of the device for the affine weights.
-        periphery: spec of what stands around their arrays.
+        device: device that stores the affine weights, or its spec.
+        periphery: converters and noise around the arrays of affine weights, or their spec.
 
     Raises:
-        NeurofaError: the model is no ``nn.Sequential``, or its end is no readout.
+        NeurofaError: the model is not an ``nn.Sequential``, or its last layer has no weights.
     """
     layers, sources = layers_of(model)
     network = Network(layers, input_shape, device=device, periphery=periphery)
@@ -51,7 +51,7 @@ def from_sequential(
 
 
 def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
-    """Cut a sequential model into layers, with the modules whose weights each takes over."""
+    """Return the layers of a sequential model, and for each the modules from which it takes its weights."""
     if not isinstance(model, nn.Sequential):
         raise NeurofaError(
             f"got a {type(model).__name__}; expected an nn.Sequential; wrap other modules as neurofa.layers.Block"
@@ -81,7 +81,12 @@ def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
 
 @torch.no_grad()
 def take_weights(network: Network, sources: Sequence[Source]) -> None:
-    """Program the weights of the source modules into the network's layers."""
+    """Program the weights of the source modules into the network's layers.
+
+    Args:
+        network: made of the layers of :func:`layers_of`.
+        sources: as :func:`layers_of` returned them.
+    """
     for (_, layer), source in zip(network.items(), sources, strict=True):
         if source is None:
             continue
@@ -95,14 +100,14 @@ def take_weights(network: Network, sources: Sequence[Source]) -> None:
 
 
 def _flat(model: nn.Sequential) -> list[nn.Module]:
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for module in model:
-        found.extend(_flat(module) if isinstance(module, nn.Sequential) else [module])
-    return found
+        modules.extend(_flat(module) if isinstance(module, nn.Sequential) else [module])
+    return modules
 
 
 def plain_affine(module: nn.Module) -> bool:
-    """Whether a module is an affine map that a layer here can be."""
+    """Return whether a module is an affine map that a layer of this package supports."""
     if isinstance(module, nn.Conv2d):
         square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
         padding = module.padding
@@ -150,7 +155,7 @@ def _unit(head: nn.Module, norm: Norm | None, activation: Activation | None, dro
 
 
 def parameter_free_layer(module: nn.Module) -> Layer | None:
-    """Return the layer without weights that computes what a module computes; None: there is none."""
+    """Return the layer without weights that equals a module; None: there is none."""
     match module:
         case nn.MaxPool2d(kernel_size=int(size), stride=int(stride), padding=0, dilation=1, ceil_mode=False):
             return MaxPool2d(size, stride=stride)

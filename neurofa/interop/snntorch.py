@@ -1,4 +1,4 @@
-"""Networks of snnTorch, taken over as networks here and given back."""
+"""Import and export of snnTorch networks."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def from_snntorch(
     device: Device | str = "digital",
     periphery: Periphery | str = "exact",
 ) -> Network:
-    """Take over a network of snnTorch: ``Leaky``, ``RLeaky`` and ``Synaptic`` behind linear and convolutional maps.
+    """Return the network of a snnTorch model: ``Leaky``, ``RLeaky`` and ``Synaptic`` after affine maps.
 
-    In an ``nn.Sequential`` the neurons have ``init_hidden=True``, the last one may have ``output=True``. Of any
-    other module the children are taken in the order of their definition (``fc1, lif1, fc2, lif2``), flattened
-    before the first linear one behind images. Decays and thresholds that snnTorch would learn keep their values.
-    The bias of an ``RLeaky``'s recurrence joins the layer's own. Spikes are those of snnTorch, except where another
-    order of the same sums rounds a potential to the other side of its threshold.
+    In an ``nn.Sequential`` the neurons have ``init_hidden=True``, and the last may have ``output=True``. The children
+    of any other module are used in the order of their definition (``fc1, lif1, fc2, lif2``), with a flattening before
+    the first linear map after images. Learnable decays and thresholds become constants. The bias of an ``RLeaky``'s
+    recurrence is added to the layer's bias. Spikes equal those of snnTorch, except where another order of summation
+    rounds a potential to the other side of its threshold.
 
     Args:
         model: the network; its weights are copied.
-        input_shape: shape of one sample of one tick.
-        readout: output of the network at every tick: the ``spikes`` of the last neurons, or the ``membrane`` of a
-            last ``Leaky`` with ``reset_mechanism="none"``.
-        check: run the model once on noise and compare the first tick of every neuron; its ``forward`` must take
-            one batch. False trusts the order of the children.
-        device: spec of the device for the affine weights.
-        periphery: spec of what stands around their arrays.
+        input_shape: shape of one sample in one tick.
+        readout: output of the network in every tick: the ``spikes`` of the last neurons, or the ``membrane`` of a last
+            ``Leaky`` with ``reset_mechanism="none"``.
+        check: run the model once on noise and compare the first tick of every neuron; its ``forward`` must accept one
+            batch. False relies on the order of the children.
+        device: device that stores the affine weights, or its spec.
+        periphery: converters and noise around the arrays of affine weights, or their spec.
 
     Raises:
-        NeurofaError: a part has no counterpart here (it is named), or the first tick differs.
+        NeurofaError: a part has no counterpart in this package (it is named), or the first tick differs.
     """
     parts = parts_of(model, readout)
     if check:
@@ -55,13 +55,13 @@ def from_snntorch(
 
 
 def to_snntorch(network: Network) -> nn.Sequential:
-    """Return a network of snnTorch with copies of the stored weights: ``Linear, Leaky, ...`` with ``init_hidden=True``.
+    """Return a snnTorch model with copies of the stored weights: ``Linear, Leaky, ...`` with ``init_hidden=True``.
 
-    The last neurons have ``output=True`` and return spikes and states; of a ``leaky`` readout, which becomes a
-    ``Leaky`` without reset, the last state is this network's output.
+    The last neurons have ``output=True`` and return spikes and states. A ``leaky`` readout becomes a ``Leaky`` without
+    reset, whose last state is this network's output.
 
     Args:
-        network: of spiking layers.
+        network: network of spiking layers.
 
     Raises:
         NeurofaError: snnTorch has no such layer, neuron or surrogate (the layer is named).

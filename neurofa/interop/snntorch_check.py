@@ -1,4 +1,4 @@
-"""Whether a network of snnTorch and the layers made of it do the same."""
+"""Comparison of a snnTorch model with the network imported from it, in the first tick."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from neurofa.training.learner import forward_pass
 
 SAMPLES = 4
 LOUD = 10.0
-"""Standard deviation of the noise at the input: enough that neurons of all layers fire."""
+"""Standard deviation of the noise at the input, large enough for spikes in all layers."""
 TOLERANCE = 1e-3
-"""Of potentials, relative to the largest: sums in another order differ by far less, other weights by far more."""
+"""Relative to the largest potential: another order of summation differs by far less, other weights by far more."""
 
 
 @torch.no_grad()
 def compare_first_tick(model: nn.Module, network: Network, parts: Sequence[Part]) -> None:
-    """Run a model once on noise, and compare the potential of all neurons after its first tick.
+    """Run a model once on noise, and compare the potentials of all neurons after its first tick.
 
     Args:
-        model: of snnTorch; its mode and hidden states are left as they were.
-        network: made of it, on exact devices.
-        parts: its layers and the modules behind them.
+        model: of snnTorch; its mode and hidden states are restored.
+        network: imported from it, on exact devices.
+        parts: layers of the network with their source modules.
 
     Raises:
-        NeurofaError: they differ (the first such neurons are named), or the model cannot be run.
+        NeurofaError: potentials differ (the first such neurons are named), or the model cannot be run.
     """
     neurons = {name: part for name, part in zip(network.names, parts, strict=True) if part.neuron is not None}
     x = torch.randn(SAMPLES, *network.input_shape, generator=generator(0, "snntorch")) * LOUD
@@ -57,13 +57,13 @@ def compare_first_tick(model: nn.Module, network: Network, parts: Sequence[Part]
 
 
 def _first_tick(model: nn.Module, x: Tensor, neurons: dict[str, Part]) -> dict[str, Tensor]:
-    """Potentials that the model's neurons have after they were called for the first time, by layer."""
-    found: dict[str, Tensor] = {}
-    some = next(model.parameters())
+    """Return the potentials of the model's neurons after their first call, by layer."""
+    potentials: dict[str, Tensor] = {}
+    like = next(model.parameters())
     with _untouched(model, [part.neuron for part in neurons.values()]):
-        hooks = [part.neuron.register_forward_hook(_keeper(found, name)) for name, part in neurons.items()]
+        hooks = [part.neuron.register_forward_hook(_keeper(potentials, name)) for name, part in neurons.items()]
         try:
-            model(x.to(some))
+            model(x.to(like))
         except (TypeError, RuntimeError, ValueError, AttributeError, IndexError) as error:
             raise NeurofaError(
                 f"got a {type(model).__name__} that cannot run a batch of shape {tuple(x.shape)}"
@@ -73,22 +73,22 @@ def _first_tick(model: nn.Module, x: Tensor, neurons: dict[str, Part]) -> dict[s
         finally:
             for hook in hooks:
                 hook.remove()
-    return found
+    return potentials
 
 
-def _keeper(found: dict[str, Tensor], name: str) -> Callable[..., None]:
-    """A hook that keeps the potential of a neuron's first call."""
+def _keeper(potentials: dict[str, Tensor], name: str) -> Callable[..., None]:
+    """Return a hook that stores the potential after a neuron's first call."""
 
     def keep(module: Any, *_: object) -> None:
-        if name not in found:
-            found[name] = module.mem.detach().cpu().clone()
+        if name not in potentials:
+            potentials[name] = module.mem.detach().cpu().clone()
 
     return keep
 
 
 @contextmanager
 def _untouched(model: nn.Module, neurons: Sequence[Any]) -> Iterator[None]:
-    """A model in evaluation mode, from rest; afterwards modes and hidden states are those of before."""
+    """Put a model into evaluation mode with reset neurons; restore modes and hidden states at the end."""
     modes = {module: module.training for module in model.modules()}
     kept = [{key: getattr(neuron, key) for key in ("mem", "syn", "spk") if hasattr(neuron, key)} for neuron in neurons]
     model.eval()

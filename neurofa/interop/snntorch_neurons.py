@@ -1,4 +1,4 @@
-"""Neurons and surrogate derivatives of snnTorch as ours, and back."""
+"""Conversion of neurons and surrogate derivatives between snnTorch and this package."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from neurofa.spiking.neuron import Neuron
 from neurofa.spiking.surrogate import ATan, FastSigmoid, SigmoidSurrogate, StraightThrough, Surrogate
 
 NEURONS = ("Leaky", "RLeaky", "Synaptic")
-"""Classes of snnTorch that have the same neuron here."""
+"""Supported neuron classes of snnTorch."""
 SURROGATES: dict[str, tuple[type[Surrogate], str | None]] = {
     "atan": (ATan, "alpha"),
     "fast_sigmoid": (FastSigmoid, "slope"),
     "sigmoid": (SigmoidSurrogate, "slope"),
     "straight_through_estimator": (StraightThrough, None),
 }
-"""Functions of ``snntorch.surrogate``, the class here, and the one parameter of both."""
+"""Class of this package and common parameter for every supported function of ``snntorch.surrogate``."""
 
 
 def library() -> ModuleType:
-    """The package ``snntorch``.
+    """Return the package ``snntorch``.
 
     Raises:
         NeurofaError: it is not installed.
@@ -37,26 +37,26 @@ def library() -> ModuleType:
         raise NeurofaError(
             'got no package snntorch; expected it for networks of snnTorch; do: pip install "neurofa[spikes]"'
         ) from None
-    found: ModuleType = snntorch
-    return found
+    package: ModuleType = snntorch
+    return package
 
 
 def fires(module: nn.Module) -> bool:
-    """Whether a module is a neuron of snnTorch, of whatever kind."""
+    """Return whether a module is a neuron of snnTorch, supported or not."""
     snn = library()
     return isinstance(module, snn.SpikingNeuron | snn.LeakyParallel)
 
 
 def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
-    """The neuron here that does what a module of snnTorch does, without recurrent weights.
+    """Return the neuron model that equals a snnTorch module, without recurrent weights.
 
     Args:
-        module: a ``Leaky``, ``RLeaky`` or ``Synaptic``. Decays and thresholds that it would learn stay as they are.
+        module: a ``Leaky``, ``RLeaky`` or ``Synaptic``. Learnable decays and thresholds become constants.
         where: its name, for messages.
-        membrane: whether its potential is asked for, not its spikes.
+        membrane: whether the output is the potential instead of spikes.
 
     Raises:
-        NeurofaError: another class, an option without counterpart, or coefficients that differ among neurons.
+        NeurofaError: another class, an option without counterpart, or coefficients that differ between neurons.
     """
     snn = library()
     kind = type(module).__name__
@@ -67,10 +67,10 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
         )
     for option in ("inhibition", "state_quant", "surrogate_disable"):
         if getattr(module, option):
-            raise NeurofaError(f"got {kind}({option}) at '{where}'; expected neurons without it; leave it away")
+            raise NeurofaError(f"got {kind}({option}) at '{where}'; expected neurons without it; remove it")
     if _number(module.graded_spikes_factor, "graded_spikes_factor", where) != 1:
         raise NeurofaError(f"got {kind}(graded_spikes_factor) at '{where}'; expected spikes of 1; scale the weights")
-    # snnTorch clamps at every tick what it is given
+    # snnTorch clamps decays in every tick
     beta = min(max(_number(module.beta, "beta", where), 0.0), 1.0)
     if membrane:
         if kind != "Leaky" or module.reset_mechanism != "none":
@@ -90,13 +90,13 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
 
 
 def recurrence_of(module: Any, width: int, where: str) -> tuple[Tensor, Tensor] | None:
-    """Weights (n, n) and biases (n,) among the neurons of an ``RLeaky``; None: it is another neuron.
+    """Return recurrent weights (n, n) and biases (n,) of an ``RLeaky``; None: the neuron is of another class.
 
-    One-to-one weights become a diagonal matrix, which learns in all its places.
+    One-to-one weights become a diagonal matrix, all of whose elements learn.
 
     Args:
         module: the neuron.
-        width: n.
+        width: n, number of neurons.
         where: its name, for messages.
     """
     if type(module).__name__ != "RLeaky":
@@ -117,13 +117,13 @@ def recurrence_of(module: Any, width: int, where: str) -> tuple[Tensor, Tensor] 
 
 
 def module_of(neuron: Neuron, width: int, where: str, *, recurrent: Tensor | None, output: bool) -> nn.Module:
-    """A module of snnTorch, with hidden states, that does what a neuron does.
+    """Return the snnTorch module, with hidden states, that equals a neuron model.
 
     Args:
         neuron: ``lif``, ``synaptic``, or, at the output, ``leaky``, whose potential is then the network's output.
-        width: n, neurons of a layer of vectors.
-        where: name of the layer.
-        recurrent: (n, n) weights among the neurons; None: none.
+        width: n, number of neurons.
+        where: name of the layer, for messages.
+        recurrent: (n, n) recurrent weights; None: none.
         output: whether the module also returns its states.
 
     Raises:
@@ -134,32 +134,37 @@ def module_of(neuron: Neuron, width: int, where: str, *, recurrent: Tensor | Non
     if neuron.membrane.name != "raw":
         raise _no(f"{neuron.name} neurons with potentials in {neuron.membrane.name}", where, "membrane=raw")
     if isinstance(neuron, LeakyIntegrator) and output and recurrent is None:
-        found = snn.Leaky(beta=neuron.kappa, reset_mechanism="none", **common)
+        module = snn.Leaky(beta=neuron.kappa, reset_mechanism="none", **common)
     elif isinstance(neuron, LIF):
         if neuron.reset == "zero" and neuron.gated != (recurrent is not None):
             raise _no(f"lif(reset=zero, gated={neuron.gated})", where, "gated neurons where they are recurrent alone")
         common |= _firing(neuron, where)
         if recurrent is None:
-            found = snn.Leaky(beta=neuron.beta, **common)
+            module = snn.Leaky(beta=neuron.beta, **common)
         else:
-            found = snn.RLeaky(beta=neuron.beta, linear_features=width, **common)
-            found.recurrent.weight.data.copy_(recurrent)
-            found.recurrent.bias.data.zero_()
+            module = snn.RLeaky(beta=neuron.beta, linear_features=width, **common)
+            module.recurrent.weight.data.copy_(recurrent)
+            module.recurrent.bias.data.zero_()
     elif isinstance(neuron, Synaptic) and recurrent is None:
-        found = snn.Synaptic(alpha=neuron.alpha, beta=neuron.beta, **common, **_firing(neuron, where))
+        module = snn.Synaptic(alpha=neuron.alpha, beta=neuron.beta, **common, **_firing(neuron, where))
     else:
         kind = f"recurrent {neuron.name}" if recurrent is not None else neuron.name
         raise _no(f"{kind} neurons", where, "lif, recurrent lif, synaptic, or leaky at the output")
-    made: nn.Module = found
-    return made
+    converted: nn.Module = module
+    return converted
 
 
 def surrogate_of(function: Any, where: str) -> Surrogate:
-    """The surrogate behind a closure of ``snntorch.surrogate``, with its parameter.
+    """Return the surrogate of a closure of ``snntorch.surrogate``, with its parameter.
+
+    Args:
+        function: the closure.
+        where: name of the neuron, for messages.
 
     Raises:
-        NeurofaError: another function.
+        NeurofaError: an unsupported function.
     """
+    # snnTorch keeps the parameter only in the closure of a function named "inner"
     module, _, name = getattr(function, "__qualname__", "").partition(".<locals>.")
     if getattr(function, "__module__", "") == "snntorch.surrogate" and name == "inner" and module in SURROGATES:
         kind, parameter = SURROGATES[module]
@@ -174,7 +179,7 @@ def surrogate_of(function: Any, where: str) -> Surrogate:
 
 
 def _firing(neuron: LIF | Synaptic, where: str) -> dict[str, Any]:
-    """What all firing neurons have in common."""
+    """Return the options shared by all spiking neurons of snnTorch."""
     from snntorch import surrogate as functions
 
     for name, (kind, parameter) in SURROGATES.items():
@@ -191,7 +196,7 @@ def _firing(neuron: LIF | Synaptic, where: str) -> dict[str, Any]:
 
 
 def _number(value: Tensor, name: str, where: str) -> float:
-    """The one number that a coefficient of snnTorch holds."""
+    """Return the value of a snnTorch coefficient, which has to be the same for all neurons."""
     numbers = value.detach().reshape(-1)
     if not bool((numbers == numbers[0]).all()):
         raise NeurofaError(

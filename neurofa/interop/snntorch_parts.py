@@ -1,4 +1,4 @@
-"""Networks of snnTorch as chains of layers here, and back."""
+"""Conversion of snnTorch models to chains of layers and back."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Named = tuple[str, nn.Module]
 
 
 class Part(NamedTuple):
-    """One layer, and the modules that it stands for."""
+    """One layer with its source modules."""
 
     layer: Layer
     affine: Any = None
     neuron: Any = None
     name: str = ""
-    """Of the neuron, or else of the affine module."""
+    """Name of the neuron, or else of the affine module."""
 
 
 def parts_of(model: nn.Module, readout: str) -> list[Part]:
-    """Cut a network of snnTorch into layers.
+    """Return the layers of a snnTorch model with their source modules.
 
-    An affine module forms one layer with the neuron behind it, and with a pooling in between.
+    An affine module forms one layer with the neuron that follows it, and with a pooling in between.
 
     Args:
-        model: an ``nn.Sequential``, or any module, whose children are taken in the order of their definition.
+        model: an ``nn.Sequential``, or any module, whose children are used in the order of their definition.
         readout: ``spikes`` or ``membrane``.
     """
     library()
@@ -52,25 +52,25 @@ def parts_of(model: nn.Module, readout: str) -> list[Part]:
         raise NeurofaError(
             f"got a {type(model).__name__} without neurons of snnTorch; expected some; use from_sequential for others"
         )
-    found: list[Part] = []
+    parts: list[Part] = []
     while modules:
         name, head = modules.pop(0)
         if isinstance(head, nn.Linear | nn.Conv2d):
-            if isinstance(head, nn.Linear) and not ordered and _image(found):
-                found.append(Part(Flatten()))  # in a class it is a view inside forward
-            found.append(_unit(name, head, modules, readout, ordered))
+            if isinstance(head, nn.Linear) and not ordered and _image(parts):
+                parts.append(Part(Flatten()))  # a class flattens inside its forward, not by a module
+            parts.append(_unit(name, head, modules, readout, ordered))
         elif (layer := parameter_free_layer(head)) is not None:
-            found.append(Part(layer))
+            parts.append(Part(layer))
         else:
             raise NeurofaError(
                 f"got a {type(head).__name__} at '{name}'; expected neurons of snnTorch behind an nn.Linear, or behind"
                 " an nn.Conv2d or its pooling, and pooling, nn.Flatten and nn.Dropout; change the network"
             )
-    return found
+    return parts
 
 
 def _unit(name: str, head: nn.Module, rest: list[Named], readout: str, ordered: bool) -> Part:
-    """An affine module with what belongs to it, which is taken out of ``rest``."""
+    """Return the layer of an affine module with its pooling and neuron, which are removed from ``rest``."""
     if not plain_affine(head) or (isinstance(head, nn.Conv2d) and head.groups > 1):
         raise NeurofaError(
             f"got {head} at '{name}'; expected a square kernel, stride and padding of zeros, without dilation or"
@@ -121,22 +121,27 @@ def _unit(name: str, head: nn.Module, rest: list[Named], readout: str, ordered: 
 
 @torch.no_grad()
 def take_weights(network: Network, parts: Sequence[Part]) -> None:
-    """Program the weights of the modules into a network's layers; the bias of a recurrence joins the layer's own."""
+    """Program the weights of the modules into a network's layers; the bias of a recurrence is added to the layer's.
+
+    Args:
+        network: made of the layers of ``parts``.
+        parts: layers with their source modules.
+    """
     for (_, layer), part in zip(network.items(), parts, strict=True):
         if part.affine is None:
             continue
         layer.synapses["weight"].program(part.affine.weight)
         bias = part.affine.bias
-        found = None if part.neuron is None else recurrence_of(part.neuron, len(part.affine.weight), part.name)
-        if found is not None:
-            layer.synapses["recurrent"].program(found[0])
-            bias = found[1] if bias is None else bias + found[1]
+        recurrence = None if part.neuron is None else recurrence_of(part.neuron, len(part.affine.weight), part.name)
+        if recurrence is not None:
+            layer.synapses["recurrent"].program(recurrence[0])
+            bias = recurrence[1] if bias is None else bias + recurrence[1]
         if bias is not None:
             layer.synapses["bias"].program(bias)
 
 
 def sequential_of(network: Network) -> nn.Sequential:
-    """Return a network of snnTorch; see :func:`neurofa.interop.snntorch.to_snntorch`."""
+    """Return the snnTorch model of a network, as :func:`neurofa.interop.snntorch.to_snntorch` does."""
     library()
     modules: list[nn.Module] = []
     for name, layer in network.items():
@@ -170,6 +175,6 @@ def _flat(model: nn.Module, prefix: str = "") -> Iterator[Named]:
 
 
 def _image(parts: Sequence[Part]) -> bool:
-    """Whether what has been found so far ends in images."""
+    """Return whether the output of the parts is an image."""
     shaped = [p.layer for p in parts if isinstance(p.layer, Flatten) or p.affine is not None]
     return bool(shaped) and isinstance(shaped[-1], Affine) and shaped[-1].map.input_dims == 4

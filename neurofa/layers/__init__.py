@@ -1,4 +1,4 @@
-"""Layers, one kind a file: each is a unit of credit of a network.
+"""Layers, one kind per module: each layer is a unit of credit of a network.
 
 >>> from neurofa.layers import Conv2d, Dense
 >>> Dense(8, 3, activation="relu")
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hwmodels.registry import shelf
 
-if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers its parts itself
+if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf finds its parts itself
     from neurofa.layers.block import Block as Block
     from neurofa.layers.carriers import AvgPool2d as AvgPool2d
     from neurofa.layers.carriers import Dropout as Dropout

@@ -1,4 +1,4 @@
-"""Any torch module as one local unit: transformer blocks, residual blocks, the user's own."""
+"""Any torch module as one layer: transformer blocks, residual blocks, user-defined modules."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from neurofa.maps.asymmetric import Seeded
 from neurofa.maps.autograd_layer import AutogradLayer
 
 SEED = "seed"
+"""Name of the dropout seed in the state of a block."""
 AFFINE = (nn.Linear, nn.Conv2d)
 SCALING = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -31,11 +32,11 @@ SCALING = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 class Block(AutogradLayer, name="block"):
     """One unit of credit around any ``nn.Module``: (B, *in_shape) to (B, *out_shape).
 
-    The module's weights move into synapses and the module is called functionally, so that the learner, the devices
-    and the audit treat it like every layer. Weights of linear and convolutional maps live on the network's device,
+    The module's weights are stored in synapses and the module is called functionally, so that the learner, the devices
+    and the audit treat it like any layer. Weights of linear and convolutional maps are stored on the network's device;
     all other parameters (biases, gains, embeddings) are digital. Under a direct rule the pullback is the exact
-    vector-Jacobian product inside the block; under a chained rule every affine map and every gain in it returns its
-    error through the rule's feedback.
+    vector-Jacobian product inside the block. Under a chained rule every affine map and every gain in it returns its
+    error through the rule's return weights.
 
     Args:
         wrapped: the module; its present weights are the initial ones. It is not changed.
@@ -47,7 +48,7 @@ class Block(AutogradLayer, name="block"):
             wrapped = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3))
         if not isinstance(wrapped, nn.Module):
             raise NeurofaError(f"got a block of {type(wrapped).__name__}; expected an nn.Module; pass the module")
-        # In a list, so that its parameters are not registered a second time.
+        # in a list, so that its parameters are not registered a second time
         self._skeleton = [copy.deepcopy(wrapped)]
         self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in wrapped.modules())
         self._affine = _weights(wrapped, AFFINE)
@@ -59,7 +60,7 @@ class Block(AutogradLayer, name="block"):
 
     @property
     def skeleton(self) -> nn.Module:
-        """The wrapped module's structure; its own tensors are not used."""
+        """Structure of the wrapped module; its own tensors are not used."""
         return self._skeleton[0]
 
     @property
@@ -74,7 +75,7 @@ class Block(AutogradLayer, name="block"):
         )
 
     def _window(self) -> Window | None:
-        """Return that of the wrapped module, or of the first one in an ``nn.Sequential`` before elementwise ones."""
+        """Return the receptive field of the module, or of the first in an ``nn.Sequential`` with elementwise others."""
         head, *behind = self.skeleton if isinstance(self.skeleton, nn.Sequential) else [self.skeleton]
         window = getattr(head, "window", None)
         return window if isinstance(window, Window) and all(from_module(m) is not None for m in behind) else None
@@ -99,10 +100,10 @@ class Block(AutogradLayer, name="block"):
         return {SEED: torch.tensor(fork_seed(gen))}
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        # Clones: running statistics are updated in place inside, and only `update_running_stats` may keep them.
+        # clones: the module updates running statistics in place, and only update_running_stats may keep them
         buffers = {key: self.get_buffer(_buffer(key)).clone() for key in self._buffers_of}
         with self._seeded(x, state):
-            # Plain order: a strided 1x1 convolution inside is not safe with the channel innermost (see Conv2d).
+            # not channels-last: a strided 1x1 convolution inside is not safe then (see ConvMap._ordered)
             y = functional_call(self.skeleton, {**params, **buffers}, (x.contiguous(),))
         return y, buffers if self.training else {}
 
@@ -137,7 +138,7 @@ class Block(AutogradLayer, name="block"):
 
 
 class BlockFacts(LayerFacts):
-    """Facts of a wrapped module: its own operations can be listed.
+    """Facts of a block: the wrapped module itself, whose operations can be listed.
 
     Args:
         layer: the block.
@@ -156,12 +157,12 @@ class BlockFacts(LayerFacts):
 
 
 def _weights(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[str]:
-    found = set()
+    names = set()
     for path, part in module.named_modules():
         weight = getattr(part, "weight", None)
         if isinstance(weight, Tensor) and isinstance(part, kinds):
-            found.add(f"{path}.weight" if path else "weight")
-    return found
+            names.add(f"{path}.weight" if path else "weight")
+    return names
 
 
 def _buffer(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Layers without weights: pooling, flattening, dropout. An error passes them by their own transpose."""
+"""Layers without weights: pooling, flattening, dropout; errors return through their own transpose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neurofa.core.description import FlattenDescription, IdentityDescription, Po
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.facts import DescribedFacts
 from neurofa.core.layer import Layer, LayerTraits, ParameterFreeLayer
-from neurofa.core.products import Work
+from neurofa.core.products import LayerWork
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.core.window import Window
 
@@ -32,22 +32,21 @@ def _without_graph(
 
 
 class LinearLayer(ParameterFreeLayer):
-    """A layer without weights that is linear for given masks: its forward-mode derivative is the layer itself."""
+    """A layer without weights that is linear for fixed masks: its forward-mode derivative is the layer itself."""
 
     @property
     def traits(self) -> LayerTraits:
         return replace(super().traits, forward_mode=self)
 
     def follows(self, moved: frozenset[str]) -> bool:
-        """Whether there is a closed form: always, since there are no weights."""
+        """Return whether no weight changes; the closed form covers every change of the input."""
         return not moved
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return 0: nothing is multiplied."""
         return 0
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-        """Return the change of the output; see :class:`neurofa.core.layer.ForwardMode`."""
         return torch.zeros_like(view.y) if dot is None else self.compute({}, dot, view.before)[0]
 
 
@@ -77,7 +76,7 @@ class MaxPool2d(ParameterFreeLayer, name="max_pool2d"):
     def record(
         self, params: Params, x: Tensor, state: State, return_weights: ReturnWeights | None, needs_input_error: bool
     ) -> tuple[Tensor, State, Graph | None]:
-        # the index is twice as large as the image, and only a returning error needs it
+        # the index (int64) takes twice the memory of the image, and only a returned error needs it
         y, after = self.compute(params, x, state)
         return y, after if needs_input_error else {}, None
 
@@ -85,22 +84,22 @@ class MaxPool2d(ParameterFreeLayer, name="max_pool2d"):
         return view
 
     def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
-        # a tick that was recorded for a direct rule has no index
+        # ticks recorded for direct rules have no index: it is computed again
         after = view.after or self.compute({}, view.x, {})[1]
         return aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
             view.error, view.x, [self.size] * 2, [self.stride] * 2, [0, 0], [1, 1], False, after["index"]
         )
 
     def follows(self, moved: frozenset[str]) -> bool:
-        """Whether there is a closed form: always, since there are no weights."""
+        """Return whether no weight changes; the closed form covers every change of the input."""
         return not moved
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return 0: nothing is multiplied."""
         return 0
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-        """Return the change of the output: that of the largest value of each window."""
+        # the output changes as the largest value of each window does
         if dot is None:
             return torch.zeros_like(view.y)
         after = view.after or self.compute({}, view.x, {})[1]
@@ -161,7 +160,7 @@ class GlobalAvgPool2d(LinearLayer, name="global_avg_pool2d"):
 
 
 class Flatten(LinearLayer, name="flatten"):
-    """All axes but the first in one: (B, ...) to (B, n)."""
+    """Flattening of all axes except the first: (B, ...) to (B, n)."""
 
     @property
     def traits(self) -> LayerTraits:
@@ -184,10 +183,10 @@ class Flatten(LinearLayer, name="flatten"):
 
 
 class Dropout(LinearLayer, name="dropout"):
-    """Drop each value with probability ``p`` in training and scale the rest by 1/(1-p); any shape.
+    """Dropout: in training each value is dropped with probability ``p`` and the rest scaled by 1/(1-p); any shape.
 
     Args:
-        p: probability of dropping.
+        p: probability of dropping a value.
     """
 
     def __init__(self, p: float = 0.5) -> None:

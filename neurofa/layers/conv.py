@@ -9,11 +9,11 @@ from neurofa.maps.norms import Norm
 
 
 class Conv2d(Affine, name="conv2d"):
-    """h = f(norm(W * x + b)) on images: (B, C_in, H, W) to (B, C_out, H', W').
+    """Convolutional layer h = f(norm(W * x + b)): (B, C_in, H, W) to (B, C_out, H', W').
 
-    An analog array holds the kernels as a matrix (C_in k^2, C_out), one for each group, and sees one patch of an image
-    after another: there, a sample of the periphery (full scale, bound management) is a patch, and on the way back the
-    error at one position.
+    An analog array stores the kernels as a matrix (C_in k^2, C_out), one per group, and multiplies one patch of an
+    image after another. The unit of the periphery's scaling (full scale, bound management) is a patch in the forward
+    direction and the error at one position in the return direction.
 
     Args:
         c_in: input channels.
@@ -21,11 +21,11 @@ class Conv2d(Affine, name="conv2d"):
         kernel: side of the kernel, pixels.
         stride: step between positions, pixels.
         padding: zeros added on every side, pixels.
-        groups: groups of channels that do not mix.
-        activation: name of f.
+        groups: groups of channels that are convolved separately.
+        activation: f.
         norm: normalisation between the convolution and f, or None.
         dropout: probability that an output is dropped in training.
-        bias: whether there is a b.
+        bias: whether b is added.
     """
 
     def __init__(

@@ -9,15 +9,15 @@ from neurofa.maps.norms import Norm
 
 
 class Dense(Affine, name="dense"):
-    """h = f(norm(W x + b)) on vectors: (B, n_in) to (B, n_out).
+    """Fully connected layer h = f(norm(W x + b)): (B, n_in) to (B, n_out).
 
     Args:
         n_in: inputs.
         n_out: outputs.
-        activation: name of f.
+        activation: f.
         norm: ``"batch"``, ``"layer"``, with options (``"batch(affine=False)"``), or None.
         dropout: probability that an output is dropped in training.
-        bias: whether there is a b.
+        bias: whether b is added.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Neurons behind a matrix."""
+"""Fully connected layer of spiking neurons."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from neurofa.spiking.temporal import Temporal
 
 
 class Spiking(Temporal, name="spiking"):
-    """Neurons driven by W x + b, and by V z of the tick before where they are recurrent: (B, n_in) to (B, n_out).
+    """Neurons with input current W x_t + b, plus V z_{t-1} if recurrent: (B, n_in) to (B, n_out).
 
     Args:
         n_in: inputs.
         n_out: neurons.
-        neuron: their model.
-        recurrent: whether they drive each other.
-        bias: whether there is a b.
+        neuron: model of the neurons.
+        recurrent: whether there are weights V between the neurons.
+        bias: whether b is added.
         traces: number format of the eligibility traces.
     """
 

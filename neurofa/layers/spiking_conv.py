@@ -1,4 +1,4 @@
-"""Neurons behind a convolution."""
+"""Convolutional layer of spiking neurons."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from neurofa.spiking.temporal_facts import TemporalFacts
 
 POOLS = ("avg_pool2d", "max_pool2d")
 INDEX = "index"
-"""Where each current of a tick came from, in the state after a max pooling."""
+"""Name of the positions that a max pooling chose, in the state after a tick."""
 
 
 class SpikingConv2d(Temporal, name="spiking_conv"):
-    """Neurons driven by pool(W * x + b): (B, C_in, H, W) to (B, C_out, H', W').
+    """Neurons with input current pool(W * x + b): (B, C_in, H, W) to (B, C_out, H', W').
 
-    With a pooling there is one neuron for each window, as in snnTorch's ``Conv2d, MaxPool2d, Leaky``: the error at the
-    currents goes back to the positions of the convolution by the pooling's own transpose, inside the layer. A max
-    pooling chooses anew in every tick, so that there is no trace that windows could share: directions are exact within
-    one chunk of ticks, and a rule that remembers takes the whole sequence as one chunk.
+    With a pooling there is one neuron per window, as in snnTorch's ``Conv2d, MaxPool2d, Leaky``; inside the layer the
+    error at the currents returns to the convolution through the pooling's transpose. A max pooling chooses other
+    positions in every tick, so that no trace can be carried: directions are exact within one chunk of ticks, and a rule
+    with eligibility traces needs the whole sequence as one chunk.
 
     Args:
         c_in: input channels.
@@ -38,7 +38,7 @@ class SpikingConv2d(Temporal, name="spiking_conv"):
         padding: zeros added on every side, pixels.
         pool: ``avg_pool2d`` or ``max_pool2d`` with their options, between convolution and neurons; None: none.
         neuron: model of the neurons.
-        bias: whether there is a b.
+        bias: whether b is added.
         traces: number format of the eligibility traces.
     """
 
@@ -85,7 +85,7 @@ class SpikingConv2d(Temporal, name="spiking_conv"):
         return own.tangent(self._pool_view(view, view.y), change, {})
 
     def _pool_view(self, view: LocalView, error: Tensor) -> LocalView:
-        """Return the pooling's view; of its input only the shape is used."""
+        """Return the pooling's view; only the shape of its input is used."""
         shape = (len(error), *self.map.out_shape(view.x.shape)[1:])
         blank = error.new_empty(1).expand(shape)
         after = {INDEX: view.after[INDEX]} if INDEX in view.after else {}

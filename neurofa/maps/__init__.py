@@ -1,1 +1,1 @@
-"""Arithmetic of dense and convolutional maps: products, derivatives, activations, normalisation."""
+"""Arithmetic of affine maps: products, derivatives, activations, normalisation."""

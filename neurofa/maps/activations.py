@@ -1,4 +1,4 @@
-"""Elementwise activations with closed-form derivatives, computed in place where nothing is lost by it."""
+"""Elementwise activations with closed-form derivatives, computed in place where the input is not needed again."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Activation(Registered, ABC, kind="activation"):
     """An elementwise function h = f(a)."""
 
     identity: ClassVar[bool] = False
-    """Whether h = a, so that nothing has to be computed."""
+    """Whether h = a, so that no computation is needed."""
     needs_input: ClassVar[bool] = False
-    """Whether the derivative needs a; where it does not, a's memory is reused for h."""
+    """Whether the derivative needs a; otherwise it is computed from h, and the memory of a is reused for h."""
 
     @abstractmethod
     def forward(self, a: Tensor) -> Tensor:
-        """Return h = f(a), any shape, in fresh memory."""
+        """Return h = f(a), any shape, in new memory."""
 
     def forward_(self, a: Tensor) -> Tensor:
-        """Return h = f(a), in the memory of ``a`` where that can be; default: in fresh memory."""
+        """Return h = f(a), in the memory of ``a`` if possible; default: in new memory."""
         return self.forward(a)
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Activation(Registered, ABC, kind="activation"):
 
 
 class Identity(Activation, name="identity"):
-    """h = a."""
+    """Identity, h = a."""
 
     identity = True
 
@@ -60,9 +60,9 @@ class Identity(Activation, name="identity"):
 
 
 class ReLU(Activation, name="relu"):
-    """h = max(0, a)."""
+    """Rectifier, h = max(0, a)."""
 
-    # torch's own functions, without a call of ours in between
+    # torch's own functions: a Python call in between would cost time in small networks
     forward = staticmethod(torch.relu)  # type: ignore[assignment]
     forward_ = staticmethod(torch.relu_)  # type: ignore[assignment]
     backward = staticmethod(functools.partial(aten.threshold_backward, threshold=0))
@@ -72,9 +72,9 @@ class ReLU(Activation, name="relu"):
 
 
 class Tanh(Activation, name="tanh"):
-    """h = tanh(a)."""
+    """Hyperbolic tangent, h = tanh(a)."""
 
-    # torch's own functions, without a call of ours in between
+    # torch's own functions: a Python call in between would cost time in small networks
     forward = staticmethod(torch.tanh)  # type: ignore[assignment]
     forward_ = staticmethod(torch.tanh_)  # type: ignore[assignment]
     backward = staticmethod(aten.tanh_backward)
@@ -84,9 +84,9 @@ class Tanh(Activation, name="tanh"):
 
 
 class Sigmoid(Activation, name="sigmoid"):
-    """h = 1 / (1 + exp(-a))."""
+    """Logistic function, h = 1 / (1 + exp(-a))."""
 
-    # torch's own functions, without a call of ours in between
+    # torch's own functions: a Python call in between would cost time in small networks
     forward = staticmethod(torch.sigmoid)  # type: ignore[assignment]
     forward_ = staticmethod(torch.sigmoid_)  # type: ignore[assignment]
     backward = staticmethod(aten.sigmoid_backward)
@@ -96,7 +96,7 @@ class Sigmoid(Activation, name="sigmoid"):
 
 
 class LeakyReLU(Activation, name="leaky_relu"):
-    """h = max(0, a) + 0.01 min(0, a)."""
+    """Leaky rectifier, h = max(0, a) + 0.01 min(0, a)."""
 
     slope: ClassVar[float] = 0.01
 
@@ -114,7 +114,7 @@ class LeakyReLU(Activation, name="leaky_relu"):
 
 
 class GELU(Activation, name="gelu"):
-    """h = a Phi(a), with the normal distribution function Phi (Hendrycks and Gimpel 2016)."""
+    """Gaussian error linear unit, h = a Phi(a), Phi the normal distribution function (Hendrycks and Gimpel 2016)."""
 
     needs_input = True
 
@@ -129,7 +129,7 @@ class GELU(Activation, name="gelu"):
 
 
 class SiLU(Activation, name="silu"):
-    """h = a sigmoid(a)."""
+    """Sigmoid linear unit, h = a sigmoid(a)."""
 
     needs_input = True
 
@@ -144,10 +144,11 @@ class SiLU(Activation, name="silu"):
 
 
 def from_module(module: nn.Module) -> Activation | None:
-    """The registered activation that equals a torch module, or None."""
+    """Return the registered activation that equals a torch module, or None."""
     for part in parts("activation").values():
         candidate: Activation = part()
         plain = candidate.module()
+        # equal text means equal options; whether a module works in place makes no difference
         if type(plain) is type(module) and repr(plain) == repr(module).replace("inplace=True", "").replace(
             "(, )", "()"
         ):
@@ -156,12 +157,12 @@ def from_module(module: nn.Module) -> Activation | None:
 
 
 Nonlinearity = Callable[[Tensor], Tensor]
-"""g(a): what augmented DFA puts in place of f'(a)."""
+"""Function g(a) that replaces f'(a) in augmented DFA."""
 
 
 @recipe("nonlinearity", "one")
 def one() -> Nonlinearity:
-    """Constant one: the error passes as it is."""
+    """Constant one: the error is not multiplied by a derivative."""
     return torch.ones_like
 
 
@@ -191,5 +192,5 @@ def step() -> Nonlinearity:
 
 @recipe("nonlinearity", "bell")
 def bell() -> Nonlinearity:
-    """Gaussian exp(-a^2): of the sign of f', of another shape."""
+    """Gaussian exp(-a^2): positive, as f' is, but with another shape."""
     return lambda a: torch.exp(-(a**2))

@@ -15,8 +15,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
 from neurofa.core.event_rows import event_linear
-from neurofa.core.layer import Layer, LayerTraits
-from neurofa.core.products import Map, Work
+from neurofa.core.layer import Layer, LayerTraits, require_no_memory
+from neurofa.core.products import LayerWork, MapWork
 from neurofa.core.view import Graph, LocalView, Params, State
 from neurofa.maps.activations import Activation
 from neurofa.maps.affine_facts import AffineFacts
@@ -29,19 +29,19 @@ DIGITAL = "digital"
 
 
 class Affine(Layer):
-    """h = dropout(f(norm(W x + b))), with closed forms for every local derivative.
+    """Affine layer h = dropout(f(norm(W x + b))), with closed forms of all local derivatives.
 
-    The delivered error arrives at h; :meth:`backprop_local` brings it to the affine output as ``delta``, and every
-    direction is the product of ``delta`` and the input. W and b are drawn uniformly from +-1/sqrt(fan_in), as torch
-    does.
+    The delivered error is the error at h. :meth:`backprop_local` computes ``delta``, the error at the affine output;
+    the direction of W is the product of ``delta`` and the input. W and b are drawn uniformly from +-1/sqrt(fan_in), as
+    in torch.
 
-    On analog arrays (``arrays``) W x, and the errors that return through W, pass converters and noise. The derivatives
-    ignore what the converters round and clip (straight-through); the rule's view stays digital.
+    On analog arrays (``arrays``) W x and the errors that return through W pass converters and noise. The derivatives
+    ignore rounding and clipping by the converters (straight-through); the rule's view is digital.
 
     Args:
         affine_map: arithmetic of W.
-        bias: whether there is a b.
-        activation: name of f.
+        bias: whether b is added.
+        activation: f.
         norm: normalisation between the affine map and f, or None.
         dropout: probability that an output is dropped in training.
     """
@@ -88,11 +88,11 @@ class Affine(Layer):
 
     @property
     def periphery(self) -> Periphery | None:
-        """The periphery around the layer's products; None: exact products."""
+        """Periphery around the layer's products; None: exact products."""
         return None if self.arrays is None else self.arrays.forward_io
 
     def attach(self, periphery: Periphery | None, *, fused: bool) -> None:
-        """Put a periphery around the layer's products; see :class:`neurofa.core.layer.ArrayHost`."""
+        """Put a periphery around the layer's products; None removes it."""
         self.arrays = None if periphery is None else Arrays(periphery, fused=fused)
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
@@ -115,11 +115,11 @@ class Affine(Layer):
         return state
 
     def affine(self, params: Params, x: Tensor, state: State) -> Tensor:
-        """Return W x + b as this tick sees it: (B, channels, ...).
+        """Return W x + b with the periphery of this tick: (B, channels, ...).
 
         Args:
             params: own weights as read.
-            x: (B, *in_shape), or rows of events where the map is dense.
+            x: (B, *in_shape), or rows of events if the map is dense.
             state: own state before the tick.
         """
         weight, bias = params["weight"], params.get("bias")
@@ -134,7 +134,7 @@ class Affine(Layer):
         """Return the exact W x + b: (B, *in_shape) to (B, channels, ...).
 
         Args:
-            x: (B, *in_shape), or rows of events where the map is dense.
+            x: (B, *in_shape), or rows of events if the map is dense.
             weight: shaped as W.
             bias: (channels,) or None.
         """
@@ -150,7 +150,7 @@ class Affine(Layer):
             after["a"] = a
         h = a if f.identity else f.forward(a) if a.requires_grad else f.forward_(a)
         if "keep" in state:
-            after["h"] = h
+            after["h"] = h  # the derivative of f may need h before dropout
             h = h * state["keep"]
         return h, after
 
@@ -165,7 +165,7 @@ class Affine(Layer):
             self.norm.update_running_stats(after)
 
     def preactivation(self, view: LocalView) -> Tensor:
-        """Return a = norm(W x + b), what the activation saw: (B, *out_shape); computed anew where it was not kept."""
+        """Return the preactivation a = norm(W x + b), (B, *out_shape); it is computed again if it was not kept."""
         if "a" in view.after:
             return view.after["a"]
         a = self.affine(view.params, view.x, view.before)
@@ -179,28 +179,29 @@ class Affine(Layer):
         return self.through_norm(view, error)
 
     def backprop_with(self, view: LocalView, derivative: Callable[[Tensor], Tensor]) -> LocalView:
-        """Return the view with the delivered error worked in by ``derivative(a)`` in the place of f'(a).
+        """Return the view with ``delta`` for ``derivative(a)`` in place of f'(a).
 
         Args:
             view: with ``error``.
-            derivative: of the preactivation, shaped as the output.
+            derivative: function of the preactivation (B, *out_shape), of the same shape.
         """
         assert view.error is not None
         error = view.error * view.before["keep"] if "keep" in view.before else view.error
         return self.through_norm(view, error * derivative(self.preactivation(view)))
 
     def through_norm(self, view: LocalView, error: Tensor) -> LocalView:
-        """Return the view with ``delta``: the error at the activation's input, taken back through the normalisation.
+        """Return the view with ``delta``, the error at the affine output, from the error behind the normalisation.
 
         Args:
-            view: the own view.
+            view: of this layer.
             error: (B, *out_shape) error at the activation's input.
         """
         if self.norm is None:
             return replace(view, delta=error)
         delta, gain, shift = self.norm.backward(error, view.params.get("gain"), view.after)
         partial: Directions = {} if gain is None or shift is None else {"gain": gain, "shift": shift}
-        # the error before the normalisation is kept for the return path, which has a gain of its own
+        # input_error here holds the error at the activation's input: the return path differentiates the normalisation
+        # again, with its own gain
         return replace(view, delta=delta, partial=partial, input_error=error if partial else None)
 
     def pullback(self, view: LocalView) -> Directions:
@@ -213,7 +214,12 @@ class Affine(Layer):
         return directions | view.partial
 
     def direction(self, delta: Tensor, x: Tensor) -> Direction:
-        """Return the direction of W for ``delta`` at the affine output, as factors where the device needs them."""
+        """Return the direction of W, as factors if the device needs them.
+
+        Args:
+            delta: (B, channels, ...) error at the affine output.
+            x: (B, *in_shape).
+        """
         if self.map.groups == 1 and self.synapses["weight"].device.factored:
             return self.map.outer(delta, x)
         return self.map.direction(delta, x)
@@ -236,7 +242,7 @@ class Affine(Layer):
         return self.map.transposed_on_arrays(self.arrays.back(weight, view.before), delta, view.x, weight)
 
     def _narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
-        """Return ``delta`` in the r directions of the columns of P, (n_out, r): (B, r, ...)."""
+        """Return delta P, (B, r, ...), for P (n_out, r)."""
         refuse_groups(self.map.groups)
         if self.arrays is None:
             return delta @ p if delta.dim() == 2 else narrowed(delta, p)
@@ -245,18 +251,17 @@ class Affine(Layer):
         return sent.view(*rows.shape[:-1], -1).movedim(-1, 1)
 
     def _kept(self, view: LocalView) -> Tensor:
-        """Return what the activation's derivative is taken from."""
+        """Return a or h, whichever the activation's derivative needs."""
         return view.after["a"] if self.activation.needs_input else view.after.get("h", view.y)
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-        """Return the change of the output in closed form; see :class:`neurofa.core.layer.ForwardMode`."""
         a = None if dot is None else self.map.linear(dot, view.params["weight"], None)
         if "weight" in moved:
             own = self.product(view.x, moved["weight"], moved.get("bias"))
             a = own if a is None else a.add_(own)
         assert a is not None
         if self.norm is not None:
-            # without its gain, the derivative of a normalisation is its own transpose
+            # the Jacobian of a normalisation without gain is symmetric, so that its backward pass is the forward mode
             a = self.norm.backward(a, None, view.after)[0]
             if self.norm.affine:
                 a = a * view.params["gain"].view(-1, *[1] * (a.dim() - 2))
@@ -264,25 +269,24 @@ class Affine(Layer):
         return h * view.before["keep"] if "keep" in view.before else h
 
     def follows(self, moved: frozenset[str]) -> bool:
-        """Whether :meth:`tangent` has a closed form for changes of these weights."""
+        """Return whether :meth:`tangent` covers changes of these weights: all but gain and shift."""
         return not moved & {"gain", "shift"}
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         """Return the FLOP of :meth:`tangent`; see :class:`neurofa.core.layer.ForwardMode`."""
         return work.affine * (dot + ("weight" in moved))
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         """Return the products of one pass; see :class:`neurofa.core.layer.ProductCount`."""
         own = self.map
         rows = math.prod(own.out_shape(torch.Size(shape))) // own.channels
-        # convolutions leave factors to devices that ask for them
+        # convolutions form factors only for devices that need them
         factored = len(own.weight_shape) == 2 or self.synapses["weight"].device.factored
         factored = factored and own.groups == 1
-        product = Map("weight", rows, own.fan_in, own.channels, sends, own.groups, factored)
-        return Work((product,), kept=self.activation.needs_input)
+        product = MapWork("weight", rows, own.fan_in, own.channels, sends, own.groups, factored)
+        return LayerWork((product,), kept=self.activation.needs_input)
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
-        """Return the correlation of W xi with noise xi; see :class:`neurofa.core.layer.NoiseMirror`."""
         noise = torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype).mul_(amplitude)
         weight = params["weight"]
         if self.arrays is None:
@@ -293,13 +297,14 @@ class Affine(Layer):
         return {"weight": self.map.noise_correlation(y, noise)}
 
     def module(self) -> nn.Module:
+        require_no_memory(self)
         stored = self.synapses.stored()
         plain = self.map.module(stored["weight"], stored.get("bias"))
         tail = self._tail(stored)
         return nn.Sequential(plain, *tail) if tail else plain
 
     def _tail(self, stored: dict[str, Tensor]) -> list[nn.Module]:
-        """Return plain torch modules of everything behind the affine map."""
+        """Return torch modules of normalisation, activation and dropout, as far as there are any."""
         modules: list[nn.Module] = []
         if self.norm is not None:
             plain = self.norm.module(self.map.channels, len(self.map.weight_shape) > 2, stored["weight"])

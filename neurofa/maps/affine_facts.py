@@ -1,4 +1,4 @@
-"""Facts of affine layers for exports, accounts of cost and chip checks."""
+"""Facts of affine layers for exports, costs and chip checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ class AffineFacts(LayerFacts):
         return self.affine_description(norm) if known else super().describe(in_shape)
 
     def affine_description(self, norm: NormDescription | None) -> AffineDescription:
-        """Describe the affine map with the functions behind it, if the normalisation describes itself."""
+        """Return the description of the affine map, normalisation, activation and dropout.
+
+        Args:
+            norm: description of the normalisation; None: there is none.
+        """
         layer, synapses = self.layer, self.layer.synapses
         scaled = norm is not None and "gain" in synapses
         described: AffineDescription = layer.map.describe(
@@ -49,7 +53,7 @@ class AffineFacts(LayerFacts):
         return fan_in
 
     def connections(self, out_shape: tuple[int, ...]) -> int:
-        # weights that positions share are connections at each
+        # a shared weight counts once per position
         return self.connections_in * math.prod(out_shape)
 
     @property

@@ -1,4 +1,4 @@
-"""The arithmetic of an affine map: product, direction of the weight, way back."""
+"""Arithmetic of an affine map: product, direction of the weight, transposed product."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from neurofa.maps.analog import Product
 
 
 class AffineMap(ABC):
-    """Pure arithmetic of W x + b for one kind of W; it holds sizes and no tensors."""
+    """Arithmetic of W x + b for one kind of W; instances store sizes but no tensors."""
 
     input_dims: int
     """Number of axes of a batch of inputs."""
     fan_in: int
-    """Inputs of one output."""
+    """Number of inputs of one output."""
     channels: int
-    """Outputs, or channels of outputs."""
+    """Number of outputs, or of output channels."""
     weight_shape: tuple[int, ...]
     """Shape of W."""
     groups: int = 1
-    """Groups of channels that do not mix."""
+    """Number of groups of channels that are convolved separately."""
 
     @property
     def window(self) -> Window | None:
-        """What an output position sees of an input image; default: everything."""
+        """Receptive field of an output position in an input image; None (default): the whole input."""
         return None
 
     @abstractmethod
@@ -45,54 +45,64 @@ class AffineMap(ABC):
 
     @abstractmethod
     def direction(self, delta: Tensor, x: Tensor) -> Direction:
-        """Return the direction of W for ``delta`` at the affine output, (B, channels, ...), and inputs ``x``."""
-
-    @abstractmethod
-    def outer(self, delta: Tensor, x: Tensor) -> Outer:
-        """Return :meth:`direction` as outer products, for devices that update by factors."""
-
-    @abstractmethod
-    def transposed(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Return ``delta`` sent back through ``weight``: the error at the input.
+        """Return the direction of W, summed over the batch.
 
         Args:
             delta: (B, channels, ...) error at the affine output.
-            x: (B, *in_shape) input, whose shape the error has.
+            x: (B, *in_shape) input.
+        """
+
+    @abstractmethod
+    def outer(self, delta: Tensor, x: Tensor) -> Outer:
+        """Return :meth:`direction` as outer products, for devices that are updated by factors."""
+
+    @abstractmethod
+    def transposed(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the error at the input, (B, *in_shape): the transposed product of ``delta`` and ``weight``.
+
+        Args:
+            delta: (B, channels, ...) error at the affine output.
+            x: (B, *in_shape) input, for its shape.
             weight: shaped as W.
         """
 
     @abstractmethod
     def on_arrays(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
-        """Return W x, computed from the vectors and matrices that analog arrays would see.
+        """Return W x, (B, channels, ...), computed by vector-matrix products on analog arrays.
 
         Args:
-            product: of one array.
+            product: product of one array.
             x: (B, *in_shape).
             weight: W.
         """
 
     @abstractmethod
     def transposed_on_arrays(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Return :meth:`transposed`, computed from the vectors and matrices that analog arrays would see.
+        """Return :meth:`transposed`, computed by vector-matrix products on analog arrays.
 
         Args:
-            product: of one array.
-            delta: (B, channels, ...).
-            x: (B, *in_shape).
+            product: product of one array.
+            delta: (B, channels, ...) error at the affine output.
+            x: (B, *in_shape) input, for its shape.
             weight: shaped as W.
         """
 
     @abstractmethod
     def noise_correlation(self, y: Tensor, noise: Tensor) -> Direction:
-        """Return the mean over samples and positions of y xi^T, shaped as W."""
+        """Return the mean over samples and positions of y xi^T, shaped as W.
+
+        Args:
+            y: (B, channels, ...) output for the noise.
+            noise: (B, *in_shape), xi.
+        """
 
     @abstractmethod
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
-        """Return the shape of the output for one (batched) input shape."""
+        """Return the output shape (B, channels, ...) for an input shape (B, *in_shape)."""
 
     @abstractmethod
     def describe(self, **shared: Any) -> AffineDescription:
-        """Describe the map to exports, with the weights and functions that a layer puts around it."""
+        """Return the description for exports; ``shared`` are the fields that the layer fills in."""
 
     @abstractmethod
     def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:

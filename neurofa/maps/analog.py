@@ -1,4 +1,4 @@
-"""A layer's matrix products on analog arrays: converters and noise around the weights that a pass reads."""
+"""Matrix products of a layer on analog arrays: converters and noise around the weights read in a pass."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from neurofa.core.randomness import fork_seed, generator
 from neurofa.core.view import State
 
 Product = Callable[[Tensor, Tensor], Tensor]
-"""Vectors (N, n_in) times a matrix (n_in, n_out), in the units of both."""
+"""Product of vectors (N, n_in) and a matrix (n_in, n_out): (N, n_out), in the product of their units."""
 
 SEED = "noise"
-"""Key of the seed in a layer's state before the tick: 0-dim, int64, on the CPU wherever the tick runs."""
+"""Name of the noise seed in a layer's state before the tick: 0-dim, int64, always on the CPU."""
 
 KEY = "key"
-"""In its place, in a pass that is one graph: the words of a :class:`hwmodels.numerics.random.Key`, (2,), int32."""
+"""Name of its replacement in a pass that is one graph: words of :class:`hwmodels.numerics.random.Key`, (2,), int32."""
 
 
 class Arrays:
-    """The analog arrays that hold one layer's weights.
+    """Analog arrays that store one layer's weights.
 
-    Weights enter the periphery in units of the largest weight of the layer that this pass has read. Everything else
-    (biases, normalisation, activation, the layer's own derivative) is digital.
+    Weights are passed to the periphery in units of the largest weight of the layer as read. Everything else (biases,
+    normalisation, activation, the layer's own derivative) is digital.
 
     The noise of a tick follows from a seed in the state before the tick, so that a pass can be repeated. Errors that
-    return through the weights (chained rules) pass the same converters backwards, with noise of their own. Two things
-    differ there: bound management serves the forward pass alone (as in aihwkit), and inputs at a fixed full scale take
-    that of every vector instead, since errors have no range of their own.
+    return through the weights (chained rules) pass the same converters, with independent noise and two differences:
+    bound management is used in the forward pass only (as in aihwkit), and a fixed full scale is replaced by that of
+    each vector, since errors have no fixed range.
 
     Args:
-        periphery: of the forward pass.
-        fused: compile products (:mod:`hwmodels.arrays.compiled_product`); the numbers that noise draws are then others.
+        periphery: converters and noise of the forward pass.
+        fused: whether products are compiled (:mod:`hwmodels.arrays.compiled_product`), which changes the drawn noise.
     """
 
     def __init__(self, periphery: Periphery, *, fused: bool = False) -> None:
@@ -48,40 +48,40 @@ class Arrays:
         self.return_io = replace(periphery, bound_management=False, full_scale=scale)
 
     def start(self, gen: torch.Generator | None) -> State:
-        """The seed of a tick's noise; none for arrays without noise, and none without a generator."""
+        """Return the seed of a tick's noise as state; empty for arrays without noise, or without a generator."""
         if gen is None or not self.forward_io.noisy:
             return {}
         return {SEED: torch.tensor(fork_seed(gen))}
 
     def forward(self, weight: Tensor, state: State) -> Product:
-        """Products of the forward pass.
+        """Return the product function of the forward pass.
 
         Args:
-            weight: all weights of the layer as read, any shape; the largest one is the unit.
+            weight: all weights of the layer as read, any shape; the largest magnitude is the unit.
             state: before the tick.
 
         Returns:
-            A function; it raises a NeurofaError where there is noise but no seed in ``state``.
+            A function, which raises a NeurofaError if there is noise but no seed in ``state``.
         """
         if KEY in state:
             return _eager(self.forward_io, weight, Key(state[KEY]))
         return through(self.forward_io, weight, _noise(state, "forward", weight.device), fused=self.fused)
 
     def back(self, weight: Tensor, state: State) -> Product:
-        """Products of the return path, with the return weights in the place of ``weight`` of :meth:`forward`."""
+        """Return the product function of the return path; ``weight`` are the return weights, as for :meth:`forward`."""
         return through(self.return_io, weight, _noise(state, "return", weight.device), fused=self.fused)
 
 
 def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *, fused: bool = False) -> Product:
-    """Products through one periphery.
+    """Return the product function of one periphery.
 
     Args:
         periphery: converters and noise.
-        weight: all weights, any shape; the largest one is the unit.
+        weight: all weights, any shape; the largest magnitude is the unit.
         gen: source of the noise, on the device of ``weight``.
-        fused: compile the products, where they are not compiled already.
+        fused: whether the product is compiled, unless it is part of a compiled graph already.
     """
-    if not fused or torch.compiler.is_compiling():  # a graph that is being made takes the product in as it is
+    if not fused or torch.compiler.is_compiling():  # a graph in compilation includes the eager product
         return _eager(periphery, weight, gen)
     largest, kernel = _largest(weight), compiled_product(periphery)
     return lambda x, w: kernel(x, w, largest, draw_key(require_generator(gen)) if periphery.noisy else None)

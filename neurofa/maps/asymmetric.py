@@ -1,8 +1,8 @@
-"""The asymmetric affine op: forward with W, return with B; and the mode that puts it under any torch module.
+"""Affine operations with W in the forward and B in the return direction, and a torch mode that applies them.
 
-Inside a block of several affine maps a chained rule may not send errors through the maps' own transposes. While
+In a block of several affine maps a chained rule must not return errors through the maps' own transposes. While
 :func:`returning_mode` is active, every ``linear``, ``conv2d`` and normalisation whose weight has a return weight
-computes forward as usual and returns its error through that weight instead.
+computes its output as usual and returns its error through that return weight.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class _Linear(torch.autograd.Function):
 
 
 class _Conv2d(torch.autograd.Function):
-    """y = W * x + b; error at x: transposed convolution of delta (or of P^T delta, P = ``narrow``) with B."""
+    """y = W * x + b; error at x: transposed convolution of delta (or of P^T delta, P = ``narrow``) with B.
+
+    ``sizes`` are stride, padding, dilation and groups.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor, narrow: Tensor | None,
-        how: tuple[Any, ...],
-    ) -> Tensor:  # fmt: skip
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *returning: Any) -> Tensor:
+        back, narrow, ctx.sizes = returning
         ctx.save_for_backward(x, back, narrow)
-        ctx.how = how
-        return functional.conv2d(x, weight, bias, *how)
+        return functional.conv2d(x, weight, bias, *ctx.sizes)
 
     @staticmethod
     def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
@@ -63,13 +63,14 @@ class _Conv2d(torch.autograd.Function):
         delta, wanted = deltas[0], list(ctx.needs_input_grad[:3])
 
         def backward(error: Tensor, weight: Tensor, mask: list[bool]) -> Any:
-            stride, padding, dilation, groups = ctx.how
+            stride, padding, dilation, groups = ctx.sizes
             return aten.convolution_backward(
                 error, x, weight, [len(weight)], stride, padding, dilation, False, [0, 0], groups, mask
             )
 
         if narrow is None:
             return *backward(delta, back, wanted), None, None, None
+        # with factors the error at x and the directions need different deltas: two calls
         own = delta.new_empty(1).expand(delta.shape[1], *back.shape[1:])  # only its shape is used
         _, d_w, d_b = backward(delta, own, [False, *wanted[1:]])
         d_x = backward(narrowed(delta, narrow), back, [True, False, False])[0] if wanted[0] else None
@@ -77,7 +78,7 @@ class _Conv2d(torch.autograd.Function):
 
 
 class _Scale(torch.autograd.Function):
-    """y = x gain; error at x: delta back; direction of gain: the sum of delta x."""
+    """y = x gain; error at x: delta back; direction of gain: delta x, summed over the broadcast axes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, back: Tensor) -> Tensor:
@@ -92,18 +93,18 @@ class _Scale(torch.autograd.Function):
 
 
 def narrowed(delta: Tensor, p: Tensor) -> Tensor:
-    """Errors of a convolution (B, C_out, H, W) in the r channels of P (C_out, r): (B, r, H, W)."""
+    """Return P^T delta at every position, (B, r, H, W), for delta (B, C_out, H, W) and P (C_out, r)."""
     return torch.conv2d(delta, p.t()[..., None, None])
 
 
 def asymmetric_linear(x: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor | LowRank) -> Tensor:
-    """Forward with ``weight``, return with ``back``.
+    """Return W x + b; autograd returns the error at x through ``back``.
 
     Args:
         x: (..., n_in).
-        weight: (n_out, n_in).
+        weight: (n_out, n_in), W.
         bias: (n_out,) or None.
-        back: (n_out, n_in), the return weights, oriented as ``weight``; or their factors.
+        back: (n_out, n_in), return weights, oriented as ``weight``; or their factors.
 
     Returns:
         (..., n_out).
@@ -122,26 +123,39 @@ def asymmetric_conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve with ``weight``, return through ``back`` (both (C_out, C_in / groups, k, k), or factors of it).
+    """Return W * x + b; autograd returns the error at x through ``back``.
+
+    Args:
+        x: (B, C_in, H, W).
+        weight: (C_out, C_in / groups, k, k), W.
+        bias: (C_out,) or None.
+        back: return weights, shaped as ``weight``; or their factors.
+        stride: step between positions, pixels; one number or two.
+        padding: zeros added on every side, pixels; one number or two.
+        dilation: distance between kernel elements, pixels; one number or two.
+        groups: groups of channels that are convolved separately.
+
+    Returns:
+        (B, C_out, H', W').
 
     Raises:
-        NeurofaError: padding is given as a word; factors for a convolution of several groups.
+        NeurofaError: padding given as a word; factors for a convolution of several groups.
     """
     if isinstance(back, LowRank):
         refuse_groups(groups)
     if isinstance(padding, str):
         raise NeurofaError(f"got a convolution with padding='{padding}'; expected pixels; give a number")
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    how = (stride, padding, dilation, groups)
-    y: Tensor = _Conv2d.apply(x, weight, bias, *_factors(back), how)  # type: ignore[no-untyped-call]
+    sizes = (stride, padding, dilation, groups)
+    y: Tensor = _Conv2d.apply(x, weight, bias, *_factors(back), sizes)  # type: ignore[no-untyped-call]
     return y
 
 
 def refuse_groups(groups: int) -> None:
-    """Refuse feedback of low rank for a convolution of several groups.
+    """Refuse return weights of low rank for a convolution of several groups.
 
     Raises:
-        NeurofaError: more than one.
+        NeurofaError: more than one group.
     """
     if groups != 1:
         raise NeurofaError(
@@ -163,17 +177,17 @@ def _bound(names: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict
 
 
 class Seeded(TorchFunctionMode):
-    """Dropout inside a module draws from an explicit generator instead of the global one; without one it is off."""
+    """Mode in which dropout inside a module draws from a given generator; without one dropout is off."""
 
     def __init__(self, gen: torch.Generator | None) -> None:
         super().__init__()
         self.gen = gen
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = _bound("input p training inplace", args, kwargs or {})
         if func is functional.dropout:
-            x, p = given["input"], given.get("p", 0.5)
-            if self.gen is None or not given.get("training", True) or p == 0:
+            call = _bound("input p training inplace", args, kwargs or {})
+            x, p = call["input"], call.get("p", 0.5)
+            if self.gen is None or not call.get("training", True) or p == 0:
                 return x
             keep = torch.rand(x.shape, generator=self.gen, device=x.device, dtype=x.dtype).ge_(p).div_(1 - p)
             return x * keep
@@ -186,11 +200,12 @@ class Seeded(TorchFunctionMode):
 
 
 class Affines(TorchFunctionMode):
-    """Hand every affine op of the watched weights to ``visit``, which returns the op's output.
+    """Mode in which ``visit`` computes the output of every affine operation with one of the watched weights.
 
     Args:
-        watched: weights by name; ops are recognised by the identity of their weight.
-        visit: called with the weight's name, the op (``"linear"``, ``"conv2d"`` or ``"scale"``) and its arguments.
+        watched: weights by name; an operation is recognised by the identity of its weight.
+        visit: called with the weight's name, the operation (``"linear"``, ``"conv2d"`` or ``"scale"``) and its
+            arguments by name.
     """
 
     def __init__(self, watched: Mapping[str, Tensor], visit: Callable[[str, str, dict[str, Any]], Tensor]) -> None:
@@ -201,19 +216,20 @@ class Affines(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is functional.linear:
-            given = _bound("input weight bias", args, kwargs)
-            if id(given["weight"]) in self.names:
-                return self.visit(self.names[id(given["weight"])], "linear", given)
+            call = _bound("input weight bias", args, kwargs)
+            if id(call["weight"]) in self.names:
+                return self.visit(self.names[id(call["weight"])], "linear", call)
         elif func is torch.conv2d:
-            given = _bound("input weight bias stride padding dilation groups", args, kwargs)
-            if id(given["weight"]) in self.names:
-                return self.visit(self.names[id(given["weight"])], "conv2d", given)
+            call = _bound("input weight bias stride padding dilation groups", args, kwargs)
+            if id(call["weight"]) in self.names:
+                return self.visit(self.names[id(call["weight"])], "conv2d", call)
         elif func in _NORMS:
-            given = _bound(_NORMS[func], args, kwargs)
-            weight = given.get("weight")
+            call = _bound(_NORMS[func], args, kwargs)
+            weight = call.get("weight")
             if weight is not None and id(weight) in self.names:
-                bias = given.pop("bias", None)
-                plain = func(**(given | {"weight": None}))
+                # split into normalisation without gain, gain, and shift: only the gain has a return weight
+                bias = call.pop("bias", None)
+                plain = func(**(call | {"weight": None}))
                 shape = (-1, *[1] * (plain.dim() - 2)) if func is not functional.layer_norm else weight.shape
                 y = self.visit(self.names[id(weight)], "scale", {"input": plain, "weight": weight, "shape": shape})
                 return y if bias is None else y + bias.reshape(shape)
@@ -228,9 +244,12 @@ _NORMS: dict[Any, str] = {
 
 
 def returning_mode(params: Mapping[str, Tensor], returns: ReturnWeights, inner: dict[str, Tensor]) -> Affines:
-    """A mode under which every affine op of ``params`` returns its error through ``returns``.
+    """Return a mode in which every affine operation with a weight of ``params`` returns its error through ``returns``.
 
-    Whenever an error goes through the graph, ``inner`` takes the error at the output of every affine map, by weight.
+    Args:
+        params: forward weights by name.
+        returns: return weights by the name of the forward weight.
+        inner: filled, whenever an error passes the graph, with the error at the output of every affine map, by weight.
     """
 
     def noted(name: str, y: Tensor) -> Tensor:
@@ -240,15 +259,15 @@ def returning_mode(params: Mapping[str, Tensor], returns: ReturnWeights, inner: 
         y.register_hook(note)  # type: ignore[no-untyped-call]
         return y
 
-    def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
-        x, weight, back = given["input"], given["weight"], returns[name]
+    def visit(name: str, op: str, call: dict[str, Any]) -> Tensor:
+        x, weight, back = call["input"], call["weight"], returns[name]
         if op == "linear":
-            return noted(name, asymmetric_linear(x, weight, given.get("bias"), back))
+            return noted(name, asymmetric_linear(x, weight, call.get("bias"), back))
         if op == "conv2d":
-            rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
-            return noted(name, asymmetric_conv2d(x, weight, given.get("bias"), back, **rest))
+            sizes = {k: call[k] for k in ("stride", "padding", "dilation", "groups") if k in call}
+            return noted(name, asymmetric_conv2d(x, weight, call.get("bias"), back, **sizes))
         assert isinstance(back, Tensor)
-        gain, back = weight.reshape(given["shape"]), back.reshape(given["shape"])
+        gain, back = weight.reshape(call["shape"]), back.reshape(call["shape"])
         scaled: Tensor = _Scale.apply(x, gain, back)  # type: ignore[no-untyped-call]
         return scaled
 
@@ -256,7 +275,7 @@ def returning_mode(params: Mapping[str, Tensor], returns: ReturnWeights, inner: 
 
 
 def correlation_linear(y: Tensor, noise: Tensor) -> Outer:
-    """Mean of y xi^T over samples and tokens, in factors."""
+    """Return the mean of y xi^T over samples and tokens, in factors; y (..., n_out), noise (..., n_in)."""
     left = y.flatten(0, -2)
     return Outer(left / len(left), noise.flatten(0, -2))
 
@@ -264,7 +283,18 @@ def correlation_linear(y: Tensor, noise: Tensor) -> Outer:
 def correlation_conv2d(
     y: Tensor, noise: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int
 ) -> Tensor:
-    """Mean of y xi^T over samples and positions, shaped as the kernel."""
+    """Return the mean of y xi^T over samples and positions, (C_out, C_in / groups, k, k).
+
+    Args:
+        y: (B, C_out, H', W') output for the noise.
+        noise: (B, C_in, H, W), xi.
+        weight: kernel; only its shape is used.
+        stride: step between positions, pixels.
+        padding: zeros added on every side, pixels.
+        dilation: distance between kernel elements, pixels.
+        groups: groups of channels that are convolved separately.
+    """
+    # the weight gradient of a convolution, with y in the place of the error, is the sum of y xi^T
     total: Tensor = aten.convolution_backward(
         y, noise, weight, None, stride, padding, dilation, False, [0, 0], groups, [False, True, False]
     )[1]
@@ -276,29 +306,33 @@ def noise_mode(
     names: Iterable[str],
     amplitude: float,
     gen: torch.Generator | None,
-    found: dict[str, Direction],
+    correlations: dict[str, Direction],
 ) -> Affines:
-    """A mode under which every affine op sees Gaussian noise and notes the correlation of its output with it.
+    """Return a mode in which the input of every affine operation is replaced by Gaussian noise xi.
 
-    ``found[name]`` becomes the mean over samples and positions of y xi^T with y = W xi: ``amplitude``^2 W in the mean.
+    Args:
+        params: forward weights by name.
+        names: of the weights whose operations receive noise.
+        amplitude: standard deviation of the noise.
+        gen: source of the noise.
+        correlations: filled, by weight, with the mean over samples and positions of y xi^T, y = W xi; its expectation
+            is ``amplitude``^2 W.
     """
 
-    def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
-        x, weight = given["input"], given["weight"]
+    def visit(name: str, op: str, call: dict[str, Any]) -> Tensor:
+        x, weight = call["input"], call["weight"]
         if op == "scale":
-            scaled: Tensor = x * weight.reshape(given["shape"])
+            scaled: Tensor = x * weight.reshape(call["shape"])
             return scaled
         noise = torch.randn(x.shape, generator=gen, device=x.device, dtype=x.dtype).mul_(amplitude)
         if op == "linear":
             y = functional.linear(noise, weight)
-            found[name] = correlation_linear(y, noise)
+            correlations[name] = correlation_linear(y, noise)
             return y
-        stride, padding, dilation = (
-            _pair(given.get(k, d)) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
-        )
-        groups = int(given.get("groups", 1))
+        stride, padding, dilation = (_pair(call.get(k, d)) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1)))
+        groups = int(call.get("groups", 1))
         y = torch.conv2d(noise, weight, None, stride, padding, dilation, groups)
-        found[name] = correlation_conv2d(y, noise, weight, stride, padding, dilation, groups)
+        correlations[name] = correlation_conv2d(y, noise, weight, stride, padding, dilation, groups)
         return y
 
     return Affines({name: params[name] for name in names}, visit)

@@ -1,4 +1,4 @@
-"""A layer whose derivatives autograd computes, and whose affine maps can return errors through other weights."""
+"""A layer differentiated by autograd, whose affine maps can return errors through a rule's return weights."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from neurofa.maps.asymmetric import noise_mode, returning_mode
 
 
 class AutogradLayer(Layer, ABC):
-    """A layer that is complete with :meth:`compute` and :meth:`initialise`.
+    """A layer defined by :meth:`compute` and :meth:`initialise` alone.
 
     Under a direct rule the directions are the exact vector-Jacobian product of :meth:`compute`. Under a chained rule
-    every affine map returns its error through the rule's return weights; so all matrices and kernels have to be
-    multiplied by ``torch.nn.functional.linear`` or ``conv2d``. A weight that an error crosses in another way is found
-    (:meth:`unreturned`), and chained rules refuse the layer.
+    every affine map returns its error through the rule's return weights; all matrices and kernels therefore have to be
+    multiplied by ``torch.nn.functional.linear`` or ``conv2d``. :meth:`unreturned` detects weights that an error crosses
+    in another way, and chained rules refuse such a layer.
     """
 
     @property
@@ -29,7 +29,7 @@ class AutogradLayer(Layer, ABC):
 
     @property
     def matrices(self) -> tuple[str, ...]:
-        """Names of the weights of two axes and more."""
+        """Names of the weights with two axes or more."""
         return tuple(key for key, synapses in self.synapses.items() if synapses.weight.dim() > 1)
 
     def record(
@@ -47,7 +47,6 @@ class AutogradLayer(Layer, ABC):
         return y.detach(), {k: v.detach() for k, v in after.items()}, Graph(y, leaf, leaves, inner)
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
-        """Return the correlations of every affine map's output with noise at its input (weight mirror)."""
         correlations: dict[str, Direction] = {}
         with noise_mode(params, list(self.matrices), amplitude, gen, correlations):
             self.compute(params, x, {})
@@ -55,13 +54,13 @@ class AutogradLayer(Layer, ABC):
 
     @torch.no_grad()
     def unreturned(self, x: Tensor) -> list[str]:
-        """Return the names of weights that an error would cross without a return weight of its own.
+        """Return the names of weights that an error would cross without a return weight.
 
-        Found by poisoning: the layer runs on ``x`` with return weights everywhere, every forward weight is then
+        The test poisons weights: the layer runs on ``x`` with return weights everywhere, forward weights are then
         overwritten with NaN, and the error at the input must stay finite.
 
         Args:
-            x: (B, *in_shape) probe.
+            x: (B, *in_shape).
         """
         names = list(self.synapses)
         if not self._leaks(x, names):

@@ -1,4 +1,4 @@
-"""The evaluation pass of a network on arrays as one compiled graph: no layer stores what the next one can take over."""
+"""Evaluation pass of a network on arrays as one compiled graph, without intermediate results in memory."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from neurofa.maps.analog import KEY
 
 Kernel = Callable[[Tensor, Sequence[Params], Tensor | None], Tensor]
 
-# Beside the networks, because a copy of a network must not run the layers of the original; with the periphery that was
-# compiled, because another one needs another graph.
+# Not in the network, because a copy of a network must not run the layers of the original. With the spec of the compiled
+# periphery, because another periphery needs another graph.
 _KERNELS: WeakKeyDictionary[Network, tuple[str, Kernel]] = WeakKeyDictionary()
 
 
 def whole_pass(layers: Sequence[Layer], x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
-    """All layers in turn, in evaluation; eager, it is the oracle of the compiled pass.
+    """Return the output of all layers in evaluation; executed eagerly it is the oracle of the compiled pass.
 
     Args:
         layers: from input to readout.
         x: (B, *input_shape).
-        params: weights of every layer as this pass read them.
-        keys: (layers, 2) int32, the key of every layer's noise (:class:`hwmodels.numerics.random.Key`); None:
-        nothing is noisy.
+        params: weights of every layer as read in this pass.
+        keys: (layers, 2) int32, key of every layer's noise (:class:`hwmodels.numerics.random.Key`); None: no noise.
 
     Returns:
         (B, o).
@@ -41,7 +40,11 @@ def whole_pass(layers: Sequence[Layer], x: Tensor, params: Sequence[Params], key
 
 
 def draw_keys(layers: Sequence[Layer], gen: torch.Generator | None) -> Tensor | None:
-    """Keys for :func:`whole_pass`; None where no array is noisy.
+    """Return the keys for :func:`whole_pass`, (layers, 2) int32; None if no array is noisy.
+
+    Args:
+        layers: from input to readout.
+        gen: source of the keys.
 
     Raises:
         NeurofaError: an array is noisy and there is no generator.
@@ -52,10 +55,10 @@ def draw_keys(layers: Sequence[Layer], gen: torch.Generator | None) -> Tensor | 
 
 
 def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> Tensor:
-    """:func:`whole_pass` of a network, compiled when it is first called and again for new shapes.
+    """Return the output of :func:`whole_pass` for a network, compiled at the first call and again for new shapes.
 
     Args:
-        network: in evaluation.
+        network: in evaluation mode.
         x: (B, *input_shape).
         gen: source of read noise and of the noise of arrays.
 
@@ -63,10 +66,10 @@ def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> T
         (B, o).
 
     Raises:
-        NeurofaError: there is no C++ compiler, a layer cannot be compiled, or noise has no generator.
+        NeurofaError: there is no C++ compiler, a layer cannot be compiled, or there is noise but no generator.
     """
     layers = tuple(layer for _, layer in network.items())
-    # cells are read and keys are drawn outside: a generator has no place in a graph
+    # cells are read and keys are drawn outside the graph, which cannot contain a generator
     params = [layer.synapses.read(gen) for layer in layers]
     keys = draw_keys(layers, gen)
     if _KERNELS.get(network, ("", None))[0] != network.periphery_spec:
@@ -79,13 +82,13 @@ def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> T
 
 
 def compile_evaluation(network: Network, on: bool = True) -> None:
-    """Let evaluation passes of a network on arrays run as one compiled graph, which is the fastest.
+    """Run evaluation passes of a network on arrays as one compiled graph, the fastest execution.
 
-    Compiling takes seconds to minutes for each network and batch size, which pays where many batches are evaluated.
+    Compilation takes seconds to minutes for each network and batch size; it is worthwhile for many batches.
 
     Args:
         network: its products on arrays are compiled as well (:meth:`~neurofa.core.network.Network.fuse`).
-        on: False goes back to single products.
+        on: False restores eager execution.
     """
     network.fuse(on)
     network.evaluation_pass = compiled_pass if on else None

@@ -1,4 +1,4 @@
-"""The arithmetic of a convolution: product, direction, way back."""
+"""Arithmetic of a convolution: product, direction, transposed product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ aten = torch.ops.aten
 
 
 class ConvMap(AffineMap):
-    """W * x + b on images: (B, C_in, H, W) to (B, C_out, H', W').
+    """Convolution W * x + b: (B, C_in, H, W) to (B, C_out, H', W').
 
     Args:
         c_in: input channels.
@@ -27,7 +27,7 @@ class ConvMap(AffineMap):
         kernel: side of the kernel, pixels.
         stride: step between positions, pixels.
         padding: zeros added on every side, pixels.
-        groups: groups of channels that do not mix.
+        groups: groups of channels that are convolved separately.
 
     Raises:
         NeurofaError: groups that do not divide the channels, a stride below 1, a negative padding.
@@ -53,9 +53,10 @@ class ConvMap(AffineMap):
         return Window(self.kernel, self.stride, self.padding)
 
     def _ordered(self, images: Tensor) -> Tensor:
-        """Return the same images in the memory order that the CPU's kernels are fastest for: the channel innermost.
+        """Return the images in the memory order for which the CPU's kernels are fastest: channels last.
 
-        Not for strided 1x1 kernels: there oneDNN writes past its workspace (uxlfoundation/oneDNN issue 6035).
+        Strided 1x1 kernels keep the plain order: there oneDNN writes past its workspace (uxlfoundation/oneDNN issue
+        6035).
         """
         if images.device.type != "cpu":
             return images
@@ -79,11 +80,12 @@ class ConvMap(AffineMap):
         for errors, kernels in zip(delta.chunk(self.groups, 1), weight.chunk(self.groups), strict=True):
             patches = product(_positions(errors), kernels.flatten(1))
             columns = patches.view(len(x), -1, patches.shape[1]).transpose(1, 2)
+            # fold sums the errors of overlapping patches
             images.append(nn.functional.fold(columns, size, self.kernel, 1, self.padding, self.stride))
         return torch.cat(images, 1)
 
     def _patches(self, x: Tensor) -> Tensor:
-        """Return the patches that an array sees one after another: (B * positions, C_in k^2)."""
+        """Return the patches of all positions as rows: (B * positions, C_in k^2)."""
         columns = nn.functional.unfold(x, self.kernel, 1, self.padding, self.stride)
         return columns.transpose(1, 2).flatten(0, 1)
 
@@ -102,7 +104,7 @@ class ConvMap(AffineMap):
         return correlation_conv2d(y, noise, weight, [self.stride] * 2, [self.padding] * 2, [1, 1], self.groups)
 
     def _backward(self, delta: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
-        """Return the error at the input and the direction of the weight, each where ``wanted``."""
+        """Return the error at the input and the direction of the weight; only those ``wanted`` are computed."""
         stride, padding = [self.stride] * 2, [self.padding] * 2
         gradients = aten.convolution_backward(
             delta, x, weight, None, stride, padding, [1, 1], False, [0, 0], self.groups, [*wanted, False]
@@ -130,5 +132,5 @@ class ConvMap(AffineMap):
 
 
 def _positions(delta: Tensor) -> Tensor:
-    """Return errors one position after another: (B, C, H, W) to (B * positions, C)."""
+    """Return errors with the positions as rows: (B, C, H, W) to (B * positions, C)."""
     return delta.flatten(2).transpose(1, 2).flatten(0, 1)

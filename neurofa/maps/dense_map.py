@@ -1,4 +1,4 @@
-"""The arithmetic of a matrix: product, direction, way back."""
+"""Arithmetic of a matrix: product, direction, transposed product."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurofa.maps.asymmetric import correlation_linear
 
 
 class DenseMap(AffineMap):
-    """W x + b on vectors: (B, n_in) to (B, n_out).
+    """Matrix product W x + b: (B, n_in) to (B, n_out).
 
     Args:
         n_in: inputs.
@@ -27,7 +27,7 @@ class DenseMap(AffineMap):
     def __init__(self, n_in: int, n_out: int) -> None:
         self.fan_in, self.channels, self.weight_shape = n_in, n_out, (n_out, n_in)
 
-    # torch's own functions, without a call of ours in between: a step of a small network feels it
+    # torch's own functions: a Python call in between would slow down the steps of small networks
     linear = staticmethod(nn.functional.linear)  # type: ignore[assignment]
     direction = staticmethod(Outer)  # type: ignore[assignment]
     outer = staticmethod(Outer)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Forward-mode derivatives of any layer, with no more products than they need."""
+"""Forward-mode derivatives (Jacobian-vector products) of any layer, without unnecessary products."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neurofa.core.layer import Layer
-from neurofa.core.products import TANGENT_ATTENTION, Work
+from neurofa.core.products import TANGENT_ATTENTION, LayerWork
 from neurofa.core.view import LocalView, Params
 from neurofa.maps.asymmetric import Affines
 
-# torch has not typed them
+# these functions are untyped in torch
 make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
 unpack_dual: Callable[[Tensor], forward_ad.UnpackedDualTensor] = forward_ad.unpack_dual
 
 
 def tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-    """Return the change of a layer's output for small changes of its input and weights: (B, *out_shape).
+    """Return the first-order change of a layer's output for changes of its input and weights: (B, *out_shape).
 
-    By the layer's closed form where it declares one, else by :func:`dual_tangent`.
+    The layer's closed form is used if it declares one, else :func:`dual_tangent`.
 
     Args:
-        layer: any.
+        layer: any layer.
         view: of the tick at which the derivative is taken.
         dot: (B, *in_shape), change of the input; None: none.
-        moved: changes of own weights, shaped as they are; may be empty.
+        moved: changes of the layer's weights, shaped as the weights; may be empty.
     """
     own = layer.traits.forward_mode
     if own is not None and own.follows(frozenset(moved)):
@@ -39,20 +39,20 @@ def tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) ->
 
 
 def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-    """Return what :func:`tangent` returns, by dual numbers: the slow oracle, and the way of layers without closed form.
+    """Return the change of a layer's output by dual numbers: the slow oracle, and the default without a closed form.
 
-    Torch's own rule for a product multiplies by a matrix of zeros for each factor that does not change; here a product
-    with a weight is made of those that are needed: W dx, and dW x where W moves.
+    Torch's own derivative of a product multiplies by a zero matrix for each factor that does not change. Here only the
+    necessary products are computed: W dx, and dW x if W changes.
 
     Args:
-        layer: any.
-        view: of the tick.
+        layer: any layer.
+        view: of the tick at which the derivative is taken.
         dot: (B, *in_shape), change of the input; None: none.
-        moved: changes of own weights.
+        moved: changes of the layer's weights, shaped as the weights; may be empty.
     """
     own = dict(view.params)
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
-        # torch compiles some derivatives with its deprecated compiler; the fused attention has none
+        # torch compiles some derivatives with its deprecated compiler; the fused attention has no forward-mode one
         warnings.simplefilter("ignore", DeprecationWarning)
         params = own | {key: make_dual(own[key], change) for key, change in moved.items()}
         x = make_dual(view.x, torch.zeros_like(view.x) if dot is None else dot)
@@ -62,11 +62,11 @@ def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Param
     return torch.zeros_like(view.y) if change is None else change
 
 
-def tangent_flop(layer: Layer, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+def tangent_flop(layer: Layer, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
     """Return the FLOP of :func:`tangent`; on dual numbers the layer computes anew, with one more product a change.
 
     Args:
-        layer: any.
+        layer: any layer.
         work: products of one pass of the same batch.
         moved: names of the weights that change.
         dot: whether the input changes.
@@ -78,17 +78,18 @@ def tangent_flop(layer: Layer, work: Work, moved: frozenset[str], *, dot: bool) 
     return work.forward + changes + TANGENT_ATTENTION * work.attention
 
 
-def _product(name: str, op: str, given: dict[str, Any]) -> Tensor:  # noqa: ARG001
+def _product(name: str, op: str, call: dict[str, Any]) -> Tensor:  # noqa: ARG001
+    """Return W x + b as a dual number whose tangent is the sum of W dx, dW x and db, as far as they exist."""
     function = torch.nn.functional.linear if op == "linear" else torch.conv2d
-    rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
-    x, weight = unpack_dual(given["input"]), unpack_dual(given["weight"])
-    bias = None if given.get("bias") is None else unpack_dual(given["bias"])
-    y = function(x.primal, weight.primal, None if bias is None else bias.primal, **rest)
+    sizes = {k: call[k] for k in ("stride", "padding", "dilation", "groups") if k in call}
+    x, weight = unpack_dual(call["input"]), unpack_dual(call["weight"])
+    bias = None if call.get("bias") is None else unpack_dual(call["bias"])
+    y = function(x.primal, weight.primal, None if bias is None else bias.primal, **sizes)
     changes = []
     if x.tangent is not None:
-        changes.append(function(x.tangent, weight.primal, None, **rest))
+        changes.append(function(x.tangent, weight.primal, None, **sizes))
     if weight.tangent is not None:
-        changes.append(function(x.primal, weight.tangent, None, **rest))
+        changes.append(function(x.primal, weight.tangent, None, **sizes))
     if bias is not None and bias.tangent is not None:
         changes.append(bias.tangent.view(-1, *[1] * (y.dim() - 2) if op == "conv2d" else ()).expand_as(y))
     return make_dual(y, sum(changes[1:], changes[0])) if changes else y

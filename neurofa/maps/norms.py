@@ -1,4 +1,4 @@
-"""Closed forms of the normalisations that a layer may hold between its affine map and its activation."""
+"""Normalisations between the affine map and the activation of a layer, in closed form."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ State = dict[str, Tensor]
 
 
 class Norm(nn.Module, Registered, ABC, kind="norm"):
-    """Normalise a (B, C, ...) over its own axes, then gain and shift per channel where ``affine``.
+    """Normalisation of a (B, C, ...) over the axes of its kind, then gain and shift per channel if ``affine``.
 
-    Gain and shift are synapses of the layer and come in as arguments; running statistics are buffers here.
+    Gain and shift are synapses of the layer and are passed as arguments; running statistics are buffers here.
+
+    Args:
+        affine: whether there are a gain and a shift.
+        eps: added to the variance.
     """
 
     couples_samples: bool = False
@@ -31,11 +35,11 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
         self.affine, self.eps = affine, eps
 
     def size(self, channels: int) -> None:
-        """Create what depends on the number of channels; default: nothing."""
+        """Create the buffers of running statistics, one number a channel; default: none."""
 
     @abstractmethod
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
-        """Normalise.
+        """Return the normalised affine output, and the statistics.
 
         Args:
             a: (B, C, ...) affine output.
@@ -43,29 +47,46 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
             shift: (C,) or None.
 
         Returns:
-            Same shape as ``a``; and the statistics that :meth:`backward` and :meth:`update_running_stats` need.
+            Output, shaped as ``a``; and the tensors that :meth:`backward` and :meth:`update_running_stats` need.
         """
 
     @abstractmethod
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Error at ``a``, and the directions of gain and shift (None without a gain)."""
+        """Return the error at the affine output, and the directions of gain and shift (None without a gain).
+
+        Args:
+            error: (B, C, ...) error at the output.
+            gain: (C,) or None.
+            kept: as :meth:`forward` returned it.
+        """
 
     def update_running_stats(self, kept: State) -> None:
-        """Update running statistics; default: none."""
+        """Update running statistics; default: there are none."""
 
     def describe(self) -> NormDescription | None:
-        """Describe the normalisation to exports; None (default): files know no such kind."""
+        """Return the description for exports; None (default): the exported formats have no such kind."""
         return None
 
     @abstractmethod
     def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
-        """The torch module of the same map, cast and placed as ``like``; its affine weights are not filled in."""
+        """Return the torch module of the same map; its affine weights are not filled in.
+
+        Args:
+            channels: C.
+            spatial: whether inputs are images.
+            like: tensor with the dtype and device of the module.
+        """
 
 
 class BatchNorm(Norm, name="batch"):
     """Batch normalisation: statistics over batch and positions; running averages for evaluation.
 
-    Couples the samples of a batch; the audit reports it.
+    It couples the samples of a batch, which the audit reports.
+
+    Args:
+        affine: whether there are a gain and a shift.
+        eps: added to the variance.
+        momentum: weight of a batch in the running statistics.
     """
 
     source = "Ioffe and Szegedy 2015, arXiv 1502.03167"
@@ -117,6 +138,7 @@ class BatchNorm(Norm, name="batch"):
             return
         n = kept["pre"].numel() / kept["mean"].numel()
         variance = kept["invstd"].pow(-2).sub_(self.eps)
+        # running variances are unbiased, as in torch; the batch is normalised by the biased one
         if n > 1:
             variance.mul_(n / (n - 1))
         self.running_mean.lerp_(kept["mean"].to(self.running_mean), self.momentum)
@@ -142,6 +164,7 @@ class LayerNorm(Norm, name="layer"):
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
         a = a.contiguous()
         n, c = a.shape[:2]
+        # group normalisation with one group: statistics over all channels and positions of a sample
         y, mean, rstd = torch.native_group_norm(a, gain, shift, n, c, a[0, 0].numel() if n else 1, 1, self.eps)
         return y, {"pre": a, "mean": mean, "invstd": rstd}
 

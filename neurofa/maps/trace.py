@@ -1,4 +1,4 @@
-"""The products of any layer, found by letting it compute on tensors that have shapes and no numbers."""
+"""Matrix products of any layer, traced by running it on tensors with shapes but no data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.overrides import TorchFunctionMode
 
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
-from neurofa.core.products import Map, Work
+from neurofa.core.products import LayerWork, MapWork
 from neurofa.maps.asymmetric import Affines
 
 
 class _Attentions(TorchFunctionMode):
-    """Adds up the scores of every attention: FLOP of q k^T."""
+    """Mode that adds up the FLOP of q k^T over all attentions."""
 
     flop = 0
 
@@ -28,61 +28,61 @@ class _Attentions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
+def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
     """Return the products of one pass of a layer: those that it states, else those that :func:`traced` finds.
 
     Args:
-        layer: any; its weights are not touched.
+        layer: any layer; its weights do not change.
         shape: (B, *in_shape) of its input.
-        sends: whether the error at the input will be asked for.
+        sends: whether the error at the input is needed.
     """
     own = layer.traits.products
     return traced(layer, shape, sends=sends) if own is None else own.work(shape, sends=sends)
 
 
-def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> Work:
+def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
     """Every product of ``layer.compute``: of weights by ``linear`` and ``conv2d``, and of attention.
 
     Args:
-        layer: any; its weights are not touched.
+        layer: any layer; its weights do not change.
         shape: (B, *in_shape) of its input.
-        sends: whether the error at the input will be asked for.
+        sends: whether the error at the input is needed.
 
     Raises:
         NeurofaError: the layer multiplies matrices in another way.
     """
-    # costs half a second
+    # imported here: it takes half a second
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    maps: list[Map] = []
+    maps: list[MapWork] = []
 
-    def visit(name: str, op: str, given: dict[str, Any]) -> Tensor:
-        x, weight, bias = given["input"], given["weight"], given.get("bias")
+    def visit(name: str, op: str, call: dict[str, Any]) -> Tensor:
+        x, weight, bias = call["input"], call["weight"], call.get("bias")
         if op == "linear":
             y = nn.functional.linear(x, weight, bias)
             rows = y.numel() // y.shape[-1]
         else:
-            rest = {k: given[k] for k in ("stride", "padding", "dilation", "groups") if k in given}
-            y = torch.conv2d(x, weight, bias, **rest)
+            sizes = {k: call[k] for k in ("stride", "padding", "dilation", "groups") if k in call}
+            y = torch.conv2d(x, weight, bias, **sizes)
             rows = y.numel() // y.shape[1]
-        maps.append(Map(name, rows, math.prod(weight.shape[1:]), len(weight), x.requires_grad))
+        maps.append(MapWork(name, rows, math.prod(weight.shape[1:]), len(weight), x.requires_grad))
         return y
 
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     counter, attentions = FlopCounterMode(display=False), _Attentions()
     stored = layer.synapses.stored()
     with fake, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        some = next(iter(stored.values()), torch.empty(0))
-        x = torch.empty(shape, dtype=some.dtype, device=some.device, requires_grad=sends)
+        like = next(iter(stored.values()), torch.empty(0))
+        x = torch.empty(shape, dtype=like.dtype, device=like.device, requires_grad=sends)
         params = {key: torch.empty_like(w).requires_grad_() for key, w in stored.items()}
         matrices = {key: w for key, w in params.items() if w.dim() > 1}
         with counter, attentions, Affines(matrices, visit):
             layer.compute(params, x, {})
-    work = Work(tuple(maps), attentions.flop, closed=layer.traits.closed_form)
+    work = LayerWork(tuple(maps), attentions.flop, closed=layer.traits.closed_form)
     if work.forward != counter.get_total_flops():
         raise NeurofaError(
-            f"got a {layer.name} whose products cannot all be told ({counter.get_total_flops()} FLOP, of which"
+            f"got a {layer.name} with products that cannot be attributed ({counter.get_total_flops()} FLOP, of which"
             f" {work.forward} in linear, conv2d and attention); expected no others; write its `work`"
         )
     return work

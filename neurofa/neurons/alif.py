@@ -15,18 +15,18 @@ from neurofa.spiking.surrogate import Surrogate
 
 
 class ALIF(Firing, name="alif"):
-    """A LIF neuron whose threshold rises by every spike of its own: A_t = threshold + gain a_t.
+    """LIF neuron with adaptive threshold A_t = threshold + gain a_t, which rises with every spike of the neuron.
 
-    a_t = rho a_{t-1} + z_{t-1}; u_t = beta u_{t-1} + I_t, less the reset of the spike before; z_t = 1 where u_t > A_t.
-    A reset by subtraction takes the base threshold. With rho near 1 the neuron remembers for long what it did.
+    a_t = rho a_{t-1} + z_{t-1}; u_t = beta u_{t-1} + I_t minus the reset of the last spike; z_t = 1 where u_t > A_t.
+    A reset by subtraction subtracts the base threshold. With rho near 1 the adaptation is a long memory.
 
     Args:
-        beta: decay of the potential a tick.
-        rho: decay of the adaptation a tick.
-        gain: by how much a spike raises the threshold (beta_a in the text).
+        beta: decay of the potential per tick.
+        rho: decay of the adaptation per tick.
+        gain: increase of the threshold per spike (beta_a in the text).
         threshold: base threshold.
         reset: ``subtract``, ``zero`` or ``none``.
-        surrogate: derivative of a spike.
+        surrogate: surrogate derivative of a spike.
         membrane: number format of the potential.
     """
 
@@ -81,7 +81,7 @@ class ALIF(Firing, name="alif"):
 
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
         psi = self.psi(left) if psi is None else psi
-        # a_t follows the spike of the tick before, whose derivative by u and a is psi (1, -gain)
+        # a_t depends on z_{t-1}, whose derivative by (u_{t-1}, a_{t-1}) is psi_{t-1} (1, -gain)
         before = left["before"]
         stays = left["gate"] * self.beta if self.reset == "zero" else self.beta
         return Dynamics([[stays, 0.0], [before, self.rho - before * self.gain]], [1.0, 0.0], [psi, psi * -self.gain])

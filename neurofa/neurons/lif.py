@@ -1,4 +1,4 @@
-"""Leaky integrators: the neuron that integrates and fires, and the readout that only integrates."""
+"""Leaky integrate-and-fire neuron, and the leaky integrator as a readout without spikes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from neurofa.spiking.surrogate import Surrogate
 
 
 class LIF(Firing, name="lif"):
-    """u_t = beta u_{t-1} + I_t, less the reset; z_t = 1 where u_t > threshold: snnTorch's ``Leaky`` and ``RLeaky``.
+    """LIF neuron: u_t = beta u_{t-1} + I_t minus the reset; z_t = 1 where u_t > threshold.
+
+    It is snnTorch's ``Leaky`` and ``RLeaky``.
 
     Args:
-        beta: decay of the potential a tick, exp(-dt / tau).
-        threshold: of the potential.
+        beta: decay of the potential per tick, exp(-dt / tau).
+        threshold: threshold of the potential.
         reset: ``subtract``, ``zero`` or ``none``.
         delay: whether a spike resets the potential in the next tick only.
         gated: whether a reset to zero also drops the current of its tick (snnTorch's ``RLeaky`` does, ``Leaky`` not).
-        surrogate: derivative of a spike.
+        surrogate: surrogate derivative of a spike.
         membrane: number format of the potential.
     """
 
@@ -72,7 +74,7 @@ class LIF(Firing, name="lif"):
     def run(self, currents: Tensor, state: State, recurrent: Recurrent | None = None) -> tuple[Tensor, State, State]:
         if self.reset == "zero" or not self.delay or self.membrane.name != "raw":
             return super().run(currents, state, recurrent)
-        # In place: the currents become potentials, three passes over a tick's neurons.
+        # in place, three passes over the neurons of a tick: the memory of the currents takes the potentials
         mem = state["mem"]
         outs = torch.empty_like(currents)
         z = torch.gt(mem, self.threshold, out=torch.empty_like(mem))
@@ -91,10 +93,10 @@ class LIF(Firing, name="lif"):
 
 
 class LeakyIntegrator(Neuron, name="leaky"):
-    """y_t = kappa y_{t-1} + I_t.
+    """Leaky integrator: y_t = kappa y_{t-1} + I_t.
 
     Args:
-        kappa: decay a tick; 0 forgets at once, 1 sums up.
+        kappa: decay per tick; 0: no memory, 1: the sum of all currents.
         membrane: number format of y.
     """
 

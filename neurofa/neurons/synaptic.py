@@ -13,17 +13,17 @@ from neurofa.spiking.surrogate import Surrogate
 
 
 class Synaptic(Firing, name="synaptic"):
-    """i_t = alpha i_{t-1} + I_t; u_t = beta u_{t-1} + i_t, less the reset: snnTorch's ``Synaptic``.
+    """Current-based LIF neuron: i_t = alpha i_{t-1} + I_t; u_t = beta u_{t-1} + i_t minus the reset.
 
-    A reset to zero multiplies the whole new potential by 1 - R_t.
+    It is snnTorch's ``Synaptic``. A reset to zero multiplies the whole new potential by 1 - R_t.
 
     Args:
-        alpha: decay of the synaptic current a tick.
-        beta: decay of the potential a tick.
-        threshold: of the potential.
+        alpha: decay of the synaptic current per tick.
+        beta: decay of the potential per tick.
+        threshold: threshold of the potential.
         reset: ``subtract``, ``zero`` or ``none``.
         delay: whether a spike resets the potential in the next tick only.
-        surrogate: derivative of a spike.
+        surrogate: surrogate derivative of a spike.
         membrane: number format of the potential and of the synaptic current.
     """
 
@@ -46,7 +46,7 @@ class Synaptic(Firing, name="synaptic"):
         self.alpha, self.beta = alpha, beta
 
     def describe(self) -> NeuronDescription:
-        # a reset to zero multiplies the whole new potential, the current of its tick with it
+        # gated: a reset to zero multiplies the whole new potential, including the current of its tick
         beta = NeuronDescription.decay(self.beta, "the potential")
         alpha = NeuronDescription.decay(self.alpha, "the synaptic current")
         return self.described("synaptic", gated=True, beta=beta, alpha=alpha)
@@ -69,6 +69,7 @@ class Synaptic(Firing, name="synaptic"):
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
         psi = self.psi(left) if psi is None else psi
         if self.reset != "zero":
+            # u_t = beta u_{t-1} + (alpha i_{t-1} + I_t): the new current enters the potential in the same tick
             return Dynamics([[self.alpha, 0.0], [self.alpha, self.beta]], [1.0, 1.0], [0.0, psi])
         gate, kept = left["gate"], left["kept"]
         return Dynamics([[self.alpha, 0.0], [gate * self.alpha, kept * self.beta]], [1.0, gate], [0.0, psi])

@@ -1,4 +1,4 @@
-"""Learning rules, one or several relatives a file; functions such as ``sdfa`` give named settings of a rule.
+"""Learning rules, one rule or family per module; functions such as ``sdfa`` return a rule with named settings.
 
 >>> from neurofa.feedbacks import SparseFeedback
 >>> from neurofa.rules import DFA, sdfa
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hwmodels.registry import shelf
 
-if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers its parts itself
+if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf finds its parts itself
     from neurofa.rules.adfa import AugmentedDFA as AugmentedDFA
     from neurofa.rules.bp import BP as BP
     from neurofa.rules.bp import eprop_symmetric as eprop_symmetric

@@ -17,7 +17,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 from neurofa.maps.activations import Nonlinearity
@@ -27,11 +27,11 @@ from neurofa.maps.affine import Affine
 class AugmentedDFA(Direct, name="adfa"):
     """Augmented DFA: delta_l = (B_l^T e) * g(a_l) with any nonlinearity g in place of f'.
 
-    So a physical layer can be trained whose derivative nobody knows.
+    A physical layer whose derivative is unknown can thus be trained.
 
     Args:
         g: name of the nonlinearity (see ``neurofa list nonlinearity``), or a function of a tensor.
-        feedback: the pathway.
+        feedback: direct pathway, a spec or a module.
         error: number format of e before it enters the pathway.
     """
 
@@ -66,7 +66,7 @@ class AugmentedDFA(Direct, name="adfa"):
         view = layer.backprop_with(view, self.g)
         return view, layer.pullback(view)
 
-    def work_at(self, at: At) -> list[Item]:
-        if at.readout or at.work.kept:
-            return super().work_at(at)
-        return [*super().work_at(at), Item("delivery", at.work.affine)]  # a_l is computed anew
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        if served.readout or served.work.kept:
+            return super().work_at(served)
+        return [*super().work_at(served), PhaseFlop("delivery", served.work.affine)]  # a_l is computed anew

@@ -1,4 +1,4 @@
-"""Backpropagation, and its online forms for sequences: controls that send errors through the forward weights."""
+"""Backpropagation and its online forms for sequences: controls whose errors return through the forward weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BP(Chained, name="bp"):
     """Backpropagation: every layer returns its error through its own forward weights. A control, not local.
 
     Args:
-        filtered: let errors of hidden layers arrive through the filter of a leaky readout (sequences: e-prop).
+        filtered: whether errors reach hidden layers through the filter of a leaky readout (sequences: e-prop).
     """
 
     source = "Rumelhart, Hinton and Williams 1986"
@@ -36,7 +36,7 @@ class BP(Chained, name="bp"):
         return replace(own, local=False, transports="weights", sequences=sequences, plasticity="fixed")
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
-        """Keep the plan; the pathway is the network itself."""
+        """Store the plan; no pathway is drawn, since the forward weights return the error."""
         Rule.bind(self, plan, gen)
 
     def describe_path(self) -> PathDescription:
@@ -50,7 +50,7 @@ class BP(Chained, name="bp"):
 def eprop_symmetric(*, filtered: bool = True) -> BP:
     """Symmetric e-prop: learning signals return through the forward weights at the same tick; online, but not local.
 
-    With one hidden layer it is the gradient of the loss, except for what neurons do to each other through time.
+    With one hidden layer it is the gradient of the loss without the paths from neuron to neuron through time.
 
     Args:
         filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
@@ -60,8 +60,8 @@ def eprop_symmetric(*, filtered: bool = True) -> BP:
 
 @recipe("rule", "ostl", source="Bohnstingl et al. 2022, IEEE TNNLS, arXiv 2007.12723 (OSTL); Xiao et al. 2022 (OTTT)")
 def ostl() -> BP:
-    """Online spatio-temporal learning: exact eligibility inside every layer, backpropagation between layers at a tick.
+    """Online spatio-temporal learning: exact eligibility within a layer, backpropagation between layers in each tick.
 
-    On LIF neurons, whose eligibility is a trace of the input, it is online training through time (OTTT).
+    For LIF neurons the eligibility is a trace of the input: the rule is then online training through time (OTTT).
     """
     return BP()

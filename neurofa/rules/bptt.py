@@ -18,8 +18,8 @@ from neurofa.core.view import Params
 class BPTT(Chained, name="bptt"):
     """Backpropagation through all ticks and layers, with surrogate derivatives. A control, neither local nor online.
 
-    It keeps every tick of a sequence, whatever the chunk; resets are constants, as in snnTorch. On a network without
-    time it is backpropagation.
+    The views of all ticks of a sequence are kept, whatever the chunk. Resets are constants, as in snnTorch. On a
+    network without time the rule is backpropagation.
     """
 
     source = "Neftci, Mostafa and Zenke 2019, IEEE Signal Processing Magazine, arXiv 1901.09948"
@@ -34,7 +34,7 @@ class BPTT(Chained, name="bptt"):
         return replace(own, local=False, transports="weights", sequences=sequences)
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
-        """Keep the plan; the pathway is the network itself."""
+        """Store the plan; no pathway is drawn, since the forward weights return the error."""
         Rule.bind(self, plan, gen)
 
     def describe_path(self) -> PathDescription:

@@ -20,12 +20,12 @@ class DFA(Direct, name="dfa"):
     """Direct feedback alignment: delta_l = (B_l^T e) * f'(a_l) with fixed random B_l.
 
     Args:
-        feedback: the pathway.
+        feedback: direct pathway, a spec or a module.
         error: number format of e before it enters the pathway (``sign``, ``ternary``, ``uniform(bits=4)``).
-        frozen: names of hidden layers that do not learn (a control: what are they worth?); None: none.
+        frozen: names of hidden layers that do not learn (a control that measures their contribution); None: none.
         calibrate: steps from one step of backpropagation to the next (a control of grape2026); 0: none. With such steps
             the rule is not local.
-        filtered: let errors of hidden layers arrive through the filter of a leaky readout (sequences: e-prop).
+        filtered: whether errors reach hidden layers through the filter of a leaky readout (sequences: e-prop).
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
@@ -71,12 +71,12 @@ def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary")
 def eprop(*, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True) -> DFA:
     """E-prop with random feedback: dW = sum_t (B e)_t times the eligibility, filtered as the readout filters spikes.
 
-    Without the filter it is direct feedback alignment on spikes, tick by tick, which needs less memory. Where a filter
-    or a neuron's own state decides a trace, every weight has one, (B, n_out, n_in). On a network without time it is
-    direct feedback alignment.
+    Without the filter the rule is direct feedback alignment on spikes, tick by tick, and needs less memory. If a trace
+    depends on the filter or on the neuron's own state, every weight has a trace, (B, n_out, n_in). On a network without
+    time the rule is direct feedback alignment.
 
     Args:
-        feedback: the pathway.
+        feedback: direct pathway, a spec or a module.
         error: number format of e before it enters the pathway.
         filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
     """

@@ -13,7 +13,7 @@ from neurofa.core.capabilities import Declaration, Plastic
 from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 
@@ -22,9 +22,9 @@ class DKP(Direct, name="dkp"):
     """Direct Kolen-Pollack: B_l learns as if it were the readout of layer l, dB_l = h_l e^T, with matching decay.
 
     Args:
-        decay: decay of weights and feedback that belongs to the rule.
-        rate: learning rate of B in units of the layer's own.
-        feedback: the pathway at the start; it must have a matrix per layer.
+        decay: weight decay of the rule, for weights and feedback alike.
+        rate: learning rate of B in units of the layer's learning rate.
+        feedback: initial pathway; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
 
@@ -65,6 +65,6 @@ class DKP(Direct, name="dkp"):
             return {}
         return {"b": Plastic(matrix, self.feedback.slices[name])}
 
-    def work_at(self, at: At) -> list[Item]:
-        learnt = 2 * at.batch * at.width * at.outputs if at.name in self.feedback.slices else 0
-        return [*super().work_at(at), Item("adaptation", learnt)]
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        learnt = 2 * served.batch * served.width * served.outputs if served.name in self.feedback.slices else 0
+        return [*super().work_at(served), PhaseFlop("adaptation", learnt)]

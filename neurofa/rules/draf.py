@@ -1,4 +1,4 @@
-"""Direct restricted adaptive feedback: one error of low dimension goes to every layer at once."""
+"""Direct restricted adaptive feedback: one low-dimensional error is sent directly to every hidden layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neurofa.core.capabilities import Declaration, Plastic, Teaching
 from neurofa.core.directions import Directions, Outer, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
@@ -27,28 +27,28 @@ class DRAF(Chained, name="draf"):
     """Direct RAF: h_l receives (e P_l) Q_l^T, with P_l (m, r) by Oja on e and Q_l (n_l, r) by Kolen-Pollack.
 
     dQ_l = h_l^T (e P_l), as if Q_l were the readout of h_l for the r components of e; dP_l = C P_l - P_l P_l^T C P_l
-    with C = Z^T Z / m, where Z is e without its mean and each element in units of its own standard deviation. C/B has
-    the trace 1, so that plain SGD is stable as long as lr times ``oja`` is below 1 (the authors' code leaves the 1/m
-    out: Adam does not see it).
+    with C = Z^T Z / m, where Z is the centred e with each element in units of its own standard deviation. C/B has
+    trace 1, so plain SGD is stable while lr times ``oja`` is below 1. (The authors' code omits the 1/m, to which Adam
+    is invariant.)
 
-    The error e that is sent is, as in the authors' code, not that of the o outputs but the one at the output of the
-    last hidden layer (their 512 units). There it comes back through the weights W_L of the readout:
+    The error e, (B, m), is the error at the output of the last hidden layer (512 units in the authors' code), except
+    with ``output``. ``broadcast`` names the weights through which the readout returns it:
 
-    - ``penultimate``: the readout returns it through weights of its own, B_L, which learn with W_L as in kp. Every
-      update is then local; B_L turns to W_L as fast as decay lets it forget its start.
-    - ``transported``: it comes back through W_L itself, as in the authors' code. One layer's weights are then in the
-      updates of all others, and the rule is not local.
-    - ``output``: e is the error of the o outputs, and no weight is crossed; the rank is at most o.
+    - ``penultimate``: through return weights B_L, which learn with W_L as in kp. Every update is then local; B_L aligns
+      with W_L at the rate at which decay removes its initial values.
+    - ``transported``: through the readout's weights W_L, as in the authors' code. The updates of all other layers then
+      depend on W_L, and the rule is not local.
+    - ``output``: through none, since e is the error of the o outputs; the rank is at most o.
 
-    The last hidden layer receives e itself but for ``output``; a network of one hidden layer has then no low rank.
-    P_l is drawn uniformly from +-1/sqrt(r), Q_l from +-sqrt(3/n_l), both times the feedback's gain.
+    The last hidden layer receives e itself, except with ``output``; a network with one hidden layer then has no path
+    of low rank. P_l is drawn uniformly from +-1/sqrt(r), Q_l from +-sqrt(3/n_l), both times the feedback's gain.
 
     Args:
         rank: r, at least 1; at most the length of e.
         broadcast: ``penultimate``, ``transported`` or ``output``, see above.
-        p: ``oja``, or ``fixed`` (Q alone learns).
+        p: ``oja``, or ``fixed`` (only Q learns).
         q: ``kp`` or ``fixed`` (with p=fixed: direct feedback alignment of low rank).
-        oja: size of the steps of P in units of the learning rate.
+        oja: learning rate of P in units of the optimizer's.
         feedback: distribution and device of the factors and of B_L.
         error: number format of the output error before it is returned or sent.
     """
@@ -69,11 +69,10 @@ class DRAF(Chained, name="draf"):
         super().__init__(feedback=feedback, error=error)
         if rank < 1:
             raise NeurofaError(f"got draf(rank={rank}); expected at least 1; 10 is the default")
-        for option, got, known in (
-            ("broadcast", broadcast, BROADCASTS), ("p", p, ("oja", "fixed")), ("q", q, ("kp", "fixed")),
-        ):  # fmt: skip
-            if got not in known:
-                raise NeurofaError(f"got draf({option}={got}); expected {', '.join(known)}; choose one")
+        choices = {"broadcast": (broadcast, BROADCASTS), "p": (p, ("oja", "fixed")), "q": (q, ("kp", "fixed"))}
+        for option, (value, known) in choices.items():
+            if value not in known:
+                raise NeurofaError(f"got draf({option}={value}); expected {', '.join(known)}; choose one")
         if not oja > 0:
             raise NeurofaError(f"got draf(oja={oja}); expected a positive number; 1 is the default")
         self.rank, self.broadcast, self.p, self.q, self.oja = rank, broadcast, p, q, oja
@@ -81,7 +80,7 @@ class DRAF(Chained, name="draf"):
         self._narrow: dict[str, Tensor] = {}
 
     decay: float = 0.0
-    """No decay belongs to the rule."""
+    """Weight decay of the rule: none."""
 
     @cached_property
     def declares(self) -> Declaration:
@@ -96,6 +95,7 @@ class DRAF(Chained, name="draf"):
         )
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
+        # the readout alone has return weights, and only where e crosses them
         own = self.broadcast == "penultimate" and bool(plan.hidden)
         super().bind(replace(plan, sites=(plan.readout,) if own else ()), gen)
         self.plan = plan
@@ -110,10 +110,10 @@ class DRAF(Chained, name="draf"):
             self.qs[site.name] = drawn(self.feedback, (site.width, rank), site.width / 3, gen)
 
     def factor(self, which: str, name: str) -> Synapses:
-        """The factor ``p`` or ``q`` of one layer."""
-        found = (self.ps if which == "p" else self.qs)[name]
-        assert isinstance(found, Synapses)
-        return found
+        """Return the synapses of the factor ``p``, (m, r), or ``q``, (n_l, r), of one layer."""
+        factor = (self.ps if which == "p" else self.qs)[name]
+        assert isinstance(factor, Synapses)
+        return factor
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         if name != self.plan.readout.name:
@@ -127,6 +127,7 @@ class DRAF(Chained, name="draf"):
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if name == self.last:
+            # layers are served from the readout to the input, so that e is there for all below
             assert teaching.error_above is not None
             self._sent = teaching.error_above.flatten(1)
             return teaching.error_above
@@ -135,15 +136,16 @@ class DRAF(Chained, name="draf"):
         return sent.view(-1, *self.shapes[name])
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
-        found: Directions = {key: directions[key] for key in self.beside(name) if key in directions}
+        adapted: Directions = {key: directions[key] for key in self.beside(name) if key in directions}
         if name not in self.shapes:
-            return found
+            return adapted
         if self.q == "kp":
-            found["q"] = Outer(view.y.flatten(1), self._narrow[name])
+            adapted["q"] = Outer(view.y.flatten(1), self._narrow[name])
         if self.p == "oja":
             z = standardised(self._sent, each=True)
-            found["p"] = oja(self.factor("p", name).weight.detach(), z) * (self.oja / z.shape[1])
-        return found
+            # the 1/m of C = Z^T Z / m
+            adapted["p"] = oja(self.factor("p", name).weight.detach(), z) * (self.oja / z.shape[1])
+        return adapted
 
     def plastic(self, name: str) -> dict[str, Plastic]:
         weights = {key: Plastic(synapses) for key, synapses in self.beside(name).items()}
@@ -152,14 +154,14 @@ class DRAF(Chained, name="draf"):
             weights |= {which: Plastic(self.factor(which, name)) for which, learns in learning if learns}
         return weights
 
-    def work_at(self, at: At) -> list[Item]:
-        found = replace(at, sends=at.sends and at.readout).served(self.return_flop)
-        if at.name in self.shapes:
-            m, r = self.factor("p", at.name).weight.shape
-            found.append(Item("delivery", 2 * at.batch * r * (m + at.width)))
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        found = replace(served, sends=served.sends and served.readout).plain_work(self.return_flop)
+        if served.name in self.shapes:
+            m, r = self.factor("p", served.name).weight.shape
+            found.append(PhaseFlop("delivery", 2 * served.batch * r * (m + served.width)))
             if self.q == "kp":
-                found.append(Item("adaptation", 2 * at.batch * at.width * r))
+                found.append(PhaseFlop("adaptation", 2 * served.batch * served.width * r))
             if self.p == "oja":
-                found.append(Item("adaptation", 4 * m * r * (at.batch + r)))
-        again = [m.product for m in at.work.maps if m.factored and m.key in self.beside(at.name)]
-        return [*found, *[Item("adaptation", flop) for flop in again]]
+                found.append(PhaseFlop("adaptation", 4 * m * r * (served.batch + r)))
+        again = [m.product for m in served.work.maps if m.factored and m.key in self.beside(served.name)]
+        return [*found, *[PhaseFlop("adaptation", flop) for flop in again]]

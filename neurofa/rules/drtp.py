@@ -18,14 +18,14 @@ from neurofa.core.rule import Direct
 class DRTP(Direct, name="drtp"):
     """Direct random target projection: delta_l = (B_l^T y*) * f'(a_l), from the target alone.
 
-    No error is awaited: hidden layers may learn while the forward pass goes on. The sign of B carries no meaning.
+    Hidden layers need no error and may learn during the forward pass. The sign of B has no meaning.
 
     Args:
-        feedback: the pathway.
+        feedback: direct pathway, a spec or a module.
         error: number format of y* before it enters the pathway.
-        centred: send y* less its mean over the outputs. Of one-hot targets that is what the error of the cross-entropy
-            is before anything is learnt, up to its sign; what all classes share, and would drive a neuron one way for
-            ever, is gone. Not in the source.
+        centred: project y* minus its mean over the outputs. For one-hot targets this is minus the error of the
+            cross-entropy at uniform outputs. It removes the component common to all classes, which would drive a neuron
+            in one direction without limit. Not in the source.
     """
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
@@ -38,7 +38,7 @@ class DRTP(Direct, name="drtp"):
 
     @cached_property
     def declares(self) -> Declaration:
-        # no file has a word for a target without its mean: no step is written out
+        # the exported formats cannot express a centred target, so that no step is written out
         return replace(super().declares, target=True, plasticity=None if self.centred else "fixed")
 
     def describe_path(self) -> PathDescription:
@@ -51,13 +51,13 @@ class DRTP(Direct, name="drtp"):
 
 @recipe("rule", "etlp", source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281")
 def etlp(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> DRTP:
-    """Event-based three-factor local plasticity: a trace of the input, the surrogate derivative, and B y* when taught.
+    """Event-based three-factor local plasticity: input trace times surrogate derivative times B y* at taught ticks.
 
-    Targets count at the ticks that are taught (``teach`` of :meth:`~neurofa.training.learner.Learner.stream`). On a
-    network without time it is direct random target projection.
+    Taught ticks are those that ``teach`` of :meth:`~neurofa.training.learner.Learner.stream` selects. On a network
+    without time the rule is direct random target projection.
 
     Args:
-        feedback: the pathway.
+        feedback: direct pathway, a spec or a module.
         error: number format of y* before it enters the pathway.
     """
     return DRTP(feedback=feedback, error=error)

@@ -21,12 +21,12 @@ from neurofa.spiking.temporal import Temporal, backprop_by, batch_of, check_dyna
 class ERBP(Direct, name="erbp"):
     """Event-driven random backpropagation: dw_ji = T_j at every spike of input i while |u_j - threshold| < window.
 
-    T = B e is the neuron's second, error-driven compartment. No trace is kept: one addition and two comparisons for
-    every spike that arrives. On layers without a memory it is direct feedback alignment.
+    T = B e is the potential of the neuron's second, error-driven compartment. No trace is kept: an arriving spike costs
+    one addition and two comparisons. On layers without a memory the rule is direct feedback alignment.
 
     Args:
         window: half width of the gate, in the unit of the potential.
-        feedback: the pathway.
+        feedback: direct pathway, a spec or a module.
         error: number format of e before it enters the pathway.
     """
 
@@ -47,8 +47,7 @@ class ERBP(Direct, name="erbp"):
         return Dynamics([[0.0]], [1.0], [as_ticks(gate, batch_of(layer, view))])
 
     def carried(self, name: str, layer: Temporal, view: LocalView) -> State:
-        """Return nothing: no tick remembers the one before."""
-        return {}
+        return {}  # no trace: a tick depends on no earlier one
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
         if name == self.plan.readout.name or not isinstance(layer, Temporal):

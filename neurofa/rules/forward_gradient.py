@@ -1,4 +1,4 @@
-"""Forward gradients: the direction of a random change, as long as the loss changes along it."""
+"""Forward gradients: a random direction times the directional derivative of the loss along it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching, W
 from neurofa.core.directions import Directions
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params
 
 
 class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
-    """Unbiased estimates of the gradient from one probe: E[(dL/dv) v] = grad L for v of unit covariance.
+    """Unbiased gradient estimate from one probe: E[(dL/dv) v] = grad L for v of unit covariance.
 
-    ``activity``: h_l changes by its own delta_l for every sample, and receives the error (e . u) delta_l, where u is
-    the change of the output; the layer works it into its weights itself, and the readout learns from e. ``weight``:
-    all weights change by one v for the whole batch, and each learns (sum_i e_i . u_i) v. The variance grows with the
-    number of perturbed activities, or of weights.
+    ``activity``: h_l is perturbed by an independent delta_l for every sample and receives the error (e . u) delta_l,
+    where u is the change of the network's output. The layer's own derivative takes this error to its weights; the
+    readout learns from e. ``weight``: all weights are perturbed by one v for the whole batch, and the direction is
+    (sum_i e_i . u_i) v. The variance grows with the number of perturbed activities or weights.
 
     Args:
-        space: ``activity`` or ``weight``.
-        per_layer: a probe for every layer instead of one that is shared.
+        space: perturbed quantity, ``activity`` or ``weight``.
+        per_layer: one probe per layer instead of one shared probe.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
         step: size of the change in a difference.
-        error: number format of e before it meets the probe.
+        error: number format of e before its product with u.
     """
 
     source = "Baydin et al. 2022, arXiv 2202.08587 (weights); Ren et al. 2023, arXiv 2210.03310 (activities)"
@@ -75,33 +75,30 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
         self._weights |= {name: (change, u) for name, change in weights.items()}
 
     def after_probes(self, gen: torch.Generator | None) -> None:
-        """Do nothing: there is no feedback that could follow."""
+        """Do nothing: the rule has no feedback to adapt."""
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._error = self.encoder.quantize(teaching.error, gen)
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if self.space == "weight":
-            return teaching.error  # not used: the probe has measured the weights themselves
+            return teaching.error  # only its presence counts: update() uses the measured weights' changes
         change, u = self._outputs[name]
-        along = (self._error * u).sum(1)
-        return change * along.view(-1, *[1] * (change.dim() - 1))
+        derivative = (self._error * u).sum(1)  # e . u per sample: the loss along the change
+        return change * derivative.view(-1, *[1] * (change.dim() - 1))
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
         if self.space == "activity":
             return super().update(name, layer, view)
-        drawn, u = self._weights[name]
-        along = (self._error * u).sum()
-        return view, {key: change * along for key, change in drawn.items()}
+        changes, u = self._weights[name]
+        derivative = (self._error * u).sum()  # one number: the whole batch shares the change
+        return view, {key: change * derivative for key, change in changes.items()}
 
     def perturbs(self, name: str) -> tuple[bool, bool]:
         return self.space == "activity" and name in self._hidden, self.space == "weight"
 
-    def work_at(self, at: At) -> list[Item]:
-        if self.space == "activity":
-            return super().work_at(at)
-        # the readout's error is worked into it as into every other's, and not used
-        return super().work_at(at) if at.readout and not at.work.closed else []
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        return super().work_at(served) if self.space == "activity" else []
 
 
 def _normal_like(x: Tensor, gen: torch.Generator | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two algorithms that are called GrAPE: feedback that turns towards a forward-mode estimate of the Jacobian."""
+"""The two algorithms named GrAPE: feedback that is aligned with a forward-mode estimate of the Jacobian."""
 
 from __future__ import annotations
 
@@ -9,40 +9,41 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from neurofa.core.capabilities import By, Declaration, calibrated, check_calibrate
+from neurofa.core.capabilities import By, Declaration, Perturbation, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.families.jacobian_tracking import Aligning, cosines
 
 
 class GrAPE2025(Aligning, name="grape2025"):
-    """Rows that point the wrong way shrink: B_i <- B_i (1 - eta (1 - c_i)), c_i the cosine of row i with its estimate.
+    """Misaligned rows shrink: B_i <- B_i (1 - eta (1 - c_i)), c_i the cosine of row i with its estimate.
 
-    Then Gaussian noise of standard deviation nu |B|_F/sqrt(n o) is added and each layer's B gets back the Frobenius
-    norm that it began with. Without noise a row never turns: only the weighting of rows moves, the Frobenius cosine
-    has a ceiling of 1/sqrt(e o), and at last few rows are left. With noise, shrunk rows are drawn anew.
+    Gaussian noise of standard deviation nu |B|_F/sqrt(n o) is then added, and each layer's B is rescaled to its initial
+    Frobenius norm. Without noise the directions of rows never change, only their relative lengths: the Frobenius cosine
+    is at most about 1/sqrt(e o), and finally few rows remain. With noise, the noise redraws the directions of shrunk
+    rows.
 
     ``alternative=1``: B_i <- B_i (1 - eta (1 - c_i)) + eta c_i g_i; ``alternative=2``: B_i <- (1 - eta) B_i + eta g_i,
-    with g_i the row of the estimate at the length of B_i (both by rows, and without noise unless it is set).
+    with g_i the row of the estimate scaled to the length of B_i (noise is off unless it is set).
 
     Args:
         eta: step, above 0 and at most 0.5.
         decay: factor of eta per step.
         noise: nu; None: 0.01 for the rule itself, 0 for an alternative.
         alternative: 0 (the rule), 1 or 2.
-        rescale: give the Frobenius norm back.
-        window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
-        space: what is perturbed: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
-        per_layer: a probe for every layer instead of one that is shared.
+        rescale: whether the Frobenius norm is restored.
+        window: steps over which the estimate is averaged, approximately; 0: all steps.
+        space: perturbed quantity: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
+        per_layer: one probe per layer instead of one shared probe.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
         step: size of the change in a difference.
-        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
-            change goes to B's device as an update, which coarse or noisy devices lose or drown.
-        feedback: the pathway at the start; it must have a matrix per layer.
+        program: steps from one write-verify of B to the next; in between B is tracked in digital memory. 0: B's device
+            receives the change of every step as an update, which coarse devices round away and noisy ones bury.
+        feedback: initial pathway; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
 
-    source = "submission oRPXPoTXYz to ICLR 2025 with its rebuttal; noise, window and norm are readings of ours"
+    source = "submission oRPXPoTXYz to ICLR 2025 with its rebuttal; noise, window and norm as interpreted here"
 
     def __init__(
         self,
@@ -61,10 +62,8 @@ class GrAPE2025(Aligning, name="grape2025"):
         feedback: Feedback | str = "dense(distribution=normal)",
         error: Format | str = "raw",
     ) -> None:
-        super().__init__(
-            space=space, per_layer=per_layer, by=by, step=step, window=window, program=program, feedback=feedback,
-            error=error,
-        )  # fmt: skip
+        perturbation = Perturbation(by, step, per_layer)
+        super().__init__(space, perturbation, window=window, program=program, feedback=feedback, error=error)
         if not 0 < eta <= 0.5 or not 0 < decay <= 1:
             raise NeurofaError(
                 f"got grape2025(eta={eta}, decay={decay}); expected eta above 0 and at most 0.5 (beyond, rows change"
@@ -92,33 +91,36 @@ class GrAPE2025(Aligning, name="grape2025"):
         else:
             cos = cosines(b, estimate)
             new = lean(b, estimate, cos, eta) if self.alternative else shrink(b, cos, eta)
+        # noise first: it is relative to |B|_F after the step, and the norm is restored with it
         for part, norm in zip(self.layers(new), self.norms, strict=True):
             settle(part, self.noise_size, norm if self.rescale else None, gen)
         return new
 
 
 class GrAPE2026(Aligning, name="grape2026"):
-    """Rows turn by gradient descent on 1 - mean cosine, and keep length 1: B_i <- B_i + eta (g_i - c_i b_i)/|B_i|.
+    """Gradient descent on 1 - mean cosine, with rows of length 1: B_i <- B_i + eta (g_i - c_i b_i)/|B_i|, normalised.
 
-    b_i and g_i are the row and its estimate at length 1, c_i their cosine; eta is that of each row (the mean over the
-    rows of a layer is not divided out).
+    b_i and g_i are the row and its estimate at length 1, c_i their cosine. eta applies to each row: the 1/n of the mean
+    over the n rows of a layer is left out.
 
     Args:
         eta: step, above 0.
         calibrate: steps from one step of backpropagation to the next (T epochs in the text); 0: none. Such a step
             sends errors through the weights of other layers: the rule is then not local.
-        window: the estimate is the mean of so many last steps, roughly; 0: of all steps.
-        space: what is perturbed: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
-        per_layer: a probe for every layer instead of one that is shared.
+        window: steps over which the estimate is averaged, approximately; 0: all steps.
+        space: perturbed quantity: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
+        per_layer: one probe per layer instead of one shared probe.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
         step: size of the change in a difference.
-        program: steps from one write-verify of B to the next; between them B follows in digital memory. 0: every step's
-            change goes to B's device as an update, which coarse or noisy devices lose or drown.
-        feedback: the pathway at the start; it must have a matrix per layer.
+        program: steps from one write-verify of B to the next; in between B is tracked in digital memory. 0: B's device
+            receives the change of every step as an update, which coarse devices round away and noisy ones bury.
+        feedback: initial pathway; it must have a matrix per layer.
         error: number format of e before it enters the pathway.
     """
 
-    source = "Caillon, Fagnou, Delattre and Allauzen 2026, ICLR 2026 (kasbbmwk3s), from its abstract and others' notes"
+    source = (
+        "Caillon, Fagnou, Delattre and Allauzen 2026, ICLR 2026 (kasbbmwk3s), from its abstract and third-party notes"
+    )
 
     def __init__(
         self,
@@ -134,10 +136,8 @@ class GrAPE2026(Aligning, name="grape2026"):
         feedback: Feedback | str = "dense(distribution=normal)",
         error: Format | str = "raw",
     ) -> None:
-        super().__init__(
-            space=space, per_layer=per_layer, by=by, step=step, window=window, program=program, feedback=feedback,
-            error=error,
-        )  # fmt: skip
+        perturbation = Perturbation(by, step, per_layer)
+        super().__init__(space, perturbation, window=window, program=program, feedback=feedback, error=error)
         if not eta > 0:
             raise NeurofaError(f"got grape2026(eta={eta}); expected a positive number; 0.01 is the default")
         self.eta, self.calibrate = eta, check_calibrate(self.name, calibrate)
@@ -155,7 +155,7 @@ class GrAPE2026(Aligning, name="grape2026"):
 
 
 def shrink(b: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
-    """The step of 2025: B_i <- B_i (1 - eta (1 - c_i)).
+    """Return the matrix after the step of 2025: B_i <- B_i (1 - eta (1 - c_i)).
 
     Args:
         b: (m, o), not changed.
@@ -163,31 +163,53 @@ def shrink(b: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
         eta: step.
 
     Returns:
-        (m, o), as of the three steps below, whose ``estimate`` is (m, o) of the Jacobian, transposed.
+        (m, o).
     """
     return b * (1 - eta * (1 - cos))
 
 
 def lean(b: Tensor, estimate: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
-    """Alternative 1 of 2025: B_i <- B_i (1 - eta (1 - c_i)) + eta c_i g_i, g_i the estimate at the length of B_i."""
+    """Return the matrix after alternative 1 of 2025: B_i <- B_i (1 - eta (1 - c_i)) + eta c_i g_i.
+
+    Args:
+        b: (m, o), not changed.
+        estimate: (m, o), estimate of the Jacobian, transposed; g_i is its row scaled to the length of B_i.
+        cos: (m, 1), cosines of the rows with the estimate, or (1, 1): one for all.
+        eta: step.
+
+    Returns:
+        (m, o).
+    """
     return shrink(b, cos, eta) + eta * cos * _as_long(estimate, b)
 
 
 def blend(b: Tensor, estimate: Tensor, eta: Tensor | float) -> Tensor:
-    """Alternative 2 of 2025, which needs no cosine: B_i <- (1 - eta) B_i + eta g_i."""
+    """Return the matrix after alternative 2 of 2025, which needs no cosine: B_i <- (1 - eta) B_i + eta g_i.
+
+    Args:
+        b: (m, o), not changed.
+        estimate: (m, o), estimate of the Jacobian, transposed; g_i is its row scaled to the length of B_i.
+        eta: step.
+
+    Returns:
+        (m, o).
+    """
     return b.lerp(_as_long(estimate, b), eta)
 
 
 def turn(b: Tensor, estimate: Tensor, eta: Tensor | float, cos: Tensor | None = None) -> Tensor:
-    """The step of 2026: B_i <- B_i + eta (g_i - c_i b_i)/|B_i| with g_i, b_i at length 1, then rows of length 1.
+    """Return the matrix after the step of 2026: B_i <- B_i + eta (g_i - c_i b_i)/|B_i|, then rows at length 1.
 
     Args:
         b: (m, o), not changed.
-        estimate: (m, o), of the Jacobian, transposed.
+        estimate: (m, o), estimate of the Jacobian, transposed; g_i and b_i are the rows at length 1.
         eta: step.
-        cos: (1, 1), one cosine for all rows instead of each row's own.
+        cos: (1, 1), one cosine for all rows; None: each row's own.
+
+    Returns:
+        (m, o), rows of length 1.
     """
-    # with one factor a row for each of the two matrices: fewer passes over them
+    # one factor per row for each of the two matrices, so that each is traversed fewer times
     length, reach = (m.norm(dim=1, keepdim=True).clamp_min(1e-30) for m in (b, estimate))
     step = eta / length
     c = torch.linalg.vecdot(b, estimate).unsqueeze(1) / length / reach if cos is None else cos
@@ -195,23 +217,23 @@ def turn(b: Tensor, estimate: Tensor, eta: Tensor | float, cos: Tensor | None = 
 
 
 def settle(b: Tensor, noise: float, norm: Tensor | None, gen: torch.Generator | None) -> None:
-    """Add noise of standard deviation nu |B|_F/sqrt(m o) to a layer's B, then give it a Frobenius norm; in place.
+    """Add noise of standard deviation nu |B|_F/sqrt(m o) to a layer's B, then scale it to a Frobenius norm; in place.
 
     Args:
         b: (m, o).
         noise: nu.
-        norm: which; None: as it comes.
+        norm: Frobenius norm afterwards; None: B is not scaled.
         gen: source of the noise.
     """
     if noise:
-        drawn = torch.randn(b.shape, generator=gen, device=b.device, dtype=b.dtype)
-        b.add_(drawn * (noise * b.norm() / b.numel() ** 0.5))
+        normal = torch.randn(b.shape, generator=gen, device=b.device, dtype=b.dtype)
+        b.add_(normal * (noise * b.norm() / b.numel() ** 0.5))
     if norm is not None:
         b.mul_(norm / b.norm().clamp_min(1e-30))
 
 
 def _as_long(rows: Tensor, b: Tensor) -> Tensor:
-    """Every row at the length of the same row of ``b``."""
+    """Return the rows scaled to the lengths of the rows of ``b``."""
     factor: Tensor = b.norm(dim=1, keepdim=True) / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
     return rows * factor
 

@@ -11,7 +11,7 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, Plastic, SequenceLearning
 from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Chained
 from neurofa.core.view import LocalView
 
@@ -19,14 +19,14 @@ from neurofa.core.view import LocalView
 class KolenPollack(Chained, name="kp"):
     """Kolen-Pollack: W and B get the same change and the same decay, so that W - B shrinks by (1 - lr decay) a step.
 
-    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T (B oriented as W). The common change is made
-    of the layer's own delta and input, seen from both ends. Decay set in the optimizer counts as well.
+    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T (B oriented as W). The common change depends
+    on the layer's delta and input only, which both weights see. Decay set in the optimizer adds to d.
 
     Args:
-        decay: d, decay of weights and return weights that belongs to the rule.
-        feedback: distribution of the return weights at the start.
+        decay: d, weight decay of the rule, for weights and return weights alike.
+        feedback: distribution of the initial return weights.
         error: number format of the output error before it is returned.
-        filtered: let errors of hidden layers arrive through the filter of a leaky readout (sequences: e-prop).
+        filtered: whether errors reach hidden layers through the filter of a leaky readout (sequences: e-prop).
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
@@ -59,10 +59,10 @@ class KolenPollack(Chained, name="kp"):
     def plastic(self, name: str) -> dict[str, Plastic]:
         return {key: Plastic(synapses) for key, synapses in self.beside(name).items()}
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         # the same factors, multiplied at both ends
-        again = sum(m.product for m in at.work.maps if m.factored and m.key in self.beside(at.name))
-        return [*super().work_at(at), Item("adaptation", again)]
+        again = sum(m.product for m in served.work.maps if m.factored and m.key in self.beside(served.name))
+        return [*super().work_at(served), PhaseFlop("adaptation", again)]
 
 
 @recipe("rule", "eprop_adaptive", source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)")
@@ -72,8 +72,8 @@ def eprop_adaptive(
     """Adaptive e-prop: return weights get the same changes and the same decay as the forward weights beside them.
 
     Args:
-        decay: of weights and return weights.
-        feedback: distribution of the return weights at the start.
+        decay: weight decay of the rule, for weights and return weights alike.
+        feedback: distribution of the initial return weights.
         error: number format of the output error before it is returned.
         filtered: whether eligibility passes the filter of a leaky readout, as in the gradient.
     """

@@ -1,4 +1,4 @@
-"""Low-dimensional feedback whose two factors follow the weights."""
+"""Low-dimensional feedback alignment: return weights B = P Q whose two factors track the weights."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 
 OVERSAMPLED, PASSES = 8, 2
-"""Directions beyond r, and power iterations, of the randomised decomposition."""
+"""Oversampling (dimensions beyond r) and power iterations of the randomised SVD."""
 
 
 class LDFA(LowRankChained, ABC):
-    """B = P Q with both factors learning; may take both from a truncated decomposition of W."""
+    """Return weights B = P Q with both factors learning; ``copies`` sets them from a truncated SVD of W.
+
+    Subclasses give the directions of both factors.
+    """
 
     every: int = 0
-    """Steps from one decomposition to the next; 0: only before the first."""
+    """Steps from one decomposition to the next; 0: only before the first step."""
     steps: Tensor
+    """Number of steps begun, ()."""
     copies: bool = False
-    """Whether the factors are ever taken from W."""
+    """Whether the factors are set from a decomposition of W, which transports weights."""
 
     @cached_property
     def declares(self) -> Declaration:
@@ -56,29 +60,29 @@ class LDFA(LowRankChained, ABC):
         if params and self._due():
             for key in self.maps(name):
                 p, q = self.factor(name, P + key), self.factor(name, Q + key)
-                made = truncated(params[key], p.weight.shape[1], self.gen)
-                p.program(made.p, gen)
-                q.program(made.q, gen)
+                factors = truncated(params[key], p.weight.shape[1], self.gen)
+                p.program(factors.p, gen)
+                q.program(factors.q, gen)
         return super().return_weights(name, params, gen)
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
-        return [Item("adaptation", truncated_flop(m.n_out, m.n_in, rank), self.every)] if self.copies else []
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
+        return [PhaseFlop("adaptation", truncated_flop(m.n_out, m.n_in, rank), self.every)] if self.copies else []
 
 
 class LDFALocal(LDFA, name="ldfa_local"):
     """Both factors are driven by the change of W: dP = dW Q^T and dQ = P^T dW (Kolen-Pollack with two factors).
 
-    dW Q^T = sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: what passes through the two factors anyway. With the
-    same decay in the optimizer P Q turns towards W.
+    dW Q^T = sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: products with signals on either side of the two
+    factors. With the same decay in the optimizer P Q aligns with W.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
-        init: ``random``, or ``svd``: the factors begin as the truncated decomposition of the first weights, as in the
-            authors' code; that copies the weights once, so that the rule is then not local.
+        init: ``random``, or ``svd``: the factors start as the truncated SVD of the initial weights, as in the authors'
+            code; that copies the weights once, so that the rule is then not local.
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: distribution and device of both factors.
         error: number format of the output error before it is returned.
-        clamp: largest size of an element of a delivered error, in units of the batch's mean loss; None: no limit.
+        clamp: largest magnitude of an element of a delivered error, as gradient of the batch's mean loss; None: none.
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
@@ -105,25 +109,25 @@ class LDFALocal(LDFA, name="ldfa_local"):
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
         return {P + key: along_q(back, direction), Q + key: along_p(back, direction)}
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
-        return [*super().work_of(at, m, rank), Item("adaptation", 2 * along_flop(m, rank))]
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
+        return [*super().work_of(served, m, rank), PhaseFlop("adaptation", 2 * along_flop(m, rank))]
 
 
 class LDFANormative(LDFA, name="ldfa_normative"):
-    """P Q tracks W by gradient descent on |P Q - W|^2 / 2, and is its truncated decomposition every so often.
+    """P Q tracks W by gradient descent on |P Q - W|^2 / 2 and is periodically replaced by the truncated SVD of W.
 
-    dP = -(P Q - W) Q^T, dQ = -P^T (P Q - W). It reads the weights: it saves compute, and is not local.
+    dP = -(P Q - W) Q^T, dQ = -P^T (P Q - W). The rule reads the weights: it reduces computation but is not local.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
         every: steps from one decomposition W = U S V^T, P = U sqrt(S), Q = sqrt(S) V^T, to the next; half an epoch in
             the authors' code. 0: only before the first step.
-        rate: size of the descent in units of the learning rate (without effect under Adam).
-        limit: largest size of an element of either gradient.
+        rate: step of the descent in units of the learning rate (without effect under Adam).
+        limit: largest magnitude of an element of either gradient.
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: device of both factors.
         error: number format of the output error before it is returned.
-        clamp: largest size of an element of a delivered error, in units of the batch's mean loss; None: no limit.
+        clamp: largest magnitude of an element of a delivered error, as gradient of the batch's mean loss; None: none.
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the normative rule, as in the first author's code"
@@ -150,16 +154,17 @@ class LDFANormative(LDFA, name="ldfa_normative"):
         self.every, self.rate, self.limit = every, rate, limit
 
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
-        off = back.dense() - view.params[key]
-        size = self.rate * len(view.x)  # a descent of its own, not a sum over the batch
+        residual = back.dense() - view.params[key]
+        # directions are divided by B later; the gradient of |P Q - W|^2 / 2 is no sum over the batch
+        scale = self.rate * len(view.x)
         return {
-            P + key: _limited(along_q(back, off), self.limit) * size,
-            Q + key: _limited(along_p(back, off), self.limit) * size,
+            P + key: _limited(along_q(back, residual), self.limit) * scale,
+            Q + key: _limited(along_p(back, residual), self.limit) * scale,
         }
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
         # P Q, (P Q - W) Q^T and P^T (P Q - W): the same number whatever the batch
-        return [*super().work_of(at, m, rank), Item("adaptation", 6 * rank * m.n_out * m.n_in)]
+        return [*super().work_of(served, m, rank), PhaseFlop("adaptation", 6 * rank * m.n_out * m.n_in)]
 
 
 def _limited(direction: Direction, limit: float) -> Tensor:
@@ -168,18 +173,22 @@ def _limited(direction: Direction, limit: float) -> Tensor:
 
 
 def truncated(weight: Tensor, rank: int, gen: torch.Generator | None) -> LowRank:
-    """The r leading terms of W = U S V^T, P = U sqrt(S) and Q = sqrt(S) V^T, found by random projection.
+    """Return the r leading terms of W = U S V^T as P = U sqrt(S) and Q = sqrt(S) V^T, by a randomised SVD.
 
     Args:
         weight: (n_out, n_in) or (C_out, C_in, k, k).
         rank: r.
-        gen: source of the projection, on the CPU.
+        gen: source of the random projection, on the CPU.
+
+    Returns:
+        P (n_out, r) and Q (r, n_in), or Q (r, C_in, k, k).
 
     Source: Halko, Martinsson and Tropp 2011, SIAM Rev. 53, 217.
     """
     w = weight.detach().flatten(1)
     width = min(rank + OVERSAMPLED, *w.shape)
     start = torch.randn(w.shape[1], width, generator=gen, dtype=w.dtype).to(w.device)
+    # power iterations raise S to the power 2 PASSES + 1, which separates the leading terms from the rest
     basis = torch.linalg.qr(w @ start)[0]
     for _ in range(PASSES):
         basis = torch.linalg.qr(w @ torch.linalg.qr(w.t() @ basis)[0])[0]
@@ -189,6 +198,12 @@ def truncated(weight: Tensor, rank: int, gen: torch.Generator | None) -> LowRank
 
 
 def truncated_flop(n_out: int, n_in: int, rank: int) -> int:
-    """FLOP of the products in :func:`truncated`; its QR and SVD are not among them."""
+    """Return the FLOP of the products in :func:`truncated`; its QR and SVD are not counted.
+
+    Args:
+        n_out: rows of W.
+        n_in: columns of W, flattened.
+        rank: r.
+    """
     width = min(rank + OVERSAMPLED, n_out, n_in)
     return 2 * n_out * n_in * width * (2 + 2 * PASSES) + 2 * n_out * width * min(rank, width)

@@ -1,4 +1,4 @@
-"""Forward gradients along a good guess: the gradient of a local loss instead of a random direction."""
+"""Forward gradients along the gradient of a local loss instead of a random direction."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ from neurofa.core.capabilities import By, Declaration, Perturbation, Teaching
 from neurofa.core.directions import Directions, dense
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.view import LocalView, Params
 from neurofa.families.local_heads import Headed
 
 TINY = 1e-14
+"""Added to a norm before division."""
 
 
 class LocalGuess(Headed, name="local_guess"):
-    """Layers move along the gradient G of their local loss, as far as the global loss changes along it: (dL . G) G.
+    """Forward gradient along the guess G, the gradient of a layer's local loss: direction (dL . G) G.
 
-    One probe measures what the guesses do to the output, u; nothing is sent back. ``activity``: G_l is the local
-    gradient at h_l of each sample, at length 1; the layer receives (e . u) G_l and works it into its weights.
-    ``weight``: G_l is the local gradient of the layer's weights over the batch, at length 1, and they learn
-    (sum_i e_i . u_i) G_l. The readout learns from e. With the probe shared, dL . G is the sum over all layers.
+    One probe measures u, the change of the output along the guesses; no error is sent back. ``activity``: G_l is the
+    local gradient at h_l of each sample, at length 1; the layer receives (e . u) G_l, which its own derivative takes to
+    its weights. ``weight``: G_l is the local gradient of the layer's weights over the batch, at length 1, and the
+    direction is (sum_i e_i . u_i) G_l. The readout learns from e. With a shared probe dL . G is the sum over all
+    layers.
 
-    In the space that is probed the product with the true gradient is (dL . G)^2, never negative; but it is no unbiased
-    gradient, and sees only what the guess shows.
+    The inner product with the true gradient is (dL . G)^2 >= 0 in the probed space. The estimate is biased: it has no
+    component orthogonal to the guess.
 
     Args:
-        space: ``activity`` or ``weight``.
-        groups: groups of channels, each with a local loss and a part of the head of its own; at most one a channel.
+        space: perturbed quantity, ``activity`` or ``weight``.
+        groups: groups of channels, each with its own local loss and part of the head; at most one per channel.
         heads: ``learn`` (dA_l = e_l f_l^T, with the layer's learning rate) or ``fixed``.
-        per_layer: a probe for every layer instead of one that is shared.
+        per_layer: one probe per layer instead of one shared probe.
         by: ``tangent`` (forward-mode derivatives) or ``difference`` (of two passes).
         step: size of the change in a difference.
         feedback: distribution and device of the heads A_l.
-        error: number format of the local errors, and of e before it meets the probe.
+        error: number format of the local errors, and of e before its product with u.
     """
 
     source = "Fournier, Rivaud, Belilovsky, Eickenberg and Oyallon 2023, ICML, arXiv 2306.06968 (linear heads)"
@@ -71,7 +73,7 @@ class LocalGuess(Headed, name="local_guess"):
         return replace(super().declares, probing=self)
 
     def _guess(self, name: str, teaching: Teaching, view: LocalView, gen: torch.Generator | None) -> Tensor:
-        """Gradient of the local loss at the layer's output, (B, *out_shape)."""
+        """Return the gradient of the local loss at the layer's output, (B, *out_shape)."""
         return self.spread(name, self.listen(name, teaching, view, gen).gradient())
 
     def perturb(
@@ -81,8 +83,8 @@ class LocalGuess(Headed, name="local_guess"):
             return None, {}
         guess = self._guess(name, teaching, view, gen)
         if self.space == "activity":
-            size = guess.flatten(1).norm(dim=1).add(TINY).view(-1, *[1] * (guess.dim() - 1))
-            self._guesses[name] = guess / size
+            length = guess.flatten(1).norm(dim=1).add(TINY).view(-1, *[1] * (guess.dim() - 1))
+            self._guesses[name] = guess / length
             return self._guesses[name], {}
         directions = dense(layer.pullback(layer.backprop_local(replace(view, error=guess))))
         length = torch.stack([d.norm() for d in directions.values()]).norm() + TINY
@@ -95,28 +97,28 @@ class LocalGuess(Headed, name="local_guess"):
         self._changes |= dict.fromkeys((*outputs, *weights), u)
 
     def after_probes(self, gen: torch.Generator | None) -> None:
-        """Do nothing: there is no feedback that could follow."""
+        """Do nothing: the rule has no feedback to adapt."""
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self._error = self.encoder.quantize(teaching.error, gen)
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if self.space == "weight":
-            return teaching.error  # not used: the probe has measured the weights themselves
+            return teaching.error  # only its presence counts: update() uses the measured weights' changes
         guess = self._guesses[name]
-        along = (self._error * self._changes[name]).sum(1)
-        return guess * along.view(-1, *[1] * (guess.dim() - 1))
+        derivative = (self._error * self._changes[name]).sum(1)  # e . u per sample: the loss along the guess
+        return guess * derivative.view(-1, *[1] * (guess.dim() - 1))
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
         if self.space == "activity" or name not in self.shapes:
             return super().update(name, layer, view)
-        along = (self._error * self._changes[name]).sum()
-        return view, {key: change * along for key, change in self._moved[name].items()}
+        derivative = (self._error * self._changes[name]).sum()  # one number: the whole batch shares the guess
+        return view, {key: change * derivative for key, change in self._moved[name].items()}
 
     def perturbs(self, name: str) -> tuple[bool, bool]:
         return (self.space == "activity" and name in self.shapes), (self.space == "weight" and name in self.shapes)
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         # weights: the layer works the guess into itself, once, and then only stretches it
-        more = self.head_flop(at.name, at.batch) if at.name in self.shapes else 0
-        return [*super().work_at(at), Item("delivery", more)]
+        more = self.head_flop(served.name, served.batch) if served.name in self.shapes else 0
+        return [*super().work_at(served), PhaseFlop("delivery", more)]

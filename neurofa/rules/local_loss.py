@@ -1,4 +1,4 @@
-"""Greedy learning from local losses, by forward gradients or by the head's own."""
+"""Greedy learning from local losses, by forward gradients or by backpropagation through the head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Teaching
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.synapses import Synapses
 from neurofa.families.local_heads import Headed, Heard
 
@@ -19,24 +19,24 @@ GRADIENTS = ("forward", "exact", "random")
 
 
 class LocalLoss(Headed, name="local_loss"):
-    """Every layer descends the loss of its own auxiliary readout A_l; nothing passes between layers but activity.
+    """Every layer descends the loss of its own auxiliary readout A_l; layers exchange activity only, no error.
 
     With f_l the mean of h_l over positions and e_l the error of the local loss at A_l f_l, the layer receives
 
-    - ``forward``: (e_l . A_l u) u with u standard normal for every sample: an activity-perturbed forward gradient,
-      unbiased, that needs no transpose, not even the head's;
+    - ``forward``: (e_l . A_l u) u with u standard normal for every sample: an unbiased activity-perturbed forward
+      gradient, which needs no transpose, not even that of the head;
     - ``exact``: e_l A_l, the gradient of the local loss;
     - ``random``: e_l B_l with B_l fixed: feedback alignment inside the head.
 
-    It works the error into its weights by its own derivative. ``forward`` and ``groups`` are the text's LG-FG-A on
-    layers as they are: a layer (or ``Block``) is its block of layers, u is added where the head looks, behind the
-    activation (the text adds it before), and there are losses for groups of channels, but none for patches.
+    The layer's own derivative takes this error to its weights. ``forward`` and ``groups`` are the text's LG-FG-A with
+    three differences: a layer (or ``Block``) stands for its block of layers; u is added after the activation (the text
+    adds it before); losses are per group of channels, not per patch.
 
     Args:
         gradient: ``forward``, ``exact`` or ``random``, see above.
         probes: independent u for every sample, whose estimates are averaged (``forward`` only).
-        groups: groups of channels, each with a loss and a part of the head of its own, at most one a channel: a forward
-            gradient has to find its way among the channels of one group only. None: 8 for ``forward``, else 1.
+        groups: groups of channels, each with its own loss and part of the head; at most one per channel. The variance
+            of a forward gradient then grows with the channels of one group only. None: 8 for ``forward``, else 1.
         heads: ``learn`` (dA_l = e_l f_l^T, with the layer's learning rate) or ``fixed``.
         feedback: distribution and device of the heads A_l, and of B_l.
         error: number format of the local errors.
@@ -74,35 +74,36 @@ class LocalLoss(Headed, name="local_loss"):
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         assert teaching.view is not None
-        heard = self.listen(name, teaching, teaching.view, self._noise)
+        readout = self.listen(name, teaching, teaching.view, self._noise)
         if self.gradient == "forward":
-            return self.spread(name, self._forward(heard))
+            return self.spread(name, self._forward(readout))
         if self.gradient == "random":
             back = self.backs[name]
             assert isinstance(back, Synapses)
-            heard = Heard(heard.f, back.read(self._noise), heard.errors)
-        return self.spread(name, heard.gradient())
+            readout = Heard(readout.f, back.read(self._noise), readout.errors)
+        return self.spread(name, readout.gradient())
 
-    def _forward(self, heard: Heard) -> Tensor:
-        found = torch.zeros_like(heard.f)
+    def _forward(self, readout: Heard) -> Tensor:
+        """Return the mean over probes of (e_l . A_l u) u, (B, C), group by group of channels."""
+        estimate = torch.zeros_like(readout.f)
         for _ in range(self.probes):
-            u = torch.randn(found.shape, generator=self._noise, device=found.device, dtype=found.dtype)
-            changes = u.tensor_split(len(heard.errors), 1)
-            parts = zip(heard.parts(), changes, strict=True)
-            found += torch.cat([(e * (v @ a.t())).sum(1, keepdim=True) * v for (_, a, e), v in parts], 1)
-        return found / self.probes
+            u = torch.randn(estimate.shape, generator=self._noise, device=estimate.device, dtype=estimate.dtype)
+            changes = u.tensor_split(len(readout.errors), 1)
+            parts = zip(readout.parts(), changes, strict=True)
+            estimate += torch.cat([(e * (v @ a.t())).sum(1, keepdim=True) * v for (_, a, e), v in parts], 1)
+        return estimate / self.probes
 
-    def work_at(self, at: At) -> list[Item]:
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
         times = self.probes if self.gradient == "forward" else 1
-        more = times * self.head_flop(at.name, at.batch) if at.name in self.shapes else 0
-        return [*super().work_at(at), Item("delivery", more)]
+        more = times * self.head_flop(served.name, served.batch) if served.name in self.shapes else 0
+        return [*super().work_at(served), PhaseFlop("delivery", more)]
 
 
 @recipe("rule", "decolle", source="Kaiser, Mostafa and Neftci 2020, Frontiers in Neuroscience 14, 424")
 def decolle(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> LocalLoss:
     """Deep continuous local learning: every layer descends the loss of a fixed random readout of its own spikes.
 
-    The readout sees the spikes of the tick; the text's local readouts and losses are otherwise the same, its
+    The readout acts on the spikes of the tick. Local readouts and losses are otherwise those of the text; its
     regularisers are left out.
 
     Args:

@@ -1,4 +1,4 @@
-"""Error-driven input modulation: two forward passes, and no return path."""
+"""Error-driven input modulation (PEPITA): two forward passes and no return path."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
-from neurofa.core.products import Item
+from neurofa.core.products import PhaseFlop
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView
 from neurofa.maps.affine import Affine
 
 INPUT = "input"
-"""Name of the one place that the pathway leads to."""
+"""Name of the network's input, the only target of the pathway."""
 READOUTS = ("second", "first")
 
 
@@ -33,18 +33,18 @@ class Pepita(Rule, WorkCount, name="pepita"):
 
         dW_l = (h_l - h_l^err) (h_{l-1}^err)^T,    h_0^err = x + F e,
 
-    without a derivative of the activation; at the readout dW_L = e^err (h_{L-1}^err)^T. A bias learns as a weight from
-    a constant input of one. A convolution takes the mean over its positions. Gains and shifts of normalisations stay
-    as they are: the rule has no direction for them. A block of several maps, for which the text has none either, takes
-    h - h^err as the error at its output and works it into them by its own derivative, in the second pass.
+    without a derivative of the activation; at the readout dW_L = e^err (h_{L-1}^err)^T. A bias learns as a weight with
+    constant input one. A convolution takes the mean over its positions. Gains and shifts of normalisations do not
+    learn: the rule has no direction for them. A block of several maps, which the text does not treat, takes h - h^err
+    as the error at its output and differentiates its second pass.
 
-    The entries of F are uniform in +-std sqrt(6/n_in) with ``feedback=dense``: the feedback draws +-1/sqrt(o) on its
-    device, and what comes out is scaled, so that the device keeps its range.
+    With ``feedback=dense`` the entries of F are uniform in +-std sqrt(6/n_in): the feedback draws +-1/sqrt(o) on its
+    device, and the projected error is scaled, so that the device is used over its full range.
 
     Args:
-        std: size of F, above 0.
-        readout: which error the readout takes: of the ``second`` pass (fully connected networks in the authors' code),
-            or of the ``first`` (one fully connected layer behind convolutions there).
+        std: standard deviation of F in units of sqrt(2/n_in), above 0.
+        readout: error of the readout: that of the ``second`` pass (fully connected networks in the authors' code), or
+            of the ``first`` (there: one fully connected layer behind convolutions).
         feedback: the projection F from the error to the input.
         error: number format of e before it enters the pathway.
     """
@@ -97,9 +97,10 @@ class Pepita(Rule, WorkCount, name="pepita"):
         if name == self.plan.readout.name or not isinstance(layer, Affine):
             second = layer.backprop_local(second)
         else:
-            # no derivative of the activation: the difference stands at the affine output, as a mean over positions
+            # no derivative of the activation: the difference is taken as the error at the affine output; the pullback
+            # sums over positions, hence the division
             second = replace(second, delta=view.error / view.error[0, 0].numel())
         return second, layer.pullback(second)
 
-    def work_once(self, batch: int) -> list[Item]:
-        return [Item("passes", self.feedback.flop(batch, self.plan.outputs))]
+    def work_once(self, batch: int) -> list[PhaseFlop]:
+        return [PhaseFlop("passes", self.feedback.flop(batch, self.plan.outputs))]

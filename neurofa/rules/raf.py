@@ -1,4 +1,4 @@
-"""Restricted adaptive feedback: error of low dimension, in directions that Oja's rule finds."""
+"""Restricted adaptive feedback: errors projected on the few principal directions that Oja's rule finds."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from hwmodels.format import Format
 from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.directions import Direction, Directions, LowRank
 from neurofa.core.feedback import Feedback
-from neurofa.core.products import At, Item, Map
+from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
 from neurofa.core.view import LocalView
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, oja, standardised
 
 
 class RAF(LowRankChained, name="raf"):
-    """Restricted adaptive feedback (LDFA of the first texts): B = P Q, P by Oja on the errors, Q by Kolen-Pollack.
+    """Restricted adaptive feedback (LDFA in the first versions): B = P Q, P by Oja on the errors, Q by Kolen-Pollack.
 
-    Q follows dQ = P^T dW, so that P Q goes to P P^T W while P stands still. P follows the principal directions of the
-    errors Z (centred, in units of the largest standard deviation of an element) by dP = C P - P P^T C P, C = Z^T Z;
-    beside the readout Z are the targets. At the fixed point of P the error that returns is what backpropagation would
-    return of its r leading components.
+    dQ = P^T dW, so that P Q converges to P P^T W while P is constant. dP = C P - P P^T C P with C = Z^T Z, where Z are
+    the errors (centred, in units of the largest standard deviation of an element); P converges to their principal
+    directions. For the return weights of the readout Z are the targets. At the fixed point of P the returned error is
+    that of backpropagation restricted to its r leading components.
 
-    Both factors take the optimizer's steps; matching decay set there is what lets Q forget its start. Oja's rule needs
-    small steps: with plain SGD, lr times ``oja`` times the leading eigenvalue of C/B has to stay below 1; an optimizer
-    that scales each step (Adam), as in the paper's code, does not care. On a pulsed device with unequal steps a large
-    ``oja`` costs P more in noise than it gains: take less there.
+    Both factors take the optimizer's steps; the same decay of W and Q removes the initial values of Q. Oja's rule needs
+    small steps: with plain SGD, lr times ``oja`` times the leading eigenvalue of C/B has to stay below 1. An optimizer
+    that normalises each step (Adam, as in the paper's code) has no such limit. On a pulsed device with asymmetric steps
+    a large ``oja`` adds more noise to P than alignment: use a smaller one.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
-        p: ``oja``, ``fixed`` (Q alone learns), or ``identity`` (full rank: Q is then the return weight of kp).
+        p: ``oja``, ``fixed`` (only Q learns), or ``identity`` (full rank: Q is then the return weight of kp).
         q: ``kp`` or ``fixed`` (with p=fixed: feedback alignment of low rank).
-        oja: size of the steps of P in units of the learning rate.
+        oja: learning rate of P in units of the optimizer's.
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: distribution and device of both factors.
         error: number format of the output error before it is returned.
-        clamp: largest size of an element of a delivered error, in units of the batch's mean loss; None: no limit.
+        clamp: largest magnitude of an element of a delivered error, as gradient of the batch's mean loss; None: none.
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, as in the first author's code"
@@ -82,18 +82,18 @@ class RAF(LowRankChained, name="raf"):
         return (*((P,) if self.p == "oja" else ()), *((Q,) if self.q == "kp" else ()))
 
     def learn(self, name: str, key: str, back: LowRank, view: LocalView, direction: Direction) -> Directions:
-        found: Directions = {}
+        factors: Directions = {}
         if self.q == "kp":
-            found[Q + key] = along_p(back, direction)
+            factors[Q + key] = along_p(back, direction)
         if self.p == "oja":
-            seen = self._target if name == self.plan.readout.name else view.inner.get(key, view.delta)
-            assert seen is not None
-            found[P + key] = oja(back.p, standardised(seen.to(back.p.dtype))) * self.oja
-        return found
+            errors = self._target if name == self.plan.readout.name else view.inner.get(key, view.delta)
+            assert errors is not None
+            factors[P + key] = oja(back.p, standardised(errors.to(back.p.dtype))) * self.oja
+        return factors
 
-    def work_of(self, at: At, m: Map, rank: int) -> list[Item]:
-        found = [Item("adaptation", along_flop(m, rank))] if self.q == "kp" else []
+    def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
+        found = [PhaseFlop("adaptation", along_flop(m, rank))] if self.q == "kp" else []
         if self.p == "oja":
-            seen = at.batch if at.readout else m.rows
-            found.append(Item("adaptation", 4 * m.n_out * rank * (seen + rank)))
+            seen = served.batch if served.readout else m.rows
+            found.append(PhaseFlop("adaptation", 4 * m.n_out * rank * (seen + rank)))
         return found

@@ -1,4 +1,4 @@
-"""Random features: the control that every rule has to beat."""
+"""Random features with a learnt readout: the control that every rule has to beat."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from neurofa.core.capabilities import Declaration, SequenceLearning, Teaching, WorkCount
 from neurofa.core.description import PathDescription
-from neurofa.core.products import At, Item
+from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.rule import Rule
 
 
 class ReadoutOnly(Rule, WorkCount, name="readout_only"):
-    """Only the readout learns; hidden layers stay as they were drawn. A rule that stays below has learnt nothing."""
+    """Only the readout learns; hidden layers keep their initial weights. A rule has to exceed this accuracy."""
 
     source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
 
@@ -25,11 +25,10 @@ class ReadoutOnly(Rule, WorkCount, name="readout_only"):
         return Declaration(work=self, path=self, plasticity="fixed", sequences=SequenceLearning(remembers=False))
 
     def describe_path(self) -> PathDescription:
-        """Return that no error leaves the readout."""
         return PathDescription(kind="readout")
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return None
 
-    def work_at(self, at: At) -> list[Item]:
-        return super().work_at(at) if at.readout else []
+    def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
+        return super().work_at(served) if served.readout else []

@@ -1,4 +1,4 @@
-"""Sign-symmetric feedback: return weights that know the signs of the forward weights, not their sizes."""
+"""Sign-symmetric feedback: return weights with the signs of the forward weights but not their magnitudes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from neurofa.core.view import Params
 
 
 class SignSymmetric(Chained, ABC):
-    """B = M * sign(W), elementwise, refreshed before every pass from the layer's own weights.
+    """Sign-symmetric return weights B = M * sign(W), elementwise, refreshed from W before every pass.
 
-    One bit per weight is transported, beside the same layer; the update itself needs no other layer's weights.
+    One bit per weight is transported, within the same layer; the update itself needs no other layer's weights.
     """
 
     @cached_property
@@ -29,7 +29,7 @@ class SignSymmetric(Chained, ABC):
 
     @abstractmethod
     def magnitude(self, drawn: Tensor) -> Tensor:
-        """M >= 0 for this pass, shaped as the return weights; ``drawn`` are the fixed draws of this map."""
+        """Return M >= 0 for this pass, shaped as the return weights; ``drawn`` are the magnitudes drawn at bind."""
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
@@ -41,10 +41,10 @@ class SignSymmetric(Chained, ABC):
         beside: dict[str, Synapses] = self.beside(name)
         for key, synapses in beside.items():
             if synapses.weight.dim() > 1:
-                size = self.magnitude(self.get_buffer(_buffer(name, key)))
-                synapses.program(params[key].sign() * size, gen)
+                magnitude = self.magnitude(self.get_buffer(_buffer(name, key)))
+                synapses.program(params[key].sign() * magnitude, gen)
             else:
-                synapses.program(params[key].sign(), gen)
+                synapses.program(params[key].sign(), gen)  # gain of a normalisation: M = 1
         return {key: synapses.read(gen) for key, synapses in beside.items()}
 
 
@@ -70,7 +70,7 @@ class BrSF(SignSymmetric, name="brsf"):
     """Batchwise random-magnitude sign-concordant feedback: B = M * sign(W), M drawn anew for every pass.
 
     Args:
-        feedback: distribution whose absolute values M takes.
+        feedback: distribution of the return weights; M is their magnitude.
         error: number format of the output error before it is returned.
     """
 
@@ -85,7 +85,7 @@ class FrSF(SignSymmetric, name="frsf"):
     """Fixed random-magnitude sign-concordant feedback: B = M * sign(W), M drawn once.
 
     Args:
-        feedback: distribution whose absolute values M takes.
+        feedback: distribution of the return weights; M is their magnitude.
         error: number format of the output error before it is returned.
     """
 

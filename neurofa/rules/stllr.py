@@ -1,4 +1,4 @@
-"""Spike-timing dependent three-factor learning."""
+"""Spike-timing-dependent three-factor learning."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ ACTIVE = TRACE + "neuron"
 class STLLR(Direct, name="stllr"):
     """S-TLLR: dW = sum_t L_t (a_post psi_t tr_in_t + a_pre tr_out_{t-1} x_t), L = B e.
 
-    tr_in_t = l_pre tr_in_{t-1} + x_t follows the input, tr_out_t = l_post tr_out_{t-1} + psi_t the neuron: a causal
-    term, as in other three-factor rules, and one for inputs that arrive after the neuron was active. Both decays are
-    the rule's own, not the neuron's. On layers without a memory it is direct feedback alignment.
+    tr_in_t = l_pre tr_in_{t-1} + x_t is the trace of the input, tr_out_t = l_post tr_out_{t-1} + psi_t that of the
+    neuron. The first term is causal, as in other three-factor rules; the second (anti-causal) counts inputs that arrive
+    after the neuron was active. Both decays belong to the rule, not to the neuron. On layers without a memory the rule
+    is direct feedback alignment.
 
     Args:
         post: a_post, weight of the causal term.
-        pre: a_pre, weight of the other one; negative depresses.
-        decay_in: l_pre a tick.
-        decay_out: l_post a tick.
-        feedback: the pathway.
+        pre: a_pre, weight of the anti-causal term; negative depresses.
+        decay_in: l_pre, decay of the input trace per tick.
+        decay_out: l_post, decay of the neuron's trace per tick.
+        feedback: direct pathway, a spec or a module.
         error: number format of e before it enters the pathway.
     """
 
@@ -65,6 +66,7 @@ class STLLR(Direct, name="stllr"):
     def dynamics(self, name: str, layer: Temporal, view: LocalView) -> Dynamics:
         psi = as_ticks(layer.neuron.derivative(view.after, view.y), batch_of(layer, view))
         before, _ = self._follow(view, psi)
+        # two memories per weight: the input trace, and the input of the tick alone, gated by tr_out_{t-1}
         return Dynamics([[self.decay_in, 0.0], [0.0, 0.0]], [1.0, before], [psi * self.post, self.pre])
 
     def carried(self, name: str, layer: Temporal, view: LocalView) -> State:
@@ -72,13 +74,13 @@ class STLLR(Direct, name="stllr"):
         return {ACTIVE: self._follow(view, psi)[1]}
 
     def _follow(self, view: LocalView, psi: Tensor) -> tuple[Tensor, Tensor]:
-        """The trace of the neuron before every tick, (K, B, n), and after the last, (B, n)."""
+        """Return the trace of the neuron before every tick, (K, B, n), and after the last, (B, n)."""
         trace = view.before.get(ACTIVE, torch.zeros_like(psi[0]))
-        found = []
+        before = []
         for step in psi.unbind(0):
-            found.append(trace)
+            before.append(trace)
             trace = trace * self.decay_out + step
-        return torch.stack(found), trace
+        return torch.stack(before), trace
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:
         if name == self.plan.readout.name or not isinstance(layer, Temporal):

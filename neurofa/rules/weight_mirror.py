@@ -1,4 +1,4 @@
-"""Weight mirror: return weights learn from noise that is sent through the forward weights."""
+"""Weight mirror: return weights learn from noise passed through the forward weights."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from neurofa.core.rule import Chained
 
 
 class WeightMirror(Chained, name="weight_mirror"):
-    """Weight mirror: B <- (1 - d) B + eta E[y xi^T] from passes in which every affine map sees noise xi.
+    """Weight mirror: B <- (1 - d) B + eta E[y xi^T] from passes in which every affine map receives noise xi.
 
-    With y = W xi and white noise of amplitude s, the mean change is eta s^2 W, so that B turns to W; the fixed point
-    is (eta s^2 / d) W and the defaults make it W itself. Mirror passes are made by the learner, without error.
+    With y = W xi and white noise of amplitude s, the mean change is eta s^2 W, so that B aligns with W. The fixed point
+    is (eta s^2 / d) W; with the default decay it is W. The learner makes the mirror passes, without an error.
 
     Args:
         rate: eta.
         decay: d, decay of B per mirror pass; None: rate * amplitude^2, which makes W the fixed point.
         amplitude: s, standard deviation of the noise.
-        every: steps of learning between two mirror passes.
-        feedback: distribution of the return weights at the start.
+        every: learning steps from one mirror pass to the next.
+        feedback: distribution of the initial return weights.
         error: number format of the output error before it is returned.
     """
 
@@ -47,7 +47,7 @@ class WeightMirror(Chained, name="weight_mirror"):
         if rate <= 0 or amplitude <= 0 or every < 1 or (decay is not None and decay < 0):
             raise NeurofaError(
                 f"got weight_mirror(rate={rate}, decay={decay}, amplitude={amplitude}, every={every}); expected"
-                " positive numbers; change the one that is not"
+                " positive numbers (decay may be 0); change the one that is not"
             )
         self.rate, self.amplitude, self.every = rate, amplitude, every
         self.leak = rate * amplitude**2 if decay is None else decay
@@ -58,7 +58,7 @@ class WeightMirror(Chained, name="weight_mirror"):
 
     def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
         beside = self.beside(name)
-        for key, found in correlations.items():
-            mean = found if isinstance(found, Tensor) else found.dense()
+        for key, correlation in correlations.items():
+            mean = correlation if isinstance(correlation, Tensor) else correlation.dense()
             beside[key].weight.data.mul_(1 - self.leak).add_(mean, alpha=self.rate)
             beside[key].commit(gen)

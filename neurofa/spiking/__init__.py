@@ -1,1 +1,1 @@
-"""Neurons, surrogate derivatives, eligibility traces and the layers that hold them."""
+"""Neurons, surrogate derivatives, eligibility traces, and layers with a memory."""

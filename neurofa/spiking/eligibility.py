@@ -1,17 +1,17 @@
-"""Eligibility: what a neuron's own memory makes of an error, forwards in time and exactly, K ticks at a time.
+"""Eligibility traces: the exact derivative through a neuron's own memory, forwards in time, K ticks at a time.
 
 A weight's direction is sum_t L_t e_t with the learning signal L_t at the neuron's output and the eligibility
 
     e_t = c_t . eps_t,    eps_t = M_t eps_{t-1} + g_t x_t,    filtered: f_t = kappa f_{t-1} + e_t in the place of e_t,
 
-where x is the weight's input and M, g, c are the neuron's (:class:`neurofa.core.dynamics.Dynamics`). Nothing of the
-future is needed. Within a chunk of ticks the same sum is cheaper in the adjoint order: lambda_t = c_t L_t + M_{t+1}^T
+where x is the weight's input and M, g, c are the neuron's (:class:`neurofa.core.dynamics.Dynamics`). No future tick is
+needed. Within a chunk of ticks the same sum is cheaper in the adjoint order: lambda_t = c_t L_t + M_{t+1}^T
 lambda_{t+1} gives the error at the input current, D_t = g_t . lambda_t, and the chunk's direction is one product
 
     sum_t D_t x_t^T  +  (M_0^T lambda_0) . eps_before.
 
-eps is carried from chunk to chunk. Where M and g are numbers that all neurons share, one trace an input serves all of
-them, (B, n_in) for each memory; otherwise each weight has its own, (B, n_out, n_in) a sample. Any K gives the same.
+eps is carried from chunk to chunk. If M and g are numbers shared by all neurons, one trace per input serves all of
+them, (B, n_in) for each memory; otherwise every weight has its own, (B, n_out, n_in). The result is the same for any K.
 
 Source: Bellec et al. 2020, Nature Communications 11, 3625, eqs. for LIF and ALIF; the adjoint order is derived here.
 """
@@ -29,33 +29,34 @@ from neurofa.core.dynamics import Coefficient, Dynamics
 from neurofa.core.event_rows import weighted_tick_sums
 
 Term = Tensor | float
-"""(B, *shape), or a number where all samples and neurons share it."""
+"""(B, *shape), or a number shared by all samples and neurons."""
 
 
 def as_ticks(rows: Tensor, batch: int) -> Tensor:
-    """Return rows that lie tick by tick, (K B, ...), as (K, B, ...)."""
+    """Return rows in the order of ticks, (K B, ...), as (K, B, ...)."""
     ticks: Tensor = torch.unflatten(rows, 0, (-1, batch))
     return ticks
 
 
 def is_constant(dynamics: Dynamics) -> bool:
-    """Return whether one trace an input serves all neurons: M and g are numbers, as far as they are remembered."""
+    """Return whether one trace per input serves all neurons: M is constant, and g for every memory that persists."""
     if any(isinstance(c, Tensor) for row in dynamics.move for c in row):
         return False
-    kept = [any(row[a] != 0.0 for row in dynamics.move) for a in range(len(dynamics.enter))]
-    return all(not isinstance(g, Tensor) for g, used in zip(dynamics.enter, kept, strict=True) if used)
+    # a memory without a path to the next tick needs no trace, so that its g may vary
+    persists = [any(row[a] != 0.0 for row in dynamics.move) for a in range(len(dynamics.enter))]
+    return all(not isinstance(g, Tensor) for g, used in zip(dynamics.enter, persists, strict=True) if used)
 
 
 @dataclass(frozen=True, slots=True)
 class Adjoint:
-    """The error at the outputs of K ticks, sent back to their inputs and to the memories before them."""
+    """Errors that follow from the error at the outputs of K ticks by the adjoint of the neurons' memory."""
 
     delta: Tensor
-    """(K, B, *shape): D, at the input currents."""
+    """(K, B, *shape): D, error at the input currents."""
     carried: tuple[Tensor, ...]
-    """(B, *shape) each: at the memories before the first tick."""
+    """(B, *shape) each: M_0^T lambda_0, error at the memories before the first tick."""
     filtered: Term = 0.0
-    """At the filtered eligibility before the first tick."""
+    """Error at the filtered eligibility before the first tick."""
 
 
 def adjoint(
@@ -66,17 +67,18 @@ def adjoint(
     ends: Sequence[float] | None = None,
     end: float = 0.0,
 ) -> Adjoint:
-    """Send an error at the outputs back through the neurons' own memories.
+    """Return the errors at input currents and memories by the adjoint of the neurons' own memory.
 
     Args:
         dynamics: of the K ticks.
-        signal: (K, B, *shape), L; left as it is.
+        signal: (K, B, *shape), L; not changed.
         kappa: decay of the filter through which the signal arrives; 0: none.
-        ends: error at the memories after the last tick, for all neurons alike; None: none.
+        ends: error at each memory after the last tick, the same for all neurons; None: none.
         end: error at the filtered eligibility after the last tick.
     """
     d, ticks = len(dynamics.enter), len(signal)
     mu = signal
+    # adjoint of the filter: mu_t = L_t + kappa mu_{t+1}
     if kappa or end:
         mu = signal.clone()
         if end:
@@ -88,6 +90,7 @@ def adjoint(
         return _single(dynamics, mu, kappa)
     lam: list[Term] = [0.0] * d if ends is None else list(ends)
     delta = torch.empty_like(signal)
+    # on entry to tick t, lam is M_{t+1}^T lambda_{t+1}
     for t in range(ticks - 1, -1, -1):
         lam = [_plus(_times(_at(dynamics.out[a], t), mu[t]), lam[a]) for a in range(d)]
         total: Term = 0.0
@@ -101,7 +104,7 @@ def adjoint(
 
 
 def _single(dynamics: Dynamics, mu: Tensor, kappa: float) -> Adjoint:
-    """One memory with a common decay: a filter in place."""
+    """Return the adjoint for one memory with a decay shared by all neurons: a recursive filter, in place."""
     (out,), (enter,), ((move,),) = dynamics.out, dynamics.enter, dynamics.move
     assert isinstance(move, float) and isinstance(enter, float)
     lam = mu * out
@@ -114,30 +117,42 @@ def _single(dynamics: Dynamics, mu: Tensor, kappa: float) -> Adjoint:
 
 
 def _back(dynamics: Dynamics, lam: Sequence[Term], t: int) -> list[Term]:
-    """M_t^T lambda."""
-    found: list[Term] = []
+    """Return M_t^T lambda."""
+    previous: list[Term] = []
     for a in range(len(lam)):
         total: Term = 0.0
         for b in range(len(lam)):
             total = _plus(total, _times(_at(dynamics.move[b][a], t), lam[b]))
-        found.append(total)
-    return found
+        previous.append(total)
+    return previous
 
 
 def instant(dynamics: Dynamics, signal: Tensor) -> Tensor:
-    """Error at the input currents by what the same tick makes of them alone: sum_a c_a g_a L, (K, B, *shape)."""
+    """Return the error at the input currents within the same tick: sum_a c_a g_a L, (K, B, *shape).
+
+    Args:
+        dynamics: of the K ticks.
+        signal: (K, B, *shape), L.
+    """
     total: Term = 0.0
     for out, enter in zip(dynamics.out, dynamics.enter, strict=True):
         total = _plus(total, _times(out, enter))
-    found = _times(total, signal)
-    return found if isinstance(found, Tensor) else torch.full_like(signal, found)
+    error = _times(total, signal)
+    return error if isinstance(error, Tensor) else torch.full_like(signal, error)
 
 
 def forward_change(dynamics: Dynamics, changes: Tensor) -> Tensor:
-    """Changes of the outputs for changes of the input currents, (K, B, *shape) both: the adjoint of :func:`adjoint`."""
+    """Return the first-order change of the outputs for changes of the input currents, both (K, B, *shape).
+
+    It is the transpose of :func:`adjoint`.
+
+    Args:
+        dynamics: of the K ticks.
+        changes: (K, B, *shape), changes of the input currents.
+    """
     d = len(dynamics.enter)
     memory: list[Term] = [0.0] * d
-    found = torch.empty_like(changes)
+    outputs = torch.empty_like(changes)
     for t in range(len(changes)):
         moved: list[Term] = []
         for a in range(d):
@@ -149,35 +164,41 @@ def forward_change(dynamics: Dynamics, changes: Tensor) -> Tensor:
         out: Term = 0.0
         for a in range(d):
             out = _plus(out, _times(_at(dynamics.out[a], t), memory[a]))
-        found[t] = out
-    return found
+        outputs[t] = out
+    return outputs
 
 
 def shared_trace(dynamics: Dynamics, x: Tensor, batch: int, before: Tensor | None) -> Tensor:
-    """Traces of the inputs after K ticks, where M and g are numbers.
+    """Return the eligibility traces of the inputs after K ticks; with constant M and g all neurons share them.
 
     Args:
         dynamics: constant.
-        x: (K B, ...) inputs, tick by tick; (K B, n_in) rows of events as well.
+        x: (K B, ...) inputs, tick by tick, or (K B, n_in) rows of events.
         batch: B.
-        before: (d, B, ...) traces before; None: zero.
+        before: (d, B, ...) traces before the first tick; None: zero.
 
     Returns:
         (d, B, ...): M^K before + sum_s M^(K-1-s) g x_s.
     """
+    # one product with the weights M^(K-1-s) g instead of a loop over ticks
     weights, power = powers(dynamics, len(x) // batch)
     weights = weights.to(x.device, x.dtype)
     if x.layout == torch.sparse_csr:
-        found = weighted_tick_sums(x, weights, batch)
+        traces = weighted_tick_sums(x, weights, batch)
     else:
-        found = (weights @ x.reshape(weights.shape[1], -1)).view(len(weights), batch, *x.shape[1:])
-    return found if before is None else found + torch.tensordot(power.to(before), before, 1)
+        traces = (weights @ x.reshape(weights.shape[1], -1)).view(len(weights), batch, *x.shape[1:])
+    return traces if before is None else traces + torch.tensordot(power.to(before), before, 1)
 
 
 def powers(dynamics: Dynamics, ticks: int) -> tuple[Tensor, Tensor]:
-    """Constant dynamics over K ticks: (d, K) float64 of M^(K-1-s) g in column s, and (d, d) of M^K."""
+    """Return powers of constant dynamics over K ticks: (d, K), M^(K-1-s) g in column s, and (d, d), M^K; float64.
+
+    Args:
+        dynamics: constant.
+        ticks: K.
+    """
     move = tuple(tuple(c for c in row if isinstance(c, float)) for row in dynamics.move)
-    # what is not remembered may change from tick to tick
+    # a varying g belongs to a memory that does not persist, which needs no trace
     return _powers(move, tuple(g if isinstance(g, float) else 0.0 for g in dynamics.enter), ticks)
 
 
@@ -193,33 +214,34 @@ def _powers(move: tuple[tuple[float, ...], ...], enter: tuple[float, ...], ticks
 
 
 def own_traces(dynamics: Dynamics, xs: Tensor, before: Tensor | None, kappa: float, like: Tensor) -> Tensor:
-    """Traces of every weight after K ticks.
+    """Return the traces of every weight after K ticks.
 
     Args:
         dynamics: of K ticks of n_out neurons.
         xs: (K, B, n_in) inputs.
-        before: (d or d + 1, B, n_out, n_in) traces before; None: zero.
-        kappa: decay of the filter; the last trace is then the filtered eligibility.
-        like: (K, B, n_out), whose shape, dtype and device the neurons have.
+        before: (d or d + 1, B, n_out, n_in) traces before the first tick; None: zero.
+        kappa: decay of the filter; with kappa > 0 the last trace is the filtered eligibility.
+        like: (K, B, n_out), with the dtype and device of the neurons.
 
     Returns:
-        (d, or d + 1 where kappa > 0, B, n_out, n_in).
+        (d, B, n_out, n_in), or (d + 1, B, n_out, n_in) if kappa > 0.
     """
     d = len(dynamics.enter)
-    nothing = torch.zeros_like(like)
+    no_signal = torch.zeros_like(like)
     inputs = xs.transpose(0, 1)
-    found = []
+    traces = []
+    # trace a is the derivative of memory a after the last tick: the adjoint of a unit error there
     for a in range(d + (kappa > 0)):
         ends = [float(a == b) for b in range(d)]
-        back = adjoint(dynamics, nothing, kappa=kappa, ends=ends, end=float(a == d))
+        back = adjoint(dynamics, no_signal, kappa=kappa, ends=ends, end=float(a == d))
         trace = torch.bmm(back.delta.permute(1, 2, 0), inputs)
         if before is not None:
             for tail, old in zip(back.carried, before, strict=False):
                 trace += tail.unsqueeze(2) * old
             if a == d:
                 trace += before[d] * _column(back.filtered)
-        found.append(trace)
-    return torch.stack(found)
+        traces.append(trace)
+    return torch.stack(traces)
 
 
 def _column(term: Term) -> Term:
@@ -227,11 +249,11 @@ def _column(term: Term) -> Term:
 
 
 def from_traces(back: Adjoint, before: Tensor) -> Tensor:
-    """Direction that the ticks of a chunk give to what came before it: (n_out, n_in), summed over the batch.
+    """Return the part of a chunk's direction that is due to earlier ticks: (n_out, n_in), summed over the batch.
 
     Args:
-        back: of the chunk's learning signals.
-        before: (d or d + 1, B, n_out, n_in), as :func:`own_traces` gave them.
+        back: adjoint of the chunk's learning signals.
+        before: (d or d + 1, B, n_out, n_in), traces that :func:`own_traces` returned for the earlier ticks.
     """
     terms = [*back.carried, *([back.filtered] if len(before) > len(back.carried) else [])]
     total = torch.zeros_like(before[0, 0])
@@ -246,6 +268,7 @@ def _at(coefficient: Coefficient, t: int) -> Term:
 
 
 def _times(a: Term, b: Term) -> Term:
+    """Return a b; the numbers 0 and 1 cost no tensor operation and change no bit."""
     if isinstance(a, float) and a in (0.0, 1.0):
         return b if a else 0.0
     if isinstance(b, float) and b in (0.0, 1.0):

@@ -1,8 +1,8 @@
-"""Neurons: models of how an input current drives a membrane and fires spikes, tick by tick, with their derivatives.
+"""Neuron models: membrane dynamics and spikes for an input current, tick by tick, with their derivatives.
 
-A neuron's memory h of d numbers follows h_t = M_t h_{t-1} + g_t I_t, its output depends on h_t by c_t = dz_t / dh_t,
-and all coefficients are the neuron's own: no neuron's derivative crosses to another one (the recurrence is cut, and
-the reset is no path of credit). That is all that eligibility traces need; see :mod:`neurofa.spiking.eligibility`.
+The linearised memory h of d numbers follows h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t. All coefficients belong
+to one neuron: derivatives through recurrent connections and through the reset are cut. Eligibility traces need nothing
+else; see :mod:`neurofa.spiking.eligibility`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RESETS = ("subtract", "zero", "none")
 
 
 class Recurrent(NamedTuple):
-    """Weights among the neurons of a layer."""
+    """Recurrent weights of a layer."""
 
     weight: Tensor
     """(n, n): from every neuron's last output (columns) to every neuron's current (rows)."""
@@ -35,40 +35,40 @@ class Recurrent(NamedTuple):
     """(B, n): outputs of the tick before the first."""
 
 
-def tick_format(what: str, given: Format | str) -> Format:
-    """A number format that ticks round to without a generator.
+def tick_format(what: str, spec: Format | str) -> Format:
+    """Return a number format to which ticks round without a generator.
 
     Args:
-        what: what is rounded, for the message.
-        given: a spec, or a format.
+        what: name of the rounded quantity, for the message.
+        spec: a spec, or a format.
 
     Raises:
-        NeurofaError: one that rounds stochastically.
+        NeurofaError: the format rounds stochastically.
     """
-    found: Format = build("format", given)
-    if getattr(found, "rounding", "nearest") == "stochastic":
+    number_format: Format = build("format", spec)
+    if getattr(number_format, "rounding", "nearest") == "stochastic":
         raise NeurofaError(
-            f"got {what} in {found.name}(rounding=stochastic); expected rounding to the nearest value, which a replayed"
-            " tick repeats; change it"
+            f"got {what} in {number_format.name}(rounding=stochastic); expected rounding to the nearest value, which a"
+            " replayed tick repeats; change it"
         )
-    return found
+    return number_format
 
 
 class Neuron(Registered, ABC, kind="neuron"):
     """A model of a neuron, without weights.
 
     Args:
-        membrane: number format of the potential, to which every tick rounds it (straight-through in learning).
+        membrane: number format to which the potential is rounded in every tick (straight-through in learning).
     """
 
     spiking: ClassVar[bool] = True
     """Whether outputs are spikes, 0 or 1."""
     memories: ClassVar[tuple[str, ...]]
-    """Names of the memories, which the state carries from tick to tick."""
+    """Names of the state variables that are kept from tick to tick."""
     filter_decay: float | None = None
-    """Decay a tick of a readout that filters spikes; None: the neuron is no such filter."""
+    """Decay per tick of a readout that filters spikes; None: the neuron is no such filter."""
     leaves: ClassVar[tuple[str, ...]] = ()
-    """Names of what a tick may leave for :meth:`dynamics`."""
+    """Names of the tensors that a tick may record for :meth:`dynamics`."""
     potential: ClassVar[str] = "mem"
     """Name of the potential among the memories."""
 
@@ -76,48 +76,54 @@ class Neuron(Registered, ABC, kind="neuron"):
         self.membrane = tick_format("membrane", membrane)
 
     def initial_state(self, like: Tensor) -> State:
-        """State before the first tick: everything is zero.
+        """Return the state before the first tick: zeros.
 
         Args:
-            like: (B, *shape) tensor whose shape, dtype and device the state takes.
+            like: (B, *shape), with the shape, dtype and device of the state.
         """
         return {key: torch.zeros_like(like) for key in self.memories}
 
     @abstractmethod
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
-        """One tick, open to autograd: the slow oracle.
+        """Compute one tick, differentiable by autograd: the slow oracle.
 
         Args:
             current: (B, *shape) input current, recurrent currents included.
             state: before the tick.
 
         Returns:
-            (B, *shape) output; what the tick leaves for :meth:`dynamics`; the state after it.
+            (B, *shape) output; tensors recorded for :meth:`dynamics`; state after the tick.
         """
 
     @abstractmethod
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
-        """The linearised ticks.
+        """Return the linearised dynamics of K ticks.
 
         Args:
-            left: what K ticks left, each (K, B, *shape).
+            left: tensors that the ticks recorded, each (K, B, *shape).
             psi: derivative of the output by the potential; None: the neuron's own.
         """
 
     def derivative(self, left: State, like: Tensor) -> Tensor:
-        """Derivative of the output by the potential at every tick, shaped as ``like``; of a readout, 1."""
+        """Return the derivative of the output by the potential in every tick; 1 for a readout.
+
+        Args:
+            left: tensors that the ticks recorded.
+            like: (K, B, *shape) or (K B, *shape), with the shape, dtype and device of the result.
+        """
         return torch.ones_like(like)
 
     def run(self, currents: Tensor, state: State, recurrent: Recurrent | None = None) -> tuple[Tensor, State, State]:
-        """K ticks without autograd.
+        """Compute K ticks without autograd.
 
         Args:
             currents: (K, B, *shape) input currents; their memory may be reused.
             state: before the first tick.
-            recurrent: weights among the neurons; None: there are none.
+            recurrent: recurrent weights; None: there are none.
 
         Returns:
-            (K, B, *shape) outputs; what the ticks left, each (K, B, *shape); the state after the last.
+            (K, B, *shape) outputs; tensors recorded for :meth:`dynamics`, each (K, B, *shape); state after the last
+            tick.
         """
         outs, lefts = [], []
         out = None if recurrent is None else recurrent.before
@@ -131,20 +137,20 @@ class Neuron(Registered, ABC, kind="neuron"):
         return torch.stack(outs), {key: torch.stack([left[key] for left in lefts]) for key in lefts[0]}, state
 
     def describe(self) -> NeuronDescription | None:
-        """Describe the dynamics to exports; None (default): files know no such model, and store the weights alone."""
+        """Return the description for exports; None (default): the formats have no such model and store weights only."""
         return None
 
     @property
     def spike_derivative(self) -> Surrogate | None:
-        """The derivative of a spike; None (default): the neurons do not fire."""
+        """Surrogate derivative of a spike; None (default): the neurons do not spike."""
         return None
 
     def widths(self) -> dict[str, float]:
-        """Return the width, bit, of the numbers of the state that a format or a spike makes narrow, by name."""
+        """Return the width, bit, of the state variables that are narrower than the dtype, by name."""
         return {self.potential: self.membrane.bits} | ({"spk": 1.0} if self.spiking else {})
 
     def rounded(self, u: Tensor) -> Tensor:
-        """The potential in the membrane's number format."""
+        """Return the potential rounded to the membrane's number format."""
         return u if self.membrane.name == "raw" else straight_through(self.membrane, u)
 
     def _decay(self, **values: float) -> None:
@@ -159,17 +165,17 @@ class Neuron(Registered, ABC, kind="neuron"):
 
 
 class Firing(Neuron, ABC):
-    """A neuron that fires when its potential is above a threshold, and is then reset.
+    """A neuron that spikes when its potential exceeds a threshold, and is then reset.
 
-    The reset follows snnTorch: R_t = H(u_{t-1} - threshold) of the potential that the tick finds. ``subtract`` takes
-    R_t threshold off the new potential, ``zero`` multiplies by 1 - R_t, ``none`` does nothing. Without delay a spike
-    also resets at once what the tick leaves, by z_t - R_t. In learning R is a constant.
+    The reset follows snnTorch: R_t = H(u_{t-1} - threshold) depends on the potential before the tick. ``subtract``
+    subtracts R_t threshold from the new potential, ``zero`` multiplies it by 1 - R_t, ``none`` does nothing. Without
+    delay a spike also resets the potential at the end of its own tick, by z_t - R_t. In learning R is a constant.
 
     Args:
-        threshold: of the potential.
+        threshold: threshold of the potential.
         reset: ``subtract``, ``zero`` or ``none``.
         delay: whether a spike resets the potential in the next tick only.
-        surrogate: derivative of a spike.
+        surrogate: surrogate derivative of a spike.
         membrane: number format of the potential.
     """
 
@@ -192,12 +198,12 @@ class Firing(Neuron, ABC):
     def described(
         self, model: Literal["lif", "synaptic", "alif"], gated: bool, **parameters: tuple[float, TensorDescription]
     ) -> NeuronDescription:
-        """Describe neurons of a model that files know, with their threshold and reset.
+        """Return the description for a model of the exported formats, with threshold and reset.
 
         Args:
-            model: its name in files.
-            gated: whether a reset to zero also drops the drive of its tick.
-            parameters: value and meaning of the others.
+            model: name of the model.
+            gated: whether a reset to zero also drops the input current of its tick.
+            parameters: value and meaning of the other parameters.
         """
         threshold = TensorDescription(meaning="threshold of the potential", axes=PER_OUTPUT)
         return NeuronDescription(
@@ -216,25 +222,26 @@ class Firing(Neuron, ABC):
         return state
 
     def fired(self, mem: Tensor) -> Tensor:
-        """R: 1 where the potential that a tick finds is above the threshold; a constant in learning."""
+        """Return R: 1 where the potential before the tick exceeds the threshold; a constant in learning."""
         return (mem > self.threshold).to(mem.dtype).detach()
 
     def left_by(self, u: Tensor, v: Tensor, z: Tensor, fired: Tensor, state: State) -> tuple[State, State]:
-        """What a tick leaves for :meth:`dynamics`, and the potential after it.
+        """Return the tensors recorded for :meth:`dynamics`, and the state after the tick.
 
         Args:
-            u: (B, *shape) potential that has met the threshold.
-            v: its distance from the threshold.
-            z: spikes.
-            fired: R.
+            u: (B, *shape) potential that is compared with the threshold.
+            v: (B, *shape), u minus the threshold.
+            z: (B, *shape), spikes.
+            fired: (B, *shape), R.
             state: before the tick.
         """
         left, after = {"v": v.detach()}, {"mem": u}
         if self.reset == "zero":
             left["gate"] = 1 - fired
+            # du_t / du_{t-1} without beta; "stays" is the share that an undelayed reset left of u_{t-1}
             left["kept"] = left["gate"] * state.get("stays", torch.ones_like(fired))
         if not self.delay and self.reset != "none":
-            now = (z - fired).detach()
+            now = (z - fired).detach()  # R has reset u already; z - R resets the rest
             after["mem"] = u - now * self.threshold if self.reset == "subtract" else u - now * u
             if self.reset == "zero":
                 after["stays"] = 1 - now
@@ -244,5 +251,5 @@ class Firing(Neuron, ABC):
         return self.psi(left)
 
     def psi(self, left: State) -> Tensor:
-        """The surrogate derivative at every tick, shaped as ``left['v']``."""
+        """Return the surrogate derivative in every tick, shaped as ``left['v']``."""
         return self.surrogate.derivative(left["v"])

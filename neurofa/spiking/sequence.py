@@ -1,4 +1,4 @@
-"""SequenceLearning: their checks, their chunks, and the states before the first tick."""
+"""Sequences: checks, chunks of ticks, and the states before the first tick."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from neurofa.maps.affine import Affine
 from neurofa.spiking.temporal import Temporal
 
 CHUNK = 100
-"""Ticks that are worked on at once where nobody says otherwise: memory grows with them, not with the sequence."""
+"""Default number of ticks of a chunk: memory grows with the chunk, not with the sequence."""
 
 
 def has_memory(network: Network) -> bool:
-    """Whether some layer remembers from tick to tick."""
+    """Return whether a layer keeps state from tick to tick."""
     return any(isinstance(layer, Temporal) for _, layer in network.items())
 
 
 def check_sequence(network: Network, xs: Tensor | Events, samples: int | None = None, *, binary: bool = False) -> None:
-    """Refuse sequences that do not fit a network.
+    """Refuse sequences that do not match a network.
 
     Args:
-        network: for which they are.
+        network: the network that receives them.
         xs: (T, B, *input_shape) or events.
-        samples: B, where it is known from the targets.
+        samples: B according to the targets; None: not known.
         binary: whether inputs have to be 0 or 1.
 
     Raises:
-        NeurofaError: wrong shape or dtype, nothing at all, batch first, values that are no spikes.
+        NeurofaError: wrong shape or dtype, an empty sequence, batch first, values other than spikes.
     """
     shape = tuple(xs.shape)
     inner, flat = network.input_shape, math.prod(network.input_shape)
-    wanted = f"(T, B, {', '.join(map(str, inner))})"
+    expected = f"(T, B, {', '.join(map(str, inner))})"
     fits = shape[2:] == inner if isinstance(xs, Tensor) else shape[2] == flat
     if len(shape) < 3 or not fits or min(shape[:2]) < 1:
-        raise NeurofaError(f"got a sequence of shape {shape}; expected {wanted}, time first, not empty; reshape it")
+        raise NeurofaError(f"got a sequence of shape {shape}; expected {expected}, time first, not empty; reshape it")
     if samples is not None and shape[1] != samples:
         if shape[0] == samples:
             raise NeurofaError(
-                f"got a sequence of shape {shape} for {samples} targets: batch first; expected {wanted}, time first;"
+                f"got a sequence of shape {shape} for {samples} targets: batch first; expected {expected}, time first;"
                 " use xs.transpose(0, 1)"
             )
         raise NeurofaError(
@@ -72,8 +72,8 @@ def initial_states(network: Network, batch: int) -> dict[str, State]:
     """Return the states of all layers with a memory before the first tick.
 
     Args:
-        network: of any layers.
-        batch: B, samples.
+        network: network of any layers.
+        batch: B, number of samples.
     """
     like = next(network.parameters())
     return {
@@ -84,12 +84,12 @@ def initial_states(network: Network, batch: int) -> dict[str, State]:
 
 
 def chunks(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[int, int, Tensor]]:
-    """Cut a sequence into chunks: first tick, number of ticks K, and (K B, *input_shape) rows.
+    """Yield the chunks of a sequence: first tick, number of ticks K, and (K B, *input_shape) rows.
 
-    Events stay events where the first layer can use them.
+    Events stay sparse if the first layer accepts them.
 
     Args:
-        network: for which the sequence is.
+        network: the network that receives the sequence.
         xs: (T, B, *input_shape) or events.
         chunk: K; the last chunk may be shorter.
     """
@@ -108,5 +108,5 @@ def chunks(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[
 
 
 def takes_events(layer: Layer) -> bool:
-    """Return whether inputs may be rows of events: products are exact, and of vectors."""
+    """Return whether inputs may be rows of events: an affine map of vectors with exact products."""
     return isinstance(layer, Affine) and layer.map.input_dims == 2 and layer.arrays is None

@@ -1,7 +1,7 @@
-"""Surrogate derivatives: what stands in for the derivative of a spike by the membrane potential.
+"""Surrogate derivatives, which replace the derivative of a spike by the membrane potential.
 
-A spike is z = H(v), where v is the distance of the potential from the threshold; its derivative is zero or infinite,
-and psi(v) takes its place in learning.
+A spike is z = H(v), where v is the potential minus the threshold. Its derivative is zero or infinite; learning uses
+psi(v) instead.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from hwmodels.registry import Registered
 
 
 class Surrogate(Registered, ABC, kind="surrogate"):
-    """A derivative psi(v) of a spike."""
+    """A surrogate derivative psi(v) of a spike."""
 
     @abstractmethod
     def derivative(self, v: Tensor) -> Tensor:
-        """Psi(v), a fresh tensor shaped as ``v``: distance of the potential from the threshold."""
+        """Return psi(v), a new tensor shaped as ``v``, the potential minus the threshold."""
 
     def fire(self, v: Tensor) -> Tensor:
-        """Z = 1 where v > 0, else 0, in the dtype of ``v``; autograd sees psi(v)."""
+        """Return z = 1 where v > 0, else 0, in the dtype of ``v``; autograd uses psi(v) as its derivative."""
         if not differentiated(v):
             return _step(v)
         z: Tensor = _Spike.apply(v, self)  # type: ignore[no-untyped-call]
@@ -57,8 +57,8 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *changes: Any) -> Tensor:
         (v,) = ctx.saved_tensors
-        found: Tensor = changes[0] * ctx.surrogate.derivative(v)
-        return found
+        change: Tensor = changes[0] * ctx.surrogate.derivative(v)
+        return change
 
 
 def _positive(name: str, **values: float) -> None:
@@ -68,7 +68,7 @@ def _positive(name: str, **values: float) -> None:
 
 
 class ATan(Surrogate, name="atan"):
-    """psi(v) = (alpha / 2) / (1 + (pi alpha v / 2)^2), the default of snnTorch.
+    """Arctangent surrogate, psi(v) = (alpha / 2) / (1 + (pi alpha v / 2)^2), the default of snnTorch.
 
     Args:
         alpha: steepness.
@@ -82,12 +82,12 @@ class ATan(Surrogate, name="atan"):
 
     def derivative(self, v: Tensor) -> Tensor:
         height = self.alpha / 2
-        # one pass for 1 / height + (pi v)^2 height, one for its inverse
+        # psi = 1 / (1 / height + (pi v)^2 height): one pass for the sum, one for the reciprocal
         return torch.addcmul(v.new_tensor(1 / height), v, v, value=math.pi**2 * height).reciprocal_()
 
 
 class FastSigmoid(Surrogate, name="fast_sigmoid"):
-    """psi(v) = 1 / (1 + k |v|)^2.
+    """Fast sigmoid surrogate, psi(v) = 1 / (1 + k |v|)^2.
 
     Args:
         slope: k.
@@ -104,7 +104,7 @@ class FastSigmoid(Surrogate, name="fast_sigmoid"):
 
 
 class SigmoidSurrogate(Surrogate, name="sigmoid"):
-    """psi(v) = k s(k v) (1 - s(k v)) with the logistic function s.
+    """Sigmoid surrogate, psi(v) = k s(k v) (1 - s(k v)) with the logistic function s.
 
     Args:
         slope: k.
@@ -122,7 +122,7 @@ class SigmoidSurrogate(Surrogate, name="sigmoid"):
 
 
 class StraightThrough(Surrogate, name="straight_through"):
-    """psi(v) = 1."""
+    """Straight-through surrogate, psi(v) = 1."""
 
     source = "Bengio, Leonard and Courville 2013, arXiv 1308.3432"
 
@@ -131,7 +131,7 @@ class StraightThrough(Surrogate, name="straight_through"):
 
 
 class Triangular(Surrogate, name="triangular"):
-    """psi(v) = (gamma / w) max(0, 1 - |v| / w); with w the threshold, that of e-prop.
+    """Triangular surrogate, psi(v) = (gamma / w) max(0, 1 - |v| / w); with w = threshold that of e-prop.
 
     Args:
         gamma: height times width.
@@ -149,11 +149,11 @@ class Triangular(Surrogate, name="triangular"):
 
 
 class Boxcar(Surrogate, name="boxcar"):
-    """psi(v) = height inside |v| < w, else 0: a gate of one bit.
+    """Boxcar surrogate, psi(v) = height for |v| < w, else 0: a gate of one bit.
 
     Args:
         width: w, in the unit of the potential.
-        height: value inside.
+        height: value for |v| < w.
     """
 
     source = "Neftci et al. 2017, Frontiers in Neuroscience 11, 324 (eRBP)"
@@ -167,11 +167,11 @@ class Boxcar(Surrogate, name="boxcar"):
 
 
 class Table(Surrogate, name="table"):
-    """Piecewise constant psi(v): five segments between four rising thresholds, as in a chip's look-up table.
+    """Piecewise constant psi(v), by default five segments between four thresholds, as in a chip's look-up table.
 
     Args:
         edges: thresholds of v, rising.
-        values: one more than there are edges; the first serves what is below all of them.
+        values: psi of each segment, one more than edges; the first is that below all edges.
     """
 
     source = "Frenkel and Indiveri 2022, ISSCC (ReckOn), documentation of the chip: five segments of 5 bit"

@@ -1,7 +1,7 @@
-"""Layers with a memory: an affine map, neurons behind it, and eligibility traces in closed form.
+"""Layers with a memory: an affine map that drives neurons, with eligibility traces in closed form.
 
-A chunk of K ticks of B samples lies flattened in one batch of K B rows, tick by tick, so that rules and feedbacks serve
-it as they serve any batch; only the neurons know which rows follow each other.
+A chunk of K ticks of B samples is one batch of K B rows, tick by tick, which rules and feedbacks process like any
+batch; only the neurons relate rows of consecutive ticks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from neurofa.core.directions import Directions, Outer, ReturnWeights, Sum
 from neurofa.core.dynamics import OUT, TRACE, Coefficient, Dynamics
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.layer import LayerTraits
-from neurofa.core.products import Map, Work
+from neurofa.core.products import LayerWork, MapWork
 from neurofa.core.view import LocalView, Params, State
 from neurofa.maps.affine import Affine
 from neurofa.maps.affine_map import AffineMap
@@ -42,31 +42,30 @@ from neurofa.spiking.temporal_facts import TemporalFacts
 
 
 class Run(NamedTuple):
-    """K ticks of a layer with a memory."""
+    """Result of K ticks of a layer with a memory."""
 
     y: Tensor
     """(K B, *out_shape): outputs."""
     left: State
-    """What the ticks left for learning, flattened alike."""
+    """Tensors that the ticks recorded for learning, (K B, *shape) each."""
     after: State
-    """The state after the last tick, without traces."""
+    """State after the last tick, without traces."""
 
 
 class Temporal(Affine, ABC):
-    """A layer of neurons behind an affine map: I = W x + b (+ V z of the tick before).
+    """A layer of neurons driven by an affine map: I_t = W x_t + b (+ V z_{t-1}).
 
-    For an error L_t at the outputs, at the same tick, the direction of W is sum_t L_t e_t with the exact eligibility
-    e_t of a neuron's own memory (:mod:`neurofa.spiking.eligibility`). The effect of a neuron on others through V, and
-    on itself through its reset, is no path of credit.
+    For an error L_t at the outputs of the same tick, the direction of W is sum_t L_t e_t with the exact eligibility e_t
+    of a neuron's own memory (:mod:`neurofa.spiking.eligibility`). Derivatives through V and through the reset are cut.
 
-    Traces in a number format are kept tick by tick (:mod:`neurofa.spiking.rounded_traces`). A periphery stands around
-    W alone: V z is multiplied exactly.
+    Traces in a number format are rounded in every tick (:mod:`neurofa.spiking.rounded_traces`). A periphery acts on W x
+    only: V z is computed exactly.
 
     Args:
         affine_map: arithmetic of W.
         neuron: model of the neurons.
-        bias: whether there is a b.
-        recurrent: whether the neurons drive each other.
+        bias: whether b is added.
+        recurrent: whether there are weights V between the neurons.
         traces: number format of the eligibility traces.
     """
 
@@ -84,7 +83,9 @@ class Temporal(Affine, ABC):
         factored = own.factored | ({"recurrent"} if self.recurrent else set())
         capabilities = _Linearised(self)
         facts = TemporalFacts(self, map_inputs, None)
-        return replace(own, factored=factored, products=capabilities, forward_mode=capabilities, facts=facts)
+        return replace(
+            own, remembers=True, factored=factored, products=capabilities, forward_mode=capabilities, facts=facts
+        )
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         super().initialise(device, gen)
@@ -97,12 +98,12 @@ class Temporal(Affine, ABC):
         """Return the state before the first tick of a sequence.
 
         Args:
-            like: (B, *out_shape), whose shape, dtype and device the state takes.
+            like: (B, *out_shape), with the shape, dtype and device of the state.
         """
         return self.neuron.initial_state(like) | ({OUT: torch.zeros_like(like)} if self.recurrent else {})
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Compute one tick, open to autograd: the slow oracle of :meth:`run_ticks`."""
+        # differentiable by autograd: the slow oracle of run_ticks
         current, route = self.currents(params, x, state)
         known = {key: value for key, value in state.items() if not key.startswith(TRACE)}
         memory = self.initial_state(current.detach()) | known
@@ -129,7 +130,7 @@ class Temporal(Affine, ABC):
         return Run(ys.flatten(0, 1), {key: value.flatten(0, 1) for key, value in left.items()} | route, after)
 
     def currents(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return the input currents W x + b, (N, *out_shape), and the state that :meth:`to_affine` needs of them.
+        """Return the input currents W x + b, (N, *out_shape), and the state that :meth:`to_affine` needs.
 
         Args:
             params: own weights as read.
@@ -141,11 +142,21 @@ class Temporal(Affine, ABC):
         return self.affine(params, x, state), {}
 
     def to_affine(self, view: LocalView, error: Tensor) -> Tensor:
-        """Return an error at the currents, (N, *out_shape), as error at the affine output; default: the same."""
+        """Return the error at the affine output for an error at the currents; default: the same.
+
+        Args:
+            view: of the ticks.
+            error: (N, *out_shape), at the currents.
+        """
         return error
 
     def to_currents(self, view: LocalView, change: Tensor) -> Tensor:
-        """Return a change of the affine output as change of the currents: the adjoint of :meth:`to_affine`."""
+        """Return the change of the currents for a change of the affine output: the transpose of :meth:`to_affine`.
+
+        Args:
+            view: of the ticks.
+            change: (N, channels, ...), of the affine output.
+        """
         return change
 
     def backprop_local(self, view: LocalView) -> LocalView:
@@ -162,14 +173,14 @@ class Temporal(Affine, ABC):
             view = self.backprop_local(view)
         if view.partial:
             return dict(view.partial)
-        # a rule has set the error at the currents by itself: no memory comes in
+        # the rule itself has set delta: no memory is involved
         assert view.delta is not None
         delta, inputs = view.delta, map_inputs(self, view)
         directions: Directions = {name: _product(self, name, delta, x) for name, x in inputs.items()}
         return directions | ({"bias": _over_rows(delta)} if self.bias else {})
 
     def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
-        """Return the error at the input, at the same tick: c_t g_t L_t through the return weights."""
+        # within the same tick: c_t g_t L_t through the return weights
         assert view.error is not None
         signal = instant(dynamics_of(self, view, None), as_ticks(view.error, batch_of(self, view))).flatten(0, 1)
         return super().input_error(replace(view, delta=self.to_affine(view, signal)), weights)
@@ -177,23 +188,23 @@ class Temporal(Affine, ABC):
 
 @dataclass(frozen=True)
 class _Linearised:
-    """Products and forward-mode derivative of a layer, through the neurons' own memory; the recurrence is cut."""
+    """Products and forward-mode derivative of a layer through the neurons' own memory, without the recurrence."""
 
     layer: Temporal
 
-    def work(self, shape: tuple[int, ...], *, sends: bool) -> Work:
+    def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         layer = self.layer
         own = Affine.work(layer, shape, sends=sends)
         if not layer.recurrent:
             return replace(own, kept=True)
         n = layer.map.channels
-        among = Map("recurrent", shape[0], n, n, False, factored=True)
+        among = MapWork("recurrent", shape[0], n, n, False, factored=True)
         return replace(own, maps=(*own.maps, among), kept=True)
 
     def follows(self, moved: frozenset[str]) -> bool:
         return True
 
-    def tangent_flop(self, work: Work, moved: frozenset[str], *, dot: bool) -> int:
+    def tangent_flop(self, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
         own = sum(m.product for m in work.maps if m.key in moved)
         return own + dot * sum(m.product for m in work.maps if m.key == "weight")
 
@@ -211,17 +222,17 @@ class _Linearised:
 
 
 def batch_of(layer: Temporal, view: LocalView) -> int:
-    """Return B: rows of a view that are one tick."""
+    """Return B, the number of rows of a view that belong to one tick."""
     return next((len(view.before[key]) for key in layer.neuron.memories if key in view.before), len(view.x))
 
 
 def potential(view: LocalView) -> Tensor:
-    """Return the distance of the potentials from their thresholds, shaped as the output; of a readout, its output."""
+    """Return the potentials minus their thresholds, shaped as the output; for a readout its output."""
     return view.after.get("v", view.y)
 
 
 def dynamics_of(layer: Temporal, view: LocalView, psi: Coefficient | None) -> Dynamics:
-    """Return the neurons' own memory over the ticks of a view, linearised.
+    """Return the linearised memory of the neurons over the ticks of a view.
 
     Args:
         layer: of the view.
@@ -237,7 +248,7 @@ def dynamics_of(layer: Temporal, view: LocalView, psi: Coefficient | None) -> Dy
 
 
 def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dynamics:
-    """Return the dynamics, if traces in the layer's number format can follow them.
+    """Return the dynamics, after a check that the layer's number format supports their traces.
 
     Args:
         layer: of the view.
@@ -245,7 +256,8 @@ def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dyna
         view: of K ticks.
 
     Raises:
-        NeurofaError: rounded traces of several memories, of neurons of their own, or behind a filter or a max pooling.
+        NeurofaError: rounded traces with several memories, coefficients that differ between neurons, a filter, or a
+            max pooling.
     """
     if layer.traces.name == "raw":
         return dynamics
@@ -263,13 +275,13 @@ def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dyna
 
 
 def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynamics) -> LocalView:
-    """Return the view with an error worked into the layer through some linearised memory.
+    """Return the view with the directions for an error at the outputs, by the adjoint of a linearised memory.
 
     Args:
         layer: of the view.
         view: of K ticks of B samples.
         error: (K B, *out_shape), at the outputs.
-        dynamics: the neurons' own, or a rule's; coefficients (K, B, *out_shape).
+        dynamics: of the neurons, or a rule's own; coefficients (K, B, *out_shape).
     """
     batch = batch_of(layer, view)
     if layer.traces.name != "raw":
@@ -279,6 +291,7 @@ def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynam
     delta = layer.to_affine(view, error)
     shared = is_constant(dynamics) and not view.filter_decay
     partial: Directions = {}
+    # this chunk's inputs, plus the traces of earlier chunks weighted with M_0^T lambda_0
     for name, x in map_inputs(layer, view).items():
         parts = [_product(layer, name, delta, x)]
         trace = view.before.get(TRACE + name)
@@ -300,7 +313,7 @@ def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynam
 
 
 def _backprop_rounded(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynamics, batch: int) -> LocalView:
-    """Return the view with directions by traces that every tick has rounded: sum_t (c_t L_t) x_bar_t."""
+    """Return the view with directions from rounded traces: sum_t (c_t L_t) x_bar_t."""
     (out,) = dynamics.out
     signal = as_ticks(error, batch) * out
     delta = layer.to_affine(view, signal.flatten(0, 1))
@@ -309,22 +322,22 @@ def _backprop_rounded(layer: Temporal, view: LocalView, error: Tensor, dynamics:
         xs = rounded_traces(layer.traces, dynamics, _dense_ticks(x, batch), view.before.get(TRACE + name))
         partial[name] = _product(layer, name, delta, xs.flatten(0, 1))
     if layer.bias:
-        ones = delta.new_ones(len(signal), 1, 1)
-        steady = rounded_traces(layer.traces, dynamics, ones, view.before.get(TRACE + "bias"))
-        partial["bias"] = _over_rows((signal * steady.view(-1, *[1] * (signal.dim() - 1))).flatten(0, 1))
+        ones = delta.new_ones(len(signal), 1, 1)  # the input of a bias
+        constant = rounded_traces(layer.traces, dynamics, ones, view.before.get(TRACE + "bias"))
+        partial["bias"] = _over_rows((signal * constant.view(-1, *[1] * (signal.dim() - 1))).flatten(0, 1))
     return replace(view, delta=delta, partial=partial, input_error=None)
 
 
 def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = None) -> State:
-    """Return the traces after a chunk, for the next chunk's state: their memory does not grow with time.
+    """Return the traces after a chunk, as state for the next chunk; their size does not grow with time.
 
     Args:
         layer: of the view.
         view: of the chunk.
-        dynamics: in the place of the neurons' own; None: these.
+        dynamics: a rule's own; None: those of the neurons.
 
     Raises:
-        NeurofaError: eligibility that the layer cannot keep.
+        NeurofaError: the layer does not support the eligibility.
     """
     batch = batch_of(layer, view)
     if _chooses(view):
@@ -334,7 +347,7 @@ def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = N
             " positions in every tick; use chunk=T, avg_pool2d, or a rule without memory"
         )
     if dynamics is None:
-        # traces need the output's derivative only where they are filtered
+        # without a filter traces do not depend on the derivative of the output
         dynamics = dynamics_of(layer, view, None if view.filter_decay else 1.0)
     inputs = map_inputs(layer, view)
     if layer.bias:
@@ -356,16 +369,16 @@ def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = N
 
 
 def check_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None, *, kept: bool) -> None:
-    """Refuse eligibility that the layer cannot keep.
+    """Refuse eligibility that the layer does not support.
 
     Args:
         layer: of the view.
         view: of any ticks.
-        dynamics: in the place of the neurons' own; None: these.
+        dynamics: a rule's own; None: those of the neurons.
         kept: whether traces are carried from chunk to chunk.
 
     Raises:
-        NeurofaError: traces of single weights behind a convolution, or in a number format.
+        NeurofaError: traces per weight of a convolution, or in a number format.
     """
     own = dynamics_of(layer, view, None)
     served = own if dynamics is None else check_dynamics(layer, dynamics, view)
@@ -374,20 +387,20 @@ def check_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None, *,
 
 
 def blank_view(layer: Temporal, shape: tuple[int, ...], filter_decay: float) -> LocalView:
-    """Return the view of one tick without input, to find out which eligibility a rule asks the layer for.
+    """Return the view of one tick without input, for a check of the eligibility that a rule needs.
 
     Args:
         layer: of the view.
-        shape: of one output.
-        filter_decay: of the filter through which errors arrive; 0: none.
+        shape: of one sample at the output.
+        filter_decay: decay of the filter through which errors arrive; 0: none.
     """
-    nothing = layer.synapses["weight"].weight.new_zeros(1, *shape)
-    y, left, _ = layer.neuron.tick(nothing, layer.neuron.initial_state(nothing))
-    return LocalView(nothing, y, {}, {}, left, filter_decay=filter_decay)
+    zeros = layer.synapses["weight"].weight.new_zeros(1, *shape)
+    y, left, _ = layer.neuron.tick(zeros, layer.neuron.initial_state(zeros))
+    return LocalView(zeros, y, {}, {}, left, filter_decay=filter_decay)
 
 
 def map_inputs(layer: Temporal, view: LocalView) -> dict[str, Tensor]:
-    """Return the inputs of the weights of each map, one row for a sample and tick.
+    """Return the inputs of W and V by name, (K B, ...), tick by tick.
 
     Args:
         layer: of the view.
@@ -403,7 +416,7 @@ def map_inputs(layer: Temporal, view: LocalView) -> dict[str, Tensor]:
 
 
 def _product(layer: Temporal, name: str, delta: Tensor, x: Tensor) -> Tensor | Outer:
-    """Return the sum over rows of errors and inputs of one weight."""
+    """Return the direction of one weight, summed over rows, from errors and inputs."""
     if name == "recurrent":
         return Outer(delta, x)
     spatial = len(layer.map.weight_shape) > 2
@@ -413,7 +426,7 @@ def _product(layer: Temporal, name: str, delta: Tensor, x: Tensor) -> Tensor | O
 
 
 def _chooses(view: LocalView) -> bool:
-    """Whether a max pooling between the map and the neurons chooses other positions in every tick."""
+    """Return whether a max pooling between the map and the neurons chooses positions in every tick."""
     return "index" in view.after
 
 

@@ -1,4 +1,4 @@
-"""Facts of layers with a memory for exports, accounts of cost and chip checks."""
+"""Facts of layers with a memory for exports, costs and chip checks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from neurofa.maps.affine_facts import AffineFacts
 
 
 class TemporalFacts(AffineFacts):
-    """Facts of neurons behind an affine map.
+    """Facts of neurons driven by an affine map.
 
     Args:
-        layer: of neurons.
-        inputs: of every map in a view.
-        pool: between the affine map and the neurons, or None.
+        layer: the described layer.
+        inputs: function from layer and view to the inputs of every map, by weight.
+        pool: pooling between the affine map and the neurons, or None.
     """
 
     def __init__(

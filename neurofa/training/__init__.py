@@ -1,1 +1,1 @@
-"""The learner: the training step, extra passes, updates, checkpoints."""
+"""Training: the learner and its step, extra passes, updates, evaluation, checkpoints."""

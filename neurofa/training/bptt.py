@@ -1,4 +1,4 @@
-"""Backpropagation through time: the control for sequences. It keeps every tick, and is neither local nor online."""
+"""Backpropagation through time, the control for sequences: all ticks are stored; it is neither local nor online."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def learn_through_time(
     schedule: TargetSchedule,
     gen: torch.Generator,
 ) -> tuple[Tensor, Tensor, dict[str, Directions]]:
-    """Compute one update by autograd through all ticks and layers, with surrogate derivatives; resets are constants.
+    """Return the directions by autograd through all ticks and layers, with surrogate derivatives and constant resets.
 
     Args:
-        network: that learns.
-        loss: of the run.
+        network: the network that learns.
+        loss: loss of the run.
         xs: (T, B, *input_shape) or events.
         schedule: targets and taught ticks.
         gen: source of dropout masks and read noise.
@@ -40,7 +40,7 @@ def learn_through_time(
         Mean loss, mean output at the taught ticks, and the directions of every layer, summed over the batch.
 
     Raises:
-        NeurofaError: NaN, naming the layer, before any weight is touched; a periphery.
+        NeurofaError: NaN (the layer is named), before any weight changes; a periphery.
     """
     for name, layer in network.items():
         if isinstance(layer, Affine) and layer.arrays is not None:
@@ -59,12 +59,12 @@ def learn_through_time(
     rows, target = taught
     outcome = loss.evaluate(y.flatten(0, 1)[rows], target[rows])
     errors = as_ticks(outcome.error * schedule.share, schedule.batch).unbind(0)
-    wanted = [(name, key, leaf) for name, params in leaves.items() for key, leaf in params.items()]
+    weights = [(name, key, leaf) for name, params in leaves.items() for key, leaf in params.items()]
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-        outputs[schedule.begin : schedule.end], [leaf for *_, leaf in wanted], errors, allow_unused=True
+        outputs[schedule.begin : schedule.end], [leaf for *_, leaf in weights], errors, allow_unused=True
     )
     directions: dict[str, Directions] = {}
-    for (name, key, leaf), gradient in zip(wanted, gradients, strict=True):
+    for (name, key, leaf), gradient in zip(weights, gradients, strict=True):
         own = directions.setdefault(name, {})
         own[key] = leaf.new_zeros(leaf.shape) if gradient is None else gradient
     return outcome.value, y[schedule.begin : schedule.end].mean(0), directions
@@ -73,6 +73,7 @@ def learn_through_time(
 def _outputs(
     network: Network, xs: Tensor | Events, leaves: dict[str, dict[str, Tensor]], gen: torch.Generator
 ) -> tuple[list[Tensor], dict[str, State]]:
+    """Return the outputs of all ticks, with their graph, and the last states of the layers with a memory."""
     states: dict[str, State] = initial_states(network, xs.shape[1])
     outputs = []
     for _, _, rows in chunks(network, xs, 1):
@@ -81,8 +82,8 @@ def _outputs(
             before = {**states.get(name, {}), **layer.fresh_state(x, gen)}
             x, after = layer.compute(leaves[name], x, before)
             if isinstance(layer, Temporal):
-                kept = before.keys() & after.keys()
-                states[name] = {key: after[key] for key in kept}
+                # only the state variables: what a tick records for closed forms is not needed
+                states[name] = {key: after[key] for key in before.keys() & after.keys()}
             elif network.training:
                 layer.update_running_stats({key: value.detach() for key, value in after.items()})
         outputs.append(x)

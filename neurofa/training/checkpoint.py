@@ -1,4 +1,4 @@
-"""Networks and whole training states in files: safetensors for tensors, JSON for the rest, nothing pickled."""
+"""Files of networks and training states: safetensors for tensors, JSON for the rest, no pickle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT = "1"
 
 
 def save_network(network: Network, path: Path | str) -> None:
-    """Write a network: weights, device cells and running statistics, with the recipe to build it again."""
+    """Write a network to a file: weights, device cells, running statistics, and the recipe to build it again."""
     about = {
         "kind": "network",
         "spec": network.spec,
@@ -35,14 +35,15 @@ def save_network(network: Network, path: Path | str) -> None:
 
 
 def load_network(path: Path | str, network: Network | None = None) -> Network:
-    """Read a network that :func:`save_network` wrote.
+    """Return a network that :func:`save_network` wrote.
 
     Args:
         path: the file.
-        network: for networks that no recipe made: one of the same structure, filled in place; it keeps its periphery.
+        network: a network of the same structure, filled in place, which keeps its periphery; needed for networks that
+            were not built by a recipe.
 
     Raises:
-        NeurofaError: no such file, not such a file, or another structure.
+        NeurofaError: a missing file, another kind of file, or another structure.
     """
     about, tensors = _read(Path(path), "network")
     if network is None:
@@ -57,7 +58,7 @@ def load_network(path: Path | str, network: Network | None = None) -> Network:
             outputs=about["outputs"],
             seed=about["seed"],
             device=about["device"] or "digital",
-            periphery=about.get("periphery", "exact"),  # files of before had none
+            periphery=about.get("periphery", "exact"),  # older files have no periphery
         )
     assert network is not None
     _fill(network, tensors, Path(path))
@@ -65,12 +66,12 @@ def load_network(path: Path | str, network: Network | None = None) -> Network:
 
 
 def save_checkpoint(path: Path | str, learner: Learner, extra: dict[str, Any]) -> None:
-    """Write everything that a run needs to go on as if it had not stopped.
+    """Write the state of a training run, from which it continues exactly.
 
     Args:
-        path: the file, written whole or not at all.
+        path: the file; it is written completely or not at all.
         learner: network, rule, optimizer and generators.
-        extra: what the caller adds; JSON values.
+        extra: further data of the caller; JSON values.
     """
     optimizer = learner.optimizer.state_dict()
     tensors = {f"network.{k}": v for k, v in learner.network.state_dict().items()}
@@ -85,19 +86,20 @@ def save_checkpoint(path: Path | str, learner: Learner, extra: dict[str, Any]) -
     tensors["gen.learner"] = learner.gen.get_state()
     assert learner.rule.gen is not None
     tensors["gen.rule"] = learner.rule.gen.get_state()
+    # initial_lr belongs to a scheduler, not to the optimizer
     groups = [{k: v for k, v in group.items() if k != "initial_lr"} for group in optimizer["param_groups"]]
     about = {"kind": "checkpoint", "groups": groups, "numbers": numbers, "steps": learner.steps, "extra": extra}
     _write(Path(path), tensors, about)
 
 
 def load_checkpoint(path: Path | str, learner: Learner) -> dict[str, Any]:
-    """Bring a learner to where :func:`save_checkpoint` left it.
+    """Restore the state of a learner that :func:`save_checkpoint` wrote.
 
     Returns:
-        ``extra`` as it was given.
+        ``extra`` of :func:`save_checkpoint`.
 
     Raises:
-        NeurofaError: no such file, not a checkpoint, or of another learner.
+        NeurofaError: a missing file, another kind of file, or the checkpoint of another learner.
     """
     about, tensors = _read(Path(path), "checkpoint")
     part = {

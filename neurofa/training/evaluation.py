@@ -1,4 +1,4 @@
-"""Evaluation of sequences: outputs chunk by chunk, and the loss of a schedule of targets; nothing is learnt."""
+"""Evaluation of sequences without learning: outputs chunk by chunk, and the loss for a target schedule."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from neurofa.training.targets import target_schedule
 
 
 class Response(NamedTuple):
-    """One chunk of a network's response to sequences."""
+    """Response of a network to one chunk of sequences."""
 
     first: int
-    """First tick."""
+    """First tick of the chunk."""
     ticks: int
-    """K."""
+    """K, number of ticks."""
     tick: Tick
     """Outputs and views of K B rows."""
 
@@ -34,12 +34,12 @@ class Response(NamedTuple):
 def respond(
     network: Network, xs: Tensor | Events, *, chunk: int = CHUNK, gen: torch.Generator | None = None
 ) -> Iterator[Response]:
-    """Return a network's response to sequences, chunk by chunk.
+    """Yield a network's response to sequences, chunk by chunk.
 
     Args:
-        network: in the mode that is asked about.
+        network: in training or evaluation mode, which is not changed.
         xs: (T, B, *input_shape) or events.
-        chunk: K.
+        chunk: K, ticks of a chunk.
         gen: source of noise.
     """
     check_sequence(network, xs)
@@ -64,12 +64,12 @@ def sequence_loss(
     """Return the mean loss over samples and taught ticks, and the mean output at these ticks, (B, o).
 
     Args:
-        network: in the mode that is asked about.
-        loss: of one tick's outputs.
+        network: in training or evaluation mode, which is not changed.
+        loss: loss of the outputs of one tick.
         xs: (T, B, *input_shape) or events.
         targets: as for :meth:`~neurofa.training.learner.Learner.stream`.
-        teach: ticks that count; None: all.
-        chunk: K.
+        teach: first taught tick, and the one after the last; None: all.
+        chunk: K, ticks of a chunk.
         gen: source of noise.
     """
     schedule = target_schedule(network, xs, targets, teach)

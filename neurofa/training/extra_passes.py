@@ -1,15 +1,15 @@
-"""Passes beside the one that a network learns from: second passes, probes and noise passes.
+"""Extra passes besides the forward pass of a step: second passes, probes and noise passes.
 
-A probe shows how a small change of hidden activity, or of weights, changes the output. The changes go forward, layer by
-layer, through each layer's own derivative (a *tangent*); or, since no chip differentiates itself, the probe is the
-*difference* of two passes. A rule then sees the changes that it made and the o numbers that came out, and nothing else
-of the network.
+A probe measures the change of the output for a small change of hidden activity or of weights. The change is propagated
+layer by layer through each layer's own derivative (a *tangent*), or it is the *difference* of two passes, which
+hardware can make. A rule sees the changes that it made and the resulting change of the o outputs, and nothing else of
+the network.
 
-Noise: a tangent is taken at the weights and activities of its own tick, noise of reading included, and is exact but
-for rounding; converters count as the identity. A difference (y' - y)/h, h the ``step``, has three errors: curvature,
-of order h; rounding, about eps |y|/h (1e-7 |y|/h in single precision); and, on noisy hardware, noise of two passes that
-differ, of variance 2 s_y^2/h^2 where s_y is the standard deviation of an output from pass to pass. The last is the
-noise floor: it falls with a larger h and with more samples only.
+Noise: a tangent is taken at the weights and activities of its own tick, read noise included; it is exact up to
+rounding, and converters count as the identity. A difference (y' - y)/h, h the ``step``, has three errors: curvature, of
+order h; rounding, about eps |y|/h (1e-7 |y|/h in single precision); and, on noisy hardware, the independent noise of
+two passes, of variance 2 s_y^2/h^2, where s_y is the standard deviation of an output from pass to pass. The last is the
+noise floor: only a larger h or more samples reduce it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from neurofa.maps.jvp import tangent
 def make_extra_passes(
     network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: torch.Generator | None
 ) -> Tick:
-    """Make the second pass and the probes that the rule declares, once a tick.
+    """Make the second pass and the probes that the rule declares, once per tick.
 
     Args:
-        network: which made ``tick``.
-        rule: bound to it; it observes the probes.
+        network: the network that made ``tick``.
+        rule: bound to the network; it observes the probes.
         tick: of the step.
         teaching: error and target of the tick.
         gen: source of changes and noise.
 
     Returns:
-        The tick, whose views hold the second pass where there was one; that of the readout holds its error as well.
+        The tick. Its views hold the second pass if there is one; the readout's second view holds its error as well.
     """
     if tick.ready:
         return tick
@@ -73,7 +73,7 @@ def _second_pass(
 
 
 def _probe(network: Network, capability: Probing, tick: Tick, teaching: Teaching, gen: torch.Generator | None) -> None:
-    """Let every layer with weights be perturbed, send the changes to the output, and let the rule observe them."""
+    """Perturb every layer with weights, propagate the changes to the output, and let the rule observe the result."""
     outputs: dict[str, Tensor] = {}
     weights: dict[str, Params] = {}
     for name, layer in network.items():
@@ -87,10 +87,10 @@ def _probe(network: Network, capability: Probing, tick: Tick, teaching: Teaching
             weights[name] = moved
     perturbed = list(outputs | weights)
     for names in [[name] for name in perturbed] if capability.perturbation.each else [perturbed]:
-        ours = {name: outputs[name] for name in names if name in outputs}
-        theirs = {name: weights[name] for name in names if name in weights}
-        u = output_change(network, tick, capability.perturbation, ours, theirs, gen)
-        capability.observe_probe(ours, theirs, u, gen)
+        moved_outputs = {name: outputs[name] for name in names if name in outputs}
+        moved_weights = {name: weights[name] for name in names if name in weights}
+        u = output_change(network, tick, capability.perturbation, moved_outputs, moved_weights, gen)
+        capability.observe_probe(moved_outputs, moved_weights, u, gen)
     capability.after_probes(gen)
 
 
@@ -105,11 +105,11 @@ def output_change(
     """Return the change of the output, (B, o), for changes of hidden outputs and of weights.
 
     Args:
-        network: which made ``tick``.
+        network: the network that made ``tick``.
         tick: with all views.
         perturbation: by tangent or by difference.
-        outputs: by layer, (B, *out_shape) each, changes of its output.
-        weights: by layer, changes of its weights, shaped as they are.
+        outputs: changes of outputs by layer, (B, *out_shape) each.
+        weights: changes of weights by layer, shaped as the weights.
         gen: source of the noise of the second pass (difference only).
     """
     if perturbation.by == "difference":
@@ -131,7 +131,7 @@ def _difference(
     weights: Mapping[str, Params],
     gen: torch.Generator | None,
 ) -> Tensor:
-    """Return (y' - y)/step, with new noise of reading and arrays in the second pass, and the same dropout."""
+    """Return (y' - y)/step, with new read and array noise in the second pass, and the same dropout."""
     x = next(iter(tick.views.values())).x
     for name, layer in network.items():
         view = tick.views[name]
@@ -145,7 +145,13 @@ def _difference(
 
 
 def repeated_state(layer: Layer, view: LocalView, gen: torch.Generator | None) -> State:
-    """Return the state before one more pass of the same tick: the same dropout, new noise of the arrays."""
+    """Return the state before a repeated pass of the same tick: the same dropout, new noise of the arrays.
+
+    Args:
+        layer: of the view.
+        view: of the tick.
+        gen: source of the new noise.
+    """
     kept = {key: value for key, value in view.before.items() if key != SEED}
     return layer.fresh_state(view.x, gen) | kept
 
@@ -153,12 +159,12 @@ def repeated_state(layer: Layer, view: LocalView, gen: torch.Generator | None) -
 def noise_pass(
     network: Network, capability: Mirroring, views: Mapping[str, LocalView], gen: torch.Generator | None
 ) -> None:
-    """Send noise through every layer, and let the return weights beside it learn from the correlations.
+    """Pass noise through every layer, and let its return weights learn from the correlations.
 
     Args:
-        network: of the layers.
+        network: the network.
         capability: of the rule.
-        views: of a tick, whose weights and input shapes are used.
+        views: of a tick, for the weights and input shapes.
         gen: source of the noise.
     """
     for name, layer in network.items():

@@ -1,4 +1,4 @@
-"""Refusals of losses and potentials that are not finite: which layer is it, and what helps."""
+"""Errors for losses and potentials that are not finite, with the layer and the remedy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from neurofa.core.view import State
 
 
 def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> NoReturn:
-    """Refuse a loss that is not finite, naming the first layer whose input or output is not.
+    """Refuse a loss that is not finite, naming the first layer whose input or output is not finite.
 
     Args:
-        network: that made the outputs.
+        network: the network that made the outputs.
         loss: 0-dim.
-        x: the batch, to find the layer.
+        x: (B, *input_shape), the batch.
         step: number of the step.
         gen: source of noise.
 
@@ -45,29 +45,29 @@ def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torc
 
 
 def check_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> None:
-    """Wait for a loss, and refuse it where it is not finite; see :func:`explain_loss`.
+    """Wait for a loss, and refuse it if it is not finite; see :func:`explain_loss`.
 
     Args:
-        network: that made the outputs.
+        network: the network that made the outputs.
         loss: 0-dim.
-        x: the batch, to find the layer.
+        x: (B, *input_shape), the batch.
         step: number of the step.
         gen: source of noise.
 
     Raises:
-        NeurofaError: it is not.
+        NeurofaError: the loss is not finite.
     """
     if not math.isfinite(loss.item()):
         explain_loss(network, loss, x, step, gen)
 
 
 def explain_memory(states: Mapping[str, State], first: int, ticks: int) -> None:
-    """Refuse potentials that are not finite: spikes alone would hide them.
+    """Refuse potentials that are not finite, which spikes would hide.
 
     Args:
-        states: after a chunk.
-        first: its first tick.
-        ticks: K.
+        states: states after a chunk, by layer.
+        first: first tick of the chunk.
+        ticks: K, number of ticks.
 
     Raises:
         NeurofaError: naming the first such layer.
@@ -82,14 +82,14 @@ def explain_memory(states: Mapping[str, State], first: int, ticks: int) -> None:
 
 
 def refuse_loss(loss: Tensor, step: int) -> None:
-    """Refuse a loss of a sequence that is not finite; on an accelerator nothing is looked at, since that waits for it.
+    """Refuse a sequence's loss that is not finite; on an accelerator it is not checked, to avoid a synchronisation.
 
     Args:
         loss: 0-dim.
         step: number of the step.
 
     Raises:
-        NeurofaError: it is not.
+        NeurofaError: the loss is not finite.
     """
     if loss.device.type == "cpu" and not math.isfinite(loss.item()):
         raise NeurofaError(

@@ -1,10 +1,10 @@
 """The learner, and the training step: forward, error at the readout, delivered errors, local updates, writes.
 
-:meth:`Learner.step` is the step of a batch, :meth:`Learner.chunk` that of K ticks of a sequence. Both read from top to
-bottom: :func:`forward_pass` fills a view for every layer, the loss gives the error at the output, :func:`assign` lets
-the rule deliver it and every layer compute its directions, and ``_assign_and_write`` takes these to the weights. Extra
-passes (second passes, probes, noise passes) are in :mod:`neurofa.training.extra_passes`, updates through an optimizer's
-``.grad`` in :mod:`neurofa.training.update`. The module is long because the whole step stands in it.
+:meth:`Learner.step` learns from a batch, :meth:`Learner.chunk` from K ticks. In both, :func:`forward_pass`
+fills a view for every layer, the loss gives the error at the output, :func:`assign` lets the rule deliver it and every
+layer compute its directions, and ``_assign_and_write`` applies these to the weights. Extra passes (second passes,
+probes, noise passes) are in :mod:`neurofa.training.extra_passes`, updates through an optimizer's ``.grad`` in
+:mod:`neurofa.training.update`. The module is long because it contains the whole step.
 """
 
 from __future__ import annotations
@@ -56,28 +56,28 @@ def forward_pass(
     ticks: int | None = None,
     kappa: float = 0.0,
 ) -> Tick:
-    """Compute one tick, or a chunk of K ticks, and keep for every layer what it may see when it learns.
+    """Compute one tick, or a chunk of K ticks, and return the output and the view of every layer.
 
-    In a chunk every layer computes all ticks before the next layer begins; layers without a memory take the ticks as
-    samples; and dense spikes at the lowest map are taken as events where these are faster
+    In a chunk every layer computes all ticks before the next layer begins. Layers without a memory treat ticks as
+    samples. Dense spikes at the lowest map are converted to events if that is faster
     (:func:`neurofa.core.event_rows.event_rows`).
 
     Args:
-        network: in the mode that is asked about.
-        x: (B, *input_shape); of a chunk (K B, *input_shape), tick by tick.
+        network: in training or evaluation mode, which is not changed.
+        x: (B, *input_shape); for a chunk (K B, *input_shape), tick by tick.
         gen: source of dropout masks, read noise and the noise of arrays.
-        return_weights: for chained rules, the return weights beside each layer; errors will then be sent from layer to
-            layer.
-        states: states before the tick: of all layers, to repeat a tick with its dropout masks; of a chunk those of the
-            layers with a memory, with traces where there are some. None: fresh ones.
-        ticks: K; None: one tick, and no layer remembers.
-        kappa: decay of the filter through which errors of hidden layers arrive (chunks).
+        return_weights: for chained rules, function that returns the return weights beside a layer; errors are then
+            returned from layer to layer.
+        states: states before the tick: of all layers, to repeat a tick with its dropout masks; for a chunk those of the
+            layers with a memory, with traces if there are any. None: initial ones.
+        ticks: K; None: one tick, without memory.
+        kappa: decay of the filter through which errors reach hidden layers (chunks).
 
     Returns:
-        Output and views, without errors; of a chunk also the states after the last tick, without traces.
+        Output and views, without errors; for a chunk also the states after the last tick, without traces.
 
     Raises:
-        NeurofaError: a batch of another shape or dtype.
+        NeurofaError: a batch with a wrong shape or dtype.
     """
     if ticks is None and (tuple(x.shape[1:]) != network.input_shape or not x.is_floating_point()):
         network.check(x)
@@ -94,8 +94,8 @@ def forward_pass(
             if layer.arrays is not None:
                 before = {**before, **layer.fresh_state(x, gen)}
             y, left, states_after[name] = layer.run_ticks(params, x, ticks, before)
-            through = 0.0 if name == network.readout else kappa
-            views[name] = LocalView(x, y, params, before, left, back, filter_decay=through)
+            decay = 0.0 if name == network.readout else kappa
+            views[name] = LocalView(x, y, params, before, left, back, filter_decay=decay)
         else:
             before = layer.fresh_state(x, gen) if states is None or ticks is not None else states[name]
             y, after, graph = layer.record(params, x, before, back, return_weights is not None and learns_below)
@@ -115,19 +115,19 @@ def assign(
     *,
     release: bool = False,
 ) -> None:
-    """Let the rule assign credit to every layer of one tick, from the readout to the input.
+    """Run the backward phase of one tick: deliver errors and compute directions, from the readout to the input.
 
-    It runs on views alone, so that it can be replayed: the audit poisons the network between two replays, and the
-    diagnostics send the same tick through another rule.
+    Only the views are used, so that the phase can be replayed: the audit poisons the network between two replays, and
+    the diagnostics apply another rule to the same tick.
 
     Args:
         network: for the order of the layers.
         rule: bound to the network.
         tick: from :func:`forward_pass`.
         teaching: error (B, o) and target (B, o).
-        emit: receives the directions, summed over the batch, as soon as they are known.
+        emit: called with the directions of each layer, summed over the batch, as soon as they are computed.
         gen: source of the pathway's read noise and stochastic rounding.
-        release: take each view out of the tick when its turn comes, so that its memory is free for the next.
+        release: remove each view from the tick before its layer learns, so that its memory can be reused.
     """
     declares = rule.declares
     rule.begin(teaching, gen)
@@ -136,16 +136,16 @@ def assign(
     for name, layer in reversed(network.chain):
         view = tick.views.pop(name) if release else tick.views[name]
         if not view.params:
-            if error_above is not None:  # a layer without weights carries the error down by its own transpose
+            if error_above is not None:  # a layer without weights returns the error through its own transpose
                 view = layer.backprop_local(replace(view, error=error_above))
                 error_above = layer.input_error(view, {})
             continue
-        offered = replace(teaching, error_above=error_above, view=view)
+        own_teaching = replace(teaching, error_above=error_above, view=view)
         if name == network.readout:
-            # the readout receives the error itself
-            error = teaching.error if declares.second_pass is None else declares.second_pass.readout_error(offered)
+            # the readout receives the error itself, not in the number format of the pathway
+            error = teaching.error if declares.second_pass is None else declares.second_pass.readout_error(own_teaching)
         else:
-            error = rule.deliver(name, offered)
+            error = rule.deliver(name, own_teaching)
         if error is None:
             continue
         view, directions = rule.update(name, layer, replace(view, error=error))
@@ -153,6 +153,7 @@ def assign(
         if declares.return_path is not None and name != network.lowest and view.return_weights is not None:
             sent = view
             if name == network.readout and rule.encoder.name != "raw":
+                # the readout learns from the exact error but returns the encoded one
                 encoded = rule.encoder.quantize(teaching.error, gen)
                 sent = layer.backprop_local(replace(view, error=encoded, delta=None, input_error=None))
             error_above = layer.input_error(sent, view.return_weights)
@@ -160,34 +161,34 @@ def assign(
 
 
 def update_running_stats(network: Network, tick: Tick) -> None:
-    """Let every layer take what outlives a tick into its own buffers (running statistics)."""
+    """Update the running statistics of every layer from one tick."""
     for name, layer in network.chain:
         if tick.views[name].after and not isinstance(layer, Temporal):
             layer.update_running_stats(tick.views[name].after)
 
 
 class Learner:
-    """Trains a network by a rule, without ``loss.backward()``.
+    """Training of a network by a learning rule, without ``loss.backward()``.
 
     Args:
         network: the chain of layers.
         rule: a rule or its spec, bound to the network here.
-        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``. Plastic feedback joins the parameter
-            group of the weights beside it, so that both see one learning rate and one decay.
+        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``. Plastic feedback is added to the
+            parameter group of the weights beside it, so that both have the same learning rate and decay.
         loss: ``"cross_entropy"``, ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
         seed: of feedback, dropout, device noise and rounding.
         accumulate: batches whose directions are averaged into one update.
         clip: largest norm of all directions together, or None.
         fused: compile the writes of devices, and products on arrays, into single kernels
             (:meth:`~neurofa.core.network.Network.fuse`).
-        feedback_seed: of the feedback alone, so that networks of several seeds can share it; None: ``seed``.
+        feedback_seed: of the feedback alone, so that networks with different seeds can share it; None: ``seed``.
 
-    Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction goes straight into its
-    weight, one fused product, or to its device as the change that is asked for; every other case goes through
-    ``.grad`` and ``optimizer.step()``.
+    Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction is accumulated directly in
+    its weight, by one fused product, or requested from its device. All other cases use ``.grad`` and
+    ``optimizer.step()``.
 
     Raises:
-        NeurofaError: the rule cannot serve a layer, or an option is out of range.
+        NeurofaError: the rule does not support a layer, or an option is out of range.
     """
 
     def __init__(
@@ -219,7 +220,7 @@ class Learner:
         self.updater.check_factored(network, self.rule, direct=self.direct)
         self._calibrator: Rule | None = None
         self.watch: Emit | None = None
-        """Called with the directions of every layer before they are written; None: nobody watches."""
+        """Called with the directions of every layer before they are written; None: no observer."""
         self.steps = 0
 
     def __repr__(self) -> str:
@@ -237,9 +238,8 @@ class Learner:
             Loss and outputs before the update.
 
         Raises:
-            NeurofaError: wrong shapes or labels; NaN (the layer is named), before any weight is touched. On an
-                accelerator NaN is looked for by :func:`~neurofa.training.finite.explain_loss` only, since looking waits
-                for the device.
+            NeurofaError: wrong shapes or labels; NaN (the layer is named), before any weight changes. On an accelerator
+                the loss is not checked, to avoid a synchronisation; see :func:`~neurofa.training.finite.check_loss`.
         """
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
@@ -266,20 +266,20 @@ class Learner:
         """Learn from one batch of sequences, in memory that does not grow with their length.
 
         Args:
-            xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors of few spikes are taken as
+            xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors with few spikes are converted to
                 events, chunk by chunk (:func:`neurofa.core.event_rows.event_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
-            chunk: K, ticks that are worked on at once: memory depends on K, not on T; 1 is purely online.
-            update: when weights change: after the last tick (``end``: the directions do not depend on ``chunk``), after
-                every ``chunk``, or after every ``tick`` (one tick at a time).
-            teach: first tick, and the one behind the last, at which the loss counts; None: all. It is their mean.
+            chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online.
+            update: time of the weight change: after the last tick (``end``: the directions do not depend on ``chunk``),
+                after every ``chunk``, or after every ``tick`` (chunks of one tick).
+            teach: first taught tick, and the one after the last; None: all. The loss is the mean over these ticks.
             binary: refuse inputs other than 0 and 1.
 
         Returns:
             Mean loss over samples and taught ticks, and the mean output at these ticks, (B, o), before each update.
 
         Raises:
-            NeurofaError: wrong shapes, a rule that cannot learn from sequences, NaN (the layer is named).
+            NeurofaError: wrong shapes, a rule that does not support sequences, NaN (the layer is named).
         """
         if chunk < 1 or update not in UPDATES:
             raise NeurofaError(
@@ -301,7 +301,7 @@ class Learner:
         return result
 
     def _online(self, xs: Tensor | Events, schedule: TargetSchedule, size: int, *, at_end: bool) -> StepResult:
-        """Learn from a sequence chunk by chunk, forwards in time.
+        """Learn from a sequence chunk by chunk, forwards in time; return mean loss and mean output.
 
         Args:
             xs: (T, B, *input_shape) or events.
@@ -333,31 +333,31 @@ class Learner:
     def chunk(
         self, x: Tensor, states: Mapping[str, State], course: SequenceUpdate, span: ChunkSpan
     ) -> tuple[dict[str, State], StepResult | None]:
-        """Learn from one chunk of ticks; its memory is free again before the next one begins.
+        """Learn from one chunk of ticks; its memory is released before the next chunk.
 
         Args:
             x: (K B, *input_shape), tick by tick.
             states: of the layers with a memory, with traces.
-            course: what holds for all chunks of the sequence.
-            span: its ticks, and what is taught in them.
+            course: settings of all chunks of the sequence.
+            span: ticks and targets of this chunk.
 
         Returns:
-            The states for the next chunk; and the shares of loss and mean output, None where nothing was taught.
+            States for the next chunk; contributions to loss and mean output, None if no tick is taught.
 
         Raises:
-            NeurofaError: potentials that are not finite, before any weight is touched.
+            NeurofaError: potentials that are not finite, before any weight changes.
         """
         network, rule = self.network, course.rule
-        asked = self.return_weights_of(rule)
+        returns = self.return_weights_of(rule)
         tick = forward_pass(
-            network, x, gen=self.gen, return_weights=asked, states=states, ticks=span.ticks, kappa=course.kappa
+            network, x, gen=self.gen, return_weights=returns, states=states, ticks=span.ticks, kappa=course.kappa
         )
         if not _finite_memory(tick.states):
             explain_memory(tick.states, span.first, span.ticks)
         if network.training:
             update_running_stats(network, tick)
         views = dict(tick.views)
-        # before the update: traces that a layer cannot keep are refused while no weight has moved
+        # before the update, so that unsupported traces are refused while no weight has changed
         carried = {}
         if not span.last:
             carried = {
@@ -376,13 +376,13 @@ class Learner:
         return carried, StepResult(value, as_ticks(tick.y[rows], batch).sum(0).mul_(share))
 
     def _chunk_teaching(self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, share: float) -> Teaching:
-        """Return what a rule is offered of a chunk: errors and targets in their shares of the whole sequence.
+        """Return the teaching of a chunk: errors and targets of all rows, weighted by their share of the sequence.
 
         Args:
             loss: of the taught rows.
             y: (K B, o) outputs of all rows.
-            rows: that are taught.
-            target: of all rows.
+            rows: taught rows.
+            target: targets of all rows, (K B,) or (K B, o).
             share: weight of one tick's loss.
         """
 
@@ -401,15 +401,15 @@ class Learner:
     def _assign_and_write(
         self, rule: Rule, tick: Tick, teaching: Teaching, batch: int, kept: Mapping[str, LocalView], *, writes: bool
     ) -> None:
-        """Make the passes that the rule asks for, assign credit, and write.
+        """Make the extra passes of the rule, run the backward phase, and update the weights.
 
         Args:
-            rule: that acts in this step.
-            tick: whose views are released when a layer has learnt.
+            rule: the rule of this step.
+            tick: of the step; its views are released one by one.
             teaching: error and target.
             batch: samples over which directions are summed.
-            kept: views for a noise pass behind the update.
-            writes: whether the update ends here.
+            kept: views for a noise pass after the update.
+            writes: whether the update is completed here.
         """
         declares = rule.declares
         if declares.second_pass is not None or declares.probing is not None:
@@ -426,14 +426,14 @@ class Learner:
 
     @property
     def direct(self) -> bool:
-        """Whether directions need no ``.grad`` now: the optimizer is w <- w - lr (g + decay w), update by update."""
+        """Whether directions need no ``.grad``: each update is w <- w - lr (g + decay w) by itself."""
         if self.updater.gathers or self.clip is not None or self.accumulate > 1:
             return False
         plain = type(self.optimizer) is torch.optim.SGD
         return plain and not any(g["momentum"] or g["nesterov"] or g["maximize"] for g in self.optimizer.param_groups)
 
     def acting_rule(self) -> Rule:
-        """Return the rule of this step: the learner's own, or backpropagation where the rule calibrates now."""
+        """Return the rule of this step: the learner's own, or backpropagation in a calibration step."""
         every = self.rule.declares.calibrate
         if not every or (self.steps + 1) % every:
             return self.rule
@@ -443,13 +443,13 @@ class Learner:
         return self._calibrator
 
     def return_weights_of(self, rule: Rule) -> ReturnWeightsOf | None:
-        """Return the function that a forward pass asks for the return weights beside a layer; None: no return path."""
+        """Return the function from a layer's name and weights to its return weights; None: no return path."""
         path = rule.declares.return_path
         return None if path is None else lambda name, params: path.return_weights(name, params, self.gen)
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:
-        """Return outputs in evaluation mode: (B, *input_shape) to (B, o); the training mode is restored."""
+        """Return the outputs in evaluation mode, (B, *input_shape) to (B, o), and restore the mode."""
         training = self.network.training
         self.network.eval()
         try:
@@ -460,11 +460,11 @@ class Learner:
 
 
 class _Update:
-    """Takes the directions of one update to the weights: straight, or through the optimizer's ``.grad``.
+    """One update of the weights: directly from the directions, or through the optimizer's ``.grad``.
 
     Args:
-        learner: whose weights learn.
-        rule: that acts.
+        learner: the learner.
+        rule: the rule of this step.
         batch: samples over which directions are summed.
     """
 
@@ -476,9 +476,17 @@ class _Update:
         self.touched: dict[Synapses, None] = {}
 
     def emit(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
-        """Take the directions of one layer, and those of the pathway weights beside it."""
+        """Apply the directions of one layer, and those of the plastic pathway weights beside it.
+
+        Args:
+            name: the layer's name.
+            layer: the layer.
+            view: of the layer, with its error.
+            directions: of its weights, summed over the batch.
+        """
         if self.learner.watch is not None:
             self.learner.watch(name, layer, view, directions)
+        # before the weights change: adapt may read them
         beside = self.rule.adapt(name, view, directions)
         self.layer(layer, directions)
         if beside and self.plastic is not None:
@@ -487,7 +495,7 @@ class _Update:
                 self._write(*targets[key], direction, self.decay)
 
     def layer(self, layer: Layer, directions: Directions) -> None:
-        """Take the directions of one layer."""
+        """Apply the directions of one layer's weights."""
         decays = layer.traits.returning if self.decay else ()
         for key, direction in directions.items():
             self._write(layer.synapses[key], None, direction, self.decay if key in decays else 0.0)
@@ -507,7 +515,7 @@ class _Update:
         self.touched[synapses] = None
 
     def finish(self) -> None:
-        """End the update: devices realise what was asked of them."""
+        """Complete the update: devices realise the requested changes."""
         if not self.direct:
             self.learner.updater.finish()
             return
@@ -517,14 +525,14 @@ class _Update:
 
 
 def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:
-    """Return the traces that one layer takes along from the ticks of a chunk.
+    """Return the traces of one layer after a chunk, for the next chunk.
 
     Args:
-        rule: which may have traces of its own.
-        name: the layer.
-        layer: itself.
+        rule: its own traces, if any, replace those of the neurons.
+        name: the layer's name.
+        layer: the layer.
         view: of the chunk.
-        readout: whether it is the readout, whose traces are always those of its neurons.
+        readout: whether the layer is the readout, whose traces are always those of its neurons.
     """
     declares = rule.declares
     if not readout and not declares.sequences.remembers:
@@ -536,6 +544,6 @@ def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, read
 
 
 def _finite_memory(states: Mapping[str, State]) -> bool:
-    """Whether all potentials on the CPU are finite; on an accelerator, looking would wait for it."""
+    """Return whether all potentials on the CPU are finite; on an accelerator a check would synchronise."""
     values = (value for state in states.values() for value in state.values() if value.device.type == "cpu")
     return all(bool(value.sum().isfinite()) for value in values)

@@ -1,4 +1,4 @@
-"""The backward phase of a step, seen from outside: run it on a tick, keep what it found, leave the run as it was."""
+"""Replay of a step's backward phase on a recorded tick, for diagnostics and audits, without changing the run."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from neurofa.training.step_types import ReturnWeightsOf
 
 @dataclass(frozen=True)
 class Credit:
-    """What one backward phase gave to every layer that learns, by the layer's name."""
+    """Errors and directions of one backward phase, by the name of every layer that learns."""
 
     errors: dict[str, Tensor] = field(default_factory=dict)
-    """(B, *out_shape): the delivered error."""
+    """(B, *out_shape): delivered error."""
     deltas: dict[str, Tensor] = field(default_factory=dict)
-    """Error at the affine output, per sample; only layers of one affine map have one."""
+    """(B, channels, ...): error at the affine output, per sample; layers with one affine map only."""
     directions: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Directions of the weights, summed over the batch, by the weight's name."""
     inner: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    """Errors at the outputs of the affine maps inside a layer of several, by weight."""
+    """Errors at the outputs of the affine maps inside a layer with several, by weight."""
     plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Directions of the pathway weights beside the layer, summed over the batch."""
 
 
 def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
-    """Return the loss of one batch, and what the learner offers a rule of it.
+    """Return the loss of one batch, and the teaching for a rule.
 
     Args:
-        loss: of the run.
+        loss: loss of the run.
         y: (B, o) network output.
         target: (B,) labels or (B, o) values.
     """
@@ -52,12 +52,12 @@ def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult
 
 @torch.no_grad()
 def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: torch.Generator) -> Credit:
-    """Run the backward phase of one tick and keep what it found; no weight changes.
+    """Return the errors and directions of one tick's backward phase; no weight changes.
 
     Args:
         network: for the order of the layers.
         rule: bound to the network.
-        tick: from :meth:`Network.step`.
+        tick: from :func:`record`, or from :func:`neurofa.training.learner.forward_pass`.
         teaching: error and target, (B, o) each.
         gen: source of the pathway's read noise and rounding.
     """
@@ -79,10 +79,10 @@ def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
 
 @torch.no_grad()
 def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tick:
-    """One forward pass with the rule's return weights, copied so that later changes of the pathway do not reach it.
+    """Return one forward pass with copies of the rule's return weights, which later changes do not reach.
 
     Args:
-        network: as it is, in its present mode.
+        network: in training or evaluation mode, which is not changed.
         rule: bound to the network.
         x: (B, *input_shape).
         gen: source of dropout masks and read noise.
@@ -91,7 +91,7 @@ def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tic
 
 
 def copied_return_weights(rule: Rule, gen: torch.Generator) -> ReturnWeightsOf | None:
-    """Return the function that a forward pass asks for copies of a rule's return weights; None: no return path.
+    """Return the function from a layer's name and weights to copies of its return weights; None: no return path.
 
     Args:
         rule: bound to a network.
@@ -106,7 +106,7 @@ def copied_return_weights(rule: Rule, gen: torch.Generator) -> ReturnWeightsOf |
         weights = own.return_weights(name, params, gen)
         if weights is None:
             return None
-        # forward weights stay what they are: layers tell them from return weights by identity
+        # forward weights are not copied: layers recognise their own weights by identity
         forward = {id(p) for p in params.values()}
         return {k: v if id(v) in forward else v.clone() for k, v in weights.items()}
 
@@ -115,7 +115,7 @@ def copied_return_weights(rule: Rule, gen: torch.Generator) -> ReturnWeightsOf |
 
 @torch.no_grad()
 def with_own_transposes(network: Network, tick: Tick) -> Tick:
-    """The same tick as backpropagation would have seen it: same reads, same masks, every layer's own transpose."""
+    """Return the same tick as recorded for backpropagation: the same reads and masks, and every own transpose."""
     views: dict[str, LocalView] = {}
     for name, layer in network.items():
         view = tick.views[name]
@@ -127,7 +127,7 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
 
 @contextmanager
 def preserved(network: Network, rule: Rule) -> Iterator[None]:
-    """Leave network and rule as they were: weights, cells, pathway, statistics, the rule's generator, the mode."""
+    """Restore network and rule at the end: weights, cells, pathway, statistics, the rule's generator, the mode."""
     modes = {module: module.training for module in (*network.modules(), *rule.modules())}
     kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
     own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)

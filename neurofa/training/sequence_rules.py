@@ -1,4 +1,4 @@
-"""Checks before a rule learns from a sequence, and the filter through which its errors arrive."""
+"""Checks of a rule before it learns from sequences, and the filter of its errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from neurofa.spiking.temporal import Temporal, blank_view, check_traces
 
 
 def check_sequence_rule(rule: Rule) -> None:
-    """Refuse rules that cannot learn from sequences.
+    """Refuse rules that do not support sequences.
 
     Raises:
         NeurofaError: the rule compares two passes.
@@ -24,11 +24,11 @@ def check_sequence_rule(rule: Rule) -> None:
 
 
 def check_sequence_traces(network: Network, rule: Rule, *, kept: bool) -> None:
-    """Refuse eligibility that a layer cannot keep, before any weight changes.
+    """Refuse eligibility that a layer does not support, before any weight changes.
 
     Args:
-        network: of any layers.
-        rule: bound to it.
+        network: network of any layers.
+        rule: bound to the network.
         kept: whether there are several chunks, so that traces are carried from one to the next.
 
     Raises:
@@ -45,14 +45,14 @@ def check_sequence_traces(network: Network, rule: Rule, *, kept: bool) -> None:
 
 
 def filter_decay(network: Network, rule: Rule) -> float:
-    """Return the decay of the readout, through which a rule with a filter lets eligibility pass; 0: no filter.
+    """Return kappa, the decay per tick of the readout, for a rule with a filter; 0: the rule has no filter.
 
     Args:
-        network: whose readout filters.
-        rule: that may ask for a filter.
+        network: the network.
+        rule: a rule, with or without a filter.
 
     Raises:
-        NeurofaError: such a rule without a leaky readout.
+        NeurofaError: a rule with a filter for a network without a leaky readout.
     """
     if not rule.declares.sequences.filtered:
         return 0.0

@@ -1,4 +1,4 @@
-"""Types of the training step: results, and what holds for the chunks of a sequence."""
+"""Types of the training step: callbacks, results, and settings of the chunks of a sequence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params
 
 ReturnWeightsOf = Callable[[str, Params], ReturnWeights | None]
-"""Asked once a layer and pass: the weights of the return path beside that layer."""
+"""Function from a layer's name and weights to its return weights, called once per layer and pass."""
 
 Emit = Callable[[str, Layer, LocalView, Directions], None]
-"""Called for every layer that learns, from the readout to the input."""
+"""Called with name, layer, view and directions of every layer that learns, from the readout to the input."""
 
 
 class StepResult(NamedTuple):
-    """Result of one step; tensors on the compute device, nothing has been waited for."""
+    """Result of one step, as tensors on the compute device, without synchronisation."""
 
     loss: Tensor
     """Mean loss of the batch before the update, 0-dim."""
@@ -31,28 +31,29 @@ class StepResult(NamedTuple):
 
 @dataclass(frozen=True)
 class SequenceUpdate:
-    """What holds for all chunks of one batch of sequences."""
+    """Settings shared by all chunks of one batch of sequences."""
 
     rule: Rule
-    """The rule of this step."""
+    """Rule of this step."""
     batch: int
-    """B: samples."""
+    """B, number of samples."""
     share: float
     """Weight of one tick's loss."""
     kappa: float
-    """Decay of the filter through which errors of hidden layers arrive; 0: no filter."""
+    """Decay of the filter through which errors reach hidden layers; 0: no filter."""
     writes: bool
     """Whether weights change after every chunk."""
 
 
 @dataclass(frozen=True)
 class ChunkSpan:
-    """The ticks of one chunk."""
+    """Ticks and targets of one chunk."""
 
     first: int
+    """First tick."""
     ticks: int
-    """K."""
+    """K, number of ticks."""
     taught: tuple[slice, Tensor] | None
-    """Rows that are taught, and the targets of all K B rows; None: nothing is taught."""
+    """Taught rows, and the targets of all K B rows; None: no tick is taught."""
     last: bool
     """Whether no chunk follows, so that no traces are kept."""

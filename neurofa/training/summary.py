@@ -10,13 +10,13 @@ from neurofa.core.rule import Rule
 
 
 def learner_summary(network: Network, rule: Rule, optimizer: torch.optim.Optimizer, loss: Loss) -> str:
-    """Return rule, optimizer and loss in one line, and the network's table below.
+    """Return rule, optimizer and loss in one line, followed by the table of the network.
 
     Args:
-        network: that learns.
-        rule: that gives the directions.
-        optimizer: its class and learning rates are written, one rate where all parameter groups share it.
-        loss: whose error is sent back.
+        network: the network that learns.
+        rule: its learning rule.
+        optimizer: shown by class and learning rates, one rate if all parameter groups share it.
+        loss: loss of the run.
 
     >>> from neurofa import Learner
     >>> from neurofa.networks import MLP
@@ -30,5 +30,5 @@ def learner_summary(network: Network, rule: Rule, optimizer: torch.optim.Optimiz
     total                                                                     43
     """
     rates = dict.fromkeys(float(group["lr"]) for group in optimizer.param_groups)
-    used = f"{type(optimizer).__name__}(lr={' and '.join(map(str, rates))})"
-    return f"rule {rule!r}, optimizer {used}, loss {loss!r}\n{network!r}"
+    shown = f"{type(optimizer).__name__}(lr={' and '.join(map(str, rates))})"
+    return f"rule {rule!r}, optimizer {shown}, loss {loss!r}\n{network!r}"

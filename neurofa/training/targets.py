@@ -1,4 +1,4 @@
-"""Targets of a batch of sequences, and the ticks at which they count."""
+"""Targets of a batch of sequences, and the taught ticks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from neurofa.spiking.sequence import check_sequence
 
 @dataclass(frozen=True)
 class TargetSchedule:
-    """Targets, and the ticks at which the loss counts."""
+    """Targets, and the taught ticks, at which the loss counts."""
 
     targets: Tensor
     """(B,), (B, o) or (T, B, o)."""
     begin: int
+    """First taught tick."""
     end: int
+    """Tick after the last taught one."""
     batch: int
+    """B, number of samples."""
 
     def at(self, first: int, ticks: int) -> tuple[slice, Tensor] | None:
-        """Return the taught rows of a chunk, and the targets of all K B rows; None: nothing is taught in these ticks.
+        """Return the taught rows of a chunk, and the targets of all K B rows; None: no tick is taught.
 
         Args:
             first: first tick of the chunk.
-            ticks: K.
+            ticks: K, number of ticks.
         """
         low, high = max(self.begin - first, 0), min(self.end - first, ticks)
         if low >= high:
@@ -45,17 +48,17 @@ class TargetSchedule:
 def target_schedule(
     network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool = False
 ) -> TargetSchedule:
-    """Return the schedule of one batch of sequences.
+    """Return the target schedule of one batch of sequences.
 
     Args:
-        network: that is taught.
+        network: the network that learns.
         xs: (T, B, *input_shape) or events.
         targets: (B,) labels, or (B, o) or (T, B, o) values.
-        teach: first taught tick, and the one behind the last; None: all.
+        teach: first taught tick, and the one after the last; None: all.
         binary: refuse inputs other than 0 and 1.
 
     Raises:
-        NeurofaError: shapes that do not fit, a period out of range.
+        NeurofaError: shapes that do not match, taught ticks out of range.
     """
     check_sequence(network, xs, _samples(xs, targets), binary=binary)
     ticks, batch = xs.shape[:2]
@@ -66,7 +69,7 @@ def target_schedule(
 
 
 def _samples(xs: Tensor | Events, targets: Tensor) -> int:
-    """Return B, as the targets have it."""
+    """Return B according to the targets."""
     ticks, shape = xs.shape[0], tuple(targets.shape)
     labels = len(shape) == 1 or targets.is_floating_point()
     if not 1 <= len(shape) <= 3 or not labels or (len(shape) == 3 and shape[0] != ticks):

@@ -1,4 +1,4 @@
-"""Updates through an optimizer: directions go into ``.grad``, it steps, and the devices realise the change."""
+"""Updates through an optimizer: directions are added to ``.grad``, it steps, and the devices realise the change."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from neurofa.core.synapses import Synapses
 
 
 class Updater:
-    """Gathers directions in ``.grad`` and lets the optimizer and the devices turn them into changed weights.
+    """Accumulation of directions in ``.grad``, and their update by the optimizer and the devices.
 
     Args:
-        network: its weights must all be in the optimizer.
+        network: all of its weights must be in the optimizer.
         rule: its plastic pathway weights are added to the optimizer.
-        optimizer: the user's.
+        optimizer: optimizer of the user.
         gen: source of the devices' write noise.
         clip: largest total norm, or None.
         accumulate: batches per update.
 
     Raises:
-        NeurofaError: a weight that the optimizer does not have, or a device that cannot be updated so.
+        NeurofaError: a weight that is missing in the optimizer.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Updater:
         }
         """Index of the parameter group of every weight."""
         self.gathers = False
-        """Whether directions are added up until the end of a sequence."""
+        """Whether directions are summed until the end of a sequence."""
         for name, layer in network.items():
             for key, synapses in layer.synapses.items():
                 if synapses.weight not in self.group_of:
@@ -56,12 +56,12 @@ class Updater:
         plasticity = rule.declares.plastic
         for name, layer in network.items() if plasticity is not None else ():
             for key, (synapses, _) in plasticity.plastic(name).items() if plasticity is not None else ():
-                forward = key.rpartition("@")[2]
+                forward = key.rpartition("@")[2]  # name of the forward weight, without the prefix of a factor
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
         self.filled: dict[tuple[Synapses, int], None] = {}
-        """Synapses, with the first of their rows, whose gradients have begun."""
+        """Synapses, with their first row, whose gradients are not empty."""
         self._waiting = 0
 
     def _join(self, synapses: Synapses, beside: Synapses) -> None:
@@ -73,12 +73,12 @@ class Updater:
 
     @contextmanager
     def gathering(self, *, direct: bool) -> Iterator[None]:
-        """Add up all directions until the end, then update once: for a sequence that comes in several chunks.
+        """Sum all directions until the end, then update once: for a sequence of several chunks.
 
-        If the sequence is refused on the way, the directions gathered for this update are dropped.
+        If an error is raised, the directions of this update are dropped.
 
         Args:
-            direct: whether other updates need no ``.grad``, which is then taken away.
+            direct: whether other updates need no ``.grad``, which is then set to None.
         """
         touched = self.filled
         self.gathers = True
@@ -95,7 +95,7 @@ class Updater:
                 synapses.drop_gradient()
 
     def finish(self) -> None:
-        """End one batch: after ``accumulate`` of them the optimizer steps and the devices realise the change."""
+        """Complete one batch; after ``accumulate`` batches the optimizer steps and the devices realise the change."""
         self._waiting += 1
         if self._waiting < self.accumulate:
             return
@@ -109,11 +109,11 @@ class Updater:
         self.filled.clear()
 
     def check_factored(self, network: Network, rule: Rule, *, direct: bool) -> None:
-        """Refuse devices that need the factors of every update, where these do not come.
+        """Refuse devices that need the factors of every update, where no factors are available.
 
         Args:
-            network: of the layers.
-            rule: its plastic feedback counts, too.
+            network: the network.
+            rule: its plastic feedback is checked as well.
             direct: whether the optimizer is plain SGD.
 
         Raises:
@@ -141,14 +141,14 @@ class Updater:
                     beside.refuse(f"plastic feedback '{key}' at layer '{name}'", "use the device inside it")
 
     def refuse_factored(self, got: str, remedy: str) -> None:
-        """Refuse devices that play every sample's update.
+        """Refuse devices that apply every sample's update.
 
         Args:
-            got: what they cannot do.
-            remedy: what to do instead.
+            got: the unsupported feature, for the message.
+            remedy: what to do instead, for the message.
 
         Raises:
-            NeurofaError: there is one.
+            NeurofaError: the network has such a device.
         """
         for synapses in self._synapses:
             if synapses.device.factored:

@@ -32,9 +32,13 @@ from neurofa.costs.memory import step_memory
 from neurofa.testing import check_feedback, check_layer, check_network, check_neuron, check_rule, check_surrogate
 from tests.contract.invented_sources import SOURCES
 
-SNN = {"data": "encoded(data=digits(subset=60), ticks=5)", "network": "snn(hidden=[8])", "rule": "eprop"}
+SNN = {
+    "data": "encoded(data=digits(subset=60), ticks=5)",
+    "network": "snn(hidden=[8])",
+    "rule": "eprop",
+}
 
-RUNS: dict[str, dict[str, object]] = {
+RUNS: dict[str, dict[str, str]] = {
     "activation": {"network": "mlp(hidden=[6, 5], activation=invented_activation)"},
     "camera": {"rule": "dfa(feedback=opu(camera=invented_camera))"},
     "data": {},

@@ -318,7 +318,7 @@ def test_neurons_that_say_nothing_of_their_dynamics_are_stored_by_name():
 
 @pytest.mark.slow
 def test_a_run_on_spikes_is_exported_verified_and_imported(tmp_path, monkeypatch, capsys):
-    from experiments.cli import run as neurofa
+    from experiments.cli import run_command as neurofa
 
     monkeypatch.chdir(tmp_path)
     spec = ["--data", "encoded(ticks=6, tick=0.004)", "--network", "snn(hidden=[8], recurrent=True)"]

@@ -129,9 +129,8 @@ def members(module: str, cls: str) -> list[str]:
         elif isinstance(child, ast.Assign):
             names |= {target.id: None for target in child.targets if isinstance(target, ast.Name)}
     for inner in ast.walk(node):
-        stored = isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store)
-        if stored and isinstance(inner.value, ast.Name) and inner.value.id == "self":
-            names[inner.attr] = None
+        if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store):
+            names |= {inner.attr: None} if isinstance(inner.value, ast.Name) and inner.value.id == "self" else {}
     return [name for name in names if not name.startswith("_")]
 
 

@@ -1,0 +1,1 @@
+"""Declarations and measures that several experiments share."""
