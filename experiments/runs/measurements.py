@@ -65,7 +65,7 @@ class RunMeter:
 
     @property
     def dataset(self) -> Dataset:
-        """The static data that are measured on."""
+        """Return the data set without ticks on whose samples the network is measured."""
         if self._data is None:
             raise NeurofaError("got a measurement of a run without a log; expected log=all or a part of it; set log")
         return self._data

@@ -61,7 +61,7 @@ class Model:
 
     @property
     def outputs(self) -> int:
-        """Number of outputs."""
+        """Number of values that the whole graph puts out for one sample."""
         return math.prod(self.nodes[-1].out_shape)
 
     def node(self, name: str) -> Node:

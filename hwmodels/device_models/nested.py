@@ -91,7 +91,7 @@ class Nested(Device, AgeingCells):
 
     @property
     def ageing(self) -> AgeingCells | None:
-        """Itself where the inner device ages."""
+        """Return this device if the inner device ages, else None."""
         return None if self.inner.ageing is None else self
 
     def relax(self, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:

@@ -35,7 +35,7 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
         self.affine, self.eps = affine, eps
 
     def size(self, channels: int) -> None:
-        """Create the buffers for a number of channels; default: none."""
+        """Create the buffers of running statistics, one number a channel; default: none."""
 
     @abstractmethod
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:

@@ -169,7 +169,7 @@ def forward_change(dynamics: Dynamics, changes: Tensor) -> Tensor:
 
 
 def shared_trace(dynamics: Dynamics, x: Tensor, batch: int, before: Tensor | None) -> Tensor:
-    """Return the traces of the inputs after K ticks, for constant M and g.
+    """Return the eligibility traces of the inputs after K ticks; with constant M and g all neurons share them.
 
     Args:
         dynamics: constant.

@@ -272,8 +272,11 @@ def test_whole_suites_pass_on_good_parts(check, name):
 
 def test_every_exception_names_what_exists():
     suites = {
-        "rule": rule_checks, "layer": layer_checks, "feedback": feedback_checks, "network": network_checks,
-    }  # fmt: skip
+        "rule": rule_checks,
+        "layer": layer_checks,
+        "feedback": feedback_checks,
+        "network": network_checks,
+    }
     for (kind, part, check), reason in EXCEPTIONS.items():
         assert part in registry.parts(kind)
         assert check in dict(suites[kind]())

@@ -32,7 +32,7 @@ from neurofa.costs.memory import step_memory
 from neurofa.testing import check_feedback, check_layer, check_network, check_neuron, check_rule, check_surrogate
 from tests.contract.invented_sources import SOURCES
 
-SNN: dict[str, object] = {
+SNN = {
     "data": "encoded(data=digits(subset=60), ticks=5)",
     "network": "snn(hidden=[8])",
     "rule": "eprop",

@@ -27,10 +27,16 @@ NETWORKS = {
 def recipe(network: str = "mlp", rule: str = "dfa", device: str = "digital", **more: Any) -> dict[str, Any]:
     head = network.partition("(")[0]
     return {
-        "network": NETWORKS.get(network, network), "input_shape": SHAPES[head], "outputs": 10, "seed": 0,
+        "network": NETWORKS.get(network, network),
+        "input_shape": SHAPES[head],
+        "outputs": 10,
+        "seed": 0,
         "device": device,
-        "periphery": "exact", "rule": rule, "loss": "cross_entropy", **more,
-    }  # fmt: skip
+        "periphery": "exact",
+        "rule": rule,
+        "loss": "cross_entropy",
+        **more,
+    }
 
 
 def learner(

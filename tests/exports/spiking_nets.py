@@ -36,10 +36,12 @@ def neuron(model: str, shape: tuple[int, ...], gen: torch.Generator, **options) 
 
 def dense(name: str, n_in: int, n_out: int, gen: torch.Generator, scale: float = 0.5, bias: bool = True) -> DenseNode:
     return DenseNode(
-        name=name, in_shape=(n_in,), out_shape=(n_out,),
+        name=name,
+        in_shape=(n_in,),
+        out_shape=(n_out,),
         weight=Matrix(values=grid((n_out, n_in), gen, scale), meaning="forward weights"),
         bias=Array(values=grid((n_out,), gen, 0.1), meaning="bias") if bias else None,
-    )  # fmt: skip
+    )
 
 
 def spiking(
@@ -48,9 +50,13 @@ def spiking(
     weights = Matrix(values=grid((n_out, n_out), gen, 0.2), meaning="recurrent weights") if recurrent else None
     current = dense(name, n_in, n_out, gen)
     return SpikingNode(
-        name=name, in_shape=(n_in,), out_shape=(n_out,), current=current, recurrent=weights,
+        name=name,
+        in_shape=(n_in,),
+        out_shape=(n_out,),
+        current=current,
+        recurrent=weights,
         neuron=neuron(model, (n_out,), gen, **options),
-    )  # fmt: skip
+    )
 
 
 def chain(*nodes: Node) -> Model:
@@ -72,12 +78,17 @@ def images(seed: int = 0, **options) -> Model:
     kernels = Matrix(values=grid((3, 1, 3, 3), gen, 0.6), meaning="kernels")
     current = ConvNode(name="conv", in_shape=(1, 8, 8), out_shape=(3, 8, 8), weight=kernels, padding=1)
     return chain(
-        SpikingNode(name="conv", in_shape=(1, 8, 8), out_shape=(3, 8, 8), current=current,
-                neuron=neuron("lif", (3, 8, 8), gen, **options)),
+        SpikingNode(
+            name="conv",
+            in_shape=(1, 8, 8),
+            out_shape=(3, 8, 8),
+            current=current,
+            neuron=neuron("lif", (3, 8, 8), gen, **options),
+        ),
         PoolNode(name="pool", in_shape=(3, 8, 8), out_shape=(3, 4, 4), how="mean", size=2, stride=2),
         FlattenNode(name="flat", in_shape=(3, 4, 4), out_shape=(48,)),
         spiking("readout", 48, 4, gen, "leaky", reset="none"),
-    )  # fmt: skip
+    )
 
 
 def spikes(model: Model, ticks: int, samples: int, seed: int = 1, rate: float = 0.3) -> torch.Tensor:

@@ -13,8 +13,14 @@ from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from tests.exports.learners import exported, learner, model, recipe
 
-RULES = ("dfa", "ldfa_local", "dfa(feedback=microring)", "dfa(feedback=mzi)", "dfa(feedback=opu)",
-         "dfa(feedback=crossbar(device=pcm))")  # fmt: skip
+RULES = (
+    "dfa",
+    "ldfa_local",
+    "dfa(feedback=microring)",
+    "dfa(feedback=mzi)",
+    "dfa(feedback=opu)",
+    "dfa(feedback=crossbar(device=pcm))",
+)
 
 
 def outputs(found, seed=3):

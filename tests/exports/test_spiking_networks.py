@@ -32,10 +32,11 @@ from neurofa.training.learner import Learner
 
 NEURONS = [
     *(f"lif(reset={r}, delay={d})" for r in ("subtract", "zero", "none") for d in (True, False)),
-    "lif(reset=zero, gated=True)", "lif(beta=1.0, threshold=0.4)",
+    "lif(reset=zero, gated=True)",
+    "lif(beta=1.0, threshold=0.4)",
     *(f"synaptic(reset={r}, delay={d})" for r in ("subtract", "zero", "none") for d in (True, False)),
     *(f"alif(reset={r}, gain=0.3)" for r in ("subtract", "zero", "none")),
-]  # fmt: skip
+]
 """Resets, delays and gates of all models that fire."""
 
 
@@ -55,17 +56,25 @@ def small(neuron: str = "lif", recurrent: bool = True, **options) -> Network:
 
 def convolution(pool: str | None) -> Network:
     width = 16 if pool is None else 4
-    layers = [SpikingConv2d(1, 3, 3, padding=1, pool=pool, neuron="lif(threshold=0.5)"), Flatten(), Spiking(
-        3 * width, 2, neuron="leaky"
-    )]  # fmt: skip
+    layers = [
+        SpikingConv2d(1, 3, 3, padding=1, pool=pool, neuron="lif(threshold=0.5)"),
+        Flatten(),
+        Spiking(3 * width, 2, neuron="leaky"),
+    ]
     return grid(Network(layers, (1, 4, 4), seed=1))
 
 
 def recipe(rule: str = "eprop") -> dict:
     return {
-        "network": "snn(hidden=[9], recurrent=True)", "input_shape": (6,), "outputs": 3, "seed": 1,
-        "device": "digital", "periphery": "exact", "rule": rule, "loss": "cross_entropy",
-    }  # fmt: skip
+        "network": "snn(hidden=[9], recurrent=True)",
+        "input_shape": (6,),
+        "outputs": 3,
+        "seed": 1,
+        "device": "digital",
+        "periphery": "exact",
+        "rule": rule,
+        "loss": "cross_entropy",
+    }
 
 
 def trained(rule: str = "eprop") -> Learner:
@@ -156,8 +165,12 @@ def test_a_recurrent_network_comes_back_bit_for_bit(tmp_path):
         restore_learner(again, stored)
         own = stored.attributes("layers/spiking0")
         assert {key: own[key] for key in ("model", "reset", "reset_delay", "dt", "recurrent_weights")} == {
-            "model": "lif", "reset": "subtract", "reset_delay": True, "dt": 2e-3, "recurrent_weights": True,
-        }  # fmt: skip
+            "model": "lif",
+            "reset": "subtract",
+            "reset_delay": True,
+            "dt": 2e-3,
+            "recurrent_weights": True,
+        }
         among = stored.tensor("layers/spiking0/recurrent")
     assert torch.equal(among, learner.network.layer("spiking0").synapses.stored()["recurrent"])
     for part in ("network", "rule"):
@@ -235,8 +248,11 @@ def test_nir_files_run_from_their_own_numbers(tmp_path, neuron, recurrent):
 
 
 def test_nir_says_poolings_by_means_inside_a_layer(tmp_path):
-    layers = [SpikingConv2d(1, 3, 3, padding=1, pool="avg_pool2d(size=2)", neuron="lif(reset=zero, threshold=0.5)"),
-              Flatten(), Spiking(12, 2, neuron="leaky")]  # fmt: skip
+    layers = [
+        SpikingConv2d(1, 3, 3, padding=1, pool="avg_pool2d(size=2)", neuron="lif(reset=zero, threshold=0.5)"),
+        Flatten(),
+        Spiking(12, 2, neuron="leaky"),
+    ]
     network = grid(Network(layers, (1, 4, 4), seed=1))
     model = describe_learner(Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters())), "dfa", {})
     nir.write_nir(nir.forward_graph(model)[0], tmp_path / "x.nir")

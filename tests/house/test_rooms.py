@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.house import structure
@@ -51,3 +53,11 @@ def test_bases_are_slim(base, limit):
 def test_no_two_public_classes_have_one_name():
     doubled = {name: homes for name, homes in structure.public_classes().items() if len(homes) > 1}
     assert doubled == {}
+
+
+def test_tests_lie_in_the_rooms_that_they_test():
+    tests = Path(__file__).parents[1]
+    folders = [path for name in LIMITS for path in (tests / name).rglob("*") if path.is_dir()]
+    rooms = [str(path.relative_to(tests)) for path in folders if path.name != "__pycache__"]
+    assert rooms
+    assert [room for room in rooms if not (structure.ROOT / room).is_dir()] == []

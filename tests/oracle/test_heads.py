@@ -122,9 +122,14 @@ def test_fixed_heads_stay():
 
 @pytest.mark.parametrize(
     "spec",
-    ["local_loss(gradient=x)", "local_loss(probes=0)", "local_loss(groups=0)", "local_loss(heads=x)",
-     "local_guess(space=x)"],
-)  # fmt: skip
+    [
+        "local_loss(gradient=x)",
+        "local_loss(probes=0)",
+        "local_loss(groups=0)",
+        "local_loss(heads=x)",
+        "local_guess(space=x)",
+    ],
+)
 def test_wrong_options_are_refused(spec):
     with pytest.raises(NeurofaError, match="expected"):
         build("rule", spec)

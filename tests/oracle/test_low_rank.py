@@ -188,9 +188,16 @@ def test_normative_factors_are_the_truncated_decomposition_again_every_so_often(
 
 @pytest.mark.parametrize(
     "spec",
-    ["raf(rank=0)", "raf(p=sideways)", "raf(q=sideways)", "raf(oja=0)", "raf(clamp=-1)", "ldfa_local(init=x)",
-     "ldfa_normative(every=-1)"],
-)  # fmt: skip
+    [
+        "raf(rank=0)",
+        "raf(p=sideways)",
+        "raf(q=sideways)",
+        "raf(oja=0)",
+        "raf(clamp=-1)",
+        "ldfa_local(init=x)",
+        "ldfa_normative(every=-1)",
+    ],
+)
 def test_wrong_options_are_refused(spec):
     with pytest.raises(NeurofaError, match="expected"):
         build("rule", spec)

@@ -44,7 +44,7 @@ class GaussianInputs:
         self._words, self._spare = np.empty_like(self._places), np.empty_like(self._places)
 
     def draw(self, steps: int) -> Tensor:
-        """Draw the numbers of several steps, (steps, *shape)."""
+        """Draw the Gaussian inputs of several training steps, (steps, *shape)."""
         shape = (steps, *self.shape)
         n = math.prod(shape)
         if not self._serial or n <= FEW:

@@ -95,7 +95,7 @@ class ErfUnits(ClosedUnits):
         return (4 / np.pi**2) * np.arcsin(l0 / np.sqrt(l1 * l2)) / np.sqrt(l4)
 
     def j2(self, c: Array) -> Array:
-        """J2 = (2/pi) / sqrt((1 + C11)(1 + C22) - C12^2)."""
+        """Return the mean product of two units' slopes, J2 = (2/pi) / sqrt((1 + C11)(1 + C22) - C12^2)."""
         return (2 / np.pi) / np.sqrt((1 + c[..., 0, 0]) * (1 + c[..., 1, 1]) - c[..., 0, 1] ** 2)
 
 

@@ -66,9 +66,9 @@ def test_the_least_significant_pair_is_filled_first():
 
 
 @pytest.mark.parametrize(
-    "spec", ["pair(g_min=30.0)", "single(g_min=-1.0)", "reference(g_max=1e999)", "n_pair(pairs=1)",
-             "n_pair(significance=0.5)"]
-)  # fmt: skip
+    "spec",
+    ["pair(g_min=30.0)", "single(g_min=-1.0)", "reference(g_max=1e999)", "n_pair(pairs=1)", "n_pair(significance=0.5)"],
+)
 def test_wrong_constants_are_refused(spec):
     with pytest.raises(NeurofaError, match="expected"):
         build("conductance", spec)

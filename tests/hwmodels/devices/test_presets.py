@@ -27,9 +27,17 @@ TABLE = {
 }
 LOG_NORMAL = ("reram_array_om", "reram_array_hfo2")
 STATES = {  # range over step
-    "reram_es": 1481, "reram_sb": 1000, "capacitor": 400, "ecram": 1000, "ecram_mo": 7089, "idealized": 10000,
-    "gokmen_vlasov": 1250, "pcm_gst": 200, "reram_array_om": 21, "reram_array_hfo2": 4.3,
-}  # fmt: skip
+    "reram_es": 1481,
+    "reram_sb": 1000,
+    "capacitor": 400,
+    "ecram": 1000,
+    "ecram_mo": 7089,
+    "idealized": 10000,
+    "gokmen_vlasov": 1250,
+    "pcm_gst": 200,
+    "reram_array_om": 21,
+    "reram_array_hfo2": 4.3,
+}
 
 
 def preset(name):

@@ -51,8 +51,10 @@ def test_the_mean_of_played_steps_is_the_step_of_plain_sgd(spec, shape):
 
 def test_the_ledger_counts_every_pulse_that_was_played():
     x = torch.rand(1, 8, generator=torch.Generator().manual_seed(1)).expand(4, 8)
-    for spec in ("wear(device=pulse_trains(device={}), endurance=1e999)",
-                 "pulse_trains(device=wear(device={}, endurance=1e999))"):  # fmt: skip
+    for spec in (
+        "wear(device=pulse_trains(device={}), endurance=1e999)",
+        "pulse_trains(device=wear(device={}, endurance=1e999))",
+    ):
         made = learner("mlp(hidden=[])", spec.format(FINE))
         made.step(x[:1], TARGET[:1])  # one sample: no device is moved up and down again
         synapses = next(iter(made.network.items()))[1].synapses["weight"]

@@ -54,9 +54,11 @@ def test_moments_of_uncertain_phases_are_those_of_many_meshes():
     n, draws, s = 4, 40_000, 0.4
     one = phases(n, 1)
     many = MeshPhases(
-        *(p.expand(draws, -1) + s * torch.randn(draws, p.shape[1], generator=gen(9 + i)).double()
-          for i, p in enumerate((one.theta, one.phi, one.out)))
-    )  # fmt: skip
+        *(
+            p.expand(draws, -1) + s * torch.randn(draws, p.shape[1], generator=gen(9 + i)).double()
+            for i, p in enumerate((one.theta, one.phi, one.out))
+        )
+    )
     seen, kept = propagate(many), math.exp(-s * s / 2)
     start = torch.zeros(1, n, n, n, dtype=torch.complex128)
     start[:, range(n), range(n), range(n)] = 1

@@ -16,7 +16,7 @@ def batch(n=6, width=6):
 
 
 def test_only_the_controls_that_read_weights_are_not_local_by_default():
-    found = {name for name in parts("rule") if not build("rule", name).local}
+    found = {name for name in parts("rule") if not build("rule", name).declares.local}
     # for sequences: backpropagation through time, and that at a tick under two names of the field
     assert found == {"bp", "ldfa_normative", "bptt", "eprop_symmetric", "ostl"}
 

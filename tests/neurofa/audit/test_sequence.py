@@ -1,6 +1,7 @@
 """The audit of sequences finds what is smuggled into eligibility, traces and time, and nothing in honest rules."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,9 @@ from experiments.commands import audit as command
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.audit.sequence import audit_sequence
-from neurofa.core.dynamics import TRACE, Dynamics
+from neurofa.core.dynamics import TRACE
 from neurofa.core.randomness import generator
-from neurofa.rules.dfa import DFA
+from neurofa.rules.stllr import STLLR
 
 LABELS = torch.tensor([0, 2, 1, 2])
 
@@ -26,7 +27,7 @@ def given(ticks=6):
     return (torch.rand(ticks, 4, 6, generator=generator(0, "spikes")) < 0.4).float()
 
 
-class InDynamics(DFA):
+class InDynamics(STLLR):
     """Its eligibility decays as the readout's weights say."""
 
     def __init__(self, net):
@@ -36,25 +37,19 @@ class InDynamics(DFA):
     def secret(self):
         return self.kept[0].layer("spiking2").synapses["weight"].weight.detach().abs().mean()
 
-    def localise(self, name, layer, view):
-        return layer.localise_by(view, self.dynamics(name, layer, view))
-
     def dynamics(self, name, layer, view):
-        psi = layer.ticks(view, layer.neuron.derivative(view.after, view.y))
-        return Dynamics([[0.9]], [1.0], [psi * self.secret()])
+        own = super().dynamics(name, layer, view)
+        return replace(own, out=[own.out[0] * self.secret(), *own.out[1:]])
 
 
 class InTraces(InDynamics):
     """Lets other weights into what it keeps for the next chunk only."""
 
-    def localise(self, name, layer, view):
-        return layer.backprop_local(view)
+    def secret(self):
+        return 1.0
 
-    def dynamics(self, name, layer, view):
-        return None
-
-    def keep(self, name, layer, view):
-        return {TRACE + "secret": self.secret() * torch.ones(4, layer.map.channels)}
+    def carried(self, name, layer, view):
+        return {TRACE + "secret": super().secret() * torch.ones(4, layer.map.channels)}
 
 
 @pytest.mark.parametrize("smuggler", [InDynamics, InTraces])

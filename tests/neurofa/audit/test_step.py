@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -80,11 +81,11 @@ class ByUpdate(DFA):
         self.top = [network]
 
     def update(self, name, layer, view):
-        directions = super().update(name, layer, view)
+        own, directions = super().update(name, layer, view)
         if self.of[id(layer)] == "dense1":
             size = self.top[0].layer("dense2").synapses["weight"].weight.mean()
             directions["bias"] = directions["bias"] + size
-        return directions
+        return own, directions
 
 
 class ByNanSafe(DFA):
@@ -103,30 +104,30 @@ class ByViews(DFA):
     """Keeps what it was shown of the layer above, and uses it one layer further down."""
 
     def update(self, name, layer, view):
-        directions = super().update(name, layer, view)
+        own, directions = super().update(name, layer, view)
         if hasattr(self, "kept"):
             directions["bias"] = directions["bias"] + self.kept.params["weight"].mean()
         self.kept = view
-        return directions
+        return own, directions
 
 
 class ByCopies(DFA):
     """Copies the weights that it was shown; the copy survives what happens to the original."""
 
     def update(self, name, layer, view):
-        directions = super().update(name, layer, view)
+        own, directions = super().update(name, layer, view)
         if hasattr(self, "kept"):
             directions["bias"] = directions["bias"] + self.kept.mean()
         self.kept = view.params["weight"].clone()
-        return directions
+        return own, directions
 
 
 class ByReturns(Chained):
     """Notes each layer's weights when asked for return weights, and uses them in another layer's update."""
 
-    def returns(self, name, params, gen):
+    def return_weights(self, name, params, gen):
         self.noted = {**getattr(self, "noted", {}), name: params["weight"].clone()}
-        return super().returns(name, params, gen)
+        return super().return_weights(name, params, gen)
 
     def deliver(self, name, teaching):
         return teaching.error_above * self.noted["dense3"].mean()
@@ -174,8 +175,18 @@ class ByAdapt(KolenPollack):
 
 
 SMUGGLERS = [
-    ByAttribute, ByList, ByClosure, ByUpdate, ByNanSafe, ByViews, ByCopies, ByReturns, ByMemory, BySynapses, ByAdapt,
-]  # fmt: skip
+    ByAttribute,
+    ByList,
+    ByClosure,
+    ByUpdate,
+    ByNanSafe,
+    ByViews,
+    ByCopies,
+    ByReturns,
+    ByMemory,
+    BySynapses,
+    ByAdapt,
+]
 
 
 def make(kind: Callable[..., Rule], network: Network) -> Rule:
@@ -204,7 +215,7 @@ def test_smuggler_is_named_with_the_layer_it_reads():
 class Copier(Chained):
     """ReturnWeights a copy of the forward weights: backpropagation that calls itself local."""
 
-    def returns(self, name, params, gen):
+    def return_weights(self, name, params, gen):
         return {key: params[key].clone() for key in self.beside(name)}
 
 
@@ -215,7 +226,7 @@ class OwnReader(Chained):
         super().__init__()
         self.top = [network]
 
-    def returns(self, name, params, gen):
+    def return_weights(self, name, params, gen):
         layer = self.top[0].layer(name)
         return {key: layer.synapses[key].weight.detach().clone() for key in self.beside(name)}
 
@@ -251,7 +262,7 @@ def test_weight_transport_beside_the_layer_is_found(kind):
 class Liar(Chained):
     """Copies signs and says that it copies nothing."""
 
-    def returns(self, name, params, gen):
+    def return_weights(self, name, params, gen):
         return {key: params[key].sign() * 0.1 for key in self.beside(name)}
 
 
@@ -349,7 +360,8 @@ def test_command_prints_a_verdict(app):
 
 
 def test_command_fails_for_a_rule_that_lies(app, monkeypatch):
-    monkeypatch.setattr(DFA, "local", False)
+    declared = replace(DFA().declares, local=False)
+    monkeypatch.setattr(DFA, "declares", property(lambda rule: declared))
     assert CliRunner().invoke(app, ["audit", "dfa"]).exit_code == 1
 
 

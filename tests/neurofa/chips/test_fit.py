@@ -20,12 +20,15 @@ NAMES = list(parts("profile"))
 
 
 def learner(
-    rule="dfa", network="mlp(hidden=[12, 10])", device="digital", shape=(8,), outputs=4, optimizer=None,
+    rule="dfa",
+    network="mlp(hidden=[12, 10])",
+    device="digital",
+    shape=(8,),
+    outputs=4,
+    optimizer=None,
     periphery="exact",
-):  # fmt: skip
-    net = build(
-        "network", network, input_shape=shape, outputs=outputs, seed=0, device=device, periphery=periphery
-    )  # fmt: skip
+):
+    net = build("network", network, input_shape=shape, outputs=outputs, seed=0, device=device, periphery=periphery)
     make = optimizer or (lambda p: torch.optim.SGD(p, lr=0.0625))
     return Learner(net, rule, optimizer=make(net.parameters()))
 
@@ -42,9 +45,7 @@ def one(profile, limit, asked):
 
 
 def test_all_chips_are_there():
-    assert set(NAMES) >= {
-        "loihi1", "reckon", "odin", "brainscales2", "spinnaker2", "opu", "microring_bank", "rpu"
-    }  # fmt: skip
+    assert set(NAMES) >= {"loihi1", "reckon", "odin", "brainscales2", "spinnaker2", "opu", "microring_bank", "rpu"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,22 +69,40 @@ def test_a_profile_says_where_every_figure_is_from(name):
 # facts, written down a second time
 FIGURES = {
     "loihi1": {
-        "weight_bits": 9, "accumulator_bits": 16, "rate_bits": 4, "trace_bits": 7, "fraction_bits": 7,
+        "weight_bits": 9,
+        "accumulator_bits": 16,
+        "rate_bits": 4,
+        "trace_bits": 7,
+        "fraction_bits": 7,
         "rounding": "stochastic",
     },
     "reckon": {
-        "weight_bits": 8, "inputs": 256, "hidden_layers": 1, "layer_width": 256, "outputs": 16, "trace_bits": 12,
-        "membrane_bits": 16, "surrogate_segments": 5, "largest_step": 1, "error_bits": 16, "rate_bits": 1,
+        "weight_bits": 8,
+        "inputs": 256,
+        "hidden_layers": 1,
+        "layer_width": 256,
+        "outputs": 16,
+        "trace_bits": 12,
+        "membrane_bits": 16,
+        "surrogate_segments": 5,
+        "largest_step": 1,
+        "error_bits": 16,
+        "rate_bits": 1,
     },
     "odin": {
-        "weight_bits": 4, "neurons": 256, "synapses": 65536, "membrane_bits": 8, "error_path": "none",
-        "weight_sign": "source", "largest_step": 1,
+        "weight_bits": 4,
+        "neurons": 256,
+        "synapses": 65536,
+        "membrane_bits": 8,
+        "error_path": "none",
+        "weight_sign": "source",
+        "largest_step": 1,
     },
     "brainscales2": {"weight_bits": 7, "input_bits": 5, "output_bits": 8},
     "spinnaker2": {"arithmetic_bits": (8, 16, 32), "error_path": "chained"},
     "opu": {"projection_inputs": 1039680, "projection_outputs": 2073600, "projection_claimed": 10**6},
     "rpu": {"memory": "gokmen_vlasov", "pulses": 31},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -111,9 +130,11 @@ def test_remembered_figures_are_called_so():
 def test_the_chosen_parts_can_be_built(name):
     profile = build("profile", name)
     for kind, spec in (
-        ("device", profile.device()), ("periphery", profile.periphery()), ("format", profile.error()),
+        ("device", profile.device()),
+        ("periphery", profile.periphery()),
+        ("format", profile.error()),
         ("feedback", profile.feedback),
-    ):  # fmt: skip
+    ):
         if spec is not None:
             assert build(kind, spec).kind == kind
 
@@ -278,11 +299,16 @@ def test_an_optimizer_with_a_scheduler_is_not_stepped():
 @pytest.mark.parametrize(
     ("rule", "activation", "pieces"),
     [
-        ("dfa", "relu", 2), ("dfa", "leaky_relu", 2), ("dfa", "identity", 1), ("dfa", "tanh", math.inf),
-        ("dfa", "gelu", math.inf), ("adfa(g=step)", "tanh", 2), ("adfa(g=one)", "tanh", 1),
+        ("dfa", "relu", 2),
+        ("dfa", "leaky_relu", 2),
+        ("dfa", "identity", 1),
+        ("dfa", "tanh", math.inf),
+        ("dfa", "gelu", math.inf),
+        ("adfa(g=step)", "tanh", 2),
+        ("adfa(g=one)", "tanh", 1),
         ("adfa(g=bell)", "relu", math.inf),
     ],
-)  # fmt: skip
+)
 def test_pieces_of_the_derivative(rule, activation, pieces):
     asked = requirements_of(learner(rule, f"mlp(hidden=[6], activation={activation})"))
     assert list(asked.derivatives.values()) == [pieces]
@@ -300,9 +326,10 @@ def test_blocks_have_a_smooth_derivative_and_devices_inside_devices_are_found():
 
 ON_LOIHI = {"rule": "dfa(error=uniform(bits=8))", "device": "update_engine(device=fixed(bits=9))"}
 ON_RECKON = {
-    "rule": "bp", "network": "mlp(hidden=[12], activation=relu)",
+    "rule": "bp",
+    "network": "mlp(hidden=[12], activation=relu)",
     "device": "update_engine(device=fixed(bits=8), fraction=None, most=1)",
-}  # fmt: skip
+}
 ON_OPU = {"rule": "dfa(feedback=opu)"}
 ON_BRAINSCALES2 = {"device": "fixed(bits=7)", "periphery": "periphery(in_bits=5, out_bits=8)"}
 ON_RPU = {"device": "pulse_trains(device=gokmen_vlasov)"}
@@ -334,15 +361,20 @@ BREAKS = [
     ("opu(projection_inputs=4)", ON_OPU, "projection_inputs", {"outputs": 5}, "1.25 times"),
     ("opu(projection_outputs=22)", ON_OPU, "projection_outputs", {"network": "mlp(hidden=[22, 22])"}, "2 times"),
     ("opu(projection_claimed=22)", ON_OPU, "projection_claimed", {"network": "mlp(hidden=[22, 22])"}, "2 times"),
-    ("microring_bank", {"rule": "dfa(feedback=microring)"}, "detector_bits",
-     {"rule": "dfa(feedback=microring(sigma=0.049))"}, "1 bit"),
+    (
+        "microring_bank",
+        {"rule": "dfa(feedback=microring)"},
+        "detector_bits",
+        {"rule": "dfa(feedback=microring(sigma=0.049))"},
+        "1 bit",
+    ),
     ("brainscales2", ON_BRAINSCALES2, "input_bits", {"periphery": "periphery(in_bits=7, out_bits=8)"}, "2 bit"),
     ("brainscales2", ON_BRAINSCALES2, "output_bits", {"periphery": "periphery(in_bits=5, out_bits=9)"}, "1 bit"),
     ("brainscales2", ON_BRAINSCALES2, "input_bits", {"periphery": "exact"}, "27 bit"),
     ("rpu", ON_RPU, "memory", {"device": "pulse_trains(device=ecram)"}, "another memory"),
     ("rpu", ON_RPU, "pulses", {"device": "pulse_trains(device=gokmen_vlasov, slots=62)"}, "2 times"),
     ("rpu", ON_RPU, "pulses", {"device": "gokmen_vlasov"}, "no train is played"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("profile", "fits", "limit", "change", "excess"), BREAKS)
@@ -362,9 +394,10 @@ def test_two_hidden_layers_are_too_many_and_a_longer_chain_too():
     asked = requirements_of(learner(**{**ON_RECKON, "network": "mlp(hidden=[12, 12], activation=relu)"}))
     broken = {f.limit: f.excess for f in check_limits(build("profile", "reckon"), asked) if f.verdict == "broken"}
     assert broken == {
-        "hidden_layers": "2 times", "error_path": "from layer to layer",
+        "hidden_layers": "2 times",
+        "error_path": "from layer to layer",
         "feedback_weights": "not those of the readout",
-    }  # fmt: skip
+    }
 
 
 def test_samples_in_an_update_are_batch_times_accumulated():

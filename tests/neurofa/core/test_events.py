@@ -60,10 +60,11 @@ def test_surrogates_are_those_of_snntorch():
     surrogate = pytest.importorskip("snntorch", reason="pip install 'neurofa[spikes]'").surrogate
     v = torch.linspace(-2, 2, 40)
     pairs = {
-        "atan(alpha=2.0)": surrogate.atan(alpha=2.0), "fast_sigmoid(slope=25.0)": surrogate.fast_sigmoid(slope=25),
+        "atan(alpha=2.0)": surrogate.atan(alpha=2.0),
+        "fast_sigmoid(slope=25.0)": surrogate.fast_sigmoid(slope=25),
         "sigmoid(slope=25.0)": surrogate.sigmoid(slope=25),
         "straight_through": surrogate.straight_through_estimator(),
-    }  # fmt: skip
+    }
     for ours, theirs in pairs.items():
         leaf = v.clone().requires_grad_()
         (want,) = torch.autograd.grad(theirs(leaf).sum(), leaf)

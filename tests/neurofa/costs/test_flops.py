@@ -161,5 +161,7 @@ class Mixing(nn.Module):
 def test_products_that_cannot_be_declared_are_refused():
     network = Network([Block(Mixing()), Dense(4, 3)], (4,))
     student = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
-    with pytest.raises(NeurofaError, match=r"got a block whose products cannot all be told .*; expected no others"):
+    with pytest.raises(
+        NeurofaError, match=r"got a block with products that cannot be attributed .*; expected no others"
+    ):
         step_flops(student, batch_size=2)

@@ -82,9 +82,10 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
                 for key, value in inputs.items():
                     count = sum(
                         float(a != 0 and w != 0)
-                        for row in value.tolist() for column in params[key].tolist()
+                        for row in value.tolist()
+                        for column in params[key].tolist()
                         for a, w in zip(row, column, strict=True)
-                    )  # fmt: skip
+                    )
                     spiking = set(value.flatten().tolist()) <= {-1.0, 0.0, 1.0}
                     acs, macs = acs + count * spiking, macs + count * (not spiking)
                     dense += len(value) * params[key].numel()
@@ -96,15 +97,24 @@ def by_loops(network: Network, xs: Tensor) -> dict[str, float]:
             x = y
     b = xs.shape[1]
     return {
-        "acs": acs / b, "macs": macs / b, "dense": dense / b, "updates": updates / b, "sparsity": zeros / activations
-    }  # fmt: skip
+        "acs": acs / b,
+        "macs": macs / b,
+        "dense": dense / b,
+        "updates": updates / b,
+        "sparsity": zeros / activations,
+    }
 
 
 @pytest.mark.parametrize(
     "spec",
-    ["snn(hidden=[5])", "snn(hidden=[5, 4], recurrent=True)", "snn(hidden=[5], neuron=alif, readout=lif)",
-     "snn(hidden=[5], neuron=synaptic)", "snn(hidden=[5], neuron=lif(reset=zero))"],
-)  # fmt: skip
+    [
+        "snn(hidden=[5])",
+        "snn(hidden=[5, 4], recurrent=True)",
+        "snn(hidden=[5], neuron=alif, readout=lif)",
+        "snn(hidden=[5], neuron=synaptic)",
+        "snn(hidden=[5], neuron=lif(reset=zero))",
+    ],
+)
 def test_counts_are_those_of_loops(spec: str) -> None:
     network, xs = made(spec), spikes(7, 3, 6, p=0.5)
     for name in network.names:

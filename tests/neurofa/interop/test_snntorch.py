@@ -325,7 +325,10 @@ REFUSED = {
     ),
     "recurrent convolution": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 4, 3), hidden(snn.RLeaky, conv2d_channels=4, kernel_size=3), nn.Flatten(), nn.Linear(4, 2),
+            nn.Conv2d(1, 4, 3),
+            hidden(snn.RLeaky, conv2d_channels=4, kernel_size=3),
+            nn.Flatten(),
+            nn.Linear(4, 2),
             hidden(),
         ),
         "RLeaky behind a convolution",
@@ -337,7 +340,7 @@ REFUSED = {
     "no neurons": (lambda: nn.Sequential(nn.Linear(30, 10)), "from_sequential"),
     "order": (Swapped, "other potentials at 'lif1'"),
     "functional pooling": (Functional, "144x10|4x144|mat1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -269,9 +269,12 @@ def test_the_local_wiring_learns_as_the_masked_unrolled_one():
     start, shared = (n.layer("conv2d0").synapses.stored()["weight"] for n in (wired("shared"), moved["shared"]))
     change = (local - dense_convolution(start, Window(3, 2), (2, 16, 15))).flatten()
     size = (3, 2, 3, 3)
-    summed = torch.stack([
-        change @ dense_convolution(unit, Window(3, 2), (2, 16, 15)).flatten() for unit in torch.eye(54).view(-1, *size)
-    ]).view(size)  # fmt: skip
+    summed = torch.stack(
+        [
+            change @ dense_convolution(unit, Window(3, 2), (2, 16, 15)).flatten()
+            for unit in torch.eye(54).view(-1, *size)
+        ]
+    ).view(size)
     assert torch.allclose(shared - start, summed, atol=1e-5)
 
 

@@ -11,9 +11,13 @@ from neurofa.training.checkpoint import load_checkpoint, load_network, save_chec
 
 def make(rule: str, seed: int = 0, device: str = "fixed(bits=6)") -> Learner:
     network = build(
-        "network", "cnn(channels=[3], hidden=6, norm=batch, dropout=0.2)",
-        input_shape=(1, 8, 8), outputs=4, seed=seed, device=device,
-    )  # fmt: skip
+        "network",
+        "cnn(channels=[3], hidden=6, norm=batch, dropout=0.2)",
+        input_shape=(1, 8, 8),
+        outputs=4,
+        seed=seed,
+        device=device,
+    )
     return Learner(network, rule, optimizer=torch.optim.Adam(network.parameters(), lr=0.01, amsgrad=True), seed=seed)
 
 

@@ -37,7 +37,7 @@ def test_writing_straight_into_weights_equals_the_optimizer(rule, decay):
         network = net("cnn(channels=[3], hidden=7, norm=batch)", (1, 8, 8))
         optimizer = kind(network.parameters(), lr=0.1, weight_decay=decay)
         learner = Learner(network, rule, optimizer=optimizer)
-        assert learner.updater.direct == (kind is torch.optim.SGD)
+        assert learner.direct == (kind is torch.optim.SGD)
         for step in range(4):
             learner.step(*batch(8, (1, 8, 8), seed=step))
         state = [weights(network), *(b.flatten() for b in learner.rule.state_dict().values())]
@@ -225,16 +225,29 @@ def test_weights_stay_on_the_grid_of_their_device(rounding):
 
 def test_a_network_of_plain_torch_modules_learns_in_place_of_them():
     model = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Dropout(0.1)), nn.Flatten(), nn.LayerNorm(16),
-        nn.Linear(16, 12), nn.LeakyReLU(), nn.Linear(12, 4),
-    )  # fmt: skip
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Dropout(0.1)),
+        nn.Flatten(),
+        nn.LayerNorm(16),
+        nn.Linear(16, 12),
+        nn.LeakyReLU(),
+        nn.Linear(12, 4),
+    )
     for p in (model[1].running_mean, model[1].running_var):
         p.add_(0.3)
     network = from_sequential(model, (1, 8, 8))
     assert [type(layer).__name__ for _, layer in network.items()] == [
-        "Conv2d", "MaxPool2d", "Conv2d", "Flatten", "Block", "Dense", "Dense",
-    ]  # fmt: skip
+        "Conv2d",
+        "MaxPool2d",
+        "Conv2d",
+        "Flatten",
+        "Block",
+        "Dense",
+        "Dense",
+    ]
     x, labels = batch(8, (1, 8, 8))
     assert torch.allclose(network.eval()(x.float()), model.eval()(x.float()), atol=1e-6)
     before = {k: v.clone() for k, v in model.state_dict().items()}

@@ -325,22 +325,26 @@ REFUSED = [
     ({"rule": "pepita"}, {}, "rule 'pepita' for sequences, which compares two passes; expected .*; use eprop"),
     ({"spec": "snn(hidden=[7], readout=lif)"}, {}, "a filter for a readout of lif; expected leaky.*filtered=False"),
     (
-        {"rule": "dfa", "spec": "conv_snn(channels=[3], neuron=alif)", **CONV}, {"xs": IMAGES, "chunk": 2},
+        {"rule": "dfa", "spec": "conv_snn(channels=[3], neuron=alif)", **CONV},
+        {"xs": IMAGES, "chunk": 2},
         "got alif neurons behind a convolution.*; expected traces that all neurons share; use lif",
     ),
     (
-        {"rule": "eprop", "spec": "conv_snn(channels=[3])", **CONV}, {"xs": IMAGES, "chunk": 2},
+        {"rule": "eprop", "spec": "conv_snn(channels=[3])", **CONV},
+        {"xs": IMAGES, "chunk": 2},
         "got lif neurons behind a convolution.*; expected traces that all neurons share; use lif .* without a filter",
     ),
     (
-        {"rule": "stllr", "spec": "snn(hidden=[7], traces='uniform(bits=4)')"}, {},
+        {"rule": "stllr", "spec": "snn(hidden=[7], traces='uniform(bits=4)')"},
+        {},
         "traces in uniform for lif neurons; expected one trace an input",
     ),
     (
-        {"rule": "dfa", "spec": "snn(hidden=[7], neuron=alif, traces='uniform(bits=4)')"}, {},
+        {"rule": "dfa", "spec": "snn(hidden=[7], neuron=alif, traces='uniform(bits=4)')"},
+        {},
         "traces in uniform for alif neurons; expected one trace an input.*; use lif",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("made", "options", "message"), REFUSED)

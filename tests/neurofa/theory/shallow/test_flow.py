@@ -28,12 +28,14 @@ PROBLEMS = {
     "pulse noise": Problem(rate=0.5, hardware=HardwareNoise(pulse_noise=2.0)),
     "update noise": Problem(rate=0.5, hardware=HardwareNoise(update_noise=0.5)),
     "all, bp": Problem(
-        rate=0.5, rule="bp", label_noise=0.8,
+        rate=0.5,
+        rule="bp",
+        label_noise=0.8,
         hardware=HardwareNoise(
             read_noise=0.5, readout_noise=0.5, feedback_noise=0.7, signal_noise=0.5, pulse_noise=1.0, update_noise=0.3
         ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +48,9 @@ def students():
 def increments(problem, students, *, runs=6000):
     """N times what one step changes in R, Q and v, a line a run."""
     N = students.w.shape[-1]
-    many = Students(**{
-        name: (x := getattr(students, name)).expand(runs, *x.shape[1:]) for name in ("w", "v", "B", "A", "F")
-    })  # fmt: skip
+    many = Students(
+        **{name: (x := getattr(students, name)).expand(runs, *x.shape[1:]) for name in ("w", "v", "B", "A", "F")}
+    )
     _, seen = simulate_students(problem, many, [0, 1 / N], torch.Generator().manual_seed(0))
     return [N * (after - before).reshape(runs, -1) for before, after in (seen.R, seen.Q, seen.v)]
 
