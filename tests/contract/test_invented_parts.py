@@ -38,7 +38,7 @@ SNN = {
     "rule": "eprop",
 }
 
-RUNS: dict[str, dict[str, object]] = {
+RUNS: dict[str, dict[str, str]] = {
     "activation": {"network": "mlp(hidden=[6, 5], activation=invented_activation)"},
     "camera": {"rule": "dfa(feedback=opu(camera=invented_camera))"},
     "data": {},
