@@ -335,7 +335,7 @@ class SynapseGroup(nn.ModuleDict):
 
 
 def synapses_of(module: nn.Module) -> dict[str, Synapses]:
-    """Return all synapses inside a module, by their name in its state dict."""
+    """Return all synapses inside a module, by their dotted name in the module."""
     return {name: part for name, part in module.named_modules() if isinstance(part, Synapses)}
 
 
