@@ -119,7 +119,7 @@ class Probing(Protocol):
     def perturb(
         self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
     ) -> tuple[Tensor | None, Params]:
-        """Return the changes that a probe makes in one layer: of its output, (B, *out_shape), and of its weights, by name.
+        """Return the changes that a probe makes in a layer: of its output, (B, *out_shape), and of its weights by name.
 
         None or an empty dict: no change.
 
