@@ -62,7 +62,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> int:
 
 @torch.no_grad()
 def activation_bytes(network: Network, rule: Rule, batch: int) -> int:
-    """Return the bytes of all storages but the weights' that a forward pass leaves, found on tensors without numbers.
+    """Return the bytes that a forward pass leaves for the backward phase, without the weights.
+
+    The pass runs on tensors that have shapes but no data; every storage counts once.
 
     Args:
         network: in the mode of the pass.

@@ -13,10 +13,10 @@ from neurofa.core.plan import Site
 
 
 class PooledFeedback(MatrixFeedback, name="pooled"):
-    """B_l of shape (C, o): all positions of an image, and all tokens of a sequence, receive the same signal.
+    """Random matrices B_l, (C, o), with one row per channel: all positions of an image or sequence get the same signal.
 
-    Channels are the first axis of an image (C, H, W) and the last of a sequence (S, d); each value of a vector has a
-    row of its own, as with ``dense``.
+    Channels are the first axis of an image (C, H, W) and the last of a sequence (S, d); each value of a vector has its
+    own row, as with ``dense``.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).

@@ -92,7 +92,12 @@ class Affine(Layer):
         return None if self.arrays is None else self.arrays.forward_io
 
     def attach(self, periphery: Periphery | None, *, fused: bool) -> None:
-        """Put a periphery around the layer's products; None removes it."""
+        """Put a periphery around the layer's products.
+
+        Args:
+            periphery: converters and noise; None removes them.
+            fused: whether the products are compiled.
+        """
         self.arrays = None if periphery is None else Arrays(periphery, fused=fused)
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
@@ -277,7 +282,7 @@ class Affine(Layer):
         return work.affine * (dot + ("weight" in moved))
 
     def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-        """Return the products of one pass; see :class:`neurofa.core.layer.ProductCount`."""
+        """Return the size of the product of one pass; see :class:`neurofa.core.layer.ProductCount`."""
         own = self.map
         rows = math.prod(own.out_shape(torch.Size(shape))) // own.channels
         # convolutions form factors only for devices that need them

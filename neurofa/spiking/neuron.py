@@ -1,7 +1,8 @@
 """Neuron models: membrane dynamics and spikes for an input current, tick by tick, with their derivatives.
 
-The linearised memory h of d numbers follows h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t. All coefficients belong
-to one neuron: derivatives through recurrent connections and through the reset are cut. Eligibility traces need nothing
+For small changes the d state variables h follow h_t = M_t h_{t-1} + g_t I_t, where I_t is the input current, and the
+output z_t has the derivative c_t = dz_t / dh_t (:class:`neurofa.core.dynamics.Dynamics`). All coefficients belong to
+one neuron: derivatives through recurrent connections and through the reset are cut. Eligibility traces need nothing
 else; see :mod:`neurofa.spiking.eligibility`.
 """
 
@@ -27,7 +28,7 @@ RESETS = ("subtract", "zero", "none")
 
 
 class Recurrent(NamedTuple):
-    """Recurrent weights of a layer."""
+    """Recurrent weights of a layer, and the outputs that they act on in the first tick."""
 
     weight: Tensor
     """(n, n): from every neuron's last output (columns) to every neuron's current (rows)."""
@@ -85,7 +86,7 @@ class Neuron(Registered, ABC, kind="neuron"):
 
     @abstractmethod
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
-        """Compute one tick, differentiable by autograd: the slow oracle.
+        """Compute one tick, differentiable by autograd; the faster :meth:`run` has to agree with it.
 
         Args:
             current: (B, *shape) input current, recurrent currents included.
@@ -222,7 +223,7 @@ class Firing(Neuron, ABC):
         return state
 
     def fired(self, mem: Tensor) -> Tensor:
-        """Return R: 1 where the potential before the tick exceeds the threshold; a constant in learning."""
+        """Return the reset R: 1 where the potential before the tick exceeds the threshold, else 0; detached."""
         return (mem > self.threshold).to(mem.dtype).detach()
 
     def left_by(self, u: Tensor, v: Tensor, z: Tensor, fired: Tensor, state: State) -> tuple[State, State]:
@@ -251,5 +252,9 @@ class Firing(Neuron, ABC):
         return self.psi(left)
 
     def psi(self, left: State) -> Tensor:
-        """Return the surrogate derivative in every tick, shaped as ``left['v']``."""
+        """Return the surrogate derivative of a spike in every tick, shaped as ``left['v']``.
+
+        Args:
+            left: tensors that the ticks recorded; v is the potential minus the threshold.
+        """
         return self.surrogate.derivative(left["v"])

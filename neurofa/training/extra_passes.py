@@ -159,12 +159,12 @@ def repeated_state(layer: Layer, view: LocalView, gen: torch.Generator | None) -
 def noise_pass(
     network: Network, capability: Mirroring, views: Mapping[str, LocalView], gen: torch.Generator | None
 ) -> None:
-    """Pass noise through every layer, and let its return weights learn from the correlations.
+    """Send noise through the maps of every layer, and let its return weights learn from inputs and outputs.
 
     Args:
         network: the network.
-        capability: of the rule.
-        views: of a tick, for the weights and input shapes.
+        capability: the rule's declared mirroring, which updates the return weights.
+        views: of a tick, by layer; their weights as read and their input shapes are used.
         gen: source of the noise.
     """
     for name, layer in network.items():

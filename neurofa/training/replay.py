@@ -39,7 +39,7 @@ class Credit:
 
 
 def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
-    """Return the loss of one batch, and the teaching for a rule.
+    """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
 
     Args:
         loss: loss of the run.
@@ -115,7 +115,14 @@ def copied_return_weights(rule: Rule, gen: torch.Generator) -> ReturnWeightsOf |
 
 @torch.no_grad()
 def with_own_transposes(network: Network, tick: Tick) -> Tick:
-    """Return the same tick as recorded for backpropagation: the same reads and masks, and every own transpose."""
+    """Return the same tick as backpropagation records it: every layer returns its error through its own weights.
+
+    Weights as read, dropout masks and noise of the tick are kept.
+
+    Args:
+        network: the network that made the tick.
+        tick: with the views of all layers.
+    """
     views: dict[str, LocalView] = {}
     for name, layer in network.items():
         view = tick.views[name]
@@ -127,7 +134,12 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
 
 @contextmanager
 def preserved(network: Network, rule: Rule) -> Iterator[None]:
-    """Restore network and rule at the end: weights, cells, pathway, statistics, the rule's generator, the mode."""
+    """Restore network and rule behind the ``with`` block: weights, cells, feedback, statistics, generator and modes.
+
+    Args:
+        network: the network.
+        rule: bound to the network; its generator is replaced by a copy inside the block.
+    """
     modes = {module: module.training for module in (*network.modules(), *rule.modules())}
     kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
     own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)

@@ -14,7 +14,7 @@ from neurofa.spiking.sequence import check_sequence
 
 @dataclass(frozen=True)
 class TargetSchedule:
-    """Targets, and the taught ticks, at which the loss counts."""
+    """Targets of a batch of sequences, and the taught ticks: those whose loss counts."""
 
     targets: Tensor
     """(B,), (B, o) or (T, B, o)."""
@@ -26,7 +26,7 @@ class TargetSchedule:
     """B, number of samples."""
 
     def at(self, first: int, ticks: int) -> tuple[slice, Tensor] | None:
-        """Return the taught rows of a chunk, and the targets of all K B rows; None: no tick is taught.
+        """Return which of the K B rows of a chunk are taught, and the targets of all rows; None: no tick is taught.
 
         Args:
             first: first tick of the chunk.
@@ -41,7 +41,7 @@ class TargetSchedule:
 
     @property
     def share(self) -> float:
-        """Weight of one tick's loss."""
+        """Weight of the loss of one tick: 1 / number of taught ticks."""
         return 1.0 / (self.end - self.begin)
 
 
