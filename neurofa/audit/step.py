@@ -51,10 +51,13 @@ class AuditReport:
     """Declared and measured dependencies of one rule on one network."""
 
     rule: str
+    """Name or spec of the rule."""
     declared_local: bool
+    """Declared: no update needs another layer's weights."""
     local: bool
     """Measured: no update depends on another layer's weights, and no pathway copies more than signs."""
     declared_transports: str
+    """Declared: what the pathway copies from the forward weights: ``nothing``, ``signs`` or ``weights``."""
     transports: str
     """Measured: the most that any pathway copies."""
     couples_samples: bool
@@ -69,7 +72,7 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """Summary in one sentence."""
+        """Measured and declared dependencies in one sentence."""
         measured = f"{'local' if self.local else 'not local'}, its pathway copies {self.transports}"
         measured += "; samples of a batch are coupled" if self.couples_samples else ""
         if self.agrees:
@@ -83,7 +86,7 @@ class AuditReport:
 
 
 def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: int = 0) -> AuditReport:
-    """Return the dependencies of a rule's update.
+    """Find out what a rule's update depends on (other layers' weights, other samples), by overwriting weights.
 
     For each layer, all other layers' weights (parameters, cells, reads in their views) are overwritten, first with NaN,
     then with other finite numbers. The return weights are read again, and the backward phase of the same tick is

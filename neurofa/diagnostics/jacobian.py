@@ -70,7 +70,9 @@ def mean_jacobians(network: Network, rule: Rule, tick: Tick) -> dict[str, Tensor
 
 @torch.no_grad()
 def feedback_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, FeedbackAlignment]:
-    """Compare the feedback with the Jacobian, layer by layer, without changing the run.
+    """Measure on one batch how well the feedback aligns with the transposed Jacobian, layer by layer.
+
+    The run is not changed.
 
     Args:
         learner: network, rule and loss; measured in the network's present mode.

@@ -82,7 +82,7 @@ def spikes_are_spikes(name: str) -> None:
 
 @CONTRACT
 def run_equals_ticks(name: str) -> None:
-    """Many ticks at once equal those of the oracle, in two parts as well, with and without recurrent weights."""
+    """Many ticks at once equal single ticks, also in two parts, with and without recurrent weights."""
     gen = generator(1, "recurrent")
     weight = torch.randn(WIDTH, WIDTH, generator=gen, dtype=torch.float64)
     for spec, neuron, currents in _cases(name):
