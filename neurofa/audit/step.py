@@ -156,7 +156,11 @@ class Audit:
         self.learning = list(self.clean[0].directions)
 
     def report(self, name: str) -> AuditReport:
-        """Return the report of all poisoned replays; ``name`` is that of the rule."""
+        """Replay the tick with overwritten weights, layer by layer, and return the report.
+
+        Args:
+            name: of the rule, for the report.
+        """
         coupled, future = self._couplings(), self.future()
         dependencies = {}
         for key in self.network.names:

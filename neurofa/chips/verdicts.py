@@ -21,6 +21,7 @@ class Answer(NamedTuple):
     excess: str
     """By how much the limit is exceeded; empty where it holds."""
     verdict: Verdict
+    """Whether the limit holds, is broken, or cannot be compared."""
 
 
 Judge = Callable[[Profile, Requirements], Answer]

@@ -115,6 +115,7 @@ class Probing(Protocol):
     """Capability of rules that perturb layers and observe the change of the network's output."""
 
     perturbation: Perturbation
+    """How the change of the output is measured."""
 
     def perturb(
         self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
@@ -213,7 +214,7 @@ class Eligibility(Protocol):
     """Capability of rules whose own eligibility traces replace those of the neurons, in layers with a memory."""
 
     def dynamics(self, name: str, layer: Any, view: LocalView) -> Dynamics:
-        """Return the linearised memory that defines the traces of one hidden layer.
+        """Return the linearised dynamics that define the eligibility traces of one hidden layer.
 
         Args:
             name: the layer's name.
@@ -269,16 +270,25 @@ class Declaration:
     target: bool = False
     """Whether the target itself enters the teaching signals or the feedback of hidden layers."""
     return_path: ReturnPath | None = None
+    """Return weights of a chained rule; None: the rule is direct, or sends no error."""
     plastic: PlasticFeedback | None = None
+    """Feedback weights that learn by the optimizer."""
     second_pass: SecondPass | None = None
+    """Second pass of the same batch."""
     probing: Probing | None = None
+    """Perturbations that measure changes of the output."""
     mirroring: Mirroring | None = None
+    """Noise passes from which return weights learn."""
     work: WorkCount = PLAIN_WORK
+    """FLOP of a step."""
     path: PathDescriber | None = None
+    """Description of the error pathway."""
     plasticity: Plasticity | None = None
     """How the pathway learns, if exporters may write out the learning step; see :class:`PathDescription`."""
     eligibility: Eligibility | None = None
+    """Eligibility traces of the rule's own."""
     sequences: SequenceLearning = ONLINE
+    """How the rule learns from sequences."""
     calibrate: int = 0
     """Steps from one step in which backpropagation replaces the rule to the next; 0: there are no such steps."""
 

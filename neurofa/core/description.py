@@ -154,15 +154,20 @@ class ModuleDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class AffineDescription:
-    """Affine layer h = dropout(f(norm(W x + b))), with activation f; gain and shift are the weights of the norm."""
+    """Affine layer h = dropout(f(norm(W x + b))), with activation f."""
 
     weight: Synapses
+    """W."""
     axes: str
     """Meaning of the axes of W."""
     bias: Synapses | None = None
+    """b; None: there is none."""
     norm: NormDescription | None = None
+    """Normalisation; None: there is none."""
     gain: Synapses | None = None
+    """Factor of the norm, (n_out,); None: there is none."""
     shift: Synapses | None = None
+    """Summand of the norm, (n_out,); None: there is none."""
     activation: str = "identity"
     """Name of f."""
     dropout: float = 0.0
@@ -207,6 +212,7 @@ class SpikingDescription:
     """Neurons driven by an affine map."""
 
     current: AffineDescription
+    """The affine map that gives the input currents."""
     current_shape: tuple[int, ...]
     """Shape of one sample at the affine output."""
     neuron: NeuronDescription

@@ -203,8 +203,10 @@ class RandomMatrices(Feedback, ABC):
         if self.distribution == "normal":
             b = torch.randn(shape, generator=gen).mul_(std)
         else:
+            # a uniform number in +-c has the standard deviation c / sqrt(3)
             b = torch.rand(shape, generator=gen).mul_(2).sub_(1).mul_(std * math.sqrt(3))
         if self.values.name != "raw":
+            # rounding changes the standard deviation of the entries; it is restored
             coarse = self.values.quantize(b / std, gen)
             b = coarse * (std / coarse.square().mean().sqrt().clamp_min(1e-12))
         return self.thin(b, gen)
@@ -224,6 +226,7 @@ class MatrixFeedback(RandomMatrices, ABC):
     """
 
     b: Synapses
+    """B, (m, o)."""
 
     def describe(self) -> FeedbackDescription:
         return FeedbackDescription(matrix=self.b)

@@ -114,9 +114,13 @@ class LayerTraits:
     window: Window | None = None
     """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None
+    """Products on analog arrays."""
     mirror: NoiseMirror | None = None
+    """Noise through the affine maps, for weight mirrors."""
     products: ProductCount | None = None
+    """Sizes of the matrix products."""
     forward_mode: ForwardMode | None = None
+    """Closed form of the forward-mode derivative."""
     facts: LayerFacts | None = None
     """Plain data for exports, costs and chip checks; None: those that follow from the weights alone."""
     unreturned: Callable[[Tensor], list[str]] | None = None
@@ -163,7 +167,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
     @abstractmethod
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Compute one tick, without side effects.
+        """Compute the output of one tick from input, weights and state, without side effects.
 
         Args:
             params: own weights as read.
@@ -255,7 +259,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
 
 def require_no_memory(layer: Layer) -> None:
-    """Refuse to stand a plain module of one input for a layer that keeps a state.
+    """Refuse to replace a layer that keeps a state from tick to tick by a plain module of one input.
 
     Raises:
         NeurofaError: a layer that keeps a state from tick to tick.

@@ -69,6 +69,7 @@ class LayerWork:
     """Products of one layer in one pass of a batch."""
 
     maps: tuple[MapWork, ...] = ()
+    """Sizes of the product of every affine map."""
     attention: int = 0
     """FLOP of q k^T, summed over the attentions of the layer."""
     closed: bool = True
@@ -113,6 +114,7 @@ class ServedLayer:
             through: returns the FLOP of propagating an error back through a map, from the layer's name and the map.
         """
         sent = sum(through(self.name, m) for m in self.work.maps if m.sends)
+        # autograd through a whole layer always computes the error at the input, a closed form only if it is needed
         if self.work.closed:
             sent *= self.sends
         else:

@@ -124,6 +124,7 @@ class Direct(Rule, WorkCount, ABC):
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self.sent = self.signal(teaching)
+        # kept as sent: rules whose feedback learns correlate it with the layers' outputs
         if self.encoder.name != "raw":
             self.sent = self.encoder.quantize(self.sent, gen)
         self._signal_for = self.feedback.send(self.sent, gen)
@@ -161,6 +162,7 @@ class Chained(Rule, WorkCount, ABC):
                 )
             beside = nn.ModuleDict()
             for key, shape in site.returning.items():
+                # torch allows no dots in the names of modules
                 beside[key.replace(".", "/")] = self.path(shape, gen)
             self.paths[site.name] = beside
 

@@ -21,8 +21,11 @@ class Graph(NamedTuple):
     """Autograd graph of one layer in one tick, on detached leaves; it never spans two layers."""
 
     y: Tensor
+    """(B, *out_shape): output, with its graph."""
     x: Tensor
+    """(B, *in_shape): leaf of the input."""
     params: dict[str, Tensor]
+    """Leaves of the weights, by name."""
     inner: dict[str, Tensor]
     """Errors at the outputs of the affine maps inside, by weight; filled by the backward pass through the graph."""
 

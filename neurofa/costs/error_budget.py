@@ -113,6 +113,7 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
         assert clean is not None
         outside = next((line.outside for line in lines if line.outside), "")
         everything = _measured(lambda g: copy.deepcopy(projection)(error, g), clean, gen)
+        # the encoders' noise and that behind them act one after the other, so that their cosines multiply
         total = _mean(((1 + before) * (1 + after)).rsqrt())
         lines.append(DynamicError("all together", "NSR² of the above, added", total, everything, outside))
     return lines

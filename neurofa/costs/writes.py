@@ -91,7 +91,7 @@ def write_summary(network: Network, updates: int | None = None) -> WriteSummary 
 
 
 def writes_per_update(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, UpdateWrites]:
-    """Count writes while a learner takes some updates.
+    """Return the writes of an update to every device, counted while a learner takes some updates.
 
     Args:
         learner: it is trained; give a copy.
@@ -107,6 +107,7 @@ def writes_per_update(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]
         learner.step(x, target)
         now = _cycles(learner.network)
         for name in now:
+            # the busiest device may be another one in each update
             peaks[name] += (now[name] - last[name]).amax().item()
         last, updates = now, updates + 1
     writes = {}

@@ -71,6 +71,7 @@ def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
         head = modules[at]
         at += 1
         if plain_affine(head):
+            # normalisation, activation and dropout belong to the layer if they follow in this order
             norm_module = modules[at] if at < len(modules) else None
             norm = _norm(norm_module)
             at += norm is not None

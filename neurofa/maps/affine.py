@@ -120,7 +120,7 @@ class Affine(Layer):
         return state
 
     def affine(self, params: Params, x: Tensor, state: State) -> Tensor:
-        """Return W x + b with the periphery of this tick: (B, channels, ...).
+        """Return W x + b, through the converters and noise of the arrays if there are any: (B, channels, ...).
 
         Args:
             params: own weights as read.

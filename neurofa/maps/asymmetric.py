@@ -200,7 +200,7 @@ class Seeded(TorchFunctionMode):
 
 
 class Affines(TorchFunctionMode):
-    """Mode in which ``visit`` computes the output of every affine operation with one of the watched weights.
+    """Torch mode in which a function ``visit`` computes the output of every affine operation with a watched weight.
 
     Args:
         watched: weights by name; an operation is recognised by the identity of its weight.

@@ -67,6 +67,7 @@ class ResNet20(NetworkRecipe, name="resnet20"):
         c = self.width
         for stage in range(3):
             for index in range(self.blocks):
+                # the first block of the second and of the third stage halves the image
                 c_out = self.width * 2**stage
                 layers.append(Block(draw_weights(ResidualBlock(c, c_out, 2 if stage and not index else 1), gen)))
                 c = c_out

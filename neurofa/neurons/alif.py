@@ -58,6 +58,7 @@ class ALIF(Firing, name="alif"):
         return self.described("alif", gated=False, beta=beta, rho=rho, kappa=kappa)
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
+        # in learning the reset is a constant, but the threshold depends on the last spike
         z = state["spk"]
         fired = z.detach()
         a = state["adaptation"] * self.rho + z

@@ -79,6 +79,7 @@ class GrAPE2025(Aligning, name="grape2025"):
         self.noise_size = (0.0 if alternative else 0.01) if noise is None else noise
 
     norms: Tensor
+    """Initial Frobenius norm of each layer's B, (layers,)."""
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)

@@ -70,7 +70,7 @@ class LDFA(LowRankChained, ABC):
 
 
 class LDFALocal(LDFA, name="ldfa_local"):
-    """Both factors are driven by the change of W: dP = dW Q^T and dQ = P^T dW (Kolen-Pollack with two factors).
+    """Low-rank feedback P Q whose factors learn from the change of W, dP = dW Q^T and dQ = P^T dW: Kolen-Pollack twice.
 
     B = P Q are the return weights beside W. With x the layer's input and delta the error at its affine output, dW Q^T =
     sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: each factor learns from signals at both of its sides. With the
@@ -115,7 +115,7 @@ class LDFALocal(LDFA, name="ldfa_local"):
 
 
 class LDFANormative(LDFA, name="ldfa_normative"):
-    """P Q tracks W by gradient descent on |P Q - W|^2 / 2 and is periodically replaced by the truncated SVD of W.
+    """Low-rank feedback P Q that descends |P Q - W|^2 / 2 and is periodically replaced by the truncated SVD of W.
 
     P Q are the return weights beside W, with dP = -(P Q - W) Q^T and dQ = -P^T (P Q - W). The rule reads the weights:
     it reduces computation but is not local.

@@ -19,7 +19,7 @@ GRADIENTS = ("forward", "exact", "random")
 
 
 class LocalLoss(Headed, name="local_loss"):
-    """Every layer descends the loss of its own auxiliary readout A_l; layers exchange activity only, no error.
+    """Local losses: every layer descends the loss of its own auxiliary readout A_l; no error crosses a layer.
 
     With f_l the mean of h_l over positions and e_l the error of the local loss at A_l f_l, the layer receives
 
@@ -88,6 +88,7 @@ class LocalLoss(Headed, name="local_loss"):
         estimate = torch.zeros_like(readout.f)
         for _ in range(self.probes):
             u = torch.randn(estimate.shape, generator=self._noise, device=estimate.device, dtype=estimate.dtype)
+            # A u, the change of the head's output, is a forward product: no transpose is needed
             changes = u.tensor_split(len(readout.errors), 1)
             parts = zip(readout.parts(), changes, strict=True)
             estimate += torch.cat([(e * (v @ a.t())).sum(1, keepdim=True) * v for (_, a, e), v in parts], 1)

@@ -74,6 +74,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
         self.feedback.open((Site(INPUT, plan.input_shape, {}, elementwise=False),), plan.outputs, gen)
+        # from the feedback's standard deviation, 1/sqrt(3 o) with gain 1, to that of F, std sqrt(2/n_in)
         self.scale = self.std * math.sqrt(6 * plan.outputs / math.prod(plan.input_shape))
 
     def second_input(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor:

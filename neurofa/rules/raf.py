@@ -87,6 +87,7 @@ class RAF(LowRankChained, name="raf"):
         if self.q == "kp":
             factors[Q + key] = along_p(back, direction)
         if self.p == "oja":
+            # errors at the output of the map itself; in a layer of one map that is delta
             errors = self._target if name == self.plan.readout.name else view.inner.get(key, view.delta)
             assert errors is not None
             factors[P + key] = oja(back.p, standardised(errors.to(back.p.dtype))) * self.oja

@@ -61,5 +61,6 @@ class WeightMirror(Chained, name="weight_mirror"):
         beside = self.beside(name)
         for key, correlation in correlations.items():
             mean = correlation if isinstance(correlation, Tensor) else correlation.dense()
+            # decay and growth together in the parameter, so that a device realises them as one change
             beside[key].weight.data.mul_(1 - self.leak).add_(mean, alpha=self.rate)
             beside[key].commit(gen)

@@ -218,7 +218,7 @@ def _powers(move: tuple[tuple[float, ...], ...], enter: tuple[float, ...], ticks
 
 
 def own_traces(dynamics: Dynamics, xs: Tensor, before: Tensor | None, kappa: float, like: Tensor) -> Tensor:
-    """Return the traces of every weight after K ticks.
+    """Return the eligibility traces of every single weight after K ticks.
 
     Args:
         dynamics: of K ticks of n_out neurons.
@@ -253,7 +253,7 @@ def _column(term: Term) -> Term:
 
 
 def from_traces(back: Adjoint, before: Tensor) -> Tensor:
-    """Return the part of a chunk's direction that is due to earlier ticks: (n_out, n_in), summed over the batch.
+    """Return what inputs of earlier chunks add to the direction of a chunk: (n_out, n_in), summed over the batch.
 
     Args:
         back: adjoint of the chunk's learning signals.

@@ -37,7 +37,7 @@ class Recurrent(NamedTuple):
 
 
 def tick_format(what: str, spec: Format | str) -> Format:
-    """Return a number format to which ticks round without a generator.
+    """Return a number format for numbers that are rounded in every tick; stochastic rounding is refused.
 
     Args:
         what: name of the rounded quantity, for the message.
@@ -56,7 +56,7 @@ def tick_format(what: str, spec: Format | str) -> Format:
 
 
 class Neuron(Registered, ABC, kind="neuron"):
-    """A model of a neuron, without weights.
+    """A model of a neuron: state variables and output (spikes, or a leaky sum) for an input current; without weights.
 
     Args:
         membrane: number format to which the potential is rounded in every tick (straight-through in learning).
@@ -98,7 +98,7 @@ class Neuron(Registered, ABC, kind="neuron"):
 
     @abstractmethod
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
-        """Return the linearised dynamics of K ticks.
+        """Return the dynamics of K ticks, linearised around the state variables in these ticks.
 
         Args:
             left: tensors that the ticks recorded, each (K, B, *shape).
@@ -115,7 +115,7 @@ class Neuron(Registered, ABC, kind="neuron"):
         return torch.ones_like(like)
 
     def run(self, currents: Tensor, state: State, recurrent: Recurrent | None = None) -> tuple[Tensor, State, State]:
-        """Compute K ticks without autograd.
+        """Compute the outputs of the neurons in K ticks, without autograd.
 
         Args:
             currents: (K, B, *shape) input currents; their memory may be reused.

@@ -42,7 +42,7 @@ from neurofa.spiking.temporal_facts import TemporalFacts
 
 
 class Run(NamedTuple):
-    """Result of K ticks of a layer with a memory."""
+    """Outputs and states of a layer with a memory in K ticks."""
 
     y: Tensor
     """(K B, *out_shape): outputs."""
@@ -113,7 +113,7 @@ class Temporal(Affine, ABC):
         return y, {**left, **route, **after, **({OUT: y} if self.recurrent else {})}
 
     def run_ticks(self, params: Params, x: Tensor, ticks: int, state: State) -> Run:
-        """Compute K ticks without autograd.
+        """Compute the outputs of the layer in K ticks, without autograd.
 
         Args:
             params: own weights as read.
@@ -248,7 +248,7 @@ def dynamics_of(layer: Temporal, view: LocalView, psi: Coefficient | None) -> Dy
 
 
 def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dynamics:
-    """Return the dynamics, after a check that the layer's number format supports their traces.
+    """Return given dynamics, after a check that the layer can round their eligibility traces to its number format.
 
     Args:
         layer: of the view.

@@ -68,6 +68,7 @@ def tangent_is_the_adjoint(name: str, *, training: bool) -> None:
         gen = generator(4, "changes")
         dot = torch.randn(x.shape, generator=gen, dtype=x.dtype)
         moved = {k: torch.randn(w.shape, generator=gen, dtype=w.dtype) for k, w in view.params.items()}
+        # <J v, e> = <v, J^T e> for the changes v of input and weights
         by_input = (below * dot).sum()
         by_weights = torch.as_tensor(sum((directions[k] * moved[k]).sum() for k in moved))
         cases: list[tuple[str, Tensor | None, dict[str, Tensor], Tensor]] = [

@@ -80,6 +80,7 @@ def sequence_loss(
         if taught is None:
             continue
         rows, target = taught
+        # the loss is a mean over the rows of this chunk: weighted by its number of taught ticks
         share = (rows.stop - rows.start) // schedule.batch * schedule.share
         value += loss.evaluate(tick.y[rows], target[rows]).value * share
         total += as_ticks(tick.y[rows], schedule.batch).sum(0).mul_(schedule.share)

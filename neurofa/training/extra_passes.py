@@ -85,6 +85,7 @@ def _probe(network: Network, capability: Probing, tick: Tick, teaching: Teaching
             outputs[name] = change
         if moved:
             weights[name] = moved
+    # the changes of all layers are drawn first; with ``each`` they are then propagated one layer at a time
     perturbed = list(outputs | weights)
     for names in [[name] for name in perturbed] if capability.perturbation.each else [perturbed]:
         moved_outputs = {name: outputs[name] for name in names if name in outputs}
@@ -116,6 +117,7 @@ def output_change(
         return _difference(network, tick, perturbation.step, outputs, weights, gen)
     dot: Tensor | None = None
     for name, layer in network.items():
+        # below the first perturbed layer nothing changes, and nothing is computed
         if dot is not None or name in weights:
             dot = tangent(layer, tick.views[name], dot, weights.get(name, {}))
         if name in outputs:

@@ -79,7 +79,7 @@ def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
 
 @torch.no_grad()
 def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tick:
-    """Return one forward pass with copies of the rule's return weights, which later changes do not reach.
+    """Run one forward pass and return its views, with copies of the rule's return weights that no later step changes.
 
     Args:
         network: in training or evaluation mode, which is not changed.
@@ -127,6 +127,7 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
     for name, layer in network.items():
         view = tick.views[name]
         back = view.params or None
+        # the lowest layer returns no error
         y, after, graph = layer.record(view.params, view.x, view.before, back, bool(views))
         views[name] = replace(view, y=y, after=after, graph=graph, return_weights=back)
     return tick._replace(views=views)

@@ -35,6 +35,7 @@ class TargetSchedule:
         low, high = max(self.begin - first, 0), min(self.end - first, ticks)
         if low >= high:
             return None
+        # targets of a whole sequence hold at every tick
         per_tick = self.targets.dim() == 3
         rows = self.targets[first : first + ticks] if per_tick else self.targets.expand(ticks, *self.targets.shape)
         return slice(low * self.batch, high * self.batch), rows.flatten(0, 1)
@@ -48,7 +49,7 @@ class TargetSchedule:
 def target_schedule(
     network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool = False
 ) -> TargetSchedule:
-    """Return the target schedule of one batch of sequences.
+    """Check one batch of sequences with its targets, and return the targets with the taught ticks.
 
     Args:
         network: the network that learns.

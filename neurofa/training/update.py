@@ -101,6 +101,7 @@ class Updater:
         if self._waiting < self.accumulate:
             return
         self._waiting = 0
+        # a weight whose layer did not learn has no gradient, and its device nothing to realise
         touched = {synapses: None for synapses, _ in self.filled}
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_([s.weight for s in touched], self.clip)

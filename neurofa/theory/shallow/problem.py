@@ -28,6 +28,7 @@ class Problem:
     label_noise: float = 0.0
     """sigma, sd of Gaussian noise on the teacher's output."""
     hardware: HardwareNoise = field(default_factory=HardwareNoise)
+    """Noise and number formats of the student's arrays."""
 
     def __post_init__(self) -> None:
         find_units(self.activation)

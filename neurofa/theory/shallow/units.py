@@ -153,7 +153,7 @@ UNITS: Mapping[str, Units] = {units.name: units for units in (ErfUnits(), Linear
 
 
 def find_units(name: str) -> Units:
-    """Return the units of that name.
+    """Return the activation with its Gaussian averages, by its name (``erf``, ``linear``, ``relu``).
 
     Raises:
         NeurofaError: unknown name.
