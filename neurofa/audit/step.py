@@ -39,7 +39,7 @@ class Dependence:
     other_weights: tuple[str, ...] = ()
     """Layers whose weights the update depends on."""
     transports: str = "nothing"
-    """What the pathway beside the layer copies from the layer's weights: ``nothing``, ``signs`` or ``weights``."""
+    """What the feedback weights of the layer copy from its forward weights: ``nothing``, ``signs`` or ``weights``."""
     other_samples: bool = False
     """Whether one sample's part of the update depends on the other samples of the batch."""
     future_ticks: str = "static"
@@ -204,7 +204,7 @@ class Audit:
             tensor.data.copy_(value)
 
     def _replay(self) -> tuple[Credit, Credit]:
-        """Read the return weights, then assign credit twice in a row."""
+        """Read the return weights, then deliver errors and compute directions twice in a row."""
         self._forget()
         returns = self._ask(self.network.names)
         gen = self._gen()

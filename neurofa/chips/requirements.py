@@ -64,7 +64,7 @@ class Requirements:
     rates: tuple[float, ...]
     """Learning rates in use."""
     state: int
-    """Numbers of learning state beside every weight."""
+    """Numbers that learning stores for every weight (state of the optimizer and of the device)."""
     traces: tuple[Format, ...] = ()
     """The different number formats of eligibility traces; empty: no layer has any."""
     membranes: tuple[Format, ...] = ()

@@ -43,7 +43,7 @@ class Teaching:
 
 
 class ReturnPath(Protocol):
-    """Capability of chained rules: each layer returns its error to the one below through weights beside it."""
+    """Capability of chained rules: each layer returns its error to the one below through its return weights."""
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
         """Return the weights through which one layer sends its error to the layer below; None: it sends none.
@@ -160,7 +160,7 @@ class Mirroring(Protocol):
     """Learning steps from one noise pass to the next."""
 
     def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
-        """Update the return weights beside one layer from one noise pass.
+        """Update the return weights of one layer from one noise pass.
 
         Args:
             name: the layer's name.
@@ -266,7 +266,7 @@ class Declaration:
     local: bool = True
     """Whether an update needs no other layer's weights."""
     transports: Transport = "nothing"
-    """Information that the pathway copies from the forward weights beside it."""
+    """Information that the pathway copies from the forward weights of the same layer."""
     target: bool = False
     """Whether the target itself enters the teaching signals or the feedback of hidden layers."""
     return_path: ReturnPath | None = None

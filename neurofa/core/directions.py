@@ -73,7 +73,7 @@ class LowRank(NamedTuple):
 
 
 ReturnWeights = Mapping[str, Tensor | LowRank]
-"""Weights of the return path beside a layer, by the name of the forward weight."""
+"""Return weights of a layer, through which its error goes to the layer below, by the name of the forward weight."""
 
 Direction = Tensor | Outer | Sum
 Directions = dict[str, Direction]

@@ -1,4 +1,4 @@
-"""The layer, the unit of credit: from the error at its output a layer computes its own weight changes locally."""
+"""The layer, which learns as one unit: from the error at its output it computes its own weight changes locally."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         return view, layer.pullback(view)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
-        """Return the directions of the plastic pathway weights beside one layer; default: none.
+        """Return the directions of the feedback weights that learn together with one layer; default: none.
 
         Args:
             name: the layer's name.
@@ -137,7 +137,11 @@ class Direct(Rule, WorkCount, ABC):
 
 
 class Chained(Rule, WorkCount, ABC):
-    """A rule by which each layer returns its error to the layer below through return weights."""
+    """A rule by which each layer returns its error to the layer below through return weights.
+
+    Return weights stand beside the forward weights of a layer, have their shapes, and replace them on the way of the
+    error, where backpropagation would use the transposed forward weights.
+    """
 
     @cached_property
     def declares(self) -> Declaration:
@@ -178,13 +182,13 @@ class Chained(Rule, WorkCount, ABC):
         return self.feedback.draw(shape, gen)
 
     def beside(self, name: str) -> dict[str, Synapses]:
-        """Return the stored return weights beside one layer, by the name of the forward weight."""
+        """Return the stored return weights of one layer, by the name of the forward weight."""
         group = self.paths[name] if name in self.paths else nn.ModuleDict()
         assert isinstance(group, nn.ModuleDict)
         return {key.replace("/", "."): s for key, s in group.items() if isinstance(s, Synapses)}
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
-        """Return the return weights beside one layer as read in this pass.
+        """Return the return weights of one layer as read in this pass, by the name of the forward weight.
 
         Args:
             name: the layer's name.

@@ -49,7 +49,7 @@ class LocalView:
     after: State = field(default_factory=dict)
     """Own state after the tick."""
     return_weights: ReturnWeights | None = None
-    """Weights of the return path beside this layer (chained rules only), shaped as ``params`` or factored."""
+    """Return weights of this layer (chained rules only), shaped as ``params`` or factored."""
     graph: Graph | None = None
     """Own autograd graph, for layers without a closed form."""
     second_pass: LocalView | None = None

@@ -86,7 +86,7 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
     """Return how well the teaching signals of a projection stay aligned under each source of its noise.
 
     Args:
-        projection: opened; left as it is.
+        projection: opened; not changed.
         error: (B, o), output errors of the network; samples without an error are left out, and for each source those of
             which nothing reaches it.
         gen: source of the noise that is measured.
@@ -125,7 +125,7 @@ def drift_errors(
     """Return how well the teaching signals stay aligned with those just after programming; empty without drift.
 
     Args:
-        projection: just programmed; left as it is.
+        projection: just programmed; not changed.
         error: (B, o), output errors of the network.
         gen: source of the random part of the drift.
         seconds: times since it was programmed, s.
@@ -160,11 +160,11 @@ def static_errors(projection: Projection, gen: torch.Generator) -> list[StaticEr
     """Return the matrices that static errors make of a wanted, newly drawn matrix: each error alone, and all together.
 
     Args:
-        projection: opened; left as it is.
+        projection: opened; not changed.
         gen: source of the matrix, of programming errors and faults.
 
     Returns:
-        One for each error; for a projection whose matrix cannot be chosen, one for the matrix as it is, none where it
+        One for each error; for a projection whose matrix cannot be chosen, one for its present matrix, none where it
         has none.
     """
     trials = projection.static_trials(gen)

@@ -35,7 +35,7 @@ def trace_storage(learner: Learner, ticks: int, chunk: int) -> StateStorage:
     time has to keep every tick, which is what autograd holds at the end of the sequence, without the input.
 
     Args:
-        learner: left as it is.
+        learner: not changed.
         ticks: T.
         chunk: K, ticks in a chunk.
     """
@@ -143,7 +143,7 @@ def learning_operations(
     """Return the operations of learning from one batch, per sample: declared FLOP, and pairs counted in a trial run.
 
     Args:
-        learner: left as it is.
+        learner: not changed.
         xs: (T, B, *input_shape) or events.
         targets: as :meth:`~neurofa.training.learner.Learner.stream` takes them.
         chunk: K.

@@ -42,7 +42,7 @@ class GradientAlignment:
     gradient_norm: float
     """||dW^bp||, mean over the batch."""
     delta_norm: float
-    """Root mean square over samples of ||delta^rule||; NaN as ``delta_cosine``."""
+    """Root mean square over samples of ||delta^rule||; NaN for layers of several affine maps."""
     delta_gradient_norm: float
     """The same of ||delta^bp||."""
     delivered_norm: float

@@ -33,13 +33,13 @@ class FeedbackAlignment:
     matrix_cosine: float = UNDEFINED
     """cos_F(B_l^T, mean over samples of J_l^T); NaN for rules without a direct pathway."""
     row_cosine: float = UNDEFINED
-    """Mean over the units i of cos(B_i, J_i), the rows of both matrices; NaN as above."""
+    """Mean over the units i of cos(B_i, J_i), the rows of both matrices; NaN for rules without a direct pathway."""
     effective_rows: float = UNDEFINED
-    """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: number of units that still receive an error; NaN as above."""
+    """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: number of units that still receive an error; NaN without direct pathway."""
     delivered_cosine: float
     """Mean over samples of cos(delivered error, J_l^T e)."""
     matrix_norm: float = UNDEFINED
-    """||B_l||_F; NaN as above."""
+    """||B_l||_F; NaN for rules without a direct pathway."""
     jacobian_norm: float
     """||mean J_l||_F: a cosine with a vanished Jacobian means nothing."""
 

@@ -15,7 +15,7 @@ from neurofa.core.synapses import Synapses
 class SharedFeedback(MatrixFeedback, name="shared"):
     """One random matrix B, (largest width, o), for all layers; a layer of width n takes its first n rows.
 
-    Optical processors work in this way: one projection serves the whole network.
+    Optical processors work in this way: one projection sends the error to all layers.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o).

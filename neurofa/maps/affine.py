@@ -1,4 +1,4 @@
-"""The affine layer: affine map, normalisation, activation and dropout as one unit of credit."""
+"""The affine layer: affine map, normalisation, activation and dropout, which learn from one error."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ALIF(Firing, name="alif"):
     Args:
         beta: decay of the potential per tick.
         rho: decay of the adaptation per tick.
-        gain: increase of the threshold per spike (beta_a in the text).
+        gain: increase of the threshold per spike (beta_a in the paper).
         threshold: base threshold.
         reset: ``subtract``, ``zero`` or ``none``.
         surrogate: surrogate derivative of a spike.

@@ -109,7 +109,7 @@ class GrAPE2026(Aligning, name="grape2026"):
 
     Args:
         eta: step, above 0.
-        calibrate: steps from one step of backpropagation to the next (T epochs in the text); 0: none. Such a step
+        calibrate: steps from one step of backpropagation to the next (T epochs in the paper); 0: none. Such a step
             sends errors through the weights of other layers: the rule is then not local.
         window: steps over which the estimate is averaged, approximately; 0: all steps.
         space: perturbed quantity: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.

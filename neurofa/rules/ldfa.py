@@ -125,7 +125,7 @@ class LDFANormative(LDFA, name="ldfa_normative"):
         every: steps from one decomposition W = U S V^T, P = U sqrt(S), Q = sqrt(S) V^T, to the next; half an epoch in
             the authors' code. 0: only before the first step.
         rate: step of the descent in units of the learning rate (without effect under Adam).
-        limit: largest magnitude of an element of either gradient.
+        limit: largest magnitude of an element of dP and of dQ.
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: device of both factors.
         error: number format of the output error before it is returned.

@@ -28,8 +28,8 @@ class LocalLoss(Headed, name="local_loss"):
     - ``exact``: e_l A_l, the gradient of the local loss;
     - ``random``: e_l B_l with B_l fixed: feedback alignment inside the head.
 
-    The layer's own derivative takes this error to its weights. ``forward`` and ``groups`` are the text's LG-FG-A with
-    three differences: a layer (or ``Block``) stands for its block of layers; u is added after the activation (the text
+    The layer's own derivative takes this error to its weights. ``forward`` and ``groups`` are the paper's LG-FG-A with
+    three differences: a layer (or ``Block``) stands for its block of layers; u is added after the activation (the paper
     adds it before); losses are per group of channels, not per patch.
 
     Args:
@@ -104,7 +104,7 @@ class LocalLoss(Headed, name="local_loss"):
 def decolle(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> LocalLoss:
     """Deep continuous local learning: every layer descends the loss of a fixed random readout of its own spikes.
 
-    The readout acts on the spikes of the tick. Local readouts and losses are otherwise those of the text; its
+    The readout acts on the spikes of the tick. Local readouts and losses are otherwise those of the paper; its
     regularisers are left out.
 
     Args:

@@ -37,7 +37,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
     without a derivative of the activation; at the readout, layer L, dW_L = e^err (h_{L-1}^err)^T with the output error
     e^err of the second pass. A bias learns as a weight with constant input one. A convolution takes the mean over its
     positions. Gains and shifts of normalisations do not learn: the rule has no direction for them. A block of several
-    maps, which the text does not treat, takes h - h^err as the error at its output and differentiates its second pass.
+    maps, which the paper does not treat, takes h - h^err as the error at its output and differentiates its second pass.
 
     With ``feedback=dense`` the entries of F are uniform in +-std sqrt(6/n_in): the feedback draws +-1/sqrt(o) on its
     device, and the projected error is scaled, so that the device is used over its full range.

@@ -10,8 +10,9 @@ lambda_{t+1} gives the error at the input current, D_t = g_t . lambda_t, and the
 
     sum_t D_t x_t^T  +  (M_0^T lambda_0) . eps_before.
 
-eps is carried from chunk to chunk. If M and g are numbers shared by all neurons, one trace per input serves all of
-them, (B, n_in) for each memory; otherwise every weight has its own, (B, n_out, n_in). The result is the same for any K.
+eps is carried from chunk to chunk. If M and g are numbers shared by all neurons, one trace per input is shared by all
+of them, (B, n_in) for each memory; otherwise every weight has its own, (B, n_out, n_in). The result is the same for any
+K.
 
 Source: Bellec et al. 2020, Nature Communications 11, 3625, eqs. for LIF and ALIF; the adjoint order is derived here.
 """

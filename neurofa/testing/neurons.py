@@ -45,7 +45,7 @@ def _cases(name: str) -> Iterator[tuple[str, Neuron, Tensor]]:
 def _run_tick_by_tick(
     neuron: Neuron, currents: Tensor, state: State, recurrent: Recurrent | None = None
 ) -> tuple[Tensor, State]:
-    """Run the slow oracle of ``Neuron.run``: outputs (K, B, n) and the last state."""
+    """Return the outputs of K single ticks, (K, B, n), and the last state, to compare with ``Neuron.run``."""
     outputs = []
     before = None if recurrent is None else recurrent.before
     for current in currents.unbind(0):

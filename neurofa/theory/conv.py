@@ -92,7 +92,7 @@ def nearest_kernel(left: Tensor, right: Tensor, geometry: ConvGeometry) -> Neare
 
 
 def kernel_alignment(kernel: Tensor, left: Tensor, right: Tensor, geometry: ConvGeometry) -> float:
-    """Return the weight alignment of a convolution with kernel k, cos(T(k), F_l F_{l-1}^T); NaN where either is zero.
+    """Return the weight alignment of a convolution with kernel k, cos(T(k), F_l F_{l-1}^T); NaN for zeros.
 
     Args:
         kernel: (C_out, C_in, k, k).

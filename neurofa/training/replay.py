@@ -35,7 +35,7 @@ class Credit:
     inner: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Errors at the outputs of the affine maps inside a layer with several, by weight."""
     plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    """Directions of the pathway weights beside the layer, summed over the batch."""
+    """Directions of the feedback weights that learn with the layer, summed over the batch."""
 
 
 def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:

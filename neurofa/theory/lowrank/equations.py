@@ -12,10 +12,10 @@ inputs: S^xx = I). The error reaches W1 through Q P instead of W2^T:
 with W1 (k, n), W2 (m, k), Q (k, r), P (r, m); time is learning rate times steps. ``kp`` and Oja are the rule
 of the first texts (v1-v3, RAF), ``track`` is that of v4.
 
-Source: Hanut and Kadmon 2025, arXiv 2502.20580. How sure each line is: the forward lines are the text's Eq. 5 as others
-quote it, and with ``track`` they are what the first author's script does; Oja on labels is Eq. 9 in the form of that
-author's code; ``kp`` of Q and Oja on errors are deduced from what the code does in deep networks. With Q P = W2^T the
-forward lines are those of Saxe, McClelland and Ganguli 2014, arXiv 1312.6120.
+Source: Hanut and Kadmon 2025, arXiv 2502.20580. How sure each line is: the forward lines are the paper's Eq. 5 as
+others quote it, and with ``track`` they are what the first author's script does; Oja on labels is Eq. 9 in the form of
+that author's code; ``kp`` of Q and Oja on errors are deduced from what the code does in deep networks. With Q P = W2^T
+the forward lines are those of Saxe, McClelland and Ganguli 2014, arXiv 1312.6120.
 """
 
 from __future__ import annotations
@@ -140,10 +140,10 @@ def error_moments(moments: Moments, product: Tensor) -> Tensor:
 
 
 def mode_strengths(moments: Moments, path: Sequence[Weights]) -> Tensor:
-    """Return sigma_j = (U^T W2 W1 V)_jj / s_j: 1 where a mode of the task is learnt, 0 where it is not.
+    """Return how far each mode j of the task is learnt, sigma_j = (U^T W2 W1 V)_jj / s_j: from 0 to 1 (learnt).
 
     Args:
-        moments: of the task whose modes are meant.
+        moments: of the task, with its modes S^yx = U diag(s) V^T.
         path: weights at some times.
 
     Returns:
@@ -167,7 +167,7 @@ def reachable_strengths(moments: Moments, p: Tensor) -> Tensor:
     Returns:
         (modes,), each from 0 to 1.
 
-    Source: deduced from the forward equations; the text says only that r < m leaves the solution undetermined.
+    Source: deduced from the forward equations; the paper says only that r < m leaves the solution undetermined.
     """
     _, _, vt = moments.modes()
     _, size, rows = torch.linalg.svd(p.double() @ moments.yx, full_matrices=False)

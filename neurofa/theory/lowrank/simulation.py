@@ -1,4 +1,4 @@
-"""Deep linear networks with feedback of low rank, simulated sample by sample: the oracle of the equations.
+"""Deep linear networks with feedback of low rank, simulated sample by sample, to check the equations.
 
 Every step computes outputs, errors and teaching signals of samples as a network does; averages are taken only over the
 batch. As the learning rate goes to 0 the weights follow :mod:`neurofa.theory.lowrank.equations`.
