@@ -14,7 +14,7 @@ from neurofa.layers.dense import Dense
 
 @dataclass(frozen=True, kw_only=True)
 class Retina(NetworkRecipe, name="retina"):
-    """Model of the visual system: two retinal convolutions, whose outputs are the optic nerve, then cortical ones.
+    """Model of the visual system: a retina of two convolutions, the second the optic nerve, then cortical convolutions.
 
     All convolutions keep the size of the image, and are followed by ReLU; then come a hidden layer and a readout. The
     source has 32 channels, kernels of 9 x 9 and 1024 hidden units on grey images.

@@ -140,7 +140,7 @@ def error_moments(moments: Moments, product: Tensor) -> Tensor:
 
 
 def mode_strengths(moments: Moments, path: Sequence[Weights]) -> Tensor:
-    """Return how far each mode j of the task is learnt, sigma_j = (U^T W2 W1 V)_jj / s_j: from 0 to 1 (learnt).
+    """Return how far each mode j of the task is learnt, sigma_j = (U^T W2 W1 V)_jj / s_j: 0 at first, 1 if learnt.
 
     Args:
         moments: of the task, with its modes S^yx = U diag(s) V^T.
