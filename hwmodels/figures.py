@@ -13,18 +13,23 @@ from hwmodels.provenance import Verified
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One quantity; an unknown bound is None."""
+    """A published range of one physical quantity, such as the energy of a write."""
 
     low: float | None
+    """Smallest published value, in ``unit``; None: not known."""
     high: float | None
+    """Largest published value, in ``unit``; equal to ``low`` where there is one value; None: not known."""
     unit: str
+    """Such as ``J``, ``s`` or ``W``."""
     source: str
+    """Where the range was published."""
     verified: Verified
+    """How sure it is: ``read`` in the source, ``second-hand`` or ``remembered``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Technology:
-    """Figures of one kind of memory device."""
+    """Published figures of one kind of memory device; None: no figure is known."""
 
     write_energy: Figure | None = None
     """Energy of one pulse or programming write of one device."""
@@ -46,15 +51,18 @@ class CostLine:
     """One quantity of an update: a count, or a count times a published figure, with the figure's bounds."""
 
     part: str = ""
-    """``forward``, ``feedback``, ``update`` or ``life``."""
+    """Part of an update that has the cost: ``forward``, ``feedback``, ``update`` or ``life``; empty: not said yet."""
     what: str
+    """The quantity, in words."""
     low: float | None
     high: float | None
     """Equal to ``low`` where it is one number; an unknown bound is None."""
     unit: str
     """Empty for a count."""
     formula: str
+    """What was multiplied, in words."""
     source: str
+    """Where the published figure comes from; ``this network`` for a count."""
     sure: str
     """``counted`` or ``measured`` here; ``read``, ``second-hand`` or ``remembered`` figures; ``given`` by an option."""
 
@@ -106,16 +114,17 @@ class CostLine:
 
 @dataclass(frozen=True)
 class CostReport:
-    """Costs of one part of an update, and the quantities without a figure."""
+    """Costs of one part of an update, and the quantities for which no figure is known."""
 
     lines: tuple[CostLine, ...] = ()
     missing: tuple[str, ...] = ()
+    """The quantities without a figure, in words."""
 
     def __add__(self, other: CostReport) -> CostReport:
         return CostReport(self.lines + other.lines, self.missing + other.missing)
 
     def of(self, part: str) -> CostReport:
-        """Return the same costs as those of a part (``forward``, ``feedback``), which lines and gaps then name."""
+        """Return the report with ``part``, such as ``forward``, entered in every line and every missing figure."""
         lines = tuple(replace(line, part=part) for line in self.lines)
         return CostReport(lines, tuple(f"{part}: {gap}" for gap in self.missing))
 
@@ -167,7 +176,7 @@ TECHNOLOGIES = {
         endurance=_remembered(1e5, 1e10, "writes", _CLAIMS),
     ),
 }
-"""Figures by the word that ``technology`` of a device declares."""
+"""Published figures by kind of memory, the word that a device declares as its ``technology``."""
 
 _BANK = "Filipovich et al. 2022, Optica 9, 1323 (paper body)"
 

@@ -58,16 +58,24 @@ class ConductanceMap(Registered, ABC, kind="conductance"):
 
     @abstractmethod
     def split(self, weights: Tensor, scale: Tensor) -> Conductances:
-        """Return the conductances of the weights.
+        """Return the conductances that represent weights.
 
         Args:
             weights: (n_in, n_out).
-            scale: from :meth:`scale`; weights beyond the range are clipped.
+            scale: uS per unit of weight, from :meth:`scale`; weights beyond the range are clipped.
+
+        Returns:
+            One matrix (n_in, n_out) of conductances in uS for every plane, such as ``plus`` and ``minus`` of a pair.
         """
 
     @abstractmethod
     def join(self, planes: Conductances, scale: Tensor) -> Tensor:
-        """Return the weights (n_in, n_out) of conductances, measured ones included."""
+        """Return the weights (n_in, n_out) that conductances represent; the inverse of :meth:`split`.
+
+        Args:
+            planes: programmed or measured conductances by plane, uS.
+            scale: uS per unit of weight, as of :meth:`split`.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

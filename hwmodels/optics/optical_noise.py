@@ -27,7 +27,7 @@ FORMULAS = {
 """NSR^2 of every error of a camera."""
 
 Detect = Callable[[Camera, torch.Generator | None], Tensor]
-"""A pass with that camera in place of the real one."""
+"""Compute one projection (B, n_out) with the given camera in the place of the real one, and a source of its noise."""
 
 
 def camera_with_only(camera: Camera, name: str) -> Camera:
@@ -70,9 +70,10 @@ def camera_sources(
     signal: Tensor,
     detect: Detect,
 ) -> Iterator[NoiseSource]:
-    """Yield every error of the camera in y = unit (sum_k f_k g_k I_k - offset), g_k the weight of frame k in its image.
+    """Yield every error of the camera in a projection y = unit (sum_k f_k g_k I_k - offset).
 
-    A frame of intensity I has N = I kappa electrons, kappa = exposure full_well / mean light; shot noise is N,
+    I_k is the intensity that frame k reports, f_k the factor of its image in y, and g_k the weight of the frame in its
+    image. A frame of intensity I has N = I kappa electrons, kappa = exposure full_well / mean light; shot noise is N,
     thermal noise thermal^2, rounding s^2/12 electrons^2, and sum_k (unit f_k g_k / kappa)^2 converts them to y. Numbers
     below 0 electrons are cut off (:func:`rectified_moments`). Saturation is a known function of the light.
 
@@ -111,9 +112,17 @@ def _electron_moments(camera: Camera, name: str, n: Tensor) -> tuple[Tensor, Ten
 
 
 def rectified_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distance of the mean of max(0, mean + std xi) from ``mean``, and its variance.
+    """Return bias and variance of a Gaussian number that is cut off at zero, x = max(0, m + s xi).
 
-    E = m Phi(m/s) + s phi(m/s), E^2 = (m^2 + s^2) Phi(m/s) + m s phi(m/s).
+    E x = m Phi(m/s) + s phi(m/s) and E x^2 = (m^2 + s^2) Phi(m/s) + m s phi(m/s), with xi standard normal, phi its
+    density and Phi its distribution function.
+
+    Args:
+        mean: m, any shape and unit.
+        std: s, same shape and unit.
+
+    Returns:
+        E x - m, and Var x.
     """
     m, s = mean.double(), std.double()
     ratio = m / s.clamp_min(TINY)
@@ -126,14 +135,19 @@ def rectified_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class OpticalPass:
-    """The images and fields of one pass, before the medium moves."""
+    """What one optical projection sends and receives, computed for the medium before it decorrelates.
+
+    Fields and intensities are in the units of :mod:`hwmodels.optics.detection`: the mean intensity at the camera is 1
+    when half of the modulator is lit.
+    """
 
     images: list[tuple[float, Tensor, Field]]
-    """Factor f, image x (B, n_in) and its field, of every image."""
+    """For every image on the modulator: its factor f in the result, its lit pixels x, (B, n_in) of 0 and 1, and the
+    light at the camera."""
     unit: float
-    """Digital factor behind detection."""
+    """Digital factor by which the detected numbers are multiplied."""
     linear: bool
-    """Whether detection measures the field; otherwise the intensity."""
+    """Whether detection measures the real part of the field; otherwise the intensity."""
     light: float
     """Mean intensity of an anchor; 0 without anchors."""
 
