@@ -76,7 +76,7 @@ class EventSplit(SequenceSplit):
         return replace(self, **moved)
 
     def chosen(self, index: Tensor) -> EventSplit:
-        """Return the recordings of an index (n,) int64 alone, in its order."""
+        """Return a split of some recordings, in the order of their indices (n,) int64."""
         _, _, source = self._places(index)
         ends = (self.starts[index + 1] - self.starts[index]).cumsum(0)
         starts = torch.cat([ends.new_zeros(1), ends])

@@ -24,13 +24,14 @@ SEQUENCES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Means over a split."""
+    """Loss and accuracy of a network on one split of a data set."""
 
     loss: float | None
-    """None for an empty split."""
+    """Mean over the samples; None for an empty split."""
     accuracy: float | None
     """Share of right labels, from 0 to 1; None for regression and for an empty split."""
     samples: int
+    """Number of samples in the split."""
 
 
 class Tally:

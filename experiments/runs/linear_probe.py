@@ -91,7 +91,14 @@ def probe_score(errors: Tensor, held: Split) -> float | None:
 
 
 def probe_splits(dataset: Dataset, samples: int = SAMPLES) -> tuple[Split, Split]:
-    """Return the samples of the fit, and those that score it."""
+    """Return the samples to which a linear probe is fitted, and those on which it is scored.
+
+    The second are validation samples or, where none are held out, training samples that the fit leaves out.
+
+    Args:
+        dataset: the data.
+        samples: largest number of either.
+    """
     train, held = dataset.train, dataset.validation
     if len(held):
         return _cut(train, 0, samples), _cut(held, 0, samples)

@@ -71,7 +71,10 @@ class RunMeter:
         return self._data
 
     def before_step(self) -> None:
-        """Measure where the next step is one of :func:`measurement_steps`; probes before the first step only."""
+        """Measure, if the next step is one of :func:`measurement_steps`, what the run logs.
+
+        Jacobian and features are measured before the first step only.
+        """
         if not self.log or self.learner.steps < self._next:
             return
         self._advance()
@@ -80,7 +83,10 @@ class RunMeter:
             self._inside.append({"step": self.learner.steps, **self._measure(names)})
 
     def after_epoch(self) -> EpochRow:
-        """Measure at the end of an epoch; return the entries of its row."""
+        """Measure at the end of an epoch, and return the entries that the log adds to the row of the epoch.
+
+        These are ``step``, the values themselves, ``measurements`` (those made within the epoch) and ``log_seconds``.
+        """
         if not self.log:
             return {}
         row = {"step": self.learner.steps, **self._measure(self.log), "measurements": self._inside}

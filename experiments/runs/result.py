@@ -17,8 +17,9 @@ class Result:
 
     spec: RunSpec
     test_accuracy: float | None
-    """Of the reported epoch."""
+    """Test accuracy of the network of the reported epoch."""
     test_loss: float | None
+    """Test loss of the same network."""
     epoch: int
     """The reported epoch: the last one, or the best by validation."""
     rows: tuple[EpochRow, ...]

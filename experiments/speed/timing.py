@@ -106,7 +106,16 @@ def load_average() -> float | None:
 
 
 def describe_machine(device: torch.device, threads: int) -> dict[str, object]:
-    """Return what the times were taken on."""
+    """Describe the machine and software on which times are measured.
+
+    Args:
+        device: where the steps run.
+        threads: CPU threads of torch.
+
+    Returns:
+        ``processor`` (name), ``cores``, ``threads``, ``system``, versions of ``python`` and ``torch``, and ``device``,
+        the name of the GPU or ``cpu``.
+    """
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -163,6 +163,7 @@ def bit_planes(v: Tensor, dac: DAC) -> tuple[Tensor, Tensor]:
     """
     if dac.bits is None:
         raise NeurofaError("got bit-sliced inputs without in_bits; expected 2 to 24 bits; set in_bits")
+    # the bits are those of the magnitude: a pulse carries the sign of its input
     codes = (v.abs() / dac.step).round_().to(torch.int32)
     powers = torch.arange(dac.bits - 1, device=v.device, dtype=torch.int32).view(-1, 1, 1)
     planes = (codes >> powers).bitwise_and_(1).to(v.dtype).mul_(v.sign())

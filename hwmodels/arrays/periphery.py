@@ -74,7 +74,8 @@ class Periphery(Registered, kind="periphery", name="periphery"):
 
     @property
     def most_doublings(self) -> int:
-        """Largest exponent of bound management: a factor of 1000, or the last with 2 bits left to the inputs."""
+        """Most halvings of the inputs by bound management: a factor of 1000, or the last that leaves 2 bits to them."""
+        # this factor leaves four levels, 2 bits, to the inputs
         inputs = 1000.0 if self.in_bits is None else 0.25 * (2**self.in_bits - 2)
         return max(0, int(math.log2(min(1000.0, inputs))))
 

@@ -75,6 +75,7 @@ class Noise:
         if self.shared is not None:
             total += vectors.double().square() @ self.shared.double().sum(1)
         if self.shift is not None:
+            # what lies along the signal changes its size and not its direction: k holds it
             along = (self.gain() - 1).unsqueeze(1) * signal
             total += (self.shift - along).square().sum(1)
         return total

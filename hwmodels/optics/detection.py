@@ -23,7 +23,10 @@ REMEDY = "2 is usual for an intensity"
 
 @dataclass(frozen=True)
 class Field:
-    """Light at the camera for one image on the modulator, and the fixed anchor light beside it."""
+    """Light at the camera for one image on the modulator, and that of the anchor images (:class:`Anchors`).
+
+    Fields are in the unit of the module; the anchors' tensors are empty where detection uses none.
+    """
 
     real: Tensor
     """(B, n_out)."""

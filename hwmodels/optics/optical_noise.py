@@ -42,10 +42,12 @@ def camera_with_only(camera: Camera, name: str) -> Camera:
 
 
 def encoding_noise(error: Tensor, code: Tensor, std: float, clean: Tensor, coded: Tensor) -> NoiseSource:
-    """Return the error of a coarse code: with Q(e) = k e + r, r orthogonal to e, cos = 1/sqrt(1 + |r|^2/|k e|^2).
+    """Return the noise that a coarse encoding Q(e) of the error e adds to the projection e B.
+
+    With Q(e) = k e + r and r orthogonal to e, cos(e B, Q(e) B) = 1/sqrt(1 + |r|^2/|k e|^2).
 
     Args:
-        error: (B, n_in).
+        error: e, (B, n_in).
         code: Q(e), (B, n_in).
         std: standard deviation of the entries of the matrix.
         clean: e B, (B, n_out).
@@ -153,9 +155,11 @@ class OpticalPass:
 
 
 def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Noise:
-    """Return the error when M has become rho M + sqrt(1 - rho^2) M', and calibrations stay as they were.
+    """Return how a projection changes, as a noise, when the medium's matrix M becomes rho M + sqrt(1 - rho^2) M'.
 
-    With a^2 = 1 - rho^2, E = sum_k f_k x_k M, X = sum_k f_k x_k and |x_k|^2 lit pixels of n:
+    M' is an independent matrix of the same distribution; what was calibrated before stays as it was. With f_k the
+    factor of image k in the projection, x_k its pixels, E_k = x_k M its field, a^2 = 1 - rho^2, E = sum_k f_k E_k,
+    X = sum_k f_k x_k and |x_k|^2 lit pixels of n:
 
     - a reference beam: y keeps rho of x M, and gets a^2 |X|^2 / n;
     - anchors A, |A|^2 calibrated at first: rho^2 of Re(A* E)/|A|; the new parts of E, of A and of both give
@@ -166,7 +170,7 @@ def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Nois
     Args:
         before: the pass before the medium moved.
         rho: correlation of the medium, exp(-t/tau).
-        signal: (B, n_out), of that pass.
+        signal: (B, n_out), its result without errors of the camera.
     """
     a2, unit, images = 1 - rho * rho, before.unit, before.images
     if not before.linear:
@@ -183,6 +187,7 @@ def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Nois
         return _decorrelated(signal, unit, (rho - 1) * real, a2 * power.expand_as(real), "(1 - rho^2) / rho^2")
     imag, field = _sum(factor * field.imag for factor, _, field in images), images[0][2]
     c, light = sum(factor for factor, _, _ in images), field.anchor_light
+    # the anchors' light is subtracted and divided by as it was calibrated, though the anchors have moved as well
     turned = (real * field.anchor_real + imag * field.anchor_imag) / light.sqrt()
     shift = (rho * rho - 1) * turned + c * ((rho * rho - 1) * light + a2 * before.light) / (2 * light.sqrt())
     both = (real + c * field.anchor_real).square() + (imag + c * field.anchor_imag).square()

@@ -71,6 +71,7 @@ class MatrixFree(Projection, name="matrix_free"):
         x = lowbias32(x.add_(lowbias32(rows ^ c)).add_(lowbias32(columns ^ d)))
         if self.signs:
             return x.lt(0).to(like.dtype).mul_(-2 * self.std).add_(self.std)
+        # half a step up: whole numbers from -2^23 to 2^23 - 1 then lie evenly on both sides of zero
         half = 2.0**23
         return (x >> 8).to(like.dtype).add_(0.5).mul_(self.std * math.sqrt(3) / half)
 

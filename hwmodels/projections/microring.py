@@ -147,6 +147,7 @@ def detuning(w: Tensor) -> Tensor:
     Args:
         w: weights in [-1, 1]; -1 needs an infinite detuning and gets one of 500 linewidths.
     """
+    # a ring drops T of its channel and passes 1 - T: w = 2 T - 1
     t = ((1 + w) / 2).clamp(1e-6, 1)
     return (1 / t - 1).sqrt_() / 2
 

@@ -179,6 +179,7 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         start = torch.zeros(len(s), n, n, n, dtype=torch.complex128, device=s.device)
         start[:, range(n), range(n), range(n)] = 1  # light in one input after the other
         inside = mesh.propagate_moments(first, self.loss, kept, (start, start))
+        # a second moment holds two amplitudes, each of which passes its own attenuator
         cut = (s.unsqueeze(2) * s.unsqueeze(1)).unsqueeze(1)
         power, square = mesh.propagate_moments(last, self.loss, kept, (inside[0] * cut, inside[1] * cut))
         detected = (
