@@ -27,14 +27,14 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One sample in all layers of spiking neurons."""
+    """Inputs, states and spikes of one sample in all layers of spiking neurons."""
 
     inputs: Tensor
-    """(T, I)."""
+    """(T, I): the sample with I input channels."""
     views: dict[str, LocalView]
-    """Of T ticks of one sample, by layer."""
+    """Inputs, states and spikes of T ticks, by layer."""
     tick: float
-    """s."""
+    """Length of a tick, s."""
 
     @property
     def times(self) -> list[float]:
@@ -49,7 +49,7 @@ class Recording:
 
 @torch.no_grad()
 def record_sample(network: Network, xs: Tensor | Events, *, tick: float) -> Recording:
-    """Run one sample in one piece.
+    """Run one sample through a network, and return inputs, states and spikes of all ticks.
 
     Args:
         network: with neurons.

@@ -177,6 +177,7 @@ def _rate(spec: RunSpec, rows: Sequence[EpochRow], step: int) -> float | None:
     if optimizer.name != "sgd" or spec.clip is not None or not isinstance(momentum, int | float):
         return None
     row = next((row for row in rows if row["step"] > step), rows[-1])
+    # momentum m adds up the steps of a constant direction to 1/(1 - m) times one step
     return float(row["lr"]) / (1 - momentum) / spec.accumulate
 
 

@@ -234,7 +234,10 @@ def rise(losses: Sequence[float]) -> float:
 
 
 def steadiest(setup: Setup, activation: str, values: Sequence[float], epochs: int) -> tuple[float, list[Record]]:
-    """Return the largest learning rate at which the loss descends steadily on all tasks, and a line a rate tried.
+    """Return the largest learning rate at which the training loss descends steadily on all tasks of the grid.
+
+    Beside it comes a line for each rate that was tried. A descent is steady where the loss never exceeds its lowest
+    value so far by more than a factor of :data:`STEADY`.
 
     Args:
         setup: folder and workers.

@@ -65,7 +65,7 @@ def swept_curves(curves: Curves, common: Fields, setup: Setup, part: str, tuning
 
 
 def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
-    """Return how much higher the mean test accuracy of one point is than that of another, points.
+    """Return how much higher the mean test accuracy of one point of a curve is than that of another, percentage points.
 
     Args:
         rows: of :func:`swept_curves`.

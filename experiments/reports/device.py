@@ -174,6 +174,7 @@ def device_moments(device: Device, *, seed: int = 0) -> dict[str, float]:
             if sign > 0:
                 moments["step spread"] = (step.std() / step.mean().abs()).item()
             far = cells
+            # far beyond the range, and often, so that noisy devices come to their bounds too
             for _ in range(30):
                 far = device.write(far, one * 1e3, gen)
             ends.append(device.value(far))

@@ -75,7 +75,12 @@ def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
 
 
 def layer_node(layer: Layer, place: Place) -> Node:
-    """Return the node of a layer."""
+    """Return the node of the neutral graph that describes a layer.
+
+    Args:
+        layer: the layer.
+        place: its name, shapes and state keys in the network.
+    """
     about = facts_of(layer).describe(place.in_shape)
     if isinstance(about, AffineDescription) and about.activation not in ACTIVATIONS:
         about = facts_of(layer).as_module()  # an activation without a name in files is listed as operations

@@ -64,7 +64,7 @@ def _state(module: nn.Module, prefix: str) -> dict[str, Array]:
 
 
 def learning_constants(learner: Learner, spec: str) -> Learning:
-    """Return the constants of the rule and of the optimizer.
+    """Return how the weights of a learner change: path and feedback of its rule, and all constants of a step.
 
     Args:
         learner: network, rule and optimizer.

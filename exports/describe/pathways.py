@@ -83,10 +83,10 @@ def _effective(projection: Projection) -> Matrix | None:
 
 
 def projection_hardware(projection: Projection, keys: StateKeys) -> ProjectionHardware:
-    """Return the options of a projection and the tensors that have to be programmed, with units.
+    """Describe the hardware of a projection: its options, and the tensors that set it, with units.
 
     Args:
-        projection: opened.
+        projection: with its matrix (opened).
         keys: of the state dict that holds its buffers.
     """
     parameters = {key: described(values, about, keys) for key, (values, about) in projection.settings().items()}
@@ -116,7 +116,7 @@ def _return(item: Synapses | ReturnFactors, keys: StateKeys) -> Matrix | Array |
 
 
 def error_encoding(encoder: Format | None) -> ErrorEncoding:
-    """Return a number format in plain values; None: floats."""
+    """Return the number format of an error as plain values; None, and ``raw``, stand for floating-point numbers."""
     if encoder is None or encoder.name == "raw":
         return ErrorEncoding()
     return ErrorEncoding(format=encoder.name, bits=float(encoder.bits), constants=encoder.chosen())

@@ -53,6 +53,7 @@ def _conductance_error(file: HardwareFile, path: str) -> float:
             columns, slab = (first, last), torch.from_numpy(file[path][first:last]).flatten(1)
             trim_heap()
         wanted = slab[:, own["first_input"] : own["first_input"] + weights.shape[0]]
+        # the scale turns a distance of weights into one of conductances, S, as the tolerance is
         worst = max(worst, float((weights - wanted.t()).abs().amax()) * own["scale"] / own["tolerance"])
     return worst
 

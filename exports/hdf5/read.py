@@ -28,10 +28,12 @@ RENAMED = {"_fate": "_drift"}
 
 
 class StoredTile(NamedTuple):
-    """One tile of a matrix."""
+    """The conductances of one tile of a matrix, as a file holds them."""
 
     name: str
+    """Name of its group: first input and first output, such as ``0_256``."""
     attributes: dict[str, Any]
+    """``first_input``, ``first_output``, ``map``, ``scale`` and the other attributes of the group."""
     planes: dict[str, Tensor]
     """Conductances by plane, S, and ``faults``; (rows, columns), rows being inputs."""
 
@@ -91,7 +93,7 @@ class HardwareFile:
         return torch.from_numpy(np.atleast_1d(self[path][()])).reshape(self.shape(path))
 
     def blocks(self, path: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-        """Yield a dataset in blocks of rows, with the first row of each; a single number as one row."""
+        """Yield a dataset in blocks of rows: index of the first row, and the rows; a single number is one row."""
         dataset, shape = self[path], self.shape(path)
         if not shape or not all(shape):
             yield 0, np.atleast_1d(dataset[()])
@@ -159,7 +161,10 @@ class HardwareFile:
             raise NeurofaError(f"got '{self.path}' without {what}; expected some; {remedy}")
 
     def states(self) -> dict[str, str]:
-        """Return the path of every dataset that is state of the learner, by its present key of the state dict."""
+        """Return the paths of the datasets that hold the learner's state, by key of its state dict.
+
+        Keys of earlier versions are translated to those of today.
+        """
         keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
         return {_present_key(str(json_value(key))): path for key, path in keys if key is not None}
 

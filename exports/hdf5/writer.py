@@ -33,11 +33,11 @@ CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
 
 Block = Callable[[slice], Tensor]
-"""From a slice of rows to their numbers; of 0-dim data always to the number."""
+"""Compute some rows of a dataset, given as a slice; for 0-dim data it gives the number, whatever the slice."""
 
 
 class Writer:
-    """Write datasets and groups, and keep the manifest.
+    """Write datasets and groups into an HDF5 file, and keep its manifest: the SHA-256 of every dataset.
 
     Args:
         file: of h5py, open for writing.

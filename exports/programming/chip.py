@@ -88,7 +88,7 @@ class Chip:
         return cells, used
 
     def read(self, cells: Cells, reads: int, gen: torch.Generator) -> Tensor:
-        """Return the shares f of some reads, (reads, *shape).
+        """Read all elements several times, and return their conductances as shares f of the range, (reads, *shape).
 
         Args:
             cells: the present cells.

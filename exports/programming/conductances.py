@@ -47,7 +47,7 @@ class TileMapping:
             build("conductance", self.conductance)
 
     def conductance_map(self, matrix: Matrix) -> ConductanceMap:
-        """Return the map of one matrix."""
+        """Return the conductance map of one matrix: the chosen one, or a pair over the range of its device."""
         if self.conductance is not None:
             chosen: ConductanceMap = build("conductance", self.conductance)
             return chosen
