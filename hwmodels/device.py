@@ -184,7 +184,7 @@ class Device(Registered, ABC, kind="device"):
         """Return the noise-free weights that the cells store, shaped as the programmed target."""
 
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """Return the weights that one pass sees; default: :meth:`value`, without read noise."""
+        """Return the weights as one read gives them, with its noise; default: :meth:`value`, without any noise."""
         return self.value(cells)
 
     def read_variance(self, cells: Cells) -> Tensor:

@@ -29,6 +29,7 @@ class Condition(NamedTuple):
     """A condition on the value of an option."""
 
     holds: Callable[[Any], bool]
+    """Returns whether a value is accepted."""
     expected: str
     """The accepted values, in words."""
 

@@ -30,7 +30,7 @@ class Format(Registered, ABC, kind="format"):
     @property
     @abstractmethod
     def bits(self) -> float:
-        """Width of one number, bit; the base-2 logarithm of the number of values where no code word is defined."""
+        """Width of one number, bit; without a code word, the base-2 logarithm of the number of different values."""
 
     @abstractmethod
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:

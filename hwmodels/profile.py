@@ -151,7 +151,10 @@ class Profile(Registered, Provenance, kind="profile"):
         return f"update_engine(device={words}, fraction={self.fraction_bits}, most={self.largest_step})"
 
     def error(self) -> str | None:
-        """Return the spec of the finest number format of an error; None: the pathway encodes it, or no limit."""
+        """Return the spec of the finest number format that the chip allows an error.
+
+        None: no limit is known, or the error is encoded by the feedback pathway itself.
+        """
         if self.feedback is not None or self.error_bits is None:
             return None
         return f"uniform(bits={min(self.error_bits, 24)})"

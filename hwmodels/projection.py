@@ -24,7 +24,7 @@ class AgeingMatrix(ABC):
 
     @abstractmethod
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
-        """Let ``seconds`` (s) pass; zero changes nothing."""
+        """Change the matrix as ``seconds`` (s) of drift or decorrelation do; zero changes nothing."""
 
     def drifted(self, error: Tensor, seconds: float) -> Noise | None:
         """Predict in closed form how far projections e B(t) have moved from e B(0), for a B that was just programmed.

@@ -43,7 +43,7 @@ class Recording:
 
     @property
     def time_axis(self) -> Axis:
-        """All ticks, ms."""
+        """Axis of time over all ticks, ms."""
         return Axis("time (ms)", limits=(0, len(self.inputs) * 1e3 * self.tick))
 
 
@@ -102,7 +102,7 @@ def draw_sample(learner: Learner, xs: Tensor | Events, folder: Path, *, tick: fl
 
 
 def spike_panels(recording: Recording) -> list[Panel]:
-    """Return spikes of the input (or its values) above those of each firing layer."""
+    """Return one panel with the spikes (or values) of the input, and one with the spikes of each firing layer."""
     rows = {"input": recording.inputs} | {name: view.y.flatten(1) for name, view in recording.views.items()}
     panels = []
     for name, values in rows.items():
@@ -116,7 +116,10 @@ def spike_panels(recording: Recording) -> list[Panel]:
 
 
 def membrane_panels(recording: Recording) -> list[Panel]:
-    """Return potentials above threshold of the liveliest neurons of the first firing layer, with their spikes."""
+    """Return panels with membrane potential and spikes of some neurons of the first firing layer.
+
+    The neurons are those that begin or stop firing most often; potentials are counted from the threshold.
+    """
     name, view = next(iter(recording.views.items()))
     spikes, potentials = view.y.flatten(1), view.after["v"].flatten(1)
     times, panels = recording.times, []

@@ -30,7 +30,7 @@ AGAIN = "delete the file to download it again"
 
 @dataclass(frozen=True, kw_only=True)
 class IdxSource:
-    """Origin of a family of four idx files."""
+    """Origin of the four idx files of MNIST, or of a data set in its format."""
 
     name: str
     folder: str

@@ -148,7 +148,7 @@ class Recordings:
         self._labels.append(label)
 
     def split(self) -> EventSplit:
-        """Return all recordings so far."""
+        """Return all recordings that were added so far as one split."""
         lengths = [len(each) for each in self._at]
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         at = np.concatenate(self._at) if self._at else np.zeros(0, self._at_kind)

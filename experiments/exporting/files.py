@@ -65,7 +65,7 @@ class ExportRequest:
             raise NeurofaError("got --format tables without tiles; expected their size; add --tile 256x256")
 
     def has(self, format: str) -> bool:  # noqa: A002
-        """Return whether a format is exported, by its name or among all of them."""
+        """Return whether a format is to be written: whether it is the chosen one, or all are."""
         return self.format in (format, "all")
 
 

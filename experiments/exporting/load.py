@@ -39,7 +39,7 @@ class LoadedRun:
 
     @functools.cached_property
     def dataset(self) -> Dataset | Sequences | None:
-        """The run's data; None where they are missing."""
+        """The data set of the run; None where its files are missing."""
         try:
             return load_data(self.spec.data)
         except NeurofaError:

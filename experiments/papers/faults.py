@@ -103,7 +103,7 @@ class Faults(Experiment, name="faults"):
 
 
 def sound(full_scale: float) -> str:
-    """Return the spec of a weight without faults: as fine as a float, bounded by +-full_scale as a pair of elements."""
+    """Return the spec of a device without faults: steps as fine as those of a float, weights within +-full_scale."""
     return f"fixed(bits=24, range={full_scale:g}, rounding=nearest)"
 
 

@@ -18,7 +18,7 @@ SIDES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What one receptive field looks like."""
+    """Three numbers that describe the shape of a receptive field."""
 
     centre_surround: float
     """Share of the field's variance that its radial profile explains: 1 for rings, near 0 for stripes off centre."""

@@ -19,7 +19,7 @@ from hwmodels.registry import Registered
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedMethod:
-    """One way to do the work of a case."""
+    """One contender of a case: a rule, plain torch, or another way to do the same work."""
 
     name: str
     build: Callable[[torch.device], Step]
@@ -30,7 +30,7 @@ class SpeedMethod:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedCase:
-    """A workload and the methods that do it; the first method is the baseline of the others."""
+    """A workload and the methods that are timed on it; the first method is the baseline of the others."""
 
     name: str
     methods: tuple[SpeedMethod, ...]

@@ -42,7 +42,14 @@ class StepWorkload:
     None: there is none."""
 
     def batches(self, device: torch.device, memory_format: torch.memory_format) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return random inputs (B, *input_shape) and labels (B,), the same for every method, in an endless turn."""
+        """Return an endless iterator over a few batches: random inputs (B, *input_shape) and labels (B,).
+
+        They are the same for every method.
+
+        Args:
+            device: of the tensors.
+            memory_format: of the inputs, such as ``torch.channels_last``.
+        """
         gen = generator(0, "batches", device=device)
         shape = (self.batch, *self.input_shape)
         x = [torch.randn(shape, generator=gen, device=device) for _ in range(BATCHES)]

@@ -171,7 +171,7 @@ def _traced(about: ModuleDescription, place: Place) -> TracedNode:
 
 
 def converter_constants(network: Network) -> dict[str, object]:
-    """Return the constants of the converters around the arrays of forward weights; empty for exact products."""
+    """Return the options of the converters around products with forward weights, by name; empty for exact products."""
     for name in network.names:
         host = network.layer(name).traits.array_host
         if host is not None and host.periphery is not None:

@@ -59,7 +59,7 @@ def _conductance_error(file: HardwareFile, path: str) -> float:
 
 
 def check_products(file: HardwareFile) -> FileCheck:
-    """Compare the products of all matrices with their probe vectors with the stored ones, up to rounding."""
+    """Multiply every matrix by its probe vectors, and compare with the products in the file, up to rounding."""
     faults = []
     for name in file.names("probes"):
         path = file.attributes(f"probes/{name}")["of"]

@@ -67,11 +67,11 @@ class HardwareFile:
 
     @property
     def kind(self) -> str:
-        """``network``, ``measured``, or ``plain`` for a file of a lab that follows no format."""
+        """What the file is: an exported ``network``, a ``measured`` file, or ``plain`` HDF5 that follows no format."""
         return str(json_value(self.h5.attrs["kind"])) if "kind" in self.h5.attrs else "plain"
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a group, sorted; none where there is no such group."""
+        """Return the names of all members of a group, sorted; none where there is no such group."""
         return sorted(self.h5[path]) if path in self.h5 else []
 
     def shape(self, path: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ TICKS, SAMPLES, RATE = 50, 16, 0.3
 
 @dataclass(frozen=True)
 class ResetMismatch:
-    """Change of one layer's spikes by another reset."""
+    """How much the spikes of one layer change when its neurons reset in another way."""
 
     layer: str
     share: float

@@ -92,7 +92,10 @@ class MappedMatrix:
         return self.mapping.tolerance * self.map.span * MICRO
 
     def attributes(self) -> dict[str, Any]:
-        """Return what a file says of the conductances of a matrix and of each of its tiles."""
+        """Return the attributes that a file holds for the conductances of a matrix, and of each of its tiles.
+
+        ``map`` (its spec), ``scale`` with ``scale_unit``; ``g_min``, ``g_max`` and ``tolerance``, S.
+        """
         return {
             "map": str(Spec(self.map.name, asdict(self.map))),
             "scale": self.scale * MICRO,

@@ -43,13 +43,13 @@ class ConductanceMap(Registered, ABC, kind="conductance"):
 
     @property
     def span(self) -> float:
-        """g_max - g_min, uS."""
+        """Width of the conductance range, g_max - g_min, uS."""
         return self.g_max - self.g_min
 
     @property
     @abstractmethod
     def reach(self) -> float:
-        """The conductance of the largest weight, uS."""
+        """Signed conductance that represents the largest weight, counted from that of weight 0, uS."""
 
     def scale(self, weights: Tensor) -> Tensor:
         """Return s = reach / max|w|, uS per unit of weight, 0-dim; reach for weights that are all zero."""
@@ -175,7 +175,7 @@ class Pairs(ConductanceMap, name="n_pair"):
 
     @property
     def factors(self) -> list[float]:
-        """F^k of every pair, least significant first."""
+        """Significance F^k of every pair in the sum, the least significant first."""
         return [self.significance**k for k in range(self.pairs)]
 
     @property

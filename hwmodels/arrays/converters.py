@@ -72,7 +72,15 @@ class Converter:
         return torch.clamp(q, -top, top, out=out) if clip else q
 
     def level(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the nearest (or stochastically chosen) level within the bound, in the shape and unit of ``x``."""
+        """Round signals to the nearest (or a stochastically chosen) level within the bound.
+
+        Args:
+            x: signals, any shape and unit.
+            gen: source of stochastic rounding.
+
+        Returns:
+            Levels in the shape and unit of ``x``.
+        """
         q = x.detach().to(work_dtype(x.dtype))
         if self.bits is not None and self.rounding == "stochastic":
             top = 2 ** (self.bits - 1) - 1
@@ -88,7 +96,7 @@ class DAC(Converter):
     name = "DAC"
 
     def convert(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the signals clip(Q(x)) + noise xi, in the shape and unit of ``x``."""
+        """Return the analog signals clip(Q(x)) + noise xi, xi standard normal, in the shape and unit of ``x``."""
         v = self.level(x, gen)
         return v.add_(normal(v, gen), alpha=self.noise) if self.noise else v
 
@@ -99,7 +107,7 @@ class ADC(Converter):
     name = "ADC"
 
     def convert(self, y: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the numbers clip(Q(y + noise xi)), in the shape and unit of ``y``."""
+        """Return the numbers clip(Q(y + noise xi)), xi standard normal, in the shape and unit of ``y``."""
         return self.level(torch.add(y, normal(y, gen), alpha=self.noise) if self.noise else y, gen)
 
 

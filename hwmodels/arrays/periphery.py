@@ -81,13 +81,13 @@ class Periphery(Registered, kind="periphery", name="periphery"):
 
     @property
     def exact(self) -> bool:
-        """Whether a product is the matrix product: nothing is quantised, clipped, lost or noisy."""
+        """Whether the analog product is the matrix product itself: nothing is quantised, clipped, lost or noisy."""
         clips = self.full_scale == "none" or not math.isinf(self.out_bound)
         return not (clips or self.in_bits or self.out_bits or self.noisy or self.ir_drop)
 
     @property
     def noisy(self) -> bool:
-        """Whether a product needs a generator."""
+        """Whether a product draws random numbers, so that it needs a generator."""
         return bool(self.in_noise or self.out_noise or self.read_noise)
 
 

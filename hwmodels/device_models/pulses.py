@@ -84,7 +84,7 @@ class PulseDriven(Device):
 
     @property
     def train(self) -> PulseTrain | None:
-        """The pulse trains of :meth:`write_outer`; None: an update arrives as one matrix of expected counts."""
+        """How :meth:`write_outer` turns numbers into pulse trains; None: it writes the summed change of the batch."""
         return None
 
     @abstractmethod

@@ -76,7 +76,7 @@ class Camera(Registered, kind="camera", name="camera"):
         return n / electrons
 
     def electrons(self, mean: Tensor) -> Tensor:
-        """Return the electrons per unit of intensity in frames of that mean light, shaped as ``mean``."""
+        """Return how many electrons a unit of intensity gives in frames of this mean light, shaped as ``mean``."""
         return self.exposure * self.full_well / torch.where(mean > 0, mean, torch.ones_like(mean))
 
     @property

@@ -48,7 +48,7 @@ class Field:
 
 
 class Exposure(NamedTuple):
-    """One frame, and its weight in the sum of the frames."""
+    """The light of one camera frame, and the weight of the frame in the sum that gives the result."""
 
     light: Tensor
     """(B, n_out), intensities."""
@@ -67,17 +67,17 @@ class Detection(Registered, ABC, kind="detection"):
 
     @property
     def anchors(self) -> int:
-        """Anchor images that the modulator can add to every image."""
+        """Number of anchor images that the modulator can add to every image; default: none."""
         return 0
 
     @property
     def anchor_light(self) -> float:
-        """Mean intensity of an anchor."""
+        """Mean intensity of an anchor image at the camera; default: 0."""
         return 0.0
 
     @property
     def frames(self) -> int:
-        """Camera frames for one image."""
+        """Number of camera frames that are taken of one image; default: 1."""
         return 1
 
     @abstractmethod

@@ -37,7 +37,10 @@ def _nulling(n: int) -> list[tuple[bool, int, int]]:
 
 
 def mesh_modes(n: int) -> list[int]:
-    """Return the upper mode m of every interferometer, in the order in which light passes them."""
+    """Return, for every interferometer of a mesh of n modes, the upper mode m of the two that it couples.
+
+    They come in the order in which light passes them.
+    """
     steps = _nulling(n)
     return [column for left, _, column in steps if not left] + [row - 1 for left, row, _ in reversed(steps) if left]
 

@@ -92,7 +92,7 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
 
     @property
     def size(self) -> int:
-        """Modes n of one mesh."""
+        """Number n of modes of one mesh."""
         return max(2, min(self.modes, self.n_in))
 
     def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
