@@ -68,7 +68,7 @@ class CostLine:
 
     @classmethod
     def counted(cls, what: str, number: float, formula: str, sure: str = "counted") -> CostLine:
-        """Return a number without a unit that follows from the network alone.
+        """Return the line of a count: a number without a unit that follows from the network alone.
 
         Args:
             what: the quantity, in words.
@@ -80,7 +80,7 @@ class CostLine:
 
     @classmethod
     def scaled(cls, what: str, number: float, figure: Figure, formula: str, unit: str = "") -> CostLine:
-        """Return a number times a figure, bound by bound.
+        """Return the line of a count times a published figure; both bounds are multiplied.
 
         Args:
             what: the quantity, in words.
@@ -94,7 +94,7 @@ class CostLine:
 
     @classmethod
     def divided(cls, what: str, figure: Figure, number: float, formula: str) -> CostLine:
-        """Return a figure over a number, bound by bound, without a unit.
+        """Return the line of a published figure divided by a number, without a unit; both bounds are divided.
 
         Args:
             what: the quantity, in words.

@@ -61,7 +61,7 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
         self.n_in = self.n_out = 0
 
     def open(self, n_in: int, n_out: int, gen: torch.Generator) -> None:
-        """Create the matrix.
+        """Draw the matrix, and all else that is fixed at fabrication, for the given sizes.
 
         Args:
             n_in: length of the error.

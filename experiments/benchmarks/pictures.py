@@ -138,10 +138,11 @@ def membrane_panels(recording: Recording) -> list[Panel]:
 
 
 def eligibility_panels(learner: Learner, recording: Recording) -> list[Panel]:
-    """Return eligibility of weights between the busiest inputs and the liveliest neurons of the lowest firing layer.
+    """Return panels with the eligibility of some weights of the lowest firing layer over time.
 
-    Solid: e_t, what the rule multiplies by the learning signal of tick t; dashed, where the rule has a filter: the
-    filtered one that takes its place.
+    The weights lie between the inputs with most spikes and the neurons that begin or stop firing most often. Solid:
+    e_t, what the rule multiplies by the learning signal of tick t; dashed, where the rule has a filter: the filtered
+    one that takes its place.
 
     Args:
         learner: of the network.

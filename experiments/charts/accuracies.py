@@ -17,7 +17,7 @@ CONTROL = "readout_only"
 def strips_panel(
     groups: Mapping[str, Mapping[str, Sequence[float]]], *, x_label: str, colours: Mapping[str, str] | None = None
 ) -> Panel:
-    """Return rows of strips from top to bottom: a dot a value, a bar at the mean.
+    """Return a panel of horizontal strips, row below row: a dot for each value, a bar at their mean.
 
     Args:
         groups: values by row and, within a row, by series.

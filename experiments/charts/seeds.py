@@ -44,7 +44,7 @@ def mean_curve(
 
 
 def deviation_curves(x: Sequence[float], methods: Mapping[str, Sequence[Sequence[float | None]]]) -> list[Mark]:
-    """Return a curve a method with a band of one standard deviation.
+    """Return one curve for each method: the mean over seeds, with a band of one standard deviation.
 
     Args:
         x: places of the values.

@@ -66,7 +66,7 @@ def load_speech() -> Speech:
 
 
 def read_arrays() -> Speech:
-    """Read the file of arrays.
+    """Read all recordings from the file of arrays.
 
     Raises:
         NeurofaError: a damaged file, or another one.

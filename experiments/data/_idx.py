@@ -43,7 +43,7 @@ class IdxSource:
 
 
 def idx_dataset(source: IdxSource, *, validation: int, subset: int | None) -> Dataset:
-    """Read the four files, of which missing ones are downloaded.
+    """Return the data set that four idx files hold; files that are missing are downloaded.
 
     Args:
         source: origin of the files.

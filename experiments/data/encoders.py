@@ -27,7 +27,7 @@ class Encoder(Registered, kind="encoder"):
 
     @abstractmethod
     def encode(self, xs: Tensor, gen: torch.Generator) -> Tensor:
-        """Return the spikes of values.
+        """Encode values as spikes or currents, one number for each value and tick.
 
         Args:
             xs: (T, B, ...) float values.

@@ -38,7 +38,7 @@ def layers_with(seeds: Sequence[Sequence[Measurement]], measure: str) -> list[st
 
 
 def phases_of(seeds: Sequence[Sequence[Measurement]], layer: str | None, measure: str) -> list[Phases | None]:
-    """Return the phases of one layer for every seed.
+    """Return, for every seed, the phases in which the alignment of one layer rises and falls.
 
     Args:
         seeds: of :func:`logged_measurements`.
@@ -51,7 +51,7 @@ def phases_of(seeds: Sequence[Sequence[Measurement]], layer: str | None, measure
 def alignment_marks(
     seeds: Sequence[Sequence[Measurement]], layer: str | None, measure: str, label: str, *, pointer: bool = False
 ) -> list[Mark]:
-    """Return the curve of one layer: the mean over seeds, with a band from the least to the largest value.
+    """Return the curve of one layer's alignment: the mean over seeds, with a band from the least to the largest value.
 
     Args:
         seeds: of :func:`logged_measurements`, all measured at the same steps.

@@ -14,7 +14,7 @@ from neurofa.training.checkpoint import load_network
 
 
 def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
-    """Return the probes of every hidden layer of a finished run: at its start, at its end, and in its control.
+    """Score linear classifiers of every hidden layer's features: at the start of a run, at its end, in its control.
 
     The control is the readout-only run beside it; where none was trained, the network of the start stands in for it:
     its hidden layers are the same, but for the running statistics of normalisations.

@@ -123,7 +123,7 @@ def stuck(rate: float, high_share: float, full_scale: float | None = None) -> st
 
 
 def faulty_settings(series: str, rate: float, high_share: float, full_scale: float) -> list[Fields]:
-    """Return the settings of one point of a curve.
+    """Return the candidate settings of one point of a curve, at several learning rates.
 
     Args:
         series: name of the curve.

@@ -79,7 +79,7 @@ def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
 
 
 def over_control(part: str, rows: Sequence[Record]) -> Checks:
-    """Yield whether every point has a higher mean test accuracy than the control.
+    """Yield, for every point of the curves, the check that its mean test accuracy is above that of the control.
 
     Args:
         part: name of the part.

@@ -76,7 +76,7 @@ def closest(part: str, case: str, rows: Sequence[Record], bound: float) -> Exper
 
 
 def compared_panel(case: str, answer: Record, theories: Sequence[str], beside: Record | None = None) -> Panel:
-    """Return mean errors over students: theories as lines, the simulation as points, another case's theory in grey.
+    """Return a panel of mean generalisation errors over students: theories as lines, the simulation as points.
 
     Args:
         case: title of the panel.

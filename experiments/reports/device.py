@@ -59,7 +59,7 @@ def args_section(doc: str) -> dict[str, str]:
 
 
 def device_panels(device: Device, *, pulses: int | None = None, seed: int = 0) -> dict[str, Panel]:
-    """Return what can be drawn of a device by name: ``response``, ``programming``, ``read``, ``drift``.
+    """Return the panels that show how a device behaves, by name: ``response``, ``programming``, ``read``, ``drift``.
 
     Panels in which nothing varies are left out. Curves are medians over devices with bands from 5 to 95 %.
 

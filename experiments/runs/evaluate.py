@@ -73,7 +73,7 @@ class Tally:
 def evaluate_split(
     network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = CHUNK
 ) -> Score:
-    """Evaluate a network on one split; its training mode and the run's generators are left as they are.
+    """Return loss and accuracy of a network on one split; its training mode and the run's generators do not change.
 
     Args:
         network: on the compute device of ``dataset``.

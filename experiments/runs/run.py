@@ -32,7 +32,7 @@ def train_run(
     overwrite: bool = False,
     control: bool = False,
 ) -> Result:
-    """Train one network and report it.
+    """Train one network, and return its result; with a folder, write checkpoints, network, curves and result there.
 
     The same spec gives the same rows bit for bit on the same machine, resumed or not: the order of the data, the
     weights, the feedback and all noise come from generators seeded by the run's seed.

@@ -21,7 +21,7 @@ from neurofa.training.learner import Learner
 
 
 def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], tick: float = TICK) -> Model:
-    """Return everything that is exported of a learner.
+    """Describe a learner as the neutral graph that exporters read: nodes, pathway, rule and remaining state.
 
     Args:
         learner: network, rule and optimizer.

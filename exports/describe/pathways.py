@@ -29,7 +29,7 @@ from neurofa.core.synapses import Synapses
 
 
 def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
-    """Return the pathway of a rule; None where no error leaves the readout.
+    """Describe the feedback pathway of a rule for the neutral graph; None where no error leaves the readout.
 
     A rule without a description of its pathway is stored by name, and no exporter computes it.
 

@@ -225,7 +225,7 @@ class UndescribedPath(FeedbackPath):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Learning:
-    """How the weights change.
+    """How the weights change in one step: the rule, its way for errors, and the constants of rule and optimizer.
 
     Args:
         rule: name of the rule.

@@ -49,7 +49,7 @@ class StoredTile(NamedTuple):
 
 
 class HardwareFile:
-    """An open exported file.
+    """An exported or measured HDF5 file, open for reading.
 
     Args:
         h5: open file of h5py.
@@ -83,7 +83,7 @@ class HardwareFile:
         return {key: _parse(value) for key, value in self.h5[path].attrs.items()}
 
     def tensor(self, path: str) -> Tensor:
-        """Return one dataset.
+        """Read one dataset as a tensor.
 
         Raises:
             NeurofaError: there is none of that name.
@@ -188,7 +188,7 @@ def _parse(value: Any) -> Any:
 
 @contextmanager
 def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[HardwareFile]:
-    """Open an exported file.
+    """Open an exported or measured HDF5 file for reading; it is closed when the block ends.
 
     Args:
         path: of the file.

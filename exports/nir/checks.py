@@ -25,7 +25,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) -> list[FileCheck]:
-    """Check a file; with a model also against the graph of the model, and spike for spike.
+    """Check a NIR file; with a model, also compare its arrays with those of the model, and its spikes.
 
     Args:
         path: the file.

@@ -56,7 +56,7 @@ class Converter:
         return 1.0 if self.bits is None else (2 ** (self.bits - 1) - 1) / self.bound
 
     def codes(self, q: Tensor, *, clip: bool = True, out: Tensor | None = None) -> Tensor:
-        """Return the nearest codes, without noise.
+        """Round signals to the nearest codes (whole numbers), without noise.
 
         Args:
             q: signal times :attr:`rate`, float32 or wider, any shape.

@@ -52,7 +52,7 @@ class Camera(Registered, kind="camera", name="camera"):
             )
 
     def expose(self, light: Tensor, mean: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Take one frame.
+        """Return what the camera reports of one frame, with noise, saturation and rounding.
 
         Args:
             light: intensities, (B, n), any unit, 0 or more.

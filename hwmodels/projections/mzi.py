@@ -18,12 +18,13 @@ from hwmodels.projection import AgeingMatrix, Programmable
 
 
 class MZI(Programmable, AgeingMatrix, name="mzi"):
-    """B in square blocks, each as two meshes with attenuators between them: B = U S V^T, coherently detected.
+    """Meshes of Mach-Zehnder interferometers: every square block of B is two meshes with attenuators, B = U S V^T.
 
-    The meshes are set to the phases of the Clements decomposition, as nearly as the voltages allow; their transmission
-    is computed by sending light through them. Attenuators are relative to the largest singular value; one digital
-    factor then brings B to its root mean square. Settable phases, crosstalk and loss are static errors: they replace B
-    by another matrix. During training B changes only by the drift of the phases (:meth:`relax`).
+    Light is detected coherently. The meshes are set to the phases of the Clements decomposition, as nearly as the
+    voltages allow; their transmission is computed by sending light through them. Attenuators are relative to the
+    largest singular value; one digital factor then brings B to its root mean square. Settable phases, crosstalk and
+    loss are static errors: they replace B by another matrix. During training B changes only by the drift of the phases
+    (:meth:`relax`).
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 n_in).

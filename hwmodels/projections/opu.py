@@ -27,7 +27,7 @@ FRAME_RATE = 1900.0
 
 
 class OPU(Projection, AgeingMatrix, name="opu"):
-    """y = Re(x M) or |x M|^2 for a binary image x, M complex Gaussian, seen by an 8-bit camera.
+    """Random scattering of light: y = Re(x M) or |x M|^2 of a binary image x, M complex Gaussian, seen by a camera.
 
     ``error`` turns the error into images: ``ternary`` lights one image for +1 and one for -1, whose results are
     subtracted; ``sign`` lights one image x = (1 + sign e)/2, and y = 2 (x M) - 1 M, where 1 M is calibrated once
