@@ -157,6 +157,7 @@ class Profile(Registered, Provenance, kind="profile"):
         """
         if self.feedback is not None or self.error_bits is None:
             return None
+        # a float32 holds codes of 24 bits
         return f"uniform(bits={min(self.error_bits, 24)})"
 
     def periphery(self) -> str | None:

@@ -227,6 +227,7 @@ class Programmable(Projection, ABC):
 
     def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]]:
         twins = self.statics()
+        # a single error acting alone is all of them together
         if len(twins) != 1:
             twins = {**twins, "all together" if twins else "none": self.twin()}
         wanted, realised = self.wanted(gen), []

@@ -26,7 +26,7 @@ def strips_panel(
     """
     marks: list[Mark] = []
     for row, strips in enumerate(groups.values()):
-        step = 0.8 / len(strips)
+        step = 0.8 / len(strips)  # the strips of a row share 0.8 of its height
         for place, (series, values) in enumerate(strips.items()):
             y, colour = 0.4 - row - step * (place + 0.5), (colours or {}).get(series, "")
             dots = Curve(label=series, x=values, y=[y] * len(values), style="o", opacity=0.6, colour=colour)

@@ -55,8 +55,11 @@ class EventSplit(SequenceSplit):
         batch = len(index)
         tick = self.at[source].long()
         row = tick * batch + sample
+        # events are to be sorted by row: where a row begins follows from the numbers of events in the rows before
         counts = torch.bincount(row, minlength=self.ticks * batch)
         rows = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        # they come sorted by sample, then tick: the place of an event in its row is how far it stands behind the first
+        # event of its sample and tick
         of_sample = counts.view(self.ticks, batch).t().flatten()
         first = of_sample.cumsum(0) - of_sample
         units = torch.empty_like(row)

@@ -171,6 +171,7 @@ def _bound(setup: Setup, draws: int) -> Findings:
     bounds = {DENSE: random_bound, ORTHOGONAL: random_bound, POOLED: local_bound}
     for (side, kernel), (name, spec) in itertools.product(SIZES, FEEDBACKS.items()):
         count = draws if name in (DENSE, ORTHOGONAL) else setup.seeds
+        # the closed forms are about the mean square of the cosine
         squares = math.fsum(reachable(side, kernel, spec, seed) ** 2 for seed in range(count))
         predicted = bounds[name](_geometry(side, kernel)) if name in bounds else None
         row = {"part": "bound", "method": f"{side}x{side}, kernel {kernel}: {name}", "feedback": name, "side": side}

@@ -194,6 +194,7 @@ def _early(setup: Setup, layers: int, width: int) -> Findings:
                 sizes.append([float(a.norm()) for a in theory.matrices])
         for index, (law, a) in enumerate(zip(laws, theory.matrices, strict=True)):
             curve = [size[index] for size in sizes]
+            # the steps double from one measurement to the next: this is the exponent of a power law
             slopes = [math.log2(after / before) for before, after in itertools.pairwise(curve)]
             size = float((a / (law.coefficient * times[-1] ** law.exponent).norm()).norm())
             row = {"part": "early", "method": f"A_{index + 1}", "seed": seed, "exponent": law.exponent}

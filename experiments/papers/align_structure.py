@@ -132,6 +132,7 @@ def early_isotropy(x: Tensor, y: Tensor) -> tuple[float, float]:
     gen = generator(0, "orthogonal")
     drawn = [torch.randn(20, y.shape[1], generator=gen, dtype=torch.float64) for _ in range(2)]
     theory = DeepLinear([torch.linalg.qr(f)[0] for f in drawn], x.shape[1])
+    # each layer waits one step for the one below; then A_2 exists, and the weights are still small
     for _ in range(4):
         theory.step(x, y, 1e-3)
     return isotropy(theory.matrices[1]), float(theory.matrices[1].norm())

@@ -54,6 +54,7 @@ class ConductanceMap(Registered, ABC, kind="conductance"):
     def scale(self, weights: Tensor) -> Tensor:
         """Return s = reach / max|w|, uS per unit of weight, 0-dim; reach for weights that are all zero."""
         size = weights.abs().amax()
+        # weights that are all zero have no largest one: any scale represents them
         return torch.where(size > 0, self.reach / size, size.new_full((), self.reach))
 
     @abstractmethod

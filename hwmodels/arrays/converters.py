@@ -68,6 +68,7 @@ class Converter:
         """
         if self.bits is not None:
             q = torch.round(q, out=out)
+        # the largest code; for exact conversion the bound itself
         top = self.bound * self.rate
         return torch.clamp(q, -top, top, out=out) if clip else q
 

@@ -124,6 +124,7 @@ def soft_bounds_pmax(
             f"got soft_bounds_pmax(p_max={p_max}, alpha={alpha}, range_min={range_min}, range_max={range_max});"
             " expected p_max >= 1, alpha > 0 and range_min < 0 < range_max; change the values"
         )
+    # the staircase goes on towards range_min + B, where its steps would vanish
     top = range_min - (range_max - range_min) / math.expm1(-alpha * p_max)
     rate = -math.expm1(-alpha)
     larger = max(top, -range_min)

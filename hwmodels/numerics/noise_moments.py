@@ -91,6 +91,7 @@ class Noise:
         """
         k = self.gain()
         size2 = self._signal.double().square().sum(1)
+        # without a signal, or with one that a known error has removed, no noise is small
         present = (size2 > TINY) & (k > LOST)
         return torch.where(present, self.power(vectors) / (k.square() * size2).clamp_min(TINY), torch.inf)
 
@@ -104,6 +105,7 @@ class Noise:
             (B,) float64; 0 where there is no signal.
         """
         k = self.gain()
+        # k keeps its sign: a negative one turns the product round
         scale = k.masked_fill(k.abs() <= LOST, 0.0) * self._signal.double().square().sum(1).sqrt()
         return scale / (scale.square() + self.power(vectors)).sqrt().clamp_min(TINY)
 

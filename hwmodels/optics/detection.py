@@ -136,6 +136,7 @@ def interferograms(field: Field, reference: float, steps: int) -> Iterator[Expos
         phase = 2 * math.pi * k / steps
         c, s = math.cos(phase), math.sin(phase)
         if abs(c) > 1e-9:  # the other phases only serve the imaginary part
+            # |E|^2 + r^2 + 2 r Re(E e^(-i phi)), which rounding may take below zero
             frame = light.add(field.real, alpha=2 * r * c).add_(field.imag, alpha=2 * r * s).clamp_min_(0)
             yield Exposure(frame, mean, c / (r * steps))
 
@@ -220,6 +221,7 @@ class Anchors(Detection, name="anchors"):
 
     def exposures(self, field: Field) -> Iterator[Exposure]:
         together = (field.real + field.anchor_real).square_().add_((field.imag + field.anchor_imag).square_())
+        # 1 / (2 |Ma|): the offset takes the calibrated |Ma|^2 away
         weight = field.anchor_light.rsqrt() / 2
         yield Exposure(together, field.mean + self.light, weight)
         yield Exposure(field.light, field.mean, -weight)

@@ -95,10 +95,12 @@ def camera_sources(
         for factor, (light, mean, weight) in exposures():
             kappa = camera.electrons(mean)
             moved, variance = _electron_moments(camera, name, light * kappa)
+            # the error of one electron in the unit of y; variances have its square
             to_y = (unit * factor) * weight / kappa
             fresh, shift = fresh.addcmul_(variance, to_y * to_y), shift.addcmul_(moved, to_y)
         noise = Noise(name=name, formula=FORMULAS[name], fresh=fresh, shift=shift, signal=signal)
         if name == CAMERA_ROUNDING:
+            # a dark sample has no signal whose rounding could be compared
             lit = signal.square().sum(1) > 0
             noise = replace(noise, outside=too_coarse(signal[lit], detect(alone, None)[lit], fresh[lit]))
         yield NoiseSource(noise, functools.partial(detect, alone))
@@ -126,6 +128,7 @@ def rectified_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         E x - m, and Var x.
     """
+    # double precision: both moments are small differences of large numbers
     m, s = mean.double(), std.double()
     ratio = m / s.clamp_min(TINY)
     below = torch.special.ndtr(ratio)
@@ -182,6 +185,7 @@ def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Nois
         return _decorrelated(signal, unit, shift, fresh, formula)
     real = _sum(factor * field.real for factor, _, field in images)
     image = _sum(factor * image for factor, image, _ in images)
+    # a new matrix M' gives X M' real and imaginary parts of this variance
     power = image.square().sum(1, keepdim=True) / image.shape[1]
     if not before.light:
         return _decorrelated(signal, unit, (rho - 1) * real, a2 * power.expand_as(real), "(1 - rho^2) / rho^2")

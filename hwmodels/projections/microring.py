@@ -108,6 +108,7 @@ class Microring(Programmable, name="microring"):
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         y = error @ self.b
         if self.sigma or self.mu:
+            # the bank works on errors in units of their full scale, and its noise is in that unit
             alpha = full_scale(error, self.full_scale)
             noise = normal(y, gen).mul_(self.sigma).add_(self.mu) if self.sigma else torch.full_like(y, self.mu)
             y = y.addcmul(noise, alpha)

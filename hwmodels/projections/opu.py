@@ -148,6 +148,7 @@ class OPU(Projection, AgeingMatrix, name="opu"):
 
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         y = self._detected(self.encoder.quantize(error, gen), self.camera, gen)
+        # the medium moves while frames are taken: the next batch meets another one
         if self.decorrelation is not None:
             self.relax(self.latency(len(error)), gen)
         return y
@@ -173,6 +174,7 @@ class OPU(Projection, AgeingMatrix, name="opu"):
         n = self.n_in
         a_real, a_imag = self._anchor_field()
         light = self.anchor_light if self.detection.anchors else a_real
+        # the real and the imaginary part of an entry of M have the variance 1/n each
         mean = image.sum(1, keepdim=True) * (2 / n)
         return Field(image @ self.m_real[:n], image @ self.m_imag[:n], mean, a_real, a_imag, light)
 
