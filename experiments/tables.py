@@ -67,7 +67,7 @@ def group_means(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns
     Args:
         records: one line a seed.
         by: columns that tell the lines apart.
-        columns: of numbers.
+        columns: names of the columns of numbers that are averaged.
 
     Returns:
         Lines with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column, and all its numbers as

@@ -61,7 +61,7 @@ def check_options(part: Named, condition: Condition, *keys: str, remedy: str = "
     """Refuse options of a part that break a condition.
 
     Args:
-        part: its attributes ``keys`` are checked.
+        part: the part, whose attributes ``keys`` are checked.
         condition: what each of them must fulfil.
         keys: names of options.
         remedy: what to do instead, the last part of the message.

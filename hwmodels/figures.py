@@ -72,8 +72,8 @@ class CostLine:
 
         Args:
             what: the quantity, in words.
-            number: its value.
-            formula: in words.
+            number: value of the quantity.
+            formula: what was counted or multiplied, in words.
             sure: ``counted`` or ``measured``.
         """
         return cls(what=what, low=number, high=number, unit="", formula=formula, source="this network", sure=sure)
@@ -85,9 +85,9 @@ class CostLine:
         Args:
             what: the quantity, in words.
             number: factor.
-            figure: its source and its mark are those of the result.
-            formula: in words.
-            unit: of the result; empty: that of the figure.
+            figure: the published figure, whose source and mark the line takes.
+            formula: what was counted or multiplied, in words.
+            unit: unit of the result; empty: that of the figure.
         """
         low, high = (None if bound is None else number * bound for bound in (figure.low, figure.high))
         return cls._of(what, low, high, figure, formula, unit or figure.unit)
@@ -98,9 +98,9 @@ class CostLine:
 
         Args:
             what: the quantity, in words.
-            figure: its source and its mark are those of the result.
+            figure: the published figure, whose source and mark the line takes.
             number: divisor.
-            formula: in words.
+            formula: what was counted or multiplied, in words.
         """
         low, high = (None if bound is None else bound / number for bound in (figure.low, figure.high))
         return cls._of(what, low, high, figure, formula, "")

@@ -24,9 +24,9 @@ def eligibility_trace(learner: Learner, name: str, view: LocalView, neuron: int,
     linearised dynamics (:mod:`neurofa.core.dynamics`).
 
     Args:
-        learner: of the network.
+        learner: learner with the network.
         name: of a fully connected layer of neurons.
-        view: of this layer in T ticks of one sample.
+        view: what this layer sees in T ticks of one sample.
         neuron: index of the neuron at the weight's output.
         source: index of the input that the weight multiplies.
 

@@ -52,7 +52,7 @@ def record_sample(network: Network, xs: Tensor | Events, *, tick: float) -> Reco
     """Run one sample through a network, and return inputs, states and spikes of all ticks.
 
     Args:
-        network: with neurons.
+        network: a network with spiking neurons.
         xs: (T, 1, *input_shape) or events.
         tick: length of a tick, s.
 
@@ -78,7 +78,7 @@ def draw_sample(learner: Learner, xs: Tensor | Events, folder: Path, *, tick: fl
     """Draw the three pictures of one sample; that of eligibility only where the lowest layer is fully connected.
 
     Args:
-        learner: of the trained network, for the rule's eligibility.
+        learner: learner with the trained network, whose rule computes eligibility.
         xs: (T, 1, *input_shape) or events.
         folder: for ``raster.png``, ``membranes.png`` and ``eligibility.png``.
         tick: length of a tick, s.
@@ -145,8 +145,8 @@ def eligibility_panels(learner: Learner, recording: Recording) -> list[Panel]:
     one that takes its place.
 
     Args:
-        learner: of the network.
-        recording: of one sample.
+        learner: learner with the network, whose rule computes eligibility.
+        recording: inputs, states and spikes of one sample.
     """
     name, view = next(iter(recording.views.items()))
     if view.x.dim() != 2:  # a kernel's weight has an eligibility at every position

@@ -75,9 +75,9 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
 
     Args:
         spec: the run.
-        folder: of the run.
-        chip: for the energy of an operation.
-        progress: of the training.
+        folder: folder of the run.
+        chip: the chip whose energy of an operation is taken; None: none.
+        progress: shows the training.
 
     Raises:
         NeurofaError: data that are no sequences; an unknown or impossible part.
@@ -131,7 +131,7 @@ def task_summary(task: str, spec: RunSpec, runs: list[dict[str, Any]], extra: Ma
 
     Args:
         task: name of the task.
-        spec: of the first seed.
+        spec: run of the first seed.
         runs: figures by seed.
         extra: other entries.
     """

@@ -22,7 +22,7 @@ def strips_panel(
     Args:
         groups: values by row and, within a row, by series.
         x_label: the quantity with its unit.
-        colours: by series; others have those of their label. A series without a name is not in the legend.
+        colours: colour by series; others have those of their label. A series without a name is not in the legend.
     """
     marks: list[Mark] = []
     for row, strips in enumerate(groups.values()):

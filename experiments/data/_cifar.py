@@ -129,7 +129,7 @@ def read_records(blob: bytes, path: Path, source: CifarSource) -> tuple[Tensor, 
 
     Args:
         blob: content of the file.
-        path: its name, for messages.
+        path: path of the file, for messages.
         source: layout of its records.
 
     Returns:

@@ -96,7 +96,7 @@ def read_idx(blob: bytes, path: Path) -> Tensor:
 
     Args:
         blob: content of the file.
-        path: its name, for messages.
+        path: path of the file, for messages.
 
     Returns:
         A uint8 tensor of the sizes in the header.

@@ -24,7 +24,7 @@ class EventSplit(SequenceSplit):
         units: (E,) int16 or int32 channels.
         y: (N,) int64 labels.
         ticks: T.
-        input_shape: of a tick; channels count through it in C order.
+        input_shape: shape of one sample in one tick; channels count through it in C order.
     """
 
     starts: Tensor
@@ -93,7 +93,7 @@ class Recordings:
         name: of the data set, for messages.
         ticks: T; later events are cut off.
         tick: length of a tick, s.
-        input_shape: of a tick.
+        input_shape: shape of one sample in one tick.
         binary: whether a channel that fires more than once in a tick counts once.
 
     Raises:
@@ -117,7 +117,7 @@ class Recordings:
         Args:
             seconds: (n,) times from its beginning, s, in any order.
             units: (n,) channels.
-            label: its class.
+            label: class of the recording.
             source: the file, for messages.
 
         Raises:

@@ -64,7 +64,7 @@ class HeidelbergReader:
         """Read one file, which is unpacked or downloaded where it is missing.
 
         Args:
-            archive: of the file.
+            archive: the published archive of the file.
             provenance: the checksum of the file is added to it.
             speakers: whether the speakers are read.
 

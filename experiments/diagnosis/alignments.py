@@ -41,8 +41,8 @@ def phases_of(seeds: Sequence[Sequence[Measurement]], layer: str | None, measure
     """Return, for every seed, the phases in which the alignment of one layer rises and falls.
 
     Args:
-        seeds: of :func:`logged_measurements`.
-        layer: its name; None: all hidden layers together.
+        seeds: measurements of each seed, from :func:`logged_measurements`.
+        layer: name of the layer; None: all hidden layers together.
         measure: such as ``delta_cosine``.
     """
     return [phases(*measurement_series(seed, layer, measure)) for seed in seeds]
@@ -54,8 +54,8 @@ def alignment_marks(
     """Return the curve of one layer's alignment: the mean over seeds, with a band from the least to the largest value.
 
     Args:
-        seeds: of :func:`logged_measurements`, all measured at the same steps.
-        layer: its name; None: all hidden layers together.
+        seeds: measurements of each seed, from :func:`logged_measurements`, all at the same steps.
+        layer: name of the layer; None: all hidden layers together.
         measure: such as ``delta_cosine``.
         label: for the legend.
         pointer: whether a triangle points at the mean time of alignment.

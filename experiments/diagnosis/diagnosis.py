@@ -71,7 +71,7 @@ def diagnose(evidence: Sequence[LayerEvidence], outputs: int) -> Diagnosis:
     Causes are reported where a layer did not align, or where its features became worse than the control's.
 
     Args:
-        evidence: of :func:`experiments.diagnosis.evidence.collect_evidence`.
+        evidence: measurements of all layers, from :func:`experiments.diagnosis.evidence.collect_evidence`.
         outputs: number of outputs of the network.
     """
     hidden = [e for e in evidence if e.hidden]

@@ -106,10 +106,10 @@ def collect_evidence(
 
     Args:
         spec: the run.
-        result: with the rows of all epochs.
-        network: as trained, for kinds and shapes.
+        result: result of the run, with the rows of all epochs.
+        network: the trained network, for kinds and shapes of its layers.
         measurements: all of the run, with alignment.
-        probes: of hidden layers, by name.
+        probes: scores of linear classifiers of the hidden layers, by layer.
     """
     rows = [m.alignment["layers"] for m in measurements if m.alignment is not None]
     reachable = _reachable(network)

@@ -41,8 +41,8 @@ def compare_probes(networks: dict[str, Network], data: Dataset, *, seed: int = 0
 
     Args:
         networks: ``start``, ``end`` and ``control``.
-        data: on the CPU.
-        seed: of the read noise of their devices.
+        data: the data set, on the CPU.
+        seed: seed of the read noise of the networks' devices.
     """
     held = probe_splits(data)[1]
     errors = {key: probe_errors(network, data, seed=seed, of_input=False) for key, network in networks.items()}

@@ -88,8 +88,8 @@ def write_export(run: LoadedRun, model: Model, request: ExportRequest, out: Path
     """Write the files of an export.
 
     Args:
-        run: to be exported.
-        model: its neutral graph.
+        run: the run that is exported.
+        model: neutral graph of the run.
         request: formats and parts.
         out: the file, where the export has exactly one and ``out`` has its suffix; else a folder.
 

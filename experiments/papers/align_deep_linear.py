@@ -228,7 +228,7 @@ def train_recursion(
         seed: of the task and the feedback.
         layers: L.
         width: of the hidden layers.
-        steps: of gradient descent.
+        steps: number of steps of gradient descent.
         lr: learning rate.
 
     Returns:

@@ -135,7 +135,7 @@ def relu_row(teacher: int, hidden: int, answer: Mapping[str, Any]) -> Record:
     Args:
         teacher: M, hidden units of the teacher.
         hidden: K, of the students.
-        answer: of :func:`experiments.protocols.shallow.simulated_runs`.
+        answer: result of :func:`experiments.protocols.shallow.simulated_runs`.
     """
     from scipy.stats import binomtest
 
@@ -158,7 +158,7 @@ def relu_checks(rows: Sequence[Record]) -> Checks:
     the data refuse a wrong formula.
 
     Args:
-        rows: of :func:`relu_row`.
+        rows: rows from :func:`relu_row`.
     """
     bound = FAMILY / len(rows)
     for row in rows:

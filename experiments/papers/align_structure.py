@@ -243,7 +243,7 @@ def steadiest(setup: Setup, activation: str, values: Sequence[float], epochs: in
     Args:
         setup: folder and workers.
         activation: of the hidden layers.
-        values: of alpha and beta.
+        values: values that alpha and beta take.
         epochs: of each run.
 
     Raises:
@@ -330,7 +330,7 @@ def _map(title: str, rows: Sequence[Record], values: Sequence[float], key: str) 
     Args:
         title: of the panel.
         rows: one for each alpha and beta.
-        values: of alpha and beta.
+        values: values that alpha and beta take.
         key: column of the numbers.
     """
     numbers = {(row["alpha"], row["beta"]): float(row[key]) for row in rows}

@@ -233,7 +233,7 @@ def overlap(moments: Moments, p: Tensor) -> float:
     """Return the share of the r leading output modes in the row space of P, |P_orth U_r|^2 / r: 1 is all of them.
 
     Args:
-        moments: of the task.
+        moments: second moments of the task.
         p: (r, m).
     """
     basis, _ = torch.linalg.qr(p.double().t())

@@ -126,7 +126,7 @@ def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
     Number formats, batch size and rule are those of the chip's profile, learning rates those that it can represent.
 
     Args:
-        chip: its limits.
+        chip: profile with the limits of the chip.
         base: data, network and epochs.
     """
     filled = spiking_chip_fields(chip, base, {})
@@ -157,7 +157,7 @@ def broken_limits(chip: Profile, base: Fields, floats: Record) -> list[str]:
     """Return the limits of a chip that the run in floats breaks, by the profile's validator.
 
     Args:
-        chip: its limits.
+        chip: profile with the limits of the chip.
         base: data, network and epochs.
         floats: row of the run in floats.
     """
@@ -169,7 +169,7 @@ def lifted_chip(chip: Profile, broken: Sequence[str], base: Fields) -> dict[str,
     """Return the candidate settings of e-prop on a chip from which one limit at a time is removed.
 
     Args:
-        chip: its limits.
+        chip: profile with the limits of the chip.
         broken: names of the limits to remove.
         base: data, network and epochs.
 

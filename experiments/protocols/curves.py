@@ -68,7 +68,7 @@ def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
     """Return how much higher the mean test accuracy of one point of a curve is than that of another, percentage points.
 
     Args:
-        rows: of :func:`swept_curves`.
+        rows: rows from :func:`swept_curves`.
         ours: the point from whose accuracy the other is subtracted.
         theirs: the other point.
 
@@ -83,7 +83,7 @@ def over_control(part: str, rows: Sequence[Record]) -> Checks:
 
     Args:
         part: name of the part.
-        rows: of :func:`swept_curves`.
+        rows: rows from :func:`swept_curves`.
     """
     for row in [row for row in rows if row["series"] != CONTROL]:
         gained = gain(rows, (row["series"], row["x"]), (CONTROL, None))

@@ -34,7 +34,7 @@ def receptive_fields(network: Network, name: str, *, steps: int = 2, size: float
     Args:
         network: whose layers up to ``name`` are convolutions or carriers; evaluated with stored weights.
         name: of the convolution.
-        steps: of plain gradient ascent.
+        steps: number of steps of plain gradient ascent.
         size: of a step: factor of the gradient.
 
     Returns:

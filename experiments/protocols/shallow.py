@@ -159,7 +159,7 @@ def simulated_runs(*, problem: Fields, seed: int, times: Sequence[float], **stud
         problem: as :func:`problem_of` takes it.
         seed: of the students and of their inputs.
         times: steps / N.
-        students: of :func:`seeded_students`.
+        students: further arguments of :func:`seeded_students`.
 
     Returns:
         ``t``, the times; ``error``, (times, runs); ``F`` and the last ``v``, (runs, K); and for each run ``agree``,
@@ -189,7 +189,7 @@ def run_students(function: Callable[..., Record], cells: Sequence[Fields], setup
 
     Args:
         function: one of the functions above.
-        cells: its arguments.
+        cells: arguments of each call.
         setup: folder and workers.
         name: of the part, for the progress.
     """

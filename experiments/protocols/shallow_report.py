@@ -37,9 +37,9 @@ def comparison(part: str, case: str, answer: Record, theory: str = "theory") -> 
     worst run, ``worst_run``, both in percent of the theory, and ``v_gap``, the largest distance of output weights.
 
     Args:
-        part: of the experiment.
+        part: name of the part of the experiment.
         case: name of the simulated problem.
-        answer: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
+        answer: result of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         theory: name of the theory.
     """
     rows: list[Record] = []
@@ -58,7 +58,7 @@ def worst_mean(rows: Sequence[Record]) -> float:
     """Return the largest difference between the mean errors of simulation and theory, percent.
 
     Args:
-        rows: of :func:`comparison`.
+        rows: rows from :func:`comparison`.
     """
     return max(abs(float(row["off"])) for row in rows)
 
@@ -67,9 +67,9 @@ def closest(part: str, case: str, rows: Sequence[Record], bound: float) -> Exper
     """Check whether the mean errors of simulation and theory agree at all times of one case.
 
     Args:
-        part: of the experiment.
+        part: name of the part of the experiment.
         case: name of the simulated problem.
-        rows: of :func:`comparison`.
+        rows: rows from :func:`comparison`.
         bound: largest difference, percent.
     """
     return at_most(f"{part}: {case}: theory off by, %", worst_mean([row for row in rows if row["case"] == case]), bound)
@@ -80,7 +80,7 @@ def compared_panel(case: str, answer: Record, theories: Sequence[str], beside: R
 
     Args:
         case: title of the panel.
-        answer: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
+        answer: result of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         theories: names of the theories to draw.
         beside: answer whose theory is drawn in grey.
     """
@@ -109,7 +109,7 @@ def early_row(case: str, answers: Sequence[Record], t: float) -> Record:
 
     Args:
         case: name of the problem.
-        answers: of :func:`experiments.protocols.shallow.first_steps`.
+        answers: results of :func:`experiments.protocols.shallow.first_steps`.
         t: time, steps / N.
     """
     law, simulated, solved, alignment = (
@@ -165,7 +165,7 @@ def phase_panels(runs: Mapping[str, Sequence[Record]], simulated: Record, size: 
 
     Args:
         runs: lines of :func:`experiments.protocols.shallow.solved_runs` by feedback.
-        simulated: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
+        simulated: result of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         size: N of the simulated students.
     """
     every = Panel(title="every student", x=TIME, y=replace(ERROR, limits=(1e-6, 2)))

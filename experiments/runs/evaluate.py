@@ -76,11 +76,11 @@ def evaluate_split(
     """Return loss and accuracy of a network on one split; its training mode and the run's generators do not change.
 
     Args:
-        network: on the compute device of ``dataset``.
+        network: the network, on the compute device of ``dataset``.
         dataset: the data.
         where: ``train``, ``validation`` or ``test``.
-        loss: to be averaged.
-        seed: of the read noise of the network's device.
+        loss: the loss that is averaged.
+        seed: seed of the read noise of the network's device.
         chunk: ticks of a sequence that are computed at once.
 
     Raises:

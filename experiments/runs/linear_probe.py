@@ -34,9 +34,9 @@ def probe_scores(
     out, on training samples that it left out (which the network has seen).
 
     Args:
-        network: its mode is restored.
-        dataset: on whose compute device the network lies.
-        seed: of the read noise of the network's device.
+        network: the network, whose training mode is restored.
+        dataset: the data, on whose compute device the network lies.
+        seed: seed of the read noise of the network's device.
         samples: largest number for the fit, and for the score.
         of_input: whether the inputs themselves are scored too, as ``"input"``.
 
@@ -56,9 +56,9 @@ def probe_errors(
     """Return the errors of the probes of :func:`probe_scores` by sample, to compare networks on the same samples.
 
     Args:
-        network: its mode is restored.
-        dataset: on whose compute device the network lies.
-        seed: of the read noise of the network's device.
+        network: the network, whose training mode is restored.
+        dataset: the data, on whose compute device the network lies.
+        seed: seed of the read noise of the network's device.
         samples: largest number for the fit, and for the score.
         of_input: whether the inputs themselves are probed too.
 

@@ -46,9 +46,9 @@ class RunMeter:
 
     Args:
         log: a word of :data:`experiments.runs.spec.LOGS`.
-        learner: to be measured.
+        learner: the learner that is measured.
         dataset: training samples for the alignment, others for the probes.
-        seed: of noise in the measurement.
+        seed: seed of the noise in measurements.
 
     Raises:
         NeurofaError: something is to be measured, and the data are sequences.
@@ -139,7 +139,7 @@ def read_measurements(rows: Sequence[EpochRow]) -> list[Measurement]:
     """Return all measurements of a run in order of their steps; none of a run that logged nothing.
 
     Args:
-        rows: of all its epochs.
+        rows: the rows of all epochs of the run.
     """
     entries: list[dict[str, Any]] = []
     for row in rows:

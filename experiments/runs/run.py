@@ -39,7 +39,7 @@ def train_run(
 
     Args:
         spec: the run.
-        out: its folder; None: nothing is written.
+        out: folder of the run; None: nothing is written.
         progress: shows the run; None: nothing is shown.
         resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
         overwrite: begin anew in a folder that holds a run.

@@ -55,7 +55,7 @@ def canonical(spec: str | Spec | Registered) -> str:
     """Return one text for all ways to write a spec: without needless spaces, options sorted by name.
 
     Args:
-        spec: its text, a :class:`Spec`, or a part, whose own spec is taken.
+        spec: the text of a spec, a :class:`Spec`, or a part, whose own spec is taken.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'

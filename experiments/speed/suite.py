@@ -114,8 +114,8 @@ def measure_case(
         suite: registered name of the suite, under which a process of its own finds the method again.
         case: what is measured.
         device: where the steps run.
-        threads: of torch on the CPU.
-        seconds: of measuring for each method, s.
+        threads: CPU threads of torch.
+        seconds: time that each method is measured, s.
         memory: whether peaks of memory are measured too, one fresh process a method.
         clock: ``wall`` or ``cpu``.
 

@@ -36,8 +36,8 @@ def sample_times(
     """Sample steps in turn, A B C A B C, so that a change of the machine's speed affects all of them.
 
     Args:
-        steps: by name.
-        seconds: of sampling for each, s.
+        steps: the contenders by name.
+        seconds: time that each contender is sampled, s.
         device: where they run; an accelerator is waited for at both ends of a sample.
         clock: a key of ``CLOCKS``.
 

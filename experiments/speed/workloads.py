@@ -79,7 +79,7 @@ def torch_step(
     Args:
         workload: the network and its batches.
         device: where it runs.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         fused: whether the optimizer's kernel is fused.
         channels_last: whether the channel is innermost in weights and inputs.
     """
@@ -118,7 +118,7 @@ def learner_step(
         workload: the network and its batches.
         rule: spec of the rule.
         device: where it runs.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         lr: learning rate.
         store: spec of the memory device of the weights.
         fused: whether writes are compiled.

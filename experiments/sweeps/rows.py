@@ -88,7 +88,7 @@ def compute_rows(
     time continues where it was.
 
     Args:
-        jobs: by key.
+        jobs: the jobs by key.
         compute: importable by its name; returns the result of a job as a JSON object.
         describe: returns the spec of a job.
         setup: folder, workers, threads and progress; ``rows/<key>.json`` are written into the folder.

@@ -64,7 +64,7 @@ def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
     """Return all layers as nodes, from input to readout; no array is copied but the weights inside blocks.
 
     Args:
-        network: of any layers.
+        network: the network.
         tick: length of a tick, s, for layers with a memory.
     """
     keys, shape, nodes = state_keys(network, "network"), network.input_shape, []

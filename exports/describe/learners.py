@@ -25,7 +25,7 @@ def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], ti
 
     Args:
         learner: network, rule and optimizer.
-        spec: of the rule, for the record.
+        spec: spec of the rule, for the record.
         provenance: run, seed, versions; JSON values.
         tick: length of a tick, s, for layers with a memory.
     """

@@ -35,7 +35,7 @@ def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
 
     Args:
         rule: bound to its network.
-        keys: of its state dict.
+        keys: keys of the rule's state dict.
     """
     about = describe_path(rule.declares)
     match about.kind:
@@ -86,8 +86,8 @@ def projection_hardware(projection: Projection, keys: StateKeys) -> ProjectionHa
     """Describe the hardware of a projection: its options, and the tensors that set it, with units.
 
     Args:
-        projection: with its matrix (opened).
-        keys: of the state dict that holds its buffers.
+        projection: the projection, opened with its sizes.
+        keys: keys of the state dict that holds the projection's buffers.
     """
     parameters = {key: described(values, about, keys) for key, (values, about) in projection.settings().items()}
     constants = {key: plain_value(value) for key, value in projection.chosen().items()}

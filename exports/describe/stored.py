@@ -36,8 +36,8 @@ def matrix_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str, role
     """Return stored weights as a matrix, with the device that stores them.
 
     Args:
-        synapses: of two axes or more, one row an output.
-        keys: of the state dict.
+        synapses: the weights, of two axes or more, one row for each output.
+        keys: keys of the state dict, in which the weights are looked up.
         meaning: one line.
         axes: what every axis counts.
         role: use of the weights.
@@ -68,7 +68,7 @@ def described(values: Tensor, about: TensorDescription, keys: StateKeys) -> Arra
     Args:
         values: the tensor, which is not copied.
         about: its description, by the part that owns it.
-        keys: of the state dict, in which the tensor is looked up.
+        keys: keys of the state dict, in which the tensor is looked up.
     """
     state = keys.get(id(values), "")
     return Array(values=values, meaning=about.meaning, unit=about.unit, axes=about.axes, state=state)

@@ -15,7 +15,7 @@ class Op:
 
     Args:
         name: name of its result.
-        target: its name in ATen's core operator set.
+        target: name of the operation in ATen's core operator set.
         args: arguments by position: plain values, :class:`Ref` and :class:`Free`.
         kwargs: arguments by keyword.
     """

@@ -65,7 +65,7 @@ class ProjectionHardware:
 
     Args:
         kind: ``crossbar``, ``microring``, ``mzi``, ``opu``, ``matrix_free`` or another registered projection.
-        constants: its options, with those of its parts.
+        constants: options of the hardware, with those of its parts.
         parameters: tensors that have to be programmed, or were fixed at fabrication, with units.
         exact: whether a pass is the product with the effective matrix alone, without noise and converters.
     """

@@ -53,7 +53,7 @@ class HardwareFile:
 
     Args:
         h5: open file of h5py.
-        path: its name, for messages.
+        path: path of the file, for messages.
     """
 
     def __init__(self, h5: Any, path: Path) -> None:

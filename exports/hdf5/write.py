@@ -43,7 +43,7 @@ def write_hdf5(path: Path, model: Model, probes: Sequence[ProbeVectors] = (), co
     Args:
         path: of the file.
         model: the network with its feedback and learning rule.
-        probes: of network and feedback; those of the matrices are computed here.
+        probes: probe vectors of network and feedback; those of the matrices are computed here.
         content: copies and probe vectors; None: the defaults.
 
     Raises:

@@ -29,7 +29,7 @@ def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) ->
 
     Args:
         path: the file.
-        model: of the run to compare with.
+        model: neutral graph of the run to compare with; None: the file alone is checked.
         inputs: (T, B, *input_shape) of its data; None: random spikes.
 
     Raises:

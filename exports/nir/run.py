@@ -25,7 +25,7 @@ def execution_order(nodes: dict[str, Any], edges: list[tuple[str, str]]) -> tupl
     """Sort the nodes of a NIR graph so that each one comes after all that feed it, loops of recurrence apart.
 
     Args:
-        nodes: by name.
+        nodes: the nodes by name.
         edges: (source, target).
 
     Returns:
@@ -53,7 +53,7 @@ def run_nir(graph: Any, xs: Tensor) -> dict[str, Tensor]:
     """Run a NIR graph on sequences, from states of zero.
 
     Args:
-        graph: as read; every neuron resets in the tick in which it fires.
+        graph: a graph that NIR has read; every neuron resets in the tick in which it fires.
         xs: (T, B, *input_shape).
 
     Returns:

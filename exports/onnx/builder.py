@@ -42,7 +42,7 @@ class GraphBuilder:
     the result.
 
     Args:
-        prefix: of all names, so that the body of a loop has other names than the graph around it.
+        prefix: beginning of all names, so that the body of a loop has other names than the graph around it.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -61,7 +61,7 @@ class GraphBuilder:
         """Add an operator with one output; return the output's name.
 
         Args:
-            kind: of the operator.
+            kind: ONNX name of the operator, such as ``MatMul``.
             inputs: names of its inputs.
             attributes: of the operator.
         """
@@ -71,7 +71,7 @@ class GraphBuilder:
         """Add an operator with several outputs; return their names.
 
         Args:
-            kind: of the operator.
+            kind: ONNX name of the operator, such as ``MatMul``.
             inputs: names of its inputs.
             count: number of outputs.
             attributes: of the operator.

@@ -138,7 +138,7 @@ def conductances_to_weights(spec: str, scale: float, planes: Conductances) -> Te
     """Return the weights (..., rows, columns) that the conductances of one tile stand for.
 
     Args:
-        spec: of the map.
+        spec: spec of the conductance map.
         scale: S for 1 unit of weight.
         planes: S, by plane, (..., rows, columns).
     """

@@ -81,7 +81,7 @@ class ProbeVectors:
         """Return probe vectors whose expected outputs and spreads are those of several passes over the same inputs.
 
         Args:
-            of: as in the class.
+            of: ``network``, ``feedback``, or the path of a matrix.
             inputs: (K, *in_shape).
             passes: outputs of each pass by name, (K, *out_shape).
         """
@@ -107,7 +107,7 @@ def probe_matrix(path: str, matrix: Matrix, mapped: MappedMatrix | None, *, coun
     Args:
         path: of the matrix.
         matrix: the weights, (n_out, ...).
-        mapped: its conductances; None: no spread.
+        mapped: the conductances of the matrix; None: no spread.
         count: K.
         seed: of the vectors.
     """

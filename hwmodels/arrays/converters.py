@@ -146,7 +146,7 @@ def bound_management(y: Tensor, bound: float | Tensor, most: int) -> Tensor:
 
     Args:
         y: (B, n_out), outputs without noise, in the unit of ``bound``.
-        bound: of the ADC.
+        bound: full scale of the ADC.
         most: largest k.
 
     Returns:

@@ -24,9 +24,9 @@ class Periphery(Registered, kind="periphery", name="periphery"):
     are in units of the largest weight, inputs in units of alpha.
 
     Args:
-        in_bits: of the DAC; None is exact.
+        in_bits: resolution of the DAC; None is exact.
         in_noise: standard deviation of the input noise, in units of the full-scale input.
-        out_bits: of the ADC; None is exact (it still clips).
+        out_bits: resolution of the ADC; None is exact (it still clips).
         out_bound: full scale of the ADC, in units of (full-scale input x largest weight); 1e999 never clips.
         out_noise: standard deviation of the output noise, in the same unit.
         read_noise: sigma_w of the weights, seen at the output: y_i += sigma_w sqrt(sum_j |w_ij| x_j^2) xi

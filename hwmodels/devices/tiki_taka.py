@@ -212,7 +212,7 @@ def symmetry_point(device: Pulsed, cells: Cells) -> Tensor:
 
     Args:
         device: a pulsed step model.
-        cells: its devices.
+        cells: the cells of its elements.
 
     Returns:
         Device units, by bisection between the bounds, shaped as the weights.

@@ -132,7 +132,7 @@ def add_ledger(device: Device, cells: Cells) -> tuple[Device, Cells]:
 
     Args:
         device: the device.
-        cells: its cells.
+        cells: the cells of the device.
 
     Returns:
         A device with the same behaviour, and its cells with ``cycles``, which begin at 0.

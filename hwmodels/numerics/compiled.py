@@ -38,7 +38,7 @@ def compile_whole(
     """Compile a function as one graph, at its first call and again for new shapes.
 
     Args:
-        function: of tensors; waits for none of them.
+        function: function of tensors that never waits for the content of one.
         what: name of the function in error messages.
         part: name of what must be without Python control flow in error messages.
         dynamic: one kernel for all shapes; None lets torch decide.

@@ -120,7 +120,7 @@ def hashed_words(count: int, gen: torch.Generator) -> Tensor:
 
     Args:
         count: number of words.
-        gen: on the CPU.
+        gen: source of a and b, on the CPU.
 
     Returns:
         (count,), int32, all different.

@@ -23,7 +23,7 @@ class Camera(Registered, kind="camera", name="camera"):
     electrons; below, thermal noise is larger.
 
     Args:
-        bits: of the output, 2 to 24; None does not round.
+        bits: width of an output number, 2 to 24; None does not round.
         exposure: mean signal in units of the full well, > 0; speckle saturates in exp(-1/exposure) of the pixels.
         full_well: electrons that a pixel holds; 1e999 is a camera without noise, saturation and rounding.
         thermal: standard deviation of the thermal and read noise, electrons.

@@ -92,7 +92,7 @@ class Detection(Registered, ABC, kind="detection"):
         """Combine the frames of one image, sum_k weight_k I_k - offset.
 
         Args:
-            field: at the camera.
+            field: light at the camera for the image.
             camera: exposed once for every frame.
             gen: source of its noise.
 
@@ -126,7 +126,7 @@ def interferograms(field: Field, reference: float, steps: int) -> Iterator[Expos
     I_k = |E + r e^(i phi_k)|^2, phi_k = 2 pi k / steps; Re E = sum_k cos(phi_k) I_k / (r steps).
 
     Args:
-        field: at the camera.
+        field: light at the camera for the image.
         reference: r^2, intensity of the reference beam.
         steps: number of phases, 3 or more.
     """

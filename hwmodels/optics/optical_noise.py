@@ -80,7 +80,7 @@ def camera_sources(
     below 0 electrons are cut off (:func:`rectified_moments`). Saturation is a known function of the light.
 
     Args:
-        camera: its errors that are switched off, or absent, are left out.
+        camera: the camera; errors that it has not, or that are switched off, are left out.
         exposures: yields all frames with the factor f of their image, anew at every call.
         unit: digital factor behind detection.
         signal: (B, n_out), without errors of the camera.

@@ -158,7 +158,7 @@ def bank_weights(delta: Tensor, spacing: float | None, heat: float) -> Tensor:
 
     Args:
         delta: (n_in, n_out), detuning of each ring in linewidths; a bank is one column.
-        spacing: of the channels in linewidths; None: no tails.
+        spacing: distance of two channels in linewidths; None: no tails.
         heat: share of the detuning of its neighbours that a ring gets.
 
     Returns:

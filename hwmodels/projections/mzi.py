@@ -29,12 +29,12 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 n_in).
         modes: largest size of one mesh, 2 or more; larger matrices take several, whose outputs are added digitally.
-        bits: of the heater voltages, 2 to 24; None sets any phase.
+        bits: resolution of the heater voltages, 2 to 24; None sets any phase.
         crosstalk: share of a heater's phase that reaches each neighbour.
-        loss: of each interferometer, dB.
+        loss: loss of power in each interferometer, dB.
         drift: standard deviation of each phase after one second of random walk, rad.
         sigma: standard deviation of the detection noise, in units of (full-scale input x largest entry of B).
-        full_scale: of the detection noise: max|e| of each ``sample``, of the ``batch``, or ``none``: 1.
+        full_scale: full-scale input: max|e| of each ``sample``, of the ``batch``, or ``none``: 1.
     """
 
     source = "Clements et al. 2016, Optica 3, 1460; Shen et al. 2017, Nat. Photon. 11, 441 (U S V); torchonn (errors)"

@@ -179,7 +179,7 @@ def recipe(kind: str, name: str, source: str = "") -> Callable[[F], F]:
 
     Args:
         kind: kind of the part that is built.
-        name: by which specs name the part.
+        name: name of the part in specs.
         source: where the part comes from.
     """
 

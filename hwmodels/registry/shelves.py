@@ -75,7 +75,7 @@ def register(kind: str, name: str, part: Callable[..., Any]) -> None:
 
     Args:
         kind: kind of the part.
-        name: by which specs name the part.
+        name: name of the part in specs.
         part: the class, or a function that builds the part.
 
     Raises:

@@ -29,7 +29,7 @@ def open_projection(spec: str, seed: int = 0, gain: float | None = None) -> Proj
 
     Args:
         spec: of the projection.
-        seed: of its matrix.
+        seed: seed of the matrix.
         gain: replaces that of the spec; None keeps it.
     """
     wanted = parse(spec)
