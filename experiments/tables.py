@@ -62,7 +62,7 @@ def summarise_runs(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> l
 
 
 def group_means(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: Sequence[str]) -> list[Record]:
-    """Return one line for each combination of the columns ``by``, in order of appearance, with means over the rest.
+    """Return one line for each combination of values in the columns ``by``, with the means of the records that have it.
 
     Args:
         records: one line a seed.
@@ -70,8 +70,8 @@ def group_means(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns
         columns: names of the columns of numbers that are averaged.
 
     Returns:
-        Lines with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column, and all its numbers as
-        ``<column>_each``.
+        Lines in order of appearance, with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column,
+        and all its numbers as ``<column>_each``.
     """
     lines = []
     for group in _groups(records, by):

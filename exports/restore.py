@@ -28,7 +28,7 @@ def rebuild_learner(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: fl
         recipe: specs of ``network``, ``device``, ``periphery`` and ``rule``, name of the ``loss``; ``input_shape``,
             ``outputs`` and ``seed``: an exported file holds it in its provenance.
         lr: learning rate.
-        weight_decay: of the optimizer.
+        weight_decay: factor at which the optimizer adds the weights to their gradient.
 
     Raises:
         NeurofaError: the recipe names no network.

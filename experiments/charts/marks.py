@@ -16,7 +16,7 @@ GREY = "0.45"
 
 @dataclass(frozen=True, kw_only=True)
 class Mark(ABC):
-    """One thing drawn on a panel."""
+    """One thing drawn on a panel of a figure: a curve, a set of points, bars or an image."""
 
     label: str = ""
     """Marks of equal label share a colour and an entry of the legend; empty: no entry."""

@@ -70,7 +70,7 @@ class Cochlea:
             raise NeurofaError(f"got {self.rate} samples in a second; expected whole kHz; resample the sound")
 
     def centres(self) -> Any:
-        """(channels,) centre frequencies, Hz, rising, evenly spaced on the ERB scale."""
+        """(channels,) centre frequencies of the filters, Hz, rising, evenly spaced in equivalent bandwidths."""
         # the integral of 1/ERB over the frequency: how many equivalent bandwidths lie below f
         ends = 21.4 * np.log10(1 + 0.00437 * np.array([self.low, self.high]))
         return (10 ** (np.linspace(ends[0], ends[1], self.channels) / 21.4) - 1) / 0.00437

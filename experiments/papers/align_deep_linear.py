@@ -225,9 +225,9 @@ def train_recursion(
 
     Args:
         scales: standard deviations of the outputs.
-        seed: of the task and the feedback.
-        layers: L.
-        width: of the hidden layers.
+        seed: number from which the task and the feedback are drawn.
+        layers: number of layers L.
+        width: number of units of every hidden layer.
         steps: number of steps of gradient descent.
         lr: learning rate.
 

@@ -41,7 +41,7 @@ class Result:
 
     @property
     def margin(self) -> float | None:
-        """Test accuracy minus the control's."""
+        """Test accuracy minus that of the readout-only control; None where one of the two is missing."""
         if self.control is None or self.test_accuracy is None or self.control.test_accuracy is None:
             return None
         return self.test_accuracy - self.control.test_accuracy

@@ -61,7 +61,7 @@ class Place:
 
 
 def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
-    """Return all layers as nodes, from input to readout; no array is copied but the weights inside blocks.
+    """Return all layers as nodes, from input to readout; nodes share the network's arrays, except weights in blocks.
 
     Args:
         network: the network.

@@ -18,7 +18,7 @@ class ErrorEncoding:
     Args:
         format: ``raw``, ``sign``, ``ternary``, ``uniform``, ``pow2`` or the name of another format.
         bits: width of one number.
-        constants: of the format, such as the threshold of ``ternary``.
+        constants: options of the format by name, such as the threshold of ``ternary``.
     """
 
     format: str = "raw"
@@ -235,7 +235,7 @@ class Learning:
         derivative: ``own``: the error is multiplied by the derivative of the activation; else name of a function g(a).
         frozen: layers that do not learn.
         optimizer: name of the optimizer.
-        constants: of rule and optimizer: ``lr``, ``momentum``, ``weight_decay``, ``decay`` and more.
+        constants: numbers of rule and optimizer by name: ``lr``, ``momentum``, ``weight_decay``, ``decay`` and more.
         plastic: names of pathway weights that learn.
         plasticity: how they learn: ``fixed``, not at all; ``kolen_pollack``, by the changes of the forward weights (a
             direct matrix: by those that error and outputs give); ``two_factor``, each factor by the other. None: the

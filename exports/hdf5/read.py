@@ -130,8 +130,9 @@ class HardwareFile:
         """Return the weights of one matrix from one of its copies, shaped as the layer has them.
 
         Args:
-            path: of the matrix.
-            source: the copy.
+            path: where the matrix lies in the file.
+            source: ``float``: the weights as exported; ``quantized``: scale (code - zero point) from its integers;
+                ``conductance``: the weights that the tiles' conductances stand for.
 
         Raises:
             NeurofaError: the file has no such copy.

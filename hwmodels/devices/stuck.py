@@ -75,7 +75,7 @@ class Stuck(Nested, name="stuck"):
         return self._faulty(super().read(cells, gen), cells)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write to the inner device."""
+        """Write to the inner device; a weight that a fault holds does not follow."""
         return self.with_inner(cells, self.inner.write(self.inner_cells(cells), change, gen))
 
     def write_outer(

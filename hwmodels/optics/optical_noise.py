@@ -31,7 +31,7 @@ Detect = Callable[[Camera, torch.Generator | None], Tensor]
 
 
 def camera_with_only(camera: Camera, name: str) -> Camera:
-    """Return the camera with one source of error alone, or with none for an unknown name."""
+    """Return the camera with one source of error alone; a name that is none of the camera's leaves no error."""
     return replace(
         camera,
         shot=camera.shot and name == SHOT,

@@ -204,7 +204,7 @@ class OPU(Projection, AgeingMatrix, name="opu"):
         return None if self.decorrelation is None else self
 
     def drifted(self, error: Tensor, seconds: float) -> Noise | None:
-        """Predict the pass through a medium that moved for ``seconds``; None where it stands still."""
+        """Predict the pass after the scattering medium has changed for ``seconds``; None where it never changes."""
         if self.decorrelation is None:
             return None
         code = self.encoder.quantize(error)
