@@ -12,7 +12,8 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.core.layer import Layer
+from neurofa.core.description import ModuleDescription
+from neurofa.core.layer import Layer, facts_of
 from neurofa.core.plan import Plan, Site
 from neurofa.core.randomness import generator
 from neurofa.core.summary import network_summary, shape_text
@@ -32,7 +33,7 @@ class Network(nn.Module):
         periphery: converters and noise around the arrays of affine weights, or their spec; see :meth:`attach`.
 
     Raises:
-        NeurofaError: shapes of consecutive layers do not match (the layer is named), or the readout has no weights.
+        NeurofaError: shapes of consecutive layers do not match, or the last layer has no weights (the layer is named).
     """
 
     fused: bool = False
@@ -51,8 +52,8 @@ class Network(nn.Module):
         periphery: Periphery | str = "exact",
     ) -> None:
         super().__init__()
-        if not layers or layers[-1].traits.parameter_free:
-            raise NeurofaError("got a network without a readout; expected a layer with weights at the end; append one")
+        if not layers:
+            raise NeurofaError("got a network without layers; expected a readout, a layer with weights; append one")
         self.input_shape, self.spec, self.seed = tuple(input_shape), spec, seed
         physics: Device = build("device", device)
         self.device_spec = device if isinstance(device, str) else str(physics.full_spec)
@@ -63,6 +64,7 @@ class Network(nn.Module):
             self.layers[f"{layer.name}{index}"] = layer
         self.chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         """Names and layers, from input to readout."""
+        _require_readout(*self.chain[-1])
         self.shapes = self._output_shapes()
         self.readout = self.names[-1]
         self.lowest = next(name for name, layer in self.chain if layer.synapses)
@@ -225,3 +227,19 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         title = f"{self.spec or 'network'}: input {shape_text(self.input_shape)}, periphery {self.periphery_spec}"
         return network_summary(title, dict(self.items()), self.shapes)
+
+
+def _require_readout(name: str, layer: Layer) -> None:
+    """Refuse a last layer without weights, since the readout is where the error enters and must be able to learn.
+
+    Raises:
+        NeurofaError: naming the layer.
+    """
+    if len(layer.synapses):
+        return
+    about = facts_of(layer).describe(())
+    what = about.source if isinstance(about, ModuleDescription) else layer.name
+    raise NeurofaError(
+        f"got {what} at the end (layer '{name}'), which has no weights; expected a readout with weights there; leave"
+        " it out (the loss cross_entropy contains the softmax), or put it in one Block with the layer before it"
+    )

@@ -264,7 +264,7 @@ def test_networks_that_do_not_fit_together_are_refused():
 
     with pytest.raises(NeurofaError, match=r"at layer 'dense1'"):
         Network([Dense(4, 3), Dense(4, 2)], (4,))
-    with pytest.raises(NeurofaError, match="without a readout"):
+    with pytest.raises(NeurofaError, match=r"got flatten at the end \(layer 'flatten1'\)"):
         Network([Dense(4, 3), Flatten()], (4,))
     with pytest.raises(NeurofaError, match="expected a vector"):
         Network([Dense(4, 3)], (5, 4))
