@@ -145,6 +145,10 @@ class Synapses(DescribedBuffers):
             self.write_outer(outer.right, outer.left.neg(), lr=rate, gen=gen)
         self._requested, self._outer = False, None
 
+    def forget(self) -> None:
+        """Drop the request of :meth:`descend`."""
+        self._requested, self._outer = False, None
+
     @torch.no_grad()
     def add_gradient(
         self, direction: Direction, scale: float, *, fresh: bool, decay: float = 0.0, rows: slice | None = None

@@ -60,6 +60,7 @@ class Updater:
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
+        self._owned = [*self._synapses, *(part for part in rule.modules() if isinstance(part, Synapses))]
         self.filled: dict[tuple[Synapses, int], None] = {}
         """Synapses, with their first row, whose gradients are not empty."""
         self._waiting = 0
@@ -87,7 +88,7 @@ class Updater:
             touched = dict(self.filled)
             self.finish()
         except BaseException:
-            self.filled, self._waiting = {}, 0
+            self.forget()
             raise
         finally:
             self.gathers = False
@@ -101,12 +102,27 @@ class Updater:
             return
         self._waiting = 0
         touched = {synapses: None for synapses, _ in self.filled}
+        self.drop_stale()
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_([s.weight for s in touched], self.clip)
         self.optimizer.step()
         for synapses in touched:
             synapses.commit(self.gen)
         self.filled.clear()
+
+    def drop_stale(self) -> None:
+        """Set every ``.grad`` to None that this update did not fill: one that another optimizer or a backward pass left.
+
+        The optimizer would step by it, here also in layers that do not learn.
+        """
+        filled = {synapses for synapses, _ in self.filled}
+        for synapses in self._owned:
+            if synapses.weight.grad is not None and synapses not in filled:
+                synapses.weight.grad = None
+
+    def forget(self) -> None:
+        """Drop the directions that wait for an update."""
+        self.filled, self._waiting = {}, 0
 
     def check_factored(self, network: Network, rule: Rule, *, direct: bool) -> None:
         """Refuse devices that need the factors of every update, where no factors are available.
