@@ -15,9 +15,10 @@ from hwmodels.registry import build
 from neurofa.core.description import ModuleDescription
 from neurofa.core.layer import Layer, facts_of
 from neurofa.core.plan import Plan, Site
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.summary import network_summary, shape_text
-from neurofa.core.synapses import Synapses
+from neurofa.core.synapses import Synapses, synapses_of
 from neurofa.core.window import Window
 
 
@@ -62,12 +63,16 @@ class Network(nn.Module):
         for index, layer in enumerate(layers):
             layer.initialise(physics, gen)
             self.layers[f"{layer.name}{index}"] = layer
+        stored = synapses_of(self.layers)
+        warn_of_clipping({f"'{name}'": synapses.clipped for name, synapses in stored.items()}, self.device_spec)
         self.chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         """Names and layers, from input to readout."""
         _require_readout(*self.chain[-1])
         self.shapes = self._output_shapes()
         self.readout = self.names[-1]
         self.lowest = next(name for name, layer in self.chain if layer.synapses)
+        self.first = (self.layer(self.lowest).synapses.values()[0],)  # a tuple is not registered a second time
+        """Synapses whose weight shows number format and device of the whole network."""
         self.attach(periphery)
 
     def attach(self, periphery: Periphery | str) -> None:
@@ -163,6 +168,11 @@ class Network(nn.Module):
             )
         return shapes
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights, and so of inputs and outputs."""
+        return self.first[0].weight.dtype
+
     def plan(self, *, chained: bool = True) -> Plan:
         """Return the names and shapes of this network to which a rule is bound.
 
@@ -195,8 +205,12 @@ class Network(nn.Module):
         """Refuse a batch with a wrong shape or dtype.
 
         Raises:
-            NeurofaError: shape other than (B, *input_shape), or a dtype that is not floating point.
+            NeurofaError: no tensor, shape other than (B, *input_shape), or a dtype other than that of the weights.
         """
+        if not isinstance(x, Tensor):
+            raise NeurofaError(
+                f"got a batch of type {type(x).__name__}; expected a torch tensor; convert it with torch.as_tensor(x)"
+            )
         if tuple(x.shape[1:]) != self.input_shape or x.dim() < 2:
             raise NeurofaError(
                 f"got a batch of shape {tuple(x.shape)}; expected (B, {', '.join(map(str, self.input_shape))});"
@@ -204,6 +218,11 @@ class Network(nn.Module):
             )
         if not x.is_floating_point():
             raise NeurofaError(f"got a batch of {x.dtype}; expected floating point; convert it with x.float()")
+        if x.dtype != self.dtype:
+            raise NeurofaError(
+                f"got a batch of {x.dtype} for weights of {self.dtype}; expected one dtype; use x.to({self.dtype}), or"
+                f" network.to({x.dtype}) before the optimizer is made"
+            )
 
     @torch.no_grad()
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:

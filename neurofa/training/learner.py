@@ -26,6 +26,7 @@ from neurofa.core.events import Events
 from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.synapses import Synapses
@@ -35,7 +36,14 @@ from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
 from neurofa.training.bptt import learn_through_time
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
-from neurofa.training.finite import explain_loss, explain_memory, refuse_directions, refuse_input, refuse_later, refuse_loss
+from neurofa.training.finite import (
+    explain_loss,
+    explain_memory,
+    refuse_directions,
+    refuse_input,
+    refuse_later,
+    refuse_loss,
+)
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
 from neurofa.training.step_types import ChunkSpan, Emit, ReturnWeightsOf, SequenceUpdate, StepResult
 from neurofa.training.summary import learner_summary
@@ -79,7 +87,9 @@ def forward_pass(
     Raises:
         NeurofaError: a batch with a wrong shape or dtype.
     """
-    if ticks is None and (tuple(x.shape[1:]) != network.input_shape or not x.is_floating_point()):
+    if ticks is None and not (
+        isinstance(x, Tensor) and tuple(x.shape[1:]) == network.input_shape and x.dtype == network.first[0].weight.dtype
+    ):
         network.check(x)
     views: dict[str, LocalView] = {}
     states_after: dict[str, State] = {}
@@ -206,12 +216,15 @@ class Learner:
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
-        self.network, self.optimizer, self.accumulate, self.clip = network, optimizer, accumulate, clip
+        self.network = network
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
         self.gen = generator(seed, "learner", device=next(network.parameters()).device)
         plan = network.plan(chained=self.rule.declares.chained)
         bind_rule(self.rule, plan, generator(seed if feedback_seed is None else feedback_seed, "feedback"))
+        pathways = [(name, part) for name, part in self.rule.named_modules() if isinstance(part, Synapses)]
+        for name, part in pathways:
+            warn_of_clipping({f"feedback '{name}'": part.clipped}, str(part.device))
         network.fuse(fused)
         for part in self.rule.modules():
             if isinstance(part, Synapses):
@@ -224,7 +237,7 @@ class Learner:
         self.steps = 0
         like = next(network.parameters())
         self.defers = like.device.type != "cpu"
-        """Whether numbers that are not finite are found by :meth:`check`: an accelerator would have to be waited for."""
+        """Whether only :meth:`check` finds numbers that are not finite, since a step would wait for an accelerator."""
         self._seen = like.detach().new_zeros(())
 
     def __repr__(self) -> str:
@@ -242,10 +255,11 @@ class Learner:
             Loss and outputs before the update.
 
         Raises:
-            NeurofaError: wrong shapes or labels; NaN or infinity in input, loss or error, before any weight changes, or
+            NeurofaError: wrong types, shapes or labels; NaN or infinity in input or loss, before any weight changes, or
                 in the directions of a layer, before its weights change (the layer is named). On an accelerator this is
                 found by :meth:`check`.
         """
+        self._check_call(target)
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
         loss = self.loss.evaluate(tick.y, target)
@@ -290,6 +304,7 @@ class Learner:
             raise NeurofaError(
                 f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
             )
+        self._check_call(targets)
         schedule = target_schedule(self.network, xs, targets, teach, binary=binary)
         if self.rule.declares.sequences.through_time:
             self.updater.refuse_factored("directions that are sums over all ticks", "use dfa or another device")
@@ -474,12 +489,48 @@ class Learner:
             refuse_later(self.steps)
         self._seen.zero_()
 
+    def _check_call(self, target: Tensor) -> None:
+        """Refuse targets that are no tensor, and autocast, which would change the number format inside a step."""
+        if not isinstance(target, Tensor):
+            raise NeurofaError(
+                f"got targets of type {type(target).__name__}; expected a torch tensor; convert them with"
+                " torch.as_tensor(targets)"
+            )
+        if torch.is_autocast_enabled(self._seen.device.type):
+            raise NeurofaError(
+                "got a step inside torch.autocast; expected products in the number format of the weights; leave the"
+                " autocast region, and choose the format with network.to(dtype)"
+            )
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer; it belongs to the learner, whose directions it takes: another one needs a new learner."""
+        return self.updater.optimizer
+
+    @property
+    def clip(self) -> float | None:
+        """Largest norm of all directions together; None: any."""
+        return self.updater.clip
+
+    @clip.setter
+    def clip(self, value: float | None) -> None:
+        self.updater.clip = value
+
+    @property
+    def accumulate(self) -> int:
+        """Batches whose directions are averaged into one update."""
+        return self.updater.accumulate
+
+    @accumulate.setter
+    def accumulate(self, value: int) -> None:
+        self.updater.accumulate = value
+
     @property
     def direct(self) -> bool:
         """Whether directions need no ``.grad``: each update is w <- w - lr (g + decay w) by itself."""
         if self.updater.gathers or self.clip is not None or self.accumulate > 1:
             return False
-        plain = type(self.optimizer) is torch.optim.SGD
+        plain = type(self.optimizer) is torch.optim.SGD and not self.optimizer._optimizer_step_pre_hooks
         return plain and not any(g["momentum"] or g["nesterov"] or g["maximize"] for g in self.optimizer.param_groups)
 
     def acting_rule(self) -> Rule:
@@ -582,7 +633,8 @@ class _Update:
             scale = 1.0 / (self.batch * self.learner.accumulate)
             synapses.add_gradient(direction, scale, fresh=fresh, decay=decay, rows=rows)
             return
-        group = self.learner.optimizer.param_groups[updater.group_of[synapses.weight]]
+        index = updater.group_of.get(synapses.weight)
+        group = updater.group(synapses) if index is None else self.learner.optimizer.param_groups[index]
         lr = group["lr"]
         synapses.descend(direction, lr / self.batch, shrink=lr * (decay + group["weight_decay"]), rows=rows)
         self.touched[synapses] = None
@@ -594,7 +646,9 @@ class _Update:
             return
         for synapses in self.touched:
             synapses.realise(self.learner.gen)
-        self.learner.updater.drop_stale()
+        for synapses in self.learner.updater.owned:
+            if synapses.weight.grad is not None:
+                synapses.weight.grad = None  # left by another optimizer or a backward pass
         self.learner.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
 
 
@@ -609,8 +663,8 @@ def finite_direction(direction: Direction) -> bool:
         return math.isfinite(direction.sum().item()) or bool(direction.isfinite().all())
     left, right = direction
     # the values of rows of events are ones
-    others = len(left) ** 0.5 if direction.sparse else right.norm().item()
-    return left.norm().item() * others <= torch.finfo(left.dtype).max
+    others = len(left) ** 0.5 if right.layout == torch.sparse_csr else right.norm().item()
+    return bool(left.norm().item() * others <= torch.finfo(left.dtype).max)
 
 
 def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:
