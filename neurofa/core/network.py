@@ -18,7 +18,7 @@ from neurofa.core.plan import Plan, Site
 from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.summary import network_summary, shape_text
-from neurofa.core.synapses import Synapses, synapses_of
+from neurofa.core.synapses import Synapses
 from neurofa.core.window import Window
 
 
@@ -63,11 +63,13 @@ class Network(nn.Module):
         for index, layer in enumerate(layers):
             layer.initialise(physics, gen)
             self.layers[f"{layer.name}{index}"] = layer
-        stored = synapses_of(self.layers)
-        warn_of_clipping({f"'{name}'": synapses.clipped for name, synapses in stored.items()}, self.device_spec)
         self.chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         """Names and layers, from input to readout."""
         _require_readout(*self.chain[-1])
+        shares = {
+            f"'{key}' of layer '{n}'": s.clipped for n, layer in self.items() for key, s in layer.synapses.items()
+        }
+        warn_of_clipping(shares, self.device_spec)
         self.shapes = self._output_shapes()
         self.readout = self.names[-1]
         self.lowest = next(name for name, layer in self.chain if layer.synapses)

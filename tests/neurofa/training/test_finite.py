@@ -54,7 +54,6 @@ def test_a_sequence_that_is_not_finite_is_refused_before_anything_changes(bad, u
     assert unchanged(learner, before)
 
 
-
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("device", ["digital", "fixed(bits=6)"])
 def test_directions_that_are_not_finite_do_not_reach_the_weights_of_their_layer(momentum, device):

@@ -121,7 +121,7 @@ def test_a_copied_learner_goes_on_as_its_original_does(how, rule, device):
     network = net(device)
     learner = Learner(network, rule, optimizer=torch.optim.Adam(network.parameters(), lr=0.01))
     learner.step(*batch())
-    twin: Learner = copy.deepcopy(learner) if how == "deepcopy" else pickle.loads(pickle.dumps(learner))  # noqa: S301
+    twin: Learner = copy.deepcopy(learner) if how == "deepcopy" else pickle.loads(pickle.dumps(learner))
     assert twin.network is not network
     for step in range(1, 4):
         for each in (learner, twin):
