@@ -14,6 +14,10 @@ from neurofa.core.network import Network
 from neurofa.core.view import State
 
 
+class NotFiniteError(NeurofaError):
+    """A loss, potentials or directions that are not finite: the training diverges."""
+
+
 def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> NoReturn:
     """Refuse a loss that is not finite, naming the first layer whose input or output is not finite.
 
@@ -32,11 +36,11 @@ def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torc
     for name, layer in network.items():
         x = layer.compute(layer.synapses.read(gen), x, layer.fresh_state(x, gen))[0]
         if not bool(x.isfinite().all()):
-            raise NeurofaError(
+            raise NotFiniteError(
                 f"got NaN or infinity in the output of layer '{name}' at step {step}; expected finite"
                 " numbers; lower the learning rate or the feedback gain"
             )
-    raise NeurofaError(
+    raise NotFiniteError(
         f"got a loss of {float(loss)} at step {step} from finite outputs; expected a finite loss; lower the"
         " learning rate, or check the targets"
     )
@@ -73,7 +77,7 @@ def explain_memory(states: Mapping[str, State], first: int, ticks: int) -> None:
     for name, state in states.items():
         for key, value in state.items():
             if value.device.type == "cpu" and not bool(value.sum().isfinite()):
-                raise NeurofaError(
+                raise NotFiniteError(
                     f"got NaN or infinity in '{key}' of layer '{name}' in ticks {first} to {first + ticks - 1};"
                     " expected finite potentials; check the input, lower the learning rate or the feedback gain"
                 )
@@ -101,7 +105,7 @@ def refuse_directions(layer: str, key: str, step: int) -> NoReturn:
     Raises:
         NeurofaError: always.
     """
-    raise NeurofaError(
+    raise NotFiniteError(
         f"got directions of '{key}' of layer '{layer}' at step {step} that are NaN, infinite or too large for their"
         " number format; expected finite ones; lower the learning rate or the feedback gain, or scale the data"
     )
@@ -116,7 +120,7 @@ def refuse_later(step: int) -> NoReturn:
     Raises:
         NeurofaError: always.
     """
-    raise NeurofaError(
+    raise NotFiniteError(
         f"got NaN or infinity in an input, a loss or a direction before step {step}; expected finite numbers; go back"
         " to the last checkpoint, clean the data, and lower the learning rate or the feedback gain"
     )
@@ -132,7 +136,7 @@ def refuse_loss(loss: Tensor, step: int) -> NoReturn:
     Raises:
         NeurofaError: always.
     """
-    raise NeurofaError(
+    raise NotFiniteError(
         f"got a loss of {float(loss)} at step {step}; expected a finite one; lower the learning rate"
         " or the feedback gain"
     )
