@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
-from hwmodels.errors import NeurofaError
 from neurofa.core.loss import Loss
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import CHUNK
 from neurofa.training.evaluation import sequence_loss
+from neurofa.training.finite import NotFiniteError
 
 BATCH = 500
 """Samples in a batch of an evaluation; without gradients a batch needs little memory."""
@@ -84,7 +84,7 @@ def evaluate_split(
         chunk: ticks of a sequence that are computed at once.
 
     Raises:
-        NeurofaError: the loss is not finite.
+        NotFiniteError: the loss is not finite.
     """
     gen = generator(seed, "evaluate", where, device=dataset.compute)
     tally = Tally(regression=dataset.regression, device=dataset.compute)
@@ -103,7 +103,7 @@ def evaluate_split(
         network.train(training)
     score = tally.score()
     if score.loss is not None and not math.isfinite(score.loss):
-        raise NeurofaError(
+        raise NotFiniteError(
             f"got a {where} loss of {score.loss}; expected a finite one; lower the learning rate or the feedback gain"
         )
     return score

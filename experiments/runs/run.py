@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from experiments.runs.divergence import DivergedError
 from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
 from experiments.runs.plot import draw_curves
@@ -66,8 +67,13 @@ def train_run(
         result = trainer.report()
         if control:
             inside = None if folder is None else folder.control
-            beside = train_run(replace(spec, rule=CONTROL), inside, progress=progress, resume=resume, overwrite=True)
-            result = replace(result, control=beside)
+            try:
+                beside = train_run(
+                    replace(spec, rule=CONTROL), inside, progress=progress, resume=resume, overwrite=True
+                )
+                result = replace(result, control=beside)
+            except DivergedError as error:  # no reason to lose the run itself
+                (progress or Progress()).notice(f"no control: {error}")
         check_interrupt()
     if folder is not None:
         save_network(trainer.network, folder.model)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from experiments.files import make_folder, read_json, write_json
+from experiments.runs.divergence import MARK
 from experiments.runs.spec import stored_meaning
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.workers import map_processes
@@ -37,6 +38,11 @@ class SweepRow:
         return self.result is not None
 
     @property
+    def diverged(self) -> bool:
+        """Whether the run ended because its loss rose far above the first, or was no number any more."""
+        return MARK in (self.error or "")
+
+    @property
     def metrics(self) -> list[Record]:
         """The rows of the epochs, with what the run logged; empty for a failed run."""
         epochs = (self.result or {}).get("metrics")
@@ -50,7 +56,7 @@ class SweepRow:
     def flat(self) -> Record:
         """Return one line for a table: key, status, settings, measures, error."""
         measured = {k: v for k, v in (self.result or {}).items() if k not in ("spec", "metrics")}
-        status = "done" if self.done else "failed"
+        status = "done" if self.done else "diverged" if self.diverged else "failed"
         return {"key": self.key, "status": status, **self.settings, **measured, "error": self.error}
 
 

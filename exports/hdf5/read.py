@@ -19,12 +19,10 @@ from exports.programming.conductances import conductances_to_weights
 from exports.programming.integers import BLOCK, per_row
 from hwmodels.arrays.tiles import Tile, reassemble
 from hwmodels.errors import NeurofaError
+from neurofa.core.synapses import present_cell
 
 Source = Literal["float", "quantized", "conductance"]
 """The copy of a matrix that is read."""
-
-RENAMED = {"_fate": "_drift"}
-"""Ends of state keys in earlier files, and their present names."""
 
 
 class StoredTile(NamedTuple):
@@ -167,14 +165,7 @@ class HardwareFile:
         Keys of earlier versions are translated to those of today.
         """
         keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
-        return {_present_key(str(json_value(key))): path for key, path in keys if key is not None}
-
-
-def _present_key(key: str) -> str:
-    for old, new in RENAMED.items():
-        if key.endswith(old):
-            return key.removesuffix(old) + new
-    return key
+        return {present_cell(str(json_value(key))): path for key, path in keys if key is not None}
 
 
 def _parse(value: Any) -> Any:

@@ -12,6 +12,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
+from neurofa.core.programming import warn_of_clipping
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, MaxPool2d
 from neurofa.layers.conv import Conv2d
@@ -95,16 +96,19 @@ def take_weights(network: Network, sources: Sequence[Source]) -> None:
         network: made of the layers of :func:`layers_of`.
         sources: as :func:`layers_of` returned them.
     """
-    for (_, layer), source in zip(network.items(), sources, strict=True):
+    shares = {}
+    for (layer_name, layer), source in zip(network.items(), sources, strict=True):
         if source is None:
             continue
         affine, norm = source
         for name, value in affine.named_parameters():
             layer.synapses[name].program(value)
+            shares[f"'{name}' of layer '{layer_name}'"] = layer.synapses[name].clips(value)
         if norm is not None and isinstance(layer, Dense | Conv2d) and layer.norm is not None:
             for name, value in norm.named_parameters():
                 layer.synapses[{"weight": "gain", "bias": "shift"}[name]].program(value)
             layer.norm.load_state_dict({k: v for k, v in norm.named_buffers() if k != "num_batches_tracked"})
+    warn_of_clipping(shares, network.device_spec)
 
 
 def _flat(model: nn.Sequential) -> list[nn.Module]:

@@ -11,6 +11,7 @@ from torch import nn
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.network import Network
+from neurofa.core.programming import warn_of_clipping
 from neurofa.interop.sequential import layers_of, parameter_free_layer, plain_affine
 from neurofa.interop.snntorch_neurons import fires, library, module_of, neuron_of, recurrence_of
 from neurofa.layers.carriers import AvgPool2d, Flatten, MaxPool2d
@@ -129,17 +130,21 @@ def take_weights(network: Network, parts: Sequence[Part]) -> None:
         network: made of the layers of ``parts``.
         parts: layers with their source modules.
     """
-    for (_, layer), part in zip(network.items(), parts, strict=True):
+    shares = {}
+    for (name, layer), part in zip(network.items(), parts, strict=True):
         if part.affine is None:
             continue
         layer.synapses["weight"].program(part.affine.weight)
+        shares[f"'weight' of layer '{name}'"] = layer.synapses["weight"].clips(part.affine.weight)
         bias = part.affine.bias
         recurrence = None if part.neuron is None else recurrence_of(part.neuron, len(part.affine.weight), part.name)
         if recurrence is not None:
             layer.synapses["recurrent"].program(recurrence[0])
+            shares[f"'recurrent' of layer '{name}'"] = layer.synapses["recurrent"].clips(recurrence[0])
             bias = recurrence[1] if bias is None else bias + recurrence[1]
         if bias is not None:
             layer.synapses["bias"].program(bias)
+    warn_of_clipping(shares, network.device_spec)
 
 
 def sequential_of(network: Network) -> nn.Sequential:

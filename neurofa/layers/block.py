@@ -104,7 +104,13 @@ class Block(AutogradLayer, name="block"):
         buffers = {key: self.get_buffer(_buffer(key)).clone() for key in self._buffers_of}
         with self._seeded(x, state):
             # not channels-last: a strided 1x1 convolution inside is not safe then (see ConvMap._ordered)
-            y = functional_call(self.skeleton, {**params, **buffers}, (x.contiguous(),))
+            try:
+                y = functional_call(self.skeleton, {**params, **buffers}, (x.contiguous(),))
+            except ValueError as error:  # such as batch normalisation of one sample
+                raise NeurofaError(
+                    f"got a batch of shape {tuple(x.shape)} at a block ({' '.join(str(error).split())}); expected what"
+                    " its module takes; change the batch size or the module"
+                ) from None
         return y, buffers if self.training else {}
 
     @contextmanager
