@@ -11,7 +11,7 @@ from torch import nn
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.network import Network
-from neurofa.interop.sequential import layers_of, parameter_free_layer, plain_affine
+from neurofa.interop.units import affine_layer, parameter_free_layer, plain_affine
 from neurofa.interop.snntorch_neurons import fires, library, module_of, neuron_of, recurrence_of
 from neurofa.layers.carriers import AvgPool2d, Flatten, MaxPool2d
 from neurofa.layers.dense import Dense
@@ -82,7 +82,7 @@ def _unit(name: str, head: nn.Module, rest: list[Named], readout: str, ordered: 
         if isinstance(pool, AvgPool2d | MaxPool2d):
             rest.pop(0)
     if not rest:
-        return Part(layers_of(nn.Sequential(head))[0][0], head, None, name)
+        return Part(affine_layer([head])[0], head, None, name)
     where, neuron = rest.pop(0)
     if not fires(neuron):
         raise NeurofaError(

@@ -176,29 +176,6 @@ def _bound(names: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict
     return dict(zip(names.split(), args, strict=False)) | dict(kwargs)
 
 
-class Seeded(TorchFunctionMode):
-    """Mode in which dropout inside a module draws from a given generator; without one dropout is off."""
-
-    def __init__(self, gen: torch.Generator | None) -> None:
-        super().__init__()
-        self.gen = gen
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is functional.dropout:
-            call = _bound("input p training inplace", args, kwargs or {})
-            x, p = call["input"], call.get("p", 0.5)
-            if self.gen is None or not call.get("training", True) or p == 0:
-                return x
-            keep = torch.rand(x.shape, generator=self.gen, device=x.device, dtype=x.dtype).ge_(p).div_(1 - p)
-            return x * keep
-        if func is functional.scaled_dot_product_attention and (kwargs or {}).get("dropout_p", 0.0):
-            raise NeurofaError(
-                "got dropout inside scaled_dot_product_attention; expected a dropout whose mask can be drawn from the"
-                " run's generator; put an nn.Dropout behind the attention"
-            )
-        return func(*args, **(kwargs or {}))
-
-
 class Affines(TorchFunctionMode):
     """Mode in which ``visit`` computes the output of every affine operation with one of the watched weights.
 

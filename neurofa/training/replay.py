@@ -128,7 +128,7 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
 @contextmanager
 def preserved(network: Network, rule: Rule) -> Iterator[None]:
     """Restore network and rule at the end: weights, cells, pathway, statistics, the rule's generator, the mode."""
-    modes = {module: module.training for module in (*network.modules(), *rule.modules())}
+    modes = [*network.modes(), *((module, module.training) for module in rule.modules())]
     kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
     own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)
     try:
@@ -138,8 +138,8 @@ def preserved(network: Network, rule: Rule) -> Iterator[None]:
         with torch.no_grad():
             for tensor, value in kept:
                 tensor.data.copy_(value)
-        for module, mode in modes.items():
-            module.train(mode)
+        for module, mode in modes:
+            module.training = mode
 
 
 def _tensors(module: torch.nn.Module) -> list[Tensor]:
