@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +14,7 @@ from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView, State
+from neurofa.interop.in_float64 import in_dtype
 from neurofa.interop.units import Unit
 from neurofa.layers.block import SEED, Block
 from neurofa.maps.seeded import drawing
@@ -43,11 +43,11 @@ def compare_layers(model: nn.Module, network: Network, units: Sequence[Unit]) ->
         NeurofaError: naming the first modules whose layer differs, and in what.
     """
     own = next(network.parameters()).dtype
-    with _kept(model, network, torch.float64) as able:
+    with in_dtype(model, network, torch.float64) as able:
         if able and _runs(model, network):
             _compare(model, network, units, CLOSE)
             return
-    with _kept(model, network, own):
+    with in_dtype(model, network, own):
         _compare(model, network, units, ROUGH.get(own, CLOSE))
 
 
@@ -174,39 +174,3 @@ def _refuse_difference(
         f"got {what} of {source} {off} from those of {target} in {_mode(training=training)} mode; expected equal ones; wrap the"
         " module as it is used in a neurofa.layers.Block, without state of its own outside of parameters and buffers"
     )
-
-
-@contextmanager
-def _kept(model: nn.Module, network: Network, dtype: torch.dtype) -> Iterator[bool]:
-    """Convert the floating-point tensors of a model and a network, and give the model its own back at the end.
-
-    Args:
-        model: its tensors are exchanged inside its parameters, so that whatever refers to these sees the change.
-        network: is converted for good.
-        dtype: for the time inside.
-
-    Yields:
-        Whether both could be converted.
-    """
-    modes = [(part, part.training) for part in model.modules()]
-    parameters = [(p, p.data) for p in model.parameters()]
-    buffers = [(part, key, b, b.clone()) for part in model.modules() for key, b in part._buffers.items() if b is not None]
-    able = True
-    try:
-        try:
-            network.to(dtype)
-            for p, data in parameters:
-                p.data = data.to(dtype) if data.is_floating_point() else data
-            for part, key, buffer, _ in buffers:
-                part._buffers[key] = buffer.to(dtype) if buffer.is_floating_point() else buffer
-        except (RuntimeError, TypeError):
-            able = False
-        yield able
-    finally:
-        for part, training in modes:
-            part.training = training
-        for p, data in parameters:
-            p.data = data
-        for part, key, buffer, value in buffers:
-            buffer.data.copy_(value)
-            part._buffers[key] = buffer

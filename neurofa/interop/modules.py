@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hwmodels.errors import NeurofaError
 
 Named = tuple[str, nn.Module]
 """A module with its name in the model."""
+
+
+class Numbers(NamedTuple):
+    """Where and how the numbers of a model are stored."""
+
+    dtype: torch.dtype
+    device: torch.device
 
 
 def unchanged(module: nn.Module) -> bool:
@@ -76,3 +85,19 @@ def refuse_sharing(modules: Sequence[Named]) -> None:
                 )
             own[where] = (name, key)
         owner |= own
+
+
+def numbers_of(modules: Sequence[nn.Module]) -> Numbers:
+    """Return dtype and place of the floating-point tensors of modules.
+
+    Raises:
+        NeurofaError: they differ.
+    """
+    tensors: list[Tensor] = [t for m in modules for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
+    found = {Numbers(t.dtype, t.device) for t in tensors}
+    if len(found) > 1:
+        raise NeurofaError(
+            f"got weights in {', '.join(sorted(f'{n.dtype} on {n.device}' for n in found))}; expected one dtype and one"
+            " place; convert the model by model.to(...)"
+        )
+    return found.pop() if found else Numbers(torch.float32, torch.device("cpu"))

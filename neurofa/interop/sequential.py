@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
@@ -15,17 +13,10 @@ from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.interop.comparison import compare_layers
-from neurofa.interop.modules import Named, flat, passes_through, refuse_sharing, unchanged
+from neurofa.interop.modules import Named, flat, numbers_of, passes_through, refuse_sharing, unchanged
 from neurofa.interop.units import Unit, affine_layer, parameter_free_layer, plain_affine
 from neurofa.layers.block import Block
-from neurofa.maps.wrapped import independent_copy
-
-
-class _Numbers(NamedTuple):
-    """Where and how the numbers of a model are stored."""
-
-    dtype: torch.dtype
-    device: torch.device
+from neurofa.maps.wrapped import independent_copy, refuse_lazy
 
 
 def from_sequential(
@@ -78,6 +69,7 @@ def _modules_of(model: nn.Module) -> list[Named]:
             f"got a {kind} with a forward, hooks or weights of its own; expected an nn.Sequential that calls its modules"
             " in turn; wrap it as one neurofa.layers.Block, or put it into another nn.Sequential"
         )
+    refuse_lazy(model)
     modules = list(flat(model))
     refuse_sharing(modules)
     return modules
@@ -116,7 +108,7 @@ def assemble(
         seed: of the noise with which a device is programmed.
     """
     units = units_of(modules)
-    numbers = _numbers([module for _, module in modules])
+    numbers = numbers_of([module for _, module in modules])
     # devices are programmed on the CPU, where their source of noise is
     built = units_of([(name, independent_copy(module).to("cpu", torch.float32)) for name, module in modules])
     layers = [unit.layer for unit in built]
@@ -127,19 +119,3 @@ def assemble(
         unit.take_modes(layer)
     network.training = any(part.training for _, module in modules for part in module.modules())
     return network.to(numbers.device)
-
-
-def _numbers(modules: Sequence[nn.Module]) -> _Numbers:
-    """Return dtype and place of the floating-point tensors of modules.
-
-    Raises:
-        NeurofaError: they differ.
-    """
-    tensors: list[Tensor] = [t for m in modules for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
-    found = {_Numbers(t.dtype, t.device) for t in tensors}
-    if len(found) > 1:
-        raise NeurofaError(
-            f"got weights in {', '.join(sorted(f'{n.dtype} on {n.device}' for n in found))}; expected one dtype and one"
-            " place; convert the model by model.to(...)"
-        )
-    return found.pop() if found else _Numbers(torch.float32, torch.device("cpu"))
