@@ -14,7 +14,7 @@ from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView, State
-from neurofa.interop.in_float64 import in_dtype
+from neurofa.interop.borrowed_model import in_dtype, poisoned
 from neurofa.interop.units import Unit
 from neurofa.layers.block import SEED, Block
 from neurofa.maps.seeded import drawing
@@ -116,12 +116,14 @@ def _compare_unit(unit: Unit, name: str, layer: Layer, x: Tensor, *, training: b
                 leaves = [leaf, *learning.values()]
                 gradients = torch.autograd.grad(wanted, leaves, error, allow_unused=True)
         params = layer.synapses.stored()
-        y, after, graph = layer.record(params, x, state, params, True)
-        layer.update_running_stats(after)
-        view = LocalView(x, y, params, state, after, params, graph, error=error)
-        view = layer.backprop_local(view)
-        directions = dense(layer.pullback(view)) if params else {}
-        below = layer.input_error(view, params)
+        # a copy that still uses the model's own tensors shows NaN
+        with poisoned([module for _, module in unit.modules]):
+            y, after, graph = layer.record(params, x, state, params, True)
+            layer.update_running_stats(after)
+            view = LocalView(x, y, params, state, after, params, graph, error=error)
+            view = layer.backprop_local(view)
+            directions = dense(layer.pullback(view)) if params else {}
+            below = layer.input_error(view, params)
     except NeurofaError:
         raise
     except Exception as fault:  # noqa: BLE001: a foreign forward may raise anything

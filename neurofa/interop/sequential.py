@@ -12,6 +12,7 @@ from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
+from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
 from neurofa.interop.modules import Named, flat, numbers_of, passes_through, refuse_sharing, unchanged
 from neurofa.interop.units import Unit, affine_layer, parameter_free_layer, plain_affine
@@ -50,8 +51,9 @@ def from_sequential(
             weight; the last layer has no weights; a layer would differ from its modules (they are named).
     """
     modules = _modules_of(model)
-    exact = assemble(modules, input_shape, "digital", "exact", seed)
-    compare_layers(model, exact, units_of(modules))
+    with kept(model):
+        exact = assemble(modules, input_shape, "digital", "exact", seed)
+        compare_layers(model, exact, units_of(modules))
     return assemble(modules, input_shape, device, periphery, seed)
 
 
