@@ -13,12 +13,14 @@ from neurofa.core.network import Network
 
 @contextmanager
 def kept(model: nn.Module) -> Iterator[None]:
-    """Give a model its modes, weights and buffers back at the end, as the tensors that they were."""
+    """Give a model its modes, weights and buffers back at the end, and torch's global generators their states."""
+    places = {p.device for p in model.parameters() if p.device.type == "cuda"}
     modes = [(part, part.training) for part in model.modules()]
     parameters = [(p, p.data) for p in model.parameters()]
     buffers = [(*slot, slot[2].clone()) for slot in _buffers(model)]
     try:
-        yield
+        with torch.random.fork_rng(devices=list(places)):
+            yield
     finally:
         for part, training in modes:
             part.training = training

@@ -157,6 +157,11 @@ class Block(AutogradLayer, name="block"):
         """Names of the weights of linear and convolutional maps."""
         return tuple(key for key in self._names() if key in self._affine)
 
+    @property
+    def stored_matrices(self) -> frozenset[str]:
+        """Names of the weights on the network's device."""
+        return frozenset(self._stored)
+
     def wrapped_buffers(self) -> dict[str, Tensor]:
         """Return the wrapped module's buffers by its own names."""
         return {key: self.get_buffer(_buffer(key)) for key in self._buffers_of}
@@ -186,7 +191,7 @@ class BlockFacts(LayerFacts):
         return ModuleDescription(
             source=type(self.layer.skeleton).__name__,
             synapses=dict(self.layer.synapses.items()),
-            matrices=frozenset(self.matrices),
+            matrices=self.layer.stored_matrices,
             buffers=self.layer.wrapped_buffers(),
             module=self.layer.module(),
         )

@@ -131,7 +131,7 @@ def asymmetric_conv2d(
         bias: (C_out,) or None.
         back: return weights, shaped as ``weight``; or their factors.
         stride: step between positions, pixels; one number or two.
-        padding: zeros added on every side, pixels; one number or two.
+        padding: zeros added on every side, pixels; one number or two; or ``same`` or ``valid``.
         dilation: distance between kernel elements, pixels; one number or two.
         groups: groups of channels that are convolved separately.
 
@@ -139,13 +139,12 @@ def asymmetric_conv2d(
         (B, C_out, H', W').
 
     Raises:
-        NeurofaError: padding given as a word; factors for a convolution of several groups.
+        NeurofaError: factors for a convolution of several groups.
     """
     if isinstance(back, LowRank):
         refuse_groups(groups)
-    if isinstance(padding, str):
-        raise NeurofaError(f"got a convolution with padding='{padding}'; expected pixels; give a number")
-    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+    stride, dilation = _pair(stride), _pair(dilation)
+    x, padding = _padded(x, weight, padding, dilation)
     sizes = (stride, padding, dilation, groups)
     y: Tensor = _Conv2d.apply(x, weight, bias, *_factors(back), sizes)  # type: ignore[no-untyped-call]
     return y
@@ -170,6 +169,27 @@ def _factors(back: Tensor | LowRank) -> tuple[Tensor, Tensor | None]:
 
 def _pair(n: Any) -> list[int]:
     return [int(n)] * 2 if isinstance(n, int) else [int(i) for i in n]
+
+
+def _padded(x: Tensor, weight: Tensor, padding: Any, dilation: list[int]) -> tuple[Tensor, list[int]]:
+    """Return the input and the zeros that are still to be added on both sides; an uneven padding is added here.
+
+    Args:
+        x: (B, C_in, H, W).
+        weight: (C_out, C_in / groups, k, k).
+        padding: pixels, or ``same`` or ``valid``.
+        dilation: distance between kernel elements.
+    """
+    if not isinstance(padding, str):
+        return x, _pair(padding)
+    if padding == "valid":
+        return x, [0, 0]
+    total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    before = [n // 2 for n in total]
+    if all(n % 2 == 0 for n in total):
+        return x, before
+    behind = [n - m for n, m in zip(total, before, strict=True)]
+    return functional.pad(x, (before[1], behind[1], before[0], behind[0])), [0, 0]
 
 
 def _bound(names: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,7 +326,8 @@ def noise_mode(
             y = functional.linear(noise, weight)
             correlations[name] = correlation_linear(y, noise)
             return y
-        stride, padding, dilation = (_pair(call.get(k, d)) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1)))
+        stride, dilation = (_pair(call.get(key, 1)) for key in ("stride", "dilation"))
+        noise, padding = _padded(noise, weight, call.get("padding", 0), dilation)
         groups = int(call.get("groups", 1))
         y = torch.conv2d(noise, weight, None, stride, padding, dilation, groups)
         correlations[name] = correlation_conv2d(y, noise, weight, stride, padding, dilation, groups)

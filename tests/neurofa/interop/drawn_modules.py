@@ -240,7 +240,7 @@ def touched(r, module):
     elif kind == "pre":
         module.register_forward_pre_hook(lambda m, i: (i[0] * 0.5,))
     elif kind == "back":
-        module.register_full_backward_hook(lambda m, below, above: (below[0] * 0.5,))
+        module.register_full_backward_hook(lambda m, below, above: tuple(None if e is None else e * 0.5 for e in below))
     elif kind == "method":
         module.forward = types.MethodType(lambda self, x: type(self).forward(self, x) + 1, module)
     elif kind == "closure":
