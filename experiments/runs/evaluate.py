@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experiments.data import Dataset, Sequences
 from neurofa.core.loss import Loss
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import CHUNK
 from neurofa.training.evaluation import sequence_loss
@@ -88,9 +88,7 @@ def evaluate_split(
     """
     gen = generator(seed, "evaluate", where, device=dataset.compute)
     tally = Tally(regression=dataset.regression, device=dataset.compute)
-    training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         if isinstance(dataset, Sequences):
             for xs, target in dataset.batches(where, SEQUENCES):
                 value, y = sequence_loss(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
@@ -99,8 +97,6 @@ def evaluate_split(
             for x, target in dataset.batches(where, BATCH):
                 y = network(x, gen)
                 tally.add(loss.evaluate(y, target).value, y, target)
-    finally:
-        network.train(training)
     score = tally.score()
     if score.loss is not None and not math.isfinite(score.loss):
         raise NotFiniteError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -164,6 +164,10 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
             gen: source of randomness.
         """
         return {}
+
+    def wrapped_modules(self) -> Iterable[nn.Module]:
+        """Return modules whose mode belongs to this layer but which are not registered in it; default: none."""
+        return ()
 
     @abstractmethod
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +16,29 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.description import ModuleDescription
 from neurofa.core.layer import Layer, facts_of
+from neurofa.core.multiplied import multiplied
 from neurofa.core.plan import Plan, Site
 from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.summary import network_summary, shape_text
 from neurofa.core.synapses import Synapses
 from neurofa.core.window import Window
+
+
+@contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """Put a network into evaluation mode, and give every module its own mode back at the end.
+
+    Args:
+        network: whose layers may have different modes.
+    """
+    kept = network.modes()
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, mode in kept:
+            part.training = mode
 
 
 class Network(nn.Module):
@@ -53,6 +72,12 @@ class Network(nn.Module):
         periphery: Periphery | str = "exact",
     ) -> None:
         super().__init__()
+        strange = next((layer for layer in layers if not isinstance(layer, Layer)), None)
+        if strange is not None:
+            raise NeurofaError(
+                f"got a {type(strange).__name__} as a layer; expected layers of neurofa; wrap it as"
+                " neurofa.layers.Block, or use from_sequential"
+            )
         if not layers:
             raise NeurofaError("got a network without layers; expected a readout, a layer with weights; append one")
         self.input_shape, self.spec, self.seed = tuple(input_shape), spec, seed
@@ -75,6 +100,8 @@ class Network(nn.Module):
         self.lowest = next(name for name, layer in self.chain if layer.synapses)
         self.first = (self.layer(self.lowest).synapses.values()[0],)  # a tuple is not registered a second time
         """Synapses whose weight shows number format and device of the whole network."""
+        if not physics.exact:
+            self._refuse_digital_products()
         self.attach(periphery)
 
     def attach(self, periphery: Periphery | str) -> None:
@@ -92,8 +119,7 @@ class Network(nn.Module):
         around: Periphery = build("periphery", periphery)
         hosts = [host for _, layer in self.items() if (host := layer.traits.array_host) is not None]
         for name, layer in self.items():
-            matrices = any(layer.synapses[key].weight.dim() > 1 for key in layer.traits.returning)
-            if matrices and layer.traits.array_host is None and not around.exact:
+            if not around.exact and layer.traits.array_host is None and multiplied(layer, self._zeros(name)):
                 raise NeurofaError(
                     f"got a periphery for layer '{name}', a {layer.name} with weights inside; expected dense and"
                     " convolutional layers, whose products go through arrays; use periphery exact or another network"
@@ -102,6 +128,34 @@ class Network(nn.Module):
             host.attach(None if around.exact else around, fused=self.fused)
         self._on_arrays = bool(hosts) and not around.exact
         self.periphery_spec = periphery if isinstance(periphery, str) else str(around.full_spec)
+
+    def _refuse_digital_products(self) -> None:
+        """Refuse weights that multiply an input but are not stored on the network's device.
+
+        Raises:
+            NeurofaError: naming the layer and its weights.
+        """
+        for name, layer in self.items():
+            if layer.traits.array_host is not None or not layer.synapses:
+                continue
+            digital = [key for key in multiplied(layer, self._zeros(name)) if layer.synapses[key].exact]
+            if digital:
+                raise NeurofaError(
+                    f"got device {self.device_spec} for layer '{name}', which multiplies by {', '.join(digital)} outside"
+                    " of it; expected matrices of linear, convolutional, recurrent or attention modules, as they are"
+                    " stored; use device digital, or bake the weights into such a module"
+                )
+
+    def _zeros(self, name: str) -> Tensor:
+        """Return a batch of two zeros for a layer, (2, *in_shape)."""
+        at = self.names.index(name)
+        shape = self.shapes[self.names[at - 1]] if at else self.input_shape
+        return torch.zeros(2, *shape, **self._numbers())
+
+    def _numbers(self) -> dict[str, Any]:
+        """Return dtype and device of the weights."""
+        like = next((p for p in self.parameters() if p.is_floating_point()), torch.zeros(0))
+        return {"dtype": like.dtype, "device": like.device}
 
     def fuse(self, on: bool = True) -> None:
         """Compile the writes of devices, and products on arrays, into single kernels.
@@ -150,20 +204,18 @@ class Network(nn.Module):
     @torch.no_grad()
     def _output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the output shape of every layer, from one evaluation pass of zeros."""
-        training = self.training
-        self.eval()
-        x = torch.zeros(2, *self.input_shape)
+        x = torch.zeros(2, *self.input_shape, **self._numbers())
         shapes = {}
-        for name, layer in self.items():
-            try:
-                x = layer.compute(layer.synapses.stored(), x, {})[0]
-            except (RuntimeError, IndexError, ValueError) as error:
-                raise NeurofaError(
-                    f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({str(error).splitlines()[0]});"
-                    " expected what that layer takes; change the layer or the one before"
-                ) from None
-            shapes[name] = tuple(x.shape[1:])
-        self.train(training)
+        with evaluating(self):
+            for name, layer in self.items():
+                try:
+                    x = layer.compute(layer.synapses.stored(), x, {})[0]
+                except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
+                    raise NeurofaError(
+                        f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({(str(error) or type(error).__name__).splitlines()[0]});"
+                        " expected what that layer takes; change the layer or the one before"
+                    ) from None
+                shapes[name] = tuple(x.shape[1:])
         if x.dim() != 2:
             raise NeurofaError(
                 f"got outputs of shape {tuple(x.shape[1:])}; expected a vector; flatten or pool before the readout"
@@ -198,8 +250,14 @@ class Network(nn.Module):
                 unreturned = tuple(traits.unreturned(probe)) if chained and traits.unreturned is not None else ()
                 sites.append(Site(name, self.shapes[name], shapes, traits.elementwise, unreturned, window))
                 window = Window(1)
-            with torch.no_grad():
-                probe = layer.compute(layer.synapses.stored(), probe, layer.fresh_state(probe, gen))[0]
+            try:
+                with torch.no_grad():
+                    probe = layer.compute(layer.synapses.stored(), probe, layer.fresh_state(probe, gen))[0]
+            except IndexError as error:
+                raise NeurofaError(
+                    f"got numbers that layer '{name}' cannot use as indices ({error}); expected layers of real numbers,"
+                    " since errors return through them; embed tokens before the network"
+                ) from None
         self.fuse(fused)
         return Plan(tuple(sites), self.outputs, like.dtype, like.device, self.input_shape)
 
@@ -240,6 +298,11 @@ class Network(nn.Module):
         for _, layer in self.chain:
             x = layer.compute(layer.synapses.read(gen), x, layer.fresh_state(x, gen))[0]
         return x
+
+    def modes(self) -> list[tuple[nn.Module, bool]]:
+        """Return the mode of every module (True: training), inside blocks too."""
+        wrapped = (part for _, layer in self.items() for part in layer.wrapped_modules())
+        return [(part, part.training) for part in (*self.modules(), *wrapped)]
 
     def module(self) -> nn.Module:
         """Return a plain ``nn.Sequential`` with copies of the present weights and exact products."""

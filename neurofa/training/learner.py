@@ -25,7 +25,7 @@ from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
 from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
@@ -183,7 +183,8 @@ class Learner:
     Args:
         network: the chain of layers.
         rule: a rule or its spec, bound to the network here.
-        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``. Plastic feedback is added to the
+        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``; weights that require no gradient do not
+            learn and may be missing. Plastic feedback is added to the
             parameter group of the weights beside it, so that both have the same learning rate and decay.
         loss: ``"cross_entropy"``, ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
         seed: of feedback, dropout, device noise and rounding.
@@ -216,6 +217,11 @@ class Learner:
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
+        if not isinstance(network, Network):
+            raise NeurofaError(
+                f"got a {type(network).__name__} for a network; expected a neurofa Network; make one with"
+                " from_sequential(model, input_shape), or of layers such as neurofa.layers.Block(module)"
+            )
         self.network = network
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
@@ -551,12 +557,8 @@ class Learner:
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:
         """Return the network's outputs in evaluation mode, (B, *input_shape) to (B, o); the mode is restored."""
-        training = self.network.training
-        self.network.eval()
-        try:
+        with evaluating(self.network):
             y: Tensor = self.network(x, self.gen)
-        finally:
-            self.network.train(training)
         return y
 
 
@@ -625,6 +627,8 @@ class _Update:
             self._write(layer.synapses[key], None, direction, self.decay if key in decays else 0.0)
 
     def _write(self, synapses: Synapses, rows: slice | None, direction: Direction, decay: float) -> None:
+        if not synapses.weight.requires_grad:
+            return  # frozen by the user
         updater = self.learner.updater
         if not self.direct:
             part = (synapses, 0 if rows is None else rows.start)

@@ -141,7 +141,7 @@ def preserved(network: Network, rule: Rule) -> Iterator[None]:
         network: the network.
         rule: bound to the network; its generator is replaced by a copy inside the block.
     """
-    modes = {module: module.training for module in (*network.modules(), *rule.modules())}
+    modes = [*network.modes(), *((module, module.training) for module in rule.modules())]
     kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
     own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)
     try:
@@ -151,8 +151,8 @@ def preserved(network: Network, rule: Rule) -> Iterator[None]:
         with torch.no_grad():
             for tensor, value in kept:
                 tensor.data.copy_(value)
-        for module, mode in modes.items():
-            module.train(mode)
+        for module, mode in modes:
+            module.training = mode
 
 
 def _tensors(module: torch.nn.Module) -> list[Tensor]:

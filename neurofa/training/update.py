@@ -55,7 +55,7 @@ class Updater:
         """Whether the directions of all chunks of a sequence are summed before one update."""
         for name, layer in network.items():
             for key, synapses in layer.synapses.items():
-                if synapses.weight not in self.group_of:
+                if synapses.weight.requires_grad and synapses.weight not in self.group_of:
                     raise NeurofaError(
                         f"got an optimizer without '{key}' of layer '{name}'; expected all of network.parameters();"
                         " make the optimizer from the network that it trains"
@@ -65,6 +65,11 @@ class Updater:
             for key, (synapses, _) in plasticity.plastic(name).items() if plasticity is not None else ():
                 forward = key.rpartition("@")[2]  # name of the forward weight, without the prefix of a factor
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
+                if not layer.synapses[beside].weight.requires_grad:
+                    raise NeurofaError(
+                        f"got '{beside}' of layer '{name}' that requires no gradient, beside feedback that learns with it;"
+                        " expected weights that learn; unfreeze it, or use a rule with fixed feedback"
+                    )
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
         self.owned = [*self._synapses, *(part for part in rule.modules() if isinstance(part, Synapses))]
@@ -163,6 +168,8 @@ class Updater:
                 if not synapses.device.factored:
                     continue
                 where = f"for '{key}' of layer '{name}'"
+                if not synapses.weight.requires_grad:
+                    continue
                 group = self.group(synapses)
                 if not direct:
                     got = f"momentum, another optimizer, clip or accumulate {where}"
