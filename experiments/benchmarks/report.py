@@ -10,7 +10,8 @@ from typing import Any
 from experiments.benchmarks.scores import evaluate_scores
 from experiments.data import Sequences
 from experiments.runs.build import build_learner, compute_device, load_data
-from experiments.runs.folder import RunFolder, machine_info
+from experiments.runs.folder import RunFolder
+from experiments.runs.machine import machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
@@ -25,7 +26,6 @@ from neurofa.core.randomness import generator
 from neurofa.costs.learning import learning_operations, run_energies, trace_storage
 from neurofa.costs.neurobench import WorkloadMeter, connection_sparsity, footprint_bytes, state_storage, weight_storage
 from neurofa.costs.writes import write_summary
-from neurofa.training.checkpoint import load_network
 
 SCORES = ("accuracy", "smape", "smape_autonomous")
 ENERGY = ("what", "low", "high", "source", "sure")
@@ -83,7 +83,7 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
             f"got data {spec.data}, which are no sequences; expected spikes over time; use encoded(data={spec.data})"
         )
     result = train_run(spec, folder, progress=progress, resume=True)
-    network = load_network(RunFolder(folder).model).to(where)
+    network = RunFolder(folder).network().to(where)
     meter = WorkloadMeter(network, gen=generator(spec.seed, "workload", device=where))
     scores = evaluate_scores(network, dataset, meter)
     load = meter.workload()

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import torch
 
-from experiments.runs.folder import RunFolder, machine_info
+from experiments.runs.folder import RunFolder
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
+from experiments.runs.machine import machine_info
 from experiments.runs.plot import draw_curves
 from experiments.runs.progress import Progress
 from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
+from experiments.runs.writer import RunWriter, hold_folder
 from neurofa.training.checkpoint import save_network
 
 __all__ = ["Interrupted", "Result", "RunSpec", "train_run"]
@@ -51,28 +53,38 @@ def train_run(
         Interrupted: Ctrl-C; ``out`` holds the state of the last finished epoch.
     """
     control = control and spec.rule != CONTROL
-    folder = None if out is None else RunFolder(out)
-    trainer = Trainer(spec, folder)
-    if folder is not None:
-        folder.open(spec, resume=resume, overwrite=overwrite)
-        if folder.finished:
+    trainer = Trainer(spec)
+    if out is None:
+        return _train(trainer, None, progress or Progress(), control=control)
+    folder = RunFolder(out)
+    with hold_folder(folder, spec, resume=resume, overwrite=overwrite) as writer:
+        if resume and folder.finished:
             finished = folder.read_result()
             if finished.control is not None or not control:
                 return finished
-        folder.begin(spec, {"control": control, "data": dict(trainer.dataset.provenance), **machine_info()})
-        trainer.restore(folder)
+        about = {"spec": spec.to_json(), "key": spec.key, "seed": spec.seed, "control": control}
+        writer.begin({**about, "data": dict(trainer.dataset.provenance), **machine_info()})
+        trainer.continue_in(writer)
+        return _train(trainer, writer, progress or Progress(), control=control)
+
+
+def _train(trainer: Trainer, writer: RunWriter | None, progress: Progress, *, control: bool) -> Result:
+    """Train what is left, report it, and write the report."""
+    spec = trainer.spec
     with deferred_interrupt() as check_interrupt, _deterministic(spec.compute):
-        trainer.train(progress or Progress(), check_interrupt)
+        trainer.train(progress, check_interrupt)
         result = trainer.report()
         if control:
-            inside = None if folder is None else folder.control
+            inside = None if writer is None else writer.folder.control
+            resume = writer is not None and writer.resume
             beside = train_run(replace(spec, rule=CONTROL), inside, progress=progress, resume=resume, overwrite=True)
             result = replace(result, control=beside)
         check_interrupt()
-    if folder is not None:
-        save_network(trainer.network, folder.model)
-        draw_curves(result, folder.curves)
-        folder.finish(result)
+    if writer is not None:
+        folder = writer.folder
+        writer.put(folder.model, lambda part: save_network(trainer.network, part))
+        writer.put(folder.curves, lambda part: draw_curves(result, part))
+        writer.finish(result)
     return result
 
 
