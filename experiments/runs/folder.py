@@ -89,9 +89,11 @@ class RunFolder:
         Raises:
             NeurofaError: it holds none.
         """
+        self.about()
         if not self.finished:
             raise NeurofaError(
-                f"got '{self.path}', which holds no finished run; expected one; go on with --resume, or train first"
+                f"got '{self.path}' with an unfinished run; expected a finished one; go on with it: neurofa train"
+                " --resume"
             )
 
     def network(self) -> Network:
