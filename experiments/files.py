@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from hwmodels.errors import NeurofaError
-from hwmodels.files import atomic_path, remove_abandoned, write_atomic, write_errors
+from hwmodels.files import remove_abandoned, scratch_path, write_atomic, write_errors
 
 
 def make_folder(path: Path) -> Path:
@@ -22,13 +21,9 @@ def make_folder(path: Path) -> Path:
     with write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path)
-        with contextlib.suppress(_ProvedError), atomic_path(path / "probe"):
-            raise _ProvedError
+        with scratch_path(path / "probe") as probe:
+            probe.write_bytes(b"")
     return path
-
-
-class _ProvedError(Exception):
-    """Ends the writing of a file that only had to be possible."""
 
 
 def write_text(path: Path, content: str) -> None:

@@ -54,15 +54,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     if _PART.fullmatch(path.name):
         yield path
         return
+    with scratch_path(path) as part:
+        part.touch()
+        mode = part.stat().st_mode
+        yield part
+        part.chmod(mode)  # safetensors leaves its files readable by their owner alone
+        part.replace(path)
+
+
+@contextmanager
+def scratch_path(path: Path) -> Iterator[Path]:
+    """Yield a new path beside ``path``; a file there is removed when the block ends, or later after a kill.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
     part = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.part")
     with write_errors(path):
         remove_abandoned(path.parent, path.name)
         try:
-            part.touch()
-            mode = part.stat().st_mode
             yield part
-            part.chmod(mode)  # safetensors leaves its files readable by their owner alone
-            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
 

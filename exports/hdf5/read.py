@@ -229,11 +229,13 @@ def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[Hardwa
             limit_metadata_cache(h5)
             _check_format(h5, path, measured=measured)
             yield HardwareFile(h5, path)
-        except (OSError, KeyError, RuntimeError) as error:
+        except (NeurofaError, GeneratorExit):
+            raise
+        except Exception as error:  # h5py and numpy raise many classes for a damaged file
             raise NeurofaError(
                 f"got '{path}', of which a part cannot be read ({error_text(error)}); expected a whole file; copy or"
                 " make it anew"
-            ) from None
+            ) from error
 
 
 def _check_format(h5: Any, path: Path, *, measured: bool) -> None:
