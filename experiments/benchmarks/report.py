@@ -11,6 +11,7 @@ from experiments.benchmarks.scores import evaluate_scores
 from experiments.data import Sequences
 from experiments.runs.build import build_learner, compute_device, load_data
 from experiments.runs.folder import RunFolder
+from experiments.runs.ingredients import run_ingredients
 from experiments.runs.machine import machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
@@ -38,6 +39,8 @@ class TaskRun:
 
     figures: dict[str, Any]
     network: Network
+    reused: bool
+    """Whether the network was in the folder already."""
 
 
 def with_write_counter(device: str) -> str:
@@ -82,7 +85,9 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         raise NeurofaError(
             f"got data {spec.data}, which are no sequences; expected spikes over time; use encoded(data={spec.data})"
         )
-    result = train_run(spec, folder, progress=progress, resume=True)
+    held = RunFolder(folder)
+    reused = held.finished and held.is_made_of(run_ingredients(spec))
+    result = train_run(spec, folder, progress=progress, resume=True, renew=True)
     network = RunFolder(folder).network().to(where)
     meter = WorkloadMeter(network, gen=generator(spec.seed, "workload", device=where))
     scores = evaluate_scores(network, dataset, meter)
@@ -116,7 +121,7 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         "no_energy": list(energy.missing),
         "training_seconds": result.seconds,
     }
-    return TaskRun(figures=figures, network=network)
+    return TaskRun(figures=figures, network=network, reused=reused)
 
 
 def task_summary(task: str, spec: RunSpec, runs: list[dict[str, Any]], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def _train(specs: Mapping[tuple[str, int], RunSpec], setup: Setup, part: str) ->
 
 def _work(job: tuple[RunSpec, Path]) -> Record:
     spec, folder = job
-    return train_run(spec, folder, resume=True).to_dict()
+    return train_run(spec, folder, resume=True, renew=True).to_dict()
 
 
 def _fields(folder: Path) -> tuple[float, Tensor]:

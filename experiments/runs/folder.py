@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from experiments.runs.ingredients import Ingredients, same_ingredients
 from experiments.runs.manifest import NAME, Manifest, read_manifest
 from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
@@ -82,6 +83,10 @@ class RunFolder:
             NeurofaError: it holds none, or a damaged one.
         """
         return RunSpec.from_stored(self.about()["spec"])
+
+    def is_made_of(self, present: Ingredients) -> bool:
+        """Return whether the run that it holds was made of these data and this code of other people."""
+        return same_ingredients(self.about().get("ingredients"), present)
 
     def require_finished(self) -> None:
         """Refuse a folder without a finished run.

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from experiments.runs.folder import RunFolder
+from experiments.runs.ingredients import run_ingredients
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
 from experiments.runs.machine import machine_info
 from experiments.runs.plot import draw_curves
@@ -17,6 +18,7 @@ from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.runs.writer import RunWriter, hold_folder
+from hwmodels.errors import NeurofaError
 from neurofa.training.checkpoint import save_network
 
 __all__ = ["Interrupted", "Result", "RunSpec", "train_run"]
@@ -33,6 +35,7 @@ def train_run(
     resume: bool = False,
     overwrite: bool = False,
     control: bool = False,
+    renew: bool = False,
 ) -> Result:
     """Train one network and report it.
 
@@ -45,25 +48,34 @@ def train_run(
         progress: shows the run; None: nothing is shown.
         resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
         overwrite: begin anew in a folder that holds a run.
+        renew: with ``resume``, begin anew where data or other people's code have changed since; False: refuse.
         control: also train the readout-only control with the same settings (in ``out/control``).
 
     Raises:
         NeurofaError: an unknown or impossible part, numbers that are not finite, a folder that cannot be written or
-            holds another run.
+            holds another run, or data or code that have changed since it was begun.
         Interrupted: Ctrl-C; ``out`` holds the state of the last finished epoch.
     """
     control = control and spec.rule != CONTROL
     trainer = Trainer(spec)
     if out is None:
         return _train(trainer, None, progress or Progress(), control=control)
-    folder = RunFolder(out)
+    folder, present = RunFolder(out), run_ingredients(spec)
+    if resume and folder.run.exists() and not folder.is_made_of(present):
+        if not renew:
+            raise NeurofaError(
+                f"got --resume where data '{spec.data}' or the code of a part have changed since '{out}' was begun;"
+                " expected the same; begin anew with --overwrite, or choose another --out"
+            )
+        resume, overwrite = False, True
     with hold_folder(folder, spec, resume=resume, overwrite=overwrite) as writer:
         if resume and folder.finished:
             finished = folder.read_result()
             if finished.control is not None or not control:
                 return finished
         about = {"spec": spec.to_json(), "key": spec.key, "seed": spec.seed, "control": control}
-        writer.begin({**about, "data": dict(trainer.dataset.provenance), **machine_info()})
+        data = dict(trainer.dataset.provenance)
+        writer.begin({**about, "data": data, "ingredients": present, **machine_info()})
         trainer.continue_in(writer)
         return _train(trainer, writer, progress or Progress(), control=control)
 
