@@ -99,6 +99,9 @@ def benchmark_command(
     except Interrupted:
         typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
+    reused = sum(each.reused for each in judged)
+    if reused and not quiet:
+        typer.echo(f"{reused} of {seeds} runs reused from {out}", err=True)
     extra: dict[str, Any] = {"device": canonical(str(values.get("device", "digital"))), "chunk": spec.chunk}
     if chip is not None:
         verdict = "broken" if any(f.verdict == "broken" for f in findings) else "holds"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
-from experiments.commands._output import print_json, print_table, warn_of_broken_limits
+from experiments.commands._output import print_json, print_table, warn_of_broken_limits, warn_of_folder
 
 if TYPE_CHECKING:
     from experiments.runs.folder import RunFolder
@@ -87,7 +87,6 @@ def train_command(
     """
     import torch
 
-    from experiments.files import read_json
     from experiments.reports.chips import build_profile, chip_fields, chip_findings
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
@@ -107,8 +106,9 @@ def train_command(
         warn_of_broken_limits(chip, [] if quiet else findings)
     folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
     if resume and folder.run.is_file():
+        warn_of_folder(folder)
         chosen = folder.spec().to_json() | chosen
-        control = read_json(folder.run).get("control") if control is None else control
+        control = folder.about().get("control") if control is None else control
     spec = RunSpec(**chosen)
     if folder.finished and resume and not as_json:
         typer.echo(f"{folder.path} holds a finished run of {spec.epochs} epochs", err=True)
