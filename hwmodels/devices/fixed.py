@@ -26,8 +26,9 @@ class Fixed(Device, name="fixed"):
     """A digital word of ``bits`` bits per weight: w = s q, q a whole number in +-(2^(bits-1) - 1).
 
     The full scale is ``range`` or, when None, headroom / sqrt(fan_in), fan_in being the product of all axes but the
-    first; s = full scale / (2^(bits-1) - 1). A matrix of which one code is left is refused. Writing gives q' = clamp(q + round(change / s)). With rounding to the
-    nearest code a change below s / 2 is lost and learning stalls; stochastic rounding keeps every change in the mean.
+    first; s = full scale / (2^(bits-1) - 1). A matrix of which one code is left is refused. Writing gives q' =
+    clamp(q + round(change / s)). With rounding to the nearest code a change below s / 2 is lost and learning stalls;
+    stochastic rounding keeps every change in the mean.
 
     Cells: ``code`` (q, whole numbers in the dtype and shape of the weights) and ``scale`` (s, 0-dim); dimensionless.
 
