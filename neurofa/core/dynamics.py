@@ -19,7 +19,10 @@ TRACE = "trace/"
 
 @dataclass(frozen=True, slots=True)
 class Dynamics:
-    """Linearised memory of d state variables over K ticks: h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t."""
+    """Linearised memory of d state variables over K ticks: h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t.
+
+    Whole numbers become floats, by which the traces tell a shared number from a tensor.
+    """
 
     move: Sequence[Sequence[Coefficient]]
     """M, d by d: ``move[a][b]`` = dh_t[a] / dh_{t-1}[b]."""
@@ -27,3 +30,12 @@ class Dynamics:
     """g, d: ``enter[a]`` = dh_t[a] / dI_t, the derivative by the input current."""
     out: Sequence[Coefficient]
     """c, d: ``out[a]`` = dz_t / dh_t[a]."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "move", [[_coefficient(c) for c in row] for row in self.move])
+        object.__setattr__(self, "enter", [_coefficient(c) for c in self.enter])
+        object.__setattr__(self, "out", [_coefficient(c) for c in self.out])
+
+
+def _coefficient(c: Coefficient) -> Coefficient:
+    return c if isinstance(c, Tensor) else float(c)
