@@ -39,8 +39,8 @@ class Chip:
     """Elements that each hold one conductance, as a share f of the range in which they are programmed.
 
     Memories that are made of conductances (``pcm``, ``hermes``, ``reram_wan``, ...) hold f on one device of their pair,
-    or on their single device; their range in uS is scaled to the file's. Pulsed devices start at the low end of 0.6 times their mean range, and
-    are pulsed from there.
+    or on their single device; their range in uS is scaled to the file's. Pulsed devices start at the low end of 0.6
+    times their mean range, and are pulsed from there.
 
     Args:
         device: the model.

@@ -24,11 +24,11 @@ class Programmed(Device, AgeingCells, Provenance):
     """A weight as a differential pair: w = range (G+ - G-) / (g_max - g_min).
 
     The target is clipped to +-range; its positive part is written on G+, its negative part on G-, the other device is
-    set to g_min. As a single device a weight is w = 2 range (G - g_mid) / (g_max - g_min) around the middle g_mid of the
-    range, which is subtracted without an error, so that a mean drift shifts every weight. Writing reprograms the devices
-    of every weight whose change is not zero, by write-verify with full programming noise, and restarts their age: for
-    training, collect small changes in a digital accumulator. ``relax`` lets the devices age; the 1/f noise of a read
-    grows with the age.
+    set to g_min. As a single device a weight is w = 2 range (G - g_mid) / (g_max - g_min) around the middle g_mid of
+    the range, which is subtracted without an error, so that a mean drift shifts every weight. Writing reprograms the
+    devices of every weight whose change is not zero, by write-verify with full programming noise, and restarts their
+    age: for training, collect small changes in a digital accumulator. ``relax`` lets the devices age; the 1/f noise of
+    a read grows with the age.
 
     Cells, shaped as the weights: ``plus``, ``minus`` (conductance after programming, uS), ``plus_drift``,
     ``minus_drift`` (each device's random drift constant), ``age`` (s since programming), and the 0-dim ``range``

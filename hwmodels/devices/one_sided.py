@@ -24,9 +24,9 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
     """A weight w = scale (G+ - G-) whose devices only ever increase: up pulses go to G+, down pulses to G-.
 
     Both fill up in time. After every mini-batch a pair is refreshed where one device is above refresh_upper w_max and
-    the other above refresh_lower w_max: both are reset to |reset_std xi| and the difference is written back on one side,
-    open-loop: as many pulses as steps of the nominal size make the difference, floor(k + U) with k = |difference| /
-    granularity, at most ``refresh_pulses``. What those pulses do is not verified, so that a device whose steps differ
+    the other above refresh_lower w_max: both are reset to |reset_std xi| and the difference is written back on one
+    side, open-loop: as many pulses as steps of the nominal size make the difference, floor(k + U) with k = |difference|
+    / granularity, at most ``refresh_pulses``. What those pulses do is not verified, so that a device whose steps differ
     from the nominal one loses or gains at a refresh. In a nearly full pair a write also realises less than requested.
     The states themselves are compared with the thresholds, without the read noise of a converter.
 

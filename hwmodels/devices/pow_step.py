@@ -20,9 +20,9 @@ class PowStep(Pulsed, name="pow_step"):
 
     Down: v -= down (1 - room)^g_down (1 + s xi), s = dw_min_std. The exponents are each device's own: g_up = pow_gamma
     |l + gain + r| and g_down = pow_gamma |u + gain - r| with l = min(pow_up_down, 0), u = -max(pow_up_down, 0), gain =
-    1 + pow_gamma_dtod xi, which both directions share, and r = pow_up_down_dtod xi. The asymmetry only ever shrinks
-    one of the two. Of n pulses the first is exact and the others follow the solution of dv/dn = step room^g; the noise is that of n
-    mean steps.
+    1 + pow_gamma_dtod xi, which both directions share, and r = pow_up_down_dtod xi. The asymmetry only ever shrinks one
+    of the two. Of n pulses the first is exact and the others follow the solution of dv/dn = step room^g; the noise is
+    that of n mean steps.
 
     Further cells: ``power_up``, ``power_down`` (dimensionless).
 

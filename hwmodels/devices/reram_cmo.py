@@ -19,11 +19,11 @@ from hwmodels.numerics.random import normal
 class ReRamCmo(Programmed, name="reram_cmo"):
     """Resistive memory with a conductive metal oxide on HfOx, 9 to 88.2 uS, one device for each weight.
 
-    Programming by write-verify: sigma = 0.00081107 + 0.00106879 g uS where 0.2 % of the target is accepted, 0.01121854 +
-    0.01129027 g uS at 2 %. Relaxation from 1 s on: g - 0.08900206 ln t + (0.04201137 ln t + 0.41183342) xi uS, xi drawn
-    once per programming (the source draws it at every call); before 1 s nothing moves. Read: sigma = 0.02773165 log10(g)
-    sqrt(ln((t + 1 us)/(2 us))) uS. After each of the three a conductance is clipped to [g_min, g_max]. The fit is of
-    single devices, not of an array with its faults.
+    Programming by write-verify: sigma = 0.00081107 + 0.00106879 g uS where 0.2 % of the target is accepted, 0.01121854
+    + 0.01129027 g uS at 2 %. Relaxation from 1 s on: g - 0.08900206 ln t + (0.04201137 ln t + 0.41183342) xi uS, xi
+    drawn once per programming (the source draws it at every call); before 1 s nothing moves. Read: sigma = 0.02773165
+    log10(g) sqrt(ln((t + 1 us)/(2 us))) uS. After each of the three a conductance is clipped to [g_min, g_max]. The fit
+    is of single devices, not of an array with its faults.
 
     Cells and other options: :class:`~hwmodels.device_models.programmed.Programmed`; the drift constants are xi.
 
