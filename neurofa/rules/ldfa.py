@@ -73,7 +73,9 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """Both factors are driven by the change of W: dP = dW Q^T and dQ = P^T dW (Kolen-Pollack with two factors).
 
     dW Q^T = sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: products with signals on either side of the two
-    factors. With the same decay in the optimizer P Q aligns with W.
+    factors. P Q does not settle at W: where weight decay d balances the gradient, dW = -d W, the factors have to fulfil
+    P = W Q^T and Q = P^T W, so Q = Q W^T W. A singular direction of W stays in P Q only where its singular value is 1;
+    it dies out below 1 and grows above. P Q so turns towards the leading directions of W, without their size.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.

@@ -304,3 +304,21 @@ def test_whole_numbers_are_decays_as_floats_are(whole, same, rule):
     xs, labels = spikes(9, B, INPUTS), torch.tensor([0, 2, 1])
     ours, theirs = (streamed(network_of(spec, INPUTS, 3), rule, xs, labels, chunk=4) for spec in (whole, same))
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def hidden_cosine(ours, wanted, network):
+    a, b = (
+        torch.cat([w.flatten() for key, w in sorted(d.items()) if key.startswith(network.lowest)])
+        for d in (ours, wanted)
+    )
+    return float(torch.cosine_similarity(a, b, dim=0))
+
+
+@pytest.mark.parametrize(("recurrent", "least", "most"), [(False, 1 - 1e-9, 1 + 1e-9), (True, 0.2, 0.95)])
+def test_ostl_is_the_gradient_through_time_without_recurrent_weights_only(recurrent, least, most):
+    spec = f"snn(hidden=[9], recurrent={recurrent}, readout=leaky(kappa=0.0))"
+    xs, labels = spikes(T, 4, INPUTS), torch.tensor([0, 2, 1, 2])
+    network = network_of(spec, INPUTS, 3)
+    wanted = through_time(network_of(spec, INPUTS, 3), xs, labels, cut=False)
+    ours = streamed(network, "ostl", xs, labels, chunk=5)
+    assert least < hidden_cosine(ours, wanted, network) < most
