@@ -94,7 +94,7 @@ class Hermes(Programmed, name="hermes"):
         return polynomial(g / self.g_max, self.PROGRAMMING[self.devices])
 
     def drift_constant(self, g: Tensor, xi: Tensor) -> Tensor:
-        r = (g / self.g_max).clamp_(min=1e-7)
+        r = (g / self.g_max).clamp_(min=1e-7)  # zero has no logarithm
         return xi.mul_(self.NU_STD[self.devices].at(r)).add_(self.NU_MEAN.at(r)).abs_()
 
     def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:

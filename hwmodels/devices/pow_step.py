@@ -28,7 +28,7 @@ class PowStep(Pulsed, name="pow_step"):
 
     Args:
         pow_gamma: nominal exponent, >= 0; 1 is a soft bound.
-        pow_gamma_dtod: its device-to-device spread, relative.
+        pow_gamma_dtod: device-to-device spread of the exponent, relative.
         pow_up_down: asymmetry of the exponents, in (-1, 1): shrinks that up when negative, that down when positive.
         pow_up_down_dtod: device-to-device spread of the asymmetry.
 

@@ -63,7 +63,7 @@ class ReRamCmo(Programmed, name="reram_cmo"):
         return super()._programmed(g, gen).clamp_(self.g_min, self.g_max)
 
     def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
-        log_t = age.clamp(min=1).log_()
+        log_t = age.clamp(min=1).log_()  # measured from one second on: before, ln t is held at 0
         moved = (log_t * 0.04201137).add_(0.41183342).mul_(constant).add_(log_t, alpha=-0.08900206)
         return torch.where(age >= 1, (g + moved).clamp_(self.g_min, self.g_max), g)
 

@@ -19,9 +19,10 @@ TRACE = "trace/"
 
 @dataclass(frozen=True, slots=True)
 class Dynamics:
-    """Linearised memory of d state variables over K ticks: h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t.
+    """Linearised dynamics of a neuron with d state variables h over K ticks: h_t = M_t h_{t-1} + g_t I_t.
 
-    Whole numbers become floats, by which the traces tell a shared number from a tensor.
+    I_t is the input current and z_t the output (the spike) of tick t, with the derivative c_t = dz_t / dh_t. Whole
+    numbers become floats, by which the traces tell a number that all neurons share from a tensor.
     """
 
     move: Sequence[Sequence[Coefficient]]

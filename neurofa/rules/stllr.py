@@ -52,11 +52,12 @@ PSI_OF = {"cifar10_dvs": "sigmoid(slope=4)"}
 class STLLR(Direct, name="stllr"):
     """S-TLLR: dW = sum_t L_t (a_post psi_t tr_in_t + a_pre tr_out_{t-1} x_t), L = B e.
 
-    tr_in_t = l_pre tr_in_{t-1} + x_t is the trace of the input, tr_out_t = l_post tr_out_{t-1} + psi_t that of the
-    neuron. The first term is causal, as in other three-factor rules; the second (non-causal) counts inputs that arrive
-    after the neuron was active. Both decays belong to the rule, not to the neuron. psi is the rule's own as well:
-    1/(100 |v| + 1)^2 of dense layers and 0.3 max(0, 1 - |v|) of convolutions, v the potential minus the threshold. On
-    layers without a memory the rule is direct feedback alignment.
+    L_t is the output error e of tick t sent through a fixed random matrix B, x_t the input of the layer and psi_t the
+    surrogate derivative of the neuron's spike. tr_in_t = l_pre tr_in_{t-1} + x_t is the trace of the input, tr_out_t =
+    l_post tr_out_{t-1} + psi_t that of the neuron. The first term is causal, as in other three-factor rules; the second
+    (non-causal) counts inputs that arrive after the neuron was active. Both decays belong to the rule, not to the
+    neuron. psi is the rule's own as well: 1/(100 |v| + 1)^2 of dense layers and 0.3 max(0, 1 - |v|) of convolutions, v
+    the potential minus the threshold. On layers without a memory the rule is direct feedback alignment.
 
     ``published`` names the settings of the authors (post decay, pre decay, non-causal, causal): ``default``
     (0.5, 0.8, -0.2, 1), ``dvs_gesture`` (0.2, 0.75, -1, 1), ``cifar10_dvs`` (0.2, 0.5, -1, 1; psi = 4 s(1 - s), s the
