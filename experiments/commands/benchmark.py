@@ -101,7 +101,12 @@ def benchmark_command(
         typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
     title = task_title(task, known, spec)
-    extra: dict[str, Any] = {"data": spec.data, "title": title, "device": canonical(str(values.get("device", "digital"))), "chunk": spec.chunk}
+    extra: dict[str, Any] = {
+        "data": spec.data,
+        "title": title,
+        "device": canonical(str(values.get("device", "digital"))),
+        "chunk": spec.chunk,
+    }
     if chip is not None:
         verdict = "broken" if any(f.verdict == "broken" for f in findings) else "holds"
         limits = [asdict(finding) for finding in findings]

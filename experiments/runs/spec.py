@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
+from experiments.runs.recommended import PLAIN, RECOMMENDED, recommended_optimizer
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered, find
 from hwmodels.spec import Spec, parse, with_defaults
@@ -93,6 +94,9 @@ class SpecField:
 class RunSpec:
     """One training run.
 
+    The optimizer is the one that the rule recommends for the network, unless another one is chosen; the field holds
+    what was found, so that a stored run keeps its meaning when a recommendation changes.
+
     ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
     same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
 
@@ -115,7 +119,9 @@ class RunSpec:
     ] = SpecField("exact")
     epochs: Annotated[int, Option("Passes over the training data.", least=1)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
-    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)".')] = SpecField("sgd(lr=0.1)")
+    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule.')] = (
+        SpecField(RECOMMENDED)
+    )
     schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
     loss: Annotated[SpecField, Option("Loss: cross_entropy, or mse for regression.")] = SpecField("cross_entropy")
     accumulate: Annotated[int, Option("Batches averaged into one update.", least=1)] = 1
@@ -134,6 +140,8 @@ class RunSpec:
     def __post_init__(self) -> None:
         # the default error of sdfa was ternary once: a stored spec says which one it means
         object.__setattr__(self, "rule", with_defaults(self.rule, "sdfa", error="sign"))
+        if self.optimizer == RECOMMENDED:
+            object.__setattr__(self, "optimizer", recommended_optimizer(self.rule, self.network))
         for name, option in options_of(type(self)).items():
             value = getattr(self, name)
             if option.least is not None and value < option.least:
@@ -202,10 +210,11 @@ class RunSpec:
 def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a stored run with the meaning that they had when it was written.
 
-    ``sdfa`` without an error format was written when its default was ternary; since then the format is written out.
+    ``sdfa`` without an error format was written when its default was ternary; since then the format is written out. A
+    run without an optimizer had plain SGD, whatever its rule.
     """
     rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")} if "rule" in values else {}
-    return {**values, **rule}
+    return {"optimizer": PLAIN, **values, **rule}
 
 
 _OPTIONS: dict[type[RunSpec], dict[str, Option]] = {}
