@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, get_args, get_type_hints
 
+from experiments.runs.recommended import PLAIN, RECOMMENDED, recommended_optimizer
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered, find
 from hwmodels.spec import Spec, parse, with_defaults
@@ -93,6 +94,9 @@ class SpecField:
 class RunSpec:
     """All settings that decide the numbers of one training run; each field is described by its :class:`Option`.
 
+    The optimizer is the one that the rule recommends for the network, unless another one is chosen; the field holds
+    what was found, so that a stored run keeps its meaning when a recommendation changes.
+
     ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
     same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
 
@@ -115,7 +119,9 @@ class RunSpec:
     ] = SpecField("exact")
     epochs: Annotated[int, Option("Passes over the training data.", least=1)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
-    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)".')] = SpecField("sgd(lr=0.1)")
+    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule.')] = (
+        SpecField(RECOMMENDED)
+    )
     schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
     loss: Annotated[SpecField, Option("Loss: cross_entropy, or mse for regression.")] = SpecField("cross_entropy")
     accumulate: Annotated[int, Option("Batches averaged into one update.", least=1)] = 1
@@ -135,6 +141,8 @@ class RunSpec:
         # the default error of sdfa was ternary once: a stored spec says which one it means
         object.__setattr__(self, "rule", with_defaults(self.rule, "sdfa", error="sign"))
         types = types_of(type(self))
+        if self.optimizer == RECOMMENDED:
+            object.__setattr__(self, "optimizer", recommended_optimizer(self.rule, self.network))
         for name, option in options_of(type(self)).items():
             value = getattr(self, name)
             if not _fits(value, types[name]):
@@ -214,12 +222,14 @@ def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a stored run, changed where a default has changed since the run was written.
 
     ``sdfa`` without an error format was written when its default was ternary; since then the format is written out.
-    Fields that did not exist have the value that all runs had.
+    Fields that did not exist have the value that all runs had; a run without an optimizer had plain SGD, whatever its
+    rule.
     """
     rule = {}
     if isinstance(values.get("rule"), str):
         rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")}
-    return {**{name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}, **values, **rule}
+    earlier = {name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}
+    return {"optimizer": PLAIN, **earlier, **values, **rule}
 
 
 def stored_key(values: Mapping[str, Any]) -> str:

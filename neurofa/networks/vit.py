@@ -96,6 +96,7 @@ class ViT(NetworkRecipe, name="vit"):
     """
 
     source = "after Dosovitskiy et al. 2021, arXiv 2010.11929"
+    trains_as = "convolutional"
 
     patch: int = 4
     width: int = 64

@@ -14,6 +14,7 @@ from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 
@@ -31,6 +32,7 @@ class DKP(Direct, name="dkp"):
     """
 
     source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
+    recommended = Recommended()
 
     def __init__(
         self,

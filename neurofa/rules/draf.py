@@ -15,6 +15,7 @@ from neurofa.core.directions import Directions, Outer, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
@@ -56,6 +57,7 @@ class DRAF(Chained, name="draf"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3 (dRAF), as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)")
 
     def __init__(
         self,

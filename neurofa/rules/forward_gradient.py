@@ -14,6 +14,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params
 
@@ -37,6 +38,7 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     """
 
     source = "Baydin et al. 2022, arXiv 2202.08587 (weights); Ren et al. 2023, arXiv 2210.03310 (activities)"
+    recommended = Recommended(dense="adam(lr=0.002)")
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from neurofa.core.directions import Directions, dense
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.view import LocalView, Params
 from neurofa.families.local_heads import Headed
 
@@ -46,6 +47,7 @@ class LocalGuess(Headed, name="local_guess"):
     """
 
     source = "Fournier, Rivaud, Belilovsky, Eickenberg and Oyallon 2023, ICML, arXiv 2306.06968 (linear heads)"
+    recommended = Recommended()
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
 from neurofa.core.products import PhaseFlop
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView
 from neurofa.maps.affine import Affine
@@ -51,6 +52,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
     """
 
     source = "Dellaferrera and Kreiman 2022, ICML, arXiv 2201.11665, as in the authors' code"
+    recommended = Recommended(dense="adam(lr=0.003)")
 
     def __init__(
         self,
