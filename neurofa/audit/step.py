@@ -24,7 +24,8 @@ from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import LocalView, Tick
 from neurofa.training.extra_passes import make_extra_passes
-from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import Credit, collect, preserved, record
 
 TRANSPORTS = ("nothing", "signs", "weights")
 """Information that a pathway may copy from the forward weights beside it, from least to most."""

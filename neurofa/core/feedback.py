@@ -138,9 +138,18 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         """Return the signal of a layer, (B, *out_shape), from the values of its rows, (B, rows)."""
         return rows.view(len(rows), *self.shapes[name])
 
+    def rows_of(self, name: str, values: Tensor) -> Tensor:
+        """Return values at a layer's output, (B, ...), as the rows of its signal, (N, *shape): N = B or B S.
+
+        Args:
+            name: the layer.
+            values: such as its output; N is B S in a network that answers at each of S positions.
+        """
+        return values.reshape(-1, *self.shapes[name])
+
     def gather(self, name: str, change: Tensor) -> Tensor:
         """Return (B, rows) values of a layer's change whose product with a change of the output is each row's mean."""
-        return change.flatten(1)
+        return self.rows_of(name, change).flatten(1)
 
 
 class RandomMatrices(Feedback, ABC):

@@ -107,6 +107,8 @@ class LayerTraits:
     """Whether the layer has no weights by its kind, so that it can be no readout."""
     remembers: bool = False
     """Whether the layer keeps a state from tick to tick, so that no module of one input computes the same."""
+    vocabulary: int | None = None
+    """Number of tokens of which the layer takes the ids as input; None: it takes numbers."""
     window: Window | None = None
     """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -26,6 +27,9 @@ class NetworkRecipe(Recipe, ABC, kind="network"):
     are stored as tuples, and parts (an activation, a neuron) as their specs, so that every layer gets its own part and
     equal recipes compare equal.
     """
+
+    tokens: ClassVar[bool] = False
+    """Whether samples are ids of tokens, (S,), below the number of outputs; else numbers."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

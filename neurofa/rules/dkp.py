@@ -57,7 +57,7 @@ class DKP(Direct, name="dkp"):
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         if name not in self.feedback.slices:
             return {}
-        return {"b": Outer(view.y.flatten(1), self.sent * self.rate)}
+        return {"b": Outer(self.feedback.rows_of(name, view.y).flatten(1), self.sent * self.rate)}
 
     def plastic(self, name: str) -> dict[str, Plastic]:
         matrix = self.feedback.matrix()

@@ -22,8 +22,8 @@ from neurofa.spiking.sequence import has_memory
 from neurofa.testing.contract import Contract, require_close, snapshot
 from neurofa.testing.samples import random_batch
 from neurofa.training.checkpoint import load_network, save_network
-from neurofa.training.learner import forward_pass, update_running_stats
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import forward_pass, loss_and_teaching, update_running_stats
+from neurofa.training.replay import collect, record
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
 OUTPUTS = 10
