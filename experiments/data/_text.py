@@ -36,8 +36,8 @@ class Vocabulary:
 
         Args:
             text: the training text.
-            tokens: ``bytes`` (all 256), ``chars`` or ``words``; words are what spaces separate, plus ``<eos>`` at the end
-                of a line.
+            tokens: ``bytes`` (all 256), ``chars`` or ``words``; words are what spaces separate, and ``<eos>`` at the
+                end of a line.
             size: number of tokens to keep, the most frequent ones; all others become ``<unk>``. None: all.
 
         Raises:
@@ -100,8 +100,8 @@ def text_dataset(
         windows = max(0, (len(ids) - 1) // context)
         if not windows and (piece or where != "validation"):
             raise NeurofaError(
-                f"got {len(ids)} tokens of {where} text in data '{name}'; expected at least {context + 1}, a window with"
-                " the token after it; lower context or give more text"
+                f"got {len(ids)} tokens of {where} text in data '{name}'; expected at least {context + 1}, a window and"
+                " the next token; lower context or give more text"
             )
         x, y = (ids[start : start + windows * context].view(windows, context) for start in (0, 1))
         splits.append(Split(x, y))

@@ -26,7 +26,7 @@ def shakespeare(
     Args:
         tokens: ``chars`` (65 of them), ``bytes`` or ``words``.
         context: S, tokens of a window.
-        vocabulary: number of tokens to keep, the most frequent; others become ``<unk>``. None: all of the training part.
+        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text.
         validation: share of the text for validation, before the test (the source: the last 5 %).
         test: share of the text for the test, its end.
 

@@ -27,7 +27,7 @@ def text(
         path: the file; empty: a rhyme that is part of the package, for a first try.
         tokens: ``bytes``, ``chars`` or ``words`` (what spaces separate, and the ends of lines).
         context: S, tokens of a window.
-        vocabulary: number of tokens to keep, the most frequent; others become ``<unk>``. None: all of the training part.
+        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text.
         validation: share of the text for validation, before the test.
         test: share of the text for the test, its end.
 

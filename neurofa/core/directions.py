@@ -1,4 +1,4 @@
-"""Directions of weights (tensors, factors of outer products, sums of rows, sums of these) and return weights of low rank."""
+"""Directions of weights (tensors, factors of outer products, sums of rows) and return weights of low rank."""
 
 from __future__ import annotations
 

@@ -309,10 +309,13 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
         view: with ``error``.
 
     Returns:
-        Directions by name, and (B, *in_shape) error at the input through the layer's own weights.
+        Directions by name, and (B, *in_shape) error at the input through the layer's own weights; empty for ids of
+        tokens, which have none.
     """
     graph = record_graph(layer, view.params, view.x, view.before, True)[2]
     result = Layer.backprop_local(layer, replace(view, graph=graph))
+    if not view.x.is_floating_point():
+        return dense(result.partial), view.y.new_empty(0)
     assert result.input_error is not None
     return dense(result.partial), result.input_error
 

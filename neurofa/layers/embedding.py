@@ -16,7 +16,7 @@ from neurofa.core.view import Graph, LocalView, Params, State
 class Embedding(Layer, name="embedding"):
     """y_s = E[x_s] + P[s]: token ids (B, S) to vectors (B, S, d); the lowest layer of a network.
 
-    E is stored on the network's device, P is digital. Only the rows of E whose tokens are in the batch have a direction;
+    E is stored on the network's device, P is digital. Only rows of E whose tokens are in the batch have a direction;
     it is stored by row, so that a step takes work proportional to the tokens of the batch, not to the vocabulary.
 
     Args:
@@ -28,7 +28,7 @@ class Embedding(Layer, name="embedding"):
 
     source = "Radford et al. 2019, Language models are unsupervised multitask learners (learnt positions, std 0.02)"
 
-    def __init__(self, vocabulary: int = 7, width: int = 4, positions: int = 3, *, std: float = 0.02) -> None:
+    def __init__(self, vocabulary: int = 7, width: int = 3, positions: int = 4, *, std: float = 0.02) -> None:
         super().__init__()
         sizes = {"vocabulary": vocabulary, "width": width, "positions": positions}
         for key, size in sizes.items():
@@ -65,6 +65,10 @@ class Embedding(Layer, name="embedding"):
 
     def backprop_local(self, view: LocalView) -> LocalView:
         return view
+
+    def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
+        # ids have no error, and no layer is below
+        return view.y.new_empty(0)
 
     def pullback(self, view: LocalView) -> Directions:
         assert view.error is not None

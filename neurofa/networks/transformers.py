@@ -153,8 +153,8 @@ class GPT(NetworkRecipe, name="gpt"):
     def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
         if len(input_shape) != 1:
             raise NeurofaError(
-                f"got samples of shape {input_shape} for gpt; expected ids of tokens (S,); use text data, or network vit"
-                " for images"
+                f"got samples of shape {input_shape} for gpt; expected ids of tokens (S,); use text data, or vit for"
+                " images"
             )
         gen = generator(seed, "gpt")
         blocks = [
