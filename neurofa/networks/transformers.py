@@ -16,7 +16,14 @@ from neurofa.layers.embedding import Embedding
 
 
 class PatchEmbedding(nn.Module):
-    """Patches as tokens, plus a learned position: (B, C, H, W) to (B, S, d)."""
+    """Linear embedding of patches as tokens, plus a learned position: (B, C, H, W) to (B, S, d).
+
+    Args:
+        channels: C.
+        patch: side of a patch, pixels.
+        tokens: S, number of patches.
+        width: d.
+    """
 
     def __init__(self, channels: int, patch: int, tokens: int, width: int) -> None:
         super().__init__()
@@ -24,13 +31,13 @@ class PatchEmbedding(nn.Module):
         self.position = nn.Parameter(torch.zeros(tokens, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, S, d)."""
+        """Return the tokens of images: (B, C, H, W) to (B, S, d)."""
         y: Tensor = self.project(x).flatten(2).transpose(1, 2) + self.position
         return y
 
 
 class TransformerBlock(nn.Module):
-    """x + Attention(LN(x)), then x + MLP(LN(x)): (B, S, d) to (B, S, d).
+    """Transformer block: x + Attention(LN(x)), then x + MLP(LN(x)), LN layer normalisation: (B, S, d) to (B, S, d).
 
     Args:
         width: d.
@@ -49,7 +56,7 @@ class TransformerBlock(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, S, d) to (B, S, d)."""
+        """Return the tokens behind the block: (B, S, d) to (B, S, d)."""
         b, s, d = x.shape
         # (B, S, 3 d) -> three of (B, heads, S, d / heads)
         q, k, v = self.qkv(self.norm1(x)).view(b, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
@@ -75,7 +82,7 @@ class Head(nn.Module):
         self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, S, d) to (B, o), or to (B, S, o)."""
+        """Return the outputs for tokens: (B, S, d) to (B, o), or to (B, S, o)."""
         normalised = self.norm(x)
         y: Tensor = self.read(normalised if self.every else normalised.mean(1))
         return y
@@ -83,7 +90,7 @@ class Head(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ViT(NetworkRecipe, name="vit"):
-    """Patch embedding, transformer blocks (each one unit of credit), and a readout of the mean token.
+    """Vision transformer: patch embedding, transformer blocks (each one layer that learns), readout of the mean token.
 
     Args:
         patch: side of a patch, pixels; it divides the sides of the image.
