@@ -16,10 +16,10 @@ def text(
     *,
     path: str = "",
     tokens: str = "chars",
-    context: int = 64,
+    context: int = 32,
     vocabulary: int | None = None,
-    validation: float = 0.05,
-    test: float = 0.05,
+    validation: float = 0.1,
+    test: float = 0.1,
 ) -> Dataset:
     """Windows of a text in UTF-8; the target of every token is the token after it.
 
