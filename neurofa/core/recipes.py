@@ -31,6 +31,8 @@ class NetworkRecipe(Recipe, ABC, kind="network"):
 
     trains_as: ClassVar[NetworkKind] = "dense"
     """Kind of the network, by which a rule recommends an optimizer."""
+    tokens: ClassVar[bool] = False
+    """Whether samples are ids of tokens, (S,), below the number of outputs; else numbers."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
