@@ -111,8 +111,8 @@ class Trainer:
             try:
                 row = self._train_epoch(epoch, progress, check_interrupt)
             except (DivergedError, NotFiniteError) as error:
-                if self.folder is not None:  # the state of the last finished epoch stays
-                    self.folder.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
+                if self.writer is not None:  # the state of the last finished epoch stays
+                    self.writer.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
                 raise error if isinstance(error, DivergedError) else diverged(error) from None
             if silent := self._silent_layers():
                 row["silent"] = silent

@@ -310,7 +310,7 @@ class Synapses(DescribedBuffers):
         Args:
             target: the weights that the present cells were programmed with.
         """
-        return clipped_share(self.device, self.cells, target.to(self.weight))
+        return clipped_share(self.device, self.cells, target.detach().to(self.weight.detach()))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         self.settle()
@@ -346,7 +346,7 @@ def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: floa
     if isinstance(direction, RowSums):
         if beta != 1.0:
             target.mul_(beta) if beta else target.zero_()
-        target.index_add_(0, direction.index, direction.values, alpha=alpha)
+        target.index_add_(0, direction.chosen, direction.values, alpha=alpha)
         return
     if isinstance(direction, Outer):
         # addmm is slow for tall products, and has no kernel for sparse ones
