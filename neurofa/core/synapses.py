@@ -164,11 +164,16 @@ class Synapses(DescribedBuffers):
             rate: learning rate divided by the batch size.
             shrink: learning rate times weight decay.
             rows: rows of the weight that the direction belongs to; None: all.
+
+        Raises:
+            NeurofaError: a device that applies each sample's update, with weight decay or a direction without factors.
         """
         weight = self.weight.data if rows is None else self.weight.data[rows]
         if self.exact:
             accumulate(weight, direction, alpha=-rate, beta=1.0 - shrink)
         elif self.device.factored:
+            if shrink:
+                self.refuse("weight decay", "switch it off")
             self._outer = self._as_outer(direction), rate
         else:
             if self._request is None:
