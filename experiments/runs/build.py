@@ -16,7 +16,7 @@ from neurofa.training.learner import Learner
 
 @functools.lru_cache(maxsize=1)
 def load_data(text: str) -> Dataset | Sequences:
-    """Return a data set by its spec; the last one is kept, since the runs of a sweep share it."""
+    """Return the data set of a spec; the last one stays in memory, since the runs of a sweep share it."""
     dataset: Dataset | Sequences = build("data", text)
     return dataset
 
@@ -36,7 +36,7 @@ def compute_device(name: str) -> torch.device:
 
 
 def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
-    """Return the network of a run with its initial weights, where the data set delivers its batches."""
+    """Return the network of a run with its initial weights, on the device to which its data set delivers batches."""
     network: Network = build(
         "network",
         spec.network,
@@ -50,7 +50,7 @@ def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
 
 
 def build_learner(network: Network, spec: RunSpec) -> Learner:
-    """Return the learner of a run around its network, with an optimizer of its own."""
+    """Return a learner that trains a network with rule, loss and other settings of a run, and with a new optimizer."""
     return Learner(
         network,
         spec.rule,

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
-from hwmodels.errors import NeurofaError
 from neurofa.core.loss import Loss
 from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import CHUNK
 from neurofa.training.evaluation import sequence_loss
+from neurofa.training.finite import NotFiniteError
 
 BATCH = 500
 """Samples in a batch of an evaluation; without gradients a batch needs little memory."""
@@ -24,13 +24,14 @@ SEQUENCES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Means over a split."""
+    """Loss and accuracy of a network on one split of a data set."""
 
     loss: float | None
-    """None for an empty split."""
+    """Mean over the samples; None for an empty split."""
     accuracy: float | None
     """Share of right labels, from 0 to 1; None for regression and for an empty split."""
     samples: int
+    """Number of samples in the split."""
 
 
 class Tally:
@@ -72,18 +73,18 @@ class Tally:
 def evaluate_split(
     network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = CHUNK
 ) -> Score:
-    """Evaluate a network on one split; its training mode and the run's generators are left as they are.
+    """Return loss and accuracy of a network on one split; its training mode and the run's generators do not change.
 
     Args:
-        network: on the compute device of ``dataset``.
+        network: the network, on the compute device of ``dataset``.
         dataset: the data.
         where: ``train``, ``validation`` or ``test``.
-        loss: to be averaged.
-        seed: of the read noise of the network's device.
+        loss: the loss that is averaged.
+        seed: seed of the read noise of the network's device.
         chunk: ticks of a sequence that are computed at once.
 
     Raises:
-        NeurofaError: the loss is not finite.
+        NotFiniteError: the loss is not finite.
     """
     gen = generator(seed, "evaluate", where, device=dataset.compute)
     tally = Tally(regression=dataset.regression, device=dataset.compute)
@@ -98,7 +99,7 @@ def evaluate_split(
                 tally.add(loss.evaluate(y, target).value, y, target)
     score = tally.score()
     if score.loss is not None and not math.isfinite(score.loss):
-        raise NeurofaError(
+        raise NotFiniteError(
             f"got a {where} loss of {score.loss}; expected a finite one; lower the learning rate or the feedback gain"
         )
     return score

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,10 @@ class Progress:
             samples: number of samples since the last call.
             score: training loss and accuracy of this epoch so far.
         """
+
+    def notice(self, text: str) -> None:
+        """Say what a user should know although the run goes on; default: as a warning."""
+        warnings.warn(text, stacklevel=2)
 
     def close(self) -> None:
         """End the report; nothing follows."""
@@ -76,6 +81,9 @@ class Bar(Progress):
         self._bar.update(self._task, advance=samples, loss=f"{score.loss:.4f}", accuracy=accuracy)
         done = int(self._bar.tasks[-1].completed)
         self._bar.update(self._task, epoch=f"{-(-done // self._samples)}/{self._epochs}")
+
+    def notice(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bar.live.is_started:

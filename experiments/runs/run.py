@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from experiments.runs.divergence import DivergedError
 from experiments.runs.folder import RunFolder, machine_info
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
 from experiments.runs.plot import draw_curves
@@ -32,14 +33,14 @@ def train_run(
     overwrite: bool = False,
     control: bool = False,
 ) -> Result:
-    """Train one network and report it.
+    """Train one network, and return its result; with a folder, write checkpoints, network, curves and result there.
 
     The same spec gives the same rows bit for bit on the same machine, resumed or not: the order of the data, the
     weights, the feedback and all noise come from generators seeded by the run's seed.
 
     Args:
         spec: the run.
-        out: its folder; None: nothing is written.
+        out: folder of the run; None: nothing is written.
         progress: shows the run; None: nothing is shown.
         resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
         overwrite: begin anew in a folder that holds a run.
@@ -66,8 +67,13 @@ def train_run(
         result = trainer.report()
         if control:
             inside = None if folder is None else folder.control
-            beside = train_run(replace(spec, rule=CONTROL), inside, progress=progress, resume=resume, overwrite=True)
-            result = replace(result, control=beside)
+            try:
+                beside = train_run(
+                    replace(spec, rule=CONTROL), inside, progress=progress, resume=resume, overwrite=True
+                )
+                result = replace(result, control=beside)
+            except DivergedError as error:  # no reason to lose the run itself
+                (progress or Progress()).notice(f"no control: {error}")
         check_interrupt()
     if folder is not None:
         save_network(trainer.network, folder.model)

@@ -55,7 +55,7 @@ def canonical(spec: str | Spec | Registered) -> str:
     """Return one text for all ways to write a spec: without needless spaces, options sorted by name.
 
     Args:
-        spec: its text, a :class:`Spec`, or a part, whose own spec is taken.
+        spec: the text of a spec, a :class:`Spec`, or a part, whose own spec is taken.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'
@@ -91,7 +91,7 @@ class SpecField:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One training run.
+    """All settings that decide the numbers of one training run; each field is described by its :class:`Option`.
 
     ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
     same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
@@ -200,7 +200,7 @@ class RunSpec:
 
 
 def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a stored run with the meaning that they had when it was written.
+    """Return the fields of a stored run, changed where a default has changed since the run was written.
 
     ``sdfa`` without an error format was written when its default was ternary; since then the format is written out.
     """

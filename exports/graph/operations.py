@@ -17,9 +17,9 @@ class Op:
 
     Args:
         name: name of its result.
-        target: its name in ATen's core operator set.
-        args: plain values, :class:`Ref` and :class:`Free`.
-        kwargs: the same by keyword.
+        target: name of the operation in ATen's core operator set.
+        args: arguments by position: plain values, :class:`Ref` and :class:`Free`.
+        kwargs: arguments by keyword.
         rank: number of axes of the result; 0 for several results.
     """
 
@@ -39,7 +39,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Free:
-    """A size that follows the batch."""
+    """Placeholder for a size that depends on the number of samples in the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

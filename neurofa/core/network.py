@@ -14,9 +14,11 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.core.layer import Layer
+from neurofa.core.description import ModuleDescription
+from neurofa.core.layer import Layer, facts_of
 from neurofa.core.multiplied import multiplied
 from neurofa.core.plan import Plan, Site
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.summary import network_summary, shape_text
 from neurofa.core.synapses import Synapses
@@ -52,7 +54,7 @@ def _numbers_as_indices(name: str) -> Iterator[None]:
 
 
 class Network(nn.Module):
-    """A chain of layers, each a unit of credit.
+    """A chain of layers, each of which learns from one error at its output.
 
     Args:
         layers: from input to readout; the last one must have weights.
@@ -63,7 +65,7 @@ class Network(nn.Module):
         periphery: converters and noise around the arrays of affine weights, or their spec; see :meth:`attach`.
 
     Raises:
-        NeurofaError: shapes of consecutive layers do not match (the layer is named), or the readout has no weights.
+        NeurofaError: shapes of consecutive layers do not match, or the last layer has no weights (the layer is named).
     """
 
     fused: bool = False
@@ -88,8 +90,8 @@ class Network(nn.Module):
                 f"got a {type(strange).__name__} as a layer; expected layers of neurofa; wrap it as"
                 " neurofa.layers.Block, or use from_sequential"
             )
-        if not layers or layers[-1].traits.parameter_free:
-            raise NeurofaError("got a network without a readout; expected a layer with weights at the end; append one")
+        if not layers:
+            raise NeurofaError("got a network without layers; expected a readout, a layer with weights; append one")
         self.input_shape, self.spec, self.seed = tuple(input_shape), spec, seed
         physics: Device = build("device", device)
         self.device_spec = device if isinstance(device, str) else str(physics.full_spec)
@@ -100,9 +102,16 @@ class Network(nn.Module):
             self.layers[f"{layer.name}{index}"] = layer
         self.chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         """Names and layers, from input to readout."""
+        _require_readout(*self.chain[-1])
+        shares = {
+            f"'{key}' of layer '{n}'": s.clipped for n, layer in self.items() for key, s in layer.synapses.items()
+        }
+        warn_of_clipping(shares, self.device_spec)
         self.shapes = self._output_shapes()
         self.readout = self.names[-1]
         self.lowest = next(name for name, layer in self.chain if layer.synapses)
+        self.first = (self.layer(self.lowest).synapses.values()[0],)  # a tuple is not registered a second time
+        """Synapses whose weight shows number format and device of the whole network."""
         if not physics.exact:
             self._refuse_digital_products()
         self.attach(periphery)
@@ -225,6 +234,11 @@ class Network(nn.Module):
             )
         return shapes
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights, and so of inputs and outputs."""
+        return self.first[0].weight.dtype
+
     def plan(self, *, chained: bool = True) -> Plan:
         """Return the names and shapes of this network to which a rule is bound.
 
@@ -258,8 +272,12 @@ class Network(nn.Module):
         """Refuse a batch with a wrong shape or dtype.
 
         Raises:
-            NeurofaError: shape other than (B, *input_shape), or a dtype that is not floating point.
+            NeurofaError: no tensor, shape other than (B, *input_shape), or a dtype other than that of the weights.
         """
+        if not isinstance(x, Tensor):
+            raise NeurofaError(
+                f"got a batch of type {type(x).__name__}; expected a torch tensor; convert it with torch.as_tensor(x)"
+            )
         if tuple(x.shape[1:]) != self.input_shape or x.dim() < 2:
             raise NeurofaError(
                 f"got a batch of shape {tuple(x.shape)}; expected (B, {', '.join(map(str, self.input_shape))});"
@@ -267,6 +285,11 @@ class Network(nn.Module):
             )
         if not x.is_floating_point():
             raise NeurofaError(f"got a batch of {x.dtype}; expected floating point; convert it with x.float()")
+        if x.dtype != self.dtype:
+            raise NeurofaError(
+                f"got a batch of {x.dtype} for weights of {self.dtype}; expected one dtype; use x.to({self.dtype}), or"
+                f" network.to({x.dtype}) before the optimizer is made"
+            )
 
     @torch.no_grad()
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
@@ -295,3 +318,19 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         title = f"{self.spec or 'network'}: input {shape_text(self.input_shape)}, periphery {self.periphery_spec}"
         return network_summary(title, dict(self.items()), self.shapes)
+
+
+def _require_readout(name: str, layer: Layer) -> None:
+    """Refuse a last layer without weights, since the readout is where the error enters and must be able to learn.
+
+    Raises:
+        NeurofaError: naming the layer.
+    """
+    if len(layer.synapses):
+        return
+    about = facts_of(layer).describe(())
+    what = about.source if isinstance(about, ModuleDescription) else layer.name
+    raise NeurofaError(
+        f"got {what} at the end (layer '{name}'), which has no weights; expected a readout with weights there; leave"
+        " it out (the loss cross_entropy contains the softmax), or put it in one Block with the layer before it"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -140,7 +139,9 @@ def _compare_unit(unit: Unit, name: str, layer: Layer, x: Tensor, *, training: b
     }
     for what, (ours, theirs) in pairs.items():
         target = torch.zeros_like(ours) if theirs is None else theirs
-        _refuse_difference(what, f"modules {unit.title}", f"layer '{name}'", ours, target, training=training, close=close)
+        _refuse_difference(
+            what, f"modules {unit.title}", f"layer '{name}'", ours, target, training=training, close=close
+        )
     return wanted.detach()
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
-from neurofa.core.layer import Layer
 from neurofa.core.network import Network
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
@@ -116,8 +117,11 @@ def assemble(
     layers = [unit.layer for unit in built]
     network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
     gen = generator(seed, "pretrained")
-    for layer, unit in zip(layers, units, strict=True):
+    shares: dict[str, tuple[float, float]] = {}
+    for (name, layer), unit in zip(network.items(), units, strict=True):
         unit.take_weights(layer, gen)
         unit.take_modes(layer)
+        shares |= {f"'{key}' of layer '{name}'": layer.synapses[key].clips(value) for key, value in unit.weights()}
+    warn_of_clipping(shares, network.device_spec)
     network.training = any(part.training for _, module in modules for part in module.modules())
     return network.to(numbers.device)

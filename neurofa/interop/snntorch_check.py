@@ -85,8 +85,10 @@ def _compare(model: nn.Module, network: Network, neurons: Mapping[str, Part], *,
                 theirs[name] += more
     states: Mapping[str, State] = initial_states(network, SAMPLES)
     for tick, x in enumerate(inputs):
-        states = forward_pass(network, x, states=states, ticks=1).states if not training else _without_masks(
-            network, x, states
+        states = (
+            forward_pass(network, x, states=states, ticks=1).states
+            if not training
+            else _without_masks(network, x, states)
         )
         for name, part in neurons.items():
             _refuse_difference(part.name, tick, theirs[name][tick].to(like), states[name]["mem"])

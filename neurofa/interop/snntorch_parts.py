@@ -11,10 +11,11 @@ from torch import nn
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.network import Network
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
-from neurofa.interop.units import affine_layer, parameter_free_layer, plain_affine
 from neurofa.interop.modules import Named, refuse_sharing
 from neurofa.interop.snntorch_neurons import fires, library, module_of, neuron_of, recurrence_of
+from neurofa.interop.units import affine_layer, parameter_free_layer, plain_affine
 from neurofa.layers.carriers import AvgPool2d, Flatten, MaxPool2d
 from neurofa.layers.dense import Dense
 from neurofa.layers.spiking import Spiking
@@ -26,11 +27,13 @@ READOUTS = ("spikes", "membrane")
 
 
 class Part(NamedTuple):
-    """One layer with its source modules."""
+    """One layer of this package with the modules of a snnTorch model from which it was made."""
 
     layer: Layer
     affine: Any = None
+    """Linear or convolutional module; None: the layer has no weights."""
     neuron: Any = None
+    """Module of the neurons; None: there are none."""
     name: str = ""
     """Name of the neuron, or else of the affine module."""
 
@@ -130,20 +133,23 @@ def take_weights(network: Network, parts: Sequence[Part], seed: int) -> None:
         parts: layers with their source modules.
         seed: of the noise with which a device is programmed.
     """
-    gen = generator(seed, "pretrained")
-    for (_, layer), part in zip(network.items(), parts, strict=True):
+    gen, shares = generator(seed, "pretrained"), {}
+    for (name, layer), part in zip(network.items(), parts, strict=True):
         if part.affine is None:
             continue
         layer.synapses["weight"].program(part.affine.weight, gen)
+        shares[f"'weight' of layer '{name}'"] = layer.synapses["weight"].clips(part.affine.weight)
         for key, own in part.affine.named_parameters():
             layer.synapses[key].weight.requires_grad_(own.requires_grad)
         bias = part.affine.bias
         recurrence = None if part.neuron is None else recurrence_of(part.neuron, len(part.affine.weight), part.name)
         if recurrence is not None:
             layer.synapses["recurrent"].program(recurrence[0], gen)
+            shares[f"'recurrent' of layer '{name}'"] = layer.synapses["recurrent"].clips(recurrence[0])
             bias = recurrence[1] if bias is None else bias + recurrence[1]
         if bias is not None:
             layer.synapses["bias"].program(bias, gen)
+    warn_of_clipping(shares, network.device_spec)
 
 
 def sequential_of(network: Network) -> nn.Sequential:

@@ -27,14 +27,14 @@ SEED = "seed"
 """Name of the dropout seed in the state of a block."""
 AFFINE: dict[type[nn.Module], tuple[str, ...]] = {nn.Linear: ("weight",), nn.Conv2d: ("weight",)}
 """Modules whose errors a chained rule can return through weights of its own."""
-SCALING: dict[type[nn.Module], tuple[str, ...]] = {
-    kind: ("weight",) for kind in (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
-}
+SCALING: dict[type[nn.Module], tuple[str, ...]] = dict.fromkeys(
+    (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d), ("weight",)
+)
 """Modules with gains, which return an error in the same way."""
 
 
 class Block(AutogradLayer, name="block"):
-    """One unit of credit around any ``nn.Module``: (B, *in_shape) to (B, *out_shape).
+    """Any ``nn.Module`` as one layer, which learns from one error at its output: (B, *in_shape) to (B, *out_shape).
 
     The module's weights are stored in synapses and the module is called functionally, so that the learner, the devices
     and the audit treat it like any layer. The matrices and kernels of torch's linear, convolutional, recurrent and
@@ -125,7 +125,13 @@ class Block(AutogradLayer, name="block"):
         if own is x and (known is None or known.writes):
             own = x.clone()
         with self._seeded(x, state, known):
-            y = functional_call(self.skeleton, {**params, **buffers}, (own,))
+            try:
+                y = functional_call(self.skeleton, {**params, **buffers}, (own,))
+            except ValueError as error:  # such as batch normalisation of one sample
+                raise NeurofaError(
+                    f"got a batch of shape {tuple(x.shape)} at a block ({' '.join(str(error).split())}); expected what"
+                    " its module takes; change the batch size or the module"
+                ) from None
         for part, key in self._derived:  # what the pass left there, with its graph
             vars(part)[key] = vars(part)[key].detach()
         if not isinstance(y, Tensor):

@@ -183,7 +183,9 @@ def mapping(r, shape):
                 lambda: Recurrent(r.choice([nn.GRU, nn.LSTM, nn.RNN]), *sizes, bidirectional=r.random() < 0.3),
                 lambda: Recurrent(nn.GRU, *sizes, num_layers=2, dropout=0.3),
                 lambda: Attention(n, 2 if n % 2 == 0 else 1, dropout=r.choice([0.0, 0.3])),
-                lambda: nn.TransformerEncoderLayer(n, 2 if n % 2 == 0 else 1, 8, r.choice([0.0, 0.2]), batch_first=True),
+                lambda: nn.TransformerEncoderLayer(
+                    n, 2 if n % 2 == 0 else 1, 8, r.choice([0.0, 0.2]), batch_first=True
+                ),
             ]
         )()
     c = shape[0]
@@ -234,7 +236,9 @@ def reshaping(r, shape):
 def touched(r, module):
     """The module with a hook, a patched forward, a parametrisation, pruning, or frozen weights; mostly as it is."""
     weighted = isinstance(module, nn.Linear | nn.Conv2d) and isinstance(module.weight, nn.Parameter)
-    kind = r.choice(["", "", "", "", "", "hook", "pre", "back", "method", "closure", "frozen", "part", "norm", "spectral", "pruned"])
+    kind = r.choice(
+        ["", "", "", "", "", "hook", "pre", "back", "method", "closure", "frozen", "part", "norm", "spectral", "pruned"]
+    )
     if kind == "hook":
         module.register_forward_hook(lambda m, i, y: y * 1.5)
     elif kind == "pre":
@@ -282,7 +286,9 @@ def drawn_model(seed):
     first = shape = r.choice(SHAPES)
     modules = []
     for _ in range(r.randint(1, 5)):
-        draw = r.choice([mapping, mapping, norm, lambda r, s: activation(r), lambda r, s: dropout(r, len(s)), reshaping])
+        draw = r.choice(
+            [mapping, mapping, norm, lambda r, s: activation(r), lambda r, s: dropout(r, len(s)), reshaping]
+        )
         module = draw(r, shape)
         behind = output_shape(module, shape)
         if behind == shape and r.random() < 0.15:

@@ -48,7 +48,7 @@ def agree(model, network, x, labels):
 
 
 def verdict(seed):
-    """"equal", or why the drawn model is refused."""
+    """ "equal", or why the drawn model is refused."""
     model, shape = drawn_model(seed)
     state = {key: value.clone() for key, value in model.state_dict().items()}
     modes = [m.training for m in model.modules()]
@@ -98,5 +98,5 @@ def test_five_hundred_drawn_models_are_equal_or_refused():
         warnings.simplefilter("ignore")
         counts = collections.Counter(verdict(seed) for seed in range(1000, 1500))
     for reason, n in counts.most_common():
-        print(f"{n:4}  {reason}")  # noqa: T201 (shown by pytest -s)
+        print(f"{n:4}  {reason}")
     assert sum(n for reason, n in counts.items() if reason.startswith("equal")) >= 350, counts

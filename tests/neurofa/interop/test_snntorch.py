@@ -478,7 +478,9 @@ class Delayed(nn.Module):
         return self.lif2(self.fc2(self.before + spk * 0.5))
 
 
-@pytest.mark.parametrize(("kind", "match"), [(Late, "'lif1' in tick"), (Once, "'lif1' in tick 1"), (Twice, "1 calls of 'lif2' beside 2")])
+@pytest.mark.parametrize(
+    ("kind", "match"), [(Late, "'lif1' in tick"), (Once, "'lif1' in tick 1"), (Twice, "1 calls of 'lif2' beside 2")]
+)
 def test_later_ticks_are_compared_too(kind, match):
     with pytest.raises(NeurofaError, match=match) as caught:
         from_snntorch(kind(), (784,))
