@@ -6,8 +6,10 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
@@ -68,7 +70,8 @@ def run_command(arguments: Sequence[str]) -> int:
         arguments: the words after ``neurofa``.
     """
     try:
-        code = application()(list(arguments), standalone_mode=False, prog_name="neurofa")
+        with _warnings_in_one_line():
+            code = application()(list(arguments), standalone_mode=False, prog_name="neurofa")
     except NeurofaError as error:
         return _refuse(str(error))
     except _CommandLineError as error:
@@ -87,6 +90,22 @@ def run_command(arguments: Sequence[str]) -> int:
         place = f"'{error.filename}'" if error.filename else "a file"
         return _refuse(f"got {place} ({error.strerror or error}); expected a place that can be used; choose another")
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print warnings for users as one line on stderr, without the place in the code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, UserWarning):
+                typer.echo(f"neurofa: warning: {' '.join(str(message).split())}", err=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_line
+        yield
 
 
 def _refuse(message: str) -> int:

@@ -65,7 +65,7 @@ class HeidelbergReader:
 
         Args:
             archive: the published archive of the file.
-            provenance: the checksum of the file is added to it.
+            provenance: the checksum of the file, and how many of its events are kept, are added to it.
             speakers: whether the speakers are read.
 
         Returns:
@@ -85,7 +85,9 @@ class HeidelbergReader:
             recordings.add(times, channels, int(label), f"{path}, recording {i}")
         provenance[path.name] = f"sha256:{digest(path)}"
         spoken = columns["extra/speaker"].astype(np.int64) if speakers else np.zeros(0, np.int64)
-        return recordings.split(), torch.from_numpy(spoken)
+        events = recordings.split()
+        provenance[f"{path.name}, kept"] = recordings.kept
+        return events, torch.from_numpy(spoken)
 
 
 def _read_columns(path: Path, classes: int, extra: list[str]) -> dict[str, Any]:

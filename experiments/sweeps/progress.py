@@ -21,8 +21,13 @@ class SweepProgress:
             title: name of this part of the sweep.
         """
 
-    def finish_run(self, *, failed: bool = False) -> None:
-        """Count a run that has ended."""
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
+        """Count a run that has ended.
+
+        Args:
+            failed: it has no result.
+            reused: it was in the folder already.
+        """
 
 
 @contextmanager
@@ -42,7 +47,10 @@ def sweep_bar() -> Iterator[SweepProgress]:
     console = Console(stderr=True)
     try:
         with Progress(*columns, console=console) as progress:
-            yield _Bar(progress)
+            bar = _Bar(progress)
+            yield bar
+        if bar.reused:
+            console.print(f"{bar.reused} of {bar.runs} runs reused from the folder")
     except KeyboardInterrupt:
         console.print("stopped: the same command continues with the runs that are left")
         raise
@@ -50,12 +58,14 @@ def sweep_bar() -> Iterator[SweepProgress]:
 
 class _Bar(SweepProgress):
     def __init__(self, progress: Progress) -> None:
-        self.progress, self.failed = progress, 0
+        self.progress, self.failed, self.reused, self.runs = progress, 0, 0, 0
 
     def begin(self, runs: int, title: str) -> None:
         self.failed = 0
+        self.runs += runs
         self.task = self.progress.add_task(title, total=runs, failed="")
 
-    def finish_run(self, *, failed: bool = False) -> None:
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
         self.failed += failed
+        self.reused += reused
         self.progress.update(self.task, advance=1, failed=f", {self.failed} failed" if self.failed else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -49,7 +48,7 @@ def _numbers_as_indices(name: str) -> Iterator[None]:
     except IndexError as error:
         raise NeurofaError(
             f"got numbers that layer '{name}' cannot use as indices ({error}); expected layers of real numbers, since"
-            " errors return through them; embed tokens before the network"
+            " errors return through them; begin with neurofa.layers.Embedding"
         ) from None
 
 
@@ -107,8 +106,13 @@ class Network(nn.Module):
             f"'{key}' of layer '{n}'": s.clipped for n, layer in self.items() for key, s in layer.synapses.items()
         }
         warn_of_clipping(shares, self.device_spec)
+        self.vocabulary = self.chain[0][1].traits.vocabulary
+        """Number of tokens whose ids are the input; None: the input are numbers."""
         self.shapes = self._output_shapes()
         self.readout = self.names[-1]
+        answer = self.shapes[self.readout]
+        self.positions = answer[0] if len(answer) == 2 else None
+        """S, where the network answers at each of S positions (tokens), with outputs (B, S, o); None: (B, o)."""
         self.lowest = next(name for name, layer in self.chain if layer.synapses)
         self.first = (self.layer(self.lowest).synapses.values()[0],)  # a tuple is not registered a second time
         """Synapses whose weight shows number format and device of the whole network."""
@@ -161,8 +165,14 @@ class Network(nn.Module):
     def _zeros(self, name: str) -> Tensor:
         """Return a batch of two zeros for a layer, (2, *in_shape)."""
         at = self.names.index(name)
-        shape = self.shapes[self.names[at - 1]] if at else self.input_shape
-        return torch.zeros(2, *shape, **self._numbers())
+        if not at:
+            return self._here(self.example(2))
+        return torch.zeros(2, *self.shapes[self.names[at - 1]], **self._numbers())
+
+    def _here(self, x: Tensor) -> Tensor:
+        """Return a batch on the device of the weights, numbers in their dtype."""
+        numbers = self._numbers()
+        return x.to(**numbers) if self.vocabulary is None else x.to(numbers["device"])
 
     def _numbers(self) -> dict[str, Any]:
         """Return dtype and device of the weights."""
@@ -210,27 +220,43 @@ class Network(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """Number of network outputs."""
-        return math.prod(self.shapes[self.readout])
+        """Number of network outputs; at each position where the network answers at every one."""
+        return self.shapes[self.readout][-1]
+
+    def example(self, samples: int, gen: torch.Generator | None = None) -> Tensor:
+        """Return a random batch that the network accepts: standard normal numbers, or ids of tokens.
+
+        Args:
+            samples: B.
+            gen: source of the batch, on the CPU; None: all zeros.
+        """
+        shape = (samples, *self.input_shape)
+        if self.vocabulary is None:
+            return torch.zeros(shape) if gen is None else torch.randn(shape, generator=gen)
+        if gen is None:
+            return torch.zeros(shape, dtype=torch.int64)
+        return torch.randint(self.vocabulary, shape, generator=gen)
 
     @torch.no_grad()
     def _output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the output shape of every layer, from one evaluation pass of zeros."""
-        x = torch.zeros(2, *self.input_shape, **self._numbers())
+        x = self._here(self.example(2))
         shapes = {}
         with evaluating(self):
             for name, layer in self.items():
                 try:
                     x = layer.compute(layer.synapses.stored(), x, {})[0]
                 except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
+                    reason = (str(error) or type(error).__name__).splitlines()[0]
                     raise NeurofaError(
-                        f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({(str(error) or type(error).__name__).splitlines()[0]});"
+                        f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({reason});"
                         " expected what that layer takes; change the layer or the one before"
                     ) from None
                 shapes[name] = tuple(x.shape[1:])
-        if x.dim() != 2:
+        if x.dim() not in (2, 3):
             raise NeurofaError(
-                f"got outputs of shape {tuple(x.shape[1:])}; expected a vector; flatten or pool before the readout"
+                f"got outputs of shape {tuple(x.shape[1:])}; expected a vector, or one at every position (S, o);"
+                " flatten or pool before the readout"
             )
         return shapes
 
@@ -248,10 +274,11 @@ class Network(nn.Module):
         """
         like = next(self.parameters())
         sites = []
-        probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(like)
+        probe = self._here(self.example(2, generator(0, "probe")))
         gen = generator(0, "probe noise", device=like.device)
         fused = self.fused
         self.fuse(False)  # two samples do not repay a compilation
+        mixed: list[str] = []
         # receptive field since the last layer with weights: layers without weights extend it
         window: Window | None = Window(1)
         for name, layer in self.items():
@@ -261,12 +288,18 @@ class Network(nn.Module):
                 shapes = {k: tuple(layer.synapses[k].weight.shape) for k in traits.returning}
                 with _numbers_as_indices(name):
                     unreturned = tuple(traits.unreturned(probe)) if chained and traits.unreturned is not None else ()
-                sites.append(Site(name, self.shapes[name], shapes, traits.elementwise, unreturned, window))
+                out_shape = self.shapes[name]
+                if self.positions is not None:
+                    if len(out_shape) > 1 and out_shape[0] == self.positions:
+                        out_shape = out_shape[1:]
+                    else:
+                        mixed.append(name)
+                sites.append(Site(name, out_shape, shapes, traits.elementwise, unreturned, window))
                 window = Window(1)
             with torch.no_grad(), _numbers_as_indices(name):
                 probe = layer.compute(layer.synapses.stored(), probe, layer.fresh_state(probe, gen))[0]
         self.fuse(fused)
-        return Plan(tuple(sites), self.outputs, like.dtype, like.device, self.input_shape)
+        return Plan(tuple(sites), self.outputs, like.dtype, like.device, self.input_shape, self.positions, tuple(mixed))
 
     def check(self, x: Tensor) -> None:
         """Refuse a batch with a wrong shape or dtype.
@@ -283,7 +316,9 @@ class Network(nn.Module):
                 f"got a batch of shape {tuple(x.shape)}; expected (B, {', '.join(map(str, self.input_shape))});"
                 " reshape the batch or the network"
             )
-        if not x.is_floating_point():
+        if self.vocabulary is not None:
+            _check_tokens(x, self.vocabulary)
+        elif not x.is_floating_point():
             raise NeurofaError(f"got a batch of {x.dtype}; expected floating point; convert it with x.float()")
         if x.dtype != self.dtype:
             raise NeurofaError(
@@ -293,7 +328,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the output: (B, *input_shape) to (B, o).
+        """Return the output: (B, *input_shape) to (B, o), or to (B, S, o) where the network answers at every position.
 
         Args:
             x: (B, *input_shape).
@@ -334,3 +369,21 @@ def _require_readout(name: str, layer: Layer) -> None:
         f"got {what} at the end (layer '{name}'), which has no weights; expected a readout with weights there; leave"
         " it out (the loss cross_entropy contains the softmax), or put it in one Block with the layer before it"
     )
+
+
+def _check_tokens(x: Tensor, vocabulary: int) -> None:
+    """Refuse a batch that is not ids of tokens.
+
+    Raises:
+        NeurofaError: another dtype, or an id outside of the vocabulary. On an accelerator the range is not read, since
+            that would wait for the device; data sets check it when they are loaded.
+    """
+    if x.dtype != torch.int64:
+        raise NeurofaError(f"got a batch of {x.dtype}; expected ids of tokens, int64; convert it with x.long()")
+    if x.device.type == "cpu" and x.numel():
+        low, high = map(int, x.aminmax())
+        if low < 0 or high >= vocabulary:
+            raise NeurofaError(
+                f"got token ids from {low} to {high}; expected 0 to {vocabulary - 1}; check the tokens, or build the"
+                " network for the vocabulary of the data"
+            )

@@ -14,7 +14,7 @@ from hwmodels.device_models.compiled_write import compiled_write
 from hwmodels.devices.wear import add_ledger
 from hwmodels.errors import NeurofaError
 from hwmodels.numerics.compiled import draw_key
-from neurofa.core.directions import TALL, Direction, Outer, Sum
+from neurofa.core.directions import TALL, Direction, Outer, RowSums, Sum
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.programming import clipped_share, generator_for, warn_of_clipping
 
@@ -243,7 +243,7 @@ class Synapses(DescribedBuffers):
     def _as_outer(self, direction: Direction) -> Outer:
         """Return a direction as one list of outer products."""
         parts = direction.parts if isinstance(direction, Sum) else (direction,)
-        outers = [part for part in parts if isinstance(part, Outer)]
+        outers = [part.outer() if isinstance(part, RowSums) else part for part in parts if not isinstance(part, Tensor)]
         if len(outers) < len(parts):
             self.refuse("traces of single weights", "use lif neurons and a rule without a filter")
         rights = [dense_rows(part.right) if part.sparse else part.right for part in outers]
@@ -342,6 +342,11 @@ def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: floa
         for part in direction.parts:
             accumulate(target, part, alpha=alpha, beta=beta)
             beta = 1.0  # the first part has applied it
+        return
+    if isinstance(direction, RowSums):
+        if beta != 1.0:
+            target.mul_(beta) if beta else target.zero_()
+        target.index_add_(0, direction.index, direction.values, alpha=alpha)
         return
     if isinstance(direction, Outer):
         # addmm is slow for tall products, and has no kernel for sparse ones

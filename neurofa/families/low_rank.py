@@ -145,7 +145,8 @@ class LowRankChained(Chained, ABC):
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if self.clamp is None or teaching.error_above is None:
             return teaching.error_above
-        bound = self.clamp * len(teaching.error_above)  # errors here are per sample: B times those of the mean loss
+        # errors here are per sample and position: B S times those of the mean loss
+        bound = self.clamp * len(teaching.error_above) * (self.plan.positions or 1)
         return teaching.error_above.clamp(-bound, bound)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:

@@ -16,6 +16,7 @@ from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeight
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 
@@ -73,8 +74,10 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """Low-rank feedback P Q whose factors learn from the change of W, dP = dW Q^T and dQ = P^T dW: Kolen-Pollack twice.
 
     B = P Q are the return weights beside W. With x the layer's input and delta the error at its affine output, dW Q^T =
-    sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: each factor learns from signals at both of its sides. With the
-    same decay in the optimizer P Q aligns with W.
+    sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: each factor learns from signals at both of its sides. P Q does
+    not settle at W: where weight decay d balances the gradient, dW = -d W, the factors have to fulfil P = W Q^T and Q =
+    P^T W, so Q = Q W^T W. A singular direction of W stays in P Q only where its singular value is 1; it dies out below
+    1 and grows above. P Q so turns towards the leading directions of W, without their size.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
@@ -87,6 +90,7 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -133,6 +137,7 @@ class LDFANormative(LDFA, name="ldfa_normative"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the normative rule, as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)")
     copies = True
 
     def __init__(

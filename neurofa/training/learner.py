@@ -53,6 +53,30 @@ from neurofa.training.update import Updater
 UPDATES = ("end", "chunk", "tick")
 
 
+def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
+    """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
+
+    A network that answers at each of S positions has one error a position: N = B S rows instead of B.
+
+    Args:
+        loss: loss of the run.
+        y: (B, o) network output, or (B, S, o).
+        target: (B,) labels or (B, o) values; (B, S) or (B, S, o) with S positions.
+
+    Raises:
+        NeurofaError: targets that do not have one entry a position.
+    """
+    if y.dim() == 2:
+        result = loss.evaluate(y, target)
+        return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
+    if target.shape[:2] != y.shape[:2]:
+        raise NeurofaError(
+            f"got targets of shape {tuple(target.shape)} for outputs at {y.shape[1]} positions; expected one target a"
+            f" position, ({y.shape[0]}, {y.shape[1]}); check the data set"
+        )
+    return loss_and_teaching(loss, y.flatten(0, 1), target.flatten(0, 1))
+
+
 @torch.no_grad()
 def forward_pass(
     network: Network,
@@ -158,6 +182,8 @@ def assign(
             error = rule.deliver(name, own_teaching)
         if error is None:
             continue
+        if network.positions is not None:  # rows of B S positions, as samples of S positions
+            error = error.reshape(view.y.shape)
         view, directions = rule.update(name, layer, replace(view, error=error))
         error_above = None
         if declares.return_path is not None and name != network.lowest and view.return_weights is not None:
@@ -268,13 +294,12 @@ class Learner:
         self._check_call(target)
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
-        loss = self.loss.evaluate(tick.y, target)
+        loss, teaching = loss_and_teaching(self.loss, tick.y, target)
         if not self._finite(loss.value, x):
             explain_loss(network, loss.value, x, self.steps, self.gen)
         if network.training:
             update_running_stats(network, tick)
-        teaching = Teaching(loss.error, loss.target, error_for=lambda y: self.loss.evaluate(y, target).error)
-        self._assign_and_write(rule, tick, teaching, len(x), tick.views, writes=True)
+        self._assign_and_write(rule, tick, teaching, len(loss.error), tick.views, writes=True)
         self.steps += 1
         return StepResult(loss.value, tick.y)
 
@@ -441,7 +466,7 @@ class Learner:
             rule: the rule of this step.
             tick: of the step; its views are released one by one.
             teaching: error and target.
-            batch: samples over which directions are summed.
+            batch: samples over which directions are summed; positions of samples, if the network answers at each.
             kept: views for a noise pass after the update.
             writes: whether the update is completed here.
         """

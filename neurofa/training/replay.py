@@ -12,7 +12,6 @@ from torch import Tensor
 from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Directions, ReturnWeights, dense
 from neurofa.core.layer import Layer
-from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -36,18 +35,6 @@ class Credit:
     """Errors at the outputs of the affine maps inside a layer with several, by weight."""
     plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Directions of the feedback weights that learn with the layer, summed over the batch."""
-
-
-def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
-    """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
-
-    Args:
-        loss: loss of the run.
-        y: (B, o) network output.
-        target: (B,) labels or (B, o) values.
-    """
-    result = loss.evaluate(y, target)
-    return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
 
 
 @torch.no_grad()

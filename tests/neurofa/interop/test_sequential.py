@@ -286,7 +286,7 @@ def test_tokens_as_numbers_are_refused_in_one_line():
             return self.table(x.long()).flatten(1)
 
     network = Network([Block(Tokens()), Dense(18, 3)], (6,))
-    with pytest.raises(NeurofaError, match=r"block0.*embed tokens"):
+    with pytest.raises(NeurofaError, match=r"block0.*neurofa.layers.Embedding"):
         Learner(network, "bp", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
 
 
