@@ -40,6 +40,18 @@ def evaluating(network: Network) -> Iterator[None]:
             part.training = mode
 
 
+@contextmanager
+def _numbers_as_indices(name: str) -> Iterator[None]:
+    """Refuse a layer that uses its input as indices."""
+    try:
+        yield
+    except IndexError as error:
+        raise NeurofaError(
+            f"got numbers that layer '{name}' cannot use as indices ({error}); expected layers of real numbers, since"
+            " errors return through them; begin with neurofa.layers.Embedding"
+        ) from None
+
+
 class Network(nn.Module):
     """A chain of layers, each of which learns from one error at its output.
 
@@ -274,7 +286,8 @@ class Network(nn.Module):
             window = traits.window.after(window) if traits.window is not None and window is not None else None
             if not traits.parameter_free and len(layer.synapses):
                 shapes = {k: tuple(layer.synapses[k].weight.shape) for k in traits.returning}
-                unreturned = tuple(traits.unreturned(probe)) if chained and traits.unreturned is not None else ()
+                with _numbers_as_indices(name):
+                    unreturned = tuple(traits.unreturned(probe)) if chained and traits.unreturned is not None else ()
                 out_shape = self.shapes[name]
                 if self.positions is not None:
                     if len(out_shape) > 1 and out_shape[0] == self.positions:
@@ -283,14 +296,8 @@ class Network(nn.Module):
                         mixed.append(name)
                 sites.append(Site(name, out_shape, shapes, traits.elementwise, unreturned, window))
                 window = Window(1)
-            try:
-                with torch.no_grad():
-                    probe = layer.compute(layer.synapses.stored(), probe, layer.fresh_state(probe, gen))[0]
-            except IndexError as error:
-                raise NeurofaError(
-                    f"got numbers that layer '{name}' cannot use as indices ({error}); expected layers of real numbers,"
-                    " since errors return through them; begin with neurofa.layers.Embedding"
-                ) from None
+            with torch.no_grad(), _numbers_as_indices(name):
+                probe = layer.compute(layer.synapses.stored(), probe, layer.fresh_state(probe, gen))[0]
         self.fuse(fused)
         return Plan(tuple(sites), self.outputs, like.dtype, like.device, self.input_shape, self.positions, tuple(mixed))
 

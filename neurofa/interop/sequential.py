@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
-from neurofa.core.programming import warn_of_clipping
+from neurofa.core.programming import ClippedWeights, warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
@@ -115,13 +116,15 @@ def assemble(
     # devices are programmed on the CPU, where their source of noise is
     built = units_of([(name, independent_copy(module).to("cpu", torch.float32)) for name, module in modules])
     layers = [unit.layer for unit in built]
-    network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClippedWeights)  # of the drawn weights, and of blocks; said once below
+        network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
     gen = generator(seed, "pretrained")
     shares: dict[str, tuple[float, float]] = {}
     for (name, layer), unit in zip(network.items(), units, strict=True):
         unit.take_weights(layer, gen)
         unit.take_modes(layer)
-        shares |= {f"'{key}' of layer '{name}'": layer.synapses[key].clips(value) for key, value in unit.weights()}
+        shares |= {f"'{key}' of layer '{name}'": part.clipped for key, part in layer.synapses.items()}
     warn_of_clipping(shares, network.device_spec)
     network.training = any(part.training for _, module in modules for part in module.modules())
     return network.to(numbers.device)

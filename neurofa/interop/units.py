@@ -65,7 +65,9 @@ class Unit(NamedTuple):
             gen: source of the noise of programming.
         """
         for name, value in self.weights():
-            layer.synapses[name].program(value, gen)
+            # new synapses, not new values: the range of a device follows the weights that it is first programmed with
+            place = layer.synapses[name]
+            layer.synapses.add(name, value.detach().to(place.weight), place.device, gen)
             layer.synapses[name].weight.requires_grad_(value.requires_grad)
         for _, ours, theirs in self.statistics(layer):
             ours.copy_(theirs)
