@@ -86,6 +86,7 @@ def test_shared_weights_are_refused_or_stay_shared_in_a_block():
     model = nn.Sequential(shared, nn.Tanh(), shared, nn.Linear(6, 3))
     with pytest.raises(NeurofaError, match="'weight' of module '0' and 'weight' of module '2'"):
         from_sequential(model, (6,))
+
     class Whole(nn.Module):
         def __init__(self):
             super().__init__()
