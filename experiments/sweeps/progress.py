@@ -66,9 +66,10 @@ class _Lines(SweepProgress):
     def begin(self, runs: int, title: str) -> None:
         self.runs, self.title, self.done, self.failed = runs, title, 0, 0
 
-    def finish_run(self, *, failed: bool = False) -> None:
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
         self.done, self.failed = self.done + 1, self.failed + failed
         failures = f", {self.failed} failed" if self.failed else ""
+        failures += " (reused from the folder)" if reused else ""
         sys.stderr.write(f"{self.title}: {self.done} of {self.runs} runs{failures}\n")
         sys.stderr.flush()
 

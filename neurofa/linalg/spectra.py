@@ -87,7 +87,8 @@ def row_cosines(a: Tensor, b: Tensor) -> Tensor:
     """
     p, q = a.detach().double().flatten(1), b.detach().double().flatten(1)
     size = p.norm(dim=1) * q.norm(dim=1)
-    return (p * q).sum(1) / size.clamp_min(torch.finfo(p.dtype).tiny)
+    cosines: Tensor = (p * q).sum(1) / size.clamp_min(torch.finfo(p.dtype).tiny)
+    return cosines
 
 
 def silent_share(a: Tensor, b: Tensor) -> float:

@@ -313,6 +313,7 @@ def correlation_conv2d(
             stride[axis - 2],
             padding[axis - 2],
             dilation[axis - 2],
+            y.device,
         )
         for axis in (2, 3)
     )
