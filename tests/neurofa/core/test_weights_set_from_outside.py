@@ -152,8 +152,8 @@ def test_clipped_weights_are_said_with_their_share_and_the_range():
 def test_first_weights_and_feedback_beyond_a_chosen_range_are_said():
     with pytest.warns(ClippedWeights, match=r"of 'weight' of layer 'dense0' .* of 'weight' of layer 'dense1'"):
         network = net("fixed(bits=4, range=0.1)")
+    pathway = "dense(device='fixed(bits=4, range=0.01)')"
     with pytest.warns(ClippedWeights, match=r"of feedback 'feedback\.b' \(beyond \+-0\.01\)"):
-        pathway = "dense(device='fixed(bits=4, range=0.01)')"
         Learner(network, f'dfa(feedback="{pathway}")', optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
 
 
