@@ -13,6 +13,7 @@ from exports.programming.integers import row_blocks
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Projection
 from hwmodels.registry import build
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.synapses import Synapses, synapses_of
 from neurofa.training.learner import Learner
@@ -189,6 +190,7 @@ def replace_matrices(
             synapses = _synapses(learner, state)
             fit, weights = fit_matrix(path, measured, synapses.weight.detach(), keep_scale=keep_scale)
             synapses.program(weights, gen)
+            warn_of_clipping({f"'{path}'": synapses.clips(weights)}, str(synapses.device))
         else:
             projection, target = _projection(learner, path)
             fit, weights = fit_matrix(path, measured, target.t(), keep_scale=keep_scale)
