@@ -13,8 +13,11 @@ class FileCheck:
     """Result of one check of one file."""
 
     name: str
+    """Such as ``checksums``."""
     ok: bool
+    """Whether the file passes the check."""
     detail: str
+    """One line: what was checked, or what is wrong."""
 
 
 def error_text(error: BaseException) -> str:
@@ -33,7 +36,7 @@ def guarded(name: str, check: Callable[[], FileCheck]) -> FileCheck:
         return check()
     except NeurofaError as error:
         return FileCheck(name, False, str(error))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # h5py, protobuf, nir and onnxruntime raise many classes for a damaged file
         return FileCheck(name, False, f"cannot be read: {error_text(error)}")
 
 

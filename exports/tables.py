@@ -13,18 +13,23 @@ import numpy as np
 
 from exports.hdf5.read import HardwareFile, StoredTile
 from hwmodels.errors import NeurofaError
-from hwmodels.files import write_atomic
+from hwmodels.files import remove_abandoned, write_atomic, write_errors
 
 
 def write_tables(file: HardwareFile, folder: Path) -> list[Path]:
-    """Write every tile of every matrix; a line of a CSV is one crosspoint, with the conductances of its devices in S.
+    """Write the conductances of every tile of every matrix as a CSV file and as an npz file.
+
+    A line of the CSV is one crosspoint: its row and column in the tile, its input and output in the matrix, and the
+    conductances of its devices, S. The npz has one array for each plane of conductances, S, one of the faults where
+    they are known, and the constants of the tile: ``map``, ``unit``, ``first_input``, ``first_output``, ``scale``,
+    ``g_min``, ``g_max`` and ``tolerance``.
 
     Args:
-        file: with conductances.
+        file: an exported or measured file with conductances.
         folder: created where it is missing.
 
     Returns:
-        The files, two for each tile.
+        Paths of the written files: ``MATRIX-TILE.csv`` and ``MATRIX-TILE.npz`` of each tile.
 
     Raises:
         NeurofaError: no conductances, or the folder cannot be written.
@@ -32,7 +37,12 @@ def write_tables(file: HardwareFile, folder: Path) -> list[Path]:
     paths, written = file.tiled(), list[Path]()
     if not paths:
         raise NeurofaError(f"got '{file.path}' without conductances; expected some; export with --tile 256x256")
-    folder.mkdir(parents=True, exist_ok=True)
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        for old in folder.glob("*.*-[0-9]*_[0-9]*.*"):  # tiles of another size would stand beside these
+            if old.suffix in (".csv", ".npz"):
+                old.unlink()
     for path in paths:
         for tile in file.tiles(path):
             stem = f"{path.replace('/', '.')}-{tile.name}"

@@ -10,7 +10,9 @@ from typing import Any
 from experiments.benchmarks.scores import evaluate_scores
 from experiments.data import Sequences
 from experiments.runs.build import build_learner, compute_device, load_data
-from experiments.runs.folder import RunFolder, machine_info
+from experiments.runs.folder import RunFolder
+from experiments.runs.ingredients import run_ingredients
+from experiments.runs.machine import machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
@@ -25,7 +27,6 @@ from neurofa.core.randomness import generator
 from neurofa.costs.learning import learning_operations, run_energies, trace_storage
 from neurofa.costs.neurobench import WorkloadMeter, connection_sparsity, footprint_bytes, state_storage, weight_storage
 from neurofa.costs.writes import write_summary
-from neurofa.training.checkpoint import load_network
 
 SCORES = ("accuracy", "smape", "smape_autonomous")
 ENERGY = ("what", "low", "high", "source", "sure")
@@ -34,10 +35,14 @@ ENERGY = ("what", "low", "high", "source", "sure")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRun:
-    """One trained network with its figures on the test data."""
+    """A network that was trained on a task, with the figures that are reported of it."""
 
     figures: dict[str, Any]
+    """Scores on the test data, sizes in bytes, sparsities, operations, writes and energies, by the names that
+    ``neurofa benchmark --json`` shows."""
     network: Network
+    reused: bool
+    """Whether the network was in the folder already."""
 
 
 def with_write_counter(device: str) -> str:
@@ -57,20 +62,25 @@ def with_write_counter(device: str) -> str:
 
 
 def task_spec(fields: Mapping[str, Any], *, count_writes: bool) -> RunSpec:
-    """Return the run of those fields, on a device that counts writes where that is wanted."""
+    """Return the run that some fields describe.
+
+    Args:
+        fields: of :class:`~experiments.runs.spec.RunSpec`, by name; the others have their defaults.
+        count_writes: whether its weights live on a device that counts its writes (:func:`with_write_counter`).
+    """
     spec = RunSpec(**fields)
     spec.check()
     return replace(spec, device=with_write_counter(spec.device)) if count_writes else spec
 
 
 def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Progress) -> TaskRun:
-    """Train one network, or load it from its folder, and measure it.
+    """Train a network on a task, or load it from its folder, and compute the figures that are reported of it.
 
     Args:
         spec: the run.
-        folder: of the run.
-        chip: for the energy of an operation.
-        progress: of the training.
+        folder: folder of the run.
+        chip: the chip whose energy of an operation is taken; None: none.
+        progress: shows the training.
 
     Raises:
         NeurofaError: data that are no sequences; an unknown or impossible part.
@@ -82,8 +92,10 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         raise NeurofaError(
             f"got data {spec.data}, which are no sequences; expected spikes over time; use encoded(data={spec.data})"
         )
-    result = train_run(spec, folder, progress=progress, resume=True)
-    network = load_network(RunFolder(folder).model).to(where)
+    held = RunFolder(folder)
+    reused = held.finished and held.is_made_of(run_ingredients(spec))
+    result = train_run(spec, folder, progress=progress, resume=True, renew=True)
+    network = RunFolder(folder).network().to(where)
     meter = WorkloadMeter(network, gen=generator(spec.seed, "workload", device=where))
     scores = evaluate_scores(network, dataset, meter)
     load = meter.workload()
@@ -116,15 +128,15 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         "no_energy": list(energy.missing),
         "training_seconds": result.seconds,
     }
-    return TaskRun(figures=figures, network=network)
+    return TaskRun(figures=figures, network=network, reused=reused)
 
 
 def task_summary(task: str, spec: RunSpec, runs: list[dict[str, Any]], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one object for all seeds: means of every number, and the scores of each seed.
+    """Return the summary of a task over seeds: means of all figures, and the scores of each seed.
 
     Args:
-        task: its name.
-        spec: of the first seed.
+        task: name of the task.
+        spec: run of the first seed.
         runs: figures by seed.
         extra: other entries.
     """

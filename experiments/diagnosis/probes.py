@@ -10,11 +10,10 @@ from experiments.runs.build import build_network, load_data
 from experiments.runs.folder import RunFolder
 from experiments.runs.linear_probe import probe_errors, probe_score, probe_splits
 from neurofa.core.network import Network
-from neurofa.training.checkpoint import load_network
 
 
 def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
-    """Return the probes of every hidden layer of a finished run: at its start, at its end, and in its control.
+    """Score linear classifiers of every hidden layer's features: at the start of a run, at its end, in its control.
 
     The control is the readout-only run beside it; where none was trained, the network of the start stands in for it:
     its hidden layers are the same, but for the running statistics of normalisations.
@@ -30,9 +29,9 @@ def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
     """
     spec = folder.spec()
     data = require_static(load_data(spec.data), "probes")
-    start, end = build_network(spec, data), load_network(folder.model)
+    start, end = build_network(spec, data), folder.network()
     control = RunFolder(folder.control)
-    networks = {"start": start, "end": end, "control": load_network(control.model) if control.finished else start}
+    networks = {"start": start, "end": end, "control": control.network() if control.finished else start}
     return compare_probes(networks, data, seed=spec.seed)
 
 
@@ -41,8 +40,8 @@ def compare_probes(networks: dict[str, Network], data: Dataset, *, seed: int = 0
 
     Args:
         networks: ``start``, ``end`` and ``control``.
-        data: on the CPU.
-        seed: of the read noise of their devices.
+        data: the data set, on the CPU.
+        seed: seed of the read noise of the networks' devices.
     """
     held = probe_splits(data)[1]
     errors = {key: probe_errors(network, data, seed=seed, of_input=False) for key, network in networks.items()}

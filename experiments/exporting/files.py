@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments.exporting.load import LoadedRun
+from experiments.files import make_folder
+from exports.files.listing import begin_listing, list_files
 from exports.graph.model import Model
 from exports.hdf5.read import open_hardware_file
 from exports.hdf5.write import Content, write_hdf5
@@ -21,6 +22,7 @@ from exports.programming.integers import NumberFormat
 from exports.programming.probes import probe_learner
 from exports.tables import write_tables
 from hwmodels.errors import NeurofaError
+from hwmodels.files import StorageError, scratch_path
 
 FORMATS = ("hdf5", "onnx", "nir", "tables", "all")
 PARTS = ("forward", "feedback", "learning", "all")
@@ -30,18 +32,18 @@ NOISY_READS = 32
 
 @dataclass(kw_only=True)
 class ExportRequest:
-    """What to export.
+    """Which formats and parts of a run are exported, and with which options.
 
     Args:
         format: one of :data:`FORMATS`.
         part: one of :data:`PARTS`; HDF5 always holds all of them.
-        mapping: of weights to conductances, or None.
-        numbers: format of whole-number copies, or None.
-        compression: of HDF5, 0 to 9.
-        vectors: number of probe vectors.
-        convert_reset: of NIR: whether neurons may reset to zero instead.
-        dt: of NIR, s.
-        inputs: real data for probes and ranges; None: normal numbers.
+        mapping: how weights become conductances, tile by tile; None: no conductances are written.
+        numbers: format of whole-number copies of the weights; None: no copies are written.
+        compression: level of gzip in HDF5, 0 to 9.
+        vectors: number of probe vectors in HDF5, inputs that a chip can be checked with.
+        convert_reset: of NIR: whether neurons that subtract the threshold may reset to zero instead.
+        dt: of NIR: length of a tick, s; None: that of the neurons.
+        inputs: samples of the run's data for probe vectors and ranges; None: random normal numbers.
 
     Raises:
         NeurofaError: an unknown format or part, or tables without a mapping.
@@ -65,7 +67,7 @@ class ExportRequest:
             raise NeurofaError("got --format tables without tiles; expected their size; add --tile 256x256")
 
     def has(self, format: str) -> bool:  # noqa: A002
-        """Return whether a format is exported."""
+        """Return whether a format is to be written: whether it is the chosen one, or all are."""
         return self.format in (format, "all")
 
 
@@ -77,6 +79,7 @@ class ExportedFiles:
     refused: dict[str, str] = field(default_factory=dict)
     """What a format cannot hold, by file, with the reason."""
     notes: list[str] = field(default_factory=list)
+    """Remarks for the user, such as what a conversion changed."""
 
 
 Job = Callable[[Path], list[str] | None]
@@ -87,23 +90,26 @@ def write_export(run: LoadedRun, model: Model, request: ExportRequest, out: Path
     """Write the files of an export.
 
     Args:
-        run: to be exported.
-        model: its neutral graph.
+        run: the run that is exported.
+        model: neutral graph of the run.
         request: formats and parts.
         out: the file, where the export has exactly one and ``out`` has its suffix; else a folder.
 
     Raises:
-        NeurofaError: no file can be written; with several files, those that cannot are listed in the result.
+        StorageError: a file cannot be written.
+        NeurofaError: no format can hold the model; with several files, those that cannot are listed in the result.
     """
     jobs = _jobs(run, model, request)
     written = ExportedFiles()
     single = len(jobs) == 1 and out.suffix == Path(next(iter(jobs))).suffix != ""
-    if not single:
-        out.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out.parent if single else out)
+    begin_listing(folder, [out.name] if single else list(jobs))
     for name, job in jobs.items():
         path = out if single else out / name
         try:
             written.notes += job(path) or []
+        except StorageError:  # a full disk is no matter of a format: what is missing must not look chosen
+            raise
         except NeurofaError as error:
             if len(jobs) == 1:
                 raise
@@ -112,6 +118,8 @@ def write_export(run: LoadedRun, model: Model, request: ExportRequest, out: Path
         written.files.append(path)
     if not written.files:
         raise NeurofaError(next(iter(written.refused.values())))
+    if not single:
+        list_files(folder, written.files)
     return written
 
 
@@ -188,9 +196,7 @@ def _nir_jobs(model: Model, request: ExportRequest, parts: tuple[str, ...]) -> d
 
 
 def _write_tables(run: LoadedRun, model: Model, request: ExportRequest, path: Path) -> list[str]:
-    path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        whole = Path(folder) / "network.h5"
+    with scratch_path(path.with_name("tiles.h5")) as whole:
         _write_hdf5(run, model, replace(request, vectors=0), whole)
         with open_hardware_file(whole) as stored:
             tables = write_tables(stored, path)

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from experiments.data import Dataset, Sequences
 from experiments.runs.build import build_learner, load_data
-from experiments.runs.folder import RunFolder, machine_info
+from experiments.runs.folder import RunFolder
+from experiments.runs.machine import machine_info
 from experiments.runs.spec import RunSpec
+from experiments.runs.writer import copy_run
 from exports.describe.learners import describe_learner
 from exports.describe.neurons import TICK
 from exports.graph.model import Model
@@ -22,33 +24,37 @@ from hwmodels.profile import Profile
 from hwmodels.registry import build
 from neurofa.core.events import Events
 from neurofa.spiking.sequence import has_memory
-from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
+from neurofa.training.checkpoint import save_checkpoint, save_network
 from neurofa.training.learner import Learner
 
 
 @dataclass
 class LoadedRun:
-    """A finished run in memory."""
+    """A finished run, loaded from its folder: its settings, and its trained network in a learner."""
 
     folder: RunFolder
     spec: RunSpec
     learner: Learner
+    """The learner with the network that the run reports, on the CPU."""
     extra: dict[str, Any]
     """What the checkpoint stores beside the learner."""
 
     @functools.cached_property
     def dataset(self) -> Dataset | Sequences | None:
-        """The run's data; None where they are missing."""
+        """The data set of the run; None where its files are missing."""
         try:
             return load_data(self.spec.data)
         except NeurofaError:
             return None
 
     def model(self, **more: Any) -> Model:
-        """Return its neutral graph; ``more`` joins the provenance.
+        """Describe the learner as the neutral graph that all exporters read.
 
         A network with a memory takes the length of a tick from the data. Where they are missing or have no time, it is
         a default, and the provenance says so.
+
+        Args:
+            more: further entries of the provenance.
         """
         tick, about = TICK, self.provenance() | more
         if has_memory(self.learner.network):
@@ -85,10 +91,23 @@ class LoadedRun:
             x = x.view(*x.shape[:2], *dataset.input_shape)
         return x.to(torch.float32)
 
-    def save(self) -> None:
-        """Write network and learner back into the folder."""
-        save_network(self.learner.network, self.folder.model)
-        save_checkpoint(self.folder.checkpoint, self.learner, self.extra)
+    def save_as(self, out: Path, origin: dict[str, Any]) -> None:
+        """Write the run with the present state of its learner into a new folder.
+
+        Args:
+            out: the new folder; the run's own stays as it is.
+            origin: JSON values: what the state was taken from, for ``run.json``.
+
+        Raises:
+            NeurofaError: ``out`` exists, or cannot be written.
+        """
+        with copy_run(self.folder, out, {"imported": origin}) as writer:
+            copy, learner = writer.folder, self.learner
+            kept = copy.best if self.spec.select == "best" else None
+            for path in (copy.model, kept):
+                if path is not None:
+                    writer.put(path, lambda part: save_network(learner.network, part))
+            writer.put(copy.checkpoint, lambda part: save_checkpoint(part, learner, self.extra))
 
 
 def load_run(path: Path) -> LoadedRun:
@@ -99,21 +118,24 @@ def load_run(path: Path) -> LoadedRun:
     """
     folder = RunFolder(path)
     spec = replace(folder.spec(), compute="cpu")
-    if not folder.finished or not folder.checkpoint.is_file():
-        raise NeurofaError(
-            f"got '{path}', which holds no finished run; expected one; go on with --resume, or train first"
-        )
-    network = load_network(folder.model)
+    folder.read_result()
+    network = folder.network()
+    reported = {key: value.clone() for key, value in network.state_dict().items()}
     network.attach(spec.periphery)
     learner = build_learner(network, replace(spec, fused=False))
-    extra = load_checkpoint(folder.checkpoint, learner)
+    extra = folder.load_checkpoint(learner)
     if spec.select == "best":  # the checkpoint holds the last epoch, the model the reported one
-        load_network(folder.model, network)
+        network.load_state_dict(reported)
     return LoadedRun(folder, spec, learner, extra)
 
 
 def chip_formats(profile: Profile) -> dict[str, Any]:
-    """Return what a chip fixes of numbers and conductances: ``bits`` and ``conductance``, as far as it does."""
+    """Return the export options that a chip's profile decides.
+
+    Returns:
+        ``bits``, the width of its weights (where that is 16 or less), and ``conductance``, the spec of a conductance
+        map over the range of its memory device; an entry that the profile does not decide is missing.
+    """
     formats: dict[str, Any] = {}
     if profile.weight_bits is not None and profile.weight_bits <= 16:
         formats["bits"] = profile.weight_bits

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
+from experiments.data.sequences import DrawnSplit
 from experiments.runs.build import build_learner, build_network, compute_device, load_data
 from experiments.runs.divergence import DivergedError, LossWatch, diverged
 from experiments.runs.evaluate import Tally, evaluate_split
-from experiments.runs.folder import RunFolder
 from experiments.runs.measurements import RunMeter
+from experiments.runs.memory import require_memory
 from experiments.runs.progress import Progress
 from experiments.runs.result import EpochRow, Result
 from experiments.runs.schedules import Schedule
 from experiments.runs.spec import RunSpec
+from experiments.runs.writer import RunWriter
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
@@ -28,7 +30,7 @@ from neurofa.core.randomness import generator
 from neurofa.costs.writes import write_counts
 from neurofa.diagnostics.firing import SILENT, firing_rates
 from neurofa.spiking.sequence import has_memory
-from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
+from neurofa.training.checkpoint import save_checkpoint, save_network
 from neurofa.training.finite import NotFiniteError, check_loss
 from neurofa.training.step_types import StepResult
 
@@ -43,13 +45,12 @@ class Trainer:
 
     Args:
         spec: the run.
-        folder: where finished epochs are kept; None: nowhere.
 
     Raises:
         NeurofaError: an unknown or impossible part.
     """
 
-    def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
+    def __init__(self, spec: RunSpec) -> None:
         spec.check()
         device = compute_device(spec.compute)
         # wrong options are refused before data are loaded
@@ -61,7 +62,10 @@ class Trainer:
             raise NeurofaError(
                 "got select=best without validation data; expected some to choose by; use select=last or hold data out"
             )
-        self.spec, self.folder = spec, folder
+        _require_batches(self.dataset, spec)
+        self.spec = spec
+        self.writer: RunWriter | None = None
+        """Keeps finished epochs; None: nobody does."""
         # an update never spans two epochs, so that the state at the end of an epoch is complete
         batches = math.ceil(len(self.dataset.train) / spec.batch_size)
         self.steps = batches // spec.accumulate * spec.accumulate
@@ -81,18 +85,19 @@ class Trainer:
         """The best epoch so far; 0 where the last one is reported."""
         self._best_state: dict[str, Tensor] | None = None
 
-    def restore(self, folder: RunFolder) -> None:
-        """Restore the state after the last finished epoch, where the folder holds one."""
+    def continue_in(self, writer: RunWriter) -> None:
+        """Keep finished epochs in a folder, and restore the state after the last one that it holds."""
+        self.writer, folder = writer, writer.folder
         if not folder.checkpoint.is_file():
             return
         if self.spec.select == "best":
-            load_network(folder.best, self.network)
+            folder.load_best(self.network)
             self._best_state = _copy_state(self.network)
-        extra = load_checkpoint(folder.checkpoint, self.learner)
-        self.rows, self.best = list(extra["rows"]), extra["best"]
+        extra = folder.load_checkpoint(self.learner)
+        self.rows, self.best = extra["rows"], extra["best"]
         # older checkpoints do not hold the first loss
         self.losses = LossWatch(extra.get("first_loss", self.rows[0]["train_loss"] if self.rows else None))
-        folder.write_rows(self.rows)
+        writer.write_rows(self.rows)
 
     def train(self, progress: Progress, check_interrupt: Callable[[], None]) -> None:
         """Train the epochs that are left.
@@ -109,8 +114,8 @@ class Trainer:
             try:
                 row = self._train_epoch(epoch, progress, check_interrupt)
             except (DivergedError, NotFiniteError) as error:
-                if self.folder is not None:  # the state of the last finished epoch stays
-                    self.folder.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
+                if self.writer is not None:  # the state of the last finished epoch stays
+                    self.writer.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
                 raise error if isinstance(error, DivergedError) else diverged(error) from None
             if silent := self._silent_layers():
                 row["silent"] = silent
@@ -143,6 +148,7 @@ class Trainer:
             check_interrupt()
         seconds = time.perf_counter() - began - self.meter.seconds
         train = tally.score()
+        progress.end_epoch(epoch, train, seconds)
         validation = evaluate_split(self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk)
         row: EpochRow = {
             "epoch": epoch,
@@ -184,12 +190,12 @@ class Trainer:
         self.rows.append(row)
         if self.spec.select == "best" and (not self.best or _better(row, self.rows[self.best - 1])):
             self.best, self._best_state = row["epoch"], _copy_state(self.network)
-            if self.folder is not None:
-                save_network(self.network, self.folder.best)
-        if self.folder is not None:
+            if self.writer is not None:
+                self.writer.put(self.writer.folder.best, lambda part: save_network(self.network, part))
+        if self.writer is not None:
             extra = {"rows": self.rows, "best": self.best, "first_loss": self.losses.first}
-            save_checkpoint(self.folder.checkpoint, self.learner, extra)
-            self.folder.write_rows(self.rows)
+            self.writer.put(self.writer.folder.checkpoint, lambda part: save_checkpoint(part, self.learner, extra))
+            self.writer.write_rows(self.rows)
 
     def report(self) -> Result:
         """Return the result of the run, with the reported epoch's network evaluated on the test split."""
@@ -205,6 +211,15 @@ class Trainer:
             rows=tuple(self.rows),
             samples=len(self.dataset.train),
         )
+
+
+def _require_batches(dataset: Dataset | Sequences, spec: RunSpec) -> None:
+    """Refuse sequences whose batches do not fit into memory."""
+    if isinstance(dataset, Sequences):
+        samples = dataset.ticks * min(spec.batch_size, len(dataset.train))
+        # drawn sequences are dense in float32; events take an offset for every tick of a sample
+        each = 4 * math.prod(dataset.input_shape) if isinstance(dataset.train, DrawnSplit) else 8
+        require_memory(samples * each, f"batches of {spec.batch_size} from {spec.data}")
 
 
 def _refuse_memory_without_time(network: Network, dataset: Dataset | Sequences) -> None:

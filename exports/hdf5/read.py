@@ -24,12 +24,19 @@ from neurofa.core.synapses import present_cell
 Source = Literal["float", "quantized", "conductance"]
 """The copy of a matrix that is read."""
 
+REAL = "fiub"
+"""Kinds of numpy's types that are real numbers."""
+REFUSED = {"group": "a group", "c": "complex numbers", "O": "text", "S": "text", "U": "text", "V": "records"}
+"""What else may stand where numbers are expected, by numpy's kind."""
+
 
 class StoredTile(NamedTuple):
-    """One tile of a matrix."""
+    """The conductances of one tile of a matrix, as a file holds them."""
 
     name: str
+    """Name of its group: first input and first output, such as ``0_256``."""
     attributes: dict[str, Any]
+    """``first_input``, ``first_output``, ``map``, ``scale`` and the other attributes of the group."""
     planes: dict[str, Tensor]
     """Conductances by plane, S, and ``faults``; (rows, columns), rows being inputs."""
 
@@ -45,11 +52,11 @@ class StoredTile(NamedTuple):
 
 
 class HardwareFile:
-    """An open exported file.
+    """An exported or measured HDF5 file, open for reading.
 
     Args:
         h5: open file of h5py.
-        path: its name, for messages.
+        path: path of the file, for messages.
     """
 
     def __init__(self, h5: Any, path: Path) -> None:
@@ -63,11 +70,11 @@ class HardwareFile:
 
     @property
     def kind(self) -> str:
-        """``network``, ``measured``, or ``plain`` for a file of a lab that follows no format."""
+        """What the file is: an exported ``network``, a ``measured`` file, or ``plain`` HDF5 that follows no format."""
         return str(json_value(self.h5.attrs["kind"])) if "kind" in self.h5.attrs else "plain"
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a group, sorted; none where there is no such group."""
+        """Return the names of all members of a group, sorted; none where there is no such group."""
         return sorted(self.h5[path]) if path in self.h5 else []
 
     def shape(self, path: str) -> tuple[int, ...]:
@@ -79,24 +86,41 @@ class HardwareFile:
         return {key: _parse(value) for key, value in self.h5[path].attrs.items()}
 
     def tensor(self, path: str) -> Tensor:
-        """Return one dataset.
+        """Read one dataset as a tensor.
 
         Raises:
-            NeurofaError: there is none of that name.
+            NeurofaError: there is none of that name, or it holds no real numbers.
         """
+        return torch.from_numpy(np.atleast_1d(self._numbers(path, ()))).reshape(self.shape(path))
+
+    def rows(self, path: str, rows: slice) -> Tensor:
+        """Return some rows of one dataset; raises as :meth:`tensor`."""
+        return torch.from_numpy(self._numbers(path, rows))
+
+    def _numbers(self, path: str, place: Any) -> np.ndarray[Any, Any]:
+        """Return a part of a dataset in the byte order of this machine."""
         if path not in self:
             raise NeurofaError(f"got '{self.path}' without '{path}'; expected a whole file; make it anew")
-        return torch.from_numpy(np.atleast_1d(self[path][()])).reshape(self.shape(path))
+        item = self[path]
+        kind = item.dtype.kind if hasattr(item, "dtype") else "group"
+        if kind not in REAL:
+            what = REFUSED.get(kind, "other values")
+            raise NeurofaError(
+                f"got {what} at '{path}' in '{self.path}'; expected real numbers in a dataset; write it as float32"
+            )
+        values: np.ndarray[Any, Any] = np.asarray(item[place])
+        wide = np.dtype(np.float64) if values.dtype.kind == "f" and values.dtype.itemsize > 8 else values.dtype
+        return values.astype(wide.newbyteorder("="), copy=False)
 
     def blocks(self, path: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-        """Yield a dataset in blocks of rows, with the first row of each; a single number as one row."""
-        dataset, shape = self[path], self.shape(path)
+        """Yield a dataset in blocks of rows: index of the first row, and the rows; a single number is one row."""
+        shape = self.shape(path)
         if not shape or not all(shape):
-            yield 0, np.atleast_1d(dataset[()])
+            yield 0, np.atleast_1d(self._numbers(path, ()))
             return
         step = max(1, BLOCK // max(1, int(np.prod(shape[1:], dtype=np.int64))))
         for start in range(0, shape[0], step):
-            yield start, dataset[start : start + step]
+            yield start, self._numbers(path, slice(start, start + step))
 
     def datasets(self) -> list[str]:
         """Return the paths of all datasets but those of the manifest, sorted."""
@@ -126,8 +150,9 @@ class HardwareFile:
         """Return the weights of one matrix from one of its copies, shaped as the layer has them.
 
         Args:
-            path: of the matrix.
-            source: the copy.
+            path: where the matrix lies in the file.
+            source: ``float``: the weights as exported; ``quantized``: scale (code - zero point) from its integers;
+                ``conductance``: the weights that the tiles' conductances stand for.
 
         Raises:
             NeurofaError: the file has no such copy.
@@ -157,7 +182,10 @@ class HardwareFile:
             raise NeurofaError(f"got '{self.path}' without {what}; expected some; {remedy}")
 
     def states(self) -> dict[str, str]:
-        """Return the path of every dataset that is state of the learner, by its present key of the state dict."""
+        """Return the paths of the datasets that hold the learner's state, by key of its state dict.
+
+        Keys of earlier versions are translated to those of today.
+        """
         keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
         return {present_cell(str(json_value(key))): path for key, path in keys if key is not None}
 
@@ -174,7 +202,7 @@ def _parse(value: Any) -> Any:
 
 @contextmanager
 def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[HardwareFile]:
-    """Open an exported file.
+    """Open an exported or measured HDF5 file for reading; it is closed when the block ends.
 
     Args:
         path: of the file.
@@ -198,11 +226,13 @@ def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[Hardwa
             limit_metadata_cache(h5)
             _check_format(h5, path, measured=measured)
             yield HardwareFile(h5, path)
-        except (OSError, KeyError, RuntimeError) as error:
+        except (NeurofaError, GeneratorExit):
+            raise
+        except Exception as error:  # h5py and numpy raise many classes for a damaged file
             raise NeurofaError(
                 f"got '{path}', of which a part cannot be read ({error_text(error)}); expected a whole file; copy or"
                 " make it anew"
-            ) from None
+            ) from error
 
 
 def _check_format(h5: Any, path: Path, *, measured: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from exports.files.disk import hdf5_disk_errors
 from exports.files.heap import separate_blocks
 from exports.files.optional import require_library
 from exports.hdf5.chunks import ChunkCompressor
@@ -33,14 +34,14 @@ CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
 
 Block = Callable[[slice], Tensor]
-"""From a slice of rows to their numbers; of 0-dim data always to the number."""
+"""Compute some rows of a dataset, given as a slice; for 0-dim data it gives the number, whatever the slice."""
 
 
 class Writer:
-    """Write datasets and groups, and keep the manifest.
+    """Write datasets and groups into an HDF5 file, and keep its manifest: the SHA-256 of every dataset.
 
     Args:
-        file: of h5py, open for writing.
+        file: a file of h5py, open for writing.
         compression: level of gzip, 0 (none) to 9.
     """
 
@@ -61,7 +62,7 @@ class Writer:
         """Write a tensor as a dataset, streamed.
 
         Args:
-            path: in the file.
+            path: path of the dataset in the file.
             values: the numbers.
             finite: refuse infinity.
             attributes: ``unit``, ``meaning`` and more; None: left out.
@@ -79,7 +80,7 @@ class Writer:
         """Write a dataset whose rows are computed block by block.
 
         Args:
-            path: in the file.
+            path: path of the dataset in the file.
             like: shape and dtype of the whole; its numbers are not read.
             block: computes some rows.
             finite: refuse infinity.
@@ -178,7 +179,12 @@ def create_file(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writ
     """
     h5py = require_library("h5py")
     # metadata of the newer format carries checksums of its own
-    with separate_blocks(), atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+    with (
+        separate_blocks(),
+        atomic_path(path) as part,
+        hdf5_disk_errors(),
+        h5py.File(part, "w", libver=("v110", "v110")) as file,
+    ):
         limit_metadata_cache(file)
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind

@@ -14,7 +14,7 @@ from hwmodels.device_models.compiled_write import compiled_write
 from hwmodels.devices.wear import add_ledger
 from hwmodels.errors import NeurofaError
 from hwmodels.numerics.compiled import draw_key
-from neurofa.core.directions import TALL, Direction, Outer, Sum
+from neurofa.core.directions import TALL, Direction, Outer, RowSums, Sum
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.programming import clipped_share, generator_for, warn_of_clipping
 
@@ -41,7 +41,9 @@ class Synapses(DescribedBuffers):
     """
 
     weight: nn.Parameter
+    """The stored weight, as the optimizer sees it; any shape."""
     fused: bool = False
+    """Whether a write is one compiled kernel."""
 
     def __init__(
         self, target: Tensor, device: Device, gen: torch.Generator | None = None, *, adopt: bool = False
@@ -246,7 +248,7 @@ class Synapses(DescribedBuffers):
     def _as_outer(self, direction: Direction) -> Outer:
         """Return a direction as one list of outer products."""
         parts = direction.parts if isinstance(direction, Sum) else (direction,)
-        outers = [part for part in parts if isinstance(part, Outer)]
+        outers = [part.outer() if isinstance(part, RowSums) else part for part in parts if not isinstance(part, Tensor)]
         if len(outers) < len(parts):
             self.refuse("traces of single weights", "use lif neurons and a rule without a filter")
         rights = [dense_rows(part.right) if part.sparse else part.right for part in outers]
@@ -254,7 +256,7 @@ class Synapses(DescribedBuffers):
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
-        """Write-verify new weights (a trained model, a measured matrix).
+        """Program new weights (a trained model, a measured matrix) by write and verify.
 
         Args:
             target: shaped as the weight.
@@ -313,7 +315,7 @@ class Synapses(DescribedBuffers):
         Args:
             target: the weights that the present cells were programmed with.
         """
-        return clipped_share(self.device, self.cells, target.to(self.weight))
+        return clipped_share(self.device, self.cells, target.detach().to(self.weight.detach()))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         self.settle()
@@ -345,6 +347,11 @@ def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: floa
         for part in direction.parts:
             accumulate(target, part, alpha=alpha, beta=beta)
             beta = 1.0  # the first part has applied it
+        return
+    if isinstance(direction, RowSums):
+        if beta != 1.0:
+            target.mul_(beta) if beta else target.zero_()
+        target.index_add_(0, direction.chosen, direction.values, alpha=alpha)
         return
     if isinstance(direction, Outer):
         # addmm is slow for tall products, and has no kernel for sparse ones
@@ -408,7 +415,7 @@ class SynapseGroup(nn.ModuleDict):
 
 
 def synapses_of(module: nn.Module) -> dict[str, Synapses]:
-    """Return all synapses inside a module, by their name in its state dict."""
+    """Return all synapses inside a module, by their dotted name in the module."""
     return {name: part for name, part in module.named_modules() if isinstance(part, Synapses)}
 
 

@@ -1,8 +1,11 @@
-"""Files of networks and training states: safetensors for tensors, JSON for the rest, no pickle."""
+"""Files of networks and training states: safetensors for tensors, JSON for the rest, no pickle, a digest of both."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,12 @@ FORMAT = "1"
 
 
 def save_network(network: Network, path: Path | str) -> None:
-    """Write a network to a file: weights, device cells, running statistics, and the recipe to build it again."""
+    """Write a network to a safetensors file: weights, device cells, running statistics, and the recipe to build it.
+
+    Args:
+        network: the network.
+        path: the file; it is written completely or not at all.
+    """
     about = {
         "kind": "network",
         "spec": network.spec,
@@ -46,25 +54,53 @@ def load_network(path: Path | str, network: Network | None = None) -> Network:
     Raises:
         NeurofaError: a missing file, another kind of file, or another structure.
     """
-    about, tensors = _read(Path(path), "network")
+    path = Path(path)
+    about, tensors = _read(path, "network")
     if network is None:
-        if not about["spec"]:
+        if not about.get("spec"):
             raise NeurofaError(
                 f"got '{path}', whose network no recipe made; expected one to fill; pass network= of its structure"
             )
-        network = build(
+        network = _build_network(path, about)
+    _require_same(network, tensors, path)
+    network.load_state_dict(tensors)
+    return network
+
+
+def _build_network(path: Path, about: dict[str, Any]) -> Network:
+    """Build the network of a file from the recipe in it."""
+    for key, kind in (("spec", str), ("input_shape", list), ("outputs", int), ("seed", int)):
+        if not isinstance(about.get(key), kind):
+            raise NeurofaError(
+                f"got {key}={about.get(key)!r:.60} in '{path}'; expected {kind.__name__}; make the file anew"
+            )
+    with _damage(path):
+        network: Network = build(
             "network",
             about["spec"],
             input_shape=tuple(about["input_shape"]),
             outputs=about["outputs"],
             seed=about["seed"],
-            device=about["device"] or "digital",
+            device=about.get("device") or "digital",
             periphery=about.get("periphery", "exact"),  # older files have no periphery
         )
-    assert network is not None
-    _require_same(network, tensors, Path(path))
-    network.load_state_dict(tensors)
     return network
+
+
+def network_states(path: Path | str, kind: str) -> dict[str, Tensor]:
+    """Return weights, device cells and statistics of the network in a file, by name.
+
+    Args:
+        path: the file.
+        kind: ``network`` or ``checkpoint``.
+
+    Raises:
+        NeurofaError: a missing file, or another kind of file.
+    """
+    tensors = _read(Path(path), kind)[1]
+    if kind == "network":
+        return tensors
+    return {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
 
 
 def save_checkpoint(path: Path | str, learner: Learner, extra: dict[str, Any]) -> None:
@@ -100,32 +136,48 @@ def save_checkpoint(path: Path | str, learner: Learner, extra: dict[str, Any]) -
 def load_checkpoint(path: Path | str, learner: Learner) -> dict[str, Any]:
     """Restore the state of a learner that :func:`save_checkpoint` wrote.
 
+    Args:
+        path: the file.
+        learner: made as the one that was saved; changed in place.
+
     Returns:
         ``extra`` of :func:`save_checkpoint`.
 
     Raises:
         NeurofaError: a missing file, another kind of file, or the checkpoint of another learner.
     """
-    about, tensors = _read(Path(path), "checkpoint")
+    path = Path(path)
+    about, tensors = _read(path, "checkpoint")
+    for key, kind in (("groups", list), ("numbers", dict), ("steps", int), ("extra", dict)):
+        if not isinstance(about.get(key), kind):
+            raise NeurofaError(
+                f"got {key}={about.get(key)!r:.60} in '{path}'; expected {kind.__name__}; make the file anew"
+            )
     part = {
         head: {k[len(head) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{head}.")}
         for head in ("network", "rule", "optimizer", "group", "gen")
     }
-    _require_same(learner.network, part["network"], Path(path))
-    _require_same(learner.rule, part["rule"], Path(path))
+    missing = {"learner", "rule"} - part["gen"].keys()
+    if missing:
+        raise NeurofaError(
+            f"got '{path}' without the generator of the {min(missing)}; expected a whole checkpoint; make it anew"
+        )
+    _require_same(learner.network, part["network"], path)
+    _require_same(learner.rule, part["rule"], path)
     learner.network.load_state_dict(part["network"])
     learner.rule.load_state_dict(part["rule"])
-    state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in about["numbers"].items()}
-    for key, value in part["optimizer"].items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    for key, value in part["group"].items():
-        group, name = key.split(".", 1)
-        about["groups"][int(group)][name] = value
-    learner.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
-    learner.gen.set_state(part["gen"]["learner"].cpu())
-    assert learner.rule.gen is not None
-    learner.rule.gen.set_state(part["gen"]["rule"].cpu())
+    with _damage(path):
+        state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in about["numbers"].items()}
+        for key, value in part["optimizer"].items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        for key, value in part["group"].items():
+            group, name = key.split(".", 1)
+            about["groups"][int(group)][name] = value
+        learner.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
+        learner.gen.set_state(part["gen"]["learner"].cpu())
+        assert learner.rule.gen is not None
+        learner.rule.gen.set_state(part["gen"]["rule"].cpu())
     learner.steps = about["steps"]
     extra: dict[str, Any] = about["extra"]
     return extra
@@ -142,13 +194,43 @@ def _require_same(module: torch.nn.Module, tensors: dict[str, Tensor], path: Pat
             )
 
 
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what wrong values in a file raise into one line; files of earlier versions have no digest that told of it.
+
+    Raises:
+        NeurofaError: with the first line of the reason.
+    """
+    try:
+        yield
+    except NeurofaError as error:
+        raise NeurofaError(f"got '{path}' that cannot be used ({error})") from None
+    except (AttributeError, LookupError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise NeurofaError(
+            f"got '{path}' that cannot be used ({reason}); expected a whole file; make it anew"
+        ) from None
+
+
 def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    about = {"format": FORMAT, **about}
+    text = json.dumps(about | {"sha256": _digest(whole, about)})
     with atomic_path(path) as part:
         try:
-            save_file(whole, part, metadata={"neurofa": json.dumps({"format": FORMAT, **about})})
+            save_file(whole, part, metadata={"neurofa": text})
         except SafetensorError as error:  # how safetensors reports a full disk or a folder without write permission
             raise OSError(str(error).splitlines()[0]) from None
+
+
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all tensors, with their names, types and shapes, and of the JSON values beside them."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -159,14 +241,18 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
             meta = file.metadata() or {}
             tensors = {present_cell(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         about = json.loads(meta.get("neurofa", "{}"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError, RuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NeurofaError(
-            f"got '{path}', which cannot be read ({str(error).splitlines()[0]}); expected a whole {kind} file; make"
-            " it anew"
+            f"got '{path}', which cannot be read ({reason}); expected a whole {kind} file; make it anew"
         ) from None
-    if about.get("format") != FORMAT or about.get("kind") != kind:
+    if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("kind") != kind:
+        found = about if isinstance(about, dict) else {}
         raise NeurofaError(
-            f"got '{path}' of kind '{about.get('kind', 'unknown')}', format {about.get('format', 'unknown')}; expected"
+            f"got '{path}' of kind '{found.get('kind', 'unknown')}', format {found.get('format', 'unknown')}; expected"
             f" a {kind} of format {FORMAT}; use the version that wrote it"
         )
+    written = about.pop("sha256", None)  # files of earlier versions have none
+    if written is not None and written != _digest(tensors, about):
+        raise NeurofaError(f"got '{path}', whose numbers are not what was written; expected a whole file; make it anew")
     return about, tensors

@@ -21,12 +21,12 @@ from torch.linalg import vector_norm
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
-from neurofa.core.directions import Direction, Directions, Outer, Sum
+from neurofa.core.directions import Direction, Directions, Outer, RowSums, Sum
 from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
 from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
@@ -54,6 +54,30 @@ from neurofa.training.update import Updater
 UPDATES = ("end", "chunk", "tick")
 
 
+def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
+    """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
+
+    A network that answers at each of S positions has one error a position: N = B S rows instead of B.
+
+    Args:
+        loss: loss of the run.
+        y: (B, o) network output, or (B, S, o).
+        target: (B,) labels or (B, o) values; (B, S) or (B, S, o) with S positions.
+
+    Raises:
+        NeurofaError: targets that do not have one entry a position.
+    """
+    if y.dim() == 2:
+        result = loss.evaluate(y, target)
+        return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
+    if target.shape[:2] != y.shape[:2]:
+        raise NeurofaError(
+            f"got targets of shape {tuple(target.shape)} for outputs at {y.shape[1]} positions; expected one target a"
+            f" position, ({y.shape[0]}, {y.shape[1]}); check the data set"
+        )
+    return loss_and_teaching(loss, y.flatten(0, 1), target.flatten(0, 1))
+
+
 @torch.no_grad()
 def forward_pass(
     network: Network,
@@ -65,7 +89,7 @@ def forward_pass(
     ticks: int | None = None,
     kappa: float = 0.0,
 ) -> Tick:
-    """Compute one tick, or a chunk of K ticks, and return the output and the view of every layer.
+    """Compute one tick of a network, or a chunk of K ticks, and return its output and the view of every layer.
 
     In a chunk every layer computes all ticks before the next layer begins. Layers without a memory treat ticks as
     samples. Dense spikes at the lowest map are converted to events if that is faster
@@ -75,8 +99,8 @@ def forward_pass(
         network: in training or evaluation mode, which is not changed.
         x: (B, *input_shape); for a chunk (K B, *input_shape), tick by tick.
         gen: source of dropout masks, read noise and the noise of arrays.
-        return_weights: for chained rules, function that returns the return weights beside a layer; errors are then
-            returned from layer to layer.
+        return_weights: for chained rules, function from a layer's name and weights to its return weights; errors are
+            then returned from layer to layer.
         states: states before the tick: of all layers, to repeat a tick with its dropout masks; for a chunk those of the
             layers with a memory, with traces if there are any. None: initial ones.
         ticks: K; None: one tick, without memory.
@@ -89,7 +113,10 @@ def forward_pass(
         NeurofaError: a batch with a wrong shape or dtype.
     """
     if ticks is None and not (
-        isinstance(x, Tensor) and tuple(x.shape[1:]) == network.input_shape and x.dtype == network.first[0].weight.dtype
+        isinstance(x, Tensor)
+        and tuple(x.shape[1:]) == network.input_shape
+        and x.dtype == network.first[0].weight.dtype
+        and network.vocabulary is None
     ):
         network.check(x)
     views: dict[str, LocalView] = {}
@@ -138,7 +165,7 @@ def assign(
         teaching: error (B, o) and target (B, o).
         emit: called with the directions of each layer, summed over the batch, as soon as they are computed.
         gen: source of the pathway's read noise and stochastic rounding.
-        release: remove each view from the tick before its layer learns, so that its memory can be reused.
+        release: whether each view is removed from the tick before its layer learns, so that its memory can be reused.
     """
     declares = rule.declares
     rule.begin(teaching, gen)
@@ -159,6 +186,8 @@ def assign(
             error = rule.deliver(name, own_teaching)
         if error is None:
             continue
+        if network.positions is not None:  # rows of B S positions, as samples of S positions
+            error = error.reshape(view.y.shape)
         view, directions = rule.update(name, layer, replace(view, error=error))
         error_above = None
         if declares.return_path is not None and name != network.lowest and view.return_weights is not None:
@@ -179,12 +208,13 @@ def update_running_stats(network: Network, tick: Tick) -> None:
 
 
 class Learner:
-    """Training of a network by a learning rule, without ``loss.backward()``.
+    """Trains a network by a learning rule, without ``loss.backward()``.
 
     Args:
         network: the chain of layers.
         rule: a rule or its spec, bound to the network here.
-        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``. Plastic feedback is added to the
+        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``; weights that require no gradient do not
+            learn and may be missing. Plastic feedback is added to the
             parameter group of the weights beside it, so that both have the same learning rate and decay.
         loss: ``"cross_entropy"``, ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
         seed: of feedback, dropout, device noise and rounding.
@@ -217,6 +247,11 @@ class Learner:
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
+        if not isinstance(network, Network):
+            raise NeurofaError(
+                f"got a {type(network).__name__} for a network; expected a neurofa Network; make one with"
+                " from_sequential(model, input_shape), or of layers such as neurofa.layers.Block(module)"
+            )
         self.network = network
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
@@ -263,13 +298,12 @@ class Learner:
         self._check_call(target)
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
-        loss = self.loss.evaluate(tick.y, target)
+        loss, teaching = loss_and_teaching(self.loss, tick.y, target)
         if not self._finite(loss.value, x):
             explain_loss(network, loss.value, x, self.steps, self.gen)
         if network.training:
             update_running_stats(network, tick)
-        teaching = Teaching(loss.error, loss.target, error_for=lambda y: self.loss.evaluate(y, target).error)
-        self._assign_and_write(rule, tick, teaching, len(x), tick.views, writes=True)
+        self._assign_and_write(rule, tick, teaching, len(loss.error), tick.views, writes=True)
         self.steps += 1
         return StepResult(loss.value, tick.y)
 
@@ -439,7 +473,7 @@ class Learner:
             rule: the rule of this step.
             tick: of the step; its views are released one by one.
             teaching: error and target.
-            batch: samples over which directions are summed.
+            batch: samples over which directions are summed; positions of samples, if the network answers at each.
             kept: views for a noise pass after the update.
             writes: whether the update is completed here.
         """
@@ -482,7 +516,7 @@ class Learner:
     def remember(self, direction: Direction) -> None:
         """Add the size of a direction to what :meth:`check` looks at; that of a vector follows from the others."""
         for part in direction.parts if isinstance(direction, Sum) else (direction,):
-            size = part.left if isinstance(part, Outer) else part
+            size = part.left if isinstance(part, Outer) else part.values if isinstance(part, RowSums) else part
             if size.dim() > 1:
                 self._seen.add_(vector_norm(size))
 
@@ -534,7 +568,7 @@ class Learner:
 
     @property
     def direct(self) -> bool:
-        """Whether directions need no ``.grad``: each update is w <- w - lr (g + decay w) by itself."""
+        """Whether directions are written without ``.grad``: each update is w <- w - lr (g + decay w), plain SGD."""
         if self.updater.gathers or self.clip is not None or self.accumulate > 1:
             return False
         plain = type(self.optimizer) is torch.optim.SGD and not self.optimizer._optimizer_step_pre_hooks
@@ -557,13 +591,9 @@ class Learner:
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:
-        """Return the outputs in evaluation mode, (B, *input_shape) to (B, o), and restore the mode."""
-        training = self.network.training
-        self.network.eval()
-        try:
+        """Return the network's outputs in evaluation mode, (B, *input_shape) to (B, o); the mode is restored."""
+        with evaluating(self.network):
             y: Tensor = self.network(x, self.gen)
-        finally:
-            self.network.train(training)
         return y
 
 
@@ -628,6 +658,8 @@ class _Update:
             self._write(layer.synapses[key], None, direction, self.decay if key in decays else 0.0)
 
     def _write(self, synapses: Synapses, rows: slice | None, direction: Direction, decay: float) -> None:
+        if not synapses.weight.requires_grad:
+            return  # frozen by the user
         updater = self.learner.updater
         if not self.direct:
             part = (synapses, 0 if rows is None else rows.start)
@@ -662,6 +694,8 @@ def finite_direction(direction: Direction) -> bool:
     """
     if isinstance(direction, Sum):
         return all(finite_direction(part) for part in direction.parts)
+    if isinstance(direction, RowSums):
+        return finite_direction(direction.values)
     if not isinstance(direction, Outer):
         return math.isfinite(vector_norm(direction).item()) or bool(direction.isfinite().all())
     left, right = direction
