@@ -62,7 +62,7 @@ def _compare(node: TracedNode) -> None:
     try:
         found = Runtime(b.model("layer", {"input": ends["input"]}, {y: ends[y]}, {}))({"input": given})[y]
     except Exception as error:  # onnxruntime has no common base for its errors
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0].partition("; expected")[0]
         raise NeurofaError(f"got layer '{node.name}' in a form that ONNX refuses ({reason}); {expected}") from None
     wanted = wanted.cpu()
     same = found.shape == wanted.shape
