@@ -85,8 +85,8 @@ def _add_operations(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[s
             names[op.name] = _add_operation(b, op, names)
         except TypeError:  # a translator that does not know an option
             raise NeurofaError(
-                f"got operation '{op.target}' in layer '{node.name}' with options {_options(op)}; expected those that have"
-                " an ONNX form here; write the module without them, or export to HDF5"
+                f"got operation '{op.target}' in layer '{node.name}' with options {_options(op)}; expected those that"
+                " have an ONNX form here; write the module without them, or export to HDF5"
             ) from None
     return str(names[node.result])
 

@@ -157,8 +157,8 @@ class Network(nn.Module):
             digital = [key for key in multiplied(layer, self._zeros(name)) if layer.synapses[key].exact]
             if digital:
                 raise NeurofaError(
-                    f"got device {self.device_spec} for layer '{name}', which multiplies by {', '.join(digital)} outside"
-                    " of it; expected matrices of linear, convolutional, recurrent or attention modules, as they are"
+                    f"got device {self.device_spec} for layer '{name}', which multiplies by {', '.join(digital)}"
+                    " outside of it; expected matrices of linear, convolutional, recurrent or attention modules, as they are"
                     " stored; use device digital, or bake the weights into such a module"
                 )
 

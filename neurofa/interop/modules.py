@@ -80,8 +80,8 @@ def refuse_sharing(modules: Sequence[Named]) -> None:
             if where in owner:
                 first, first_key = owner[where]
                 raise NeurofaError(
-                    f"got '{first_key}' of module '{first}' and '{key}' of module '{name}' that are one tensor; expected"
-                    " weights of its own in every layer; put the modules that share it into one neurofa.layers.Block"
+                    f"got '{first_key}' of module '{first}' and '{key}' of module '{name}' that are one tensor;"
+                    " expected weights of its own in every layer; put the modules that share it into one neurofa.layers.Block"
                 )
             own[where] = (name, key)
         owner |= own

@@ -22,7 +22,7 @@ MULTIPLIED: dict[type[nn.Module], tuple[str, ...]] = {
     nn.RNNCellBase: ("weight_ih", "weight_hh"),
     nn.MultiheadAttention: ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"),
 }
-"""Modules with matrices by which they multiply their input, and the names of these (of recurrent layers: their begin)."""
+"""Names of the matrices by which modules multiply their input; of recurrent modules the begin of the names."""
 DERIVED = ("_orig", "_g", "_v")
 """Ends of the names of weights from which torch's old pruning and normalisation compute the matrix that multiplies."""
 

@@ -67,8 +67,8 @@ class Updater:
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
                 if not layer.synapses[beside].weight.requires_grad:
                     raise NeurofaError(
-                        f"got '{beside}' of layer '{name}' that requires no gradient, beside feedback that learns with it;"
-                        " expected weights that learn; unfreeze it, or use a rule with fixed feedback"
+                        f"got '{beside}' of layer '{name}' that requires no gradient, beside feedback that learns with"
+                        " it; expected weights that learn; unfreeze it, or use a rule with fixed feedback"
                     )
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
