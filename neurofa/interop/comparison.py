@@ -60,7 +60,7 @@ def _runs(model: nn.Module, network: Network) -> bool:
     try:
         with torch.no_grad(), drawing(next(network.parameters()).device, None, globally=True):
             model(_batch(network))
-    except Exception:  # noqa: BLE001: in the model's own dtype the same error is reported
+    except Exception:
         return False
     return True
 
@@ -125,7 +125,7 @@ def _compare_unit(unit: Unit, name: str, layer: Layer, x: Tensor, *, training: b
             below = layer.input_error(view, params)
     except NeurofaError:
         raise
-    except Exception as fault:  # noqa: BLE001: a foreign forward may raise anything
+    except Exception as fault:
         raise NeurofaError(
             f"got modules {unit.title} that cannot run or be differentiated on a batch of shape {tuple(x.shape)} in"
             f" {_mode(training=training)} mode ({first_line(fault)}); expected a differentiable map of one tensor;"
@@ -174,6 +174,7 @@ def _refuse_difference(
             return
         off = f"that differ by up to {float((ours - theirs).abs().nan_to_num(torch.inf).amax()):.2g} of {size:.2g}"
     raise NeurofaError(
-        f"got {what} of {source} {off} from those of {target} in {_mode(training=training)} mode; expected equal ones; wrap"
-        " the module as it is used in a neurofa.layers.Block, without state of its own outside of parameters and buffers"
+        f"got {what} of {source} {off} from those of {target} in {_mode(training=training)} mode; expected equal ones;"
+        " wrap the module as it is used in a neurofa.layers.Block, without a state of its own outside of parameters and"
+        " buffers"
     )

@@ -81,7 +81,7 @@ def refuse_sharing(modules: Sequence[Named]) -> None:
                 first, first_key = owner[where]
                 raise NeurofaError(
                     f"got '{first_key}' of module '{first}' and '{key}' of module '{name}' that are one tensor;"
-                    " expected weights of its own in every layer; put the modules that share it into one neurofa.layers.Block"
+                    " expected weights of its own in every layer; put the modules that share it into one Block"
                 )
             own[where] = (name, key)
         owner |= own
