@@ -35,8 +35,8 @@ def warn_of_folder(folder: RunFolder) -> None:
         typer.echo(folder.remark, err=True)
 
 
-def tell_recommended(specs: Iterable[RunSpec], chosen: Mapping[str, object]) -> None:
-    """Say on stderr which optimizers runs have because their rules recommend them, one line for each.
+def recommended_lines(specs: Iterable[RunSpec], chosen: Mapping[str, object]) -> list[str]:
+    """Return which optimizers runs have because their rules recommend them, one line for each.
 
     Args:
         specs: the runs.
@@ -47,18 +47,17 @@ def tell_recommended(specs: Iterable[RunSpec], chosen: Mapping[str, object]) -> 
 
     optimizers = chosen.get("optimizer", RECOMMENDED)
     if RECOMMENDED not in (optimizers if isinstance(optimizers, list) else [optimizers]):
-        return
-    lines = {
-        f"optimizer {spec.optimizer}: recommended for {parse(spec.rule).name} on {parse(spec.network).name}": None
+        return []
+    lines = [
+        f"optimizer {spec.optimizer}: recommended for {parse(spec.rule).name} on {parse(spec.network).name}"
         for spec in specs
         if spec.optimizer == recommended_optimizer(spec.rule, spec.network)
-    }
-    for line in lines:
-        typer.echo(line, err=True)
+    ]
+    return list(dict.fromkeys(lines))
 
 
-def tell_chosen(chip: Profile, given: RunSpec, run: RunSpec) -> None:
-    """Say in one line on stderr which fields of a run a chip has chosen.
+def profile_lines(chip: Profile, given: RunSpec, run: RunSpec) -> list[str]:
+    """Return the line that says which fields of a run a chip has chosen; none where it chose nothing.
 
     Args:
         chip: the profile.
@@ -67,8 +66,7 @@ def tell_chosen(chip: Profile, given: RunSpec, run: RunSpec) -> None:
     """
     before, fields = given.to_json(), run.to_json()
     choices = [f"{name} {value}" for name, value in fields.items() if value != before[name]]
-    if choices:
-        typer.echo(f"{chip.name} chooses {', '.join(choices)}", err=True)
+    return [f"{chip.name} chooses {', '.join(choices)}"] if choices else []
 
 
 def warn_of_broken_limits(chip: Profile, findings: Sequence[Finding]) -> None:

@@ -76,7 +76,7 @@ def benchmark_command(
     from experiments.files import make_folder, write_json
     from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.interrupt import Interrupted
-    from experiments.runs.progress import Bar, Progress
+    from experiments.runs.progress import Progress, shown_progress
     from experiments.runs.spec import canonical
     from hwmodels.spec import parse
 
@@ -93,7 +93,7 @@ def benchmark_command(
         out = Path("runs") / f"benchmark-{task}-{parse(spec.rule).name}-{spec.key[:8]}"
     judged = []
     try:
-        with Progress() if quiet else Bar() as progress:
+        with Progress() if quiet else shown_progress() as progress:
             for seed in range(seeds):
                 folder = make_folder(out / f"seed-{seed}")
                 judged.append(run_task(replace(spec, seed=seed), folder, chip=chip, progress=progress))

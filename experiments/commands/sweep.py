@@ -17,7 +17,7 @@ from experiments.commands._options import (
     WorkerThreads,
     with_run_options,
 )
-from experiments.commands._output import print_json, tell_recommended
+from experiments.commands._output import print_json, recommended_lines
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def sweep_command(
     from experiments.sweeps.sweep import run_sweep, spec_grid
 
     specs = spec_grid({**chosen, "seed": range(seeds)})
-    if not as_json:
-        tell_recommended(specs, chosen)
+    for line in recommended_lines(specs, chosen):
+        typer.echo(line, err=True)
     with sweep_bar() as bar:
         rows = run_sweep(specs, Setup(folder=out, workers=workers, threads=threads, progress=bar))
     _show(rows, f"sweep in {out}", csv, as_json=as_json)

@@ -12,8 +12,8 @@ from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, 
 from experiments.commands._output import (
     print_json,
     print_table,
-    tell_chosen,
-    tell_recommended,
+    profile_lines,
+    recommended_lines,
     warn_of_broken_limits,
     warn_of_folder,
 )
@@ -103,7 +103,7 @@ def train_command(
     from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
-    from experiments.runs.progress import Bar, Progress
+    from experiments.runs.progress import Progress, shown_progress
     from experiments.runs.run import control_of, train_run
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
@@ -112,11 +112,11 @@ def train_command(
         raise NeurofaError("got --resume and --overwrite; expected one of them; leave one out")
     if threads is not None:
         torch.set_num_threads(threads)
+    notes: list[str] = []
     if profile is not None:
         chip = build_profile(profile)
         given, chosen = RunSpec(**chosen), train_fields(chip, chosen)
-        if not quiet:
-            tell_chosen(chip, given, RunSpec(**chosen))
+        notes += profile_lines(chip, given, RunSpec(**chosen))
         findings = chip_findings(chip, RunSpec(**chosen))
         warn_of_broken_limits(chip, [] if quiet else findings)
     folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
@@ -125,14 +125,13 @@ def train_command(
         chosen = folder.spec().to_json() | chosen
         control = folder.about().get("control") if control is None else control
     spec = RunSpec(**chosen)
-    if not quiet:
-        tell_recommended([spec] if control is False else [spec, control_of(spec)], chosen)
+    notes += recommended_lines([spec] if control is False else [spec, control_of(spec)], chosen)
     if folder.finished and resume and not as_json:
         typer.echo(f"{folder.path} holds a finished run of {spec.epochs} epochs", err=True)
     # the name of the default folder identifies exactly this run
     overwrite = overwrite or (out is None and folder.finished and not resume)
     try:
-        with Progress() if quiet else Bar() as progress:
+        with Progress() if quiet else shown_progress(notes) as progress:
             result = train_run(
                 spec, folder.path, progress=progress, resume=resume, overwrite=overwrite, control=control is not False
             )

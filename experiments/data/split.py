@@ -39,6 +39,10 @@ class Split:
             raise NeurofaError(
                 f"got targets of {self.y.dtype}; expected int64 labels or float targets; convert them with .long()"
             )
+        if self.y.dtype == torch.int64 and self.y.ndim != 1:
+            raise NeurofaError(
+                f"got labels of shape {tuple(self.y.shape)}; expected (N,), one a sample; flatten them with .view(-1)"
+            )
         for what, values in (("inputs", self.x), ("targets", self.y)):
             # the extremes reveal a NaN or an infinity without a mask as large as the data
             if values.is_floating_point() and values.numel() and not torch.stack(values.aminmax()).isfinite().all():

@@ -57,6 +57,9 @@ class BackpropagationFreeTable(Experiment, name="bpfree_table"):
     """
 
     source = "tables of Dellaferrera and Kreiman 2022, Frenkel et al. 2021 and Caillon et al. 2026, in one place"
+    differs = (
+        "no source has this protocol: networks, rates and the 30 epochs are ours, and so are rules at their defaults"
+    )
     question = "Which rules train hidden layers, beside backpropagation and a readout on random features?"
     parts = tuple(TASKS)
 

@@ -40,6 +40,10 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, Fig. 3c, protocol as in the first author's code"
+    differs = (
+        "images are not turned (source: by 5 degrees), other numbers of classes and ranks, the last epoch counts"
+        " (source: the best test epoch)"
+    )
     question = "Does an error need as many dimensions as there are classes?"
     parts = ("classes",)
 

@@ -83,6 +83,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
     """
 
     source = "the rules' texts: Bellec et al. 2020, Frenkel et al. 2021, Kaiser et al. 2020, Apolinario and Roy 2025"
+    differs = "networks, encodings, rates and epochs are ours; each rule's own text has another protocol"
     question = "Which online rules train hidden layers of spikes, how far behind bptt, and in what memory?"
     parts = (*DATA, "memory")
 

@@ -38,6 +38,7 @@ class Option:
         help: one line of ``--help``: what the field is, with an example.
         words: the values that are allowed; empty: any.
         least: smallest value that is allowed; None: any.
+        most: largest value that is allowed, of a whole number with a smallest one.
         none: what a default of None means, for ``--help``.
         earlier: value that runs had before the field existed. It is left out of the key, so that those runs keep
             theirs; ``...``: the field is as old as the key.
@@ -47,6 +48,7 @@ class Option:
     help: str
     words: tuple[str, ...] = ()
     least: int | None = None
+    most: int = 10**9
     none: str = ""
     earlier: object = ...
     flags: tuple[str, ...] = ()
@@ -117,7 +119,7 @@ class RunSpec:
     periphery: Annotated[
         SpecField, Option("Converters and noise around products with weights, such as training.", earlier="exact")
     ] = SpecField("exact")
-    epochs: Annotated[int, Option("Passes over the training data.", least=1)] = 10
+    epochs: Annotated[int, Option("Passes over the training data.", least=1, most=10**7)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
     optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule.')] = (
         SpecField(RECOMMENDED)
@@ -150,6 +152,8 @@ class RunSpec:
                 raise NeurofaError(f"got {name}={value!r:.60}; expected {words}; change {name}")
             if option.least is not None and value < option.least:
                 raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
+            if option.least is not None and value > option.most:
+                raise NeurofaError(f"got {name}={value}; expected at most {option.most:,}; lower {name}")
             if option.words and value not in option.words:
                 words = " or ".join(option.words)
                 raise NeurofaError(f"got {name}='{value}'; expected {words}{did_you_mean(value, option.words)}")

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
+from experiments.data.sequences import DrawnSplit
 from experiments.runs.build import build_learner, build_network, compute_device, load_data
 from experiments.runs.divergence import DivergedError, LossWatch, diverged
 from experiments.runs.evaluate import Tally, evaluate_split
 from experiments.runs.measurements import RunMeter
+from experiments.runs.memory import require_memory
 from experiments.runs.progress import Progress
 from experiments.runs.result import EpochRow, Result
 from experiments.runs.schedules import Schedule
@@ -60,6 +62,7 @@ class Trainer:
             raise NeurofaError(
                 "got select=best without validation data; expected some to choose by; use select=last or hold data out"
             )
+        _require_batches(self.dataset, spec)
         self.spec = spec
         self.writer: RunWriter | None = None
         """Keeps finished epochs; None: nobody does."""
@@ -111,8 +114,8 @@ class Trainer:
             try:
                 row = self._train_epoch(epoch, progress, check_interrupt)
             except (DivergedError, NotFiniteError) as error:
-                if self.folder is not None:  # the state of the last finished epoch stays
-                    self.folder.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
+                if self.writer is not None:  # the state of the last finished epoch stays
+                    self.writer.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
                 raise error if isinstance(error, DivergedError) else diverged(error) from None
             if silent := self._silent_layers():
                 row["silent"] = silent
@@ -145,6 +148,7 @@ class Trainer:
             check_interrupt()
         seconds = time.perf_counter() - began - self.meter.seconds
         train = tally.score()
+        progress.end_epoch(epoch, train, seconds)
         validation = evaluate_split(self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk)
         row: EpochRow = {
             "epoch": epoch,
@@ -207,6 +211,15 @@ class Trainer:
             rows=tuple(self.rows),
             samples=len(self.dataset.train),
         )
+
+
+def _require_batches(dataset: Dataset | Sequences, spec: RunSpec) -> None:
+    """Refuse sequences whose batches do not fit into memory."""
+    if isinstance(dataset, Sequences):
+        samples = dataset.ticks * min(spec.batch_size, len(dataset.train))
+        # drawn sequences are dense in float32; events take an offset for every tick of a sample
+        each = 4 * math.prod(dataset.input_shape) if isinstance(dataset.train, DrawnSplit) else 8
+        require_memory(samples * each, f"batches of {spec.batch_size} from {spec.data}")
 
 
 def _refuse_memory_without_time(network: Network, dataset: Dataset | Sequences) -> None:

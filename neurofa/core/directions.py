@@ -46,7 +46,7 @@ class Outer(NamedTuple):
 class RowSums(NamedTuple):
     """A direction that is zero in all rows but some: each vector is added to the row that its index names."""
 
-    index: Tensor
+    chosen: Tensor
     """(N,) int64: rows; a row may occur several times."""
     values: Tensor
     """(N, n_in): vectors added to these rows."""
@@ -56,11 +56,11 @@ class RowSums(NamedTuple):
     def dense(self) -> Tensor:
         """Return the direction as one tensor, (n_out, n_in)."""
         zeros = self.values.new_zeros(self.rows, self.values.shape[1])
-        return zeros.index_add_(0, self.index, self.values)
+        return zeros.index_add_(0, self.chosen, self.values)
 
     def outer(self) -> Outer:
         """Return the direction in factored form: one-hot rows times the vectors."""
-        return Outer(torch.nn.functional.one_hot(self.index, self.rows).to(self.values.dtype), self.values)
+        return Outer(torch.nn.functional.one_hot(self.chosen, self.rows).to(self.values.dtype), self.values)
 
 
 class Sum(NamedTuple):
@@ -103,3 +103,8 @@ Directions = dict[str, Direction]
 def dense(directions: Directions) -> dict[str, Tensor]:
     """Return the directions of a layer as new dense tensors, by the name of the weight; outer products are computed."""
     return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}
+
+
+def dense_direction(direction: Direction) -> Tensor:
+    """Return one direction as a tensor; one that is a tensor already is not copied."""
+    return direction if isinstance(direction, Tensor) else direction.dense()

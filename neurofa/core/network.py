@@ -302,7 +302,8 @@ class Network(nn.Module):
             )
         if self.vocabulary is not None:
             _check_tokens(x, self.vocabulary)
-        elif not x.is_floating_point():
+            return
+        if not x.is_floating_point():
             raise NeurofaError(f"got a batch of {x.dtype}; expected floating point; convert it with x.float()")
         if x.dtype != self.dtype:
             raise NeurofaError(

@@ -105,7 +105,12 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
 
 
 class Direct(Rule, WorkCount, ABC):
-    """A rule that sends the output error e directly to every hidden layer: the output h_l receives B_l^T e."""
+    """A rule that sends the output error e directly to every hidden layer: the output h_l receives B_l^T e.
+
+    A layer takes the exact derivative from its output to its weights. Where it is a block of several maps, that goes
+    through the transposes of the block's own weights: no other layer's are needed, but inside the block there is weight
+    transport.
+    """
 
     frozen: frozenset[str] = frozenset()
     """Names of hidden layers that do not learn."""

@@ -164,11 +164,16 @@ class Synapses(DescribedBuffers):
             rate: learning rate divided by the batch size.
             shrink: learning rate times weight decay.
             rows: rows of the weight that the direction belongs to; None: all.
+
+        Raises:
+            NeurofaError: a device that applies each sample's update, with weight decay or a direction without factors.
         """
         weight = self.weight.data if rows is None else self.weight.data[rows]
         if self.exact:
             accumulate(weight, direction, alpha=-rate, beta=1.0 - shrink)
         elif self.device.factored:
+            if shrink:
+                self.refuse("weight decay", "switch it off")
             self._outer = self._as_outer(direction), rate
         else:
             if self._request is None:
@@ -310,7 +315,7 @@ class Synapses(DescribedBuffers):
         Args:
             target: the weights that the present cells were programmed with.
         """
-        return clipped_share(self.device, self.cells, target.to(self.weight))
+        return clipped_share(self.device, self.cells, target.detach().to(self.weight.detach()))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         self.settle()
@@ -346,7 +351,7 @@ def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: floa
     if isinstance(direction, RowSums):
         if beta != 1.0:
             target.mul_(beta) if beta else target.zero_()
-        target.index_add_(0, direction.index, direction.values, alpha=alpha)
+        target.index_add_(0, direction.chosen, direction.values, alpha=alpha)
         return
     if isinstance(direction, Outer):
         # addmm is slow for tall products, and has no kernel for sparse ones

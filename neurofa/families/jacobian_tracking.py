@@ -217,4 +217,4 @@ def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of each row of ``a`` with the same row of ``b``: (m, o) twice to (m, 1); 0 for a zero row."""
-    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-12).unsqueeze(1)
+    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-30).unsqueeze(1)

@@ -287,6 +287,9 @@ def correlation_conv2d(
 ) -> Tensor:
     """Return the mean of y xi^T over samples and positions, (C_out, C_in / groups, k, k).
 
+    Every element of a kernel is averaged over the positions at which it lies on the image: padding holds no noise, and
+    would make the mean at the border of a kernel too small.
+
     Args:
         y: (B, C_out, H', W') output for the noise.
         noise: (B, C_in, H, W), xi.
@@ -300,7 +303,31 @@ def correlation_conv2d(
     total: Tensor = aten.convolution_backward(
         y, noise, weight, None, stride, padding, dilation, False, [0, 0], groups, [False, True, False]
     )[1]
-    return total / (y.numel() // y.shape[1])
+    if not any(padding):
+        return total / (y.numel() // y.shape[1])
+    rows, columns = (
+        _inside(
+            y.shape[axis],
+            noise.shape[axis],
+            weight.shape[axis],
+            stride[axis - 2],
+            padding[axis - 2],
+            dilation[axis - 2],
+            y.device,
+        )
+        for axis in (2, 3)
+    )
+    counts = rows.to(total).unsqueeze(1) * columns.to(total)
+    return total / (counts.clamp_(min=1) * y.shape[0])
+
+
+def _inside(
+    outputs: int, inputs: int, size: int, stride: int, padding: int, dilation: int, where: torch.device
+) -> Tensor:
+    """Return the number of positions at which each element of a kernel lies on the image, along one axis, (size,)."""
+    at = torch.arange(outputs, device=where).mul_(stride).sub_(padding).unsqueeze(1)
+    at = at + torch.arange(size, device=where).mul_(dilation)
+    return ((at >= 0) & (at < inputs)).sum(0)
 
 
 def noise_mode(

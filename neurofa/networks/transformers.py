@@ -147,6 +147,7 @@ class GPT(NetworkRecipe, name="gpt"):
 
     source = "after Radford et al. 2019, Language models are unsupervised multitask learners"
     tokens = True
+    trains_as = "convolutional"
 
     width: int = 64
     depth: int = 2

@@ -1,4 +1,4 @@
-"""Error-driven input modulation (PEPITA): two forward passes and no return path."""
+"""Error-driven input modulation (PEPITA): two forward passes; the error returns to the input alone."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
-from neurofa.core.directions import Direction, Directions, Outer, Sum
+from neurofa.core.directions import Direction, Directions, Outer, RowSums, Sum
 from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
 from neurofa.core.layer import Layer
@@ -112,7 +112,10 @@ def forward_pass(
         NeurofaError: a batch with a wrong shape or dtype.
     """
     if ticks is None and not (
-        isinstance(x, Tensor) and tuple(x.shape[1:]) == network.input_shape and x.dtype == network.first[0].weight.dtype
+        isinstance(x, Tensor)
+        and tuple(x.shape[1:]) == network.input_shape
+        and x.dtype == network.first[0].weight.dtype
+        and network.vocabulary is None
     ):
         network.check(x)
     views: dict[str, LocalView] = {}
@@ -506,7 +509,7 @@ class Learner:
     def remember(self, direction: Direction) -> None:
         """Add the size of a direction to what :meth:`check` looks at; that of a vector follows from the others."""
         for part in direction.parts if isinstance(direction, Sum) else (direction,):
-            size = part.left if isinstance(part, Outer) else part
+            size = part.left if isinstance(part, Outer) else part.values if isinstance(part, RowSums) else part
             if size.dim() > 1:
                 self._seen.add_(size.norm())
 
@@ -688,6 +691,8 @@ def finite_direction(direction: Direction) -> bool:
     """
     if isinstance(direction, Sum):
         return all(finite_direction(part) for part in direction.parts)
+    if isinstance(direction, RowSums):
+        return finite_direction(direction.values)
     if not isinstance(direction, Outer):
         return math.isfinite(direction.sum().item()) or bool(direction.isfinite().all())
     left, right = direction

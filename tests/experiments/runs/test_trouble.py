@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,12 @@ from experiments.runs.spec import RunSpec
 from experiments.sweeps.rows import load_rows
 from hwmodels.errors import NeurofaError
 
-SMALL = {"data": "digits(subset=200, validation=50)", "network": "mlp(hidden=[8], activation=relu)", "batch_size": 20}
-WILD = {**SMALL, "epochs": 4, "rule": "dfa", "optimizer": "sgd(lr=20.0)"}
+SMALL: dict[str, Any] = {
+    "data": "digits(subset=200, validation=50)",
+    "network": "mlp(hidden=[8], activation=relu)",
+    "batch_size": 20,
+}
+WILD: dict[str, Any] = {**SMALL, "epochs": 4, "rule": "dfa", "optimizer": "sgd(lr=20.0)"}
 """Finite for some epochs, and far above the first loss."""
 
 
@@ -102,7 +107,7 @@ def test_the_watch_compares_what_is_new_with_the_first_loss() -> None:
         LossWatch(0.5).see(float("nan"), 10, 1)
 
 
-QUIET = {"data": "encoded(data=digits(subset=80), ticks=6)", "rule": "eprop", "batch_size": 16, "epochs": 2}
+QUIET: dict[str, Any] = {"data": "encoded(data=digits(subset=80), ticks=6)", "rule": "eprop", "batch_size": 16, "epochs": 2}
 
 
 def test_a_silent_spiking_network_is_named_once_with_its_rate() -> None:

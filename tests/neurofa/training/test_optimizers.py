@@ -100,6 +100,18 @@ def test_an_optimizer_that_changes_after_the_learner_was_made_is_followed(change
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("option", ["momentum", "weight_decay"])
+def test_options_that_a_device_refuses_are_refused_when_they_are_set_later(option):
+    network = net("pulse_trains")
+    learner = Learner(network, "dfa", optimizer=sgd(network))
+    learner.step(*batch())
+    learner.optimizer.param_groups[0][option] = 0.9
+    before = [p.detach().clone() for p in network.parameters()]
+    with pytest.raises(NeurofaError, match=f"got {option.replace('_', ' ')}.* on device pulse_trains"):
+        learner.step(*batch())
+    assert all(torch.equal(a, b) for a, b in zip(before[-2:-1], list(network.parameters())[-2:-1], strict=True))
+
+
 def test_clipping_and_accumulation_can_be_changed_later():
     network = net()
     learner = Learner(network, "dfa", optimizer=sgd(network))
