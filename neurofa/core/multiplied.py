@@ -17,7 +17,7 @@ PRODUCTS = re.compile(r"mm|mv|dot|conv|linear|lstm|gru|rnn|attention|transformer
 """Names of torch's operators that multiply matrices."""
 
 
-class _Factors(TorchDispatchMode):
+class _Factors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Mode that finds weights, and tensors computed from weights alone, in products with what depends on the input.
 
     Args:
@@ -26,7 +26,7 @@ class _Factors(TorchDispatchMode):
     """
 
     def __init__(self, weights: dict[str, Tensor], x: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: set[str] = set()
         self._origin = {id(w): frozenset([name]) for name, w in weights.items()}
         self._moving = {id(x)}

@@ -83,7 +83,7 @@ class Network(nn.Module):
         periphery: Periphery | str = "exact",
     ) -> None:
         super().__init__()
-        strange = next((layer for layer in layers if not isinstance(layer, Layer)), None)
+        strange = next((part for part in list[object](layers) if not isinstance(part, Layer)), None)
         if strange is not None:
             raise NeurofaError(
                 f"got a {type(strange).__name__} as a layer; expected layers of neurofa; wrap it as"

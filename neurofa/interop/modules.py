@@ -31,11 +31,10 @@ def unchanged(module: nn.Module) -> bool:
 
 def passes_through(module: nn.Module) -> bool:
     """Return whether a module is an ``nn.Sequential`` that calls its children in turn and does nothing else."""
-    kind = type(module)
-    own = (kind.forward, kind.__call__, kind.__iter__) if isinstance(module, nn.Sequential) else ()
-    plain = (nn.Sequential.forward, nn.Sequential.__call__, nn.Sequential.__iter__)
-    alone = not module._parameters and not module._buffers
-    return own == plain and alone and not _touched(module)
+    if not isinstance(module, nn.Sequential) or module._parameters or module._buffers or _touched(module):
+        return False
+    methods = ("forward", "__call__", "__iter__")
+    return all(getattr(type(module), name) is getattr(nn.Sequential, name) for name in methods)
 
 
 def _touched(module: nn.Module) -> bool:

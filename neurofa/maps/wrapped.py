@@ -47,7 +47,7 @@ def independent_copy(module: nn.Module) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
-        return copy.deepcopy(module, memo)  # type: ignore[arg-type]
+        return copy.deepcopy(module, memo)
     except (RuntimeError, TypeError, AttributeError, copy.Error) as error:
         raise NeurofaError(
             f"got a {type(module).__name__} that cannot be copied ({first_line(error)}); expected a module whose parts"
