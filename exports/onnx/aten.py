@@ -145,18 +145,23 @@ def _softmax(b: GraphBuilder, x: str, axis: int, half: bool = False) -> str:  # 
 
 def _max_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> list[str]:
     """Add a pooling; ``options`` are stride, padding, dilation and whether sizes are rounded up."""
-    stride, pad, dilation, up = (*options, *((), (0, 0), (1, 1), False)[len(options) :])
+    stride, pad, dilation, up = _filled(options, (), (0, 0), (1, 1), False)
     shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
     return [b.op("MaxPool", x, **shape, dilations=_both(dilation), ceil_mode=int(up))]
 
 
 def _mean_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> str:
     """Add a pooling; ``options`` are stride, padding, round up, count the padding, and the divisor."""
-    stride, pad, up, counted, divisor = (*options, *((), (0, 0), False, True, None)[len(options) :])
+    stride, pad, up, counted, divisor = _filled(options, (), (0, 0), False, True, None)
     shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
     counted = counted or divisor is not None
     y = b.op("AveragePool", x, **shape, count_include_pad=int(counted), ceil_mode=int(up))
     return y if divisor is None else b.op("Mul", y, b.constant(math.prod(size) / divisor))
+
+
+def _filled(options: tuple[Any, ...], *defaults: Any) -> tuple[Any, ...]:
+    """Return the options that are given, and the defaults of those behind them."""
+    return options + defaults[len(options) :]
 
 
 def _both(sizes: Ints) -> list[int]:
