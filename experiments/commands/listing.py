@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -13,12 +14,12 @@ from experiments.commands._output import print_json
 from hwmodels.registry import kinds, options, parts
 from hwmodels.spec import Spec, render
 
-PROVENANCE = ("verified", "fitted_from", "tier", "marks")
+PROVENANCE = ("verified", "fitted_from", "tier", "marks", "differs")
 """Attributes of published devices (:mod:`hwmodels.provenance`) and profiles that say how sure their constants are."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("list")(list_command)
 
 
@@ -52,7 +53,7 @@ def list_command(
 
 
 def singular(word: str, known: Sequence[str]) -> str:
-    """Return the kind that a word names in the singular or the plural; any other word as it is.
+    """Return the kind of part that a word names in the singular or plural; any other word is returned unchanged.
 
     >>> singular("devices", ["device", "loss"]), singular("losses", ["device", "loss"])
     ('device', 'loss')
@@ -73,6 +74,8 @@ def _describe(name: str, part: Callable[..., Any]) -> dict[str, Any]:
         "source": str(getattr(part, "source", "")),
         "options": {key: str(v) if isinstance(v, Spec) else render(v) for key, v in defaults.items()},
     }
+    if recommended := getattr(part, "recommended", None):  # only rules have it
+        about["recommended"] = asdict(recommended)
     for key in PROVENANCE:  # only published parts have these; a recipe is a function
         if value := getattr(part, key, ""):
             about[key] = dict(value) if isinstance(value, Mapping) else str(value)
@@ -93,9 +96,11 @@ def _show(kind: str, rows: list[dict[str, Any]]) -> None:
         table.add_row(row["name"], Text(row["description"]))
         lines = {
             "options": ", ".join(f"{key}={value}" for key, value in row["options"].items() if value not in hidden),
+            "recommended": ", ".join(f"{kind} {optimizer}" for kind, optimizer in row.get("recommended", {}).items()),
             "source": row["source"] + (f" ({row['verified']})" if "verified" in row else ""),
             "fitted from": row.get("fitted_from", ""),
             "tier": row.get("tier", ""),
+            "full size": row.get("differs", ""),
             "less sure": ", ".join(f"{key} {mark}" for key, mark in row.get("marks", {}).items()),
         }
         for heading, text in lines.items():

@@ -31,7 +31,7 @@ def heidelberg_archive(name: str, md5: str) -> Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class HeidelbergReader:
-    """Reads the files of one of the data sets.
+    """Reads the HDF5 files of one of the Heidelberg data sets, SHD or SSC.
 
     Raises:
         NeurofaError: a number of channels that does not divide that of the units.
@@ -65,8 +65,8 @@ class HeidelbergReader:
         """Read one file, which is unpacked or downloaded where it is missing.
 
         Args:
-            archive: of the file.
-            provenance: the checksum of the file is added to it.
+            archive: the published archive of the file.
+            provenance: the checksum of the file, and how many of its events are kept, are added to it.
             speakers: whether the speakers are read.
 
         Returns:
@@ -87,7 +87,9 @@ class HeidelbergReader:
             recordings.add(real_column(times, "times", source), channels, int(label), source)
         provenance[path.name] = f"sha256:{digest(path)}"
         spoken = whole_column(columns["extra/speaker"], "speakers", path) if speakers else np.zeros(0, np.int64)
-        return recordings.split(), torch.from_numpy(spoken)
+        events = recordings.split()
+        provenance[f"{path.name}, kept"] = recordings.kept
+        return events, torch.from_numpy(spoken)
 
 
 def _read_columns(path: Path, classes: int, extra: list[str]) -> dict[str, Any]:

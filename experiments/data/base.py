@@ -71,7 +71,7 @@ class Dataset:
 
         Args:
             name: of the data set.
-            splits: for training, validation and test.
+            splits: the splits for training, validation and test, in this order.
             classes: number of classes, or of regression targets.
             provenance: origin of the data.
         """
@@ -85,6 +85,11 @@ class Dataset:
             input_shape=tuple(train.x.shape[1:]),
             provenance=provenance,
         )
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the inputs are ids of tokens rather than numbers."""
+        return not self.train.x.is_floating_point()
 
     @property
     def regression(self) -> bool:

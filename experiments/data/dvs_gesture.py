@@ -85,7 +85,9 @@ def _load(source: CameraArchive, camera: CameraRecordings, provenance: dict[str,
         persons.append(int(person[1]))
         files.append((int(path.stem), path))
     provenance[source.archive.member] = camera.add_files(folder, files, _read_table)
-    return camera.recordings.split(), persons
+    events = camera.recordings.split()
+    provenance[f"{source.archive.member}, kept"] = camera.recordings.kept
+    return events, persons
 
 
 def _read_table(path: Path) -> tuple[Any, Any, Any, Any]:

@@ -71,4 +71,6 @@ def _load(source: CameraArchive, camera: CameraRecordings, provenance: dict[str,
             " unpack the archive again"
         )
     provenance[source.archive.member] = camera.add_files(folder, files, read_words)
-    return camera.recordings.split()
+    events = camera.recordings.split()
+    provenance[f"{source.archive.member}, kept"] = camera.recordings.kept
+    return events

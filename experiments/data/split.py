@@ -20,8 +20,8 @@ class Split:
     """Inputs with their targets.
 
     Args:
-        x: (N, ...) float32 inputs, standardised.
-        y: (N,) int64 class labels, or (N, o) float32 regression targets.
+        x: (N, ...) float32 inputs, standardised, or (N, S) int64 ids of tokens.
+        y: (N,) int64 class labels, (N, S) int64 targets of every token, or (N, o) float32 regression targets.
 
     Raises:
         NeurofaError: lengths differ, a dtype is wrong or a value is not finite.

@@ -46,6 +46,9 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
     """
 
     source = SOURCE
+    differs = (
+        "networks, data sets, 50 epochs and final weights are ours, where the source averages over pairs at 40 times"
+    )
     question = "Do networks from different starts end more alike by dfa with one shared feedback than by bp?"
     parts = ("mnist", "cifar10")
 

@@ -46,6 +46,9 @@ class Faults(Experiment, name="faults"):
     """
 
     source = "stuck-at faults: Chen et al. 2015, IEEE Trans. Comput. 64:180 (the ratio of the two kinds as remembered)"
+    differs = (
+        "no text has this protocol: network, epochs and training around the faults are ours; the ratio is remembered"
+    )
     question = "How much accuracy do stuck devices cost in fixed feedback, and in weights that train around them?"
     parts = ("stuck", "low", "range")
 
@@ -103,7 +106,7 @@ class Faults(Experiment, name="faults"):
 
 
 def sound(full_scale: float) -> str:
-    """Return the spec of a weight without faults: as fine as a float, bounded by +-full_scale as a pair of elements."""
+    """Return the spec of a device without faults: steps as fine as those of a float, weights within +-full_scale."""
     return f"fixed(bits=24, range={full_scale:g}, rounding=nearest)"
 
 
@@ -123,7 +126,7 @@ def stuck(rate: float, high_share: float, full_scale: float | None = None) -> st
 
 
 def faulty_settings(series: str, rate: float, high_share: float, full_scale: float) -> list[Fields]:
-    """Return the settings of one point of a curve.
+    """Return the candidate settings of one point of a curve, at several learning rates.
 
     Args:
         series: name of the curve.

@@ -56,6 +56,7 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
     """
 
     source = "the figures asked for in the reviews of oRPXPoTXYz (ICLR 2025) and kasbbmwk3s (ICLR 2026)"
+    differs = "the reviews ask for figures without a protocol: networks, data and epochs are ours"
     question = "Do the feedbacks of fdfa, grape2025 and grape2026 turn to the Jacobian, and does that train better?"
     parts = ("mlp", "conv", "noise")
 
@@ -166,10 +167,15 @@ def _conv_methods() -> Methods:
 
 
 def ends(runs: Sequence[SweepRow]) -> Record:
-    """Return alignment at the end of training: means over layers, their mean and spread over seeds, and each layer's.
+    """Return the alignment of the feedback with the Jacobian at the end of training, as columns of a row.
 
     Args:
         runs: one a seed, which logged the Jacobian.
+
+    Returns:
+        For every key of :data:`QUANTITIES` the mean over hidden layers: its mean over seeds and, with ``_std``, its
+        standard deviation; ``descent_share``, the share of steps that lower the loss; and ``layers``, the means over
+        seeds of each layer.
     """
     logged = [run.metrics[-1]["jacobian"] for run in runs]
     columns: Record = {}

@@ -73,6 +73,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580"
+    differs = "FLOP are counted product by product (source: torch's profiler); times are ours, and of this machine"
     question = "Does low-rank feedback save over 20 % of a transformer's FLOP, at which ranks, and how much time?"
     parts = ("count", "time")
 
@@ -102,6 +103,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         rows = [_row("bp", None, learner, bp, attention)]
         for rule, rank in itertools.product(RULES, self.ranks):
             rows.append(_row(rule, rank, _learner(_spec(rule, rank), PAPER), bp, attention))
+        # what is left where no error passes a linear map: no rank can save more; attention returns errors all the same
         floor = 1 - (bp.by_phase()["delivery"] - attention) / bp.total
         levels = {"claim: more than 20 % saved": 1 - CLAIM / 100, "no input gradients in linear maps": floor}
         curves = {rule: [(row["rank"], row["total/bp"]) for row in rows if row["rule"] == rule] for rule in RULES}

@@ -40,6 +40,7 @@ class ReceptiveFields(Experiment, name="ldfa_receptive_fields"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, Fig. 4c, d; after Lindsey et al. 2019, arXiv 1901.00945"
+    differs = "images are not turned (source: by 10 degrees); fields get indices, where the source shows pictures"
     question = "Does feedback of low rank make receptive fields centre-surround, and feedback of high rank oriented?"
     parts = ("fields",)
 

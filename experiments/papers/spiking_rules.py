@@ -83,6 +83,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
     """
 
     source = "the rules' texts: Bellec et al. 2020, Frenkel et al. 2021, Kaiser et al. 2020, Apolinario and Roy 2025"
+    differs = "networks, encodings, rates and epochs are ours; each rule's own text has another protocol"
     question = "Which online rules train hidden layers of spikes, how far behind bptt, and in what memory?"
     parts = (*DATA, "memory")
 
@@ -150,7 +151,7 @@ def rule_settings(rule: str, *, decaying: bool) -> list[Fields]:
     """Return the settings of a rule that validation data choose from.
 
     Args:
-        rule: by name.
+        rule: name of the rule.
         decaying: whether decay of the weights is one of them, and for backpropagation through time a small norm of all
             directions.
     """

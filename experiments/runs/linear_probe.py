@@ -12,7 +12,7 @@ from torch import Tensor
 
 from experiments.data import Dataset
 from experiments.data.split import Split
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 
 SAMPLES = 1000
@@ -34,9 +34,9 @@ def probe_scores(
     out, on training samples that it left out (which the network has seen).
 
     Args:
-        network: its mode is restored.
-        dataset: on whose compute device the network lies.
-        seed: of the read noise of the network's device.
+        network: the network, whose training mode is restored.
+        dataset: the data, on whose compute device the network lies.
+        seed: seed of the read noise of the network's device.
         samples: largest number for the fit, and for the score.
         of_input: whether the inputs themselves are scored too, as ``"input"``.
 
@@ -56,9 +56,9 @@ def probe_errors(
     """Return the errors of the probes of :func:`probe_scores` by sample, to compare networks on the same samples.
 
     Args:
-        network: its mode is restored.
-        dataset: on whose compute device the network lies.
-        seed: of the read noise of the network's device.
+        network: the network, whose training mode is restored.
+        dataset: the data, on whose compute device the network lies.
+        seed: seed of the read noise of the network's device.
         samples: largest number for the fit, and for the score.
         of_input: whether the inputs themselves are probed too.
 
@@ -91,7 +91,14 @@ def probe_score(errors: Tensor, held: Split) -> float | None:
 
 
 def probe_splits(dataset: Dataset, samples: int = SAMPLES) -> tuple[Split, Split]:
-    """Return the samples of the fit, and those that score it."""
+    """Return the samples to which a linear probe is fitted, and those on which it is scored.
+
+    The second are validation samples or, where none are held out, training samples that the fit leaves out.
+
+    Args:
+        dataset: the data.
+        samples: largest number of either.
+    """
     train, held = dataset.train, dataset.validation
     if len(held):
         return _cut(train, 0, samples), _cut(held, 0, samples)
@@ -106,9 +113,7 @@ def _cut(split: Split, start: int, stop: int) -> Split:
 def _features(network: Network, split: Split, device: torch.device, seed: int) -> dict[str, Tensor]:
     """Return the outputs of every hidden layer with weights, (N, n) by name."""
     gen = generator(seed, "separability", device=device)
-    training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         x = split.x.to(device)
         features = {INPUT: x.flatten(1)}
         for name, layer in network.items():
@@ -116,8 +121,6 @@ def _features(network: Network, split: Split, device: torch.device, seed: int) -
             x = layer.compute(params, x, layer.fresh_state(x, gen))[0]
             if params and name != network.readout:
                 features[name] = x.flatten(1)
-    finally:
-        network.train(training)
     return features
 
 

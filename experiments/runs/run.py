@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch
 
+from experiments.runs.divergence import DivergedError
 from experiments.runs.folder import RunFolder
 from experiments.runs.ingredients import run_ingredients
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
 from experiments.runs.machine import machine_info
 from experiments.runs.plot import draw_curves
 from experiments.runs.progress import Progress
+from experiments.runs.recommended import RECOMMENDED
 from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
@@ -37,19 +39,19 @@ def train_run(
     control: bool = False,
     renew: bool = False,
 ) -> Result:
-    """Train one network and report it.
+    """Train one network, and return its result; with a folder, write checkpoints, network, curves and result there.
 
     The same spec gives the same rows bit for bit on the same machine, resumed or not: the order of the data, the
     weights, the feedback and all noise come from generators seeded by the run's seed.
 
     Args:
         spec: the run.
-        out: its folder; None: nothing is written.
+        out: folder of the run; None: nothing is written.
         progress: shows the run; None: nothing is shown.
         resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
         overwrite: begin anew in a folder that holds a run.
         renew: with ``resume``, begin anew where data or other people's code have changed since; False: refuse.
-        control: also train the readout-only control with the same settings (in ``out/control``).
+        control: also train the readout-only control (in ``out/control``), with the settings of :func:`control_of`.
 
     Raises:
         NeurofaError: an unknown or impossible part, numbers that are not finite, a folder that cannot be written or
@@ -89,8 +91,17 @@ def _train(trainer: Trainer, writer: RunWriter | None, progress: Progress, *, co
         if control:
             inside = None if writer is None else writer.folder.control
             resume = writer is not None and writer.resume
-            beside = train_run(replace(spec, rule=CONTROL), inside, progress=progress, resume=resume, overwrite=True)
-            result = replace(result, control=beside)
+            try:
+                beside = train_run(
+                    control_of(spec, inside if resume else None),
+                    inside,
+                    progress=progress,
+                    resume=resume,
+                    overwrite=True,
+                )
+                result = replace(result, control=beside)
+            except DivergedError as error:  # no reason to lose the run itself
+                progress.notice(f"no control: {error}")
         check_interrupt()
     if writer is not None:
         folder = writer.folder
@@ -98,6 +109,23 @@ def _train(trainer: Trainer, writer: RunWriter | None, progress: Progress, *, co
         writer.put(folder.curves, lambda part: draw_curves(result, part))
         writer.finish(result)
     return result
+
+
+def control_of(spec: RunSpec, begun: Path | None = None) -> RunSpec:
+    """Return the readout-only control of a run: the same settings, and an optimizer that is as well chosen.
+
+    Where the run has the optimizer that its rule recommends, the control has its own, lest a rule that needs small
+    steps is compared with a readout that has hardly learnt. Any other optimizer is shared.
+
+    Args:
+        spec: the run.
+        begun: folder of the control, which is gone on with as it was begun; None: it is new.
+    """
+    control = replace(spec, rule=CONTROL)
+    if begun is not None and RunFolder(begun).run.is_file():
+        return replace(control, optimizer=RunFolder(begun).spec().optimizer)
+    recommended = spec.optimizer == replace(spec, optimizer=RECOMMENDED).optimizer
+    return replace(control, optimizer=RECOMMENDED) if recommended else control
 
 
 def _deterministic(compute: str) -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, get_args, get_type_hints
 
+from experiments.runs.recommended import PLAIN, RECOMMENDED, recommended_optimizer
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import Registered, find
 from hwmodels.spec import Spec, parse, with_defaults
@@ -37,6 +38,7 @@ class Option:
         help: one line of ``--help``: what the field is, with an example.
         words: the values that are allowed; empty: any.
         least: smallest value that is allowed; None: any.
+        most: largest value that is allowed, of a whole number with a smallest one.
         none: what a default of None means, for ``--help``.
         earlier: value that runs had before the field existed. It is left out of the key, so that those runs keep
             theirs; ``...``: the field is as old as the key.
@@ -46,6 +48,7 @@ class Option:
     help: str
     words: tuple[str, ...] = ()
     least: int | None = None
+    most: int = 10**9
     none: str = ""
     earlier: object = ...
     flags: tuple[str, ...] = ()
@@ -55,7 +58,7 @@ def canonical(spec: str | Spec | Registered) -> str:
     """Return one text for all ways to write a spec: without needless spaces, options sorted by name.
 
     Args:
-        spec: its text, a :class:`Spec`, or a part, whose own spec is taken.
+        spec: the text of a spec, a :class:`Spec`, or a part, whose own spec is taken.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'
@@ -91,7 +94,10 @@ class SpecField:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One training run.
+    """All settings that decide the numbers of one training run; each field is described by its :class:`Option`.
+
+    The optimizer is the one that the rule recommends for the network, unless another one is chosen; the field holds
+    what was found, so that a stored run keeps its meaning when a recommendation changes.
 
     ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
     same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
@@ -113,9 +119,11 @@ class RunSpec:
     periphery: Annotated[
         SpecField, Option("Converters and noise around products with weights, such as training.", earlier="exact")
     ] = SpecField("exact")
-    epochs: Annotated[int, Option("Passes over the training data.", least=1)] = 10
+    epochs: Annotated[int, Option("Passes over the training data.", least=1, most=10**7)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
-    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)".')] = SpecField("sgd(lr=0.1)")
+    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule.')] = (
+        SpecField(RECOMMENDED)
+    )
     schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
     loss: Annotated[SpecField, Option("Loss: cross_entropy, or mse for regression.")] = SpecField("cross_entropy")
     accumulate: Annotated[int, Option("Batches averaged into one update.", least=1)] = 1
@@ -135,6 +143,8 @@ class RunSpec:
         # the default error of sdfa was ternary once: a stored spec says which one it means
         object.__setattr__(self, "rule", with_defaults(self.rule, "sdfa", error="sign"))
         types = types_of(type(self))
+        if self.optimizer == RECOMMENDED:
+            object.__setattr__(self, "optimizer", recommended_optimizer(self.rule, self.network))
         for name, option in options_of(type(self)).items():
             value = getattr(self, name)
             if not _fits(value, types[name]):
@@ -142,6 +152,8 @@ class RunSpec:
                 raise NeurofaError(f"got {name}={value!r:.60}; expected {words}; change {name}")
             if option.least is not None and value < option.least:
                 raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
+            if option.least is not None and value > option.most:
+                raise NeurofaError(f"got {name}={value}; expected at most {option.most:,}; lower {name}")
             if option.words and value not in option.words:
                 words = " or ".join(option.words)
                 raise NeurofaError(f"got {name}='{value}'; expected {words}{did_you_mean(value, option.words)}")
@@ -211,15 +223,17 @@ class RunSpec:
 
 
 def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a stored run with the meaning that they had when it was written.
+    """Return the fields of a stored run, changed where a default has changed since the run was written.
 
     ``sdfa`` without an error format was written when its default was ternary; since then the format is written out.
-    Fields that did not exist have the value that all runs had.
+    Fields that did not exist have the value that all runs had; a run without an optimizer had plain SGD, whatever its
+    rule.
     """
     rule = {}
     if isinstance(values.get("rule"), str):
         rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")}
-    return {**{name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}, **values, **rule}
+    earlier = {name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}
+    return {"optimizer": PLAIN, **earlier, **values, **rule}
 
 
 def stored_key(values: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ class SweepProgress:
 
 @contextmanager
 def sweep_bar() -> Iterator[SweepProgress]:
-    """Show a bar on stderr: runs done, runs failed, time left."""
+    """Show a bar on stderr: runs done, runs failed, time left; without a terminal a line for every run."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -46,6 +47,9 @@ def sweep_bar() -> Iterator[SweepProgress]:
     columns += ["runs{task.fields[failed]}", TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True)]
     console = Console(stderr=True)
     try:
+        if not console.is_terminal:
+            yield _Lines()
+            return
         with Progress(*columns, console=console) as progress:
             bar = _Bar(progress)
             yield bar
@@ -54,6 +58,20 @@ def sweep_bar() -> Iterator[SweepProgress]:
     except KeyboardInterrupt:
         console.print("stopped: the same command continues with the runs that are left")
         raise
+
+
+class _Lines(SweepProgress):
+    """A line for every run, for logs and pipes."""
+
+    def begin(self, runs: int, title: str) -> None:
+        self.runs, self.title, self.done, self.failed = runs, title, 0, 0
+
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
+        self.done, self.failed = self.done + 1, self.failed + failed
+        failures = f", {self.failed} failed" if self.failed else ""
+        failures += " (reused from the folder)" if reused else ""
+        sys.stderr.write(f"{self.title}: {self.done} of {self.runs} runs{failures}\n")
+        sys.stderr.flush()
 
 
 class _Bar(SweepProgress):

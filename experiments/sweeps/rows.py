@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from experiments.files import make_folder, read_json, write_json
+from experiments.runs.divergence import MARK
 from experiments.runs.spec import stored_meaning
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.workers import map_processes
@@ -32,13 +33,14 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow:
-    """What is known of one run, or of another computation."""
+    """The stored outcome of one training run of a sweep, or of one call of a function."""
 
     key: str
     """Hash of the spec."""
     spec: Mapping[str, object]
+    """Fields of the run, or the function's name with its arguments."""
     result: Mapping[str, object] | None
-    """What was measured, of a run with its epochs as ``metrics``; None when it failed."""
+    """What was measured (of a run, with the rows of its epochs as ``metrics``); None when it failed."""
     error: str | None = None
     """One line: why it failed."""
     ingredients: Mapping[str, str] | None = None
@@ -48,6 +50,11 @@ class SweepRow:
     def done(self) -> bool:
         """Whether the run came to its end."""
         return self.result is not None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run ended because its loss rose far above the first, or was no number any more."""
+        return MARK in (self.error or "")
 
     @property
     def metrics(self) -> list[Record]:
@@ -63,7 +70,7 @@ class SweepRow:
     def flat(self) -> Record:
         """Return one line for a table: key, status, settings, measures, error."""
         measured = {k: v for k, v in (self.result or {}).items() if k not in ("spec", "metrics")}
-        status = "done" if self.done else "failed"
+        status = "done" if self.done else "diverged" if self.diverged else "failed"
         return {"key": self.key, "status": status, **self.settings, **measured, "error": self.error}
 
 
@@ -126,7 +133,7 @@ def compute_rows(
     time continues where it was.
 
     Args:
-        jobs: by key.
+        jobs: the jobs by key.
         compute: importable by its name; returns the result of a job as a JSON object, which may have
             :data:`INGREDIENTS`.
         describe: returns the spec of a job.

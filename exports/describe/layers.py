@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from exports.describe.modules import Trace, trace
+from exports.describe.modules import Trace, example_of, trace
 from exports.describe.neurons import TICK, neuron_dynamics
 from exports.describe.stored import StateKeys, matrix_of, state_keys, vector_of
 from exports.graph.arrays import Array
@@ -61,10 +61,10 @@ class Place:
 
 
 def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
-    """Return all layers as nodes, from input to readout; no array is copied but the weights inside blocks.
+    """Return all layers as nodes, from input to readout; nodes share the network's arrays, except weights in blocks.
 
     Args:
-        network: of any layers.
+        network: the network.
         tick: length of a tick, s, for layers with a memory.
     """
     keys, shape, nodes = state_keys(network, "network"), network.input_shape, []
@@ -75,7 +75,12 @@ def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
 
 
 def layer_node(layer: Layer, place: Place) -> Node:
-    """Return the node of a layer."""
+    """Return the node of the neutral graph that describes a layer.
+
+    Args:
+        layer: the layer.
+        place: its name, shapes and state keys in the network.
+    """
     about = facts_of(layer).describe(place.in_shape)
     if isinstance(about, AffineDescription) and about.activation not in ACTIVATIONS:
         about = facts_of(layer).as_module()  # an activation without a name in files is listed as operations
@@ -142,10 +147,11 @@ def _spiking(about: SpikingDescription, place: Place) -> SpikingNode:
 
 def _traced(about: ModuleDescription, place: Place) -> TracedNode:
     like = next((synapses.weight for synapses in about.synapses.values()), torch.zeros(()))
-    listed, reason = Trace((), {}, {}, ""), about.reason
+    listed, reason, example = Trace((), {}, {}, ""), about.reason, None
     if about.module is not None:
         try:
             listed = trace(about.module, place.in_shape, like)
+            example = example_of(about.module, place.in_shape, like)
         except NeurofaError as error:  # the weights can be stored all the same
             reason = str(error)
     arrays: dict[str, Array] = {}
@@ -161,12 +167,18 @@ def _traced(about: ModuleDescription, place: Place) -> TracedNode:
         arrays[key] = Array(values=constant, meaning=f"constant of a {about.source}")
     names = listed.placeholders | {key: key for key in listed.constants}
     return TracedNode(
-        **place.ends, parameters=arrays, placeholders=names, ops=listed.ops, result=listed.result, reason=reason
+        **place.ends,
+        parameters=arrays,
+        placeholders=names,
+        ops=listed.ops,
+        result=listed.result,
+        reason=reason,
+        example=example,
     )
 
 
 def converter_constants(network: Network) -> dict[str, object]:
-    """Return the constants of the converters around the arrays of forward weights; empty for exact products."""
+    """Return the options of the converters around products with forward weights, by name; empty for exact products."""
     for name in network.names:
         host = network.layer(name).traits.array_host
         if host is not None and host.periphery is not None:

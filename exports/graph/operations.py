@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from exports.graph.arrays import Array
 from exports.graph.nodes import Node
 
@@ -15,15 +17,17 @@ class Op:
 
     Args:
         name: name of its result.
-        target: its name in ATen's core operator set.
-        args: plain values, :class:`Ref` and :class:`Free`.
-        kwargs: the same by keyword.
+        target: name of the operation in ATen's core operator set.
+        args: arguments by position: plain values, :class:`Ref` and :class:`Free`.
+        kwargs: arguments by keyword.
+        rank: number of axes of the result; 0 for several results.
     """
 
     name: str
     target: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Free:
-    """A size that follows the batch."""
+    """Placeholder for a size that depends on the number of samples in the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +52,7 @@ class TracedNode(Node):
         ops: the operations in order.
         result: name of the output.
         reason: why there are no operations; empty where there are.
+        example: an input (B, *in_shape) and the module's output (B, *out_shape) for it, to compare a translation with.
     """
 
     kind = "traced"
@@ -57,6 +62,7 @@ class TracedNode(Node):
     ops: tuple[Op, ...] = ()
     result: str = ""
     reason: str = ""
+    example: tuple[Tensor, Tensor] | None = None
 
     def arrays(self) -> dict[str, Array]:
         return dict(self.parameters)

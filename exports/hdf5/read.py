@@ -19,6 +19,7 @@ from exports.programming.conductances import conductances_to_weights
 from exports.programming.integers import BLOCK, per_row
 from hwmodels.arrays.tiles import Tile, reassemble
 from hwmodels.errors import NeurofaError
+from neurofa.core.synapses import present_cell
 
 Source = Literal["float", "quantized", "conductance"]
 """The copy of a matrix that is read."""
@@ -28,15 +29,14 @@ REAL = "fiub"
 REFUSED = {"group": "a group", "c": "complex numbers", "O": "text", "S": "text", "U": "text", "V": "records"}
 """What else may stand where numbers are expected, by numpy's kind."""
 
-RENAMED = {"_fate": "_drift"}
-"""Ends of state keys in earlier files, and their present names."""
-
 
 class StoredTile(NamedTuple):
-    """One tile of a matrix."""
+    """The conductances of one tile of a matrix, as a file holds them."""
 
     name: str
+    """Name of its group: first input and first output, such as ``0_256``."""
     attributes: dict[str, Any]
+    """``first_input``, ``first_output``, ``map``, ``scale`` and the other attributes of the group."""
     planes: dict[str, Tensor]
     """Conductances by plane, S, and ``faults``; (rows, columns), rows being inputs."""
 
@@ -52,11 +52,11 @@ class StoredTile(NamedTuple):
 
 
 class HardwareFile:
-    """An open exported file.
+    """An exported or measured HDF5 file, open for reading.
 
     Args:
         h5: open file of h5py.
-        path: its name, for messages.
+        path: path of the file, for messages.
     """
 
     def __init__(self, h5: Any, path: Path) -> None:
@@ -70,11 +70,11 @@ class HardwareFile:
 
     @property
     def kind(self) -> str:
-        """``network``, ``measured``, or ``plain`` for a file of a lab that follows no format."""
+        """What the file is: an exported ``network``, a ``measured`` file, or ``plain`` HDF5 that follows no format."""
         return str(json_value(self.h5.attrs["kind"])) if "kind" in self.h5.attrs else "plain"
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a group, sorted; none where there is no such group."""
+        """Return the names of all members of a group, sorted; none where there is no such group."""
         return sorted(self.h5[path]) if path in self.h5 else []
 
     def shape(self, path: str) -> tuple[int, ...]:
@@ -86,7 +86,7 @@ class HardwareFile:
         return {key: _parse(value) for key, value in self.h5[path].attrs.items()}
 
     def tensor(self, path: str) -> Tensor:
-        """Return one dataset.
+        """Read one dataset as a tensor.
 
         Raises:
             NeurofaError: there is none of that name, or it holds no real numbers.
@@ -113,7 +113,7 @@ class HardwareFile:
         return values.astype(wide.newbyteorder("="), copy=False)
 
     def blocks(self, path: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-        """Yield a dataset in blocks of rows, with the first row of each; a single number as one row."""
+        """Yield a dataset in blocks of rows: index of the first row, and the rows; a single number is one row."""
         shape = self.shape(path)
         if not shape or not all(shape):
             yield 0, np.atleast_1d(self._numbers(path, ()))
@@ -150,8 +150,9 @@ class HardwareFile:
         """Return the weights of one matrix from one of its copies, shaped as the layer has them.
 
         Args:
-            path: of the matrix.
-            source: the copy.
+            path: where the matrix lies in the file.
+            source: ``float``: the weights as exported; ``quantized``: scale (code - zero point) from its integers;
+                ``conductance``: the weights that the tiles' conductances stand for.
 
         Raises:
             NeurofaError: the file has no such copy.
@@ -181,16 +182,12 @@ class HardwareFile:
             raise NeurofaError(f"got '{self.path}' without {what}; expected some; {remedy}")
 
     def states(self) -> dict[str, str]:
-        """Return the path of every dataset that is state of the learner, by its present key of the state dict."""
+        """Return the paths of the datasets that hold the learner's state, by key of its state dict.
+
+        Keys of earlier versions are translated to those of today.
+        """
         keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
-        return {_present_key(str(json_value(key))): path for key, path in keys if key is not None}
-
-
-def _present_key(key: str) -> str:
-    for old, new in RENAMED.items():
-        if key.endswith(old):
-            return key.removesuffix(old) + new
-    return key
+        return {present_cell(str(json_value(key))): path for key, path in keys if key is not None}
 
 
 def _parse(value: Any) -> Any:
@@ -205,7 +202,7 @@ def _parse(value: Any) -> Any:
 
 @contextmanager
 def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[HardwareFile]:
-    """Open an exported file.
+    """Open an exported or measured HDF5 file for reading; it is closed when the block ends.
 
     Args:
         path: of the file.

@@ -16,7 +16,7 @@ from exports.onnx.runtime import Runtime
 from exports.programming.probes import teaching_signals
 from exports.programming.spike_probes import random_spikes, spike_responses
 from exports.restore import learner_states, twin_learner
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 from neurofa.training.learner import Learner
 
@@ -27,10 +27,11 @@ CLOSE, LEARNT, STEPS = 1e-5, 1e-4, 10
 def compare_with_learner(
     part: str, runtime: Runtime, learner: Learner, model: Model, inputs: Tensor | None
 ) -> FileCheck:
-    """Compare one kind of graph with what torch computes.
+    """Compare what an ONNX graph computes with what torch computes with the learner.
 
     Args:
-        part: name of the graph, of its metadata.
+        part: what the graph holds, as its metadata say: ``inference``, ``inference_int8``, ``feedback``, ``learning``,
+            ``loop`` or ``step``.
         runtime: the graph.
         learner: to compare with.
         model: that learner's neutral graph.
@@ -63,12 +64,10 @@ def without_converters(network: Network) -> Network:
 
 
 def _check_outputs(runtime: Runtime, network: Network, inputs: Tensor | None, *, rough: bool) -> FileCheck:
-    training = network.training
-    network.eval()
     normal = torch.randn(16, *network.input_shape, generator=generator(0, "against"))
     x = normal if inputs is None else inputs
-    wanted, computed = network(x), runtime({"input": x})["output"]
-    network.train(training)
+    with evaluating(network):
+        wanted, computed = network(x), runtime({"input": x})["output"]
     error = float((computed - wanted).abs().amax())
     if not rough:
         close = error <= CLOSE * max(1.0, float(wanted.abs().amax()))

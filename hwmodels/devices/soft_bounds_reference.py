@@ -27,7 +27,7 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
 
     Args:
         reference_mean: mean of the reference, device units.
-        reference_std: its device-to-device spread, device units.
+        reference_std: device-to-device spread of the reference, device units.
         subtract_symmetry: add each device's own symmetry point to its reference.
         additive: noise that does not shrink with the step.
 
@@ -37,7 +37,7 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
     source = "aihwkit, SoftBoundsReferenceDevice; Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
 
     reference_mean: float = 0.0
-    reference_std: float = 0.05
+    reference_std: float = 0.0
     subtract_symmetry: bool = False
     additive: bool = True
 
@@ -89,7 +89,6 @@ class ReRamSB(SoftBoundsReference, name="reram_sb"):
     w_max_dtod: float = 0.3 / 1.25
     w_min_dtod: float = 0.3 / 0.75
     write_noise_std: float = 56.0
-    reference_std: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +112,7 @@ class ReRamArrayOM(SoftBoundsReference, name="reram_array_om"):
     write_noise_std: float = 1.4113
     corrupt_prob: float = 0.1348
     corrupt_range: float = 0.01
+    reference_std: float = 0.05
     subtract_symmetry: bool = True
     headroom: float = 1.5  # at the usual 3 the write noise exceeds an initial matrix
 
@@ -138,5 +138,6 @@ class ReRamArrayHfO2(SoftBoundsReference, name="reram_array_hfo2"):
     write_noise_std: float = 0.5841
     corrupt_prob: float = 0.0977
     corrupt_range: float = 0.01
+    reference_std: float = 0.05
     subtract_symmetry: bool = True
     headroom: float = 1.5  # at the usual 3 the write noise exceeds an initial matrix

@@ -24,7 +24,8 @@ from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import LocalView, Tick
 from neurofa.training.extra_passes import make_extra_passes
-from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import Credit, collect, preserved, record
 
 TRANSPORTS = ("nothing", "signs", "weights")
 """Information that a pathway may copy from the forward weights beside it, from least to most."""
@@ -39,7 +40,7 @@ class Dependence:
     other_weights: tuple[str, ...] = ()
     """Layers whose weights the update depends on."""
     transports: str = "nothing"
-    """What the pathway beside the layer copies from the layer's weights: ``nothing``, ``signs`` or ``weights``."""
+    """What the feedback weights of the layer copy from its forward weights: ``nothing``, ``signs`` or ``weights``."""
     other_samples: bool = False
     """Whether one sample's part of the update depends on the other samples of the batch."""
     future_ticks: str = "static"
@@ -51,10 +52,13 @@ class AuditReport:
     """Declared and measured dependencies of one rule on one network."""
 
     rule: str
+    """Name or spec of the rule."""
     declared_local: bool
+    """Declared: no update needs another layer's weights."""
     local: bool
     """Measured: no update depends on another layer's weights, and no pathway copies more than signs."""
     declared_transports: str
+    """Declared: what the pathway copies from the forward weights: ``nothing``, ``signs`` or ``weights``."""
     transports: str
     """Measured: the most that any pathway copies."""
     couples_samples: bool
@@ -69,7 +73,7 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """Summary in one sentence."""
+        """Measured and declared dependencies in one sentence."""
         measured = f"{'local' if self.local else 'not local'}, its pathway copies {self.transports}"
         measured += "; samples of a batch are coupled" if self.couples_samples else ""
         if self.agrees:
@@ -83,7 +87,7 @@ class AuditReport:
 
 
 def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: int = 0) -> AuditReport:
-    """Return the dependencies of a rule's update.
+    """Find out what a rule's update depends on (other layers' weights, other samples), by overwriting weights.
 
     For each layer, all other layers' weights (parameters, cells, reads in their views) are overwritten, first with NaN,
     then with other finite numbers. The return weights are read again, and the backward phase of the same tick is
@@ -139,7 +143,8 @@ class Audit:
         own = [t for t in (*rule.parameters(), *rule.buffers()) if t.data_ptr() not in held]
         self.pathway = [(t, t.detach().clone()) for t in own]
         self.tick = self._record(x)
-        loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
+        labels = target.dim() < self.tick.y.dim() and not target.is_floating_point()
+        loss = CrossEntropy() if labels else MeanSquaredError()
         self.teaching = loss_and_teaching(loss, self.tick.y, target)[1]
         # on clean weights: extra passes through a poisoned network would expose other layers' weights by its outputs
         self.tick = make_extra_passes(network, rule, self.tick, self.teaching, self._gen())
@@ -153,7 +158,11 @@ class Audit:
         self.learning = list(self.clean[0].directions)
 
     def report(self, name: str) -> AuditReport:
-        """Return the report of all poisoned replays; ``name`` is that of the rule."""
+        """Replay the tick with overwritten weights, layer by layer, and return the report.
+
+        Args:
+            name: of the rule, for the report.
+        """
         coupled, future = self._couplings(), self.future()
         dependencies = {}
         for key in self.network.names:
@@ -197,7 +206,7 @@ class Audit:
             tensor.data.copy_(value)
 
     def _replay(self) -> tuple[Credit, Credit]:
-        """Read the return weights, then assign credit twice in a row."""
+        """Read the return weights, then deliver errors and compute directions twice in a row."""
         self._forget()
         returns = self._ask(self.network.names)
         gen = self._gen()
@@ -280,9 +289,9 @@ class Audit:
         n = self.samples
         x = self.x.clone()
         others = torch.arange(len(x), device=x.device) % n > 0
-        x[others] = x[others].flip(-1) * 0.5 + 0.25
+        x[others] = x[others].flip(-1) * 0.5 + 0.25 if x.is_floating_point() else x[others].roll(1, -1)
         clean, _ = self._delivered(self.tick, self.teaching)
-        other, changed = self._delivered(self._record(x), _first_kept(self.teaching, n))
+        other, changed = self._delivered(self._record(x), _first_kept(self.teaching, n, self.network.positions))
         coupled = set()
         for name in self.learning:
             if not torch.equal(clean[name][::n], other[name][::n]):
@@ -330,10 +339,17 @@ def _together(ours: AuditReport, theirs: AuditReport) -> AuditReport:
     return replace(ours, local=local, transports=transports, couples_samples=coupled, dependencies=dependencies)
 
 
-def _first_kept(teaching: Teaching, samples: int) -> Teaching:
-    """Return the teaching with its first sample kept and all others changed."""
+def _first_kept(teaching: Teaching, samples: int, positions: int | None) -> Teaching:
+    """Return the teaching with its first sample kept and all others changed.
+
+    Args:
+        teaching: of the recorded tick: rows of ticks, each of all samples, or of samples, each of all positions.
+        samples: B.
+        positions: S, where the network answers at every position.
+    """
     error, target = teaching.error.clone(), teaching.target.clone()
-    others = torch.arange(len(error), device=error.device) % samples > 0
+    rows = torch.arange(len(error), device=error.device)
+    others = rows % samples > 0 if positions is None else rows >= positions
     error[others], target[others] = error[others].flip(-1) * 3, target[others].flip(-1)
     return replace(teaching, error=error, target=target)
 

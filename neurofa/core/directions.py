@@ -1,4 +1,4 @@
-"""Directions of weights (tensors, factors of outer products, sums of both) and return weights of low rank."""
+"""Directions of weights (tensors, factors of outer products, sums of rows) and return weights of low rank."""
 
 from __future__ import annotations
 
@@ -43,10 +43,31 @@ class Outer(NamedTuple):
         return self.right.layout == torch.sparse_csr
 
 
+class RowSums(NamedTuple):
+    """A direction that is zero in all rows but some: each vector is added to the row that its index names."""
+
+    chosen: Tensor
+    """(N,) int64: rows; a row may occur several times."""
+    values: Tensor
+    """(N, n_in): vectors added to these rows."""
+    rows: int
+    """n_out: rows of the weight."""
+
+    def dense(self) -> Tensor:
+        """Return the direction as one tensor, (n_out, n_in)."""
+        zeros = self.values.new_zeros(self.rows, self.values.shape[1])
+        return zeros.index_add_(0, self.chosen, self.values)
+
+    def outer(self) -> Outer:
+        """Return the direction in factored form: one-hot rows times the vectors."""
+        return Outer(torch.nn.functional.one_hot(self.chosen, self.rows).to(self.values.dtype), self.values)
+
+
 class Sum(NamedTuple):
-    """A direction of several terms, added only when the sum is used."""
+    """A direction that is a sum of terms, which are added only where the direction is used."""
 
     parts: tuple[Tensor | Outer, ...]
+    """The terms."""
 
     def dense(self) -> Tensor:
         """Return the direction as one tensor."""
@@ -55,7 +76,7 @@ class Sum(NamedTuple):
 
 
 class LowRank(NamedTuple):
-    """Return weights B = P Q of rank r: an error is returned as (delta P) Q."""
+    """Return weights B = P Q of rank r: an error delta, (N, n_out), is returned as (delta P) Q, (N, n_in)."""
 
     p: Tensor
     """(n_out, r)."""
@@ -72,13 +93,18 @@ class LowRank(NamedTuple):
 
 
 ReturnWeights = Mapping[str, Tensor | LowRank]
-"""Weights of the return path beside a layer, by the name of the forward weight."""
+"""Return weights of a layer, through which its error goes to the layer below, by the name of the forward weight."""
 
-Direction = Tensor | Outer | Sum
+Direction = Tensor | Outer | RowSums | Sum
 Directions = dict[str, Direction]
 """Directions of one layer's weights, summed over the batch, by the name of the weight."""
 
 
 def dense(directions: Directions) -> dict[str, Tensor]:
-    """Return directions as tensors that share no memory with a view; factors are multiplied."""
+    """Return the directions of a layer as new dense tensors, by the name of the weight; outer products are computed."""
     return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}
+
+
+def dense_direction(direction: Direction) -> Tensor:
+    """Return one direction as a tensor; one that is a tensor already is not copied."""
+    return direction if isinstance(direction, Tensor) else direction.dense()

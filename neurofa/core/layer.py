@@ -1,9 +1,9 @@
-"""The layer, the unit of credit: from the error at its output a layer computes its own weight changes locally."""
+"""The layer, which learns as one unit: from the error at its output it computes its own weight changes locally."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from neurofa.core.window import Window
 
 
 class ArrayHost(Protocol):
-    """Capability of a layer whose products can pass converters and noise."""
+    """Capability of a layer whose matrix products can be computed on analog arrays, with converters and noise."""
 
     @property
     def periphery(self) -> Periphery | None:
@@ -53,10 +53,10 @@ class NoiseMirror(Protocol):
 
 
 class ProductCount(Protocol):
-    """Capability of a layer that lists its matrix products; those of other layers are traced."""
+    """Capability of a layer that states the sizes of its matrix products; those of other layers are traced."""
 
     def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-        """Return the products of one pass.
+        """Return the sizes of the matrix products of one pass.
 
         Args:
             shape: (B, *in_shape) of the input.
@@ -91,7 +91,10 @@ class ForwardMode(Protocol):
 
 @dataclass(frozen=True)
 class LayerTraits:
-    """Declaration of a layer: facts, and the capabilities that only some layers have."""
+    """Declaration of a layer: facts, and the capabilities that only some layers have.
+
+    A field that is typed as a capability holds the object that implements it; None: the layer does not have it.
+    """
 
     returning: tuple[str, ...] = ()
     """Names of the weights that an error crosses on its way from output to input."""
@@ -100,19 +103,26 @@ class LayerTraits:
     elementwise: bool = False
     """Whether the layer is one affine map followed by an elementwise activation."""
     closed_form: bool = False
-    """Whether the error at the input is a computation of its own; else one autograd pass differentiates everything."""
+    """Whether the error at the input is computed separately, so that it can be left out; else one autograd pass gives
+    it together with the directions."""
     couples_samples: bool = False
     """Whether a normalisation mixes the samples of a batch."""
     parameter_free: bool = False
     """Whether the layer has no weights by its kind, so that it can be no readout."""
     remembers: bool = False
     """Whether the layer keeps a state from tick to tick, so that no module of one input computes the same."""
+    vocabulary: int | None = None
+    """Number of tokens of which the layer takes the ids as input; None: it takes numbers."""
     window: Window | None = None
     """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None
+    """Products on analog arrays."""
     mirror: NoiseMirror | None = None
+    """Noise through the affine maps, for weight mirrors."""
     products: ProductCount | None = None
+    """Sizes of the matrix products."""
     forward_mode: ForwardMode | None = None
+    """Closed form of the forward-mode derivative."""
     facts: LayerFacts | None = None
     """Plain data for exports, costs and chip checks; None: those that follow from the weights alone."""
     unreturned: Callable[[Tensor], list[str]] | None = None
@@ -157,9 +167,13 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         """
         return {}
 
+    def wrapped_modules(self) -> Iterable[nn.Module]:
+        """Return modules whose mode belongs to this layer but which are not registered in it; default: none."""
+        return ()
+
     @abstractmethod
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Compute one tick, without side effects.
+        """Compute the output of one tick from input, weights and state, without side effects.
 
         Args:
             params: own weights as read.
@@ -190,7 +204,11 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return record_graph(self, params, x, state, needs_input_error)
 
     def update_running_stats(self, after: State) -> None:
-        """Update the buffers that outlive a tick (running statistics), once per training step."""
+        """Update the buffers that outlive a tick (running statistics), once per training step.
+
+        Args:
+            after: state after the tick.
+        """
 
     def backprop_local(self, view: LocalView) -> LocalView:
         """Return the view with the delivered error propagated through the layer's own derivative.
@@ -247,7 +265,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
 
 def require_no_memory(layer: Layer) -> None:
-    """Refuse to stand a plain module of one input for a layer that keeps a state.
+    """Refuse to replace a layer that keeps a state from tick to tick by a plain module of one input.
 
     Raises:
         NeurofaError: a layer that keeps a state from tick to tick.
@@ -300,17 +318,20 @@ def record_graph(
 
 
 def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
-    """Return directions and input error of one layer by autograd through its ``compute``: the slow oracle.
+    """Return directions and input error of one layer by autograd through its ``compute``, the reference for tests.
 
     Args:
         layer: any layer.
         view: with ``error``.
 
     Returns:
-        Directions by name, and (B, *in_shape) error at the input through the layer's own weights.
+        Directions by name, and (B, *in_shape) error at the input through the layer's own weights; empty for ids of
+        tokens, which have none.
     """
     graph = record_graph(layer, view.params, view.x, view.before, True)[2]
     result = Layer.backprop_local(layer, replace(view, graph=graph))
+    if not view.x.is_floating_point():
+        return dense(result.partial), view.y.new_empty(0)
     assert result.input_error is not None
     return dense(result.partial), result.input_error
 

@@ -16,7 +16,7 @@ class Site:
 
     name: str
     out_shape: tuple[int, ...]
-    """Shape of one sample at the layer's output."""
+    """Shape of one sample at the layer's output; of one position where the network answers at every position."""
     returning: dict[str, tuple[int, ...]]
     """Shapes of the weights that an error crosses on its way through the layer, by name."""
     elementwise: bool
@@ -38,12 +38,20 @@ class Plan:
     """The layers with weights, from input to readout, and the network's shapes, dtype and device."""
 
     sites: tuple[Site, ...]
+    """The layers with weights; the last one is the readout."""
     outputs: int
     """o: width of the readout."""
     dtype: torch.dtype
+    """Dtype of the weights."""
     device: torch.device
+    """Device of the weights."""
     input_shape: tuple[int, ...]
     """Shape of one sample at the network's input."""
+    positions: int | None = None
+    """S: positions (tokens) of a sample at which the network answers, each with an error of its own; None: it answers
+    once. An error then has N = B S rows."""
+    mixed: tuple[str, ...] = ()
+    """Names of the layers whose output does not have these S positions as its first axis."""
 
     @property
     def hidden(self) -> tuple[Site, ...]:

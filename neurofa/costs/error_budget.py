@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.projection import Projection
+from neurofa.linalg.spectra import row_cosines
 
 REPEATS = 8
 """Passes that a measured cosine is averaged over."""
@@ -34,11 +35,12 @@ Pass = Callable[[torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class DynamicError:
-    """One source of dynamic noise."""
+    """Alignment of noisy with clean teaching signals that one source of noise leaves, predicted and measured."""
 
     source: str
+    """Name of the source of noise."""
     formula: str
-    """Of NSR^2."""
+    """Formula of NSR^2 as text."""
     predicted: float
     """Mean over samples of 1/sqrt(1 + NSR^2)."""
     measured: float
@@ -49,49 +51,53 @@ class DynamicError:
 
 @dataclass(frozen=True)
 class DriftError:
-    """Change of B after some time."""
+    """Change of the teaching signals s by drift of B, from just after programming, s(0), to a time t, s(t)."""
 
     seconds: float
+    """t, s."""
     formula: str
-    """Of NSR^2; empty where there is none."""
+    """Formula of NSR^2 as text; empty: there is no closed form."""
     gain: float
     """<s(t), s(0)> / |s(0)|^2, measured: the change that all entries share, which turns nothing."""
     predicted: float | None
-    """Mean cosine of s(t) and s(0); None where there is no closed form."""
+    """Mean cosine of s(t) and s(0) over samples; None: there is no closed form."""
     measured: float
+    """The same cosine, measured."""
 
 
 @dataclass(frozen=True)
 class StaticError:
-    """The matrix R that one static error makes of a wanted matrix W."""
+    """The matrix R that a projection holds instead of a wanted matrix W, because of one static error."""
 
     source: str
+    """Name of the error."""
     cosine: float | None
-    """<W, R> / (|W| |R|); None where no matrix is wanted."""
+    """<W, R> / (|W| |R|); None: no matrix can be chosen."""
     gain: float
-    """|R| / |W|; over the declared standard deviation where none is wanted."""
+    """|R| / |W|; where no matrix can be chosen, root mean square of R over the declared standard deviation."""
     lowest_row: float | None
-    """Least cosine of a row: the signals that the error of one output sends."""
+    """Smallest cosine of a row of R with that of W; a row holds the signals for the error of one output."""
     rank: int
-    """Of R; of at most n_in rows."""
+    """Rank of R, at most n_in."""
     spread: float
-    """Stable rank |R|_F^2 / |R|_2^2: directions that share the energy."""
+    """Stable rank of R, |R|_F^2 / |R|_2^2: number of directions that share its energy."""
 
 
 def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) -> list[DynamicError] | None:
-    """Return the alignment of the teaching signals that each source of noise leaves.
+    """Return how well the teaching signals of a projection stay aligned under each source of its noise.
 
     Args:
-        projection: opened; left as it is.
-        error: (B, o), output errors of the network; samples without an error are left out, and for each source those of
-            which nothing reaches it.
+        projection: opened; not changed.
+        error: (B, o), output errors of the network; samples without an error (above 1e-18 in single precision) are left
+            out, and for each source those of which nothing reaches it.
         gen: source of the noise that is measured.
 
     Returns:
         One for each source and one for all together; empty for a projection without noise; None where the noise of
         this projection is not modelled.
     """
-    error = error[error.square().sum(1) > 0]
+    # smaller errors have variances that float32 does not hold
+    error = error[error.abs().amax(1) > 10 * torch.finfo(error.dtype).tiny ** 0.5]
     sources = projection.dynamics(error)
     if sources is None:
         return None
@@ -99,7 +105,7 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
     before = after = error.new_zeros(len(error), dtype=torch.float64)  # NSR^2 of encoders, and of what acts behind them
     for noise, run in sources:
         assert noise.signal is not None
-        nsr2, reaches = noise.nsr2(error), noise.signal.square().sum(1) > 0
+        nsr2, reaches = noise.nsr2(error), (noise.signal != 0).any(1)
         before, after = (before + nsr2, after) if noise.encodes else (before, after + nsr2)
         measured = _measured(run, noise.signal, gen, reaches)
         predicted = _mean(noise.cosine(error)[reaches])
@@ -109,6 +115,7 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
         assert clean is not None
         outside = next((line.outside for line in lines if line.outside), "")
         everything = _measured(lambda g: copy.deepcopy(projection)(error, g), clean, gen)
+        # the encoders' noise and that behind them act one after the other, so that their cosines multiply
         total = _mean(((1 + before) * (1 + after)).rsqrt())
         lines.append(DynamicError("all together", "NSR² of the above, added", total, everything, outside))
     return lines
@@ -117,10 +124,10 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
 def drift_errors(
     projection: Projection, error: Tensor, gen: torch.Generator, seconds: Sequence[float]
 ) -> list[DriftError]:
-    """Return the alignment of the teaching signals with those of age 0; empty where time changes nothing.
+    """Return how well the teaching signals stay aligned with those just after programming; empty without drift.
 
     Args:
-        projection: just programmed; left as it is.
+        projection: just programmed; not changed.
         error: (B, o), output errors of the network.
         gen: source of the random part of the drift.
         seconds: times since it was programmed, s.
@@ -128,7 +135,7 @@ def drift_errors(
     if projection.ageing is None:
         return []
     clean = projection.clean(error)
-    there = clean.square().sum(1) > 0
+    there = (clean != 0).any(1)
     error, clean = error[there], clean[there]
     errors = []
     for time in seconds:
@@ -139,7 +146,8 @@ def drift_errors(
             assert aged.ageing is not None
             aged.ageing.relax(time, g)
             now = aged.clean(error)
-            gains.append(((now * clean).sum(1) / clean.square().sum(1)).double().mean())
+            wide = clean.double()
+            gains.append(((now.double() * wide).sum(1) / wide.square().sum(1)).mean())
             return now
 
         noise = projection.ageing.drifted(error, time)
@@ -152,14 +160,14 @@ def drift_errors(
 
 
 def static_errors(projection: Projection, gen: torch.Generator) -> list[StaticError]:
-    """Return what static errors make of a matrix that is drawn and programmed anew, each alone and all together.
+    """Return the matrices that static errors make of a wanted, newly drawn matrix: each error alone, and all together.
 
     Args:
-        projection: opened; left as it is.
+        projection: opened; not changed.
         gen: source of the matrix, of programming errors and faults.
 
     Returns:
-        One for each error; for a projection whose matrix cannot be chosen, one for the matrix as it is, none where it
+        One for each error; for a projection whose matrix cannot be chosen, one for its present matrix, none where it
         has none.
     """
     trials = projection.static_trials(gen)
@@ -179,8 +187,8 @@ def _static(name: str, wanted: Tensor | None, realised: Tensor, std: float) -> S
     if wanted is None:
         return StaticError(name, None, float(r.square().mean().sqrt() / std), None, rank, spread)
     w = wanted.double()
-    cosine = torch.cosine_similarity(w.flatten(), r.flatten(), dim=0)
-    rows = torch.cosine_similarity(w, r, dim=1)
+    cosine = row_cosines(w.reshape(1, -1), r.reshape(1, -1))
+    rows = row_cosines(w, r)
     return StaticError(name, float(cosine), float(energy.sqrt() / w.norm()), float(rows.min()), rank, spread)
 
 
@@ -193,6 +201,6 @@ def _measured(run: Pass, clean: Tensor, gen: torch.Generator, which: Tensor | No
         return 0.0
     means = []
     for _ in range(REPEATS):
-        cosines = torch.cosine_similarity(run(gen), clean, dim=1).double()
-        means.append((cosines if which is None else cosines[which]).mean())
-    return math.fsum(map(float, means)) / REPEATS
+        cosines = row_cosines(run(gen), clean)
+        means.append(_mean(cosines if which is None else cosines[which]))
+    return math.fsum(means) / REPEATS

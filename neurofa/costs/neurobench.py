@@ -29,7 +29,7 @@ from hwmodels.errors import NeurofaError
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.events import Events
 from neurofa.core.layer import facts_of
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.products import MatrixInputs
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import State
@@ -42,17 +42,23 @@ class Workload:
     """Operations and sparsities of inference: means over the samples, each over all its ticks."""
 
     samples: int
+    """Number of samples."""
     effective_macs: float
+    """Multiplications with accumulation of a nonzero input and a nonzero weight, per sample."""
     effective_acs: float
+    """Accumulations alone, for inputs of -1, 0 or 1, per sample."""
     dense: float
+    """Synaptic operations if no input and no weight were zero, per sample."""
     activation_sparsity: float | None
-    """None: nothing in the network is an activation."""
+    """Share of zeros in all activations; None: nothing in the network is an activation."""
     sparsity_by_layer: dict[str, float]
+    """Share of zeros in the activations of every layer that has some."""
     membrane_updates: float
+    """Potentials that a tick changes, per sample."""
 
 
 class WorkloadMeter:
-    """Runs a network tick by tick and counts its operations.
+    """Runs a network tick by tick and counts the operations of inference, as NeuroBench does.
 
     Args:
         network: of layers that know the inputs of their matrices; in evaluation mode while it runs.
@@ -83,7 +89,7 @@ class WorkloadMeter:
 
     @torch.no_grad()
     def run(self, xs: Tensor | Events) -> Tensor:
-        """Run one batch of sequences and count.
+        """Run one batch of sequences, and count its operations and zeros.
 
         Args:
             xs: (T, B, *input_shape) or events; a batch of static samples is one tick.
@@ -93,9 +99,7 @@ class WorkloadMeter:
         """
         network = self.network
         check_sequence(network, xs)
-        training = network.training
-        network.eval()
-        try:
+        with evaluating(network):
             batch = xs.shape[1]
             states = initial_states(network, batch)
             outputs = []
@@ -112,8 +116,6 @@ class WorkloadMeter:
                         self._membranes(self._potentials[name], states[name], tick.states[name], first=first == 0)
                 states = tick.states
                 outputs.append(tick.y)
-        finally:
-            network.train(training)
         self.samples += batch
         return torch.stack(outputs)
 
@@ -132,7 +134,7 @@ class WorkloadMeter:
             self.updates += after[key].numel() if first else int((after[key] != before[key]).sum())
 
     def workload(self) -> Workload:
-        """Return the means over all samples so far.
+        """Return the mean operations and sparsities over all samples that were run so far.
 
         Raises:
             NeurofaError: nothing was run.
@@ -174,10 +176,10 @@ def footprint_bytes(network: Network) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightStorage:
-    """Memory that stores the weights."""
+    """Size of the memory that stores the weights."""
 
     bytes: float
-    """Of words in their real widths, biases included."""
+    """Bytes of digital weights in the widths of their words, biases included."""
     elements: int
     """Weights on memory devices, which have no words."""
 
@@ -199,9 +201,9 @@ class StateStorage:
     """Bytes of the numbers that are carried from tick to tick."""
 
     bytes: int
-    """In the dtype of the simulation."""
+    """Bytes in the dtype of the simulation."""
     stored: float
-    """In the number formats of the network: a membrane's, a trace's; a spike is one bit."""
+    """Bytes in the number formats of potentials and traces; a spike is one bit."""
 
 
 def state_storage(network: Network) -> StateStorage:

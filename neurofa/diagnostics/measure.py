@@ -19,8 +19,8 @@ from neurofa.diagnostics.weight_alignment import (
     weight_alignment,
 )
 from neurofa.linalg.spectra import ranks
-from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
+from neurofa.training.learner import Learner, loss_and_teaching
+from neurofa.training.replay import Credit, collect, preserved, record
 
 JsonNumbers = dict[str, float | None]
 """Numbers by name; None where a quantity is not defined."""
@@ -28,7 +28,7 @@ JsonNumbers = dict[str, float | None]
 
 @torch.no_grad()
 def measure_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, Any]:
-    """Compare the directions of the rule with those of backpropagation on one batch.
+    """Measure on one batch how well a rule aligns with backpropagation: cosines, norms and ranks, layer by layer.
 
     Weights, device cells, pathway, running statistics, generators and the mode are left as they were, so that a run
     with measurements equals one without.

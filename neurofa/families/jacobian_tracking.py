@@ -45,13 +45,13 @@ SPACES = ("activity", "weight", "smaller")
 
 
 class Aligning(Direct, ABC):
-    """A direct rule whose matrix learns from probes; the error of the same step is sent through the new matrix.
+    """A direct rule whose feedback matrix B learns from probes of the Jacobian, before it sends the error of the step.
 
     Args:
         space: ``activity`` perturbs h_l itself; ``weight`` perturbs it by dW x/|x| with one dW for the whole batch
             (dense and convolutional layers; other layers use activity); ``smaller`` takes, for each layer, the space
             of fewer dimensions.
-        perturbation: form of the probes.
+        perturbation: how a probe measures the change of the output.
         window: steps over which the estimate is averaged, approximately; 0: all steps.
         program: steps from one write-verify of B to the next; in between B is tracked in digital memory. 0: B's device
             receives the change of every step as an update, which coarse devices round away and noisy ones bury.
@@ -104,13 +104,18 @@ class Aligning(Direct, ABC):
 
     @property
     def b(self) -> Tensor:
-        """Stored matrix, (m, o), rows sliced by layers."""
+        """Stored feedback matrix B of all layers, (m, o)."""
         matrix = self.feedback.matrix()
         assert matrix is not None
         return matrix.weight.detach()
 
     def begin_at(self, b: Tensor, gen: torch.Generator) -> None:
-        """Program the initial matrix, (m, o)."""
+        """Program the initial feedback matrix.
+
+        Args:
+            b: (m, o).
+            gen: source of programming noise.
+        """
         matrix = self.feedback.matrix()
         assert matrix is not None
         if self.program:
@@ -124,11 +129,12 @@ class Aligning(Direct, ABC):
             return None, {}
         rows = self.feedback.slices[name]
         width = rows.stop - rows.start
-        pooled = width != view.y[0].numel()
+        signals = self.feedback.rows_of(name, view.y)
+        pooled = width != signals[0].numel()
         if not pooled and isinstance(layer, Affine) and self._by_weights(view):
             return _by_weights(layer, view, gen), {}
-        change = torch.randn(len(view.y), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
-        return self.feedback.spread(name, change), {}
+        change = torch.randn(len(signals), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
+        return self.feedback.spread(name, change).reshape(view.y.shape), {}
 
     def _by_weights(self, view: LocalView) -> bool:
         if self.space == "activity":
@@ -165,7 +171,7 @@ class Aligning(Direct, ABC):
 
     @abstractmethod
     def update_feedback(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
-        """Return the matrix after one step of its learning.
+        """Return the feedback matrix after one step of its learning.
 
         Args:
             b: (m, o), present matrix; not changed.
@@ -211,4 +217,4 @@ def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of each row of ``a`` with the same row of ``b``: (m, o) twice to (m, 1); 0 for a zero row."""
-    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-12).unsqueeze(1)
+    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-30).unsqueeze(1)

@@ -39,7 +39,7 @@ def tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) ->
 
 
 def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-    """Return the change of a layer's output by dual numbers: the slow oracle, and the default without a closed form.
+    """Return the first-order change of a layer's output by torch's dual numbers, the default without a closed form.
 
     Torch's own derivative of a product multiplies by a zero matrix for each factor that does not change. Here only the
     necessary products are computed: W dx, and dW x if W changes.
@@ -55,7 +55,9 @@ def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Param
         # torch compiles some derivatives with its deprecated compiler; the fused attention has no forward-mode one
         warnings.simplefilter("ignore", DeprecationWarning)
         params = own | {key: make_dual(own[key], change) for key, change in moved.items()}
-        x = make_dual(view.x, torch.zeros_like(view.x) if dot is None else dot)
+        x = view.x
+        if x.is_floating_point():  # ids of tokens cannot change a little
+            x = make_dual(x, torch.zeros_like(x) if dot is None else dot)
         with Affines({key: w for key, w in params.items() if w.dim() > 1}, _product):
             y = layer.compute(params, x, view.before)[0]
         change: Tensor | None = unpack_dual(y).tangent
@@ -63,7 +65,9 @@ def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Param
 
 
 def tangent_flop(layer: Layer, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
-    """Return the FLOP of :func:`tangent`; on dual numbers the layer computes anew, with one more product a change.
+    """Return the FLOP of :func:`tangent` for one layer.
+
+    Dual numbers compute the layer's output again, and one product more for each factor that changes.
 
     Args:
         layer: any layer.

@@ -35,7 +35,11 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
         self.affine, self.eps = affine, eps
 
     def size(self, channels: int) -> None:
-        """Create the buffers of running statistics, one number a channel; default: none."""
+        """Create the buffers of running statistics; default: none.
+
+        Args:
+            channels: C, numbers in each buffer.
+        """
 
     @abstractmethod
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
@@ -61,7 +65,11 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
         """
 
     def update_running_stats(self, kept: State) -> None:
-        """Update running statistics; default: there are none."""
+        """Update the running statistics from one batch; default: there are none.
+
+        Args:
+            kept: as :meth:`forward` returned it.
+        """
 
     def describe(self) -> NormDescription | None:
         """Return the description for exports; None (default): the exported formats have no such kind."""
@@ -112,6 +120,11 @@ class BatchNorm(Norm, name="batch"):
         if not self.training:
             y = nn.functional.batch_norm(a, self.running_mean, self.running_var, gain, shift, False, 0.0, self.eps)
             return y, {"pre": a}
+        if a.numel() == a.shape[1]:
+            raise NeurofaError(
+                "got one value per channel for batch normalisation in training, which normalises it to zero; expected"
+                " two samples or more; use a larger batch size, one that leaves no last batch of one, or norm layer"
+            )
         y, mean, invstd = torch.native_batch_norm(a, gain, shift, None, None, True, 0.0, self.eps)
         return y, {"pre": a, "mean": mean, "invstd": invstd}
 
@@ -137,6 +150,7 @@ class BatchNorm(Norm, name="batch"):
         if "mean" not in kept:
             return
         n = kept["pre"].numel() / kept["mean"].numel()
+        # torch returns the inverse standard deviation, with eps inside
         variance = kept["invstd"].pow(-2).sub_(self.eps)
         # running variances are unbiased, as in torch; the batch is normalised by the biased one
         if n > 1:

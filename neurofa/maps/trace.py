@@ -29,7 +29,7 @@ class _Attentions(TorchFunctionMode):
 
 
 def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-    """Return the products of one pass of a layer: those that it states, else those that :func:`traced` finds.
+    """Return the sizes of the matrix products of one pass of a layer, as it states them or :func:`traced` finds them.
 
     Args:
         layer: any layer; its weights do not change.
@@ -41,7 +41,9 @@ def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
 
 
 def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-    """Every product of ``layer.compute``: of weights by ``linear`` and ``conv2d``, and of attention.
+    """Return the sizes of all matrix products of ``layer.compute``: those of ``linear``, ``conv2d`` and attention.
+
+    The layer runs on tensors that have shapes but no data.
 
     Args:
         layer: any layer; its weights do not change.
@@ -74,7 +76,10 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
     stored = layer.synapses.stored()
     with fake, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         like = next(iter(stored.values()), torch.empty(0))
-        x = torch.empty(shape, dtype=like.dtype, device=like.device, requires_grad=sends)
+        if layer.traits.vocabulary is None:
+            x = torch.empty(shape, dtype=like.dtype, device=like.device, requires_grad=sends)
+        else:
+            x = torch.empty(shape, dtype=torch.int64, device=like.device)
         params = {key: torch.empty_like(w).requires_grad_() for key, w in stored.items()}
         matrices = {key: w for key, w in params.items() if w.dim() > 1}
         with counter, attentions, Affines(matrices, visit):

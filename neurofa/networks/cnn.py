@@ -16,7 +16,7 @@ from neurofa.maps.norms import Norm
 
 @dataclass(frozen=True, kw_only=True)
 class CNN(NetworkRecipe, name="cnn"):
-    """Convolutions, each followed by pooling, then one hidden layer and a readout.
+    """Convolutional net: convolutions, each followed by 2x2 max pooling, one fully connected layer, and a readout.
 
     Args:
         channels: of the convolutions; the image side is halved behind each.
@@ -28,6 +28,7 @@ class CNN(NetworkRecipe, name="cnn"):
     """
 
     source = "after LeCun et al. 1998 (LeNet-5)"
+    trains_as = "convolutional"
 
     channels: Sequence[int] = (16, 32)
     hidden: int = 128

@@ -17,7 +17,9 @@ from neurofa.spiking.neuron import Neuron
 
 @dataclass(frozen=True, kw_only=True)
 class SNN(NetworkRecipe, name="snn"):
-    """Layers of spiking neurons of any widths, then a readout of leaky integrators; samples are flattened.
+    """Spiking network: fully connected layers of spiking neurons, and a readout of leaky integrators.
+
+    Samples are flattened.
 
     Args:
         hidden: widths of the spiking layers.
@@ -27,6 +29,8 @@ class SNN(NetworkRecipe, name="snn"):
         bias: whether layers have biases.
         traces: number format of the eligibility traces.
     """
+
+    trains_as = "spiking"
 
     hidden: Sequence[int] = (256,)
     neuron: Neuron | str = "lif"
@@ -61,6 +65,8 @@ class ConvSNN(NetworkRecipe, name="conv_snn"):
         neuron: model of the spiking neurons.
         readout: model of the readout's neurons.
     """
+
+    trains_as = "spiking"
 
     channels: Sequence[int] = (12, 32)
     kernel: int = 5

@@ -18,6 +18,7 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 from neurofa.maps.activations import Nonlinearity
@@ -25,9 +26,11 @@ from neurofa.maps.affine import Affine
 
 
 class AugmentedDFA(Direct, name="adfa"):
-    """Augmented DFA: delta_l = (B_l^T e) * g(a_l) with any nonlinearity g in place of f'.
+    """Augmented DFA: delta_l = (B_l^T e) * g(a_l) with any nonlinearity g in place of the derivative f'.
 
-    A physical layer whose derivative is unknown can thus be trained.
+    e is the output error, B_l the fixed random feedback of hidden layer l, a_l the layer's preactivation (behind its
+    normalisation), and delta_l the error from which its weights learn. A physical layer whose derivative is unknown can
+    thus be trained.
 
     Args:
         g: name of the nonlinearity (see ``neurofa list nonlinearity``), or a function of a tensor.
@@ -36,6 +39,7 @@ class AugmentedDFA(Direct, name="adfa"):
     """
 
     source = "Nakajima et al. 2022, arXiv 2204.13991"
+    recommended = Recommended()
 
     def __init__(
         self, *, g: str | Nonlinearity = "bell", feedback: Feedback | str = "dense", error: Format | str = "raw"

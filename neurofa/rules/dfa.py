@@ -13,11 +13,15 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, SequenceLearning, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 
 
 class DFA(Direct, name="dfa"):
     """Direct feedback alignment: delta_l = (B_l^T e) * f'(a_l) with fixed random B_l.
+
+    e is the output error, a_l the input of the activation f of hidden layer l, and delta_l the error from which the
+    weights of the layer learn.
 
     Args:
         feedback: direct pathway, a spec or a module.
@@ -29,6 +33,7 @@ class DFA(Direct, name="dfa"):
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -55,25 +60,36 @@ class DFA(Direct, name="dfa"):
         super().bind(plan, gen)
 
 
-@recipe("rule", "sdfa", source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)")
+@recipe(
+    "rule",
+    "sdfa",
+    source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)",
+    recommended=Recommended(dense="sgd(lr=0.3)"),
+)
 def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") -> DFA:
     """Direct feedback alignment of the sign of the error: one bit for each output."""
     return DFA(feedback=feedback, error=error)
 
 
-@recipe("rule", "tdfa", source="Launay et al. 2020, arXiv 2006.01475")
+@recipe("rule", "tdfa", source="Launay et al. 2020, arXiv 2006.01475", recommended=Recommended())
 def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
     """Direct feedback alignment of the ternary error: one trit (-1, 0 or 1) for each output."""
     return DFA(feedback=feedback, error=error)
 
 
-@recipe("rule", "eprop", source="Bellec et al. 2020, Nature Communications 11, 3625 (random feedback)")
+@recipe(
+    "rule",
+    "eprop",
+    source="Bellec et al. 2020, Nature Communications 11, 3625 (random feedback)",
+    recommended=Recommended(),
+)
 def eprop(*, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True) -> DFA:
     """E-prop with random feedback: dW = sum_t (B e)_t times the eligibility, filtered as the readout filters spikes.
 
-    Without the filter the rule is direct feedback alignment on spikes, tick by tick, and needs less memory. If a trace
-    depends on the filter or on the neuron's own state, every weight has a trace, (B, n_out, n_in). On a network without
-    time the rule is direct feedback alignment.
+    (B e)_t is the output error of tick t, sent through a fixed random matrix; the eligibility is the derivative of a
+    neuron's spike by the weight through the neuron's own memory. Without the filter the rule is direct feedback
+    alignment on spikes, tick by tick, and needs less memory. If a trace depends on the filter or on the neuron's own
+    state, every weight has a trace, (B, n_out, n_in). On a network without time the rule is direct feedback alignment.
 
     Args:
         feedback: direct pathway, a spec or a module.

@@ -14,12 +14,15 @@ from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 
 
 class DKP(Direct, name="dkp"):
     """Direct Kolen-Pollack: B_l learns as if it were the readout of layer l, dB_l = h_l e^T, with matching decay.
+
+    B_l, (n_l, o), sends the output error e to hidden layer l, whose output is h_l; dB_l is summed over the batch.
 
     Args:
         decay: weight decay of the rule, for weights and feedback alike.
@@ -29,6 +32,7 @@ class DKP(Direct, name="dkp"):
     """
 
     source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -57,7 +61,8 @@ class DKP(Direct, name="dkp"):
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         if name not in self.feedback.slices:
             return {}
-        return {"b": Outer(view.y.flatten(1), self.sent * self.rate)}
+        # scaled here, since the optimizer has one learning rate for the weights and the B of a layer
+        return {"b": Outer(self.feedback.rows_of(name, view.y).flatten(1), self.sent * self.rate)}
 
     def plastic(self, name: str) -> dict[str, Plastic]:
         matrix = self.feedback.matrix()

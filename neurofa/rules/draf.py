@@ -15,24 +15,27 @@ from neurofa.core.directions import Directions, Outer, ReturnWeights
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
-from neurofa.core.rule import Chained
+from neurofa.core.recommended import Recommended
+from neurofa.core.rule import Chained, require_positions
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import drawn, oja, standardised
 
 BROADCASTS = ("penultimate", "transported", "output")
+"""Options of ``broadcast``, see :class:`DRAF`."""
 
 
 class DRAF(Chained, name="draf"):
     """Direct RAF: h_l receives (e P_l) Q_l^T, with P_l (m, r) by Oja on e and Q_l (n_l, r) by Kolen-Pollack.
 
-    dQ_l = h_l^T (e P_l), as if Q_l were the readout of h_l for the r components of e; dP_l = C P_l - P_l P_l^T C P_l
-    with C = Z^T Z / m, where Z is the centred e with each element in units of its own standard deviation. C/B has
-    trace 1, so plain SGD is stable while lr times ``oja`` is below 1. (The authors' code omits the 1/m, to which Adam
-    is invariant.)
+    h_l is the output of hidden layer l and e, (B, m), the error that is sent to all layers. P_l finds the leading
+    principal directions of e by Oja's rule. dQ_l = h_l^T (e P_l), as if Q_l were the readout of h_l for the r
+    components of e; dP_l = C P_l - P_l P_l^T C P_l with C = Z^T Z / m, where Z is the centred e with each element in
+    units of its own standard deviation. C/B has trace 1, so plain SGD is stable while lr times ``oja`` is below 1. (The
+    authors' code omits the 1/m, to which Adam is invariant.)
 
-    The error e, (B, m), is the error at the output of the last hidden layer (512 units in the authors' code), except
-    with ``output``. ``broadcast`` names the weights through which the readout returns it:
+    The error e is that at the output of the last hidden layer (512 units in the authors' code), except with ``output``.
+    ``broadcast`` names the weights through which the readout returns it:
 
     - ``penultimate``: through return weights B_L, which learn with W_L as in kp. Every update is then local; B_L aligns
       with W_L at the rate at which decay removes its initial values.
@@ -54,6 +57,7 @@ class DRAF(Chained, name="draf"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3 (dRAF), as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -101,7 +105,8 @@ class DRAF(Chained, name="draf"):
         self.plan = plan
         self.last = plan.hidden[-1].name if plan.hidden and self._crosses else ""
         served = [site for site in plan.hidden if site.name != self.last]
-        m = plan.hidden[-1].width if self.last else plan.outputs
+        require_positions(self.name, plan)
+        m = self._length = plan.hidden[-1].width if self.last else plan.outputs
         rank = min(self.rank, m)
         self.shapes = {site.name: site.out_shape for site in served}
         self.ps, self.qs = nn.ModuleDict(), nn.ModuleDict()
@@ -110,7 +115,12 @@ class DRAF(Chained, name="draf"):
             self.qs[site.name] = drawn(self.feedback, (site.width, rank), site.width / 3, gen)
 
     def factor(self, which: str, name: str) -> Synapses:
-        """Return the synapses of the factor ``p``, (m, r), or ``q``, (n_l, r), of one layer."""
+        """Return the stored factor P, (m, r), or Q, (n_l, r), of one layer.
+
+        Args:
+            which: ``p`` or ``q``.
+            name: the layer's name.
+        """
         factor = (self.ps if which == "p" else self.qs)[name]
         assert isinstance(factor, Synapses)
         return factor
@@ -129,7 +139,7 @@ class DRAF(Chained, name="draf"):
         if name == self.last:
             # layers are served from the readout to the input, so that e is there for all below
             assert teaching.error_above is not None
-            self._sent = teaching.error_above.flatten(1)
+            self._sent = teaching.error_above.reshape(-1, self._length)
             return teaching.error_above
         narrow = self._narrow[name] = self._sent @ self.factor("p", name).read(self._noise)
         sent = narrow @ self.factor("q", name).read(self._noise).t()
@@ -140,7 +150,7 @@ class DRAF(Chained, name="draf"):
         if name not in self.shapes:
             return adapted
         if self.q == "kp":
-            adapted["q"] = Outer(view.y.flatten(1), self._narrow[name])
+            adapted["q"] = Outer(view.y.reshape(len(self._sent), -1), self._narrow[name])
         if self.p == "oja":
             z = standardised(self._sent, each=True)
             # the 1/m of C = Z^T Z / m

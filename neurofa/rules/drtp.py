@@ -12,13 +12,16 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 
 
 class DRTP(Direct, name="drtp"):
-    """Direct random target projection: delta_l = (B_l^T y*) * f'(a_l), from the target alone.
+    """Direct random target projection: delta_l = (B_l^T y*) * f'(a_l), from the target y* alone.
 
-    Hidden layers need no error and may learn during the forward pass. The sign of B has no meaning.
+    B_l is fixed and random, a_l the input of the activation f of hidden layer l, and delta_l the error from which the
+    weights of the layer learn. Hidden layers need no error and may learn during the forward pass. The sign of B has no
+    meaning.
 
     Args:
         feedback: direct pathway, a spec or a module.
@@ -29,6 +32,7 @@ class DRTP(Direct, name="drtp"):
     """
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
+    recommended = Recommended()
 
     def __init__(
         self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", centred: bool = False
@@ -49,7 +53,12 @@ class DRTP(Direct, name="drtp"):
         return target - target.mean(1, keepdim=True) if self.centred else target
 
 
-@recipe("rule", "etlp", source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281")
+@recipe(
+    "rule",
+    "etlp",
+    source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281",
+    recommended=Recommended(),
+)
 def etlp(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> DRTP:
     """Event-based three-factor local plasticity: input trace times surrogate derivative times B y* at taught ticks.
 

@@ -12,6 +12,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.dynamics import Dynamics
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView, State
 from neurofa.spiking.eligibility import as_ticks
@@ -21,8 +22,9 @@ from neurofa.spiking.temporal import Temporal, backprop_by, batch_of, check_dyna
 class ERBP(Direct, name="erbp"):
     """Event-driven random backpropagation: dw_ji = T_j at every spike of input i while |u_j - threshold| < window.
 
-    T = B e is the potential of the neuron's second, error-driven compartment. No trace is kept: an arriving spike costs
-    one addition and two comparisons. On layers without a memory the rule is direct feedback alignment.
+    w_ji is the weight from input i to neuron j, u_j the potential of the neuron. T = B e, with e the output error and B
+    fixed and random, is the potential of the neuron's second, error-driven compartment. No trace is kept: an arriving
+    spike costs one addition and two comparisons. On layers without a memory the rule is direct feedback alignment.
 
     Args:
         window: half width of the gate, in the unit of the potential.
@@ -31,6 +33,7 @@ class ERBP(Direct, name="erbp"):
     """
 
     source = "Neftci, Augustine, Paul and Detorakis 2017, Frontiers in Neuroscience 11, 324"
+    recommended = Recommended()
 
     def __init__(self, *, window: float = 0.5, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
         super().__init__(feedback=feedback, error=error)

@@ -10,11 +10,15 @@ from hwmodels.format import Format
 from neurofa.core.capabilities import By, Perturbation
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.families.jacobian_tracking import Aligning
 
 
 class FDFA(Aligning, name="fdfa"):
-    """B_l <- (1 - alpha) B_l + alpha mean(delta_l u^T), u the change of the logits for changes delta_l of h_l.
+    """Forward DFA: B_l <- (1 - alpha) B_l + alpha mean(delta_l u^T), a moving average of the transposed Jacobian.
+
+    delta_l is a random change of the output h_l of hidden layer l, u the change of the network's output that all these
+    changes cause; the mean is over samples. B_l, (n_l, o), sends the output error e to the layer.
 
     Args:
         alpha: weight of a new estimate, above 0 and at most 1.
@@ -30,6 +34,7 @@ class FDFA(Aligning, name="fdfa"):
     """
 
     source = "Bacho and Chu 2024, Neural Networks, arXiv 2212.07282 (with a plain moving average instead of Adam)"
+    recommended = Recommended()
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params
 
@@ -21,10 +22,12 @@ from neurofa.core.view import LocalView, Params
 class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     """Unbiased gradient estimate from one probe: E[(dL/dv) v] = grad L for v of unit covariance.
 
+    v is a random direction and dL/dv the derivative of the loss L along it, which one probe measures.
+
     ``activity``: h_l is perturbed by an independent delta_l for every sample and receives the error (e . u) delta_l,
-    where u is the change of the network's output. The layer's own derivative takes this error to its weights; the
-    readout learns from e. ``weight``: all weights are perturbed by one v for the whole batch, and the direction is
-    (sum_i e_i . u_i) v. The variance grows with the number of perturbed activities or weights.
+    where u is the change of the network's output and e the output error. The layer's own derivative takes this error to
+    its weights; the readout learns from e. ``weight``: all weights are perturbed by one v for the whole batch, and the
+    direction is (sum_i e_i . u_i) v. The variance grows with the number of perturbed activities or weights.
 
     Args:
         space: perturbed quantity, ``activity`` or ``weight``.
@@ -35,6 +38,7 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     """
 
     source = "Baydin et al. 2022, arXiv 2202.08587 (weights); Ren et al. 2023, arXiv 2210.03310 (activities)"
+    recommended = Recommended(dense="adam(lr=0.002)")
 
     def __init__(
         self,
@@ -84,7 +88,8 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
         if self.space == "weight":
             return teaching.error  # only its presence counts: update() uses the measured weights' changes
         change, u = self._outputs[name]
-        derivative = (self._error * u).sum(1)  # e . u per sample: the loss along the change
+        # e . u per sample, over all its positions: the loss along the change
+        derivative = (self._error * u).view(len(change), -1).sum(1)
         return change * derivative.view(-1, *[1] * (change.dim() - 1))
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:

@@ -12,6 +12,7 @@ from neurofa.core.capabilities import Declaration, Plastic, SequenceLearning
 from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained
 from neurofa.core.view import LocalView
 
@@ -19,8 +20,9 @@ from neurofa.core.view import LocalView
 class KolenPollack(Chained, name="kp"):
     """Kolen-Pollack: W and B get the same change and the same decay, so that W - B shrinks by (1 - lr decay) a step.
 
-    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T (B oriented as W). The common change depends
-    on the layer's delta and input only, which both weights see. Decay set in the optimizer adds to d.
+    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T, where W are the forward weights of a layer, B
+    its return weights (oriented as W), x its input and delta the error at its affine output. The common change depends
+    on delta and x only, which both weights see. Decay set in the optimizer adds to d.
 
     Args:
         decay: d, weight decay of the rule, for weights and return weights alike.
@@ -30,6 +32,7 @@ class KolenPollack(Chained, name="kp"):
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -65,7 +68,12 @@ class KolenPollack(Chained, name="kp"):
         return [*super().work_at(served), PhaseFlop("adaptation", again)]
 
 
-@recipe("rule", "eprop_adaptive", source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)")
+@recipe(
+    "rule",
+    "eprop_adaptive",
+    source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)",
+    recommended=Recommended(),
+)
 def eprop_adaptive(
     *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True
 ) -> KolenPollack:

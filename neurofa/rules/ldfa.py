@@ -16,6 +16,7 @@ from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeight
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 
@@ -24,15 +25,15 @@ OVERSAMPLED, PASSES = 8, 2
 
 
 class LDFA(LowRankChained, ABC):
-    """Return weights B = P Q with both factors learning; ``copies`` sets them from a truncated SVD of W.
+    """A rule whose return weights B = P Q have two factors that both learn, beside forward weights W.
 
-    Subclasses give the directions of both factors.
+    With ``copies`` the factors are also set from a truncated SVD of W. Subclasses give the directions of both factors.
     """
 
     every: int = 0
     """Steps from one decomposition to the next; 0: only before the first step."""
     steps: Tensor
-    """Number of steps begun, ()."""
+    """Number of learning steps that have begun, 0-dim."""
     copies: bool = False
     """Whether the factors are set from a decomposition of W, which transports weights."""
 
@@ -70,10 +71,13 @@ class LDFA(LowRankChained, ABC):
 
 
 class LDFALocal(LDFA, name="ldfa_local"):
-    """Both factors are driven by the change of W: dP = dW Q^T and dQ = P^T dW (Kolen-Pollack with two factors).
+    """Low-rank feedback P Q whose factors learn from the change of W, dP = dW Q^T and dQ = P^T dW: Kolen-Pollack twice.
 
-    dW Q^T = sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: products with signals on either side of the two
-    factors. With the same decay in the optimizer P Q aligns with W.
+    B = P Q are the return weights beside W. With x the layer's input and delta the error at its affine output, dW Q^T =
+    sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: each factor learns from signals at both of its sides. P Q does
+    not settle at W: where weight decay d balances the gradient, dW = -d W, the factors have to fulfil P = W Q^T and Q =
+    P^T W, so Q = Q W^T W. A singular direction of W stays in P Q only where its singular value is 1; it dies out below
+    1 and grows above. P Q so turns towards the leading directions of W, without their size.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
@@ -86,6 +90,7 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -114,16 +119,17 @@ class LDFALocal(LDFA, name="ldfa_local"):
 
 
 class LDFANormative(LDFA, name="ldfa_normative"):
-    """P Q tracks W by gradient descent on |P Q - W|^2 / 2 and is periodically replaced by the truncated SVD of W.
+    """Low-rank feedback P Q that descends |P Q - W|^2 / 2 and is periodically replaced by the truncated SVD of W.
 
-    dP = -(P Q - W) Q^T, dQ = -P^T (P Q - W). The rule reads the weights: it reduces computation but is not local.
+    P Q are the return weights beside W, with dP = -(P Q - W) Q^T and dQ = -P^T (P Q - W). The rule reads the weights:
+    it reduces computation but is not local.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
         every: steps from one decomposition W = U S V^T, P = U sqrt(S), Q = sqrt(S) V^T, to the next; half an epoch in
             the authors' code. 0: only before the first step.
         rate: step of the descent in units of the learning rate (without effect under Adam).
-        limit: largest magnitude of an element of either gradient.
+        limit: largest magnitude of an element of dP and of dQ.
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: device of both factors.
         error: number format of the output error before it is returned.
@@ -131,6 +137,7 @@ class LDFANormative(LDFA, name="ldfa_normative"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the normative rule, as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)")
     copies = True
 
     def __init__(

@@ -15,6 +15,7 @@ from neurofa.core.directions import Directions, dense
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.view import LocalView, Params
 from neurofa.families.local_heads import Headed
 
@@ -25,11 +26,11 @@ TINY = 1e-14
 class LocalGuess(Headed, name="local_guess"):
     """Forward gradient along the guess G, the gradient of a layer's local loss: direction (dL . G) G.
 
-    One probe measures u, the change of the output along the guesses; no error is sent back. ``activity``: G_l is the
-    local gradient at h_l of each sample, at length 1; the layer receives (e . u) G_l, which its own derivative takes to
-    its weights. ``weight``: G_l is the local gradient of the layer's weights over the batch, at length 1, and the
-    direction is (sum_i e_i . u_i) G_l. The readout learns from e. With a shared probe dL . G is the sum over all
-    layers.
+    L is the network's loss. One probe measures u, the change of the network's output along the guesses; no error is
+    sent back. ``activity``: G_l is the local gradient at h_l of each sample, at length 1; the layer receives (e . u)
+    G_l, which its own derivative takes to its weights. ``weight``: G_l is the local gradient of the layer's weights
+    over the batch, at length 1, and the direction is (sum_i e_i . u_i) G_l. The readout learns from e. With a shared
+    probe dL . G is the sum over all layers.
 
     The inner product with the true gradient is (dL . G)^2 >= 0 in the probed space. The estimate is biased: it has no
     component orthogonal to the guess.
@@ -46,6 +47,7 @@ class LocalGuess(Headed, name="local_guess"):
     """
 
     source = "Fournier, Rivaud, Belilovsky, Eickenberg and Oyallon 2023, ICML, arXiv 2306.06968 (linear heads)"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class LocalGuess(Headed, name="local_guess"):
     ) -> tuple[Tensor | None, Params]:
         if name not in self.shapes:
             return None, {}
-        guess = self._guess(name, teaching, view, gen)
+        guess = self._guess(name, teaching, view, gen).reshape(view.y.shape)
         if self.space == "activity":
             length = guess.flatten(1).norm(dim=1).add(TINY).view(-1, *[1] * (guess.dim() - 1))
             self._guesses[name] = guess / length
@@ -106,7 +108,8 @@ class LocalGuess(Headed, name="local_guess"):
         if self.space == "weight":
             return teaching.error  # only its presence counts: update() uses the measured weights' changes
         guess = self._guesses[name]
-        derivative = (self._error * self._changes[name]).sum(1)  # e . u per sample: the loss along the guess
+        # e . u per sample, over all its positions: the loss along the guess
+        derivative = (self._error * self._changes[name]).view(len(guess), -1).sum(1)
         return guess * derivative.view(-1, *[1] * (guess.dim() - 1))
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:

@@ -1,4 +1,4 @@
-"""Error-driven input modulation (PEPITA): two forward passes and no return path."""
+"""Error-driven input modulation (PEPITA): two forward passes; the error returns to the input alone."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
 from neurofa.core.products import PhaseFlop
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView
 from neurofa.maps.affine import Affine
@@ -29,14 +30,15 @@ READOUTS = ("second", "first")
 class Pepita(Rule, WorkCount, name="pepita"):
     """PEPITA: the error is added to the input, and layers learn from the difference of both passes.
 
-    The second pass sees x + F e with the same dropout. With h_l and h_l^err the outputs of a layer in both passes,
+    The second pass receives x + F e, with x the input, e the output error of the first pass and F a fixed random
+    matrix, and uses the same dropout. With h_l and h_l^err the outputs of layer l in both passes,
 
         dW_l = (h_l - h_l^err) (h_{l-1}^err)^T,    h_0^err = x + F e,
 
-    without a derivative of the activation; at the readout dW_L = e^err (h_{L-1}^err)^T. A bias learns as a weight with
-    constant input one. A convolution takes the mean over its positions. Gains and shifts of normalisations do not
-    learn: the rule has no direction for them. A block of several maps, which the text does not treat, takes h - h^err
-    as the error at its output and differentiates its second pass.
+    without a derivative of the activation; at the readout, layer L, dW_L = e^err (h_{L-1}^err)^T with the output error
+    e^err of the second pass. A bias learns as a weight with constant input one. A convolution takes the mean over its
+    positions. Gains and shifts of normalisations do not learn: the rule has no direction for them. A block of several
+    maps, which the paper does not treat, takes h - h^err as the error at its output and differentiates its second pass.
 
     With ``feedback=dense`` the entries of F are uniform in +-std sqrt(6/n_in): the feedback draws +-1/sqrt(o) on its
     device, and the projected error is scaled, so that the device is used over its full range.
@@ -50,6 +52,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
     """
 
     source = "Dellaferrera and Kreiman 2022, ICML, arXiv 2201.11665, as in the authors' code"
+    recommended = Recommended(dense="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -72,7 +75,13 @@ class Pepita(Rule, WorkCount, name="pepita"):
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
+        if plan.positions is not None:
+            raise NeurofaError(
+                f"got pepita on a network that answers at each of {plan.positions} positions; expected one answer a"
+                " sample, whose error is added to the input; use dfa"
+            )
         self.feedback.open((Site(INPUT, plan.input_shape, {}, elementwise=False),), plan.outputs, gen)
+        # from the feedback's standard deviation, 1/sqrt(3 o) with gain 1, to that of F, std sqrt(2/n_in)
         self.scale = self.std * math.sqrt(6 * plan.outputs / math.prod(plan.input_shape))
 
     def second_input(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor:

@@ -12,15 +12,17 @@ from torch import Tensor
 from neurofa.core.capabilities import Declaration
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import Params
 
 
 class SignSymmetric(Chained, ABC):
-    """Sign-symmetric return weights B = M * sign(W), elementwise, refreshed from W before every pass.
+    """Sign-symmetric feedback: return weights B = M * sign(W), elementwise, refreshed from W before every pass.
 
-    One bit per weight is transported, within the same layer; the update itself needs no other layer's weights.
+    W are the forward weights beside B, M >= 0 the magnitudes that a subclass gives. One bit per weight is transported,
+    within the same layer; the update itself needs no other layer's weights.
     """
 
     @cached_property
@@ -29,7 +31,11 @@ class SignSymmetric(Chained, ABC):
 
     @abstractmethod
     def magnitude(self, drawn: Tensor) -> Tensor:
-        """Return M >= 0 for this pass, shaped as the return weights; ``drawn`` are the magnitudes drawn at bind."""
+        """Return the magnitudes M >= 0 for this pass, shaped as the return weights.
+
+        Args:
+            drawn: magnitudes of the return weights as they were drawn when the rule was bound to the network.
+        """
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
@@ -61,6 +67,7 @@ class USF(SignSymmetric, name="usf"):
     """
 
     source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067; Moskovitz et al. 2018, arXiv 1812.06488"
+    recommended = Recommended()
 
     def magnitude(self, drawn: Tensor) -> Tensor:
         return drawn.square().mean().sqrt().expand_as(drawn)
@@ -75,6 +82,7 @@ class BrSF(SignSymmetric, name="brsf"):
     """
 
     source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067"
+    recommended = Recommended()
 
     def magnitude(self, drawn: Tensor) -> Tensor:
         assert self.gen is not None
@@ -90,6 +98,7 @@ class FrSF(SignSymmetric, name="frsf"):
     """
 
     source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067"
+    recommended = Recommended()
 
     def magnitude(self, drawn: Tensor) -> Tensor:
         return drawn

@@ -9,8 +9,8 @@ from hwmodels.testing.tools import require
 from neurofa.core.randomness import generator
 from neurofa.testing.contract import Contract, require_change, require_close, require_finite, snapshot
 from neurofa.testing.samples import random_batch, small_learner, small_network
-from neurofa.training.learner import Learner
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import Learner, loss_and_teaching
+from neurofa.training.replay import collect, record
 
 SETTINGS = Contract("rule")
 
@@ -58,7 +58,7 @@ def takes_every_error_format(name: str) -> None:
 
 @SETTINGS
 def works_with_every_optimizer(name: str) -> None:
-    """Directions in ``.grad`` serve optimizers with a memory, which then change the weights."""
+    """Optimizers with a memory (momentum, Adam) take the directions from ``.grad`` and change the weights."""
     for make in (
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         lambda p: torch.optim.Adam(p, lr=1e-3),

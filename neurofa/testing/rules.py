@@ -14,7 +14,7 @@ from neurofa.core.randomness import generator
 from neurofa.testing.contract import Contract, require_finite, snapshot
 from neurofa.testing.rule_declarations import DECLARATIONS
 from neurofa.testing.rule_settings import SETTINGS
-from neurofa.testing.samples import plain_sgd, random_batch, small_learner, small_network
+from neurofa.testing.samples import batch_for, plain_sgd, random_batch, small_learner, small_network
 from neurofa.training.learner import Learner
 from neurofa.training.replay import collect, record
 
@@ -30,7 +30,7 @@ def _require_same_run(one: Learner, other: Learner) -> None:
 
 
 def learns_on(network: str, name: str) -> None:
-    """Two steps on a small network: finite numbers, and all hidden layers change (or none, for a control).
+    """Two steps on a small network give finite numbers and change all hidden layers (or none, for a control).
 
     Args:
         network: short name or spec.
@@ -39,7 +39,7 @@ def learns_on(network: str, name: str) -> None:
     learner = small_learner(name, network)
     before = snapshot(learner.network)
     for step in range(2):
-        result = learner.step(*random_batch(seed=step))
+        result = learner.step(*batch_for(learner.network, seed=step))
         require(bool(result.loss.isfinite()) and bool(result.y.isfinite().all()), "loss or output is not finite")
     after = snapshot(learner.network)
     require_finite(after)
@@ -50,13 +50,13 @@ def learns_on(network: str, name: str) -> None:
     require(moved in (hidden, set()), f"only {sorted(moved)} of the hidden layers {sorted(hidden)} changed")
 
 
-for _network in ("mlp", "cnn", "vit", "snn"):
+for _network in ("mlp", "cnn", "vit", "gpt", "snn"):
     CONTRACT.add(f"learns_on_{_network}", partial(learns_on, _network))
 
 
 @CONTRACT
 def is_deterministic(name: str) -> None:
-    """The same seeds give the same weights and pathway, bit for bit, with dropout as well."""
+    """Equal seeds give equal weights and feedback, bit for bit, with dropout as well."""
     one, other = (small_learner(name, "mlp(hidden=[12, 10], dropout=0.5)", seed=3) for _ in range(2))
     for learner in (one, other):
         for step in range(3):
@@ -66,7 +66,7 @@ def is_deterministic(name: str) -> None:
 
 @CONTRACT
 def pathway_persists(name: str) -> None:
-    """State dicts and generators are all that a run needs to go on in another process."""
+    """A run goes on in another process from its state dicts and generators alone."""
     first, resumed = small_learner(name, seed=0), small_learner(name, seed=1)
     for step in range(2):
         first.step(*random_batch(seed=step))

@@ -18,13 +18,19 @@ from hwmodels.errors import NeurofaError
 from hwmodels.files import atomic_path
 from hwmodels.registry import build
 from neurofa.core.network import Network
+from neurofa.core.synapses import present_cell
 from neurofa.training.learner import Learner
 
 FORMAT = "1"
 
 
 def save_network(network: Network, path: Path | str) -> None:
-    """Write a network to a file: weights, device cells, running statistics, and the recipe to build it again."""
+    """Write a network to a safetensors file: weights, device cells, running statistics, and the recipe to build it.
+
+    Args:
+        network: the network.
+        path: the file; it is written completely or not at all.
+    """
     about = {
         "kind": "network",
         "spec": network.spec,
@@ -56,7 +62,8 @@ def load_network(path: Path | str, network: Network | None = None) -> Network:
                 f"got '{path}', whose network no recipe made; expected one to fill; pass network= of its structure"
             )
         network = _build_network(path, about)
-    _fill(network, tensors, path)
+    _require_same(network, tensors, path)
+    network.load_state_dict(tensors)
     return network
 
 
@@ -119,12 +126,19 @@ def save_checkpoint(path: Path | str, learner: Learner, extra: dict[str, Any]) -
     tensors["gen.rule"] = learner.rule.gen.get_state()
     # initial_lr belongs to a scheduler, not to the optimizer
     groups = [{k: v for k, v in group.items() if k != "initial_lr"} for group in optimizer["param_groups"]]
+    for index, group in enumerate(groups):
+        for key in [key for key, value in group.items() if isinstance(value, Tensor)]:
+            tensors[f"group.{index}.{key}"] = group.pop(key)
     about = {"kind": "checkpoint", "groups": groups, "numbers": numbers, "steps": learner.steps, "extra": extra}
     _write(Path(path), tensors, about)
 
 
 def load_checkpoint(path: Path | str, learner: Learner) -> dict[str, Any]:
     """Restore the state of a learner that :func:`save_checkpoint` wrote.
+
+    Args:
+        path: the file.
+        learner: made as the one that was saved; changed in place.
 
     Returns:
         ``extra`` of :func:`save_checkpoint`.
@@ -141,20 +155,25 @@ def load_checkpoint(path: Path | str, learner: Learner) -> dict[str, Any]:
             )
     part = {
         head: {k[len(head) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{head}.")}
-        for head in ("network", "rule", "optimizer", "gen")
+        for head in ("network", "rule", "optimizer", "group", "gen")
     }
     missing = {"learner", "rule"} - part["gen"].keys()
     if missing:
         raise NeurofaError(
             f"got '{path}' without the generator of the {min(missing)}; expected a whole checkpoint; make it anew"
         )
-    _fill(learner.network, part["network"], path)
-    _fill(learner.rule, part["rule"], path)
+    _require_same(learner.network, part["network"], path)
+    _require_same(learner.rule, part["rule"], path)
+    learner.network.load_state_dict(part["network"])
+    learner.rule.load_state_dict(part["rule"])
     with _damage(path):
         state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in about["numbers"].items()}
         for key, value in part["optimizer"].items():
             index, name = key.split(".", 1)
             state.setdefault(int(index), {})[name] = value
+        for key, value in part["group"].items():
+            group, name = key.split(".", 1)
+            about["groups"][int(group)][name] = value
         learner.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
         learner.gen.set_state(part["gen"]["learner"].cpu())
         assert learner.rule.gen is not None
@@ -164,15 +183,15 @@ def load_checkpoint(path: Path | str, learner: Learner) -> dict[str, Any]:
     return extra
 
 
-def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NeurofaError(
-            f"got '{path}' of another structure ({reason}); expected the same network and rule; use the spec that"
-            " wrote it"
-        ) from None
+def _require_same(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse a state of other names or shapes before anything is loaded, which would leave a module half filled."""
+    own, held = ({key: tuple(value.shape) for key, value in state.items()} for state in (module.state_dict(), tensors))
+    for key in sorted(own.keys() | held.keys()):
+        if own.get(key) != held.get(key):
+            raise NeurofaError(
+                f"got '{path}' of another structure ('{key}' is {held.get(key, 'missing')} there,"
+                f" {own.get(key, 'missing')} here); expected the same network and rule; use the spec that wrote it"
+            )
 
 
 @contextmanager
@@ -210,7 +229,7 @@ def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -220,7 +239,7 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {present_cell(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         about = json.loads(meta.get("neurofa", "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError, RuntimeError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

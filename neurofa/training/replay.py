@@ -12,7 +12,6 @@ from torch import Tensor
 from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Directions, ReturnWeights, dense
 from neurofa.core.layer import Layer
-from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -35,19 +34,7 @@ class Credit:
     inner: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Errors at the outputs of the affine maps inside a layer with several, by weight."""
     plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    """Directions of the pathway weights beside the layer, summed over the batch."""
-
-
-def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
-    """Return the loss of one batch, and the teaching for a rule.
-
-    Args:
-        loss: loss of the run.
-        y: (B, o) network output.
-        target: (B,) labels or (B, o) values.
-    """
-    result = loss.evaluate(y, target)
-    return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
+    """Directions of the feedback weights that learn with the layer, summed over the batch."""
 
 
 @torch.no_grad()
@@ -79,7 +66,7 @@ def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
 
 @torch.no_grad()
 def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tick:
-    """Return one forward pass with copies of the rule's return weights, which later changes do not reach.
+    """Run one forward pass and return its views, with copies of the rule's return weights that no later step changes.
 
     Args:
         network: in training or evaluation mode, which is not changed.
@@ -115,11 +102,19 @@ def copied_return_weights(rule: Rule, gen: torch.Generator) -> ReturnWeightsOf |
 
 @torch.no_grad()
 def with_own_transposes(network: Network, tick: Tick) -> Tick:
-    """Return the same tick as recorded for backpropagation: the same reads and masks, and every own transpose."""
+    """Return the same tick as backpropagation records it: every layer returns its error through its own weights.
+
+    Weights as read, dropout masks and noise of the tick are kept.
+
+    Args:
+        network: the network that made the tick.
+        tick: with the views of all layers.
+    """
     views: dict[str, LocalView] = {}
     for name, layer in network.items():
         view = tick.views[name]
         back = view.params or None
+        # the lowest layer returns no error
         y, after, graph = layer.record(view.params, view.x, view.before, back, bool(views))
         views[name] = replace(view, y=y, after=after, graph=graph, return_weights=back)
     return tick._replace(views=views)
@@ -127,8 +122,13 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
 
 @contextmanager
 def preserved(network: Network, rule: Rule) -> Iterator[None]:
-    """Restore network and rule at the end: weights, cells, pathway, statistics, the rule's generator, the mode."""
-    modes = {module: module.training for module in (*network.modules(), *rule.modules())}
+    """Restore network and rule behind the ``with`` block: weights, cells, feedback, statistics, generator and modes.
+
+    Args:
+        network: the network.
+        rule: bound to the network; its generator is replaced by a copy inside the block.
+    """
+    modes = [*network.modes(), *((module, module.training) for module in rule.modules())]
     kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
     own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)
     try:
@@ -138,8 +138,8 @@ def preserved(network: Network, rule: Rule) -> Iterator[None]:
         with torch.no_grad():
             for tensor, value in kept:
                 tensor.data.copy_(value)
-        for module, mode in modes.items():
-            module.train(mode)
+        for module, mode in modes:
+            module.training = mode
 
 
 def _tensors(module: torch.nn.Module) -> list[Tensor]:

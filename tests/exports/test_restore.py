@@ -9,7 +9,8 @@ import torch
 from exports.graph.arrays import Matrix
 from exports.hdf5.read import open_hardware_file
 from exports.hdf5.write import stored_arrays
-from exports.restore import fit_matrix, rebuild_learner, replace_matrices, restore_learner
+from exports.programming.fit import fit_matrix
+from exports.restore import rebuild_learner, replace_matrices, restore_learner
 from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from tests.exports.learners import exported, learner, model, recipe

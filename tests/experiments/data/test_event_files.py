@@ -133,7 +133,9 @@ def test_ssc_has_three_files(h5py, folders):
     data = build("data", "ssc(ticks=50, tick=0.02)")
     assert [len(split) for split in data.splits().values()] == [12, 7, 5]
     assert data.classes == 35
-    assert set(data.provenance) == {"ssc_train.h5", "ssc_valid.h5", "ssc_test.h5"}
+    files = {f"ssc_{which}.h5" for which in ("train", "valid", "test")}
+    assert set(data.provenance) == files | {f"{file}, kept" for file in files}
+    assert all("% within" in data.provenance[f"{file}, kept"].replace(") ", " ") for file in files)
 
 
 def test_a_truncated_hdf5_file_is_one_line(small_shd):

@@ -14,8 +14,8 @@ from neurofa.core.randomness import generator
 from neurofa.layers.spiking import Spiking
 from neurofa.spiking.sequence import CHUNK, initial_states
 from neurofa.training.evaluation import respond
-from neurofa.training.learner import assign, forward_pass
-from neurofa.training.replay import copied_return_weights, loss_and_teaching, record
+from neurofa.training.learner import assign, forward_pass, loss_and_teaching
+from neurofa.training.replay import copied_return_weights, record
 
 LABELS = torch.tensor([0, 2, 1, 2])
 SPEC = "snn(hidden=[7, 6], recurrent=True)"
