@@ -47,6 +47,12 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
         )
         check_options(self, curve, "nodes_up", "nodes_down", remedy="1 is the nominal step")
 
+    @property
+    def nominal_step(self) -> float:
+        """The step up at the node in the middle."""
+        step = self.dw_min * self.nodes_up[len(self.nodes_up) // 2]
+        return step if step > 0 else self.dw_min
+
     def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
         return {**super().draw_devices(target, gen), "nodes": target.new_tensor(self.nodes_down + self.nodes_up)}
 

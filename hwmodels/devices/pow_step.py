@@ -48,6 +48,11 @@ class PowStep(Pulsed, name="pow_step"):
         asymmetry = Condition(lambda v: -1 <= v <= 1, "a number between -1 and 1")
         check_options(self, asymmetry, "pow_up_down", remedy="0 is symmetric")
 
+    @property
+    def nominal_step(self) -> float:
+        """The step in the middle between bounds of nominal size."""
+        return float(self.dw_min * 0.5**self.pow_gamma)
+
     def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
         cells = super().draw_devices(target, gen)
         gain = normal(target, gen).mul_(self.pow_gamma_dtod).add_(1)
