@@ -76,7 +76,7 @@ def benchmark_command(
     from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Bar, Progress
-    from experiments.runs.spec import canonical
+    from experiments.runs.spec import CHUNK, canonical
     from hwmodels.spec import parse
 
     known = find_task(task)
@@ -99,7 +99,7 @@ def benchmark_command(
     except Interrupted:
         typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
-    extra: dict[str, Any] = {"device": canonical(str(values.get("device", "digital"))), "chunk": spec.chunk}
+    extra: dict[str, Any] = {"device": canonical(str(values.get("device", "digital"))), "chunk": spec.chunk or CHUNK}
     if chip is not None:
         verdict = "broken" if any(f.verdict == "broken" for f in findings) else "holds"
         limits = [asdict(finding) for finding in findings]

@@ -25,6 +25,8 @@ LOGS: dict[str, tuple[str, ...]] = {
     "all": ("alignment", "jacobian", "features"),
 }
 """Measurements that each word of ``log`` means."""
+CHUNK = 100
+"""Ticks of a chunk that None stands for in keys."""
 UPDATES = ("end", "chunk", "tick")
 """When a sequence may change weights."""
 
@@ -93,8 +95,9 @@ class SpecField:
 class RunSpec:
     """All settings that decide the numbers of one training run; each field is described by its :class:`Option`.
 
-    ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
-    same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
+    ``chunk`` bounds the memory of a sequence, whatever its number of ticks; None has the key of 100, the default
+    before. With ``fused`` the noise of writes has the same law and other draws. Runs of several seeds share their
+    feedback where ``feedback_seed`` is given.
 
     ``log`` adds measurements that leave the numbers of the run as they are. ``alignment``
     (:func:`neurofa.diagnostics.measure.measure_alignment`) is measured before the first step, at steps 2^(k/2) and at
@@ -124,7 +127,10 @@ class RunSpec:
     seed: Annotated[int, Option("Seed of weights, feedback, data order and noise.")] = 0
     select: Annotated[str, Option("Epoch to report: last, or best by validation.", words=("last", "best"))] = "last"
     feedback_seed: Annotated[int | None, Option("Seed of the feedback alone.", none="the seed", earlier=None)] = None
-    chunk: Annotated[int, Option("Ticks of a sequence computed at once (memory).", least=1, earlier=64)] = 100
+    chunk: Annotated[
+        int | None,
+        Option("Ticks of a sequence computed at once.", least=1, none="100, or more as memory allows", earlier=64),
+    ] = None
     update: Annotated[
         str, Option("When a sequence changes weights: end, chunk or tick.", words=UPDATES, earlier="end")
     ] = "end"
@@ -136,7 +142,7 @@ class RunSpec:
         object.__setattr__(self, "rule", with_defaults(self.rule, "sdfa", error="sign"))
         for name, option in options_of(type(self)).items():
             value = getattr(self, name)
-            if option.least is not None and value < option.least:
+            if option.least is not None and value is not None and value < option.least:
                 raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
             if option.words and value not in option.words:
                 words = " or ".join(option.words)
@@ -176,7 +182,8 @@ class RunSpec:
     def key(self) -> str:
         """SHA-256 of the canonical JSON, 64 hexadecimal digits: equal runs have equal keys."""
         known = options_of(type(self))
-        values = {name: value for name, value in self.to_json().items() if value != known[name].earlier}
+        values = {**self.to_json(), "chunk": CHUNK if self.chunk is None else self.chunk}
+        values = {name: value for name, value in values.items() if value != known[name].earlier}
         return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property
@@ -202,8 +209,11 @@ class RunSpec:
 def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a stored run, changed where a default has changed since the run was written.
 
-    ``sdfa`` without an error format was written when its default was ternary; since then the format is written out.
+    ``sdfa`` without an error format was written when its default was ternary; since then the format is written out. A
+    chunk of 100 was the default, which now is None.
     """
+    if values.get("chunk") == CHUNK:
+        values = {**values, "chunk": None}
     rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")} if "rule" in values else {}
     return {**values, **rule}
 

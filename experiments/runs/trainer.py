@@ -18,7 +18,7 @@ from experiments.runs.measurements import RunMeter
 from experiments.runs.progress import Progress
 from experiments.runs.result import EpochRow, Result
 from experiments.runs.schedules import Schedule
-from experiments.runs.spec import RunSpec
+from experiments.runs.spec import CHUNK, RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
@@ -120,7 +120,9 @@ class Trainer:
             check_interrupt()
         seconds = time.perf_counter() - began - self.meter.seconds
         train = tally.score()
-        validation = evaluate_split(self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk)
+        validation = evaluate_split(
+            self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk or CHUNK
+        )
         row: EpochRow = {
             "epoch": epoch,
             "train_loss": train.loss,
@@ -163,7 +165,9 @@ class Trainer:
         spec = self.spec
         if self._best_state is not None:
             self.network.load_state_dict(self._best_state)
-        score = evaluate_split(self.network, self.dataset, "test", self.learner.loss, seed=spec.seed, chunk=spec.chunk)
+        score = evaluate_split(
+            self.network, self.dataset, "test", self.learner.loss, seed=spec.seed, chunk=spec.chunk or CHUNK
+        )
         return Result(
             spec=spec,
             test_accuracy=score.accuracy,
