@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
@@ -68,7 +71,8 @@ def run_command(arguments: Sequence[str]) -> int:
         arguments: the words after ``neurofa``.
     """
     try:
-        code = application()(list(arguments), standalone_mode=False, prog_name="neurofa")
+        with _warnings_in_one_line():
+            code = application()(list(arguments), standalone_mode=False, prog_name="neurofa")
     except NeurofaError as error:
         return _refuse(str(error))
     except _CommandLineError as error:
@@ -83,10 +87,37 @@ def run_command(arguments: Sequence[str]) -> int:
         # the reader of stdout (head, less) has closed it: nothing can be written, at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "MemoryError"
+        return _refuse(f"got sizes that do not fit into memory ({reason}); expected smaller ones; lower them")
     except OSError as error:
         place = f"'{error.filename}'" if error.filename else "a file"
         return _refuse(f"got {place} ({error.strerror or error}); expected a place that can be used; choose another")
     return code if isinstance(code, int) else 0
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Return whether torch, numpy or Python could not have the memory that a size asks for."""
+    signs = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print warnings for users as one line on stderr, without the place in the code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, UserWarning):
+                typer.echo(f"neurofa: warning: {' '.join(str(message).split())}", err=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_line
+        yield
 
 
 def _refuse(message: str) -> int:
@@ -96,6 +127,10 @@ def _refuse(message: str) -> int:
 
 def main() -> None:
     """Entry point of the ``neurofa`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # a character that the terminal or the pipe has no code for (cp1252, LC_ALL=C) is shown as ?
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(run_command(sys.argv[1:]))
 
 

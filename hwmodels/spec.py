@@ -42,6 +42,10 @@ def render(value: object) -> str:
     return str(value)
 
 
+LARGEST = 2**63 - 1
+"""Largest whole number in a spec: no tensor has a larger size, and none holds a larger number."""
+
+
 def parse(text: str) -> Spec:
     """Return the spec that a text stands for.
 
@@ -72,6 +76,8 @@ def parse(text: str) -> Spec:
 def _value(node: ast.expr, text: str) -> object:
     match node:
         case ast.Constant(value=value) if value is None or isinstance(value, bool | int | float | str):
+            if isinstance(value, int) and value > LARGEST:
+                raise NeurofaError(f"got {value} in spec {text!r}; expected whole numbers up to 2^63 - 1; change it")
             return value
         case ast.Name(id=name):
             return name

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.data import Sequences
 from experiments.reports.chips import chip_fields
+from experiments.runs.build import load_data
+from experiments.runs.spec import RunSpec, canonical
 from hwmodels.profile import Profile
 from hwmodels.registry import find, options
 from hwmodels.spec import Spec, parse
@@ -38,6 +41,23 @@ def spiking_chip_fields(profile: Profile, task: Mapping[str, object], given: Map
     rule = "eprop_symmetric(filtered=False)" if symmetric else "eprop(filtered=False)"
     network = str(given["network"]) if "network" in given else within_chip_size(profile, str(task["network"]))
     return chip_fields(profile, {**kept, "rule": rule, **given, "network": with_chip_formats(profile, network)})
+
+
+def train_fields(profile: Profile, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a run of ``neurofa train`` on a chip: of a spiking run where the data are sequences.
+
+    Args:
+        profile: the chip.
+        given: fields that the user chose; they stay, and a network that does not spike makes the run one of its kind.
+
+    Raises:
+        NeurofaError: the chip takes no error, or the data cannot be loaded.
+    """
+    network = parse(canonical(given["network"])).name if "network" in given else "snn"
+    spikes = getattr(find("network", network), "trains_as", "") == "spiking"
+    if spikes and isinstance(load_data(canonical(given.get("data", RunSpec.data))), Sequences):
+        return spiking_chip_fields(profile, {"network": "snn(hidden=[256])"}, given)
+    return chip_fields(profile, given)
 
 
 def with_chip_formats(profile: Profile, network: str) -> str:

@@ -56,7 +56,7 @@ def _thinned(stored: HardwareFile, name: str) -> Tensor:
     """Return evenly chosen rows and columns of a matrix, read without the rest where it is large."""
     item = stored[name]
     step = max(1, -(-item.shape[0] // PIXELS))
-    flat = torch.from_numpy(item[::step]).flatten(1)
+    flat = stored.rows(name, slice(None, None, step)).flatten(1)
     return flat[:, :: max(1, -(-flat.shape[1] // PIXELS))]
 
 

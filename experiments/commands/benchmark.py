@@ -12,6 +12,7 @@ from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, 
 from experiments.commands._output import print_json, print_table
 
 if TYPE_CHECKING:
+    from experiments.benchmarks.tasks import Task
     from experiments.runs.spec import RunSpec
     from neurofa.chips.fit import Finding
     from neurofa.core.network import Network
@@ -75,7 +76,7 @@ def benchmark_command(
     from experiments.files import make_folder, write_json
     from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.interrupt import Interrupted
-    from experiments.runs.progress import Bar, Progress
+    from experiments.runs.progress import Progress, shown_progress
     from experiments.runs.spec import CHUNK, canonical
     from hwmodels.spec import parse
 
@@ -92,25 +93,34 @@ def benchmark_command(
         out = Path("runs") / f"benchmark-{task}-{parse(spec.rule).name}-{spec.key[:8]}"
     judged = []
     try:
-        with Progress() if quiet else Bar() as progress:
+        with Progress() if quiet else shown_progress() as progress:
             for seed in range(seeds):
                 folder = make_folder(out / f"seed-{seed}")
                 judged.append(run_task(replace(spec, seed=seed), folder, chip=chip, progress=progress))
     except Interrupted:
         typer.echo("stopped; the same command continues", err=True)
         raise typer.Exit(130) from None
-    extra: dict[str, Any] = {"device": canonical(str(values.get("device", "digital"))), "chunk": spec.chunk or CHUNK}
+    reused = sum(each.reused for each in judged)
+    if reused and not quiet:
+        typer.echo(f"{reused} of {seeds} runs reused from {out}", err=True)
+    title = task_title(task, known, spec)
+    extra: dict[str, Any] = {
+        "data": spec.data,
+        "title": title,
+        "device": canonical(str(values.get("device", "digital"))),
+        "chunk": spec.chunk or CHUNK,
+    }
     if chip is not None:
         verdict = "broken" if any(f.verdict == "broken" for f in findings) else "holds"
         limits = [asdict(finding) for finding in findings]
         extra["profile"] = {"name": profile, "source": chip.source, "verdict": verdict, "limits": limits}
     result = task_summary(task, spec, [each.figures for each in judged], extra)
     write_json(out / "benchmark.json", result)
-    pictures = _draw_first_sample(spec, judged[0].network, out, f"{task}, {spec.rule}")
+    pictures = _draw_first_sample(spec, judged[0].network, out, f"{title}, {spec.rule}")
     if as_json:
         print_json(result)
     elif not quiet:
-        _show(result, known.about, findings)
+        _show(result, findings)
         for name in pictures:
             typer.echo(f"picture: {out / name}")
 
@@ -128,10 +138,26 @@ def _draw_first_sample(spec: RunSpec, network: Network, out: Path, title: str) -
     return draw_sample(learner, xs, out, tick=dataset.tick, title=title)
 
 
-def _show(result: dict[str, Any], about: str, findings: list[Finding]) -> None:
+def task_title(name: str, task: Task, spec: RunSpec) -> str:
+    """Return what was trained: the task by its description, or what a user has put in the place of its parts.
+
+    Args:
+        name: of the task.
+        task: with its own data and network.
+        spec: the run.
+    """
+    from experiments.runs.spec import RunSpec
+
+    own = RunSpec(**{**task.fields, "rule": spec.rule})  # type: ignore[arg-type]
+    if spec.data != own.data:
+        return f"{spec.data} with the settings of {name}"
+    return f"{name}: {task.about}" if spec.network == own.network else f"{name} by {spec.network}"
+
+
+def _show(result: dict[str, Any], findings: list[Finding]) -> None:
     number = len(result["seeds"])
     runs = "1 seed" if number == 1 else f"{number} seeds"
-    title = f"{result['task']}: {about}; {result['rule']}, weights on {result['device']}, {runs}"
+    title = f"{result['title']}; {result['rule']}, weights on {result['device']}, {runs}"
     print_table(title, ["measure", "value"], _lines(result))
     if findings:
         chip = result["profile"]["name"]

@@ -50,11 +50,12 @@ def check_command(
 
       neurofa check --profile opu --data cifar10 --network vgg --rule "dfa(feedback=opu)" --json
     """
-    from experiments.reports.chips import build_profile, chip_fields, chip_findings
+    from experiments.benchmarks.spiking_chip import train_fields
+    from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.spec import RunSpec
 
     chip = build_profile(profile)
-    spec = RunSpec(**(chip_fields(chip, chosen) if fill else chosen))
+    spec = RunSpec(**(train_fields(chip, chosen) if fill else chosen))
     findings = chip_findings(chip, spec)
     holds = all(finding.verdict != "broken" for finding in findings)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json, warn_of_broken_limits
+from experiments.commands._output import print_json, warn_of_broken_limits, warn_of_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +65,7 @@ def export_command(
     from exports.programming.integers import NumberFormat
 
     loaded = load_run(run)
+    warn_of_folder(loaded.folder)
     more: dict[str, Any] = {}
     if profile is not None:
         chip = build_profile(profile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -73,6 +74,8 @@ def _describe(name: str, part: Callable[..., Any]) -> dict[str, Any]:
         "source": str(getattr(part, "source", "")),
         "options": {key: str(v) if isinstance(v, Spec) else render(v) for key, v in defaults.items()},
     }
+    if recommended := getattr(part, "recommended", None):  # only rules have it
+        about["recommended"] = asdict(recommended)
     for key in PROVENANCE:  # only published parts have these; a recipe is a function
         if value := getattr(part, key, ""):
             about[key] = dict(value) if isinstance(value, Mapping) else str(value)
@@ -93,6 +96,7 @@ def _show(kind: str, rows: list[dict[str, Any]]) -> None:
         table.add_row(row["name"], Text(row["description"]))
         lines = {
             "options": ", ".join(f"{key}={value}" for key, value in row["options"].items() if value not in hidden),
+            "recommended": ", ".join(f"{kind} {optimizer}" for kind, optimizer in row.get("recommended", {}).items()),
             "source": row["source"] + (f" ({row['verified']})" if "verified" in row else ""),
             "fitted from": row.get("fitted_from", ""),
             "tier": row.get("tier", ""),

@@ -40,7 +40,8 @@ def speed_command(
     time of the bare matrix products over the method's: 100 % is the bound.
     'peak' is the memory that the method needs, measured in a process of its
     own. Other work on the machine spoils the times: look at the load average,
-    or take --clock cpu.
+    or take --clock cpu. A case that fails is named at the end, with exit code 1;
+    the others are measured all the same.
 
     [bold]Examples[/bold]
 
@@ -61,20 +62,34 @@ def speed_command(
     device = compute_device(compute)
     cases = select_cases(build("speed", suite), case or [])
     rows: list[SpeedRow] = []
+    failed: dict[str, NeurofaError] = {}
     console, progress = Console(), Console(stderr=True)
-    for number, one in enumerate(cases, 1):
-        with progress.status(f"{suite} {one.name} ({number} of {len(cases)}): {len(one.methods)} methods"):
-            measured = measure_case(
-                suite, one, device=device, threads=threads, seconds=seconds, memory=memory, clock=clock
-            )
-        rows += measured
-        if not as_json:
-            if number == 1:
-                machine = measured[0].machine
-                console.print(", ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
-            console.print(case_table(measured))
-    if as_json:
-        print_json([row.flat() for row in rows])
+    try:
+        for number, one in enumerate(cases, 1):
+            try:
+                with progress.status(f"{suite} {one.name} ({number} of {len(cases)}): {len(one.methods)} methods"):
+                    measured = measure_case(
+                        suite, one, device=device, threads=threads, seconds=seconds, memory=memory, clock=clock
+                    )
+            except NeurofaError as error:
+                failed[one.name] = error
+                continue
+            if not as_json:
+                if not rows:
+                    machine = measured[0].machine
+                    console.print(", ".join(f"{key} {value}" for key, value in machine.items()), highlight=False)
+                console.print(case_table(measured))
+            rows += measured
+        if failed and not rows:
+            raise next(iter(failed.values()))
+    finally:
+        # what is measured is never lost, to Ctrl-C neither
+        if as_json and rows:
+            print_json([row.flat() for row in rows])
+    for name, reason in failed.items():
+        typer.echo(f"failed: {suite} {name}: {reason}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def case_table(rows: Sequence[SpeedRow]) -> Table:

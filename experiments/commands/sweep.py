@@ -17,7 +17,7 @@ from experiments.commands._options import (
     WorkerThreads,
     with_run_options,
 )
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, recommended_lines
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def sweep_command(
     of its spec. The same command continues after an interruption: finished
     runs are kept, failed ones are tried again; the exit code is 1 while a run has
     failed. Several sweeps may share OUT; 'neurofa results OUT' shows them all.
+    Without --optimizer every rule has the one that it recommends for the network.
 
     [bold]Examples[/bold]
 
@@ -60,6 +61,8 @@ def sweep_command(
     from experiments.sweeps.sweep import run_sweep, spec_grid
 
     specs = spec_grid({**chosen, "seed": range(seeds)})
+    for line in recommended_lines(specs, chosen):
+        typer.echo(line, err=True)
     with sweep_bar() as bar:
         rows = run_sweep(specs, Setup(folder=out, workers=workers, threads=threads, progress=bar))
     _show(rows, f"sweep in {out}", csv, as_json=as_json)

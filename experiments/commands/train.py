@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
-from experiments.commands._output import print_json, print_table, warn_of_broken_limits
+from experiments.commands._output import (
+    print_json,
+    print_table,
+    profile_lines,
+    recommended_lines,
+    warn_of_broken_limits,
+    warn_of_folder,
+)
 
 if TYPE_CHECKING:
     from experiments.runs.folder import RunFolder
@@ -70,6 +77,10 @@ def train_command(
     given from the folder. The test data are evaluated once, at the end, and
     never choose anything.
 
+    [bold]The optimizer[/bold], where none is given, is the one that the rule
+    recommends for this kind of network (neurofa list rule); run.json holds it.
+    The control has its own, unless an optimizer is given: then both have that.
+
     [bold]--log[/bold] measures without changing the numbers of the run:
     alignment with backpropagation, norms and conditioning before the first
     step, at steps 1, 2, 3, 4, 6, 8, 11, 16, ... and after every epoch
@@ -80,19 +91,20 @@ def train_command(
 
     [bold]A profile[/bold] chooses device, converters, number format of the error,
     feedback, batch size and learning rate, and where the chip needs it rule
-    and network, as far as they are not given. The run stores all these
-    choices. Limits that are broken nevertheless are named; see: neurofa check
+    and network, as far as they are not given: for sequences a spiking network
+    and its rule. These choices are told, and the run stores them. Limits that
+    are broken nevertheless are named; see: neurofa check
 
     [bold]Parts[/bold] are specs that read like calls; see: neurofa list
     """
     import torch
 
-    from experiments.files import read_json
-    from experiments.reports.chips import build_profile, chip_fields, chip_findings
+    from experiments.benchmarks.spiking_chip import train_fields
+    from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
-    from experiments.runs.progress import Bar, Progress
-    from experiments.runs.run import train_run
+    from experiments.runs.progress import Progress, shown_progress
+    from experiments.runs.run import control_of, train_run
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
 
@@ -100,22 +112,26 @@ def train_command(
         raise NeurofaError("got --resume and --overwrite; expected one of them; leave one out")
     if threads is not None:
         torch.set_num_threads(threads)
+    notes: list[str] = []
     if profile is not None:
         chip = build_profile(profile)
-        chosen = chip_fields(chip, chosen)
+        given, chosen = RunSpec(**chosen), train_fields(chip, chosen)
+        notes += profile_lines(chip, given, RunSpec(**chosen))
         findings = chip_findings(chip, RunSpec(**chosen))
         warn_of_broken_limits(chip, [] if quiet else findings)
     folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
     if resume and folder.run.is_file():
+        warn_of_folder(folder)
         chosen = folder.spec().to_json() | chosen
-        control = read_json(folder.run).get("control") if control is None else control
+        control = folder.about().get("control") if control is None else control
     spec = RunSpec(**chosen)
+    notes += recommended_lines([spec] if control is False else [spec, control_of(spec)], chosen)
     if folder.finished and resume and not as_json:
         typer.echo(f"{folder.path} holds a finished run of {spec.epochs} epochs", err=True)
     # the name of the default folder identifies exactly this run
     overwrite = overwrite or (out is None and folder.finished and not resume)
     try:
-        with Progress() if quiet else Bar() as progress:
+        with Progress() if quiet else shown_progress(notes) as progress:
             result = train_run(
                 spec, folder.path, progress=progress, resume=resume, overwrite=overwrite, control=control is not False
             )

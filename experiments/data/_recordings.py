@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.data._coverage import Coverage, check_padding
 from experiments.data.sequences import SequenceSplit
 from hwmodels.errors import NeurofaError
 from neurofa.core.events import Events
@@ -100,11 +101,15 @@ class Recordings:
         NeurofaError: no ticks or no time.
     """
 
+    kept: str = ""
+    """How many events lie inside the ticks, one line for the provenance; set by :meth:`split`."""
+
     def __init__(self, name: str, *, ticks: int, tick: float, input_shape: tuple[int, ...], binary: bool) -> None:
         if not 1 <= ticks <= 2**31 or not 0 < tick < float("inf"):
             raise NeurofaError(f"got {name}(ticks={ticks}, tick={tick}); expected both above 0; tick is in seconds")
         self.ticks, self.tick, self.input_shape, self.binary = ticks, tick, input_shape, binary
         self.channels = int(np.prod(input_shape))
+        self._coverage = Coverage(name, ticks, tick)
         self._at_kind = np.int16 if ticks <= 2**15 else np.int32
         self._unit_kind = np.int16 if self.channels <= 2**15 else np.int32
         self._at: list[Any] = []
@@ -121,7 +126,7 @@ class Recordings:
             source: the file, for messages.
 
         Raises:
-            NeurofaError: a time or a channel out of range.
+            NeurofaError: a time or a channel out of range, or a recording that is filled up with zeros.
         """
         when = np.asarray(seconds).astype(np.float64)  # float16 times would lose ticks in the division
         which = np.asarray(units).astype(np.int64)
@@ -141,9 +146,11 @@ class Recordings:
                     f"got channels from {which.min()} to {which.max()} in {source}; expected 0 to {self.channels - 1};"
                     " it is damaged: fetch it again"
                 )
+            check_padding(when, which, source)
         # a time on the border of two ticks belongs to the later one, however it was rounded
         at = np.floor(when / self.tick + 1e-9)
         kept = at < self.ticks
+        self._coverage.add(when, int(kept.sum()))
         key = at[kept].astype(np.int64) * self.channels + which[kept]
         key = np.unique(key) if self.binary else np.sort(key, kind="stable")
         self._at.append((key // self.channels).astype(self._at_kind))
@@ -151,7 +158,12 @@ class Recordings:
         self._labels.append(label)
 
     def split(self) -> EventSplit:
-        """Return all recordings that were added so far as one split."""
+        """Return all recordings so far, where their events lie inside the ticks (see :class:`Coverage`).
+
+        Raises:
+            NeurofaError: hardly any event lies inside the ticks.
+        """
+        self.kept = self._coverage.check()
         lengths = [len(each) for each in self._at]
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         at = np.concatenate(self._at) if self._at else np.zeros(0, self._at_kind)

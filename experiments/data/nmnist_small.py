@@ -61,5 +61,5 @@ def nmnist_small(
         raise NeurofaError(f"got {len(train)} training recordings in {FILE}; expected {TRAIN}; fetch the file again")
     index = {"train": train[kept], "validation": train[held], "test": test}
     splits = {where: recordings.chosen(places) for where, places in index.items()}
-    provenance = {FILE: f"sha256:{SHA256}", "split_seed": str(SPLIT_SEED)}
+    provenance = {FILE: f"sha256:{SHA256}", "kept": camera.recordings.kept, "split_seed": str(SPLIT_SEED)}
     return Sequences.of("nmnist_small", splits, classes=10, tick=tick, provenance=provenance)

@@ -24,7 +24,6 @@ from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
-from neurofa.training.checkpoint import load_network
 
 BP, NARROW = "bp", "bp, narrow optic nerve"
 INDICES = ("centre_surround", "opponency", "orientation")
@@ -110,13 +109,13 @@ def _train(specs: Mapping[tuple[str, int], RunSpec], setup: Setup, part: str) ->
 
 def _work(job: tuple[RunSpec, Path]) -> Record:
     spec, folder = job
-    return train_run(spec, folder, resume=True).to_dict()
+    return train_run(spec, folder, resume=True, renew=True).to_dict()
 
 
 def _fields(folder: Path) -> tuple[float, Tensor]:
     """Return test accuracy, and the receptive fields of the optic nerve."""
     run = RunFolder(folder)
-    network = load_network(run.model)
+    network = run.network()
     nerve = [name for name, layer in network.items() if layer.name == "conv2d"][1]
     return float(run.read_result().test_accuracy or 0.0), receptive_fields(network, nerve)
 

@@ -165,7 +165,7 @@ def rule_settings(rule: str, *, decaying: bool) -> list[Fields]:
 
 def _traces(runs: Sequence[SweepRow]) -> Record:
     """Return the bytes that a method carries through the ticks of one sample."""
-    trainer = Trainer(RunSpec.from_json(runs[0].spec), None)
+    trainer = Trainer(RunSpec.from_json(runs[0].spec))
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
     return {"trace_bytes": trace_storage(trainer.learner, ticks, trainer.spec.chunk or CHUNK).bytes}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.runs.recommended import PLAIN
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
 from hwmodels.errors import NeurofaError
@@ -28,8 +29,9 @@ def build_profile(text: str) -> Profile:
 def chip_fields(profile: Profile, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a run on a chip: device, converters, error, feedback, batch, learning rate and more.
 
-    Where the chip learns from every sample, the default learning rate is divided by the default batch, so that a pass
-    over the data moves the weights as far; it is then rounded down to a rate that the chip can represent.
+    The optimizer is plain SGD, since chips hold no moments. Where the chip learns from every sample, the recommended
+    learning rate is divided by the default batch, so that a pass over the data moves the weights as far; it is then
+    rounded down to a rate that the chip can represent.
 
     Args:
         profile: the chip.
@@ -53,13 +55,21 @@ def chip_fields(profile: Profile, given: Mapping[str, Any]) -> dict[str, Any]:
     if profile.hidden_layers is not None or profile.layer_width is not None or profile.surrogate_segments is not None:
         fields.setdefault("network", _network(profile))
     fields["rule"] = _rule(profile, fields.get("rule"))
-    rate = parse(default.optimizer).options["lr"]
-    assert isinstance(rate, float)  # noqa: S101 (the default's own number)
+    rate = _plain_rate(RunSpec(**{key: fields[key] for key in ("rule", "network") if key in fields}))
     if profile.batch is not None and "batch_size" not in fields:
         fields["batch_size"] = profile.batch
         rate *= profile.batch / default.batch_size
     fields.setdefault("optimizer", str(Spec("sgd", {"lr": profile.rate_below(rate)})))
     return fields
+
+
+def _plain_rate(run: RunSpec) -> float:
+    """Return the learning rate of plain SGD that a run's rule recommends, else the one that most rules do.
+
+    Chips hold no moments: where the rule recommends an optimizer with a state, there is no better guess.
+    """
+    plain = [parse(optimizer) for optimizer in (run.optimizer, PLAIN)]
+    return float(str(next(spec.options["lr"] for spec in plain if list(spec.options) == ["lr"] and spec.name == "sgd")))
 
 
 def _network(profile: Profile) -> str:
@@ -95,7 +105,7 @@ def chip_findings(profile: Profile, spec: RunSpec) -> list[Finding]:
     Raises:
         NeurofaError: an unknown or impossible part.
     """
-    trainer = Trainer(spec, None)
+    trainer = Trainer(spec)
     times = [(quarter + 0.5) / 4 for quarter in range(4 * spec.epochs)]
     rates = {rate * trainer.schedule(t, spec.epochs) for rate in trainer.rates for t in times}
     requirements = requirements_of(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))

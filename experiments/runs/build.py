@@ -7,6 +7,7 @@ import functools
 import torch
 
 from experiments.data import Dataset, Sequences
+from experiments.runs.memory import within_memory
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -17,7 +18,8 @@ from neurofa.training.learner import Learner
 @functools.lru_cache(maxsize=1)
 def load_data(text: str) -> Dataset | Sequences:
     """Return the data set of a spec; the last one stays in memory, since the runs of a sweep share it."""
-    dataset: Dataset | Sequences = build("data", text)
+    with within_memory(text):
+        dataset: Dataset | Sequences = build("data", text)
     return dataset
 
 
@@ -37,28 +39,37 @@ def compute_device(name: str) -> torch.device:
 
 def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
     """Return the network of a run with its initial weights, on the device to which its data set delivers batches."""
-    network: Network = build(
-        "network",
-        spec.network,
-        input_shape=dataset.input_shape,
-        outputs=dataset.classes,
-        seed=spec.seed,
-        device=spec.device,
-        periphery=spec.periphery,
-    )
+    tokens = isinstance(dataset, Dataset) and dataset.tokens
+    with within_memory(spec.network):
+        network: Network = build(
+            "network",
+            spec.network,
+            input_shape=dataset.input_shape,
+            outputs=dataset.classes,
+            seed=spec.seed,
+            device=spec.device,
+            periphery=spec.periphery,
+        )
+    if tokens != (network.vocabulary is not None):
+        takes, gives = ("ids of tokens", "numbers") if network.vocabulary is not None else ("numbers", "ids of tokens")
+        raise NeurofaError(
+            f"got data '{dataset.name}' of {gives} for network '{spec.network}', which takes {takes}; expected both"
+            f" alike; use {'network gpt' if tokens else 'data text, shakespeare or wikitext2'}"
+        )
     return network.to(dataset.compute)
 
 
 def build_learner(network: Network, spec: RunSpec) -> Learner:
     """Return a learner that trains a network with rule, loss and other settings of a run, and with a new optimizer."""
-    return Learner(
-        network,
-        spec.rule,
-        optimizer=build("optimizer", spec.optimizer)(network.parameters()),
-        loss=spec.loss,
-        seed=spec.seed,
-        accumulate=spec.accumulate,
-        clip=spec.clip,
-        fused=spec.fused,
-        feedback_seed=spec.feedback_seed,
-    )
+    with within_memory(f"{spec.rule} on {spec.network}"):
+        return Learner(
+            network,
+            spec.rule,
+            optimizer=build("optimizer", spec.optimizer)(network.parameters()),
+            loss=spec.loss,
+            seed=spec.seed,
+            accumulate=spec.accumulate,
+            clip=spec.clip,
+            fused=spec.fused,
+            feedback_seed=spec.feedback_seed,
+        )

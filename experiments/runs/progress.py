@@ -1,7 +1,10 @@
-"""What a run shows while it trains: nothing, or a bar on stderr."""
+"""What a run shows while it trains: nothing, a bar on stderr, or a line an epoch where there is no terminal."""
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -33,6 +36,19 @@ class Progress:
             score: training loss and accuracy of this epoch so far.
         """
 
+    def notice(self, text: str) -> None:
+        """Say what a user should know although the run goes on; default: as a warning."""
+        warnings.warn(text, stacklevel=2)
+
+    def end_epoch(self, epoch: int, score: Score, seconds: float) -> None:
+        """Report a finished epoch.
+
+        Args:
+            epoch: its number.
+            score: training loss and accuracy of the epoch.
+            seconds: time of its training steps, s.
+        """
+
     def close(self) -> None:
         """End the report; nothing follows."""
 
@@ -45,10 +61,51 @@ class Progress:
         self.close()
 
 
-class Bar(Progress):
+class Shown(Progress):
+    """Says some lines on stderr when the first run begins: one that cannot begin leaves its error alone.
+
+    Args:
+        notes: the lines.
+    """
+
+    def __init__(self, notes: Sequence[str] = ()) -> None:
+        self._notes = list(notes)
+
+    def begin(self, title: str, *, epochs: int, done: int, samples: int) -> None:
+        while self._notes:
+            self._say(self._notes.pop(0))
+
+    def _say(self, line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+class Lines(Shown):
+    """A line on stderr for every epoch, for logs and pipes."""
+
+    def begin(self, title: str, *, epochs: int, done: int, samples: int) -> None:
+        super().begin(title, epochs=epochs, done=done, samples=samples)
+        self._title, self._epochs = title, epochs
+
+    def end_epoch(self, epoch: int, score: Score, seconds: float) -> None:
+        accuracy = "" if score.accuracy is None else f", {score.accuracy:.1%}"
+        self._say(f"{self._title}, epoch {epoch}/{self._epochs}: loss {score.loss:.4f}{accuracy}, {seconds:.1f} s")
+
+
+def shown_progress(notes: Sequence[str] = ()) -> Progress:
+    """Return a bar on a terminal, and lines elsewhere.
+
+    Args:
+        notes: lines that are said when the first run begins.
+    """
+    return Bar(notes) if sys.stderr.isatty() else Lines(notes)
+
+
+class Bar(Shown):
     """A bar on stderr with loss, accuracy and samples a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: Sequence[str] = ()) -> None:
+        super().__init__(notes)
         from rich.console import Console
         from rich.progress import BarColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -64,6 +121,7 @@ class Bar(Progress):
         self._samples = self._epochs = 0
 
     def begin(self, title: str, *, epochs: int, done: int, samples: int) -> None:
+        super().begin(title, epochs=epochs, done=done, samples=samples)
         self._samples, self._epochs = samples, epochs
         self._task = self._bar.add_task(
             title, total=epochs * samples, completed=done * samples, epoch=f"{done}/{epochs}", loss="-", accuracy=""
@@ -76,6 +134,9 @@ class Bar(Progress):
         self._bar.update(self._task, advance=samples, loss=f"{score.loss:.4f}", accuracy=accuracy)
         done = int(self._bar.tasks[-1].completed)
         self._bar.update(self._task, epoch=f"{-(-done // self._samples)}/{self._epochs}")
+
+    def notice(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bar.live.is_started:

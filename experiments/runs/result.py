@@ -27,7 +27,7 @@ class Result:
     samples: int
     """Training samples of one epoch."""
     control: Result | None = None
-    """The readout-only control with the same settings, where it was trained."""
+    """The readout-only control (:func:`experiments.runs.run.control_of`), where it was trained."""
 
     @property
     def row(self) -> EpochRow:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from exports.files.disk import hdf5_disk_errors
 from exports.files.heap import separate_blocks
 from exports.files.optional import require_library
 from exports.hdf5.chunks import ChunkCompressor
@@ -178,7 +179,12 @@ def create_file(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writ
     """
     h5py = require_library("h5py")
     # metadata of the newer format carries checksums of its own
-    with separate_blocks(), atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+    with (
+        separate_blocks(),
+        atomic_path(path) as part,
+        hdf5_disk_errors(),
+        h5py.File(part, "w", libver=("v110", "v110")) as file,
+    ):
         limit_metadata_cache(file)
         writer = Writer(file, compression=compression)
         file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind

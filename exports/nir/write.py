@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from exports.files.disk import hdf5_disk_errors
 from exports.files.optional import require_library
 from exports.graph.arrays import Array
 from exports.graph.model import Model
 from exports.graph.neurons import SpikingNode
 from exports.graph.nodes import ConvNode, DenseNode, FlattenNode, PoolNode
 from exports.graph.pathways import DirectPath
+from exports.nir.digest import add_digest
 from exports.nir.reset import ResetMismatch, measure_mismatch, resets_to_zero, with_zero_reset
 from hwmodels.errors import NeurofaError
 from hwmodels.files import atomic_path
@@ -105,13 +107,14 @@ def feedback_to_nir(model: Model) -> Any:
 
 
 def write_nir(graph: Any, path: Path) -> None:
-    """Write a graph, whole or not at all.
+    """Write a graph with its digest, whole or not at all.
 
     Raises:
         NeurofaError: the place cannot be written.
     """
-    with atomic_path(path) as part:
+    with atomic_path(path) as part, hdf5_disk_errors():
         require_library("nir").write(part, graph)
+        add_digest(part)
 
 
 class _Chain:

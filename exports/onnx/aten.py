@@ -14,13 +14,17 @@ import numpy as np
 import torch
 
 from exports.graph.operations import Free, Op, Ref, TracedNode
-from exports.onnx.builder import GraphBuilder
+from exports.onnx.builder import GraphBuilder, value_type
+from exports.onnx.runtime import Runtime
 from hwmodels.errors import NeurofaError
 
 Translator = Callable[..., Any]
 """From a graph and the operator's arguments, results being names, to the name of its result (or a list of them)."""
 
 Ints = tuple[int, ...]
+
+CLOSE = 1e-4
+"""Largest difference from torch, in units of the largest output (at least 1)."""
 
 
 def add_module(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
@@ -33,10 +37,43 @@ def add_module(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, s
         params: names of the module's arrays.
 
     Raises:
-        NeurofaError: an operation without an ONNX form; it is named.
+        NeurofaError: an operation without an ONNX form, or with another result there than in torch; it is named.
     """
     if node.reason:
         raise NeurofaError(node.reason)
+    _compare(node)
+    return _add_operations(b, node, x, params)
+
+
+def _compare(node: TracedNode) -> None:
+    """Run a module's operations in onnxruntime, and compare the output with torch's.
+
+    Raises:
+        NeurofaError: they differ, or the graph is refused.
+    """
+    if node.example is None:
+        return
+    given, wanted = node.example
+    b = GraphBuilder()
+    params = {key: b.weight(key, array.values) for key, array in node.arrays().items()}
+    y = b.rename(_add_operations(b, node, "input", params), "output")
+    ends = {name: value_type("B", *t.shape[1:], dtype=t.dtype) for name, t in (("input", given), (y, wanted))}
+    expected = "expected operations that are the same there; write the module with other ones, or export to HDF5"
+    try:
+        found = Runtime(b.model("layer", {"input": ends["input"]}, {y: ends[y]}, {}))({"input": given})[y]
+    except Exception as error:  # onnxruntime has no common base for its errors
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise NeurofaError(f"got layer '{node.name}' in a form that ONNX refuses ({reason}); {expected}") from None
+    wanted = wanted.cpu()
+    same = found.shape == wanted.shape
+    size = max(1.0, float(wanted.abs().amax()))
+    if not same or not torch.allclose(found, wanted, rtol=0, atol=CLOSE * size, equal_nan=True):
+        off = f"{float((found - wanted).abs().amax()):.2g} off" if same else f"of shape {tuple(found.shape)}"
+        kinds = ", ".join(dict.fromkeys(op.target.partition(".")[0] for op in node.ops))
+        raise NeurofaError(f"got an ONNX form of layer '{node.name}' ({kinds}) whose outputs are {off}; {expected}")
+
+
+def _add_operations(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
     names: dict[str, Any] = {"x": x} | {ref: params[key] for key, ref in node.placeholders.items()}
     for op in node.ops:
         if op.target not in _TRANSLATORS:
@@ -44,7 +81,13 @@ def add_module(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, s
                 f"got operation '{op.target}' in layer '{node.name}'; expected one with an ONNX form here; write the"
                 " module with other operations, or export to HDF5"
             )
-        names[op.name] = _add_operation(b, op, names)
+        try:
+            names[op.name] = _add_operation(b, op, names)
+        except TypeError:  # a translator that does not know an option
+            raise NeurofaError(
+                f"got operation '{op.target}' in layer '{node.name}' with options {_options(op)}; expected those that have"
+                " an ONNX form here; write the module without them, or export to HDF5"
+            ) from None
     return str(names[node.result])
 
 
@@ -55,7 +98,14 @@ def _add_operation(b: GraphBuilder, op: Op, names: Mapping[str, Any]) -> Any:
         return tuple(resolve(v) for v in value) if isinstance(value, tuple) else value
 
     kwargs = {key: resolve(value) for key, value in op.kwargs.items()}
+    if op.target in _RANKED:
+        kwargs["rank"] = op.rank
     return _TRANSLATORS[op.target](b, *(resolve(a) for a in op.args), **kwargs)
+
+
+def _options(op: Op) -> str:
+    plain = [str(a) for a in op.args if not isinstance(a, Ref)]
+    return ", ".join([*plain, *(f"{key}={value}" for key, value in op.kwargs.items())]) or "none"
 
 
 def _unary(kind: str) -> Translator:
@@ -83,7 +133,9 @@ def _getitem(b: GraphBuilder, values: list[str], index: int) -> str:  # noqa: AR
 
 
 def _view(b: GraphBuilder, x: str, sizes: tuple[Any, ...]) -> str:
-    return b.reshape(x, *[-1 if isinstance(n, Free) else n for n in sizes])
+    # two open sizes: the first is that of the batch, which 0 keeps
+    open_size = 0 if -1 in sizes else -1
+    return b.reshape(x, *[open_size if isinstance(n, Free) else n for n in sizes])
 
 
 def _expand(b: GraphBuilder, x: str, sizes: tuple[Any, ...]) -> str:
@@ -127,8 +179,41 @@ def _layer_norm(b: GraphBuilder, x: str, shape: Ints, gain: str | None, shift: s
 
 def _batch_norm(b: GraphBuilder, x: str, *arguments: Any) -> list[str]:
     """Add a normalisation with stored statistics; ``arguments`` are gain, shift, mean, variance, momentum and eps."""
-    *arrays, _momentum, eps = arguments
-    return [b.op("BatchNormalization", x, *arrays, epsilon=eps)]
+    gain, shift, mean, variance, _momentum, eps = arguments
+    gain = b.ones_like(mean) if gain is None else gain
+    shift = b.op("Mul", mean, b.constant(0.0)) if shift is None else shift
+    return [b.op("BatchNormalization", x, gain, shift, mean, variance, epsilon=eps)]
+
+
+def _group_norm(b: GraphBuilder, x: str, gain: str | None, shift: str | None, *sizes: Any) -> list[str]:
+    """Add a normalisation of groups of channels; ``sizes`` are B, C, positions, groups and eps."""
+    _, channels, _, groups, eps = sizes
+    y = _layer_norm(b, b.reshape(x, 0, groups, -1), (1,), None, None, eps)[0]
+    y = b.reshape(y, 0, channels, -1)
+    y = y if gain is None else b.op("Mul", y, b.reshape(gain, channels, 1))
+    y = y if shift is None else b.op("Add", y, b.reshape(shift, channels, 1))
+    return [b.op("Reshape", y, b.op("Shape", x))]
+
+
+def _elu(b: GraphBuilder, x: str, alpha: float = 1.0, scale: float = 1.0) -> str:
+    y = b.op("Elu", x, alpha=float(alpha))
+    return y if scale == 1 else b.op("Mul", y, b.constant(float(scale)))
+
+
+def _clip(b: GraphBuilder, x: str, low: float | None = None, high: float | None = None) -> str:
+    y = x if low is None else b.op("Max", x, b.constant(float(low)))
+    return y if high is None else b.op("Min", y, b.constant(float(high)))
+
+
+def _pad(mode: str) -> Translator:
+    """Return the translator of a padding; torch counts axes from the last, in pairs of begin and end."""
+
+    def add(b: GraphBuilder, x: str, pads: Ints, value: float = 0.0, *, rank: int) -> str:
+        before, behind = ([0] * (rank - len(pads) // 2) + list(reversed(pads[side::2])) for side in (0, 1))
+        fill = [b.constant(float(value))] if mode == "constant" else []
+        return b.op("Pad", x, b.sizes(*before, *behind), *fill, mode=mode)
+
+    return add
 
 
 def _gelu(b: GraphBuilder, x: str, approximate: str = "none") -> str:
@@ -144,13 +229,24 @@ def _softmax(b: GraphBuilder, x: str, axis: int, half: bool = False) -> str:  # 
     return b.op("Softmax", x, axis=axis)
 
 
-def _max_pool(b: GraphBuilder, x: str, size: Ints, stride: Ints = (), pad: Ints = (0, 0)) -> list[str]:
-    return [b.op("MaxPool", x, kernel_shape=list(size), strides=list(stride or size), pads=[*pad, *pad])]
+def _max_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> list[str]:
+    """Add a pooling; ``options`` are stride, padding, dilation and whether sizes are rounded up."""
+    stride, pad, dilation, up = (*options, *((), (0, 0), (1, 1), False)[len(options) :])
+    shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
+    return [b.op("MaxPool", x, **shape, dilations=_both(dilation), ceil_mode=int(up))]
 
 
-def _mean_pool(b: GraphBuilder, x: str, size: Ints, stride: Ints = (), pad: Ints = (0, 0)) -> str:
-    sizes = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*pad, *pad]}
-    return b.op("AveragePool", x, count_include_pad=1, **sizes)
+def _mean_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> str:
+    """Add a pooling; ``options`` are stride, padding, round up, count the padding, and the divisor."""
+    stride, pad, up, counted, divisor = (*options, *((), (0, 0), False, True, None)[len(options) :])
+    shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
+    counted = counted or divisor is not None
+    y = b.op("AveragePool", x, **shape, count_include_pad=int(counted), ceil_mode=int(up))
+    return y if divisor is None else b.op("Mul", y, b.constant(math.prod(size) / divisor))
+
+
+def _both(sizes: Ints) -> list[int]:
+    return [*sizes, *sizes] if len(sizes) == 1 else list(sizes)
 
 
 def _any(b: GraphBuilder, x: str, axis: int, keep: bool = False) -> str:
@@ -162,6 +258,13 @@ def _full_like(b: GraphBuilder, x: str, value: float, dtype: str | None = None) 
     return b.op("Add", b.op("Mul", x, b.constant(0.0)), b.constant(float(value)))
 
 
+_PADDINGS: dict[str, Translator] = {
+    "constant_pad_nd.default": _pad("constant"),
+    **{f"reflection_pad{n}d.default": _pad("reflect") for n in (1, 2, 3)},
+    **{f"replication_pad{n}d.default": _pad("edge") for n in (1, 2, 3)},
+}
+_RANKED = frozenset(_PADDINGS)
+"""Operators whose form depends on the number of axes."""
 _UNARY = ("relu", "tanh", "sigmoid", "exp", "log", "sqrt", "neg", "abs", "erf", "sin", "cos")
 _TRANSLATORS: dict[str, Translator] = {
     **{f"{name}.default": _unary(name.capitalize()) for name in _UNARY},
@@ -185,6 +288,16 @@ _TRANSLATORS: dict[str, Translator] = {
     "linear.default": _linear,
     "convolution.default": _convolution,
     "native_layer_norm.default": _layer_norm,
+    "native_group_norm.default": _group_norm,
+    "clamp.default": _clip,
+    "clamp_min.default": _clip,
+    "clamp_max.default": lambda b, x, high: _clip(b, x, None, high),
+    "hardtanh.default": lambda b, x, low=-1.0, high=1.0: _clip(b, x, low, high),
+    "elu.default": _elu,
+    "log1p.default": lambda b, x: b.op("Log", b.op("Add", x, b.constant(1.0))),
+    "gt.Scalar": lambda b, x, value: b.op("Greater", x, b.constant(float(value))),
+    "_log_softmax.default": lambda b, x, axis, half=False: b.op("LogSoftmax", x, axis=axis),  # noqa: ARG005
+    **_PADDINGS,
     "_native_batch_norm_legit_no_training.default": _batch_norm,
     "gelu.default": _gelu,
     "leaky_relu.default": lambda b, x, slope=0.01: b.op("LeakyRelu", x, alpha=slope),

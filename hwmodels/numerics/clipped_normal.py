@@ -27,4 +27,5 @@ def clipped_variance(mean: Tensor, std: Tensor, low: float, high: float) -> Tens
     at_a, at_b = (torch.exp(-0.5 * end.square()) / math.sqrt(2 * math.pi) for end in (a, b))
     first = a * below + b * above + at_a - at_b
     second = a.square() * below + b.square() * above + (1 - above - below) + a * at_a - b * at_b
-    return (second - first.square()).clamp_(min=0) * std.square()
+    variance: Tensor = (second - first.square()).clamp_(min=0) * std.square()
+    return variance

@@ -174,13 +174,14 @@ class Recipe(Registered):
         raise NotImplementedError
 
 
-def recipe(kind: str, name: str, source: str = "") -> Callable[[F], F]:
+def recipe(kind: str, name: str, source: str = "", **declared: object) -> Callable[[F], F]:
     """Register a function that builds a part; its keyword arguments are the options.
 
     Args:
         kind: kind of the part that is built.
         name: name of the part in specs.
         source: where the part comes from.
+        declared: what else a class of this kind declares in its body, by name.
     """
 
     def add(function: F) -> F:
@@ -194,6 +195,7 @@ def recipe(kind: str, name: str, source: str = "") -> Callable[[F], F]:
 
         builder.name = name  # type: ignore[attr-defined]
         builder.source = source  # type: ignore[attr-defined]
+        vars(builder).update(declared)
         register(kind, name, builder)
         return typing.cast(F, builder)
 

@@ -21,8 +21,7 @@ TRACE = "trace/"
 class Dynamics:
     """Linearised dynamics of a neuron with d state variables h over K ticks: h_t = M_t h_{t-1} + g_t I_t.
 
-    I_t is the input current and z_t the output (the spike) of tick t, with the derivative c_t = dz_t / dh_t. Whole
-    numbers become floats, by which the traces tell a number that all neurons share from a tensor.
+    I_t is the input current and z_t the output (the spike) of tick t, with the derivative c_t = dz_t / dh_t.
     """
 
     move: Sequence[Sequence[Coefficient]]
@@ -31,12 +30,3 @@ class Dynamics:
     """g, d: ``enter[a]`` = dh_t[a] / dI_t, the derivative by the input current."""
     out: Sequence[Coefficient]
     """c, d: ``out[a]`` = dz_t / dh_t[a]."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "move", [[_coefficient(c) for c in row] for row in self.move])
-        object.__setattr__(self, "enter", [_coefficient(c) for c in self.enter])
-        object.__setattr__(self, "out", [_coefficient(c) for c in self.out])
-
-
-def _coefficient(c: Coefficient) -> Coefficient:
-    return c if isinstance(c, Tensor) else float(c)

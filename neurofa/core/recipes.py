@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from hwmodels.registry import Recipe, Registered
 from hwmodels.spec import Spec
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
+from neurofa.core.recommended import NetworkKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,11 @@ class NetworkRecipe(Recipe, ABC, kind="network"):
     are stored as tuples, and parts (an activation, a neuron) as their specs, so that every layer gets its own part and
     equal recipes compare equal.
     """
+
+    trains_as: ClassVar[NetworkKind] = "dense"
+    """Kind of the network, by which a rule recommends an optimizer."""
+    tokens: ClassVar[bool] = False
+    """Whether samples are ids of tokens, (S,), below the number of outputs; else numbers."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop
+from neurofa.core.recommended import Recommended
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
 
@@ -37,6 +38,8 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         error: number format of the output error before it enters the pathway (the readout receives the error itself).
     """
 
+    recommended: ClassVar[Recommended] = Recommended()
+    """Optimizers for its networks where the user chooses none."""
     plan: Plan
     """Names and shapes of the layers; set by :meth:`bind`."""
     gen: torch.Generator | None = None
@@ -121,6 +124,7 @@ class Direct(Rule, WorkCount, ABC):
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
+        require_positions(self.name, plan)
         self.feedback.open(plan.hidden, plan.outputs, gen)
 
     def signal(self, teaching: Teaching) -> Tensor:
@@ -204,6 +208,26 @@ class Chained(Rule, WorkCount, ABC):
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return teaching.error_above
+
+
+def require_positions(name: str, plan: Plan) -> None:
+    """Refuse a network that answers at every position but has a hidden layer without these positions.
+
+    Args:
+        name: of the rule, for the message.
+        plan: of the network.
+
+    Raises:
+        NeurofaError: naming the first such layer.
+    """
+    hidden = {site.name: site.out_shape for site in plan.hidden}
+    for layer in plan.mixed:
+        if layer in hidden:
+            raise NeurofaError(
+                f"got rule '{name}' on layer '{layer}' with outputs of shape {hidden[layer]} in a network that answers"
+                f" at each of {plan.positions} positions; expected these positions in every layer, since the error of a"
+                " position goes to the same position; use a chained rule such as bp or kp"
+            )
 
 
 def error_format(rule: Rule) -> Format | None:

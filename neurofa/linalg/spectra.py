@@ -73,12 +73,22 @@ def mean_row_cosine(a: Tensor, b: Tensor, *, silent: float = 0.0) -> float:
         b: same shape.
         silent: what a sample counts whose rows are zero on both sides: 0, or 1 as in the code of Refinetti et al.
     """
+    p, q = a.flatten(1), b.flatten(1)
+    if not bool(((p != 0).any(1) & (q != 0).any(1)).any()):
+        return UNDEFINED
+    return float(row_cosines(p, q).mean()) + silent * silent_share(a, b)
+
+
+def row_cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine between every pair of rows of two tensors (B, ...), as (B,) float64; 0 where a row is zero.
+
+    Rows may be as small as their number format: there is no floor, as torch's 1e-8 is, which errors of a confident
+    network fall below.
+    """
     p, q = a.detach().double().flatten(1), b.detach().double().flatten(1)
     size = p.norm(dim=1) * q.norm(dim=1)
-    if not bool((size > 0).any()):
-        return UNDEFINED
-    cosines = (p * q).sum(1) / size.clamp_min(torch.finfo(p.dtype).tiny)
-    return float(cosines.mean()) + silent * silent_share(a, b)
+    cosines: Tensor = (p * q).sum(1) / size.clamp_min(torch.finfo(p.dtype).tiny)
+    return cosines
 
 
 def silent_share(a: Tensor, b: Tensor) -> float:

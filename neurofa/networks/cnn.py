@@ -28,6 +28,7 @@ class CNN(NetworkRecipe, name="cnn"):
     """
 
     source = "after LeCun et al. 1998 (LeNet-5)"
+    trains_as = "convolutional"
 
     channels: Sequence[int] = (16, 32)
     hidden: int = 128

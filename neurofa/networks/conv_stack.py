@@ -72,6 +72,7 @@ class ConvStack(NetworkRecipe, name="conv_stack"):
     """
 
     source = "after the code of Refinetti et al. 2021, arXiv 2011.12428: ConvNet and its unrollings"
+    trains_as = "convolutional"
 
     channels: Sequence[int] = (16, 16)
     kernel: int = 3

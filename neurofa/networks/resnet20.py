@@ -53,6 +53,7 @@ class ResNet20(NetworkRecipe, name="resnet20"):
     """
 
     source = "He et al. 2016, arXiv 1512.03385, section 4.2"
+    trains_as = "convolutional"
 
     width: int = 16
     blocks: int = 3

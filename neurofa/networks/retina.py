@@ -30,6 +30,7 @@ class Retina(NetworkRecipe, name="retina"):
     """
 
     source = "Lindsey, Ocko, Ganguli and Deny 2019, arXiv 1901.00945"
+    trains_as = "convolutional"
 
     channels: int = 8
     bottleneck: int = 8

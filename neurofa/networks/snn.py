@@ -30,6 +30,8 @@ class SNN(NetworkRecipe, name="snn"):
         traces: number format of the eligibility traces.
     """
 
+    trains_as = "spiking"
+
     hidden: Sequence[int] = (256,)
     neuron: Neuron | str = "lif"
     readout: Neuron | str = "leaky"
@@ -63,6 +65,8 @@ class ConvSNN(NetworkRecipe, name="conv_snn"):
         neuron: model of the spiking neurons.
         readout: model of the readout's neurons.
     """
+
+    trains_as = "spiking"
 
     channels: Sequence[int] = (12, 32)
     kernel: int = 5

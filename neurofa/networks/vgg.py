@@ -28,6 +28,7 @@ class VGG(NetworkRecipe, name="vgg"):
     """
 
     source = "after Simonyan and Zisserman 2015, arXiv 1409.1556"
+    trains_as = "convolutional"
 
     plan: Sequence[int | str] = (32, 32, "M", 64, 64, "M", 128, 128, "M")
     hidden: Sequence[int] = ()

@@ -18,6 +18,7 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 from neurofa.maps.activations import Nonlinearity
@@ -38,6 +39,7 @@ class AugmentedDFA(Direct, name="adfa"):
     """
 
     source = "Nakajima et al. 2022, arXiv 2204.13991"
+    recommended = Recommended()
 
     def __init__(
         self, *, g: str | Nonlinearity = "bell", feedback: Feedback | str = "dense", error: Format | str = "raw"

@@ -12,6 +12,7 @@ from neurofa.core.capabilities import Declaration, SequenceLearning
 from neurofa.core.description import PathDescription
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained, Rule
 from neurofa.core.view import Params
 
@@ -24,6 +25,7 @@ class BP(Chained, name="bp"):
     """
 
     source = "Rumelhart, Hinton and Williams 1986"
+    recommended = Recommended()
 
     def __init__(self, *, filtered: bool = False) -> None:
         super().__init__()
@@ -46,7 +48,12 @@ class BP(Chained, name="bp"):
         return params
 
 
-@recipe("rule", "eprop_symmetric", source="Bellec et al. 2020, Nature Communications 11, 3625 (symmetric e-prop)")
+@recipe(
+    "rule",
+    "eprop_symmetric",
+    source="Bellec et al. 2020, Nature Communications 11, 3625 (symmetric e-prop)",
+    recommended=Recommended(),
+)
 def eprop_symmetric(*, filtered: bool = True) -> BP:
     """Symmetric e-prop: learning signals return through the forward weights at the same tick; online, but not local.
 
@@ -58,7 +65,12 @@ def eprop_symmetric(*, filtered: bool = True) -> BP:
     return BP(filtered=filtered)
 
 
-@recipe("rule", "ostl", source="Bohnstingl et al. 2022, IEEE TNNLS, arXiv 2007.12723 (OSTL); Xiao et al. 2022 (OTTT)")
+@recipe(
+    "rule",
+    "ostl",
+    source="Bohnstingl et al. 2022, IEEE TNNLS, arXiv 2007.12723 (OSTL); Xiao et al. 2022 (OTTT)",
+    recommended=Recommended(),
+)
 def ostl() -> BP:
     """Online spatio-temporal learning: eligibility within a layer, backpropagation between layers in each tick.
 

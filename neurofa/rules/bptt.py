@@ -11,6 +11,7 @@ from neurofa.core.capabilities import Declaration, SequenceLearning
 from neurofa.core.description import PathDescription
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained, Rule
 from neurofa.core.view import Params
 
@@ -23,6 +24,7 @@ class BPTT(Chained, name="bptt"):
     """
 
     source = "Neftci, Mostafa and Zenke 2019, IEEE Signal Processing Magazine, arXiv 1901.09948"
+    recommended = Recommended()
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, SequenceLearning, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 
 
@@ -32,6 +33,7 @@ class DFA(Direct, name="dfa"):
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -58,19 +60,29 @@ class DFA(Direct, name="dfa"):
         super().bind(plan, gen)
 
 
-@recipe("rule", "sdfa", source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)")
+@recipe(
+    "rule",
+    "sdfa",
+    source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)",
+    recommended=Recommended(dense="sgd(lr=0.3)"),
+)
 def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") -> DFA:
     """Direct feedback alignment of the sign of the error: one bit for each output."""
     return DFA(feedback=feedback, error=error)
 
 
-@recipe("rule", "tdfa", source="Launay et al. 2020, arXiv 2006.01475")
+@recipe("rule", "tdfa", source="Launay et al. 2020, arXiv 2006.01475", recommended=Recommended())
 def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
     """Direct feedback alignment of the ternary error: one trit (-1, 0 or 1) for each output."""
     return DFA(feedback=feedback, error=error)
 
 
-@recipe("rule", "eprop", source="Bellec et al. 2020, Nature Communications 11, 3625 (random feedback)")
+@recipe(
+    "rule",
+    "eprop",
+    source="Bellec et al. 2020, Nature Communications 11, 3625 (random feedback)",
+    recommended=Recommended(),
+)
 def eprop(*, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True) -> DFA:
     """E-prop with random feedback: dW = sum_t (B e)_t times the eligibility, filtered as the readout filters spikes.
 

@@ -14,6 +14,7 @@ from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView
 
@@ -31,6 +32,7 @@ class DKP(Direct, name="dkp"):
     """
 
     source = "Webster, Choi and Ahn 2021, arXiv 2012.02966"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class DKP(Direct, name="dkp"):
         if name not in self.feedback.slices:
             return {}
         # scaled here, since the optimizer has one learning rate for the weights and the B of a layer
-        return {"b": Outer(view.y.flatten(1), self.sent * self.rate)}
+        return {"b": Outer(self.feedback.rows_of(name, view.y).flatten(1), self.sent * self.rate)}
 
     def plastic(self, name: str) -> dict[str, Plastic]:
         matrix = self.feedback.matrix()

@@ -12,6 +12,7 @@ from hwmodels.registry import recipe
 from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.description import PathDescription
 from neurofa.core.feedback import Feedback
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 
 
@@ -31,6 +32,7 @@ class DRTP(Direct, name="drtp"):
     """
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
+    recommended = Recommended()
 
     def __init__(
         self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", centred: bool = False
@@ -51,7 +53,12 @@ class DRTP(Direct, name="drtp"):
         return target - target.mean(1, keepdim=True) if self.centred else target
 
 
-@recipe("rule", "etlp", source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281")
+@recipe(
+    "rule",
+    "etlp",
+    source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281",
+    recommended=Recommended(),
+)
 def etlp(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> DRTP:
     """Event-based three-factor local plasticity: input trace times surrogate derivative times B y* at taught ticks.
 

@@ -12,6 +12,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.dynamics import Dynamics
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView, State
 from neurofa.spiking.eligibility import as_ticks
@@ -32,6 +33,7 @@ class ERBP(Direct, name="erbp"):
     """
 
     source = "Neftci, Augustine, Paul and Detorakis 2017, Frontiers in Neuroscience 11, 324"
+    recommended = Recommended()
 
     def __init__(self, *, window: float = 0.5, feedback: Feedback | str = "dense", error: Format | str = "raw") -> None:
         super().__init__(feedback=feedback, error=error)

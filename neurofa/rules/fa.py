@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from neurofa.core.capabilities import Declaration
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained
 
 
@@ -21,6 +22,7 @@ class FA(Chained, name="fa"):
     """
 
     source = "Lillicrap et al. 2016, Nat. Commun. 7:13276"
+    recommended = Recommended()
 
     @cached_property
     def declares(self) -> Declaration:

@@ -10,6 +10,7 @@ from hwmodels.format import Format
 from neurofa.core.capabilities import By, Perturbation
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.families.jacobian_tracking import Aligning
 
 
@@ -33,6 +34,7 @@ class FDFA(Aligning, name="fdfa"):
     """
 
     source = "Bacho and Chu 2024, Neural Networks, arXiv 2212.07282 (with a plain moving average instead of Adam)"
+    recommended = Recommended()
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params
 
@@ -37,6 +38,7 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     """
 
     source = "Baydin et al. 2022, arXiv 2202.08587 (weights); Ren et al. 2023, arXiv 2210.03310 (activities)"
+    recommended = Recommended(dense="adam(lr=0.002)")
 
     def __init__(
         self,
@@ -86,7 +88,8 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
         if self.space == "weight":
             return teaching.error  # only its presence counts: update() uses the measured weights' changes
         change, u = self._outputs[name]
-        derivative = (self._error * u).sum(1)  # e . u per sample: the loss along the change
+        # e . u per sample, over all its positions: the loss along the change
+        derivative = (self._error * u).view(len(change), -1).sum(1)
         return change * derivative.view(-1, *[1] * (change.dim() - 1))
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:

@@ -12,6 +12,7 @@ from hwmodels.format import Format
 from neurofa.core.capabilities import By, Declaration, Perturbation, calibrated, check_calibrate
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.families.jacobian_tracking import Aligning, cosines
 
 
@@ -45,6 +46,7 @@ class GrAPE2025(Aligning, name="grape2025"):
     """
 
     source = "submission oRPXPoTXYz to ICLR 2025 with its rebuttal; noise, window and norm as interpreted here"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -125,6 +127,7 @@ class GrAPE2026(Aligning, name="grape2026"):
     source = (
         "Caillon, Fagnou, Delattre and Allauzen 2026, ICLR 2026 (kasbbmwk3s), from its abstract and third-party notes"
     )
+    recommended = Recommended()
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from neurofa.core.capabilities import Declaration, Plastic, SequenceLearning
 from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained
 from neurofa.core.view import LocalView
 
@@ -31,6 +32,7 @@ class KolenPollack(Chained, name="kp"):
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
+    recommended = Recommended()
 
     def __init__(
         self,
@@ -66,7 +68,12 @@ class KolenPollack(Chained, name="kp"):
         return [*super().work_at(served), PhaseFlop("adaptation", again)]
 
 
-@recipe("rule", "eprop_adaptive", source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)")
+@recipe(
+    "rule",
+    "eprop_adaptive",
+    source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)",
+    recommended=Recommended(),
+)
 def eprop_adaptive(
     *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True
 ) -> KolenPollack:

@@ -16,6 +16,7 @@ from neurofa.core.directions import Direction, Directions, LowRank, ReturnWeight
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, along_q
 
@@ -89,6 +90,7 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -135,6 +137,7 @@ class LDFANormative(LDFA, name="ldfa_normative"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the normative rule, as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)")
     copies = True
 
     def __init__(

@@ -12,6 +12,7 @@ from neurofa.core.capabilities import Teaching
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.synapses import Synapses
 from neurofa.families.local_heads import Headed, Heard
 
@@ -43,6 +44,7 @@ class LocalLoss(Headed, name="local_loss"):
     """
 
     source = "Ren, Kornblith, Liao and Hinton 2023, ICLR, arXiv 2210.03310 (forward; without its LocalMixer network)"
+    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -100,7 +102,12 @@ class LocalLoss(Headed, name="local_loss"):
         return [*super().work_at(served), PhaseFlop("delivery", more)]
 
 
-@recipe("rule", "decolle", source="Kaiser, Mostafa and Neftci 2020, Frontiers in Neuroscience 14, 424")
+@recipe(
+    "rule",
+    "decolle",
+    source="Kaiser, Mostafa and Neftci 2020, Frontiers in Neuroscience 14, 424",
+    recommended=Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)"),
+)
 def decolle(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> LocalLoss:
     """Deep continuous local learning: every layer descends the loss of a fixed random readout of its own spikes.
 

@@ -17,6 +17,7 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan, Site
 from neurofa.core.products import PhaseFlop
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView
 from neurofa.maps.affine import Affine
@@ -51,6 +52,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
     """
 
     source = "Dellaferrera and Kreiman 2022, ICML, arXiv 2201.11665, as in the authors' code"
+    recommended = Recommended(dense="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -73,6 +75,11 @@ class Pepita(Rule, WorkCount, name="pepita"):
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
+        if plan.positions is not None:
+            raise NeurofaError(
+                f"got pepita on a network that answers at each of {plan.positions} positions; expected one answer a"
+                " sample, whose error is added to the input; use dfa"
+            )
         self.feedback.open((Site(INPUT, plan.input_shape, {}, elementwise=False),), plan.outputs, gen)
         # from the feedback's standard deviation, 1/sqrt(3 o) with gain 1, to that of F, std sqrt(2/n_in)
         self.scale = self.std * math.sqrt(6 * plan.outputs / math.prod(plan.input_shape))

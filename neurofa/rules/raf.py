@@ -14,6 +14,7 @@ from neurofa.core.capabilities import Declaration, Teaching
 from neurofa.core.directions import Direction, Directions, LowRank
 from neurofa.core.feedback import Feedback
 from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.view import LocalView
 from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p, oja, standardised
 
@@ -44,6 +45,7 @@ class RAF(LowRankChained, name="raf"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, as in the first author's code"
+    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from torch import Tensor
 from neurofa.core.capabilities import Declaration, SequenceLearning, Teaching, WorkCount
 from neurofa.core.description import PathDescription
 from neurofa.core.products import PhaseFlop, ServedLayer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Rule
 
 
@@ -16,6 +17,7 @@ class ReadoutOnly(Rule, WorkCount, name="readout_only"):
     """Only the readout learns; hidden layers keep their initial weights. A rule has to exceed this accuracy."""
 
     source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
+    recommended = Recommended()
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from torch import Tensor
 from neurofa.core.capabilities import Declaration
 from neurofa.core.directions import ReturnWeights
 from neurofa.core.plan import Plan
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import Params
@@ -66,6 +67,7 @@ class USF(SignSymmetric, name="usf"):
     """
 
     source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067; Moskovitz et al. 2018, arXiv 1812.06488"
+    recommended = Recommended()
 
     def magnitude(self, drawn: Tensor) -> Tensor:
         return drawn.square().mean().sqrt().expand_as(drawn)
@@ -80,6 +82,7 @@ class BrSF(SignSymmetric, name="brsf"):
     """
 
     source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067"
+    recommended = Recommended()
 
     def magnitude(self, drawn: Tensor) -> Tensor:
         assert self.gen is not None
@@ -95,6 +98,7 @@ class FrSF(SignSymmetric, name="frsf"):
     """
 
     source = "Liao, Leibo and Poggio 2016, arXiv 1510.05067"
+    recommended = Recommended()
 
     def magnitude(self, drawn: Tensor) -> Tensor:
         return drawn

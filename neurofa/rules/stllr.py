@@ -17,6 +17,7 @@ from neurofa.core.directions import Directions
 from neurofa.core.dynamics import TRACE, Dynamics
 from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Direct
 from neurofa.core.view import LocalView, State
 from neurofa.spiking.eligibility import as_ticks
@@ -76,6 +77,7 @@ class STLLR(Direct, name="stllr"):
     """
 
     source = "Apolinario and Roy 2025, arXiv 2306.15220 (with its DFA learning signal); constants of the authors' code"
+    recommended = Recommended()
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from hwmodels.format import Format
 from neurofa.core.capabilities import Declaration
 from neurofa.core.directions import Directions
 from neurofa.core.feedback import Feedback
+from neurofa.core.recommended import Recommended
 from neurofa.core.rule import Chained
 
 
@@ -33,6 +34,7 @@ class WeightMirror(Chained, name="weight_mirror"):
     """
 
     source = "Akrout et al. 2019, arXiv 1904.05391, eq. 7 (there y is taken behind the nonlinearity)"
+    recommended = Recommended()
 
     def __init__(
         self,

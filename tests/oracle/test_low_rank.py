@@ -10,7 +10,8 @@ from neurofa.core.directions import LowRank, Outer
 from neurofa.core.randomness import generator
 from neurofa.families.low_rank import P, Q, along_p, along_q, oja, standardised
 from neurofa.rules.ldfa import truncated
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 

@@ -9,8 +9,6 @@ from experiments.speed.workloads import StepWorkload, cnn_workload, learner_step
 from hwmodels.registry import parts
 
 BASELINE, BESIDE = "dfa", "bp"
-LR = 1e-6
-"""So small that no rule's numbers grow, whatever step it needs: the arithmetic is the same."""
 
 
 class RulesSuite(SpeedSuite, name="rules"):
@@ -29,6 +27,6 @@ class RulesSuite(SpeedSuite, name="rules"):
 def rules_case(name: str, workload: StepWorkload) -> SpeedCase:
     """Return all rules on one network as one case, the baselines first."""
     rules = [BASELINE, BESIDE, *(rule for rule in parts("rule") if rule not in (BASELINE, BESIDE))]
-    methods = [SpeedMethod(name=rule, build=partial(learner_step, workload, rule, lr=LR)) for rule in rules]
+    methods = [SpeedMethod(name=rule, build=partial(learner_step, workload, rule)) for rule in rules]
     methods.append(SpeedMethod(name="torch", build=partial(torch_step, workload)))
     return SpeedCase(name=name, methods=tuple(methods), beside=BESIDE)

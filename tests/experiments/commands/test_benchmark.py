@@ -16,6 +16,7 @@ from experiments.benchmarks.report import with_write_counter
 from experiments.benchmarks.spiking_chip import with_chip_formats, within_chip_size
 from experiments.benchmarks.tasks import TASKS
 from experiments.cli import run_command as run
+from experiments.commands.benchmark import task_title
 from experiments.reports.chips import build_profile
 from experiments.runs.folder import RunFolder
 from experiments.runs.spec import RunSpec
@@ -102,6 +103,23 @@ def test_what_a_user_insists_on_can_break_a_chip(tmp_path: Path, capsys: pytest.
     wanted = {"batch", "synapse_state", "rate_bits", "feedback_weights", "trace_bits", "membrane_bits"}
     assert broken >= wanted | {"surrogate_segments"}
     assert found["profile"]["verdict"] == "broken"
+
+
+def test_a_title_names_the_data_that_were_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["benchmark", "digits", *SMALL, "--no-count-writes", "--out", str(tmp_path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{DATA} with the settings of digits; eprop" in out
+    assert TASKS["digits"].about not in out
+    found = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    assert found["data"] == DATA
+    assert found["title"] == f"{DATA} with the settings of digits"
+
+
+def test_a_title_names_the_network_that_was_trained() -> None:
+    task = TASKS["rate_mnist"]
+    spec = RunSpec(**task.fields)  # type: ignore[arg-type]
+    assert task_title("rate_mnist", task, spec) == f"rate_mnist: {task.about}"
+    assert task_title("rate_mnist", task, replace(spec, network="snn(hidden=[8])")) == "rate_mnist by snn(hidden=[8])"
 
 
 def test_wrong_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

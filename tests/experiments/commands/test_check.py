@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.benchmarks.spiking_chip import train_fields
 from experiments.cli import run_command as command
 from experiments.commands.listing import singular
 from experiments.reports.chips import build_profile, chip_fields
@@ -187,6 +188,35 @@ def test_help_says_what_the_codes_mean(capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_a_profile_chooses_what_is_not_given(name: str, given: dict, chosen: dict) -> None:
     assert chip_fields(build_profile(name), given) == chosen
+
+
+def test_sequences_get_a_spiking_network_and_its_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--data", "encoded(data=digits(subset=32), ticks=4)", "--epochs", "1", "--no-control"]
+    assert command(["train", *small, "--profile", "reckon", "--json", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr()
+    spec = RunSpec.from_json(json.loads(said.out)["spec"])
+    assert spec.network.startswith("snn(hidden=[256], neuron=lif(membrane=uniform(")
+    assert spec.rule == "eprop_symmetric(filtered=False)"
+    for choice in (f"network {spec.network}", f"rule {spec.rule}", "batch_size 1", "optimizer sgd(lr="):
+        assert choice in said.err.splitlines()[0]
+    assert said.err.startswith("reckon chooses ")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "rule", "network"),
+    [
+        ("loihi1", {"network": "mlp(hidden=[8])"}, "dfa(error=uniform(bits=8))", "mlp(hidden=[8])"),
+        ("loihi1", {"network": "snn(hidden=[8])", "rule": "bptt"}, "bptt", "snn(hidden=[8], neuron=lif, "),
+        ("opu", {}, "eprop(filtered=False, feedback=opu", "snn(hidden=[256]"),
+    ],
+)
+def test_choices_for_sequences_stay(name: str, given: dict, rule: str, network: str) -> None:
+    data = "encoded(data=digits(subset=32), ticks=4)"
+    fields = train_fields(build_profile(name), {"data": data, **given})
+    assert fields["rule"].startswith(rule)
+    assert fields["network"].startswith(network)
+    static = {key: value for key, value in given.items() if key != "network"} | {"data": "digits(subset=32)"}
+    assert train_fields(build_profile(name), static) == chip_fields(build_profile(name), static)
 
 
 def test_a_chip_without_an_error_path_is_refused() -> None:

@@ -190,3 +190,43 @@ def test_the_best_epoch_needs_validation_data() -> None:
         train_run(RunSpec(data=data, select="best", epochs=1))
     result = train_run(RunSpec(data=data, epochs=1))
     assert result.row["validation_loss"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--network", "mlp(hidden=[100000000000])"], "a single tensor of which takes 25,600.0 GB"),
+        (["--network", "mlp(hidden=[99999999999999999999])"], "expected whole numbers up to 2^63 - 1"),
+        (["--network", "mlp(hidden=[9000000000000000000])"], "GB that are free; make it smaller"),
+        (["--network", "cnn(channels=[1000000, 1000000])"], "GB that are free; make it smaller"),
+        (["--network", "vit(width=40000000, depth=1, heads=1)"], "GB that are free; make it smaller"),
+        (["--network", "snn", "--data", "encoded(data=digits(subset=64), ticks=999999999)"], "batches of 32 from"),
+        (["--data", "teacher(samples=999999999999)"], "GB that are free; make it smaller"),
+        (["--epochs", "100000000000000000000"], "expected at most 10,000,000; lower epochs"),
+        (["--epochs", "1e20"], "integer"),
+        (["--batch-size", "99999999999999999999"], "expected at most 1,000,000,000; lower batch_size"),
+        (["--rule", "raf(rank=99999999999999999999)"], "expected whole numbers up to 2^63 - 1"),
+    ],
+)
+def test_sizes_beyond_all_memory_take_none(
+    flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [word for pair in zip(QUICK[::2], QUICK[1::2], strict=False) if pair[0] not in flags for word in pair]
+    assert words in refused(["train", *small, *flags, "--out", str(tmp_path / "run")], capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_memory_that_runs_out_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
+        monkeypatch.setattr("experiments.runs.run.train_run", lambda *_, error=error, **__: _throw(error))
+        assert command(["train", *QUICK, "--out", str(tmp_path)]) == 2
+        assert "expected smaller ones; lower them" in capsys.readouterr().err
+    monkeypatch.setattr("experiments.runs.run.train_run", lambda *_, **__: _throw(RuntimeError("other")))
+    with pytest.raises(RuntimeError, match="other"):
+        command(["train", *QUICK, "--out", str(tmp_path)])
+
+
+def _throw(error: Exception) -> None:
+    raise error

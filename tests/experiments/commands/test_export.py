@@ -48,10 +48,15 @@ def test_the_loop_closes(trained, tmp_path, capsys):
     before, after = accuracy(capsys, trained), accuracy(capsys, copy)
     assert after > 0.5
     assert abs(before - after) < 0.05
-    # the exact state comes back over the measured one
+    # the exact state comes back over the measured one, in a folder of its own
+    held = {path.name: path.read_bytes() for path in copy.glob("*.*")}
     assert run(["import", str(file), "--into", str(copy)]) == 0
-    assert printed(capsys, "evaluate", copy)["loss"] == printed(capsys, "evaluate", trained)["loss"]
-    assert printed(capsys, "verify", file, "--against", copy)["ok"]
+    again = tmp_path / "copy-imported"
+    assert {path.name: path.read_bytes() for path in copy.glob("*.*")} == held
+    assert printed(capsys, "evaluate", again)["loss"] == printed(capsys, "evaluate", trained)["loss"]
+    assert printed(capsys, "verify", file, "--against", again)["ok"]
+    assert run(["import", str(file), "--into", str(copy)]) == 2  # what is there is not replaced
+    assert "which exists" in capsys.readouterr().err
 
 
 def test_all_formats_at_once(trained, tmp_path, capsys):

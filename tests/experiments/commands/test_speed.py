@@ -224,6 +224,42 @@ def test_command_prints_rows_and_nothing_else(capsys):
     assert ours["floor_fraction"] == pytest.approx(floor["median_s"] / ours["median_s"])
 
 
+class Breaking(suite.SpeedSuite):
+    """Three cases, the second of which fails."""
+
+    def cases(self):
+        def fail(_device):
+            raise NeurofaError("got NaN; expected numbers; change the rate")
+
+        broken = suite.SpeedCase(name="broken", methods=(suite.SpeedMethod(name="torch", build=fail),))
+        return (tiny_case("first"), broken, tiny_case("last"))
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_case_that_fails_loses_no_other(as_json, capsys, monkeypatch):
+    monkeypatch.setattr(timing, "SAMPLE_S", 1e-4)
+    words = ["speed", "step", "--seconds", "0.001", "--no-memory", *(["--json"] if as_json else [])]
+    with monkeypatch.context() as patch:
+        patch.setattr(suite, "select_cases", lambda *_: Breaking().cases())
+        assert run(words) == 1
+    said = capsys.readouterr()
+    assert said.err.strip().endswith("failed: step broken: got NaN; expected numbers; change the rate")
+    if as_json:
+        assert {row["case"] for row in json.loads(said.out)} == {"first", "last"}
+    else:
+        assert "step first" in said.out
+        assert "step last" in said.out
+
+
+def test_no_rule_diverges_while_it_is_timed():
+    work = tiny_cnn()
+    for rule in (*step_suite.RULES, *step_suite.MORE_RULES):
+        step = workloads.learner_step(work, rule, CPU)
+        for _ in range(40):
+            step()
+    assert workloads.LR < 1e-5, "hours of steps"
+
+
 def test_command_shows_a_table(capsys):
     assert run(["speed", "step", "--case", "mlp-256", "--seconds", "0.01", "--threads", "1", "--no-memory"]) == 0
     shown = capsys.readouterr().out

@@ -18,8 +18,8 @@ from neurofa.spiking.sequence import CHUNK, initial_states
 from neurofa.training import chunk_size as chosen
 from neurofa.training.chunk_size import chunk_size
 from neurofa.training.evaluation import respond
-from neurofa.training.learner import assign, forward_pass
-from neurofa.training.replay import copied_return_weights, loss_and_teaching, record
+from neurofa.training.learner import assign, forward_pass, loss_and_teaching
+from neurofa.training.replay import copied_return_weights, record
 
 LABELS = torch.tensor([0, 2, 1, 2])
 SPEC = "snn(hidden=[7, 6], recurrent=True)"
@@ -420,7 +420,7 @@ def test_a_control_without_traces_serves_what_could_keep_none():
 def test_runs_and_learners_work_on_as_many_ticks_at_once():
     assert RunSpec().chunk is None
     assert RunSpec().key == RunSpec(chunk=CHUNK).key
-    assert RunSpec.from_stored({"chunk": CHUNK}) == RunSpec()
+    assert RunSpec.from_stored({"chunk": CHUNK}).chunk is None
 
 
 def test_a_chunk_is_chosen_by_memory_where_every_weight_has_a_trace(monkeypatch):
