@@ -37,6 +37,7 @@ class ExpStep(Pulsed, name="exp_step"):
     """
 
     source = "aihwkit, ExpStepDevice; Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"
+    revision = 2
 
     A_up: float = 0.00081
     A_down: float = 0.36833

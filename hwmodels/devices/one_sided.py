@@ -42,6 +42,7 @@ class OneSided(PulseDriven, Provenance, name="one_sided"):
     """
 
     source = "aihwkit, OneSidedUnitCell; Nandakumar et al. 2020, Front. Neurosci. 14:406"
+    revision = 2
 
     device: Device | str = "exp_step"
     refresh_upper: float = 0.75

@@ -34,6 +34,7 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
     """
 
     source = "aihwkit, PiecewiseStepDevice"
+    revision = 2
 
     nodes_up: tuple[float, ...] = (1.0, 1.0)
     nodes_down: tuple[float, ...] = (1.0, 1.0)

@@ -36,6 +36,7 @@ class PowStep(Pulsed, name="pow_step"):
     """
 
     source = "aihwkit, PowStepDevice; Fusi and Abbott 2007, Nat. Neurosci. 10:485; Frascaroli et al. 2018, Sci. Rep. 8"
+    revision = 2
 
     pow_gamma: float = 1.0
     pow_gamma_dtod: float = 0.1
