@@ -62,16 +62,16 @@ def summarise_runs(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> l
 
 
 def group_means(records: Sequence[Mapping[str, Any]], by: Sequence[str], columns: Sequence[str]) -> list[Record]:
-    """Return one line for each combination of the columns ``by``, in order of appearance, with means over the rest.
+    """Return one line for each combination of values in the columns ``by``, with the means of the records that have it.
 
     Args:
         records: one line a seed.
         by: columns that tell the lines apart.
-        columns: of numbers.
+        columns: names of the columns of numbers that are averaged.
 
     Returns:
-        Lines with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column, and all its numbers as
-        ``<column>_each``.
+        Lines in order of appearance, with the columns ``by``, ``n`` (records), the mean and ``_std`` of every column,
+        and all its numbers as ``<column>_each``.
     """
     lines = []
     for group in _groups(records, by):
@@ -114,12 +114,15 @@ def percent_text(share: object, deviation: object = None) -> str:
 
 
 def percent(share: object) -> float | None:
-    """Return a share as percent, rounded so that equal accuracies differ by zero; None where there is none."""
+    """Return a share (0 to 1) as percent, rounded to six decimals, so that equal accuracies differ by exactly zero.
+
+    Anything that is no number gives None.
+    """
     return round(100 * share, 6) if isinstance(share, int | float) else None
 
 
 def cell_text(value: object) -> str:
-    """Return any value as the text of a cell: numbers with four digits, None as a dash."""
+    """Return the text of a table cell: a float with four significant digits, None as a dash, all else by ``str``."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return "-" if value is None else str(value)
@@ -147,12 +150,12 @@ def text_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def summary_table(title: str, records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
-    """Return a table with mean and deviation over seeds of every setting of a sweep.
+    """Return a table for the terminal: for every setting of a sweep, mean and standard deviation over its seeds.
 
     Args:
         title: above it.
-        records: one line a run.
-        columns: that describe a run; settings are told apart by those that vary, except the seed.
+        records: one line a run, with ``status`` and the measures.
+        columns: names of the settings of a run; the table shows those that vary, but for the seed.
     """
     by = varying_columns(records, [c for c in columns if c != "seed"]) or ["rule"]
     lines = summarise_runs(records, by)

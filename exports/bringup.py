@@ -20,14 +20,16 @@ from neurofa.core.randomness import generator
 
 @dataclass(frozen=True, kw_only=True)
 class BringupResult:
-    """Result of the bring-up of one matrix."""
+    """How well the conductances of one matrix were programmed."""
 
     path: str
+    """Path of the matrix in the exported file."""
     devices: int
+    """Number of programmed devices."""
     within: int
-    """Devices within their tolerance."""
+    """Number of devices whose measured conductance is within its tolerance."""
     rounds: int
-    """Largest number of rounds of a tile."""
+    """Largest number of write-verify rounds that a tile took."""
 
     @property
     def share(self) -> float:
@@ -39,16 +41,18 @@ class BringupResult:
 def simulate_bringup(
     file: HardwareFile, device: Device, out: Path, how: Programming | None = None
 ) -> list[BringupResult]:
-    """Program every conductance of a file, measure it, send in the probe vectors, and write what was measured.
+    """Program the conductances of an exported file on simulated devices, measure them, and write a measured file.
+
+    The probe vectors of the file are multiplied with the measured weights, with the noise of the reads.
 
     Args:
         file: an exported network with conductances.
         device: model of the chip's elements.
         out: the measured file, written whole.
-        how: rounds, reads, seed.
+        how: number of rounds and reads, and the seed; None: the defaults.
 
     Returns:
-        The number of devices of each matrix within their tolerance.
+        One result for each matrix.
 
     Raises:
         NeurofaError: a file without conductances, or a device whose elements cannot be written one by one.

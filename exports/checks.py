@@ -13,8 +13,11 @@ class FileCheck:
     """Result of one check of one file."""
 
     name: str
+    """Such as ``checksums``."""
     ok: bool
+    """Whether the file passes the check."""
     detail: str
+    """One line: what was checked, or what is wrong."""
 
 
 def error_text(error: BaseException) -> str:

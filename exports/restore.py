@@ -22,12 +22,13 @@ OUTLIER = 5.0
 
 
 def rebuild_learner(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.0) -> Learner:
-    """Build a learner of the same structure with plain SGD, with weights of its own.
+    """Build the learner that a recipe describes, with newly drawn weights and plain SGD as its optimizer.
 
     Args:
-        recipe: ``network``, ``input_shape``, ``outputs``, ``seed``, ``device``, ``periphery``, ``rule``, ``loss``.
+        recipe: specs of ``network``, ``device``, ``periphery`` and ``rule``, name of the ``loss``; ``input_shape``,
+            ``outputs`` and ``seed``: an exported file holds it in its provenance.
         lr: learning rate.
-        weight_decay: of the optimizer.
+        weight_decay: factor at which the optimizer adds the weights to their gradient.
 
     Raises:
         NeurofaError: the recipe names no network.
@@ -41,7 +42,11 @@ def rebuild_learner(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: fl
 
 
 def twin_learner(learner: Learner, recipe: dict[str, Any]) -> Learner:
-    """Build another learner in the same state, with the plain SGD part of its optimizer.
+    """Build a copy of a learner, in the same state, whose optimizer is plain SGD of the same rate and weight decay.
+
+    Args:
+        learner: the learner, whose modules are not touched.
+        recipe: how it is built, as of :func:`rebuild_learner`.
 
     Raises:
         NeurofaError: the recipe names no network.
@@ -115,13 +120,15 @@ class MatrixFit:
 
 
 def fit_matrix(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tuple[MatrixFit, Tensor]:
-    """Compare measured weights with the wanted ones, and divide by their common factor.
+    """Compare measured weights with the wanted ones, and divide out a common factor of the measured ones.
+
+    The factor s is that of the least squares fit measured = s target.
 
     Args:
-        path: of the matrix.
-        measured: as read back.
-        target: as wanted, same shape.
-        keep_scale: leave the measured numbers as they are.
+        path: of the matrix, for messages.
+        measured: weights as read back.
+        target: wanted weights, same shape.
+        keep_scale: return the measured weights unchanged instead of measured / s.
 
     Returns:
         The comparison, and the weights to use.
@@ -144,6 +151,7 @@ def fit_matrix(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool)
             f"got '{path}' that fits its target with the factor {scale:.3g}; expected a positive one; check sign and"
             " orientation"
         )
+    # scale = <m, w> / |w|^2, so that <m, w> / (|m| |w|) is this
     cosine = scale * power**0.5 / max(float(m.norm()), 1e-300) if power else 1.0
     off = m / (1.0 if keep_scale else scale) - w
     # the median absolute deviation times 1.4826 is the standard deviation of normal numbers
@@ -165,19 +173,20 @@ def replace_matrices(
     keep_scale: bool = False,
     seed: int = 0,
 ) -> list[MatrixFit]:
-    """Program matrices of a file into a learner.
+    """Read matrices from a file and program them into a learner, in the place of its own weights and feedback.
 
     Args:
         learner: changed in place.
-        file: of either kind.
-        states: key of the state dict by the path of a matrix, as the exported network says; an empty key is the matrix
-            of the feedback's hardware.
-        source: the copy that is read.
-        keep_scale: leave measured numbers as they are.
-        seed: of programming errors, where weights live on a noisy device.
+        file: an exported or a measured file.
+        states: by the path of each matrix in the file, the key of the state dict that it replaces (``network:KEY`` or
+            ``rule:KEY``); an empty key stands for the matrix of the feedback's hardware.
+        source: which copy of a matrix is read: ``float``, ``quantized`` (whole numbers) or ``conductance``.
+        keep_scale: program the numbers as they were read; otherwise the common factor by which they differ from the
+            replaced matrix is divided out first (:func:`fit_matrix`).
+        seed: of the programming errors of a noisy device.
 
     Returns:
-        The comparison of each with the matrix that it replaced.
+        The comparison of each matrix with the one that it replaced.
 
     Raises:
         NeurofaError: a matrix that the learner does not have, or cannot program.

@@ -17,14 +17,19 @@ from hwmodels.files import write_atomic
 
 
 def write_tables(file: HardwareFile, folder: Path) -> list[Path]:
-    """Write every tile of every matrix; a line of a CSV is one crosspoint, with the conductances of its devices in S.
+    """Write the conductances of every tile of every matrix as a CSV file and as an npz file.
+
+    A line of the CSV is one crosspoint: its row and column in the tile, its input and output in the matrix, and the
+    conductances of its devices, S. The npz has one array for each plane of conductances, S, one of the faults where
+    they are known, and the constants of the tile: ``map``, ``unit``, ``first_input``, ``first_output``, ``scale``,
+    ``g_min``, ``g_max`` and ``tolerance``.
 
     Args:
-        file: with conductances.
+        file: an exported or measured file with conductances.
         folder: created where it is missing.
 
     Returns:
-        The files, two for each tile.
+        Paths of the written files: ``MATRIX-TILE.csv`` and ``MATRIX-TILE.npz`` of each tile.
 
     Raises:
         NeurofaError: no conductances, or the folder cannot be written.

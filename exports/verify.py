@@ -40,10 +40,10 @@ Passes = Callable[[torch.Generator], dict[str, Tensor]]
 def verify_file(
     path: Path, learner: Learner | None = None, model: Model | None = None, inputs: Tensor | None = None
 ) -> list[FileCheck]:
-    """Check a file of any format; every fault is the result of a check, none is raised.
+    """Check an exported or measured file of any format; every fault is the result of a check, none is raised.
 
     Args:
-        path: the file.
+        path: an HDF5, ONNX (``.onnx``) or NIR (``.nir``) file.
         learner: to compare with; None: the file alone is checked.
         model: that learner's neutral graph.
         inputs: real data on which outputs are compared, (B, ...), or (T, B, ...) for a network with a memory; None:
@@ -140,7 +140,7 @@ def _band_faults(file: HardwareFile, group: str, names: list[str], passes: Passe
 
 
 def stored_recipe(file: HardwareFile) -> dict[str, Any]:
-    """Return how the learner is built; nothing where the file does not say it."""
+    """Return the recipe in a file's provenance, as :func:`exports.restore.rebuild_learner` takes it; empty: none."""
     recipe = file.attributes("provenance").get("recipe")
     if not isinstance(recipe, dict) or not recipe.get("network"):
         return {}

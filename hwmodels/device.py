@@ -19,7 +19,7 @@ from hwmodels.figures import TECHNOLOGIES
 from hwmodels.registry import Registered
 
 Cells = dict[str, Tensor]
-"""State of the physical elements of one weight tensor, by name."""
+"""State of the physical elements that store one weight tensor, by name: tensors shaped as the weights, or 0-dim."""
 
 
 class AgeingCells(ABC):
@@ -68,13 +68,15 @@ class Device(Registered, ABC, kind="device"):
     """Whether :meth:`read` differs from :meth:`value`; every class with read noise declares it."""
 
     factored: ClassVar[bool] = False
-    """Whether updates must arrive as their two factors, through :meth:`write_outer`."""
+    """Whether an update must be given by the vectors of its outer products, sum_b d_b x_b^T, to :meth:`write_outer`.
+
+    Such a device cannot be trained from one matrix of changes, as :meth:`write` takes it."""
 
     digital_state: ClassVar[int] = 0
-    """Digital numbers beside every weight that its updates need."""
+    """Number of digital numbers that updates keep beside every weight, such as 1 for an accumulator of changes."""
 
     paired: ClassVar[bool] = False
-    """Whether a weight is a pair of elements that can be read alone, by :meth:`element_share`."""
+    """Whether a weight is the difference G+ - G- of two elements whose G+ :meth:`element_share` can read alone."""
 
     technology: ClassVar[str] = ""
     """Kind of memory, a key of :data:`hwmodels.figures.TECHNOLOGIES`; empty where no published energy, time or
@@ -87,16 +89,23 @@ class Device(Registered, ABC, kind="device"):
 
     @property
     def inner(self) -> Device | None:
-        """The device that this one is built around; None (default) for a device of its own."""
+        """The device that this one wraps and that stores the weights; None (default): this one wraps no other."""
         return None
 
     @property
     def reading(self) -> Device:
-        """The device whose cells a pass reads; default: this one."""
+        """The device whose elements a product with the weights reads, for the cost of reading; default: this one.
+
+        A device of two arrays gives the device of the array that holds the weights.
+        """
         return self
 
     def describe(self) -> DeviceDescription:
-        """Describe the device to exports, costs and chip checks; default: as the inner device, without figures."""
+        """Return what exports, costs and chip checks need to know of the device.
+
+        By default it is the description of the inner device, or, without one, that of an element without published
+        figures; a ``technology`` adds its figures.
+        """
         if self.inner is not None:
             about = self.inner.describe()
         else:
@@ -106,7 +115,7 @@ class Device(Registered, ABC, kind="device"):
         return about
 
     def cell_unit(self, key: str) -> str:
-        """Return the unit of one cell; default: ``1``, a number without a unit."""
+        """Return the unit of the cell called ``key``, such as ``uS``; default: ``1``, a number without a unit."""
         return "1"
 
     def faults(self, cells: Cells) -> Tensor | None:
@@ -114,22 +123,34 @@ class Device(Registered, ABC, kind="device"):
         return None
 
     def grid(self, cells: Cells) -> tuple[int, float] | None:
-        """Return bits and step of the words that are the weights; None (default): the weights are no plain words."""
+        """Return (bits, step) where every stored weight is a whole number of ``bits`` bits times ``step``.
+
+        None (default): the weights are not stored as such words.
+        """
         return None
 
     def element_share(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """Read one element of a pair, as a share of its conductance range, where the device is ``paired``.
+        """Read the element G+ of every pair alone, and return its place in the conductance range of the device.
+
+        Only a :attr:`paired` device can do it. With G+ one can measure how well a single element is programmed.
 
         Args:
             cells: the present cells.
             gen: source of the read noise.
+
+        Returns:
+            (G+ - g_min) / (g_max - g_min) with read noise, shaped as the weights.
+
+        Raises:
+            NeurofaError: the device stores a weight in no pair.
         """
         raise NeurofaError(f"got {self.name}, a weight that is no pair of elements; expected a paired device; use pcm")
 
     def with_unit_range(self) -> Device:
-        """Return the same device with a full range of 1, and so the devices inside, where no range was chosen.
+        """Return a copy of the device in which ``range=None`` and ``scale=None`` are replaced by 1.
 
-        The range is the option ``range`` or ``scale`` of a device.
+        These options say which weight fills the range of an element; without them it depends on the programmed weights.
+        Options that were given stay. Devices inside the device are treated in the same way.
         """
         chosen = self.chosen()
         changes: dict[str, object] = {key: 1.0 for key in ("range", "scale") if key in chosen and chosen[key] is None}
@@ -163,7 +184,7 @@ class Device(Registered, ABC, kind="device"):
         """Return the noise-free weights that the cells store, shaped as the programmed target."""
 
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """Return the weights that one pass sees; default: :meth:`value`, without read noise."""
+        """Return the weights as one read gives them, with its noise; default: :meth:`value`, without any noise."""
         return self.value(cells)
 
     def read_variance(self, cells: Cells) -> Tensor:
@@ -211,12 +232,15 @@ class Device(Registered, ABC, kind="device"):
         return self.write(cells, change.view_as(self.value(cells)), gen)
 
     def static_errors(self) -> dict[str, Device]:
-        """Return devices in which one static error of this one acts alone, by the name of the error."""
+        """Return one device for each static error of this one, by the name of the error, which acts alone in it.
+
+        An error is static when programming fixes it: a misprogrammed conductance, a stuck element.
+        """
         return {} if self.exact else {f"programming of {self.name}": self}
 
 
 def relaxed(device: Device, cells: Cells, seconds: float, gen: torch.Generator | None = None) -> Cells:
-    """Return the cells of any device after some time; those of a device that does not age are returned as they are.
+    """Return the cells of a device after some time; where the device does not age, ``cells`` itself.
 
     Args:
         device: the device.

@@ -29,6 +29,7 @@ class Condition(NamedTuple):
     """A condition on the value of an option."""
 
     holds: Callable[[Any], bool]
+    """Returns whether a value is accepted."""
     expected: str
     """The accepted values, in words."""
 
@@ -60,7 +61,7 @@ def check_options(part: Named, condition: Condition, *keys: str, remedy: str = "
     """Refuse options of a part that break a condition.
 
     Args:
-        part: its attributes ``keys`` are checked.
+        part: the part, whose attributes ``keys`` are checked.
         condition: what each of them must fulfil.
         keys: names of options.
         remedy: what to do instead, the last part of the message.

@@ -13,18 +13,23 @@ from hwmodels.provenance import Verified
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One quantity; an unknown bound is None."""
+    """A published range of one physical quantity, such as the energy of a write."""
 
     low: float | None
+    """Smallest published value, in ``unit``; None: not known."""
     high: float | None
+    """Largest published value, in ``unit``; equal to ``low`` where there is one value; None: not known."""
     unit: str
+    """Such as ``J``, ``s`` or ``W``."""
     source: str
+    """Where the range was published."""
     verified: Verified
+    """How sure it is: ``read`` in the source, ``second-hand`` or ``remembered``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Technology:
-    """Figures of one kind of memory device."""
+    """Published figures of one kind of memory device; None: no figure is known."""
 
     write_energy: Figure | None = None
     """Energy of one pulse or programming write of one device."""
@@ -46,53 +51,56 @@ class CostLine:
     """One quantity of an update: a count, or a count times a published figure, with the figure's bounds."""
 
     part: str = ""
-    """``forward``, ``feedback``, ``update`` or ``life``."""
+    """Part of an update that has the cost: ``forward``, ``feedback``, ``update`` or ``life``; empty: not said yet."""
     what: str
+    """The quantity, in words."""
     low: float | None
     high: float | None
     """Equal to ``low`` where it is one number; an unknown bound is None."""
     unit: str
     """Empty for a count."""
     formula: str
+    """What was multiplied, in words."""
     source: str
+    """Where the published figure comes from; ``this network`` for a count."""
     sure: str
     """``counted`` or ``measured`` here; ``read``, ``second-hand`` or ``remembered`` figures; ``given`` by an option."""
 
     @classmethod
     def counted(cls, what: str, number: float, formula: str, sure: str = "counted") -> CostLine:
-        """Return a number without a unit that follows from the network alone.
+        """Return the line of a count: a number without a unit that follows from the network alone.
 
         Args:
             what: the quantity, in words.
-            number: its value.
-            formula: in words.
+            number: value of the quantity.
+            formula: what was counted or multiplied, in words.
             sure: ``counted`` or ``measured``.
         """
         return cls(what=what, low=number, high=number, unit="", formula=formula, source="this network", sure=sure)
 
     @classmethod
     def scaled(cls, what: str, number: float, figure: Figure, formula: str, unit: str = "") -> CostLine:
-        """Return a number times a figure, bound by bound.
+        """Return the line of a count times a published figure; both bounds are multiplied.
 
         Args:
             what: the quantity, in words.
             number: factor.
-            figure: its source and its mark are those of the result.
-            formula: in words.
-            unit: of the result; empty: that of the figure.
+            figure: the published figure, whose source and mark the line takes.
+            formula: what was counted or multiplied, in words.
+            unit: unit of the result; empty: that of the figure.
         """
         low, high = (None if bound is None else number * bound for bound in (figure.low, figure.high))
         return cls._of(what, low, high, figure, formula, unit or figure.unit)
 
     @classmethod
     def divided(cls, what: str, figure: Figure, number: float, formula: str) -> CostLine:
-        """Return a figure over a number, bound by bound, without a unit.
+        """Return the line of a published figure divided by a number, without a unit; both bounds are divided.
 
         Args:
             what: the quantity, in words.
-            figure: its source and its mark are those of the result.
+            figure: the published figure, whose source and mark the line takes.
             number: divisor.
-            formula: in words.
+            formula: what was counted or multiplied, in words.
         """
         low, high = (None if bound is None else bound / number for bound in (figure.low, figure.high))
         return cls._of(what, low, high, figure, formula, "")
@@ -106,16 +114,17 @@ class CostLine:
 
 @dataclass(frozen=True)
 class CostReport:
-    """Costs of one part of an update, and the quantities without a figure."""
+    """Costs of one part of an update, and the quantities for which no figure is known."""
 
     lines: tuple[CostLine, ...] = ()
     missing: tuple[str, ...] = ()
+    """The quantities without a figure, in words."""
 
     def __add__(self, other: CostReport) -> CostReport:
         return CostReport(self.lines + other.lines, self.missing + other.missing)
 
     def of(self, part: str) -> CostReport:
-        """Return the same costs as those of a part (``forward``, ``feedback``), which lines and gaps then name."""
+        """Return the report with ``part``, such as ``forward``, entered in every line and every missing figure."""
         lines = tuple(replace(line, part=part) for line in self.lines)
         return CostReport(lines, tuple(f"{part}: {gap}" for gap in self.missing))
 
@@ -167,7 +176,7 @@ TECHNOLOGIES = {
         endurance=_remembered(1e5, 1e10, "writes", _CLAIMS),
     ),
 }
-"""Figures by the word that ``technology`` of a device declares."""
+"""Published figures by kind of memory, the word that a device declares as its ``technology``."""
 
 _BANK = "Filipovich et al. 2022, Optica 9, 1323 (paper body)"
 

@@ -15,7 +15,7 @@ from hwmodels.errors import NeurofaError
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the block into one line about ``path``.
+    """Turn an ``OSError`` that the block raises into a NeurofaError of one line that names ``path``.
 
     Raises:
         NeurofaError: the folder cannot be written, or the disk is full.

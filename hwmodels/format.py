@@ -30,7 +30,7 @@ class Format(Registered, ABC, kind="format"):
     @property
     @abstractmethod
     def bits(self) -> float:
-        """Width of one number, bit; the base-2 logarithm of the number of values where no code word is defined."""
+        """Width of one number, bit; without a code word, the base-2 logarithm of the number of different values."""
 
     @abstractmethod
     def quantize(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
@@ -106,11 +106,11 @@ def work_dtype(dtype: torch.dtype) -> torch.dtype:
 
 @functools.lru_cache(maxsize=64)
 def grid_step(full: float, top: int, dtype: torch.dtype) -> float:
-    """Return the step of a grid that is known beforehand, rounded as tensors of that dtype round it.
+    """Return the step full / top of a symmetric grid as a Python number, rounded as a tensor of that dtype rounds it.
 
     Args:
         full: full scale, > 0.
-        top: the largest code.
+        top: the largest code, which stands for the full scale.
         dtype: of the numbers on the grid.
     """
     return max(float(torch.tensor(full, dtype=dtype) / top), torch.finfo(dtype).tiny)

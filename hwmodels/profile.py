@@ -39,7 +39,7 @@ class Profile(Registered, Provenance, kind="profile"):
     """Limits of one chip; a frozen set of constants, any of which a spec may change: ``loihi1(weight_bits=4)``."""
 
     limits: ClassVar[tuple[str, ...]] = ()
-    """Fields that are limits of this chip."""
+    """Names of the fields below that are limits of this chip, in the order in which a check shows them."""
     marks: ClassVar[Mapping[str, str]] = {}
     """How sure a field is where that is not ``verified``: ``second-hand``, ``remembered``, or ``inferred`` from what
     was read."""
@@ -52,7 +52,7 @@ class Profile(Registered, Provenance, kind="profile"):
     weight_sign: str | None = None
     """Whether each ``synapse`` has a sign of its own, or all synapses of one ``source`` neuron share theirs."""
     memory: str | None = None
-    """Memory device that stores a weight, a spec; None where words do."""
+    """Spec of the memory device that stores a weight; None: weights are digital words."""
     rounding: str | None = None
     """How an updated weight becomes a word again: ``nearest`` or ``stochastic``."""
     accumulator_bits: int | None = None
@@ -74,7 +74,7 @@ class Profile(Registered, Provenance, kind="profile"):
     error_formats: tuple[str, ...] = ()
     """Number formats that an error may have, by name."""
     feedback: str | None = None
-    """The feedback pathway that the chip implements, a spec."""
+    """Spec of the feedback pathway that the chip implements."""
     feedback_weights: str | None = None
     """Weights of the pathway: its ``own``, or those of the ``readout``."""
     inputs: int | None = None
@@ -151,9 +151,13 @@ class Profile(Registered, Provenance, kind="profile"):
         return f"update_engine(device={words}, fraction={self.fraction_bits}, most={self.largest_step})"
 
     def error(self) -> str | None:
-        """Return the spec of the finest number format of an error; None: the pathway encodes it, or no limit."""
+        """Return the spec of the finest number format that the chip allows an error.
+
+        None: no limit is known, or the error is encoded by the feedback pathway itself.
+        """
         if self.feedback is not None or self.error_bits is None:
             return None
+        # a float32 holds codes of 24 bits
         return f"uniform(bits={min(self.error_bits, 24)})"
 
     def periphery(self) -> str | None:

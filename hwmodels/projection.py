@@ -24,17 +24,18 @@ class AgeingMatrix(ABC):
 
     @abstractmethod
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
-        """Let ``seconds`` (s) pass; zero changes nothing."""
+        """Change the matrix as ``seconds`` (s) of drift or decorrelation do; zero changes nothing."""
 
     def drifted(self, error: Tensor, seconds: float) -> Noise | None:
-        """Predict B(t) e against B(0) e in closed form, for a projection that was just programmed.
+        """Predict in closed form how far projections e B(t) have moved from e B(0), for a B that was just programmed.
 
         Args:
-            error: (B, n_in), errors that are sent.
-            seconds: time that has passed, s.
+            error: e, (B, n_in), the errors that are projected.
+            seconds: t, time since programming, s.
 
         Returns:
-            With ``signal`` filled in; None where there is no closed form (default).
+            The change of the projections as a noise on the ``signal`` e B(0), which gives their cosine
+            (:meth:`~hwmodels.numerics.noise_moments.Noise.cosine`); None where there is no closed form (default).
         """
         return None
 
@@ -60,7 +61,7 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
         self.n_in = self.n_out = 0
 
     def open(self, n_in: int, n_out: int, gen: torch.Generator) -> None:
-        """Create the matrix.
+        """Draw the matrix, and all else that is fixed at fabrication, for the given sizes.
 
         Args:
             n_in: length of the error.
@@ -81,7 +82,7 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
 
     @abstractmethod
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Project errors, with all noise and quantisation.
+        """Return the projections of errors, with all noise and quantisation of the hardware.
 
         Args:
             error: (B, n_in), any unit.
@@ -96,7 +97,10 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
         return None
 
     def clean(self, error: Tensor) -> Tensor:
-        """Return a pass without noise and converters, (B, n_out); default: through the effective map.
+        """Return the projections (B, n_out) without noise and converters; default: error @ :meth:`effective`.
+
+        Args:
+            error: (B, n_in), any unit.
 
         Raises:
             NeurofaError: there is no such map, and the projection defines no ``clean`` of its own.
@@ -107,13 +111,14 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
         return error @ b
 
     def dynamics(self, error: Tensor) -> tuple[NoiseSource, ...] | None:
-        """List every source of error that is drawn anew at each use, in closed form.
+        """Return every source of noise that is drawn anew at each projection, with the closed form of its size.
 
         Args:
-            error: (B, n_in), errors that are sent.
+            error: (B, n_in), the errors that are projected.
 
         Returns:
-            Sources with ``signal`` filled in; none for exact passes; None where it is not modelled (default).
+            Sources whose noise has its ``signal``; an empty tuple where :meth:`forward` has no noise; None where the
+            noise has no closed form (default).
         """
         return None
 
@@ -139,7 +144,7 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
 
     @property
     def exact(self) -> bool:
-        """Whether a pass is the product with :meth:`effective` and nothing else; default: it may be more."""
+        """Whether :meth:`forward` is the product with :meth:`effective`, without noise and converters; default: no."""
         return False
 
     @property
@@ -154,7 +159,7 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
 
     @property
     def resolution(self) -> float | None:
-        """Effective resolution of what comes out, bit; infinite where nothing limits it; None (default): not known."""
+        """Effective resolution of a projected number, bit; infinite without any limit; None (default): unknown."""
         return None
 
     def describe_buffer(self, key: str) -> TensorDescription:
@@ -162,14 +167,23 @@ class Projection(DescribedBuffers, Registered, ABC, kind="projection"):
         return self.tensors.get(key, TensorDescription(meaning=f"'{key}' of the {self.name}"))
 
     def settings(self) -> dict[str, tuple[Tensor, TensorDescription]]:
-        """Return what has to be programmed or is fixed at fabrication, by name; default: all buffers."""
+        """Return the tensors that set the hardware, each with its description, by name; default: all buffers.
+
+        They are programmed (phases, conductances), or fixed at fabrication.
+        """
         return {key: (buffer, self.describe_buffer(key)) for key, buffer in self.named_buffers()}
 
     def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]] | None:
-        """Return a wanted matrix, and what each static error makes of it; None (default): no matrix can be chosen.
+        """Draw a matrix, and program it once under each static error of the hardware alone, and once under all.
+
+        Static errors are those that programming fixes: they replace the wanted matrix by another one.
 
         Args:
             gen: source of the matrix, of programming errors and faults.
+
+        Returns:
+            The wanted matrix (n_in, n_out), and pairs of the name of an error with the matrix that the hardware then
+            holds; None (default): the matrix of this hardware cannot be chosen.
         """
         return None
 
@@ -191,7 +205,7 @@ class Programmable(Projection, ABC):
     """A projection whose matrix can be chosen; by default its entries are uniform in +-gain/sqrt(n_in)."""
 
     programming: ClassVar[CostReport] = CostReport(missing=("programming B, once and not at every update",))
-    """What every use of the projection leaves out of its costs."""
+    """Costs that :meth:`pass_costs` names as missing: programming the matrix B."""
 
     def _open(self, gen: torch.Generator) -> None:
         self.program(self.wanted(gen), gen)
@@ -205,11 +219,15 @@ class Programmable(Projection, ABC):
         return b.mul_(self.gain / math.sqrt(self.n_in))
 
     def statics(self) -> dict[str, Programmable]:
-        """Return unopened twins in which one static error acts alone, by its name; default: none."""
+        """Return copies of this projection, each with one static error alone, by the name of the error; default: none.
+
+        They have no matrix yet (:meth:`open`).
+        """
         return {}
 
     def static_trials(self, gen: torch.Generator) -> tuple[Tensor, list[tuple[str, Tensor]]]:
         twins = self.statics()
+        # a single error acting alone is all of them together
         if len(twins) != 1:
             twins = {**twins, "all together" if twins else "none": self.twin()}
         wanted, realised = self.wanted(gen), []
@@ -222,7 +240,7 @@ class Programmable(Projection, ABC):
         return wanted, realised
 
     def twin(self, **changes: object) -> Programmable:
-        """Return an unopened projection with the same options but for ``changes``."""
+        """Return a projection with the options of this one, except ``changes``; it has no matrix yet (:meth:`open`)."""
         return type(self)(**self.chosen() | changes)
 
     @torch.no_grad()

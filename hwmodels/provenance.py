@@ -9,7 +9,7 @@ Tier = Literal["", "single device", "array measured"]
 
 
 class Provenance:
-    """Declarations of a preset about its constants, beside ``source``, the text they were taken from."""
+    """What a published preset declares of its constants beside their ``source``: what they were fitted to, how sure."""
 
     fitted_from: ClassVar[str] = ""
     """The measurement that they were fitted to; empty for a model without a measured device."""

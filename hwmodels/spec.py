@@ -104,7 +104,9 @@ def _value(node: ast.expr, text: str) -> object:
 
 
 def with_defaults(text: str, name: str, **options: object) -> str:
-    """Return a spec with options added where its name is ``name`` and it does not give them; else the text as it is.
+    """Return the text of a spec with further options, where the spec names the part ``name``.
+
+    Options that the spec gives itself are kept. The spec of another part is returned unchanged.
 
     Args:
         text: any spec.

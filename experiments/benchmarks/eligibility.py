@@ -17,17 +17,21 @@ from neurofa.training.learner import Learner
 
 
 def eligibility_trace(learner: Learner, name: str, view: LocalView, neuron: int, source: int) -> list[float]:
-    """Return e_t = c_t . eps_t with eps_t = M_t eps_(t-1) + g_t x_t of one weight, as the rule computes it.
+    """Return the eligibility trace of one weight, tick by tick, as the rule of the learner computes it.
+
+    It is e_t = c_t . eps_t with eps_t = M_t eps_(t-1) + g_t x_t: eps is the derivative of the neuron's state by the
+    weight, x_t the input, and M_t, g_t, c_t are the coefficients ``move``, ``enter`` and ``out`` of the neuron's
+    linearised dynamics (:mod:`neurofa.core.dynamics`).
 
     Args:
-        learner: of the network.
+        learner: learner with the network.
         name: of a fully connected layer of neurons.
-        view: of its T ticks, one sample.
-        neuron: at the weight's output.
-        source: its input.
+        view: what this layer sees in T ticks of one sample.
+        neuron: index of the neuron at the weight's output.
+        source: index of the input that the weight multiplies.
 
     Returns:
-        T values.
+        e_t of the T ticks.
 
     Raises:
         NeurofaError: a layer without neurons.
@@ -57,7 +61,7 @@ def eligibility_trace(learner: Learner, name: str, view: LocalView, neuron: int,
 
 
 def low_pass(values: Sequence[float], decay: float) -> list[float]:
-    """Return y_t = decay y_(t-1) + x_t."""
+    """Return a sequence x behind a leaky filter, y_t = decay y_(t-1) + x_t, with y = 0 before the first."""
     filtered, kept = list[float](), 0.0
     for value in values:
         kept = decay * kept + value

@@ -27,14 +27,14 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One sample in all layers of spiking neurons."""
+    """Inputs, states and spikes of one sample in all layers of spiking neurons."""
 
     inputs: Tensor
-    """(T, I)."""
+    """(T, I): the sample with I input channels."""
     views: dict[str, LocalView]
-    """Of T ticks of one sample, by layer."""
+    """Inputs, states and spikes of T ticks, by layer."""
     tick: float
-    """s."""
+    """Length of a tick, s."""
 
     @property
     def times(self) -> list[float]:
@@ -43,16 +43,16 @@ class Recording:
 
     @property
     def time_axis(self) -> Axis:
-        """All ticks, ms."""
+        """Axis of time over all ticks, ms."""
         return Axis("time (ms)", limits=(0, len(self.inputs) * 1e3 * self.tick))
 
 
 @torch.no_grad()
 def record_sample(network: Network, xs: Tensor | Events, *, tick: float) -> Recording:
-    """Run one sample in one piece.
+    """Run one sample through a network, and return inputs, states and spikes of all ticks.
 
     Args:
-        network: with neurons.
+        network: a network with spiking neurons.
         xs: (T, 1, *input_shape) or events.
         tick: length of a tick, s.
 
@@ -78,7 +78,7 @@ def draw_sample(learner: Learner, xs: Tensor | Events, folder: Path, *, tick: fl
     """Draw the three pictures of one sample; that of eligibility only where the lowest layer is fully connected.
 
     Args:
-        learner: of the trained network, for the rule's eligibility.
+        learner: learner with the trained network, whose rule computes eligibility.
         xs: (T, 1, *input_shape) or events.
         folder: for ``raster.png``, ``membranes.png`` and ``eligibility.png``.
         tick: length of a tick, s.
@@ -102,7 +102,7 @@ def draw_sample(learner: Learner, xs: Tensor | Events, folder: Path, *, tick: fl
 
 
 def spike_panels(recording: Recording) -> list[Panel]:
-    """Return spikes of the input (or its values) above those of each firing layer."""
+    """Return one panel with the spikes (or values) of the input, and one with the spikes of each firing layer."""
     rows = {"input": recording.inputs} | {name: view.y.flatten(1) for name, view in recording.views.items()}
     panels = []
     for name, values in rows.items():
@@ -116,7 +116,10 @@ def spike_panels(recording: Recording) -> list[Panel]:
 
 
 def membrane_panels(recording: Recording) -> list[Panel]:
-    """Return potentials above threshold of the liveliest neurons of the first firing layer, with their spikes."""
+    """Return panels with membrane potential and spikes of some neurons of the first firing layer.
+
+    The neurons are those that begin or stop firing most often; potentials are counted from the threshold.
+    """
     name, view = next(iter(recording.views.items()))
     spikes, potentials = view.y.flatten(1), view.after["v"].flatten(1)
     times, panels = recording.times, []
@@ -135,14 +138,15 @@ def membrane_panels(recording: Recording) -> list[Panel]:
 
 
 def eligibility_panels(learner: Learner, recording: Recording) -> list[Panel]:
-    """Return eligibility of weights between the busiest inputs and the liveliest neurons of the lowest firing layer.
+    """Return panels with the eligibility of some weights of the lowest firing layer over time.
 
-    Solid: e_t, what the rule multiplies by the learning signal of tick t; dashed, where the rule has a filter: the
-    filtered one that takes its place.
+    The weights lie between the inputs with most spikes and the neurons that begin or stop firing most often. Solid:
+    e_t, what the rule multiplies by the learning signal of tick t; dashed, where the rule has a filter: the filtered
+    one that takes its place.
 
     Args:
-        learner: of the network.
-        recording: of one sample.
+        learner: learner with the network, whose rule computes eligibility.
+        recording: inputs, states and spikes of one sample.
     """
     name, view = next(iter(recording.views.items()))
     if view.x.dim() != 2:  # a kernel's weight has an eligibility at every position

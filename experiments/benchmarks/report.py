@@ -34,9 +34,11 @@ ENERGY = ("what", "low", "high", "source", "sure")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRun:
-    """One trained network with its figures on the test data."""
+    """A network that was trained on a task, with the figures that are reported of it."""
 
     figures: dict[str, Any]
+    """Scores on the test data, sizes in bytes, sparsities, operations, writes and energies, by the names that
+    ``neurofa benchmark --json`` shows."""
     network: Network
 
 
@@ -57,20 +59,25 @@ def with_write_counter(device: str) -> str:
 
 
 def task_spec(fields: Mapping[str, Any], *, count_writes: bool) -> RunSpec:
-    """Return the run of those fields, on a device that counts writes where that is wanted."""
+    """Return the run that some fields describe.
+
+    Args:
+        fields: of :class:`~experiments.runs.spec.RunSpec`, by name; the others have their defaults.
+        count_writes: whether its weights live on a device that counts its writes (:func:`with_write_counter`).
+    """
     spec = RunSpec(**fields)
     spec.check()
     return replace(spec, device=with_write_counter(spec.device)) if count_writes else spec
 
 
 def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Progress) -> TaskRun:
-    """Train one network, or load it from its folder, and measure it.
+    """Train a network on a task, or load it from its folder, and compute the figures that are reported of it.
 
     Args:
         spec: the run.
-        folder: of the run.
-        chip: for the energy of an operation.
-        progress: of the training.
+        folder: folder of the run.
+        chip: the chip whose energy of an operation is taken; None: none.
+        progress: shows the training.
 
     Raises:
         NeurofaError: data that are no sequences; an unknown or impossible part.
@@ -120,11 +127,11 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
 
 
 def task_summary(task: str, spec: RunSpec, runs: list[dict[str, Any]], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one object for all seeds: means of every number, and the scores of each seed.
+    """Return the summary of a task over seeds: means of all figures, and the scores of each seed.
 
     Args:
-        task: its name.
-        spec: of the first seed.
+        task: name of the task.
+        spec: run of the first seed.
         runs: figures by seed.
         extra: other entries.
     """

@@ -23,8 +23,8 @@ def evaluate_scores(network: Network, dataset: Sequences, meter: WorkloadMeter) 
     """Return the ``accuracy`` of the mean output in the taught ticks, or the errors of a forecast.
 
     Args:
-        network: as trained.
-        dataset: with its test split.
+        network: the trained network.
+        dataset: the sequences, of which the test split is used.
         meter: through which the network runs, and which counts its operations.
 
     Returns:

@@ -10,12 +10,12 @@ from hwmodels.errors import NeurofaError, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task of the field: a run and what is reported of it."""
+    """One benchmark task: the settings of its run, and the score that is reported."""
 
     about: str
     """One line for people."""
     fields: Mapping[str, object]
-    """Of :class:`~experiments.runs.spec.RunSpec`."""
+    """Settings of the run: fields of :class:`~experiments.runs.spec.RunSpec` by name."""
     measure: str = "accuracy"
     """Score: ``accuracy``, a share, or ``smape``, percent from 0 to 200."""
     needs: str = ""

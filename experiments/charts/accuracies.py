@@ -17,16 +17,16 @@ CONTROL = "readout_only"
 def strips_panel(
     groups: Mapping[str, Mapping[str, Sequence[float]]], *, x_label: str, colours: Mapping[str, str] | None = None
 ) -> Panel:
-    """Return rows of strips from top to bottom: a dot a value, a bar at the mean.
+    """Return a panel of horizontal strips, row below row: a dot for each value, a bar at their mean.
 
     Args:
         groups: values by row and, within a row, by series.
         x_label: the quantity with its unit.
-        colours: by series; others have those of their label. A series without a name is not in the legend.
+        colours: colour by series; others have those of their label. A series without a name is not in the legend.
     """
     marks: list[Mark] = []
     for row, strips in enumerate(groups.values()):
-        step = 0.8 / len(strips)
+        step = 0.8 / len(strips)  # the strips of a row share 0.8 of its height
         for place, (series, values) in enumerate(strips.items()):
             y, colour = 0.4 - row - step * (place + 0.5), (colours or {}).get(series, "")
             dots = Curve(label=series, x=values, y=[y] * len(values), style="o", opacity=0.6, colour=colour)

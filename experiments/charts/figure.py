@@ -23,21 +23,23 @@ FEW = 500
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a panel."""
+    """Label, scale, limits and ticks of the x or the y axis of a panel."""
 
     label: str = ""
     """The quantity with its unit."""
     scale: Literal["linear", "log", "symlog"] = "linear"
     """``symlog`` is linear around zero and logarithmic beyond."""
     linear: float = 1.0
-    """Where the logarithmic part of ``symlog`` begins."""
+    """Of ``symlog``: the axis is linear from minus this value to this value."""
     limits: tuple[float | None, float | None] = (None, None)
+    """Lowest and highest value of the axis; None: chosen from the marks."""
     ticks: Mapping[float, str] | None = None
-    """Words by place; None: numbers where they fit."""
+    """Labels by the value at which they stand; None: numbers that matplotlib chooses."""
     whole: bool = False
-    """Whether ticks are at whole numbers alone."""
+    """Whether ticks stand at whole numbers only, as for epochs."""
     second: tuple[str, float] | None = None
-    """Label of a second scale of an x axis, above the panel, and its value where this one has 1."""
+    """A second scale of an x axis, above the panel, for another unit: its label, and the factor by which values of this
+    axis are multiplied to give those of the second; None: no second scale."""
 
     def apply(self, axes: Axes, which: Literal["x", "y"]) -> None:
         """Give the axes of matplotlib this scale, these limits and ticks."""

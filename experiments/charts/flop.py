@@ -15,13 +15,13 @@ Points = Sequence[tuple[float, float]]
 def ratio_panel(
     methods: Mapping[str, Points], *, size: str, levels: Mapping[str, float], published: tuple[str, Points]
 ) -> Panel:
-    """Return the FLOP of a step over those of backpropagation, along a size.
+    """Return a panel of curves: the FLOP of a training step, divided by those of backpropagation, against a size.
 
     Args:
         methods: (size, ratio) by method.
         size: label of the x axis.
         levels: ratios that are drawn as level lines, by label.
-        published: label and points (size, ratio) of somebody else.
+        published: label and points (size, ratio) of figures by others.
     """
     marks: list[Mark] = [
         Curve(label=label, x=[x for x, _ in points], y=[y for _, y in points], style="-o")
@@ -36,10 +36,10 @@ def ratio_panel(
 
 
 def phases_panel(methods: Mapping[str, Mapping[str, float]]) -> Panel:
-    """Return stacked bars.
+    """Return a panel with a stacked bar for every method: the FLOP of each phase of a training step.
 
     Args:
-        methods: shares of backpropagation's total by method and phase.
+        methods: FLOP by method and phase, as shares of the total of backpropagation.
     """
     rows = [-float(row) for row in range(len(methods))]
     ends = [0.0] * len(methods)
@@ -55,7 +55,7 @@ def phases_panel(methods: Mapping[str, Mapping[str, float]]) -> Panel:
 
 
 def time_chart(path: Path, lines: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """Draw time beside FLOP, both over bp's, a row a network and method.
+    """Draw time and FLOP of a training step, both divided by those of bp; every network and method has a row.
 
     Args:
         path: of the PNG.

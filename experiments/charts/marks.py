@@ -16,7 +16,7 @@ GREY = "0.45"
 
 @dataclass(frozen=True, kw_only=True)
 class Mark(ABC):
-    """One thing drawn on a panel."""
+    """One thing drawn on a panel of a figure: a curve, a set of points, bars or an image."""
 
     label: str = ""
     """Marks of equal label share a colour and an entry of the legend; empty: no entry."""
@@ -71,7 +71,9 @@ class Level(Mark):
 
     value: float
     axis: Literal["x", "y"] = "y"
+    """The axis that has this value: ``y`` draws a horizontal line, ``x`` a vertical one."""
     style: str = "--"
+    """A line style of matplotlib."""
 
     def draw(self, axes: Axes, colour: str) -> Any:
         line = axes.axhline if self.axis == "y" else axes.axvline
@@ -80,7 +82,7 @@ class Level(Mark):
 
 @dataclass(frozen=True, kw_only=True)
 class Span(Mark):
-    """A shaded stretch of one axis."""
+    """A shaded band through the whole panel, from ``low`` to ``high`` on one axis."""
 
     low: float
     high: float
@@ -121,7 +123,9 @@ class Bars(Mark):
     """Horizontal bars."""
 
     y: Sequence[float]
+    """Height at which each bar lies."""
     start: Sequence[float]
+    """x at which each bar begins."""
     length: Sequence[float]
 
     def draw(self, axes: Axes, colour: str) -> Any:

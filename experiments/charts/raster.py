@@ -44,7 +44,7 @@ def raster_chart(
 
 
 def raster_panel(values: Tensor, *, tick: float, title: str, unit: str = "channel") -> Panel:
-    """Return the panel of one sample.
+    """Return a panel with the spikes or values of one sample over time, a row for each channel.
 
     Counts of spikes are black dots, darker and larger where more fall in a tick, and red ones where they are negative;
     values that are no counts (a current, a forecast's input) are an image, or a line where there is one channel.

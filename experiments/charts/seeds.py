@@ -26,7 +26,7 @@ def mean_curve(
     Args:
         label: for the legend.
         x: places of the values.
-        seeds: for every seed its values at these places; None where nothing is defined.
+        seeds: the values of every seed at these places; None where nothing is defined.
         band: one standard deviation around the mean, or from the least to the largest value; none for one seed.
         positive: whether values that are not positive are left out, for a logarithmic axis.
     """
@@ -44,11 +44,11 @@ def mean_curve(
 
 
 def deviation_curves(x: Sequence[float], methods: Mapping[str, Sequence[Sequence[float | None]]]) -> list[Mark]:
-    """Return a curve a method with a band of one standard deviation.
+    """Return one curve for each method: the mean over seeds, with a band of one standard deviation.
 
     Args:
         x: places of the values.
-        methods: by method, for every seed its values at these places.
+        methods: by method, the values of every seed at these places.
     """
     return [m for label, seeds in methods.items() for m in mean_curve(label, x, seeds, band="deviation")]
 

@@ -16,7 +16,7 @@ LEVEL_COLOURS = ("0.45", "tab:brown", "0.7", "tab:olive", "black")
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of somebody else, drawn as a diamond."""
+    """A figure published by others, drawn as a diamond at (x, y)."""
 
     x: float
     y: float

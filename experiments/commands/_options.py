@@ -95,7 +95,7 @@ class ListCommand(TyperCommand):
     """A command whose list options take several values behind one flag: ``--rule bp dfa``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the flag before every value, as the parser expects it."""
+        """Repeat the flag before every value of a list option, then parse: ``--rule bp --rule dfa``."""
         lists = [flag for p in self.params if isinstance(p, TyperOption) and p.multiple for flag in p.opts]
         return super().parse_args(ctx, repeat_flags(args, lists))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON on stdout; values that JSON does not know as text."""
+    """Print a value as JSON on stdout; objects that JSON does not know are printed as text."""
     typer.echo(json.dumps(content, indent=2, default=str))
 
 

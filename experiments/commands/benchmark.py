@@ -22,7 +22,7 @@ OF_THE_TASK = ("data", "network", "optimizer", "schedule", "loss", "epochs", "ba
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     defaults = {"rule": "eprop", **dict.fromkeys(OF_THE_TASK, "that of the task")}
     app.command("benchmark")(with_run_options(benchmark_command, without=("seed",), defaults=defaults))
 

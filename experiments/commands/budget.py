@@ -17,7 +17,7 @@ AGES = [1.0, 3600.0, 86400.0]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("budget")(with_run_options(budget_command, only=FIELDS, defaults={"rule": f"{RULE}, or that of --run"}))
 
 

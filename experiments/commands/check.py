@@ -19,7 +19,7 @@ COLOURS = {"holds": "green", "broken": "red"}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("check")(with_run_options(check_command))
 
 

@@ -18,7 +18,7 @@ FIELDS = ("data", "network", "rule", "batch_size", "optimizer")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("cost")(with_run_options(cost_command, only=FIELDS))
 
 

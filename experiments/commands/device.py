@@ -14,7 +14,7 @@ PROVENANCE = ("fitted_from", "verified", "tier")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group of commands."""
+    """Add the group ``device`` with its command to the application."""
     group = typer.Typer(no_args_is_help=True, help="Look at memory devices.")
     group.callback()(_group)
     group.command("show")(device_show_command)

@@ -13,7 +13,7 @@ from experiments.commands._output import print_json
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     fields = ("periphery", "compute")
     app.command("evaluate")(with_run_options(evaluate_command, only=fields, defaults={"periphery": "that of the run"}))
 

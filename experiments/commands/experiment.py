@@ -13,7 +13,7 @@ from experiments.commands._output import print_json, print_table
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("experiment", cls=ListCommand)(with_run_options(experiment_command, only=("compute",)))
 
 

@@ -12,7 +12,7 @@ from experiments.commands._output import print_json, warn_of_broken_limits
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("export")(export_command)
 
 

@@ -19,7 +19,7 @@ PROVENANCE = ("verified", "fitted_from", "tier", "marks")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("list")(list_command)
 
 
@@ -53,7 +53,7 @@ def list_command(
 
 
 def singular(word: str, known: Sequence[str]) -> str:
-    """Return the kind that a word names in the singular or the plural; any other word as it is.
+    """Return the kind of part that a word names in the singular or plural; any other word is returned unchanged.
 
     >>> singular("devices", ["device", "loss"]), singular("losses", ["device", "loss"])
     ('device', 'loss')

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add both commands to the application."""
     axes = with_run_options(sweep_command, without=("seed",), lists=True)
     app.command("sweep", cls=ListCommand)(axes)
     app.command("results")(results_command)

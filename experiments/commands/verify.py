@@ -12,7 +12,7 @@ from experiments.commands._output import print_json
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add this command to the application."""
     app.command("verify")(verify_command)
 
 

@@ -32,7 +32,9 @@ class Archive:
 
 
 def unpacked(folder: str, archive: Archive, finish: Callable[[Path], None] | None = None) -> Path:
-    """Return the unpacked member: found in a data folder, or unpacked from the archive there, or downloaded.
+    """Return the path of the unpacked member of an archive.
+
+    It is found in a data folder, or unpacked from the archive there, or the archive is downloaded first.
 
     Args:
         folder: folder of the data set, relative to a data folder.

@@ -26,23 +26,27 @@ DAMAGED = "it is damaged: delete its folder to download it again"
 
 @dataclass(frozen=True, kw_only=True)
 class CifarSource:
-    """Origin of one of the two sets, and the layout of its records."""
+    """Origin of the files of CIFAR-10 or of CIFAR-100, and the layout of their records."""
 
     name: str
+    """``cifar10`` or ``cifar100``."""
     archive: Archive
+    """The archive in which the files are published."""
     train: tuple[str, ...]
     """Names of the files with training images."""
     test: tuple[str, ...]
+    """Names of the files with test images."""
     label_bytes: int
-    """Bytes before the pixels; the last of them is the label."""
+    """Number of label bytes before the 3072 pixel bytes of a record; the last of them is the label that is used."""
     classes: int
+    """Number of classes, 10 or 100."""
     records: int | None
-    """Records of each file; None: any number, for subsets in the same format."""
+    """Number of records that each file must have; None: any number, so that subsets in the same format can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CifarOptions:
-    """Options that both sets have."""
+    """Options of CIFAR-10 and CIFAR-100: which images are kept, and how training images are changed at random."""
 
     validation: int
     """Training images to hold out."""
@@ -59,11 +63,11 @@ class CifarOptions:
 
 
 def cifar_dataset(source: CifarSource, options: CifarOptions) -> Dataset:
-    """Read the files of a set, of which the archive is downloaded where they are missing.
+    """Return CIFAR-10 or CIFAR-100 from its files; where they are missing, the archive is downloaded.
 
     Args:
-        source: one of the two sets.
-        options: what is kept of it.
+        source: origin and layout of the files.
+        options: which images are kept, and how they are changed.
 
     Raises:
         NeurofaError: a file is damaged or missing, the archive cannot be downloaded, or an option is out of range.
@@ -99,6 +103,7 @@ def _of_classes(parts: list[tuple[Tensor, Tensor]], classes: int, *, grey: bool)
     wanted = labels < classes
     images, labels = images[wanted], labels[wanted]
     if grey:
+        # on whole grey levels again, so that mean and deviation come from exact counts as those of colours do
         luminance = torch.tensor([0.299, 0.587, 0.114])
         images = torch.einsum("nchw,c->nhw", images.float(), luminance).round_().to(torch.uint8).unsqueeze(1)
     return images, labels
@@ -124,7 +129,7 @@ def read_records(blob: bytes, path: Path, source: CifarSource) -> tuple[Tensor, 
 
     Args:
         blob: content of the file.
-        path: its name, for messages.
+        path: path of the file, for messages.
         source: layout of its records.
 
     Returns:

@@ -55,7 +55,7 @@ class CameraRecordings:
 
         Args:
             events: columns x (n,), rows y (n,), polarities p (n,), 0 or 1, and times (n,), s.
-            label: its class.
+            label: class of the recording.
             source: the file, for messages.
 
         Raises:

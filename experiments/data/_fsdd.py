@@ -38,9 +38,11 @@ class Speech:
     waves: list[Any]
     """(n,) int16 samples of each, 8000 a second."""
     digit: Any
+    """(N,) the digit that is spoken, 0 to 9."""
     speaker: Any
-    """Index into the sorted names."""
+    """(N,) index of the speaker into ``names``."""
     take: Any
+    """(N,) number of the recording of this digit by this speaker."""
     names: list[str]
     """Names of the speakers."""
     content: str
@@ -48,7 +50,9 @@ class Speech:
 
 
 def load_speech() -> Speech:
-    """Return the recordings: of the file of arrays where there is one, else of the wave files, downloaded if needed.
+    """Return all recordings, read from the file of arrays if there is one, else from the published wave files.
+
+    Wave files that are in no data folder are downloaded.
 
     Raises:
         NeurofaError: a file that is damaged or cannot be downloaded.
@@ -62,7 +66,7 @@ def load_speech() -> Speech:
 
 
 def read_arrays() -> Speech:
-    """Read the file of arrays.
+    """Read all recordings from the file of arrays.
 
     Raises:
         NeurofaError: a damaged file, or another one.

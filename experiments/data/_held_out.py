@@ -17,7 +17,7 @@ def held_groups(name: str, groups: Tensor, share: float) -> tuple[Tensor, Tensor
     Args:
         name: of the data set, for messages.
         groups: (N,) the speaker or person of each sample.
-        share: of the samples to hold out, from 0 (none) to below 1.
+        share: share of the samples to hold out, from 0 (none) to below 1.
 
     Returns:
         Indices of the samples that are kept and of those held out, in their order, and the groups held out.

@@ -30,7 +30,7 @@ AGAIN = "delete the file to download it again"
 
 @dataclass(frozen=True, kw_only=True)
 class IdxSource:
-    """Origin of a family of four idx files."""
+    """Origin of the four idx files of MNIST, or of a data set in its format."""
 
     name: str
     folder: str
@@ -43,7 +43,7 @@ class IdxSource:
 
 
 def idx_dataset(source: IdxSource, *, validation: int, subset: int | None) -> Dataset:
-    """Read the four files, of which missing ones are downloaded.
+    """Return the data set that four idx files hold; files that are missing are downloaded.
 
     Args:
         source: origin of the files.
@@ -96,7 +96,7 @@ def read_idx(blob: bytes, path: Path) -> Tensor:
 
     Args:
         blob: content of the file.
-        path: its name, for messages.
+        path: path of the file, for messages.
 
     Returns:
         A uint8 tensor of the sizes in the header.

@@ -32,7 +32,7 @@ def image_dataset(
     Args:
         name: of the data set.
         train: (N, C, H, W) uint8 images and (N,) uint8 labels; the validation split is taken from them.
-        test: the same, of the test split.
+        test: images and labels of the test split, in the same form.
         classes: number of classes.
         validation: images to hold out, the first of a seeded permutation.
         subset: images to train on, the next of that permutation; None: all.

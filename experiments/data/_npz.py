@@ -22,7 +22,7 @@ def read_npz(relative: str, sha256: str, names: Sequence[str], *, remedy: str) -
     Args:
         relative: path of the file in a data folder.
         sha256: checksum of the official file.
-        names: of the arrays that must be in it.
+        names: names of the arrays that must be in the file.
         remedy: advice where the file is missing or damaged.
 
     Raises:

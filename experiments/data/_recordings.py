@@ -25,7 +25,7 @@ class EventSplit(SequenceSplit):
         units: (E,) int16 or int32 channels.
         y: (N,) int64 labels.
         ticks: T.
-        input_shape: of a tick; channels count through it in C order.
+        input_shape: shape of one sample in one tick; channels count through it in C order.
     """
 
     starts: Tensor
@@ -56,8 +56,11 @@ class EventSplit(SequenceSplit):
         batch = len(index)
         tick = self.at[source].long()
         row = tick * batch + sample
+        # events are to be sorted by row: where a row begins follows from the numbers of events in the rows before
         counts = torch.bincount(row, minlength=self.ticks * batch)
         rows = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        # they come sorted by sample, then tick: the place of an event in its row is how far it stands behind the first
+        # event of its sample and tick
         of_sample = counts.view(self.ticks, batch).t().flatten()
         first = of_sample.cumsum(0) - of_sample
         units = torch.empty_like(row)
@@ -77,7 +80,7 @@ class EventSplit(SequenceSplit):
         return replace(self, **moved)
 
     def chosen(self, index: Tensor) -> EventSplit:
-        """Return the recordings of an index (n,) int64 alone, in its order."""
+        """Return a split of some recordings, in the order of their indices (n,) int64."""
         _, _, source = self._places(index)
         ends = (self.starts[index + 1] - self.starts[index]).cumsum(0)
         starts = torch.cat([ends.new_zeros(1), ends])
@@ -91,7 +94,7 @@ class Recordings:
         name: of the data set, for messages.
         ticks: T; later events are cut off.
         tick: length of a tick, s.
-        input_shape: of a tick.
+        input_shape: shape of one sample in one tick.
         binary: whether a channel that fires more than once in a tick counts once.
 
     Raises:
@@ -119,7 +122,7 @@ class Recordings:
         Args:
             seconds: (n,) times from its beginning, s, in any order.
             units: (n,) channels.
-            label: its class.
+            label: class of the recording.
             source: the file, for messages.
 
         Raises:

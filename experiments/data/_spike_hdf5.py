@@ -30,7 +30,7 @@ def heidelberg_archive(name: str, md5: str) -> Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class HeidelbergReader:
-    """Reads the files of one of the data sets.
+    """Reads the HDF5 files of one of the Heidelberg data sets, SHD or SSC.
 
     Raises:
         NeurofaError: a number of channels that does not divide that of the units.
@@ -64,7 +64,7 @@ class HeidelbergReader:
         """Read one file, which is unpacked or downloaded where it is missing.
 
         Args:
-            archive: of the file.
+            archive: the published archive of the file.
             provenance: the checksum of the file, and how many of its events are kept, are added to it.
             speakers: whether the speakers are read.
 

@@ -71,7 +71,7 @@ class Dataset:
 
         Args:
             name: of the data set.
-            splits: for training, validation and test.
+            splits: the splits for training, validation and test, in this order.
             classes: number of classes, or of regression targets.
             provenance: origin of the data.
         """

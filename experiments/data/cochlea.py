@@ -70,7 +70,8 @@ class Cochlea:
             raise NeurofaError(f"got {self.rate} samples in a second; expected whole kHz; resample the sound")
 
     def centres(self) -> Any:
-        """(channels,) centre frequencies, Hz, rising, evenly spaced on the ERB scale."""
+        """(channels,) centre frequencies of the filters, Hz, rising, evenly spaced in equivalent bandwidths."""
+        # the integral of 1/ERB over the frequency: how many equivalent bandwidths lie below f
         ends = 21.4 * np.log10(1 + 0.00437 * np.array([self.low, self.high]))
         return (10 ** (np.linspace(ends[0], ends[1], self.channels) / 21.4) - 1) / 0.00437
 
@@ -97,6 +98,7 @@ class Cochlea:
         which = np.concatenate([recording for _, recording, _, _ in found])
         at = np.concatenate([time for _, _, time, _ in found])
         unit = np.concatenate([first + channel for first, _, _, channel in found])
+        # blocks of channels come one after the other
         order = np.lexsort((unit, at, which))
         offsets = np.concatenate([[0], np.bincount(which, minlength=len(waves)).cumsum()])
         return at[order].astype(np.uint16), unit[order].astype(np.uint16), offsets.astype(np.int64)
@@ -130,6 +132,7 @@ class Cochlea:
         leak, gain = np.float32(np.exp(-STEP / self.tau)), np.float32(self.gain * STEP)
         events = []
         for t, (place, inside) in enumerate(zip(where, heard, strict=True)):
+            # all recordings at once; one that has ended gets no drive
             v *= leak
             v += gain * drives[:, np.where(inside, place, 0)] * inside
             fired = v > 1

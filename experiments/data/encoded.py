@@ -91,16 +91,23 @@ def value_range(x: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedSplit(DrawnSplit):
-    """Still inputs that are encoded when they are cut; see :func:`encoded`."""
+    """One split of :func:`encoded`: static inputs that are encoded as spikes when a batch is cut."""
 
     inputs: Split
+    """The static inputs with their targets."""
     low: Tensor
+    """Lowest value of each channel in the train split, which is encoded as 0."""
     span: Tensor
+    """Width of the range of each channel in the train split; low + span is encoded as 1."""
     encoder: Encoder
     ticks: int
+    """T."""
     scan: bool
+    """Whether the last axis of an input is presented as time, column by column."""
     seed: int
+    """Seed of the fixed draws."""
     where: str
+    """Name of the split, by which its fixed draws differ from those of the others."""
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -27,7 +27,7 @@ class Encoder(Registered, kind="encoder"):
 
     @abstractmethod
     def encode(self, xs: Tensor, gen: torch.Generator) -> Tensor:
-        """Return the spikes of values.
+        """Encode values as spikes or currents, one number for each value and tick.
 
         Args:
             xs: (T, B, ...) float values.
@@ -124,6 +124,7 @@ class Latency(Encoder, name="latency"):
                 times = times * span / self._log(torch.zeros_like(x[:1])).max()
             times = times + self.first
         at = times.round()
+        # spikes after the last tick are written into it as 0, since every index has to exist
         spikes = torch.zeros(xs.shape, dtype=xs.dtype, device=xs.device)
         heard = at <= ticks - 1
         if self.clip:

@@ -94,9 +94,13 @@ def evidence(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvidenceSplit(DrawnSplit):
-    """Samples that exist only while they are cut; see :func:`evidence`. Rates are probabilities in a tick."""
+    """One split of :func:`evidence`, whose samples are drawn when a batch is cut and stored nowhere.
+
+    The fields are the arguments of that function; rates are probabilities of a spike in a tick.
+    """
 
     count: int
+    """Number of samples."""
     cues: int
     cue: int
     pause: int

@@ -35,7 +35,7 @@ class SequenceSplit(ABC):
     @property
     @abstractmethod
     def labels(self) -> Tensor | None:
-        """(N,) int64 classes that are known beforehand; None: numbers, or labels drawn with their samples."""
+        """(N,) int64 classes of the samples; None: the targets are numbers, or labels are drawn with their samples."""
 
     @property
     def regression(self) -> bool:

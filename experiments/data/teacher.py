@@ -68,7 +68,7 @@ def answers(x: Tensor, widths: list[int], gen: torch.Generator) -> Tensor:
 
     Args:
         x: (N, n_in) inputs.
-        widths: of all layers, inputs and outputs included.
+        widths: widths of all layers, from the inputs to the outputs.
         gen: source of the weights.
 
     Returns:

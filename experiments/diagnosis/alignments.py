@@ -38,11 +38,11 @@ def layers_with(seeds: Sequence[Sequence[Measurement]], measure: str) -> list[st
 
 
 def phases_of(seeds: Sequence[Sequence[Measurement]], layer: str | None, measure: str) -> list[Phases | None]:
-    """Return the phases of one layer for every seed.
+    """Return, for every seed, the phases in which the alignment of one layer rises and falls.
 
     Args:
-        seeds: of :func:`logged_measurements`.
-        layer: its name; None: all hidden layers together.
+        seeds: measurements of each seed, from :func:`logged_measurements`.
+        layer: name of the layer; None: all hidden layers together.
         measure: such as ``delta_cosine``.
     """
     return [phases(*measurement_series(seed, layer, measure)) for seed in seeds]
@@ -51,11 +51,11 @@ def phases_of(seeds: Sequence[Sequence[Measurement]], layer: str | None, measure
 def alignment_marks(
     seeds: Sequence[Sequence[Measurement]], layer: str | None, measure: str, label: str, *, pointer: bool = False
 ) -> list[Mark]:
-    """Return the curve of one layer: the mean over seeds, with a band from the least to the largest value.
+    """Return the curve of one layer's alignment: the mean over seeds, with a band from the least to the largest value.
 
     Args:
-        seeds: of :func:`logged_measurements`, all measured at the same steps.
-        layer: its name; None: all hidden layers together.
+        seeds: measurements of each seed, from :func:`logged_measurements`, all at the same steps.
+        layer: name of the layer; None: all hidden layers together.
         measure: such as ``delta_cosine``.
         label: for the legend.
         pointer: whether a triangle points at the mean time of alignment.

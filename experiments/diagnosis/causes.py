@@ -40,10 +40,10 @@ def find_causes(
     A layer's gradient aligns only if the weights above it align, so that a badly conditioned F above counts too.
 
     Args:
-        e: of the layer.
-        above: of the hidden layers from this one on.
-        layers: of all layers.
-        outputs: of the network.
+        e: evidence on the layer.
+        above: evidence on the hidden layers from this one up.
+        layers: evidence on all layers.
+        outputs: number of outputs of the network.
     """
     causes = [*_too_large(e), *_vanished(e), *_too_small(e)]
     ill = [f"{a.name} ({_conditioning(a, outputs)})" for a in above if _is_ill(a)]

@@ -36,12 +36,15 @@ THRESHOLDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDiagnosis:
-    """One hidden layer."""
+    """Whether the gradient of one hidden layer aligned with that of backpropagation, and if not, the likely causes."""
 
     evidence: LayerEvidence
+    """The measurements that decide."""
     state: str
-    """``aligned``, ``weakly aligned``, ``never aligned``, ``vanished`` (no cosine counts), or ``no learning``."""
+    """``aligned``, ``weakly aligned``, ``never aligned``, ``vanished`` (backpropagation's own gradient is so small that
+    no cosine with it counts), or ``no learning``."""
     causes: tuple[Cause, ...]
+    """Why the layer did not align, or why its features became worse; empty for a layer without either."""
 
     @property
     def name(self) -> str:
@@ -51,22 +54,25 @@ class LayerDiagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """All hidden layers of a run, from input to readout."""
+    """The diagnosis of a run: which hidden layers aligned, in which order, and why others did not."""
 
     layers: tuple[LayerDiagnosis, ...]
+    """From input to readout."""
     gradient_order: tuple[list[str], float | None]
-    """Layers in the order in which their gradients align, and tau of that order."""
+    """Layers in the order in which their gradients aligned, and Kendall's tau of depth and time: 1 is from the bottom
+    to the top; None where it is not defined."""
     weight_order: tuple[list[str], float | None]
+    """The same for the times at which weights aligned with the feedback."""
 
 
 def diagnose(evidence: Sequence[LayerEvidence], outputs: int) -> Diagnosis:
-    """Judge every hidden layer.
+    """Find out which hidden layers of a run aligned, in which order, and why the others did not.
 
     Causes are reported where a layer did not align, or where its features became worse than the control's.
 
     Args:
-        evidence: of :func:`experiments.diagnosis.evidence.collect_evidence`.
-        outputs: of the network.
+        evidence: measurements of all layers, from :func:`experiments.diagnosis.evidence.collect_evidence`.
+        outputs: number of outputs of the network.
     """
     hidden = [e for e in evidence if e.hidden]
     layers = []

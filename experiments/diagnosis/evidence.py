@@ -33,15 +33,18 @@ MEASURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """Accuracy (or R^2) of a linear probe of one layer's features on held-out samples."""
+    """Accuracy (or R^2) of linear classifiers of one layer's features, on held-out samples."""
 
     start: float
+    """With the features before training."""
     end: float
+    """With the features after training."""
     control: float
     """With the features of the readout-only control, whose hidden layers do not learn."""
     samples: int
+    """Number of held-out samples."""
     p: float
-    """Of the sign test between end and control, sample by sample."""
+    """p value of the sign test between ``end`` and ``control``, sample by sample."""
 
     @property
     def verdict(self) -> str:
@@ -53,21 +56,27 @@ class LinearProbe:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerEvidence:
-    """One layer of a run."""
+    """What was measured of one layer in the course of a run."""
 
     name: str
     kind: str
     """``dense``, ``conv2d``, ``block``."""
     hidden: bool
+    """Whether it lies below the readout."""
     width: int
     """Number of its outputs."""
     gradient_alignment: Phases | None
+    """Course of the cosine between the error at this layer and that of backpropagation; None: not measured."""
     weight_alignment: Phases | None
+    """Course of the cosine between the layer's weights and F_l F_(l-1)^T, F_l being the feedback matrix of layer l (in
+    chained rules: between weights and return weights); None: not defined."""
     rising: bool
     """Whether gradient alignment still rises at the end."""
     probe: LinearProbe | None
+    """Linear classifiers of its features; None: not measured."""
     vanished_from_step: int | None
-    """From here on the gradient of backpropagation stays below a share of the largest layer's."""
+    """Step from which on the gradient of backpropagation stays below :data:`VANISHED` of the largest layer's; None: it
+    does not."""
     gradient_share: float | None
     """Least share of the largest layer's gradient, over the run."""
     travel: float | None
@@ -97,10 +106,10 @@ def collect_evidence(
 
     Args:
         spec: the run.
-        result: with the rows of all epochs.
-        network: as trained, for kinds and shapes.
+        result: result of the run, with the rows of all epochs.
+        network: the trained network, for kinds and shapes of its layers.
         measurements: all of the run, with alignment.
-        probes: of hidden layers, by name.
+        probes: scores of linear classifiers of the hidden layers, by layer.
     """
     rows = [m.alignment["layers"] for m in measurements if m.alignment is not None]
     reachable = _reachable(network)
@@ -168,6 +177,7 @@ def _rate(spec: RunSpec, rows: Sequence[EpochRow], step: int) -> float | None:
     if optimizer.name != "sgd" or spec.clip is not None or not isinstance(momentum, int | float):
         return None
     row = next((row for row in rows if row["step"] > step), rows[-1])
+    # momentum m adds up the steps of a constant direction to 1/(1 - m) times one step
     return float(row["lr"]) / (1 - momentum) / spec.accumulate
 
 

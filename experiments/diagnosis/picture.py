@@ -28,7 +28,7 @@ def draw_diagnosis(path: Path, measurements: Sequence[Measurement], result: Resu
     Args:
         path: of the PNG.
         measurements: all of the run.
-        result: for the title.
+        result: result of the run, for the title.
     """
     names = list(next(m.alignment for m in measurements if m.alignment is not None)["layers"])
     panels = []

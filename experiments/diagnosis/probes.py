@@ -14,7 +14,7 @@ from neurofa.training.checkpoint import load_network
 
 
 def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
-    """Return the probes of every hidden layer of a finished run: at its start, at its end, and in its control.
+    """Score linear classifiers of every hidden layer's features: at the start of a run, at its end, in its control.
 
     The control is the readout-only run beside it; where none was trained, the network of the start stands in for it:
     its hidden layers are the same, but for the running statistics of normalisations.
@@ -41,8 +41,8 @@ def compare_probes(networks: dict[str, Network], data: Dataset, *, seed: int = 0
 
     Args:
         networks: ``start``, ``end`` and ``control``.
-        data: on the CPU.
-        seed: of the read noise of their devices.
+        data: the data set, on the CPU.
+        seed: seed of the read noise of the networks' devices.
     """
     held = probe_splits(data)[1]
     errors = {key: probe_errors(network, data, seed=seed, of_input=False) for key, network in networks.items()}

@@ -30,18 +30,18 @@ NOISY_READS = 32
 
 @dataclass(kw_only=True)
 class ExportRequest:
-    """What to export.
+    """Which formats and parts of a run are exported, and with which options.
 
     Args:
         format: one of :data:`FORMATS`.
         part: one of :data:`PARTS`; HDF5 always holds all of them.
-        mapping: of weights to conductances, or None.
-        numbers: format of whole-number copies, or None.
-        compression: of HDF5, 0 to 9.
-        vectors: number of probe vectors.
-        convert_reset: of NIR: whether neurons may reset to zero instead.
-        dt: of NIR, s.
-        inputs: real data for probes and ranges; None: normal numbers.
+        mapping: how weights become conductances, tile by tile; None: no conductances are written.
+        numbers: format of whole-number copies of the weights; None: no copies are written.
+        compression: level of gzip in HDF5, 0 to 9.
+        vectors: number of probe vectors in HDF5, inputs that a chip can be checked with.
+        convert_reset: of NIR: whether neurons that subtract the threshold may reset to zero instead.
+        dt: of NIR: length of a tick, s; None: that of the neurons.
+        inputs: samples of the run's data for probe vectors and ranges; None: random normal numbers.
 
     Raises:
         NeurofaError: an unknown format or part, or tables without a mapping.
@@ -65,7 +65,7 @@ class ExportRequest:
             raise NeurofaError("got --format tables without tiles; expected their size; add --tile 256x256")
 
     def has(self, format: str) -> bool:  # noqa: A002
-        """Return whether a format is exported."""
+        """Return whether a format is to be written: whether it is the chosen one, or all are."""
         return self.format in (format, "all")
 
 
@@ -77,6 +77,7 @@ class ExportedFiles:
     refused: dict[str, str] = field(default_factory=dict)
     """What a format cannot hold, by file, with the reason."""
     notes: list[str] = field(default_factory=list)
+    """Remarks for the user, such as what a conversion changed."""
 
 
 Job = Callable[[Path], list[str] | None]
@@ -87,8 +88,8 @@ def write_export(run: LoadedRun, model: Model, request: ExportRequest, out: Path
     """Write the files of an export.
 
     Args:
-        run: to be exported.
-        model: its neutral graph.
+        run: the run that is exported.
+        model: neutral graph of the run.
         request: formats and parts.
         out: the file, where the export has exactly one and ``out`` has its suffix; else a folder.
 

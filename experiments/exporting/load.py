@@ -28,27 +28,31 @@ from neurofa.training.learner import Learner
 
 @dataclass
 class LoadedRun:
-    """A finished run in memory."""
+    """A finished run, loaded from its folder: its settings, and its trained network in a learner."""
 
     folder: RunFolder
     spec: RunSpec
     learner: Learner
+    """The learner with the network that the run reports, on the CPU."""
     extra: dict[str, Any]
     """What the checkpoint stores beside the learner."""
 
     @functools.cached_property
     def dataset(self) -> Dataset | Sequences | None:
-        """The run's data; None where they are missing."""
+        """The data set of the run; None where its files are missing."""
         try:
             return load_data(self.spec.data)
         except NeurofaError:
             return None
 
     def model(self, **more: Any) -> Model:
-        """Return its neutral graph; ``more`` joins the provenance.
+        """Describe the learner as the neutral graph that all exporters read.
 
         A network with a memory takes the length of a tick from the data. Where they are missing or have no time, it is
         a default, and the provenance says so.
+
+        Args:
+            more: further entries of the provenance.
         """
         tick, about = TICK, self.provenance() | more
         if has_memory(self.learner.network):
@@ -113,7 +117,12 @@ def load_run(path: Path) -> LoadedRun:
 
 
 def chip_formats(profile: Profile) -> dict[str, Any]:
-    """Return what a chip fixes of numbers and conductances: ``bits`` and ``conductance``, as far as it does."""
+    """Return the export options that a chip's profile decides.
+
+    Returns:
+        ``bits``, the width of its weights (where that is 16 or less), and ``conductance``, the spec of a conductance
+        map over the range of its memory device; an entry that the profile does not decide is missing.
+    """
     formats: dict[str, Any] = {}
     if profile.weight_bits is not None and profile.weight_bits <= 16:
         formats["bits"] = profile.weight_bits

@@ -99,7 +99,11 @@ class AlignConv(Experiment, name="align_conv"):
 
 
 def wirings(rates: Sequence[float]) -> dict[str, list[Fields]]:
-    """Return the settings of dfa, bp and the readout alone in three wirings."""
+    """Return the candidate settings, by method, of dfa, bp and a readout alone in each of :data:`WIRINGS`.
+
+    Args:
+        rates: learning rates to choose from.
+    """
     network = "conv_stack(channels=[8, 8], kernel=4, activation=tanh, wiring={wiring})"
     return {
         f"{name}, {rule}": rate_grid(rule, rates, network=network.format(wiring=wiring))
@@ -110,7 +114,13 @@ def wirings(rates: Sequence[float]) -> dict[str, list[Fields]]:
 
 
 def feedbacks(rates: Sequence[float]) -> dict[str, list[Fields]]:
-    """Return the settings of dfa with every feedback, of bp and of the readout alone, on three convolutions."""
+    """Return the candidate settings, by method, of dfa with each of :data:`FEEDBACKS`, of bp and of a readout alone.
+
+    All train a network of three convolutions.
+
+    Args:
+        rates: learning rates to choose from.
+    """
     network = "conv_stack(channels=[16, 32, 32], kernel=3, activation=tanh)"
     rules = {f"dfa, {name}": f"dfa(feedback={spec})" for name, spec in FEEDBACKS.items()} | {"bp": "bp"}
     return {name: rate_grid(rule, rates, network=network) for name, rule in {**rules, CONTROL: CONTROL}.items()}
@@ -161,6 +171,7 @@ def _bound(setup: Setup, draws: int) -> Findings:
     bounds = {DENSE: random_bound, ORTHOGONAL: random_bound, POOLED: local_bound}
     for (side, kernel), (name, spec) in itertools.product(SIZES, FEEDBACKS.items()):
         count = draws if name in (DENSE, ORTHOGONAL) else setup.seeds
+        # the closed forms are about the mean square of the cosine
         squares = math.fsum(reachable(side, kernel, spec, seed) ** 2 for seed in range(count))
         predicted = bounds[name](_geometry(side, kernel)) if name in bounds else None
         row = {"part": "bound", "method": f"{side}x{side}, kernel {kernel}: {name}", "feedback": name, "side": side}

@@ -41,16 +41,20 @@ TIME = Axis("time η t", scale="log")
 
 @dataclass(frozen=True)
 class LinearCase:
-    """One network to compare with the theory."""
+    """One network whose trained weights are compared with the theory of deep linear networks."""
 
     name: str
     hidden: tuple[int, ...]
+    """Widths of the hidden layers."""
     activation: str = "identity"
     zero: bool = True
     """Whether the weights begin at zero."""
     feedback: str = "dense"
+    """Spec of the feedback pathway."""
     steps: int = 500
+    """Steps of gradient descent, on all samples at once."""
     lr: float = 0.02
+    """Learning rate."""
 
 
 CASES = (
@@ -112,7 +116,9 @@ def task(seed: int, scales: Sequence[float] | None = None) -> tuple[Tensor, Tens
 
 
 def theory_of(layers: int, width: int, seed: int) -> DeepLinear:
-    """Return the recursion with feedback F_1 ... F_{L-1}, F^T F = n / (3 o) I in float64: the power of ``dense``.
+    """Return the recursion of the alignment matrices for random feedback F_1 ... F_{L-1} with orthogonal columns.
+
+    F^T F = n / (3 o) I in float64, so that F has the power of the feedback ``dense``.
 
     Args:
         layers: L.
@@ -188,6 +194,7 @@ def _early(setup: Setup, layers: int, width: int) -> Findings:
                 sizes.append([float(a.norm()) for a in theory.matrices])
         for index, (law, a) in enumerate(zip(laws, theory.matrices, strict=True)):
             curve = [size[index] for size in sizes]
+            # the steps double from one measurement to the next: this is the exponent of a power law
             slopes = [math.log2(after / before) for before, after in itertools.pairwise(curve)]
             size = float((a / (law.coefficient * times[-1] ** law.exponent).norm()).norm())
             row = {"part": "early", "method": f"A_{index + 1}", "seed": seed, "exponent": law.exponent}
@@ -214,19 +221,19 @@ def _check_early(rows: Sequence[Record]) -> Checks:
 def train_recursion(
     scales: Sequence[float], seed: int, *, layers: int, width: int, steps: int, lr: float = 0.01
 ) -> list[Record]:
-    """Train by the recursion with orthogonal feedback; measure at about 8 times in every doubling.
+    """Train a deep linear network by the recursion, and measure its alignment matrices A_l, 8 times in every doubling.
 
     Args:
         scales: standard deviations of the outputs.
-        seed: of the task and the feedback.
-        layers: L.
-        width: of the hidden layers.
-        steps: of gradient descent.
+        seed: number from which the task and the feedback are drawn.
+        layers: number of layers L.
+        width: number of units of every hidden layer.
+        steps: number of steps of gradient descent.
         lr: learning rate.
 
     Returns:
-        For each time, ``isotropy`` and ``conditioning`` of A_2 ... A_L, and ``gap``, the largest distance of an
-        isotropy from cos(W_l, F_l F_{l-1}^T).
+        One dict for each measurement: its ``time`` (lr times steps), lists ``isotropy`` and ``conditioning`` of A_2 ...
+        A_L, and ``gap``, the largest distance of an isotropy from cos(W_l, F_l F_{l-1}^T).
     """
     x, y = task(seed, scales)
     theory = theory_of(layers, width, seed)

@@ -128,12 +128,14 @@ def _check_signs(rows: Sequence[Record]) -> Checks:
 
 
 def relu_row(teacher: int, hidden: int, answer: Mapping[str, Any]) -> Record:
-    """Return one row: the share that learnt beside the formula, with the exact two-sided binomial test.
+    """Return one row: the share of rectified students that learnt, the formula for it, and a binomial test of both.
+
+    The test is exact and two-sided. Shares are in percent.
 
     Args:
         teacher: M, hidden units of the teacher.
         hidden: K, of the students.
-        answer: of :func:`experiments.protocols.shallow.simulated_runs`.
+        answer: result of :func:`experiments.protocols.shallow.simulated_runs`.
     """
     from scipy.stats import binomtest
 
@@ -150,7 +152,14 @@ def relu_row(teacher: int, hidden: int, answer: Mapping[str, Any]) -> Record:
 
 
 def relu_checks(rows: Sequence[Record]) -> Checks:
-    """Yield whether the shares follow the formula, each student its own signs, and another formula is told apart."""
+    """Check whether the shares of students that learn follow the formula.
+
+    Two further checks: whether single students learn exactly when their feedback allows it, and, as a control, whether
+    the data refuse a wrong formula.
+
+    Args:
+        rows: rows from :func:`relu_row`.
+    """
     bound = FAMILY / len(rows)
     for row in rows:
         yield at_least(f"relu: {row['case']}: p-value of the formula", row["p_value"], bound)

@@ -132,6 +132,7 @@ def early_isotropy(x: Tensor, y: Tensor) -> tuple[float, float]:
     gen = generator(0, "orthogonal")
     drawn = [torch.randn(20, y.shape[1], generator=gen, dtype=torch.float64) for _ in range(2)]
     theory = DeepLinear([torch.linalg.qr(f)[0] for f in drawn], x.shape[1])
+    # each layer waits one step for the one below; then A_2 exists, and the weights are still small
     for _ in range(4):
         theory.step(x, y, 1e-3)
     return isotropy(theory.matrices[1]), float(theory.matrices[1].norm())
@@ -234,12 +235,15 @@ def rise(losses: Sequence[float]) -> float:
 
 
 def steadiest(setup: Setup, activation: str, values: Sequence[float], epochs: int) -> tuple[float, list[Record]]:
-    """Return the largest learning rate at which the loss descends steadily on all tasks, and a line a rate tried.
+    """Return the largest learning rate at which the training loss descends steadily on all tasks of the grid.
+
+    Beside it comes a line for each rate that was tried. A descent is steady where the loss never exceeds its lowest
+    value so far by more than a factor of :data:`STEADY`.
 
     Args:
         setup: folder and workers.
         activation: of the hidden layers.
-        values: of alpha and beta.
+        values: values that alpha and beta take.
         epochs: of each run.
 
     Raises:
@@ -326,7 +330,7 @@ def _map(title: str, rows: Sequence[Record], values: Sequence[float], key: str) 
     Args:
         title: of the panel.
         rows: one for each alpha and beta.
-        values: of alpha and beta.
+        values: values that alpha and beta take.
         key: column of the numbers.
     """
     numbers = {(row["alpha"], row["beta"]): float(row[key]) for row in rows}

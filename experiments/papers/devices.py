@@ -87,13 +87,30 @@ class Devices(Experiment, name="devices"):
 
 
 def plain(name: str) -> dict[str, list[Fields]]:
-    """Return the settings of both rules and the control on one device."""
+    """Return the candidate settings of bp, dfa and the readout-only control, with all weights on one device.
+
+    Args:
+        name: of the device, a key of :data:`DEVICES`.
+
+    Returns:
+        Candidate settings, one for each learning rate, by rule.
+    """
     device, rates = DEVICES[name]
     return {rule: rate_grid(rule, rates, device=device) for rule in ("bp", "dfa", CONTROL)}
 
 
 def rescued(name: str) -> dict[str, list[Fields]]:
-    """Return the settings of dfa on one device as it is and in compositions, and of the control on it as it is."""
+    """Return the candidate settings of dfa on one device, alone and inside devices that make up for its weaknesses.
+
+    These are mixed precision (a digital accumulator before it) and, for a pulsed step model, Tiki-Taka (two arrays).
+
+    Args:
+        name: of the device, one of :data:`RESCUED`.
+
+    Returns:
+        Candidate settings by method: ``dfa`` and ``readout_only`` on the bare device, ``dfa, mixed precision``, and
+        ``dfa, Tiki-Taka v2`` where the device allows it.
+    """
     device, rates = DEVICES[name]
     methods = {
         "dfa": rate_grid("dfa", rates, device=device),

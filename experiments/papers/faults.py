@@ -103,7 +103,7 @@ class Faults(Experiment, name="faults"):
 
 
 def sound(full_scale: float) -> str:
-    """Return the spec of a weight without faults: as fine as a float, bounded by +-full_scale as a pair of elements."""
+    """Return the spec of a device without faults: steps as fine as those of a float, weights within +-full_scale."""
     return f"fixed(bits=24, range={full_scale:g}, rounding=nearest)"
 
 
@@ -123,7 +123,7 @@ def stuck(rate: float, high_share: float, full_scale: float | None = None) -> st
 
 
 def faulty_settings(series: str, rate: float, high_share: float, full_scale: float) -> list[Fields]:
-    """Return the settings of one point of a curve.
+    """Return the candidate settings of one point of a curve, at several learning rates.
 
     Args:
         series: name of the curve.

@@ -166,10 +166,15 @@ def _conv_methods() -> Methods:
 
 
 def ends(runs: Sequence[SweepRow]) -> Record:
-    """Return alignment at the end of training: means over layers, their mean and spread over seeds, and each layer's.
+    """Return the alignment of the feedback with the Jacobian at the end of training, as columns of a row.
 
     Args:
         runs: one a seed, which logged the Jacobian.
+
+    Returns:
+        For every key of :data:`QUANTITIES` the mean over hidden layers: its mean over seeds and, with ``_std``, its
+        standard deviation; ``descent_share``, the share of steps that lower the loss; and ``layers``, the means over
+        seeds of each layer.
     """
     logged = [run.metrics[-1]["jacobian"] for run in runs]
     columns: Record = {}

@@ -135,6 +135,7 @@ def needed_rank(curve: Sequence[Record], share: str, enough: float = ENOUGH) -> 
         return None
     rank = points[0][0]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        # the last crossing counts: behind it the curve stays above
         if y0 < enough <= y1:
             rank = x0 * (x1 / x0) ** ((enough - y0) / (y1 - y0))
     return round(rank, 3)

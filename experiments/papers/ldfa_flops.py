@@ -102,6 +102,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
         rows = [_row("bp", None, learner, bp, attention)]
         for rule, rank in itertools.product(RULES, self.ranks):
             rows.append(_row(rule, rank, _learner(_spec(rule, rank), PAPER), bp, attention))
+        # what is left where no error passes a linear map: no rank can save more; attention returns errors all the same
         floor = 1 - (bp.by_phase()["delivery"] - attention) / bp.total
         levels = {"claim: more than 20 % saved": 1 - CLAIM / 100, "no input gradients in linear maps": floor}
         curves = {rule: [(row["rank"], row["total/bp"]) for row in rows if row["rule"] == rule] for rule in RULES}

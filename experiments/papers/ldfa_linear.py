@@ -209,7 +209,11 @@ def _check_step(rows: Sequence[Record]) -> Checks:
 
 
 def plasticity(method: str) -> Plasticity:
-    """Return the equations of a method; the script's decay is per step, theirs per unit of time."""
+    """Return the learning equations of one method of :data:`METHODS`.
+
+    Decays of the first author's script are per step; those of the equations are per unit of time, hence divided by the
+    learning rate.
+    """
     decay, fading = DECAY / LR, -math.log(KEPT) / LR
     track = Plasticity(q="track", p="track", decay=decay, rate_q=BACK / LR, rate_p=BACK / LR)
     follow = Plasticity(q="kp", p="fixed", decay=decay, decay_back=decay)
@@ -229,7 +233,7 @@ def overlap(moments: Moments, p: Tensor) -> float:
     """Return the share of the r leading output modes in the row space of P, |P_orth U_r|^2 / r: 1 is all of them.
 
     Args:
-        moments: of the task.
+        moments: second moments of the task.
         p: (r, m).
     """
     basis, _ = torch.linalg.qr(p.double().t())

@@ -121,10 +121,12 @@ class SpikingChips(Experiment, name="spiking_chips"):
 
 
 def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
-    """Return the settings of e-prop and the control as a chip has them, each at rates of the chip's form.
+    """Return the candidate settings of e-prop and of the readout-only control within the limits of a chip.
+
+    Number formats, batch size and rule are those of the chip's profile, learning rates those that it can represent.
 
     Args:
-        chip: its limits.
+        chip: profile with the limits of the chip.
         base: data, network and epochs.
     """
     filled = spiking_chip_fields(chip, base, {})
@@ -141,7 +143,10 @@ def on_chip(chip: Profile, base: Fields) -> dict[str, list[Fields]]:
 
 
 def on_device(device: Spec) -> dict[str, list[Fields]]:
-    """Return the settings of e-prop and the control on a memory device."""
+    """Return the candidate settings of e-prop and of the readout-only control with weights on a memory device.
+
+    The device counts its writes. Settings differ in the learning rate and, of e-prop, in the gain of the feedback.
+    """
     counted = with_write_counter(str(device))
     rules = [f"eprop(filtered=False, feedback=dense(gain={gain}))" for gain in GAINS]
     eprop = [setting for rule in rules for setting in rate_grid(rule, SGD, device=counted)]
@@ -152,7 +157,7 @@ def broken_limits(chip: Profile, base: Fields, floats: Record) -> list[str]:
     """Return the limits of a chip that the run in floats breaks, by the profile's validator.
 
     Args:
-        chip: its limits.
+        chip: profile with the limits of the chip.
         base: data, network and epochs.
         floats: row of the run in floats.
     """
@@ -161,12 +166,16 @@ def broken_limits(chip: Profile, base: Fields, floats: Record) -> list[str]:
 
 
 def lifted_chip(chip: Profile, broken: Sequence[str], base: Fields) -> dict[str, dict[str, list[Fields]]]:
-    """Return the settings of the rule on a chip without one of its limits at a time.
+    """Return the candidate settings of e-prop on a chip from which one limit at a time is removed.
 
     Args:
-        chip: its limits.
-        broken: names of limits; those without which the settings stay the same are left out.
+        chip: profile with the limits of the chip.
+        broken: names of the limits to remove.
         base: data, network and epochs.
+
+    Returns:
+        Candidate settings by rule, by the name of the removed limit; a limit whose removal changes no setting is left
+        out.
     """
     limited = on_chip(chip, base)
     unlimited = {limit: on_chip(replace(chip, **{limit: None}), base) for limit in broken}  # type: ignore[arg-type]
@@ -174,7 +183,15 @@ def lifted_chip(chip: Profile, broken: Sequence[str], base: Fields) -> dict[str,
 
 
 def lifted_device(name: str) -> dict[str, dict[str, list[Fields]]]:
-    """Return the settings of the rule on a device without one of its imperfections at a time."""
+    """Return the candidate settings of e-prop on a device from which one imperfection at a time is removed.
+
+    Args:
+        name: of the device.
+
+    Returns:
+        Candidate settings by rule, by the imperfection: ``noise of writes``, ``spread of devices``, ``coarse steps``
+        (made ten times finer) or ``curvature``; those that the device does not have are left out.
+    """
     known = {key: parameter.default for key, parameter in options(find("device", name)).items()}
 
     def nothing(*ends: str) -> dict[str, object]:
@@ -194,11 +211,14 @@ def _rule_alone(methods: Mapping[str, list[Fields]]) -> dict[str, list[Fields]]:
 
 
 def at_rate(lifted: Methods, own: Sequence[Fields], chosen: Mapping[str, object]) -> dict[str, Sequence[Fields]]:
-    """Return that of the lifted settings whose rate is as the chosen one's, where rates count alike; else all of them.
+    """Keep, of the candidates without a limit, the one with the learning rate that was chosen with the limit.
+
+    So only the limit differs between the two runs. Where the removal changes optimizers or batch sizes, rates do not
+    compare, and all candidates are kept.
 
     Args:
         lifted: candidates without a limit, by rule.
-        own: candidates with all limits.
+        own: candidates with all limits, in the same order.
         chosen: the one of these that validation data chose.
     """
     place = [(setting["rule"], setting["optimizer"]) for setting in own].index((chosen["rule"], chosen["optimizer"]))
@@ -210,10 +230,10 @@ def at_rate(lifted: Methods, own: Sequence[Fields], chosen: Mapping[str, object]
 
 
 def blame(gains: Mapping[str, float]) -> str:
-    """Return the limit whose lifting gains most, if it gains as much as can be told from nothing.
+    """Return, in words, the limit whose removal gains the most accuracy, or that none gains enough to be blamed.
 
     Args:
-        gains: share of the test data that each lifted limit gains.
+        gains: gain in test accuracy, as a share, by removed limit.
     """
     worst = max(gains, key=lambda limit: gains[limit], default=None)
     if worst is None:

@@ -150,7 +150,7 @@ def rule_settings(rule: str, *, decaying: bool) -> list[Fields]:
     """Return the settings of a rule that validation data choose from.
 
     Args:
-        rule: by name.
+        rule: name of the rule.
         decaying: whether decay of the weights is one of them, and for backpropagation through time a small norm of all
             directions.
     """

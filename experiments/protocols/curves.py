@@ -65,10 +65,10 @@ def swept_curves(curves: Curves, common: Fields, setup: Setup, part: str, tuning
 
 
 def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
-    """Return how much higher the mean test accuracy of one point is than that of another, points.
+    """Return how much higher the mean test accuracy of one point of a curve is than that of another, percentage points.
 
     Args:
-        rows: of :func:`swept_curves`.
+        rows: rows from :func:`swept_curves`.
         ours: the point from whose accuracy the other is subtracted.
         theirs: the other point.
 
@@ -79,11 +79,11 @@ def gain(rows: Sequence[Record], ours: Place, theirs: Place) -> float | None:
 
 
 def over_control(part: str, rows: Sequence[Record]) -> Checks:
-    """Yield whether every point has a higher mean test accuracy than the control.
+    """Yield, for every point of the curves, the check that its mean test accuracy is above that of the control.
 
     Args:
         part: name of the part.
-        rows: of :func:`swept_curves`.
+        rows: rows from :func:`swept_curves`.
     """
     for row in [row for row in rows if row["series"] != CONTROL]:
         gained = gain(rows, (row["series"], row["x"]), (CONTROL, None))

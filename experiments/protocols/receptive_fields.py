@@ -18,7 +18,7 @@ SIDES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What one receptive field looks like."""
+    """Three numbers that describe the shape of a receptive field."""
 
     centre_surround: float
     """Share of the field's variance that its radial profile explains: 1 for rings, near 0 for stripes off centre."""
@@ -29,16 +29,17 @@ class Shape:
 
 
 def receptive_fields(network: Network, name: str, *, steps: int = 2, size: float = 1.0) -> Tensor:
-    """Images that drive the central unit of every channel of a convolution: gradient ascent from grey, z-scored.
+    """Return images that drive the central unit of every channel of a convolution, by gradient ascent from grey.
 
     Args:
         network: whose layers up to ``name`` are convolutions or carriers; evaluated with stored weights.
         name: of the convolution.
-        steps: of plain gradient ascent.
-        size: of a step.
+        steps: number of steps of plain gradient ascent.
+        size: of a step: factor of the gradient.
 
     Returns:
-        (C, H, W), a field a channel, of mean 0 and standard deviation 1; zeros for a unit that grey leaves silent.
+        (C, H, W), one image for each channel (the mean over input channels), of mean 0 and standard deviation 1; zeros
+        for a unit that grey leaves silent.
 
     Raises:
         NeurofaError: ``name`` is no convolution.
@@ -67,7 +68,7 @@ def receptive_fields(network: Network, name: str, *, steps: int = 2, size: float
 
 
 def shape_of(field: Tensor) -> Shape | None:
-    """Measure one receptive field around its centre of energy.
+    """Measure how far one receptive field is a centre with a surround, and how far it is oriented.
 
     Args:
         field: (H, W).
@@ -87,6 +88,7 @@ def shape_of(field: Tensor) -> Shape | None:
     ring = radius.round().long().flatten()
     counts = torch.bincount(ring)
     profile = torch.bincount(ring, weights=f.flatten()) / counts.clamp_min(1)
+    # the field has mean 0: its energy is its variance, and the profile's is what rings explain of it
     explained = float((counts * profile.square()).sum() / total)
     largest = profile if float(profile[profile.abs().argmax()]) > 0 else -profile
     opponency = max(0.0, -float(largest.min())) / max(float(largest.max()), 1e-30)
@@ -100,6 +102,7 @@ def _orientation(f: Tensor) -> float:
     fy, fx = frequency[:, None], frequency[None]
     # equal weight in every direction: only frequencies inside the largest circle
     inside = (fy.square() + fx.square()) <= 0.25
+    # doubled, since a grating and the same grating turned by 180 degrees are one
     twice = 2 * torch.atan2(fy, fx)
     weighted = power * inside
     along, across = (float((weighted * component).sum()) for component in (twice.cos(), twice.sin()))

@@ -1,4 +1,9 @@
-"""Students of the shallow experiments, solved and simulated: functions of plain numbers that return plain numbers."""
+"""Students of the shallow experiments, solved and simulated: functions of plain numbers that return plain numbers.
+
+A student has N inputs, K hidden units, output weights v (K) and feedback weights F (K); it learns online from a teacher
+of M hidden units (:mod:`neurofa.theory.shallow`). Times t are steps of learning over N. Alignment is cos(v, F), error
+the generalisation error.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,12 @@ DIGITS = 6
 
 
 def problem_of(fields: Fields) -> Problem:
-    """Return a problem from plain fields; ``hardware`` holds those of its hardware, number formats as specs."""
+    """Return the :class:`~neurofa.theory.shallow.problem.Problem` of plain values.
+
+    Args:
+        fields: its fields by name; under ``hardware`` a mapping with the fields of its hardware noise, in which number
+            formats are specs.
+    """
     hardware = dict(fields.get("hardware", {}))
     formats = {name: build("format", hardware.pop(name)) for name in ("feedback", "error") if name in hardware}
     rest = {name: value for name, value in fields.items() if name != "hardware"}
@@ -59,18 +69,18 @@ def seeded_students(
 def simulate_beside_theories(
     *, problem: Fields, theories: Mapping[str, Fields], seed: int, times: Sequence[float], **students: Any
 ) -> Record:
-    """Simulate students, and solve the equations of each from its own start.
+    """Simulate students, and solve the closed equations of each from its own initial weights.
 
     Args:
         problem: the simulated one, as :func:`problem_of` takes it.
         theories: problems to solve, by name.
         seed: of the students and of their inputs.
-        times: steps / N.
-        students: of :func:`seeded_students`.
+        times: at which both are compared, steps / N.
+        students: further arguments of :func:`seeded_students`.
 
     Returns:
-        ``t``, and by the name of a theory or ``simulated``: ``error`` and ``alignment`` (times, runs); ``v_gap``, the
-        largest distance of an output weight to each theory's.
+        ``t``, the times; ``error`` and ``alignment``, each (times, runs) by the name of a theory or ``simulated``; and
+        ``v_gap``, by theory the largest distance between an output weight in the simulation and in the theory.
     """
     simulated = problem_of(problem)
     drawn, gen = seeded_students(seed, **students)
@@ -90,17 +100,18 @@ def simulate_beside_theories(
 
 
 def first_steps(*, problem: Fields, seed: int, t: float, **students: Any) -> Record:
-    """Simulate students that start at zero, beside the law of early times.
+    """Simulate students whose weights start at zero for a short time, beside the law of early times, v = c F.
 
     Args:
         problem: as :func:`problem_of` takes it.
         seed: of the students and of their inputs.
         t: time, steps / N.
-        students: of :func:`seeded_students`.
+        students: further arguments of :func:`seeded_students`.
 
     Returns:
-        Of every run: <v, F> and <c F, F>, c the coefficient of the law, and the cosine of v and F; and <v, F> of the
-        closed equations.
+        Lists with one number for each run, all at time t: ``simulated``, the scalar product of v and F; ``law``, the
+        same by the law; ``alignment``, cos(v, F); and ``solved``, the same product by the closed equations, for at most
+        20 runs.
     """
     simulated = problem_of(problem)
     drawn, gen = seeded_students(seed, sd=0.0, **students)
@@ -121,12 +132,13 @@ def solved_runs(
         problem: as :func:`problem_of` takes it.
         seeds: one for each student.
         times: steps / N.
-        stop: error at which a student has learnt all.
-        students: of :func:`seeded_students`.
+        stop: generalisation error at which the solution ends.
+        students: further arguments of :func:`seeded_students`.
 
     Returns:
-        A list ``runs``: error and alignment over ``t`` (shorter where ``stop`` was reached), entry and exit of the
-        plateau, the feedback, and whether the signs of v agree with it in the end.
+        ``runs``, a list with a dict for each student: ``error`` and ``alignment`` at the times ``t`` (fewer where
+        ``stop`` was reached), ``entry``, ``exit`` and ``level`` of the plateau of the error, the feedback ``F``, the
+        last ``v``, ``agree``, whether the signs of v are those of F in the end, and ``seed``.
     """
     lines = []
     for seed in seeds:
@@ -141,17 +153,17 @@ def solved_runs(
 
 
 def simulated_runs(*, problem: Fields, seed: int, times: Sequence[float], **students: Any) -> Record:
-    """Simulate students to their end.
+    """Simulate students up to the last of the given times.
 
     Args:
         problem: as :func:`problem_of` takes it.
         seed: of the students and of their inputs.
         times: steps / N.
-        students: of :func:`seeded_students`.
+        students: further arguments of :func:`seeded_students`.
 
     Returns:
-        Of every run: ``error`` at the times (times, runs), ``F`` and the last ``v`` (runs, K), whether the signs agree,
-        and whether rectified units can succeed.
+        ``t``, the times; ``error``, (times, runs); ``F`` and the last ``v``, (runs, K); and for each run ``agree``,
+        whether the signs of v are those of F, and ``can``, whether F allows rectified units to learn the teacher.
     """
     simulated = problem_of(problem)
     drawn, gen = seeded_students(seed, **students)
@@ -177,7 +189,7 @@ def run_students(function: Callable[..., Record], cells: Sequence[Fields], setup
 
     Args:
         function: one of the functions above.
-        cells: its arguments.
+        cells: arguments of each call.
         setup: folder and workers.
         name: of the part, for the progress.
     """

@@ -1,4 +1,7 @@
-"""Rows, checks and panels of the shallow experiments, from the answers of :mod:`experiments.protocols.shallow`."""
+"""Rows, checks and panels of the shallow experiments, from the answers of :mod:`experiments.protocols.shallow`.
+
+Symbols are those of that module: output weights v, feedback weights F, times t in steps of learning over N.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,15 @@ def log_times(last: float, count: int = 25) -> list[float]:
 
 
 def comparison(part: str, case: str, answer: Record, theory: str = "theory") -> list[Record]:
-    """Return rows of a simulation beside a theory at the wanted times, errors as means over runs.
+    """Return rows that compare a simulation with a theory, one at each time of :data:`WANTED` and at the last.
+
+    A row has the mean generalisation errors ``simulated`` and ``theory``, their difference ``off`` and that of the
+    worst run, ``worst_run``, both in percent of the theory, and ``v_gap``, the largest distance of output weights.
 
     Args:
-        part: of the experiment.
+        part: name of the part of the experiment.
         case: name of the simulated problem.
-        answer: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
+        answer: result of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         theory: name of the theory.
     """
     rows: list[Record] = []
@@ -49,28 +55,32 @@ def comparison(part: str, case: str, answer: Record, theory: str = "theory") -> 
 
 
 def worst_mean(rows: Sequence[Record]) -> float:
-    """Return the largest difference of the means, percent."""
+    """Return the largest difference between the mean errors of simulation and theory, percent.
+
+    Args:
+        rows: rows from :func:`comparison`.
+    """
     return max(abs(float(row["off"])) for row in rows)
 
 
 def closest(part: str, case: str, rows: Sequence[Record], bound: float) -> ExperimentCheck:
-    """Return whether the means of one case agree at all times.
+    """Check whether the mean errors of simulation and theory agree at all times of one case.
 
     Args:
-        part: of the experiment.
+        part: name of the part of the experiment.
         case: name of the simulated problem.
-        rows: of :func:`comparison`.
+        rows: rows from :func:`comparison`.
         bound: largest difference, percent.
     """
     return at_most(f"{part}: {case}: theory off by, %", worst_mean([row for row in rows if row["case"] == case]), bound)
 
 
 def compared_panel(case: str, answer: Record, theories: Sequence[str], beside: Record | None = None) -> Panel:
-    """Return mean errors over students: theories as lines, the simulation as points, another case's theory in grey.
+    """Return a panel of mean generalisation errors over students: theories as lines, the simulation as points.
 
     Args:
         case: title of the panel.
-        answer: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
+        answer: result of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         theories: names of the theories to draw.
         beside: answer whose theory is drawn in grey.
     """
@@ -90,14 +100,16 @@ def _mean(label: str, answer: Record, name: str, colour: str, style: str) -> Cur
 
 
 def early_row(case: str, answers: Sequence[Record], t: float) -> Record:
-    """Return the coefficient of v on F over that of the law, from all runs.
+    """Return a row that compares the growth of v along F with the law of early times, v = c F.
 
-    With x the law's <v, F> of a run and y the simulated one, sum y / sum x is the ratio of the coefficients, and its
-    standard error that of the residuals y - ratio x.
+    With x the scalar product of v and F by the law in a run, and y the simulated one, sum y / sum x is the ratio of the
+    two coefficients c, and its standard error that of the residuals y - ratio x. The row has the differences from 1 in
+    percent: ``simulated_off``, ``solved_off`` (closed equations) and ``deviation`` (the standard error); and
+    ``alignment``, the mean of cos(v, F).
 
     Args:
         case: name of the problem.
-        answers: of :func:`experiments.protocols.shallow.first_steps`.
+        answers: results of :func:`experiments.protocols.shallow.first_steps`.
         t: time, steps / N.
     """
     law, simulated, solved, alignment = (
@@ -112,7 +124,11 @@ def early_row(case: str, answers: Sequence[Record], t: float) -> Record:
 
 
 def phase_row(case: str, lines: Sequence[Record], converged: float = 1e-4) -> Record:
-    """Return alignment and plateau of solved students: medians of the times, means of the cosines.
+    """Return a row about the alignment and the plateau of solved students.
+
+    It has the medians of ``entry``, ``exit`` and ``level`` of the plateau; of the mean of cos(v, F) over students its
+    highest value ``peak``, the time ``peak_t`` of this and the last value ``final``; the percentage ``converged`` of
+    students, and of these the percentage ``agree`` in which the signs of v are those of F.
 
     Args:
         case: which feedback.
@@ -129,7 +145,16 @@ def phase_row(case: str, lines: Sequence[Record], converged: float = 1e-4) -> Re
 
 
 def mean_alignment(lines: Sequence[Record]) -> tuple[list[float], np.ndarray]:
-    """Return times, and the mean of cos(v, F) over students; one that has ended keeps its last value."""
+    """Return the mean over students of the alignment cos(v, F) of output weights and feedback, at all times.
+
+    Solutions may end at different times; one that has ended counts with its last value.
+
+    Args:
+        lines: one a student, as :func:`experiments.protocols.shallow.solved_runs` returns them.
+
+    Returns:
+        The times t (steps / N) of the longest solution, and the means at these times.
+    """
     t = max((line["t"] for line in lines), key=len)
     held = [line["alignment"] + [line["alignment"][-1]] * (len(t) - len(line["t"])) for line in lines]
     return t, np.mean(held, axis=0)
@@ -140,7 +165,7 @@ def phase_panels(runs: Mapping[str, Sequence[Record]], simulated: Record, size: 
 
     Args:
         runs: lines of :func:`experiments.protocols.shallow.solved_runs` by feedback.
-        simulated: of :func:`experiments.protocols.shallow.simulate_beside_theories`.
+        simulated: result of :func:`experiments.protocols.shallow.simulate_beside_theories`.
         size: N of the simulated students.
     """
     every = Panel(title="every student", x=TIME, y=replace(ERROR, limits=(1e-6, 2)))

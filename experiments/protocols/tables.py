@@ -14,7 +14,7 @@ from experiments.tables import Record, mean
 Methods = Mapping[str, Sequence[Fields]]
 """Candidate settings by method."""
 Measure = Callable[[Sequence[SweepRow]], Record]
-"""Further columns of a method, from its runs (one a seed)."""
+"""Compute further columns of a method's row from its runs, one for each seed."""
 
 
 def tuned_table(

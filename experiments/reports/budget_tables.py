@@ -107,7 +107,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def amount(cost: BudgetReport) -> str:
-    """Return the value of a cost, or the bounds that are known."""
+    """Return the value of a cost line, or the bounds that are known of it, as text with a unit."""
     low, high, unit = cost["low"], cost["high"], cost["unit"]
     if low is None or high is None:
         return f"up to {quantity(high, unit)}" if low is None else f"{quantity(low, unit)} or more"

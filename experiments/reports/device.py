@@ -59,7 +59,7 @@ def args_section(doc: str) -> dict[str, str]:
 
 
 def device_panels(device: Device, *, pulses: int | None = None, seed: int = 0) -> dict[str, Panel]:
-    """Return what can be drawn of a device by name: ``response``, ``programming``, ``read``, ``drift``.
+    """Return the panels that show how a device behaves, by name: ``response``, ``programming``, ``read``, ``drift``.
 
     Panels in which nothing varies are left out. Curves are medians over devices with bands from 5 to 95 %.
 
@@ -174,6 +174,7 @@ def device_moments(device: Device, *, seed: int = 0) -> dict[str, float]:
             if sign > 0:
                 moments["step spread"] = (step.std() / step.mean().abs()).item()
             far = cells
+            # far beyond the range, and often, so that noisy devices come to their bounds too
             for _ in range(30):
                 far = device.write(far, one * 1e3, gen)
             ends.append(device.value(far))

@@ -11,13 +11,13 @@ from hwmodels.errors import NeurofaError
 
 
 def smape(forecast: Tensor, truth: Tensor) -> float:
-    r"""Symmetric mean absolute percentage error, 200 mean(|f - x| / (|f| + |x|)), from 0 to 200 %.
+    r"""Return the symmetric mean absolute percentage error, 200 mean(|f - x| / (|f| + |x|)), from 0 to 200 %.
 
     It depends on the zero of the scale: undo a standardisation first. Where both are 0 the error is 0.
 
     Args:
-        forecast: of any shape.
-        truth: of the same shape.
+        forecast: f, of any shape.
+        truth: x, the true values, of the same shape.
 
     Raises:
         NeurofaError: shapes that differ, or nothing to compare.

@@ -17,7 +17,7 @@ from neurofa.training.learner import Learner
 
 @functools.lru_cache(maxsize=1)
 def load_data(text: str) -> Dataset | Sequences:
-    """Return a data set by its spec; the last one is kept, since the runs of a sweep share it."""
+    """Return the data set of a spec; the last one stays in memory, since the runs of a sweep share it."""
     with within_memory(text):
         dataset: Dataset | Sequences = build("data", text)
     return dataset
@@ -38,7 +38,7 @@ def compute_device(name: str) -> torch.device:
 
 
 def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
-    """Return the network of a run with its initial weights, where the data set delivers its batches."""
+    """Return the network of a run with its initial weights, on the device to which its data set delivers batches."""
     with within_memory(spec.network):
         network: Network = build(
             "network",
@@ -53,7 +53,7 @@ def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
 
 
 def build_learner(network: Network, spec: RunSpec) -> Learner:
-    """Return the learner of a run around its network, with an optimizer of its own."""
+    """Return a learner that trains a network with rule, loss and other settings of a run, and with a new optimizer."""
     with within_memory(f"{spec.rule} on {spec.network}"):
         return Learner(
             network,

@@ -24,13 +24,14 @@ SEQUENCES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Means over a split."""
+    """Loss and accuracy of a network on one split of a data set."""
 
     loss: float | None
-    """None for an empty split."""
+    """Mean over the samples; None for an empty split."""
     accuracy: float | None
     """Share of right labels, from 0 to 1; None for regression and for an empty split."""
     samples: int
+    """Number of samples in the split."""
 
 
 class Tally:
@@ -72,14 +73,14 @@ class Tally:
 def evaluate_split(
     network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = CHUNK
 ) -> Score:
-    """Evaluate a network on one split; its training mode and the run's generators are left as they are.
+    """Return loss and accuracy of a network on one split; its training mode and the run's generators do not change.
 
     Args:
-        network: on the compute device of ``dataset``.
+        network: the network, on the compute device of ``dataset``.
         dataset: the data.
         where: ``train``, ``validation`` or ``test``.
-        loss: to be averaged.
-        seed: of the read noise of the network's device.
+        loss: the loss that is averaged.
+        seed: seed of the read noise of the network's device.
         chunk: ticks of a sequence that are computed at once.
 
     Raises:

@@ -40,7 +40,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether it holds a finished run."""
+        """Whether the folder holds the result of a finished run."""
         return self.result.is_file()
 
     def spec(self) -> RunSpec:

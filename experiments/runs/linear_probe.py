@@ -34,9 +34,9 @@ def probe_scores(
     out, on training samples that it left out (which the network has seen).
 
     Args:
-        network: its mode is restored.
-        dataset: on whose compute device the network lies.
-        seed: of the read noise of the network's device.
+        network: the network, whose training mode is restored.
+        dataset: the data, on whose compute device the network lies.
+        seed: seed of the read noise of the network's device.
         samples: largest number for the fit, and for the score.
         of_input: whether the inputs themselves are scored too, as ``"input"``.
 
@@ -56,9 +56,9 @@ def probe_errors(
     """Return the errors of the probes of :func:`probe_scores` by sample, to compare networks on the same samples.
 
     Args:
-        network: its mode is restored.
-        dataset: on whose compute device the network lies.
-        seed: of the read noise of the network's device.
+        network: the network, whose training mode is restored.
+        dataset: the data, on whose compute device the network lies.
+        seed: seed of the read noise of the network's device.
         samples: largest number for the fit, and for the score.
         of_input: whether the inputs themselves are probed too.
 
@@ -91,7 +91,14 @@ def probe_score(errors: Tensor, held: Split) -> float | None:
 
 
 def probe_splits(dataset: Dataset, samples: int = SAMPLES) -> tuple[Split, Split]:
-    """Return the samples of the fit, and those that score it."""
+    """Return the samples to which a linear probe is fitted, and those on which it is scored.
+
+    The second are validation samples or, where none are held out, training samples that the fit leaves out.
+
+    Args:
+        dataset: the data.
+        samples: largest number of either.
+    """
     train, held = dataset.train, dataset.validation
     if len(held):
         return _cut(train, 0, samples), _cut(held, 0, samples)

@@ -46,9 +46,9 @@ class RunMeter:
 
     Args:
         log: a word of :data:`experiments.runs.spec.LOGS`.
-        learner: to be measured.
+        learner: the learner that is measured.
         dataset: training samples for the alignment, others for the probes.
-        seed: of noise in the measurement.
+        seed: seed of the noise in measurements.
 
     Raises:
         NeurofaError: something is to be measured, and the data are sequences.
@@ -71,7 +71,10 @@ class RunMeter:
         return self._data
 
     def before_step(self) -> None:
-        """Measure where the next step is one of :func:`measurement_steps`; probes before the first step only."""
+        """Measure, if the next step is one of :func:`measurement_steps`, what the run logs.
+
+        Jacobian and features are measured before the first step only.
+        """
         if not self.log or self.learner.steps < self._next:
             return
         self._advance()
@@ -80,7 +83,10 @@ class RunMeter:
             self._inside.append({"step": self.learner.steps, **self._measure(names)})
 
     def after_epoch(self) -> EpochRow:
-        """Measure at the end of an epoch; return the entries of its row."""
+        """Measure at the end of an epoch, and return the entries that the log adds to the row of the epoch.
+
+        These are ``step``, the values themselves, ``measurements`` (those made within the epoch) and ``log_seconds``.
+        """
         if not self.log:
             return {}
         row = {"step": self.learner.steps, **self._measure(self.log), "measurements": self._inside}
@@ -133,7 +139,7 @@ def read_measurements(rows: Sequence[EpochRow]) -> list[Measurement]:
     """Return all measurements of a run in order of their steps; none of a run that logged nothing.
 
     Args:
-        rows: of all its epochs.
+        rows: the rows of all epochs of the run.
     """
     entries: list[dict[str, Any]] = []
     for row in rows:

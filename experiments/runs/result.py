@@ -17,8 +17,9 @@ class Result:
 
     spec: RunSpec
     test_accuracy: float | None
-    """Of the reported epoch."""
+    """Test accuracy of the network of the reported epoch."""
     test_loss: float | None
+    """Test loss of the same network."""
     epoch: int
     """The reported epoch: the last one, or the best by validation."""
     rows: tuple[EpochRow, ...]
@@ -40,7 +41,7 @@ class Result:
 
     @property
     def margin(self) -> float | None:
-        """Test accuracy minus the control's."""
+        """Test accuracy minus that of the readout-only control; None where one of the two is missing."""
         if self.control is None or self.test_accuracy is None or self.control.test_accuracy is None:
             return None
         return self.test_accuracy - self.control.test_accuracy

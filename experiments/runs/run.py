@@ -33,14 +33,14 @@ def train_run(
     overwrite: bool = False,
     control: bool = False,
 ) -> Result:
-    """Train one network and report it.
+    """Train one network, and return its result; with a folder, write checkpoints, network, curves and result there.
 
     The same spec gives the same rows bit for bit on the same machine, resumed or not: the order of the data, the
     weights, the feedback and all noise come from generators seeded by the run's seed.
 
     Args:
         spec: the run.
-        out: its folder; None: nothing is written.
+        out: folder of the run; None: nothing is written.
         progress: shows the run; None: nothing is shown.
         resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
         overwrite: begin anew in a folder that holds a run.

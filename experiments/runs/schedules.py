@@ -17,14 +17,20 @@ Schedule = Callable[[float, int], float]
 
 @recipe("schedule", "constant")
 def constant_schedule(*, warmup: float = 0.0) -> Schedule:
-    """m(t) = 1, after a linear rise over ``warmup`` epochs."""
+    """Keep the learning rate: m(t) = 1, after a linear rise over ``warmup`` epochs.
+
+    m is the multiplier of the optimizer's learning rate and t the time in epochs, here and in the other schedules.
+    """
     _check_warmup(warmup)
     return lambda t, epochs: t / warmup if t < warmup else 1.0  # noqa: ARG005
 
 
 @recipe("schedule", "cosine", source="Loshchilov and Hutter 2017, arXiv 1608.03983, eq. 5 without restarts")
 def cosine_schedule(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
-    """m(t) = floor + (1 - floor) (1 + cos(pi t / epochs)) / 2, after a linear rise over ``warmup`` epochs."""
+    """Lower the learning rate along half a cosine, m(t) = floor + (1 - floor) (1 + cos(pi t / epochs)) / 2.
+
+    Before, it rises linearly over ``warmup`` epochs; the cosine then takes the epochs that are left.
+    """
     if not 0 <= floor <= 1:
         raise NeurofaError(f"got cosine(floor={floor}); expected a number from 0 to 1; change floor")
     return _after_rise(warmup, lambda share: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share)))
@@ -32,13 +38,16 @@ def cosine_schedule(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
 
 @recipe("schedule", "linear")
 def linear_schedule(*, warmup: float = 0.0) -> Schedule:
-    """m(t) = 1 - t / epochs, a straight fall to zero, after a linear rise over ``warmup`` epochs."""
+    """Lower the learning rate linearly to zero, m(t) = 1 - t / epochs.
+
+    Before, it rises linearly over ``warmup`` epochs; the fall then takes the epochs that are left.
+    """
     return _after_rise(warmup, lambda share: 1 - share)
 
 
 @recipe("schedule", "step")
 def step_schedule(*, every: float = 10.0, factor: float = 0.1) -> Schedule:
-    """m(t) = factor^floor(t / every): a drop by ``factor`` every so many epochs."""
+    """Multiply the learning rate by ``factor`` after every ``every`` epochs: m(t) = factor^floor(t / every)."""
     if not every > 0:
         raise NeurofaError(f"got step(every={every}); expected epochs above 0; change every")
     _check_factor(factor)
@@ -47,7 +56,7 @@ def step_schedule(*, every: float = 10.0, factor: float = 0.1) -> Schedule:
 
 @recipe("schedule", "exponential")
 def exponential_schedule(*, factor: float = 0.95) -> Schedule:
-    """m(t) = factor^t: a smooth fall by ``factor`` an epoch."""
+    """Multiply the learning rate by ``factor`` in every epoch, smoothly: m(t) = factor^t."""
     _check_factor(factor)
     return lambda t, epochs: factor**t  # noqa: ARG005
 

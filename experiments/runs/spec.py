@@ -58,7 +58,7 @@ def canonical(spec: str | Spec | Registered) -> str:
     """Return one text for all ways to write a spec: without needless spaces, options sorted by name.
 
     Args:
-        spec: its text, a :class:`Spec`, or a part, whose own spec is taken.
+        spec: the text of a spec, a :class:`Spec`, or a part, whose own spec is taken.
 
     >>> canonical("fixed( rounding=stochastic,bits = 4 )")
     'fixed(bits=4, rounding=stochastic)'
@@ -94,7 +94,7 @@ class SpecField:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One training run.
+    """All settings that decide the numbers of one training run; each field is described by its :class:`Option`.
 
     The optimizer is the one that the rule recommends for the network, unless another one is chosen; the field holds
     what was found, so that a stored run keeps its meaning when a recommendation changes.
@@ -215,7 +215,7 @@ class RunSpec:
 
 
 def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a stored run with the meaning that they had when it was written.
+    """Return the fields of a stored run, changed where a default has changed since the run was written.
 
     ``sdfa`` without an error format was written when its default was ternary; since then the format is written out. A
     run without an optimizer had plain SGD, whatever its rule.

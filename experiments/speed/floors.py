@@ -20,7 +20,7 @@ def dense_floor(widths: Sequence[int], batch: int, *, direct: bool, device: torc
     """Return the products of a fully connected net: forward, feedback or transport, update.
 
     Args:
-        widths: from input to readout.
+        widths: widths of all layers, from input to readout.
         batch: samples B.
         direct: one product (B, o) @ (o, sum of hidden widths) brings the error to all hidden layers; else every layer
             returns (B, n_out) @ (n_out, n_in) to the one below.

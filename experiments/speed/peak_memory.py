@@ -30,10 +30,10 @@ def method_peak(suite: str, case: str, method: str, device: torch.device, thread
 
     Args:
         suite: registered name of the speed suite.
-        case: of the suite.
-        method: of the case.
+        case: name of a case of the suite.
+        method: name of a method of the case.
         device: where its steps run.
-        threads: of torch on the CPU.
+        threads: CPU threads of torch.
 
     Raises:
         NeurofaError: the process ended without an answer.

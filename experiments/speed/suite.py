@@ -19,7 +19,7 @@ from hwmodels.registry import Registered
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedMethod:
-    """One way to do the work of a case."""
+    """One contender of a case: a rule, plain torch, or another way to do the same work."""
 
     name: str
     build: Callable[[torch.device], Step]
@@ -30,7 +30,7 @@ class SpeedMethod:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedCase:
-    """A workload and the methods that do it; the first method is the baseline of the others."""
+    """A workload and the methods that are timed on it; the first method is the baseline of the others."""
 
     name: str
     methods: tuple[SpeedMethod, ...]
@@ -48,15 +48,17 @@ class SpeedSuite(Registered, ABC, kind="speed"):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedRow:
-    """The measurements of one method in one case; times are of one step, s."""
+    """The measurements of one method in one case of a speed suite; times are of one step, s."""
 
     suite: str
     case: str
     method: str
     baseline: str
+    """Name of the method, in the same case, with which this one is compared."""
     median_s: float
+    """Median time of a step over the samples, s."""
     spread_s: float
-    """Interquartile range over the samples."""
+    """Interquartile range over the samples, s."""
     ratio: float
     """The baseline's median over this one: above 1 is faster than the baseline."""
     beside: str
@@ -70,10 +72,13 @@ class SpeedRow:
     peak_bytes: int | None
     """Highest memory of the steps over that before weights and batches were made, in a process of its own."""
     samples: int
+    """Number of timed samples."""
     steps_per_sample: int
+    """Steps that were timed together as one sample."""
     load: float | None
     """Load average of the machine over the last minute, when the case ended: other work spoils the times."""
     machine: Mapping[str, object]
+    """From :func:`experiments.speed.timing.describe_machine`."""
 
     def flat(self) -> dict[str, object]:
         """Return the row as plain values, for JSON."""
@@ -103,14 +108,14 @@ def measure_case(
     memory: bool,
     clock: str = "wall",
 ) -> list[SpeedRow]:
-    """Measure one case.
+    """Time the steps of every method of a case in turn, and measure their peak memory.
 
     Args:
         suite: registered name of the suite, under which a process of its own finds the method again.
         case: what is measured.
         device: where the steps run.
-        threads: of torch on the CPU.
-        seconds: of measuring for each method, s.
+        threads: CPU threads of torch.
+        seconds: time that each method is measured, s.
         memory: whether peaks of memory are measured too, one fresh process a method.
         clock: ``wall`` or ``cpu``.
 

@@ -36,8 +36,8 @@ def sample_times(
     """Sample steps in turn, A B C A B C, so that a change of the machine's speed affects all of them.
 
     Args:
-        steps: by name.
-        seconds: of sampling for each, s.
+        steps: the contenders by name.
+        seconds: time that each contender is sampled, s.
         device: where they run; an accelerator is waited for at both ends of a sample.
         clock: a key of ``CLOCKS``.
 
@@ -106,7 +106,16 @@ def load_average() -> float | None:
 
 
 def describe_machine(device: torch.device, threads: int) -> dict[str, object]:
-    """Return what the times were taken on."""
+    """Describe the machine and software on which times are measured.
+
+    Args:
+        device: where the steps run.
+        threads: CPU threads of torch.
+
+    Returns:
+        ``processor`` (name), ``cores``, ``threads``, ``system``, versions of ``python`` and ``torch``, and ``device``,
+        the name of the GPU or ``cpu``.
+    """
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -28,19 +28,29 @@ BATCHES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class StepWorkload:
-    """One network in both forms, and its batches."""
+    """A network for training steps, as a spec and in plain torch, with random batches."""
 
     input_shape: tuple[int, ...]
+    """Shape of one sample."""
     batch: int
+    """Samples B in a batch."""
     spec: str
-    """Of the network."""
+    """Spec of the network."""
     modules: Callable[[], list[nn.Module]]
-    """The same network in plain torch."""
+    """Make the modules of the same network in plain torch."""
     floor: Callable[..., Step] | None = None
-    """Make the products of a step; takes ``direct`` and ``device``."""
+    """Make a step of nothing but the matrix products, from ``direct`` and ``device``: :mod:`experiments.speed.floors`;
+    None: there is none."""
 
     def batches(self, device: torch.device, memory_format: torch.memory_format) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return random inputs (B, *input_shape) and labels (B,), the same for every method, in an endless turn."""
+        """Return an endless iterator over a few batches: random inputs (B, *input_shape) and labels (B,).
+
+        They are the same for every method.
+
+        Args:
+            device: of the tensors.
+            memory_format: of the inputs, such as ``torch.channels_last``.
+        """
         gen = generator(0, "batches", device=device)
         shape = (self.batch, *self.input_shape)
         x = [torch.randn(shape, generator=gen, device=device) for _ in range(BATCHES)]
@@ -48,7 +58,11 @@ class StepWorkload:
         return itertools.cycle([(a.contiguous(memory_format=memory_format), b) for a, b in zip(x, y, strict=True)])
 
     def network(self, **options: object) -> Network:
-        """Return the network; options are those of :func:`hwmodels.registry.build`, such as its device."""
+        """Build the network of the spec, with initial weights.
+
+        Args:
+            options: further arguments of the network, such as ``device`` (the memory device of its weights).
+        """
         network: Network = build("network", self.spec, input_shape=self.input_shape, outputs=CLASSES, **options)
         return network
 
@@ -61,12 +75,12 @@ def torch_step(
     fused: bool = False,
     channels_last: bool = False,
 ) -> Step:
-    """Return a step of plain torch: backpropagation by autograd.
+    """Return a function that makes one training step in plain torch, by backpropagation with autograd.
 
     Args:
         workload: the network and its batches.
         device: where it runs.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         fused: whether the optimizer's kernel is fused.
         channels_last: whether the channel is innermost in weights and inputs.
     """
@@ -99,13 +113,13 @@ def learner_step(
     store: str = "digital",
     fused: bool = False,
 ) -> Step:
-    """Return a step of the learner.
+    """Return a function that makes one training step with the :class:`~neurofa.training.learner.Learner`.
 
     Args:
         workload: the network and its batches.
         rule: spec of the rule.
         device: where it runs.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         lr: learning rate.
         store: spec of the memory device of the weights.
         fused: whether writes are compiled.
@@ -123,7 +137,7 @@ def learner_step(
 
 
 def mlp_workload(hidden: list[int], *, n_in: int = 784, batch: int = 128) -> StepWorkload:
-    """Return a tanh network on vectors.
+    """Return the workload of a fully connected tanh network on vectors.
 
     Args:
         hidden: widths of the hidden layers.
@@ -146,7 +160,7 @@ def mlp_workload(hidden: list[int], *, n_in: int = 784, batch: int = 128) -> Ste
 def vgg_workload(
     plan: list[int | str], *, input_shape: tuple[int, int, int] = (3, 32, 32), batch: int = 64
 ) -> StepWorkload:
-    """Return a ReLU network of 3x3 convolutions and 2x2 poolings (M) on images, with a dense readout.
+    """Return the workload of a ReLU network of 3x3 convolutions and 2x2 poolings on images, with a dense readout.
 
     Args:
         plan: output channels of each convolution, and ``"M"`` for each pooling.
@@ -182,7 +196,7 @@ def vgg_workload(
 def cnn_workload(
     channels: tuple[int, int] = (16, 32), *, side: int = 32, hidden: int = 128, batch: int = 64
 ) -> StepWorkload:
-    """Return the network ``cnn`` on colour images: two 5x5 convolutions with ReLU and pooling, one hidden layer.
+    """Return the workload of ``cnn`` on colour images: two 5x5 convolutions with ReLU and pooling, one hidden layer.
 
     Args:
         channels: of the two convolutions.

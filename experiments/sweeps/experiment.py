@@ -70,11 +70,13 @@ def margin_checks(part: str, lines: Sequence[Record], control: str) -> list[Expe
 
 @dataclass(frozen=True)
 class Reference:
-    """A published figure, to compare with ours."""
+    """A figure published by others, to compare with the results of an experiment."""
 
     name: str
+    """What was measured, of what, with its unit."""
     value: float
     source: str
+    """Who published it, and where."""
     certainty: str
     """How sure the figure is: measured by whom, read where, or remembered."""
 
@@ -102,6 +104,7 @@ class Findings:
     tuning: list[Record] = field(default_factory=list)
     """Settings that were compared on validation data."""
     reference: list[Reference] = field(default_factory=list)
+    """Figures of others, to compare with."""
     checks: list[ExperimentCheck] = field(default_factory=list)
     """Statements that need more than the rows; the others are those of :meth:`Experiment.checks`."""
     pictures: list[str] = field(default_factory=list)
@@ -120,7 +123,7 @@ class Experiment(Registered, ABC, kind="experiment"):
 
     @abstractmethod
     def run(self, part: str, setup: Setup) -> Findings:
-        """Do one part.
+        """Carry out one part of the experiment, and return its results.
 
         Args:
             part: one of ``parts``.
@@ -141,15 +144,17 @@ class Experiment(Registered, ABC, kind="experiment"):
 
 
 def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) -> Record:
-    """Do an experiment and write ``result.json`` into its folder.
+    """Carry out an experiment and write its results to ``result.json`` in its folder.
 
     Args:
-        experiment: to be done.
-        setup: how; runs that the folder already holds are not done again.
-        parts: some of the experiment's; none: all.
+        experiment: what is carried out.
+        setup: folder, seeds, workers and sizes; runs that the folder already holds are not done again.
+        parts: names of parts of the experiment; none: all.
 
     Returns:
-        The content of ``result.json``.
+        The content of ``result.json``: ``experiment`` (its name), ``question``, ``source``, ``parts``, ``full`` and
+        ``seeds``; ``rows``, ``reference``, ``checks``, ``tuning`` and ``pictures`` of all parts, and ``columns`` by
+        part, as in :class:`Findings`.
 
     Raises:
         NeurofaError: an unknown part, a failed run, missing data, or a folder that cannot be written.

@@ -20,13 +20,14 @@ Job = TypeVar("Job")
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow:
-    """What is known of one run, or of another computation."""
+    """The stored outcome of one training run of a sweep, or of one call of a function."""
 
     key: str
     """Hash of the spec."""
     spec: Mapping[str, object]
+    """Fields of the run, or the function's name with its arguments."""
     result: Mapping[str, object] | None
-    """What was measured, of a run with its epochs as ``metrics``; None when it failed."""
+    """What was measured (of a run, with the rows of its epochs as ``metrics``); None when it failed."""
     error: str | None = None
     """One line: why it failed."""
 
@@ -87,7 +88,7 @@ def compute_rows(
     time continues where it was.
 
     Args:
-        jobs: by key.
+        jobs: the jobs by key.
         compute: importable by its name; returns the result of a job as a JSON object.
         describe: returns the spec of a job.
         setup: folder, workers, threads and progress; ``rows/<key>.json`` are written into the folder.

@@ -146,6 +146,7 @@ def _line(rows: Sequence[SweepRow], setting: Fields, against: Sequence[SweepRow]
     line = tables.summarise_runs(records, ["status"])[0]
     accuracies, losses = (tables.column_numbers(records, measure) for measure in ("test_accuracy", "test_loss"))
     theirs = tables.column_numbers([row.flat() for row in against or ()], "test_accuracy")
+    # seed by seed: runs of one seed share the order of the data and, in equal networks, the initial weights
     margins = [a - b for a, b in zip(accuracies, theirs, strict=True)] if against is not None else []
     for measure, values in (("margin", margins), ("test_loss", losses)):
         line |= {measure: tables.mean(values), f"{measure}_std": tables.standard_deviation(values)}

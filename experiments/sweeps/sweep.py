@@ -67,8 +67,8 @@ def run_folder(folder: Path, key: str) -> RunFolder:
     """Return the folder of one run of a sweep that keeps them.
 
     Args:
-        folder: of the sweep.
-        key: of the run.
+        folder: where the sweep lies.
+        key: the run's :attr:`RunSpec.key`.
     """
     return RunFolder(folder / "runs" / key)
 

@@ -61,7 +61,7 @@ def percent_at(lines: Sequence[Mapping[str, Any]], series: str, x: float | None 
     """Return the mean test accuracy of one point, percent, rounded so that equal shares are equal.
 
     Args:
-        lines: of a :class:`~experiments.sweeps.study.StudyResult`.
+        lines: lines of a :class:`~experiments.sweeps.study.StudyResult`.
         series: name of the curve or of the level.
         x: place on the curve; None of a level.
 

@@ -61,10 +61,10 @@ class Place:
 
 
 def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
-    """Return all layers as nodes, from input to readout; no array is copied but the weights inside blocks.
+    """Return all layers as nodes, from input to readout; nodes share the network's arrays, except weights in blocks.
 
     Args:
-        network: of any layers.
+        network: the network.
         tick: length of a tick, s, for layers with a memory.
     """
     keys, shape, nodes = state_keys(network, "network"), network.input_shape, []
@@ -75,7 +75,12 @@ def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
 
 
 def layer_node(layer: Layer, place: Place) -> Node:
-    """Return the node of a layer."""
+    """Return the node of the neutral graph that describes a layer.
+
+    Args:
+        layer: the layer.
+        place: its name, shapes and state keys in the network.
+    """
     about = facts_of(layer).describe(place.in_shape)
     if isinstance(about, AffineDescription) and about.activation not in ACTIVATIONS:
         about = facts_of(layer).as_module()  # an activation without a name in files is listed as operations
@@ -166,7 +171,7 @@ def _traced(about: ModuleDescription, place: Place) -> TracedNode:
 
 
 def converter_constants(network: Network) -> dict[str, object]:
-    """Return the constants of the converters around the arrays of forward weights; empty for exact products."""
+    """Return the options of the converters around products with forward weights, by name; empty for exact products."""
     for name in network.names:
         host = network.layer(name).traits.array_host
         if host is not None and host.periphery is not None:

@@ -21,11 +21,11 @@ from neurofa.training.learner import Learner
 
 
 def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], tick: float = TICK) -> Model:
-    """Return everything that is exported of a learner.
+    """Describe a learner as the neutral graph that exporters read: nodes, pathway, rule and remaining state.
 
     Args:
         learner: network, rule and optimizer.
-        spec: of the rule, for the record.
+        spec: spec of the rule, for the record.
         provenance: run, seed, versions; JSON values.
         tick: length of a tick, s, for layers with a memory.
     """
@@ -64,7 +64,7 @@ def _state(module: nn.Module, prefix: str) -> dict[str, Array]:
 
 
 def learning_constants(learner: Learner, spec: str) -> Learning:
-    """Return the constants of the rule and of the optimizer.
+    """Return how the weights of a learner change: path and feedback of its rule, and all constants of a step.
 
     Args:
         learner: network, rule and optimizer.

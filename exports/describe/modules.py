@@ -15,14 +15,16 @@ from hwmodels.errors import NeurofaError
 
 @dataclass(frozen=True)
 class Trace:
-    """Operations of a traced module."""
+    """The operations that a traced module computes in evaluation mode."""
 
     ops: tuple[Op, ...]
+    """In the order in which they are computed."""
     placeholders: dict[str, str]
     """Name in the operations by the module's own name of a parameter or buffer."""
     constants: dict[str, Tensor]
     """Tensors that are no state of the module, by their name in the operations."""
     result: str
+    """Name of the operation whose result is the module's output."""
 
 
 def trace(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> Trace:

@@ -36,6 +36,13 @@ def neuron_dynamics(about: NeuronDescription, ones: Tensor, tick: float) -> Neur
 
 
 def memory_constants(memory: MemoryDescription) -> dict[str, str]:
-    """Return the constants of a layer's memory that learning needs and inference does not, as specs."""
+    """Return what learning, and not inference, needs to know of a layer with a memory.
+
+    Args:
+        memory: description of the layer's memory.
+
+    Returns:
+        Specs of the number format of its ``traces``, and of its ``surrogate`` derivative, if it has one.
+    """
     surrogate = {} if memory.surrogate is None else {"surrogate": str(memory.surrogate.full_spec)}
     return {**surrogate, "traces": str(memory.traces.full_spec)}

@@ -29,13 +29,13 @@ from neurofa.core.synapses import Synapses
 
 
 def rule_path(rule: Rule, keys: StateKeys) -> FeedbackPath | None:
-    """Return the pathway of a rule; None where no error leaves the readout.
+    """Describe the feedback pathway of a rule for the neutral graph; None where no error leaves the readout.
 
     A rule without a description of its pathway is stored by name, and no exporter computes it.
 
     Args:
         rule: bound to its network.
-        keys: of its state dict.
+        keys: keys of the rule's state dict.
     """
     about = describe_path(rule.declares)
     match about.kind:
@@ -83,11 +83,11 @@ def _effective(projection: Projection) -> Matrix | None:
 
 
 def projection_hardware(projection: Projection, keys: StateKeys) -> ProjectionHardware:
-    """Return the options of a projection and the tensors that have to be programmed, with units.
+    """Describe the hardware of a projection: its options, and the tensors that set it, with units.
 
     Args:
-        projection: opened.
-        keys: of the state dict that holds its buffers.
+        projection: the projection, opened with its sizes.
+        keys: keys of the state dict that holds the projection's buffers.
     """
     parameters = {key: described(values, about, keys) for key, (values, about) in projection.settings().items()}
     constants = {key: plain_value(value) for key, value in projection.chosen().items()}
@@ -116,7 +116,7 @@ def _return(item: Synapses | ReturnFactors, keys: StateKeys) -> Matrix | Array |
 
 
 def error_encoding(encoder: Format | None) -> ErrorEncoding:
-    """Return a number format in plain values; None: floats."""
+    """Return the number format of an error as plain values; None, and ``raw``, stand for floating-point numbers."""
     if encoder is None or encoder.name == "raw":
         return ErrorEncoding()
     return ErrorEncoding(format=encoder.name, bits=float(encoder.bits), constants=encoder.chosen())

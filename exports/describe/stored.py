@@ -16,7 +16,12 @@ MICRO = 1e-6
 
 
 def state_keys(module: nn.Module, prefix: str) -> StateKeys:
-    """Return the keys of a module's state dict by the identity of the tensor."""
+    """Return the key of every parameter and buffer of a module in its state dict, by the ``id`` of the tensor.
+
+    Args:
+        module: the network or the rule.
+        prefix: ``network`` or ``rule``; it stands before every key, with a colon.
+    """
     keys = {id(p): f"{prefix}:{key}" for key, p in module.named_parameters()}
     return keys | {id(b): f"{prefix}:{key}" for key, b in module.named_buffers()}
 
@@ -31,8 +36,8 @@ def matrix_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str, role
     """Return stored weights as a matrix, with the device that stores them.
 
     Args:
-        synapses: of two axes or more, one row an output.
-        keys: of the state dict.
+        synapses: the weights, of two axes or more, one row for each output.
+        keys: keys of the state dict, in which the weights are looked up.
         meaning: one line.
         axes: what every axis counts.
         role: use of the weights.
@@ -58,6 +63,12 @@ def vector_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str = "(n
 
 
 def described(values: Tensor, about: TensorDescription, keys: StateKeys) -> Array:
-    """Return a tensor as the array that its part describes."""
+    """Return a tensor as an :class:`~exports.graph.arrays.Array` with the meaning, unit and axes of its description.
+
+    Args:
+        values: the tensor, which is not copied.
+        about: its description, by the part that owns it.
+        keys: keys of the state dict, in which the tensor is looked up.
+    """
     state = keys.get(id(values), "")
     return Array(values=values, meaning=about.meaning, unit=about.unit, axes=about.axes, state=state)

@@ -15,7 +15,7 @@ SMALLEST, LARGEST = 2**17, 2**25
 
 
 def trim_heap() -> None:
-    """Return the free memory between live allocations; do nothing where the C library cannot."""
+    """Give free memory of the heap back to the operating system; do nothing where the C library cannot."""
     trim = _glibc_function("malloc_trim")
     if trim is not None:
         trim(0)

@@ -18,8 +18,8 @@ class Model:
 
     Args:
         input_shape: shape of one sample.
-        nodes: from input to readout.
-        feedback: how errors return; None: not exported.
+        nodes: the layers, from input to readout.
+        feedback: the pathway by which errors return; None: not exported.
         error: number format of the error that enters the pathway.
         learning: constants of the rule and of the optimizer.
         loss: name of the loss.

@@ -32,16 +32,16 @@ class NeuronDynamics:
     that tick's drive (I, or i) too.
 
     Args:
-        model: one of the four.
+        model: ``lif``, ``synaptic``, ``alif`` or ``leaky``.
         beta: decay of u in one tick, 0 to 1.
         dt: length of a tick, s.
         alpha: decay of i in one tick (``synaptic``).
         threshold: theta.
         rho: decay of a in one tick (``alif``).
         kappa: rise of the threshold for one unit of a (``alif``).
-        reset: see above.
-        delay: see above.
-        gated: see above.
+        reset: what a spike does to u: ``subtract``, ``zero`` or ``none``.
+        delay: whether the reset acts in the next tick instead of at once.
+        gated: whether a spike also takes the drive of the next tick.
         membrane: number format to which every tick rounds u and i; ``raw``: none.
 
     Raises:

@@ -21,7 +21,7 @@ ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid", "leaky_relu", "gelu", "sil
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
-    """One layer.
+    """One layer of the neutral graph: its name and shapes; each kind of layer is a subclass.
 
     Args:
         name: unique in its graph.
@@ -63,6 +63,15 @@ class NormParameters:
     ``batch``: (a - mean) / sqrt(variance + eps) with the stored statistics of each channel. ``layer``: the same with
     mean and variance of one sample over its channels and positions. Gain and shift of each channel follow. In training,
     ``batch`` takes the statistics of the batch, and the stored ones follow by ``momentum``.
+
+    Args:
+        kind: see above.
+        eps: added to the variance.
+        momentum: share of the batch's statistics in the new stored ones (``batch``).
+        gain: factor of each channel, (n_out,); None: 1.
+        shift: added to each channel, (n_out,); None: 0.
+        mean: stored mean of each channel, (n_out,) (``batch``).
+        variance: stored variance of each channel, (n_out,) (``batch``).
     """
 
     kind: Literal["batch", "layer"]
@@ -81,7 +90,7 @@ class NormParameters:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AffineNode(Node):
-    """h = f(norm(W x + b)).
+    """An affine map with normalisation and activation, h = f(norm(W x + b)).
 
     Args:
         weight: W, one row for each output.

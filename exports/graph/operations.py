@@ -15,9 +15,9 @@ class Op:
 
     Args:
         name: name of its result.
-        target: its name in ATen's core operator set.
-        args: plain values, :class:`Ref` and :class:`Free`.
-        kwargs: the same by keyword.
+        target: name of the operation in ATen's core operator set.
+        args: arguments by position: plain values, :class:`Ref` and :class:`Free`.
+        kwargs: arguments by keyword.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Free:
-    """A size that follows the batch."""
+    """Placeholder for a size that depends on the number of samples in the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,7 +18,7 @@ class ErrorEncoding:
     Args:
         format: ``raw``, ``sign``, ``ternary``, ``uniform``, ``pow2`` or the name of another format.
         bits: width of one number.
-        constants: of the format, such as the threshold of ``ternary``.
+        constants: options of the format by name, such as the threshold of ``ternary``.
     """
 
     format: str = "raw"
@@ -61,12 +61,12 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProjectionHardware:
-    """The physical device that a pathway is.
+    """The hardware that multiplies errors by the feedback matrix.
 
     Args:
         kind: ``crossbar``, ``microring``, ``mzi``, ``opu``, ``matrix_free`` or another registered projection.
-        constants: its options, with those of its parts.
-        parameters: what has to be programmed, with units.
+        constants: options of the hardware, with those of its parts.
+        parameters: tensors that have to be programmed, or were fixed at fabrication, with units.
         exact: whether a pass is the product with the effective matrix alone, without noise and converters.
     """
 
@@ -98,7 +98,10 @@ class FeedbackPath(ABC):
         return {}
 
     def attributes(self) -> dict[str, dict[str, Any]]:
-        """Return the plain values by the path of their group below the pathway (empty: its own); default: none."""
+        """Return the plain values of every group of the pathway, by its path below it; default: none.
+
+        An empty path stands for the pathway's own group.
+        """
         return {}
 
 
@@ -152,7 +155,9 @@ class DirectPath(FeedbackPath):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Factors:
-    """A return weight of rank r: (delta P) Q, with P (n_out, r) and Q (r, n_in) or (r, C_in, k, k).
+    """The factors P and Q of a return weight of rank r: the error delta of a layer returns as (delta P) Q.
+
+    P is (n_out, r), Q is (r, n_in), or (r, C_in, k, k) beside a convolution.
 
     Raises:
         NeurofaError: the ranks of the factors differ.
@@ -220,7 +225,7 @@ class UndescribedPath(FeedbackPath):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Learning:
-    """How the weights change.
+    """How the weights change in one step: the rule, its way for errors, and the constants of rule and optimizer.
 
     Args:
         rule: name of the rule.
@@ -230,7 +235,7 @@ class Learning:
         derivative: ``own``: the error is multiplied by the derivative of the activation; else name of a function g(a).
         frozen: layers that do not learn.
         optimizer: name of the optimizer.
-        constants: of rule and optimizer: ``lr``, ``momentum``, ``weight_decay``, ``decay`` and more.
+        constants: numbers of rule and optimizer by name: ``lr``, ``momentum``, ``weight_decay``, ``decay`` and more.
         plastic: names of pathway weights that learn.
         plasticity: how they learn: ``fixed``, not at all; ``kolen_pollack``, by the changes of the forward weights (a
             direct matrix: by those that error and outputs give); ``two_factor``, each factor by the other. None: the

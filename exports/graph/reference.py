@@ -88,7 +88,7 @@ def zero_states(model: Model, batch: int) -> States:
 
 
 def run_tick(model: Model, x: Tensor, states: States) -> tuple[Tensor, States, dict[str, Tensor]]:
-    """Compute one tick of all layers.
+    """Compute one tick of all layers of an exported network.
 
     Args:
         model: the network.
@@ -162,7 +162,7 @@ def neuron_tick(n: NeuronDynamics, current: Tensor, before: States) -> tuple[Ten
 
 @torch.no_grad()
 def run_ticks(model: Model, xs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run many ticks from zero states.
+    """Compute T ticks of all layers of an exported network, from states of zero.
 
     Args:
         model: the network.

@@ -27,7 +27,7 @@ class ChunkCompressor:
     and torch uses one until :meth:`close`: its share of the work is small, and its threads would wait in a loop.
 
     Args:
-        level: of gzip, 1 to 9.
+        level: level of gzip, 1 to 9.
     """
 
     def __init__(self, level: int) -> None:
@@ -42,7 +42,7 @@ class ChunkCompressor:
         """Store some rows of a dataset, at once or later.
 
         Args:
-            dataset: of h5py, with the filters ``shuffle`` and ``gzip``.
+            dataset: a dataset of h5py, with the filters ``shuffle`` and ``gzip``.
             start: the first row, the first of a chunk.
             block: contiguous; up to the end of a chunk, or of the dataset.
         """
@@ -84,7 +84,7 @@ def deflate_chunk(chunk: np.ndarray[Any, Any], level: int) -> bytes:
 
     Args:
         chunk: the numbers.
-        level: of gzip, 1 to 9.
+        level: level of gzip, 1 to 9.
     """
     planes = np.ascontiguousarray(np.ascontiguousarray(chunk).view(np.uint8).reshape(-1, chunk.itemsize).T).reshape(-1)
     content = planes.data

@@ -53,12 +53,13 @@ def _conductance_error(file: HardwareFile, path: str) -> float:
             columns, slab = (first, last), torch.from_numpy(file[path][first:last]).flatten(1)
             trim_heap()
         wanted = slab[:, own["first_input"] : own["first_input"] + weights.shape[0]]
+        # the scale turns a distance of weights into one of conductances, S, as the tolerance is
         worst = max(worst, float((weights - wanted.t()).abs().amax()) * own["scale"] / own["tolerance"])
     return worst
 
 
 def check_products(file: HardwareFile) -> FileCheck:
-    """Compare the products of all matrices with their probe vectors with the stored ones, up to rounding."""
+    """Multiply every matrix by its probe vectors, and compare with the products in the file, up to rounding."""
     faults = []
     for name in file.names("probes"):
         path = file.attributes(f"probes/{name}")["of"]

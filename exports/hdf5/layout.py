@@ -43,7 +43,7 @@ def canonical_bytes(values: np.ndarray[Any, Any]) -> memoryview | bytes:
 
 
 def json_value(value: Any) -> Any:
-    """Return the value of an attribute as a JSON value."""
+    """Return the value of an HDF5 attribute as a JSON value: text for bytes, lists and numbers for numpy's."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, np.ndarray):

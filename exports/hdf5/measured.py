@@ -13,7 +13,7 @@ SHOWN = 8
 
 
 def measured_checks(file: HardwareFile) -> list[FileCheck]:
-    """Compare measured conductances and products with the wanted ones."""
+    """Check whether measured conductances are within tolerance, and measured products within their pass bands."""
     return [_check_tolerance(file), _check_probes(file)]
 
 

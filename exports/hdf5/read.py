@@ -28,10 +28,12 @@ RENAMED = {"_fate": "_drift"}
 
 
 class StoredTile(NamedTuple):
-    """One tile of a matrix."""
+    """The conductances of one tile of a matrix, as a file holds them."""
 
     name: str
+    """Name of its group: first input and first output, such as ``0_256``."""
     attributes: dict[str, Any]
+    """``first_input``, ``first_output``, ``map``, ``scale`` and the other attributes of the group."""
     planes: dict[str, Tensor]
     """Conductances by plane, S, and ``faults``; (rows, columns), rows being inputs."""
 
@@ -47,11 +49,11 @@ class StoredTile(NamedTuple):
 
 
 class HardwareFile:
-    """An open exported file.
+    """An exported or measured HDF5 file, open for reading.
 
     Args:
         h5: open file of h5py.
-        path: its name, for messages.
+        path: path of the file, for messages.
     """
 
     def __init__(self, h5: Any, path: Path) -> None:
@@ -65,11 +67,11 @@ class HardwareFile:
 
     @property
     def kind(self) -> str:
-        """``network``, ``measured``, or ``plain`` for a file of a lab that follows no format."""
+        """What the file is: an exported ``network``, a ``measured`` file, or ``plain`` HDF5 that follows no format."""
         return str(json_value(self.h5.attrs["kind"])) if "kind" in self.h5.attrs else "plain"
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a group, sorted; none where there is no such group."""
+        """Return the names of all members of a group, sorted; none where there is no such group."""
         return sorted(self.h5[path]) if path in self.h5 else []
 
     def shape(self, path: str) -> tuple[int, ...]:
@@ -81,7 +83,7 @@ class HardwareFile:
         return {key: _parse(value) for key, value in self.h5[path].attrs.items()}
 
     def tensor(self, path: str) -> Tensor:
-        """Return one dataset.
+        """Read one dataset as a tensor.
 
         Raises:
             NeurofaError: there is none of that name.
@@ -91,7 +93,7 @@ class HardwareFile:
         return torch.from_numpy(np.atleast_1d(self[path][()])).reshape(self.shape(path))
 
     def blocks(self, path: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-        """Yield a dataset in blocks of rows, with the first row of each; a single number as one row."""
+        """Yield a dataset in blocks of rows: index of the first row, and the rows; a single number is one row."""
         dataset, shape = self[path], self.shape(path)
         if not shape or not all(shape):
             yield 0, np.atleast_1d(dataset[()])
@@ -128,8 +130,9 @@ class HardwareFile:
         """Return the weights of one matrix from one of its copies, shaped as the layer has them.
 
         Args:
-            path: of the matrix.
-            source: the copy.
+            path: where the matrix lies in the file.
+            source: ``float``: the weights as exported; ``quantized``: scale (code - zero point) from its integers;
+                ``conductance``: the weights that the tiles' conductances stand for.
 
         Raises:
             NeurofaError: the file has no such copy.
@@ -159,7 +162,10 @@ class HardwareFile:
             raise NeurofaError(f"got '{self.path}' without {what}; expected some; {remedy}")
 
     def states(self) -> dict[str, str]:
-        """Return the path of every dataset that is state of the learner, by its present key of the state dict."""
+        """Return the paths of the datasets that hold the learner's state, by key of its state dict.
+
+        Keys of earlier versions are translated to those of today.
+        """
         keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
         return {_present_key(str(json_value(key))): path for key, path in keys if key is not None}
 
@@ -183,7 +189,7 @@ def _parse(value: Any) -> Any:
 
 @contextmanager
 def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[HardwareFile]:
-    """Open an exported file.
+    """Open an exported or measured HDF5 file for reading; it is closed when the block ends.
 
     Args:
         path: of the file.

@@ -43,7 +43,7 @@ def write_hdf5(path: Path, model: Model, probes: Sequence[ProbeVectors] = (), co
     Args:
         path: of the file.
         model: the network with its feedback and learning rule.
-        probes: of network and feedback; those of the matrices are computed here.
+        probes: probe vectors of network and feedback; those of the matrices are computed here.
         content: copies and probe vectors; None: the defaults.
 
     Raises:
@@ -72,7 +72,7 @@ def write_hdf5(path: Path, model: Model, probes: Sequence[ProbeVectors] = (), co
 
 
 def stored_arrays(model: Model) -> Iterator[tuple[str, Array]]:
-    """Yield the path in a file and the array itself for all arrays of nodes and feedback, without the state."""
+    """Yield all arrays of a model's nodes and feedback, each behind its path in a file; further state is left out."""
     for node in model.nodes:
         for key, array in node.arrays().items():
             yield f"layers/{node.name}/{key}", array

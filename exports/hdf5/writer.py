@@ -33,14 +33,14 @@ CHUNK = 2**18
 """Numbers in one compressed chunk: one megabyte of float32."""
 
 Block = Callable[[slice], Tensor]
-"""From a slice of rows to their numbers; of 0-dim data always to the number."""
+"""Compute some rows of a dataset, given as a slice; for 0-dim data it gives the number, whatever the slice."""
 
 
 class Writer:
-    """Write datasets and groups, and keep the manifest.
+    """Write datasets and groups into an HDF5 file, and keep its manifest: the SHA-256 of every dataset.
 
     Args:
-        file: of h5py, open for writing.
+        file: a file of h5py, open for writing.
         compression: level of gzip, 0 (none) to 9.
     """
 
@@ -61,7 +61,7 @@ class Writer:
         """Write a tensor as a dataset, streamed.
 
         Args:
-            path: in the file.
+            path: path of the dataset in the file.
             values: the numbers.
             finite: refuse infinity.
             attributes: ``unit``, ``meaning`` and more; None: left out.
@@ -79,7 +79,7 @@ class Writer:
         """Write a dataset whose rows are computed block by block.
 
         Args:
-            path: in the file.
+            path: path of the dataset in the file.
             like: shape and dtype of the whole; its numbers are not read.
             block: computes some rows.
             finite: refuse infinity.

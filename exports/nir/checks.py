@@ -25,11 +25,11 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) -> list[FileCheck]:
-    """Check a file; with a model also against the graph of the model, and spike for spike.
+    """Check a NIR file; with a model, also compare its arrays with those of the model, and its spikes.
 
     Args:
         path: the file.
-        model: of the run to compare with.
+        model: neutral graph of the run to compare with; None: the file alone is checked.
         inputs: (T, B, *input_shape) of its data; None: random spikes.
 
     Raises:

@@ -19,7 +19,7 @@ TICKS, SAMPLES, RATE = 50, 16, 0.3
 
 @dataclass(frozen=True)
 class ResetMismatch:
-    """Change of one layer's spikes by another reset."""
+    """How much the spikes of one layer change when its neurons reset in another way."""
 
     layer: str
     share: float
@@ -45,7 +45,7 @@ def with_zero_reset(model: Model) -> Model:
 
 
 def measure_mismatch(model: Model, changed: Model, inputs: Tensor | None) -> list[ResetMismatch]:
-    """Compare the spikes of two models of the same layers.
+    """Run two models of the same layers on the same input, and count in every layer where their spikes differ.
 
     Args:
         model: before the change.

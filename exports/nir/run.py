@@ -22,14 +22,15 @@ NEURONS = ("LIF", "CubaLIF", "LI")
 
 
 def execution_order(nodes: dict[str, Any], edges: list[tuple[str, str]]) -> tuple[list[str], set[str]]:
-    """Sort nodes so that every input comes before its user.
+    """Sort the nodes of a NIR graph so that each one comes after all that feed it, loops of recurrence apart.
 
     Args:
-        nodes: by name.
+        nodes: the nodes by name.
         edges: (source, target).
 
     Returns:
-        The names in order; and the linear nodes through which neurons drive each other one tick later.
+        Names in the order of execution; and the linear nodes of recurrent weights, which take the spikes of the tick
+        before and are not in that order.
 
     Raises:
         NeurofaError: another loop.
@@ -49,10 +50,10 @@ def execution_order(nodes: dict[str, Any], edges: list[tuple[str, str]]) -> tupl
 
 @torch.no_grad()
 def run_nir(graph: Any, xs: Tensor) -> dict[str, Tensor]:
-    """Run all ticks from zero states.
+    """Run a NIR graph on sequences, from states of zero.
 
     Args:
-        graph: as read; every neuron resets in the tick in which it fires.
+        graph: a graph that NIR has read; every neuron resets in the tick in which it fires.
         xs: (T, B, *input_shape).
 
     Returns:

@@ -28,7 +28,7 @@ def network_to_nir(
     v <- beta v + I.
 
     Args:
-        model: of spiking layers, pooling by means and flattening.
+        model: neutral graph of spiking layers, plain affine maps, pooling by means and flattening.
         convert: let neurons whose reset NIR cannot express reset to zero, and measure the change.
         dt: length of a tick for the time constants, s; None: that of the neurons. snnTorch reads all graphs with 1e-4.
         inputs: (T, B, *input_shape) spikes to measure with; None: random ones.

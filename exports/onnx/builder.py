@@ -36,10 +36,13 @@ def value_type(*shape: int | str, dtype: torch.dtype = torch.float32) -> ValueTy
 
 
 class GraphBuilder:
-    """Collect operators and initializers.
+    """Collect the operators and initializers of an ONNX graph.
+
+    A value in the graph is known by its name: methods that add something take names of inputs, and return the name of
+    the result.
 
     Args:
-        prefix: of all names, so that the body of a loop has other names than the graph around it.
+        prefix: beginning of all names, so that the body of a loop has other names than the graph around it.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -58,7 +61,7 @@ class GraphBuilder:
         """Add an operator with one output; return the output's name.
 
         Args:
-            kind: of the operator.
+            kind: ONNX name of the operator, such as ``MatMul``.
             inputs: names of its inputs.
             attributes: of the operator.
         """
@@ -68,7 +71,7 @@ class GraphBuilder:
         """Add an operator with several outputs; return their names.
 
         Args:
-            kind: of the operator.
+            kind: ONNX name of the operator, such as ``MatMul``.
             inputs: names of its inputs.
             count: number of outputs.
             attributes: of the operator.
@@ -78,7 +81,7 @@ class GraphBuilder:
         return outputs
 
     def rename(self, value: str, name: str) -> str:
-        """Add the same value under the name of an output."""
+        """Add the value called ``value`` once more under another name, such as that of an output; return this name."""
         self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name], name=self.name("Identity")))
         return name
 
@@ -158,12 +161,12 @@ class GraphBuilder:
         return number
 
     def graph(self, name: str, inputs: Mapping[str, ValueType], outputs: Mapping[str, ValueType]) -> Any:
-        """Return the graph.
+        """Return the ONNX graph of all that was added.
 
         Args:
             name: of the graph.
-            inputs: in order.
-            outputs: in order.
+            inputs: types of the inputs by name, in order.
+            outputs: types of the outputs by name, in order.
         """
         ends = self._value_infos(inputs), self._value_infos(outputs)
         return self.onnx.helper.make_graph(self.nodes, name, *ends, list(self.initializers.values()))
@@ -175,12 +178,12 @@ class GraphBuilder:
     def model(
         self, name: str, inputs: Mapping[str, ValueType], outputs: Mapping[str, ValueType], metadata: Mapping[str, Any]
     ) -> Any:
-        """Return the checked model, with the shapes of all inner values.
+        """Return the ONNX model of all that was added, checked, with the shapes of all inner values.
 
         Args:
             name: of the graph.
-            inputs: in order.
-            outputs: in order.
+            inputs: types of the inputs by name, in order.
+            outputs: types of the outputs by name, in order.
             metadata: JSON values by key.
 
         Raises:

@@ -75,7 +75,7 @@ def random_feeds(runtime: Runtime, sizes: dict[str, int], seed: int = 0) -> dict
 
     Args:
         runtime: the graph.
-        sizes: of the open axes, by name.
+        sizes: size of each open axis, by its name.
         seed: of the draw.
     """
     gen, feeds = generator(seed, "onnx"), {}

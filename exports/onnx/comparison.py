@@ -27,10 +27,11 @@ CLOSE, LEARNT, STEPS = 1e-5, 1e-4, 10
 def compare_with_learner(
     part: str, runtime: Runtime, learner: Learner, model: Model, inputs: Tensor | None
 ) -> FileCheck:
-    """Compare one kind of graph with what torch computes.
+    """Compare what an ONNX graph computes with what torch computes with the learner.
 
     Args:
-        part: name of the graph, of its metadata.
+        part: what the graph holds, as its metadata say: ``inference``, ``inference_int8``, ``feedback``, ``learning``,
+            ``loop`` or ``step``.
         runtime: the graph.
         learner: to compare with.
         model: that learner's neutral graph.

@@ -23,7 +23,9 @@ class NodeRecord:
     """Values of one node's forward pass that its learning needs: names in the ONNX graph."""
 
     x: str
+    """Its input."""
     y: str = ""
+    """Its output."""
     a: str = ""
     """Behind affine map and normalisation, before the activation."""
     more: dict[str, str] = field(default_factory=dict)
@@ -87,7 +89,7 @@ def add_affine(b: GraphBuilder, node: AffineNode, x: str, params: Params) -> str
 
 
 def conv_attributes(node: ConvNode) -> dict[str, Any]:
-    """Return the attributes of a convolution."""
+    """Return the attributes of the ONNX operators Conv and ConvTranspose for a convolution's geometry."""
     geometry = {"strides": [node.stride] * 2, "pads": [node.padding] * 4, "group": node.groups}
     return {"kernel_shape": [node.side] * 2, **geometry}
 
@@ -96,6 +98,7 @@ def _add_norm(
     b: GraphBuilder, node: AffineNode, norm: NormParameters, record: NodeRecord, params: Params, *, training: bool
 ) -> str:
     """Add the normalisation of ``record.a``, and record its parts for the backward pass."""
+    # arrays of one number a channel broadcast over positions when these have axes of size 1
     axes, channels = norm_axes(node, norm), (-1, *[1] * (len(node.out_shape) - 1))
     if norm.kind == "batch" and not training:
         mean, variance = (b.reshape(params[f"norm_{key}"], *channels) for key in ("mean", "variance"))
@@ -114,7 +117,7 @@ def _add_norm(
 
 
 def sample_axes(node: Node) -> list[int]:
-    """Return the axes of a node's output but that of the channels: batch and positions."""
+    """Return the axes of a node's output that count samples and positions: all but that of the channels."""
     return [axis for axis in range(len(node.out_shape) + 1) if axis != 1]
 
 

@@ -21,7 +21,7 @@ def affine_error(
     Args:
         b: the graph.
         node: the layer.
-        record: of its forward pass in training.
+        record: values of the layer's forward pass in training.
         error: name of the error at its output.
         params: names of the node's arrays.
         g: ``own`` for the derivative of the activation, or the function by which augmented DFA replaces it.
@@ -160,7 +160,7 @@ def transposed_error(b: GraphBuilder, node: Node, record: NodeRecord, error: str
     Args:
         b: the graph.
         node: the layer.
-        record: of its forward pass in training.
+        record: values of the layer's forward pass in training.
         error: name of the error at its output.
 
     Raises:

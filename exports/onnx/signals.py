@@ -10,11 +10,11 @@ from hwmodels.errors import NeurofaError
 
 
 def encode_error(b: GraphBuilder, encoding: ErrorEncoding | None, error: str) -> str:
-    """Add an error in the number format of the pathway; return its name.
+    """Add the nodes that round an error to the number format of the pathway; return the name of the rounded error.
 
     Args:
         b: the graph.
-        encoding: the number format; None: none.
+        encoding: the number format; None: the error passes as it is.
         error: name of the error.
 
     Raises:

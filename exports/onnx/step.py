@@ -16,7 +16,7 @@ from hwmodels.errors import NeurofaError
 
 
 class LearningStep:
-    """Add all operators of one step to a graph.
+    """The operators of one learning step: forward pass, output error, errors of all layers, new weights.
 
     Args:
         model: the network with its feedback.

@@ -65,9 +65,9 @@ class Chip:
 
         Args:
             share: wanted shares f, 0 to 1.
-            tolerance: of f.
+            tolerance: largest error of f that is accepted.
             how: rounds and reads.
-            gen: of the devices.
+            gen: source of the devices and of their noise.
 
         Returns:
             The cells, and the number of rounds.
@@ -88,12 +88,12 @@ class Chip:
         return cells, used
 
     def read(self, cells: Cells, reads: int, gen: torch.Generator) -> Tensor:
-        """Return the shares f of some reads, (reads, *shape).
+        """Read all elements several times, and return their conductances as shares f of the range, (reads, *shape).
 
         Args:
             cells: the present cells.
             reads: number of reads.
-            gen: of the read noise.
+            gen: source of the read noise.
         """
         if self.device.paired:
             return torch.stack([self.device.element_share(cells, gen) for _ in range(reads)])

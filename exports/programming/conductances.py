@@ -47,7 +47,7 @@ class TileMapping:
             build("conductance", self.conductance)
 
     def conductance_map(self, matrix: Matrix) -> ConductanceMap:
-        """Return the map of one matrix."""
+        """Return the conductance map of one matrix: the chosen one, or a pair over the range of its device."""
         if self.conductance is not None:
             chosen: ConductanceMap = build("conductance", self.conductance)
             return chosen
@@ -92,7 +92,10 @@ class MappedMatrix:
         return self.mapping.tolerance * self.map.span * MICRO
 
     def attributes(self) -> dict[str, Any]:
-        """Return what a file says of the conductances of a matrix and of each of its tiles."""
+        """Return the attributes that a file holds for the conductances of a matrix, and of each of its tiles.
+
+        ``map`` (its spec), ``scale`` with ``scale_unit``; ``g_min``, ``g_max`` and ``tolerance``, S.
+        """
         return {
             "map": str(Spec(self.map.name, asdict(self.map))),
             "scale": self.scale * MICRO,
@@ -135,7 +138,7 @@ def conductances_to_weights(spec: str, scale: float, planes: Conductances) -> Te
     """Return the weights (..., rows, columns) that the conductances of one tile stand for.
 
     Args:
-        spec: of the map.
+        spec: spec of the conductance map.
         scale: S for 1 unit of weight.
         planes: S, by plane, (..., rows, columns).
     """

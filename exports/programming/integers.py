@@ -81,7 +81,7 @@ class Quantization:
 
         Args:
             values: all weights, (n_out, ...).
-            rows: of them.
+            rows: the rows whose codes are wanted.
         """
         scale, zero = self._broadcast(rows, values.ndim)
         low, high = self.format.ends
@@ -91,8 +91,8 @@ class Quantization:
         """Return the weights that the codes of some rows stand for.
 
         Args:
-            codes: of these rows alone.
-            rows: of the matrix.
+            codes: codes of these rows alone.
+            rows: which rows of the matrix they are.
         """
         scale, zero = self._broadcast(rows, codes.ndim)
         return (codes.to(scale.dtype) - zero) * scale

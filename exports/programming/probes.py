@@ -27,9 +27,10 @@ ROUNDING = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeOutput:
-    """One output of a probe, each tensor (K, *shape)."""
+    """One output that K probe vectors should give, and how far it may be off; each tensor is (K, *shape)."""
 
     expected: Tensor
+    """Output of a working chip, without noise or as the mean of noisy passes."""
     spread: Tensor
     """One standard deviation of a working chip."""
     band: Tensor
@@ -37,13 +38,22 @@ class ProbeOutput:
 
     @classmethod
     def with_band(cls, expected: Tensor, spread: Tensor) -> ProbeOutput:
-        """Derive the band from the spread."""
+        """Return the output with a pass band of 4 times the spread, and a little for rounding.
+
+        Args:
+            expected: (K, *shape).
+            spread: standard deviation, same shape.
+        """
         size = float(expected.abs().amax()) if expected.numel() else 0.0
         return cls(expected=expected, spread=spread, band=spread * SIGMAS + ROUNDING * size)
 
     @classmethod
     def from_passes(cls, passes: list[Tensor]) -> ProbeOutput:
-        """Take mean and standard deviation of passes (K, *shape); equal passes have no spread."""
+        """Return the output whose expectation and spread are the mean and standard deviation of several passes.
+
+        Args:
+            passes: outputs of each pass, (K, *shape); where all are equal there is no spread.
+        """
         if _equal(passes):
             return cls.with_band(passes[0].contiguous(), torch.zeros_like(passes[0]).contiguous())
         stacked = torch.stack(passes)
@@ -52,12 +62,12 @@ class ProbeOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeVectors:
-    """Vectors to send into a network, a pathway or a matrix.
+    """Vectors that are sent into a chip to check it, with the outputs that it should give.
 
     Args:
-        of: ``network``, ``feedback``, or the path of a matrix.
-        inputs: (K, *in_shape).
-        outputs: by name.
+        of: what they are sent into: ``network``, ``feedback``, or the path of a matrix.
+        inputs: the K vectors, (K, *in_shape).
+        outputs: expected outputs by name.
         note: one line on how the spread was found.
     """
 
@@ -68,10 +78,10 @@ class ProbeVectors:
 
     @classmethod
     def from_passes(cls, of: str, inputs: Tensor, passes: list[dict[str, Tensor]]) -> ProbeVectors:
-        """Summarize passes over the same inputs.
+        """Return probe vectors whose expected outputs and spreads are those of several passes over the same inputs.
 
         Args:
-            of: as in the class.
+            of: ``network``, ``feedback``, or the path of a matrix.
             inputs: (K, *in_shape).
             passes: outputs of each pass by name, (K, *out_shape).
         """
@@ -97,7 +107,7 @@ def probe_matrix(path: str, matrix: Matrix, mapped: MappedMatrix | None, *, coun
     Args:
         path: of the matrix.
         matrix: the weights, (n_out, ...).
-        mapped: its conductances; None: no spread.
+        mapped: the conductances of the matrix; None: no spread.
         count: K.
         seed: of the vectors.
     """

@@ -18,7 +18,7 @@ def random_spikes(shape: tuple[int, ...], ticks: int, samples: int, seed: int) -
     """Draw random spikes of rate :data:`RATE`: (T, B, *shape) of 0 and 1.
 
     Args:
-        shape: of one sample in one tick.
+        shape: shape of one sample in one tick.
         ticks: T.
         samples: B.
         seed: of the draw.
@@ -30,7 +30,7 @@ def spike_responses(network: Network, xs: Tensor, gen: torch.Generator | None = 
     """Return outputs and spikes of a network in evaluation mode.
 
     Args:
-        network: its mode is left as it was.
+        network: the network, whose training mode is restored.
         xs: (T, B, *input_shape).
         gen: source of the noise that the network models.
 

@@ -31,7 +31,7 @@ OPTION_OF = {
 
 
 def periphery_with_only(io: Periphery, name: str) -> Periphery:
-    """Return the periphery with one source of noise alone, or with none for an unknown name.
+    """Return the periphery with one source of noise alone; a name that is none of the periphery's leaves no noise.
 
     Settings that the other sources refer to stay: bound management, which sets the full scale, and the bits of sliced
     inputs.

@@ -43,31 +43,40 @@ class ConductanceMap(Registered, ABC, kind="conductance"):
 
     @property
     def span(self) -> float:
-        """g_max - g_min, uS."""
+        """Width of the conductance range, g_max - g_min, uS."""
         return self.g_max - self.g_min
 
     @property
     @abstractmethod
     def reach(self) -> float:
-        """The conductance of the largest weight, uS."""
+        """Signed conductance that represents the largest weight, counted from that of weight 0, uS."""
 
     def scale(self, weights: Tensor) -> Tensor:
         """Return s = reach / max|w|, uS per unit of weight, 0-dim; reach for weights that are all zero."""
         size = weights.abs().amax()
+        # weights that are all zero have no largest one: any scale represents them
         return torch.where(size > 0, self.reach / size, size.new_full((), self.reach))
 
     @abstractmethod
     def split(self, weights: Tensor, scale: Tensor) -> Conductances:
-        """Return the conductances of the weights.
+        """Return the conductances that represent weights.
 
         Args:
             weights: (n_in, n_out).
-            scale: from :meth:`scale`; weights beyond the range are clipped.
+            scale: uS per unit of weight, from :meth:`scale`; weights beyond the range are clipped.
+
+        Returns:
+            One matrix (n_in, n_out) of conductances in uS for every plane, such as ``plus`` and ``minus`` of a pair.
         """
 
     @abstractmethod
     def join(self, planes: Conductances, scale: Tensor) -> Tensor:
-        """Return the weights (n_in, n_out) of conductances, measured ones included."""
+        """Return the weights (n_in, n_out) that conductances represent; the inverse of :meth:`split`.
+
+        Args:
+            planes: programmed or measured conductances by plane, uS.
+            scale: uS per unit of weight, as of :meth:`split`.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +176,7 @@ class Pairs(ConductanceMap, name="n_pair"):
 
     @property
     def factors(self) -> list[float]:
-        """F^k of every pair, least significant first."""
+        """Significance F^k of every pair in the sum, the least significant first."""
         return [self.significance**k for k in range(self.pairs)]
 
     @property

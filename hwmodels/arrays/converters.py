@@ -56,7 +56,7 @@ class Converter:
         return 1.0 if self.bits is None else (2 ** (self.bits - 1) - 1) / self.bound
 
     def codes(self, q: Tensor, *, clip: bool = True, out: Tensor | None = None) -> Tensor:
-        """Return the nearest codes, without noise.
+        """Round signals to the nearest codes (whole numbers), without noise.
 
         Args:
             q: signal times :attr:`rate`, float32 or wider, any shape.
@@ -68,11 +68,20 @@ class Converter:
         """
         if self.bits is not None:
             q = torch.round(q, out=out)
+        # the largest code; for exact conversion the bound itself
         top = self.bound * self.rate
         return torch.clamp(q, -top, top, out=out) if clip else q
 
     def level(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the nearest (or stochastically chosen) level within the bound, in the shape and unit of ``x``."""
+        """Round signals to the nearest (or a stochastically chosen) level within the bound.
+
+        Args:
+            x: signals, any shape and unit.
+            gen: source of stochastic rounding.
+
+        Returns:
+            Levels in the shape and unit of ``x``.
+        """
         q = x.detach().to(work_dtype(x.dtype))
         if self.bits is not None and self.rounding == "stochastic":
             top = 2 ** (self.bits - 1) - 1
@@ -88,7 +97,7 @@ class DAC(Converter):
     name = "DAC"
 
     def convert(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the signals clip(Q(x)) + noise xi, in the shape and unit of ``x``."""
+        """Return the analog signals clip(Q(x)) + noise xi, xi standard normal, in the shape and unit of ``x``."""
         v = self.level(x, gen)
         return v.add_(normal(v, gen), alpha=self.noise) if self.noise else v
 
@@ -99,7 +108,7 @@ class ADC(Converter):
     name = "ADC"
 
     def convert(self, y: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the numbers clip(Q(y + noise xi)), in the shape and unit of ``y``."""
+        """Return the numbers clip(Q(y + noise xi)), xi standard normal, in the shape and unit of ``y``."""
         return self.level(torch.add(y, normal(y, gen), alpha=self.noise) if self.noise else y, gen)
 
 
@@ -137,7 +146,7 @@ def bound_management(y: Tensor, bound: float | Tensor, most: int) -> Tensor:
 
     Args:
         y: (B, n_out), outputs without noise, in the unit of ``bound``.
-        bound: of the ADC.
+        bound: full scale of the ADC.
         most: largest k.
 
     Returns:
@@ -163,6 +172,7 @@ def bit_planes(v: Tensor, dac: DAC) -> tuple[Tensor, Tensor]:
     """
     if dac.bits is None:
         raise NeurofaError("got bit-sliced inputs without in_bits; expected 2 to 24 bits; set in_bits")
+    # the bits are those of the magnitude: a pulse carries the sign of its input
     codes = (v.abs() / dac.step).round_().to(torch.int32)
     powers = torch.arange(dac.bits - 1, device=v.device, dtype=torch.int32).view(-1, 1, 1)
     planes = (codes >> powers).bitwise_and_(1).to(v.dtype).mul_(v.sign())

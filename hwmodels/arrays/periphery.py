@@ -24,9 +24,9 @@ class Periphery(Registered, kind="periphery", name="periphery"):
     are in units of the largest weight, inputs in units of alpha.
 
     Args:
-        in_bits: of the DAC; None is exact.
+        in_bits: resolution of the DAC; None is exact.
         in_noise: standard deviation of the input noise, in units of the full-scale input.
-        out_bits: of the ADC; None is exact (it still clips).
+        out_bits: resolution of the ADC; None is exact (it still clips).
         out_bound: full scale of the ADC, in units of (full-scale input x largest weight); 1e999 never clips.
         out_noise: standard deviation of the output noise, in the same unit.
         read_noise: sigma_w of the weights, seen at the output: y_i += sigma_w sqrt(sum_j |w_ij| x_j^2) xi
@@ -74,19 +74,20 @@ class Periphery(Registered, kind="periphery", name="periphery"):
 
     @property
     def most_doublings(self) -> int:
-        """Largest exponent of bound management: a factor of 1000, or the last with 2 bits left to the inputs."""
+        """Most halvings of the inputs by bound management: a factor of 1000, or the last that leaves 2 bits to them."""
+        # this factor leaves four levels, 2 bits, to the inputs
         inputs = 1000.0 if self.in_bits is None else 0.25 * (2**self.in_bits - 2)
         return max(0, int(math.log2(min(1000.0, inputs))))
 
     @property
     def exact(self) -> bool:
-        """Whether a product is the matrix product: nothing is quantised, clipped, lost or noisy."""
+        """Whether the analog product is the matrix product itself: nothing is quantised, clipped, lost or noisy."""
         clips = self.full_scale == "none" or not math.isinf(self.out_bound)
         return not (clips or self.in_bits or self.out_bits or self.noisy or self.ir_drop)
 
     @property
     def noisy(self) -> bool:
-        """Whether a product needs a generator."""
+        """Whether a product draws random numbers, so that it needs a generator."""
         return bool(self.in_noise or self.out_noise or self.read_noise)
 
 

@@ -21,7 +21,10 @@ FREE_TO_LOOK = frozenset({"cpu"})
 def analog_product(
     io: Periphery, x: Tensor, w: Tensor, gen: RandomSource | None = None, *, unit: Tensor | None = None
 ) -> Tensor:
-    """Multiply through an analog array; exactly 0 for a sample whose inputs are all zero.
+    """Return the product x W as an analog array computes it, with converters, noise and losses.
+
+    A sample whose inputs are all zero gives outputs of about 1e-30 or 0 where every sample has a full scale of its own;
+    with the full scale of a batch, or a fixed one, it gives the noise of the array.
 
     Args:
         io: converters and noise of the array.

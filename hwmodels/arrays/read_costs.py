@@ -7,12 +7,12 @@ from hwmodels.figures import CostLine, CostReport
 
 
 def read_costs(device: Device, reads: int, products: int) -> CostReport:
-    """Return counts, energy and time of the products of arrays.
+    """Return counts, energy and time of products with weights in arrays of memory devices.
 
     Args:
-        device: of the cells.
-        reads: weights that are read, counted each time.
-        products: vectors that go through the arrays one after the other.
+        device: the device that stores a weight.
+        reads: number of weights that are read, each counted as often as it is.
+        products: number of vectors that go through the arrays, one after the other.
     """
     known = device.describe()
     lines = [

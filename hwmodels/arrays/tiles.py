@@ -27,8 +27,8 @@ def partition(matrix: Tensor, rows: int, columns: int) -> list[Tile]:
 
     Args:
         matrix: (n_in, n_out).
-        rows: of one array, 1 or more.
-        columns: of one array, 1 or more.
+        rows: number of rows of one array, 1 or more.
+        columns: number of columns of one array, 1 or more.
 
     Returns:
         Views of the matrix, not copies.

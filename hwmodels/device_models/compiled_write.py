@@ -24,11 +24,11 @@ def write_in_place(device: Device, cells: Mapping[str, Tensor], weight: Tensor, 
     """Write to the device, and store the result in the given tensors.
 
     Args:
-        device: its ``write`` is used; it may draw only through :mod:`hwmodels.numerics.random`.
+        device: the device, whose ``write`` may draw only through :mod:`hwmodels.numerics.random`.
         cells: overwritten with the cells afterwards.
         weight: overwritten with their value.
         change: requested addition to the weights.
-        key: from :func:`~hwmodels.numerics.compiled.draw_key`.
+        key: words from :func:`~hwmodels.numerics.compiled.draw_key`, the source of all random numbers.
     """
     # a device passes its generator on to the draws and does nothing else with it
     after = device.write(dict(cells), change, cast("torch.Generator", Key(key)))

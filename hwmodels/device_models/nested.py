@@ -116,5 +116,5 @@ def with_prefix(prefix: str, cells: Cells) -> Cells:
 
 
 def without_prefix(prefix: str, cells: Cells) -> Cells:
-    """Return the cells whose names begin with ``prefix_``, without it."""
+    """Return the cells whose names begin with ``prefix_``, by the rest of their names."""
     return {key.removeprefix(f"{prefix}_"): cell for key, cell in cells.items() if key.startswith(f"{prefix}_")}

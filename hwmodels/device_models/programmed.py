@@ -82,7 +82,7 @@ class Programmed(Device, AgeingCells, Provenance):
 
     @abstractmethod
     def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
-        """Return the conductance (uS) at an age.
+        """Return the conductance (uS) after it has drifted to a given age.
 
         Args:
             g: conductance after programming, uS.
@@ -92,7 +92,7 @@ class Programmed(Device, AgeingCells, Provenance):
 
     @abstractmethod
     def read_sigma(self, g: Tensor, now: Tensor, age: Tensor) -> Tensor:
-        """Return the standard deviation of a read (uS).
+        """Return the standard deviation of the noise of one read (uS).
 
         Args:
             g: conductance after programming, uS.
@@ -194,7 +194,9 @@ class Programmed(Device, AgeingCells, Provenance):
         return {**cells, "age": cells["age"] + seconds}
 
     def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
-        """Return the moments of the drift over the drift constants, by quadrature; None for cells that have aged.
+        """Return mean and variance of the drifted weights over the drift constants, by quadrature.
+
+        None for cells that have aged already.
 
         Drift constants follow from wanted conductances. The programmed ones are used instead; the difference shows only
         near the highest conductance of a device with a steep fit (hermes).

@@ -185,11 +185,11 @@ class Pulsed(PulseDriven, Provenance):
         return self.reprogram(self.draw_devices(target, gen), target, gen)
 
     def hidden_state(self, v: Tensor, cells: Cells) -> Tensor:
-        """Return the internal state of a device that shows v, device units; default: v itself."""
+        """Return the internal state with which a device shows the weight v, both in device units; default: v itself."""
         return v
 
     def shown_state(self, state: Tensor, cells: Cells) -> Tensor:
-        """Return what a device in a state shows, device units: the inverse of :meth:`hidden_state`."""
+        """Return the weight that a device shows in an internal state, device units: inverse of :meth:`hidden_state`."""
         return state
 
     def value(self, cells: Cells) -> Tensor:

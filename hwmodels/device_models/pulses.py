@@ -84,7 +84,7 @@ class PulseDriven(Device):
 
     @property
     def train(self) -> PulseTrain | None:
-        """The pulse trains of :meth:`write_outer`; None: an update arrives as one matrix of expected counts."""
+        """How :meth:`write_outer` turns numbers into pulse trains; None: it writes the summed change of the batch."""
         return None
 
     @abstractmethod
@@ -95,7 +95,9 @@ class PulseDriven(Device):
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None
     ) -> Cells:
-        """Send pulses to each device on its own: from the cells of some devices follow the cells of these devices.
+        """Send a number of pulses to every device, and return the cells afterwards.
+
+        A device depends on its own cells alone, so that ``cells`` may be those of some devices of an array.
 
         Args:
             cells: the present cells.

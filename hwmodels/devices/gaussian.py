@@ -60,5 +60,6 @@ class Gaussian(Device, name="gaussian"):
         """Add the change with noise proportional to it."""
         if not self.write_noise:
             return {"weight": cells["weight"] + change}
+        # in the memory of the draw: an update allocates one tensor
         factor = normal(change, gen).mul_(self.write_noise).add_(1)
         return {"weight": factor.mul_(change).add_(cells["weight"])}

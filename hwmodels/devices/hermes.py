@@ -64,7 +64,7 @@ class Hermes(Programmed, name="hermes"):
         return polynomial(g / self.g_max, self.PROGRAMMING[self.devices])
 
     def drift_constant(self, g: Tensor, xi: Tensor) -> Tensor:
-        r = (g / self.g_max).clamp_(min=1e-7)
+        r = (g / self.g_max).clamp_(min=1e-7)  # zero has no logarithm
         log_r = r.log()
         low = log_r.mul(-0.0387).sub_(0.0182).clamp_(0.072, 0.13)
         mean = torch.where(r < 0.0945, low, polynomial(r, (0.0736, -0.0126, -0.0436)))

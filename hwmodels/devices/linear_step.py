@@ -29,7 +29,7 @@ class LinearStep(Pulsed, name="linear_step"):
 
     Args:
         gamma_up: relative loss of the step at the upper bound, >= 0; 1 is a soft bound.
-        gamma_down: the same for steps down at the lower bound.
+        gamma_down: relative loss of the step down at the lower bound, >= 0.
         gamma_up_dtod: device-to-device spread of gamma_up, absolute.
         gamma_down_dtod: device-to-device spread of gamma_down, absolute.
         own_bounds: gamma refers to each device's own bounds instead of w_max and w_min.
@@ -106,7 +106,7 @@ def soft_bounds_pmax(
 
     Args:
         p_max: pulses of the staircase.
-        alpha: its curvature per pulse, > 0.
+        alpha: curvature of the staircase per pulse, > 0.
         range_min: where it begins, < 0, device units.
         range_max: where it ends, > 0, device units.
         dw_min_dtod: device-to-device spread of the step, relative.
@@ -124,6 +124,7 @@ def soft_bounds_pmax(
             f"got soft_bounds_pmax(p_max={p_max}, alpha={alpha}, range_min={range_min}, range_max={range_max});"
             " expected p_max >= 1, alpha > 0 and range_min < 0 < range_max; change the values"
         )
+    # the staircase goes on towards range_min + B, where its steps would vanish
     top = range_min - (range_max - range_min) / math.expm1(-alpha * p_max)
     rate = -math.expm1(-alpha)
     larger = max(top, -range_min)

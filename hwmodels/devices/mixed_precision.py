@@ -16,13 +16,13 @@ from hwmodels.errors import POSITIVE_OR_NONE, check_options
 
 @dataclass(frozen=True, kw_only=True)
 class MixedPrecision(Nested, name="mixed_precision"):
-    """Changes add up in a digital chi; whole steps of size epsilon go to the device: n = trunc(chi / epsilon).
+    """Changes add up in a digital number chi beside every weight, and whole steps of size epsilon go to the device.
 
-    chi <- chi + change, the device gets n steps, chi <- chi - n epsilon: the requested n epsilon leaves chi, whatever
-    the device realises of it. A pulse-driven device gets n pulses, epsilon being its granularity. Any other device is
-    written a change of n epsilon, and only where n is not 0, so that devices that reprogram with their whole noise at
-    every change do so rarely. The digital state is one number per weight, and every update costs a digital outer
-    product. Reads do not see chi.
+    chi <- chi + change, the device gets n = trunc(chi / epsilon) steps, chi <- chi - n epsilon: the requested n epsilon
+    leaves chi, whatever the device realises of it. A pulse-driven device gets n pulses, epsilon being its granularity.
+    Any other device is written a change of n epsilon, and only where n is not 0, so that devices that reprogram with
+    their whole noise at every change do so rarely. The digital state is one number per weight, and every update costs a
+    digital outer product. Reads do not see chi.
 
     Cells: those of the inner device with ``inner_`` before their names; ``chi``, shaped as the weights, in their unit.
 

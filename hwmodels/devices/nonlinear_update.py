@@ -115,6 +115,7 @@ def curvature(nl: float) -> float:
     low, high = 1e-6, 1e6
     for _ in range(200):
         middle = math.sqrt(low * high)
+        # the distance from the line is largest where the slopes agree, at exp(-c x) = end / c
         end = -math.expm1(-middle)
         bend = 1 / end - 1 / middle + math.log(end / middle) / middle
         low, high = (middle, high) if bend < _BEND * nl else (low, middle)

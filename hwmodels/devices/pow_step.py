@@ -27,7 +27,7 @@ class PowStep(Pulsed, name="pow_step"):
 
     Args:
         pow_gamma: nominal exponent, >= 0; 1 is a soft bound.
-        pow_gamma_dtod: its device-to-device spread, relative.
+        pow_gamma_dtod: device-to-device spread of the exponent, relative.
         pow_up_down: asymmetry of the exponents.
 
     Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.

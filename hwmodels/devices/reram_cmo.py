@@ -54,7 +54,7 @@ class ReRamCmo(Programmed, name="reram_cmo"):
         return g * slope + offset
 
     def drifted(self, g: Tensor, constant: Tensor, age: Tensor) -> Tensor:
-        log_t = age.clamp(min=1).log_()
+        log_t = age.clamp(min=1).log_()  # measured from one second on: before, ln t is held at 0
         moved = (log_t * 0.04201).add_(0.41183).mul_(constant).add_(log_t, alpha=-0.08900)
         return torch.where(age >= 1, (g + moved).clamp_(min=0), g)
 

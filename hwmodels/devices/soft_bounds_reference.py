@@ -27,7 +27,7 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
 
     Args:
         reference_mean: mean of the reference, device units.
-        reference_std: its device-to-device spread, device units.
+        reference_std: device-to-device spread of the reference, device units.
         subtract_symmetry: add each device's own symmetry point to its reference.
         additive: noise that does not shrink with the step.
 

@@ -67,21 +67,21 @@ class Stuck(Nested, name="stuck"):
         return {**cells, "shift": shift * top}
 
     def value(self, cells: Cells) -> Tensor:
-        """Return the inner weights under the faults."""
+        """Return the weights of the inner device, changed by the faults."""
         return self._faulty(super().value(cells), cells)
 
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
-        """Return an inner read under the faults."""
+        """Return a read of the inner device, changed by the faults."""
         return self._faulty(super().read(cells, gen), cells)
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
-        """Write to the inner device."""
+        """Write to the inner device; a weight that a fault holds does not follow."""
         return self.with_inner(cells, self.inner.write(self.inner_cells(cells), change, gen))
 
     def write_outer(
         self, cells: Cells, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None
     ) -> Cells:
-        """Write the factors to the inner device."""
+        """Write the outer products of an update to the inner device."""
         return self.with_inner(cells, self.inner.write_outer(self.inner_cells(cells), x, d, lr=lr, gen=gen))
 
     def read_variance(self, cells: Cells) -> Tensor:
@@ -89,7 +89,7 @@ class Stuck(Nested, name="stuck"):
         return super().read_variance(cells) * self._follows(cells)
 
     def aged(self, cells: Cells, seconds: float) -> tuple[Tensor, Tensor] | None:
-        """Return the moments of the inner device, under the faults."""
+        """Return mean and variance of the inner device's weights after ageing, changed by the faults."""
         moments = super().aged(cells, seconds)
         if moments is None:
             return None

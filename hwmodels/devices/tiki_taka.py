@@ -115,7 +115,7 @@ class TikiTaka(Device, name="tiki_taka"):
         return {**with_columns(cells, with_prefix("slow", moved), at), "writes": cells["writes"] + 1}
 
     def next_columns(self, cells: Cells) -> Tensor:
-        """Return the columns that the next transfer takes, whole numbers, (columns,)."""
+        """Return the indices of the columns that the next transfer reads, (columns,); all take their turn."""
         total = math.prod(cells["zero"].shape[1:])
         count = min(self.columns, total)
         first = cells["writes"].long() * count
@@ -212,7 +212,7 @@ def symmetry_point(device: Pulsed, cells: Cells) -> Tensor:
 
     Args:
         device: a pulsed step model.
-        cells: its devices.
+        cells: the cells of its elements.
 
     Returns:
         Device units, by bisection between the bounds, shaped as the weights.

@@ -64,7 +64,7 @@ class UpdateEngine(Nested, name="update_engine"):
         """Cut and limit the change in the engine, then let the words round it."""
         step = cells["scale"]
         if self.fraction is not None:
-            grain = step * 2.0**-self.fraction
+            grain = step * 2.0**-self.fraction  # the last bit of the accumulator
             change = change / grain
             change = (change.floor_() if self.cut == "floor" else change.trunc_()).mul_(grain)
         if self.most is not None:

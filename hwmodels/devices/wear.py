@@ -22,14 +22,16 @@ LIFETIME = Condition(lambda v: v > 0, "a positive number")
 
 @dataclass(frozen=True, kw_only=True)
 class Worn(Nested):
-    """A device that is written in cycles: each write costs one cycle where the change is not zero."""
+    """A device with a finite number of writes: each write costs a weight one cycle where its change is not zero."""
 
     name = "wear"
     source = SOURCE
 
     device: Device | str
     endurance: float
+    """Median number of cycles in the life of an element."""
     spread: float
+    """Standard deviation of ln(endurance) between elements."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +68,7 @@ class Worn(Nested):
 
 @dataclass(frozen=True, kw_only=True)
 class WornByPulses(Worn, PulseDriven):
-    """A pulse-driven device: each pulse costs one cycle."""
+    """A pulse-driven device with a finite number of pulses: each pulse costs one cycle."""
 
     name = "wear"
 
@@ -123,14 +125,17 @@ def worn(*, device: Device | str = "constant_step", endurance: float = 1e6, spre
 
 
 def add_ledger(device: Device, cells: Cells) -> tuple[Device, Cells]:
-    """Put a ledger of writes around the pulse-driven part of a device, or around the whole device, elements unchanged.
+    """Wrap a device so that its writes are counted (:func:`worn` with an infinite endurance).
+
+    Of nested devices, the outermost one that is driven by pulses is wrapped, so that pulses are counted; where none is,
+    the innermost. A device that counts already is returned unchanged.
 
     Args:
-        device: the device; one that keeps a ledger already is returned as it is.
-        cells: its cells.
+        device: the device.
+        cells: the cells of the device.
 
     Returns:
-        A device with the same behaviour, and its cells; counts begin at 0.
+        A device with the same behaviour, and its cells with ``cycles``, which begin at 0.
     """
     if isinstance(device, Worn):
         return device, cells
@@ -147,9 +152,14 @@ def add_ledger(device: Device, cells: Cells) -> tuple[Device, Cells]:
 
 
 def ledgers(cells: Cells) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return cycles and endurance of every array of devices that counts, by name of the array; empty for a single one.
+    """Return the counted writes of every array of devices, from the cells ``cycles`` and ``endurance``.
 
-    They are the cells ``cycles`` and ``endurance``, with the prefixes of the devices around them.
+    Args:
+        cells: of a device around or with :func:`worn`; other cells give an empty dict.
+
+    Returns:
+        Cycles and endurance, both shaped as the weights, by the name of the array: its prefix in the cells, such as
+        ``fast``, or an empty name where there is one array.
     """
     counting = [key.removesuffix("cycles") for key in cells if key == "cycles" or key.endswith("_cycles")]
     return {

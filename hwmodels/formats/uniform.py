@@ -24,7 +24,7 @@ class Uniform(Format, name="uniform"):
         bits: b, width of one code, 2 to 24.
         range: full scale in the unit of x, > 0: the grid covers [-range, range] and clips beyond; None takes max |x|
             (or min and max) of the tensor each time.
-        symmetric: the same number of codes on both sides of zero.
+        symmetric: whether there are as many codes below zero as above.
         per: one scale for the ``tensor``, or one for each index of the first axis (``channel``).
         rounding: to the ``nearest`` code, or ``stochastic``: up with a probability equal to the fraction, unbiased,
             with a variance of at most s^2 / 4.

@@ -19,7 +19,15 @@ from hwmodels.errors import NeurofaError
 
 
 def draw_key(gen: torch.Generator, count: int | None = None) -> Tensor:
-    """Draw the words of a key, (2,) int32 on the device of the generator, or of several, (count, 2); no waiting."""
+    """Draw the words of a :class:`~hwmodels.numerics.random.Key`, without waiting for the device of the generator.
+
+    Args:
+        gen: source of the words.
+        count: number of keys; None: one.
+
+    Returns:
+        (2,) int32 on the device of the generator; (count, 2) for several keys.
+    """
     shape = (2,) if count is None else (count, 2)
     return torch.randint(-(2**31), 2**31, shape, generator=gen, device=gen.device).to(torch.int32)
 
@@ -30,7 +38,7 @@ def compile_whole(
     """Compile a function as one graph, at its first call and again for new shapes.
 
     Args:
-        function: of tensors; waits for none of them.
+        function: function of tensors that never waits for the content of one.
         what: name of the function in error messages.
         part: name of what must be without Python control flow in error messages.
         dynamic: one kernel for all shapes; None lets torch decide.

@@ -35,7 +35,7 @@ class Noise:
 
     name: str
     formula: str
-    """NSR^2 or the variance, in symbols."""
+    """NSR^2 or the variance in symbols, for a report."""
     fresh: Tensor | None = None
     """Variance of a noise that is independent for every sample and output: broadcasts to (B, n_out)."""
     shared: Tensor | None = None
@@ -50,14 +50,17 @@ class Noise:
     """Why the closed form does not hold here; empty where it holds."""
 
     def gain(self) -> Tensor:
-        """Return k, the factor on the signal that remains in every sample: (B,) float64; 1 without a known error."""
+        """Return the factor k of the signal s in s' = k s + n, for every sample: (B,) float64.
+
+        Only ``shift`` has a part along s: k = 1 + <s, shift> / |s|^2, and 1 without a shift.
+        """
         s = self._signal.double()
         if self.shift is None:
             return s.new_ones(len(s))
         return 1 + (s * self.shift).sum(1) / s.square().sum(1).clamp_min(TINY)
 
     def power(self, vectors: Tensor) -> Tensor:
-        """Return E|n|^2 of every sample.
+        """Return E|n|^2 of every sample: the power of the error without its part along the signal.
 
         Args:
             vectors: (B, n_in), the inputs of the product.
@@ -72,26 +75,37 @@ class Noise:
         if self.shared is not None:
             total += vectors.double().square() @ self.shared.double().sum(1)
         if self.shift is not None:
+            # what lies along the signal changes its size and not its direction: k holds it
             along = (self.gain() - 1).unsqueeze(1) * signal
             total += (self.shift - along).square().sum(1)
         return total
 
     def nsr2(self, vectors: Tensor) -> Tensor:
-        """Return NSR^2 of every sample, (B,) float64; infinite where nothing of the signal remains.
+        """Return the squared ratio of noise to signal, NSR^2 = E|n|^2 / (k^2 |s|^2), of every sample.
 
-        ``vectors`` as in :meth:`power`.
+        Args:
+            vectors: (B, n_in), the inputs of the product.
+
+        Returns:
+            (B,) float64; infinite where nothing of the signal remains.
         """
         k = self.gain()
         size2 = self._signal.double().square().sum(1)
+        # without a signal, or with one that a known error has removed, no noise is small
         present = (size2 > TINY) & (k > LOST)
         return torch.where(present, self.power(vectors) / (k.square() * size2).clamp_min(TINY), torch.inf)
 
     def cosine(self, vectors: Tensor) -> Tensor:
-        """Return the cosine of the product with and without the source, sign(k) / sqrt(1 + NSR^2), (B,) float64.
+        """Return the cosine between the product with this source and without it, sign(k) / sqrt(1 + NSR^2).
 
-        It is 0 where there is no signal. ``vectors`` as in :meth:`power`.
+        Args:
+            vectors: (B, n_in), the inputs of the product.
+
+        Returns:
+            (B,) float64; 0 where there is no signal.
         """
         k = self.gain()
+        # k keeps its sign: a negative one turns the product round
         scale = k.masked_fill(k.abs() <= LOST, 0.0) * self._signal.double().square().sum(1).sqrt()
         return scale / (scale.square() + self.power(vectors)).sqrt().clamp_min(TINY)
 
@@ -111,9 +125,10 @@ class Noise:
 
 
 class NoiseSource(NamedTuple):
-    """A source of noise, and a pass in which it acts alone."""
+    """A source of noise: its closed form, and a function that draws it, to compare both."""
 
     noise: Noise
+    """Its closed form, with ``signal``."""
     run: Callable[[torch.Generator], Tensor]
     """Compute one pass (B, n_out) in which it is the only error; compared with ``noise.signal``."""
 
@@ -143,9 +158,9 @@ def rounding_error(x: Tensor, step: float | Tensor) -> Tensor:
 
 
 def too_coarse(signals: Tensor, levels: Tensor, formula: Tensor, tolerance: float = 0.02) -> str:
-    """Check the uniform model of rounding against known signals.
+    """Check whether :func:`rounding_error` predicts the mean NSR^2 of rounding known signals; say why, if it does not.
 
-    cos = 1/sqrt(1 + NSR^2) changes by at most half of a change of NSR^2.
+    The accepted error is 2 tolerance, since cos = 1/sqrt(1 + NSR^2) changes by at most half of a change of NSR^2.
 
     Args:
         signals: known signals (B, n), any unit.

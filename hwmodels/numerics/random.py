@@ -45,11 +45,13 @@ class Key:
         return lowbias32(base + (shift - 2**32 if shift >= 2**31 else shift))
 
     def uniform(self, like: Tensor) -> Tensor:
-        """Return numbers uniform in [0, 1), 24 bits, shaped as ``like``."""
+        """Return random multiples of 2^-24, uniform in [0, 1), shaped as ``like``."""
+        # a float32 holds whole numbers up to 2^24: 24 bits as an exact number (signed, hence + 2^23), over 2^24
         return (self._next(like) >> 8).to(like.dtype).add_(2.0**23).mul_(2.0**-24)
 
     def normal(self, like: Tensor) -> Tensor:
         """Return standard normal numbers shaped as ``like`` (Box and Muller 1958, the cosine of each pair)."""
+        # half a step above zero, whose logarithm is infinite
         u = (self._next(like) >> 8).to(like.dtype).add_(2.0**23).mul_(2.0**-24).add_(2.0**-25)
         angle = self._next(like).to(like.dtype).mul_(math.pi * 2.0**-31)
         return u.log_().mul_(-2).clamp_(min=0).sqrt_().mul_(angle.cos_())
@@ -94,7 +96,9 @@ def normal(like: Tensor, gen: RandomSource | None) -> Tensor:
 
 
 def uniform(like: Tensor, gen: RandomSource | None) -> Tensor:
-    """Return numbers uniform in [0, 1), 24 bits where they are hashed.
+    """Return random numbers uniform in [0, 1), shaped as ``like``.
+
+    Large float32 tensors on the CPU get hashed numbers, multiples of 2^-24 (see the module); others those of torch.
 
     Args:
         like: gives shape, dtype and device.
@@ -116,7 +120,7 @@ def hashed_words(count: int, gen: torch.Generator) -> Tensor:
 
     Args:
         count: number of words.
-        gen: on the CPU.
+        gen: source of a and b, on the CPU.
 
     Returns:
         (count,), int32, all different.

@@ -23,7 +23,7 @@ class Camera(Registered, kind="camera", name="camera"):
     electrons; below, thermal noise is larger.
 
     Args:
-        bits: of the output, 2 to 24; None does not round.
+        bits: width of an output number, 2 to 24; None does not round.
         exposure: mean signal in units of the full well, > 0; speckle saturates in exp(-1/exposure) of the pixels.
         full_well: electrons that a pixel holds; 1e999 is a camera without noise, saturation and rounding.
         thermal: standard deviation of the thermal and read noise, electrons.
@@ -52,7 +52,7 @@ class Camera(Registered, kind="camera", name="camera"):
             )
 
     def expose(self, light: Tensor, mean: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Take one frame.
+        """Return what the camera reports of one frame, with noise, saturation and rounding.
 
         Args:
             light: intensities, (B, n), any unit, 0 or more.
@@ -76,7 +76,7 @@ class Camera(Registered, kind="camera", name="camera"):
         return n / electrons
 
     def electrons(self, mean: Tensor) -> Tensor:
-        """Return the electrons per unit of intensity in frames of that mean light, shaped as ``mean``."""
+        """Return how many electrons a unit of intensity gives in frames of this mean light, shaped as ``mean``."""
         return self.exposure * self.full_well / torch.where(mean > 0, mean, torch.ones_like(mean))
 
     @property

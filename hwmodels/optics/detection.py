@@ -23,7 +23,10 @@ REMEDY = "2 is usual for an intensity"
 
 @dataclass(frozen=True)
 class Field:
-    """Light at the camera for one image on the modulator, and the fixed anchor light beside it."""
+    """Light at the camera for one image on the modulator, and that of the anchor images (:class:`Anchors`).
+
+    Fields are in the unit of the module; the anchors' tensors are empty where detection uses none.
+    """
 
     real: Tensor
     """(B, n_out)."""
@@ -45,7 +48,7 @@ class Field:
 
 
 class Exposure(NamedTuple):
-    """One frame, and its weight in the sum of the frames."""
+    """The light of one camera frame, and the weight of the frame in the sum that gives the result."""
 
     light: Tensor
     """(B, n_out), intensities."""
@@ -64,17 +67,17 @@ class Detection(Registered, ABC, kind="detection"):
 
     @property
     def anchors(self) -> int:
-        """Anchor images that the modulator can add to every image."""
+        """Number of anchor images that the modulator can add to every image; default: none."""
         return 0
 
     @property
     def anchor_light(self) -> float:
-        """Mean intensity of an anchor."""
+        """Mean intensity of an anchor image at the camera; default: 0."""
         return 0.0
 
     @property
     def frames(self) -> int:
-        """Camera frames for one image."""
+        """Number of camera frames that are taken of one image; default: 1."""
         return 1
 
     @abstractmethod
@@ -89,7 +92,7 @@ class Detection(Registered, ABC, kind="detection"):
         """Combine the frames of one image, sum_k weight_k I_k - offset.
 
         Args:
-            field: at the camera.
+            field: light at the camera for the image.
             camera: exposed once for every frame.
             gen: source of its noise.
 
@@ -123,7 +126,7 @@ def interferograms(field: Field, reference: float, steps: int) -> Iterator[Expos
     I_k = |E + r e^(i phi_k)|^2, phi_k = 2 pi k / steps; Re E = sum_k cos(phi_k) I_k / (r steps).
 
     Args:
-        field: at the camera.
+        field: light at the camera for the image.
         reference: r^2, intensity of the reference beam.
         steps: number of phases, 3 or more.
     """
@@ -133,6 +136,7 @@ def interferograms(field: Field, reference: float, steps: int) -> Iterator[Expos
         phase = 2 * math.pi * k / steps
         c, s = math.cos(phase), math.sin(phase)
         if abs(c) > 1e-9:  # the other phases only serve the imaginary part
+            # |E|^2 + r^2 + 2 r Re(E e^(-i phi)), which rounding may take below zero
             frame = light.add(field.real, alpha=2 * r * c).add_(field.imag, alpha=2 * r * s).clamp_min_(0)
             yield Exposure(frame, mean, c / (r * steps))
 
@@ -217,6 +221,7 @@ class Anchors(Detection, name="anchors"):
 
     def exposures(self, field: Field) -> Iterator[Exposure]:
         together = (field.real + field.anchor_real).square_().add_((field.imag + field.anchor_imag).square_())
+        # 1 / (2 |Ma|): the offset takes the calibrated |Ma|^2 away
         weight = field.anchor_light.rsqrt() / 2
         yield Exposure(together, field.mean + self.light, weight)
         yield Exposure(field.light, field.mean, -weight)

@@ -37,7 +37,10 @@ def _nulling(n: int) -> list[tuple[bool, int, int]]:
 
 
 def mesh_modes(n: int) -> list[int]:
-    """Return the upper mode m of every interferometer, in the order in which light passes them."""
+    """Return, for every interferometer of a mesh of n modes, the upper mode m of the two that it couples.
+
+    They come in the order in which light passes them.
+    """
     steps = _nulling(n)
     return [column for left, _, column in steps if not left] + [row - 1 for left, row, _ in reversed(steps) if left]
 
@@ -87,7 +90,7 @@ def propagate(phases: MeshPhases, loss: float = 0.0, kept: float = 1.0) -> Tenso
 
     Args:
         phases: settings.
-        loss: of each interferometer, dB of power, on both arms.
+        loss: loss of each interferometer, dB of power, on both arms.
         kept: factor on the amplitude behind every phase shifter; with the mean of e^(i xi) the result is the mean over
             errors xi of the phases.
 
@@ -113,7 +116,7 @@ def propagate_moments(
 
     Args:
         phases: settings.
-        loss: of each interferometer, dB of power, on both arms.
+        loss: loss of each interferometer, dB of power, on both arms.
         kept: exp(-s^2/2), s the standard deviation of a phase, rad.
         moments: E x x^H and E x x^T at the input, (K, inputs, n, n) each, complex.
 
@@ -173,8 +176,8 @@ def with_crosstalk(p: Tensor, beside: Tensor, share: float) -> Tensor:
 
     Args:
         p: (K, M), rad.
-        beside: from :func:`neighbours`.
-        share: of a phase that reaches a neighbour.
+        beside: indices of the neighbours of each interferometer, from :func:`neighbours`.
+        share: share of a heater's phase that reaches each neighbour.
     """
     padded = torch.cat([p, p.new_zeros(len(p), 1)], 1)
     return p + share * padded[:, beside].sum(-1)
@@ -185,7 +188,7 @@ def settable_phases(p: Tensor, bits: int | None) -> Tensor:
 
     Args:
         p: rad, any range; taken modulo 2 pi.
-        bits: of the voltage; None sets any phase.
+        bits: resolution of the voltage; None sets any phase.
     """
     p = p.remainder(2 * math.pi)
     if bits is None:

@@ -27,11 +27,11 @@ FORMULAS = {
 """NSR^2 of every error of a camera."""
 
 Detect = Callable[[Camera, torch.Generator | None], Tensor]
-"""A pass with that camera in place of the real one."""
+"""Compute one projection (B, n_out) with the given camera in the place of the real one, and a source of its noise."""
 
 
 def camera_with_only(camera: Camera, name: str) -> Camera:
-    """Return the camera with one source of error alone, or with none for an unknown name."""
+    """Return the camera with one source of error alone; a name that is none of the camera's leaves no error."""
     return replace(
         camera,
         shot=camera.shot and name == SHOT,
@@ -42,10 +42,12 @@ def camera_with_only(camera: Camera, name: str) -> Camera:
 
 
 def encoding_noise(error: Tensor, code: Tensor, std: float, clean: Tensor, coded: Tensor) -> NoiseSource:
-    """Return the error of a coarse code: with Q(e) = k e + r, r orthogonal to e, cos = 1/sqrt(1 + |r|^2/|k e|^2).
+    """Return the noise that a coarse encoding Q(e) of the error e adds to the projection e B.
+
+    With Q(e) = k e + r and r orthogonal to e, cos(e B, Q(e) B) = 1/sqrt(1 + |r|^2/|k e|^2).
 
     Args:
-        error: (B, n_in).
+        error: e, (B, n_in).
         code: Q(e), (B, n_in).
         std: standard deviation of the entries of the matrix.
         clean: e B, (B, n_out).
@@ -70,14 +72,15 @@ def camera_sources(
     signal: Tensor,
     detect: Detect,
 ) -> Iterator[NoiseSource]:
-    """Yield every error of the camera in y = unit (sum_k f_k g_k I_k - offset), g_k the weight of frame k in its image.
+    """Yield every error of the camera in a projection y = unit (sum_k f_k g_k I_k - offset).
 
-    A frame of intensity I has N = I kappa electrons, kappa = exposure full_well / mean light; shot noise is N,
+    I_k is the intensity that frame k reports, f_k the factor of its image in y, and g_k the weight of the frame in its
+    image. A frame of intensity I has N = I kappa electrons, kappa = exposure full_well / mean light; shot noise is N,
     thermal noise thermal^2, rounding s^2/12 electrons^2, and sum_k (unit f_k g_k / kappa)^2 converts them to y. Numbers
     below 0 electrons are cut off (:func:`rectified_moments`). Saturation is a known function of the light.
 
     Args:
-        camera: its errors that are switched off, or absent, are left out.
+        camera: the camera; errors that it has not, or that are switched off, are left out.
         exposures: yields all frames with the factor f of their image, anew at every call.
         unit: digital factor behind detection.
         signal: (B, n_out), without errors of the camera.
@@ -92,10 +95,12 @@ def camera_sources(
         for factor, (light, mean, weight) in exposures():
             kappa = camera.electrons(mean)
             moved, variance = _electron_moments(camera, name, light * kappa)
+            # the error of one electron in the unit of y; variances have its square
             to_y = (unit * factor) * weight / kappa
             fresh, shift = fresh.addcmul_(variance, to_y * to_y), shift.addcmul_(moved, to_y)
         noise = Noise(name=name, formula=FORMULAS[name], fresh=fresh, shift=shift, signal=signal)
         if name == CAMERA_ROUNDING:
+            # a dark sample has no signal whose rounding could be compared
             lit = signal.square().sum(1) > 0
             noise = replace(noise, outside=too_coarse(signal[lit], detect(alone, None)[lit], fresh[lit]))
         yield NoiseSource(noise, functools.partial(detect, alone))
@@ -111,10 +116,19 @@ def _electron_moments(camera: Camera, name: str, n: Tensor) -> tuple[Tensor, Ten
 
 
 def rectified_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distance of the mean of max(0, mean + std xi) from ``mean``, and its variance.
+    """Return bias and variance of a Gaussian number that is cut off at zero, x = max(0, m + s xi).
 
-    E = m Phi(m/s) + s phi(m/s), E^2 = (m^2 + s^2) Phi(m/s) + m s phi(m/s).
+    E x = m Phi(m/s) + s phi(m/s) and E x^2 = (m^2 + s^2) Phi(m/s) + m s phi(m/s), with xi standard normal, phi its
+    density and Phi its distribution function.
+
+    Args:
+        mean: m, any shape and unit.
+        std: s, same shape and unit.
+
+    Returns:
+        E x - m, and Var x.
     """
+    # double precision: both moments are small differences of large numbers
     m, s = mean.double(), std.double()
     ratio = m / s.clamp_min(TINY)
     below = torch.special.ndtr(ratio)
@@ -126,22 +140,29 @@ def rectified_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class OpticalPass:
-    """The images and fields of one pass, before the medium moves."""
+    """What one optical projection sends and receives, computed for the medium before it decorrelates.
+
+    Fields and intensities are in the units of :mod:`hwmodels.optics.detection`: the mean intensity at the camera is 1
+    when half of the modulator is lit.
+    """
 
     images: list[tuple[float, Tensor, Field]]
-    """Factor f, image x (B, n_in) and its field, of every image."""
+    """For every image on the modulator: its factor f in the result, its lit pixels x, (B, n_in) of 0 and 1, and the
+    light at the camera."""
     unit: float
-    """Digital factor behind detection."""
+    """Digital factor by which the detected numbers are multiplied."""
     linear: bool
-    """Whether detection measures the field; otherwise the intensity."""
+    """Whether detection measures the real part of the field; otherwise the intensity."""
     light: float
     """Mean intensity of an anchor; 0 without anchors."""
 
 
 def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Noise:
-    """Return the error when M has become rho M + sqrt(1 - rho^2) M', and calibrations stay as they were.
+    """Return how a projection changes, as a noise, when the medium's matrix M becomes rho M + sqrt(1 - rho^2) M'.
 
-    With a^2 = 1 - rho^2, E = sum_k f_k x_k M, X = sum_k f_k x_k and |x_k|^2 lit pixels of n:
+    M' is an independent matrix of the same distribution; what was calibrated before stays as it was. With f_k the
+    factor of image k in the projection, x_k its pixels, E_k = x_k M its field, a^2 = 1 - rho^2, E = sum_k f_k E_k,
+    X = sum_k f_k x_k and |x_k|^2 lit pixels of n:
 
     - a reference beam: y keeps rho of x M, and gets a^2 |X|^2 / n;
     - anchors A, |A|^2 calibrated at first: rho^2 of Re(A* E)/|A|; the new parts of E, of A and of both give
@@ -152,7 +173,7 @@ def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Nois
     Args:
         before: the pass before the medium moved.
         rho: correlation of the medium, exp(-t/tau).
-        signal: (B, n_out), of that pass.
+        signal: (B, n_out), its result without errors of the camera.
     """
     a2, unit, images = 1 - rho * rho, before.unit, before.images
     if not before.linear:
@@ -164,11 +185,13 @@ def decorrelation_noise(before: OpticalPass, rho: float, signal: Tensor) -> Nois
         return _decorrelated(signal, unit, shift, fresh, formula)
     real = _sum(factor * field.real for factor, _, field in images)
     image = _sum(factor * image for factor, image, _ in images)
+    # a new matrix M' gives X M' real and imaginary parts of this variance
     power = image.square().sum(1, keepdim=True) / image.shape[1]
     if not before.light:
         return _decorrelated(signal, unit, (rho - 1) * real, a2 * power.expand_as(real), "(1 - rho^2) / rho^2")
     imag, field = _sum(factor * field.imag for factor, _, field in images), images[0][2]
     c, light = sum(factor for factor, _, _ in images), field.anchor_light
+    # the anchors' light is subtracted and divided by as it was calibrated, though the anchors have moved as well
     turned = (real * field.anchor_real + imag * field.anchor_imag) / light.sqrt()
     shift = (rho * rho - 1) * turned + c * ((rho * rho - 1) * light + a2 * before.light) / (2 * light.sqrt())
     both = (real + c * field.anchor_real).square() + (imag + c * field.anchor_imag).square()

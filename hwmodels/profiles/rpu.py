@@ -27,7 +27,7 @@ class RPU(Profile, name="rpu"):
     synapse_state: int | None = 0
 
     def device(self) -> str | None:
-        """Return the memory device behind pulse trains of that length."""
+        """Return the spec of the memory device, written by pulse trains of ``pulses`` slots at most."""
         if self.memory is None or self.pulses is None:
             return self.memory
         return f"pulse_trains(device={self.memory}, slots={self.pulses})"

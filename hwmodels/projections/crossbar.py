@@ -109,7 +109,11 @@ class Crossbar(Programmable, AgeingMatrix, name="crossbar"):
         self.set_buffer("largest", size)
 
     def adopt(self, cells: Cells) -> None:
-        """Take the cells (n_out, n_in) of a matrix that was programmed elsewhere, as they are."""
+        """Use cells that were programmed elsewhere as the matrix, with a digital factor of 1.
+
+        Args:
+            cells: of the projection's device, for weights of shape (n_out, n_in).
+        """
         self._set_cells(cells)
         stored = self.device.value(cells)
         self.n_out, self.n_in = stored.shape
@@ -131,7 +135,7 @@ class Crossbar(Programmable, AgeingMatrix, name="crossbar"):
 
     @property
     def pieces(self) -> list[slice]:
-        """Rows of every array."""
+        """Rows of the matrix (inputs) that each array holds."""
         height = self.rows or self.n_in
         return [slice(row, row + height) for row in range(0, self.n_in, height)]
 

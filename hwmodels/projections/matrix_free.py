@@ -16,10 +16,11 @@ BLOCK = 2**20
 
 
 class MatrixFree(Projection, name="matrix_free"):
-    """y = e B, every entry a hash of (seed, row, column): no memory grows with n_in n_out.
+    """A projection y = e B whose matrix is never stored: every entry is a hash of (seed, row, column).
 
-    Entries are whole numbers of 24 bits times a scale, so that they are the same on every device, and in double
-    precision but for the rounding of the scale. Products with a batch sum in blocks of rows.
+    No memory grows with n_in n_out. Entries are whole numbers of 24 bits times a scale, so that they are the same on
+    every device, and in double precision but for the rounding of the scale. Products with a batch are sums over blocks
+    of rows.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 n_in).
@@ -71,6 +72,7 @@ class MatrixFree(Projection, name="matrix_free"):
         x = lowbias32(x.add_(lowbias32(rows ^ c)).add_(lowbias32(columns ^ d)))
         if self.signs:
             return x.lt(0).to(like.dtype).mul_(-2 * self.std).add_(self.std)
+        # half a step up: whole numbers from -2^23 to 2^23 - 1 then lie evenly on both sides of zero
         half = 2.0**23
         return (x >> 8).to(like.dtype).add_(0.5).mul_(self.std * math.sqrt(3) / half)
 

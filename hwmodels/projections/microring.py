@@ -108,6 +108,7 @@ class Microring(Programmable, name="microring"):
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         y = error @ self.b
         if self.sigma or self.mu:
+            # the bank works on errors in units of their full scale, and its noise is in that unit
             alpha = full_scale(error, self.full_scale)
             noise = normal(y, gen).mul_(self.sigma).add_(self.mu) if self.sigma else torch.full_like(y, self.mu)
             y = y.addcmul(noise, alpha)
@@ -147,6 +148,7 @@ def detuning(w: Tensor) -> Tensor:
     Args:
         w: weights in [-1, 1]; -1 needs an infinite detuning and gets one of 500 linewidths.
     """
+    # a ring drops T of its channel and passes 1 - T: w = 2 T - 1
     t = ((1 + w) / 2).clamp(1e-6, 1)
     return (1 / t - 1).sqrt_() / 2
 
@@ -156,7 +158,7 @@ def bank_weights(delta: Tensor, spacing: float | None, heat: float) -> Tensor:
 
     Args:
         delta: (n_in, n_out), detuning of each ring in linewidths; a bank is one column.
-        spacing: of the channels in linewidths; None: no tails.
+        spacing: distance of two channels in linewidths; None: no tails.
         heat: share of the detuning of its neighbours that a ring gets.
 
     Returns:

@@ -18,22 +18,23 @@ from hwmodels.projection import AgeingMatrix, Programmable
 
 
 class MZI(Programmable, AgeingMatrix, name="mzi"):
-    """B in square blocks, each as two meshes with attenuators between them: B = U S V^T, coherently detected.
+    """Meshes of Mach-Zehnder interferometers: every square block of B is two meshes with attenuators, B = U S V^T.
 
-    The meshes are set to the phases of the Clements decomposition, as nearly as the voltages allow; their transmission
-    is computed by sending light through them. Attenuators are relative to the largest singular value; one digital
-    factor then brings B to its root mean square. Settable phases, crosstalk and loss are static errors: they replace B
-    by another matrix. During training B changes only by the drift of the phases (:meth:`relax`).
+    Light is detected coherently. The meshes are set to the phases of the Clements decomposition, as nearly as the
+    voltages allow; their transmission is computed by sending light through them. Attenuators are relative to the
+    largest singular value; one digital factor then brings B to its root mean square. Settable phases, crosstalk and
+    loss are static errors: they replace B by another matrix. During training B changes only by the drift of the phases
+    (:meth:`relax`).
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 n_in).
         modes: largest size of one mesh, 2 or more; larger matrices take several, whose outputs are added digitally.
-        bits: of the heater voltages, 2 to 24; None sets any phase.
+        bits: resolution of the heater voltages, 2 to 24; None sets any phase.
         crosstalk: share of a heater's phase that reaches each neighbour.
-        loss: of each interferometer, dB.
+        loss: loss of power in each interferometer, dB.
         drift: standard deviation of each phase after one second of random walk, rad.
         sigma: standard deviation of the detection noise, in units of (full-scale input x largest entry of B).
-        full_scale: of the detection noise: max|e| of each ``sample``, of the ``batch``, or ``none``: 1.
+        full_scale: full-scale input: max|e| of each ``sample``, of the ``batch``, or ``none``: 1.
     """
 
     source = "Clements et al. 2016, Optica 3, 1460; Shen et al. 2017, Nat. Photon. 11, 441 (U S V); torchonn (errors)"
@@ -92,7 +93,7 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
 
     @property
     def size(self) -> int:
-        """Modes n of one mesh."""
+        """Number n of modes of one mesh."""
         return max(2, min(self.modes, self.n_in))
 
     def _program(self, target: Tensor, gen: torch.Generator | None) -> None:
@@ -179,6 +180,7 @@ class MZI(Programmable, AgeingMatrix, name="mzi"):
         start = torch.zeros(len(s), n, n, n, dtype=torch.complex128, device=s.device)
         start[:, range(n), range(n), range(n)] = 1  # light in one input after the other
         inside = mesh.propagate_moments(first, self.loss, kept, (start, start))
+        # a second moment holds two amplitudes, each of which passes its own attenuator
         cut = (s.unsqueeze(2) * s.unsqueeze(1)).unsqueeze(1)
         power, square = mesh.propagate_moments(last, self.loss, kept, (inside[0] * cut, inside[1] * cut))
         detected = (

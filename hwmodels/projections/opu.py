@@ -27,7 +27,7 @@ FRAME_RATE = 1900.0
 
 
 class OPU(Projection, AgeingMatrix, name="opu"):
-    """y = Re(x M) or |x M|^2 for a binary image x, M complex Gaussian, seen by an 8-bit camera.
+    """Random scattering of light: y = Re(x M) or |x M|^2 of a binary image x, M complex Gaussian, seen by a camera.
 
     ``error`` turns the error into images: ``ternary`` lights one image for +1 and one for -1, whose results are
     subtracted; ``sign`` lights one image x = (1 + sign e)/2, and y = 2 (x M) - 1 M, where 1 M is calibrated once
@@ -148,6 +148,7 @@ class OPU(Projection, AgeingMatrix, name="opu"):
 
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
         y = self._detected(self.encoder.quantize(error, gen), self.camera, gen)
+        # the medium moves while frames are taken: the next batch meets another one
         if self.decorrelation is not None:
             self.relax(self.latency(len(error)), gen)
         return y
@@ -173,6 +174,7 @@ class OPU(Projection, AgeingMatrix, name="opu"):
         n = self.n_in
         a_real, a_imag = self._anchor_field()
         light = self.anchor_light if self.detection.anchors else a_real
+        # the real and the imaginary part of an entry of M have the variance 1/n each
         mean = image.sum(1, keepdim=True) * (2 / n)
         return Field(image @ self.m_real[:n], image @ self.m_imag[:n], mean, a_real, a_imag, light)
 
@@ -202,7 +204,7 @@ class OPU(Projection, AgeingMatrix, name="opu"):
         return None if self.decorrelation is None else self
 
     def drifted(self, error: Tensor, seconds: float) -> Noise | None:
-        """Predict the pass through a medium that moved for ``seconds``; None where it stands still."""
+        """Predict the pass after the scattering medium has changed for ``seconds``; None where it never changes."""
         if self.decorrelation is None:
             return None
         code = self.encoder.quantize(error)

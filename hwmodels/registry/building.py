@@ -25,7 +25,7 @@ def build(kind: str, spec: object, **context: Any) -> Any:
 
     Args:
         kind: such as ``"device"``.
-        spec: a spec string, a :class:`Spec`, or a part that is built already, which is returned as it is; a typed
+        spec: a spec string, a :class:`Spec`, or a part that is built already, which is returned unchanged; a typed
             recipe such as ``neurofa.networks.MLP`` is built with the context.
         context: arguments that the caller supplies and a spec may not (shapes, generators).
 

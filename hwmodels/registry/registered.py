@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Unwritable:
-    """Stands for an option that no spec can hold, such as a torch module; the object itself is not kept."""
+    """Placeholder in a spec for an option that no spec can hold, such as a torch module: its type, not the object."""
 
     type_name: str
 
@@ -44,7 +44,7 @@ class Call(NamedTuple):
 
     @property
     def shortest(self) -> Spec:
-        """Without the options that equal their defaults; what is taken by position (sizes) is always written."""
+        """The spec without options that equal their defaults; positional ones (sizes) are always written."""
         given = self.given.options
         kept = {
             key: given[key]
@@ -55,7 +55,7 @@ class Call(NamedTuple):
 
     @property
     def full(self) -> Spec:
-        """With all options."""
+        """The spec with all options, defaults included."""
         defaults = {key: option.default for key, option in self.declared.items()}
         return Spec(self.given.name, {**defaults, **self.given.options})
 
@@ -121,7 +121,9 @@ class Registered:
 
     @property
     def full_spec(self) -> Spec:
-        """The spec with every option written out; of a dataclass the fields as they stand, with those of parts inside.
+        """The spec with every option written out, defaults included.
+
+        For a dataclass these are the present values of its fields, with the full specs of the parts among them.
 
         Raises:
             NeurofaError: an option that no spec can hold.
@@ -133,7 +135,10 @@ class Registered:
         return self._checked(Spec(self.name, {k: _writable(v, names_part=False) for k, v in full.items()}))
 
     def chosen(self) -> dict[str, Any]:
-        """Return the options of this part: its attributes of their names; None where it keeps one under another."""
+        """Return the values of the part's options by name, read from its attributes of the same names.
+
+        An option that the part has under another name, or does not keep, is None.
+        """
         return {key: getattr(self, key, None) for key in options(type(self))}
 
     @property
@@ -174,7 +179,7 @@ def recipe(kind: str, name: str, source: str = "", **declared: object) -> Callab
 
     Args:
         kind: kind of the part that is built.
-        name: by which specs name the part.
+        name: name of the part in specs.
         source: where the part comes from.
         declared: what else a class of this kind declares in its body, by name.
     """

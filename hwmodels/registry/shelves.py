@@ -53,12 +53,14 @@ def declare_kind(kind: str, shelf: str) -> None:
 
 
 def adapt_parts(kind: str, of: str, adapt: Callable[[str, Callable[..., Any]], None]) -> None:
-    """Let every part of one kind serve as a part of another, parts that are registered later included.
+    """Register every part of one kind as a part of another kind too, parts that are registered later included.
+
+    Every projection, for example, can so be named where a feedback is expected.
 
     Args:
-        kind: the other kind.
-        of: kind of the parts that serve.
-        adapt: registers one of them, by name and part, under ``kind``.
+        kind: kind under which the parts are registered as well.
+        of: kind of the parts.
+        adapt: called with name and part of each of them; registers it under ``kind``.
     """
     _ADAPTERS.setdefault(kind, []).append((of, adapt))
 
@@ -73,7 +75,7 @@ def register(kind: str, name: str, part: Callable[..., Any]) -> None:
 
     Args:
         kind: kind of the part.
-        name: by which specs name the part.
+        name: name of the part in specs.
         part: the class, or a function that builds the part.
 
     Raises:

@@ -29,7 +29,7 @@ def open_projection(spec: str, seed: int = 0, gain: float | None = None) -> Proj
 
     Args:
         spec: of the projection.
-        seed: of its matrix.
+        seed: seed of the matrix.
         gain: replaces that of the spec; None keeps it.
     """
     wanted = parse(spec)
@@ -108,6 +108,7 @@ def projection_has_its_declared_gain(spec: str) -> None:
         maps = [open_projection(spec, seed, gain).effective() for seed in range(3)]
         if any(b is None for b in maps):
             return
+        # three matrices, so that the standard errors are small; the second moment is compared, not the deviation
         b = torch.cat([b.flatten() for b in maps if b is not None]).double()
         std, root, squares = gain / math.sqrt(3 * N_IN), math.sqrt(b.numel()), b.square()
         z_mean = b.mean().item() / (std / root)

@@ -50,7 +50,7 @@ def layer_weights(shape: tuple[int, ...] = (48, 32), dtype: torch.dtype = torch.
     Args:
         shape: fan_in is the product of all axes but the first.
         dtype: the numbers are the same for every dtype, but for rounding.
-        seed: of their generator.
+        seed: seed of the draw.
     """
     drawn = torch.rand(shape, generator=seeded(seed), dtype=torch.float32).mul_(2).sub_(1)
     return drawn.div_(math.sqrt(math.prod(shape[1:]))).to(dtype)

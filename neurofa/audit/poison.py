@@ -17,12 +17,12 @@ Fill = Callable[[Tensor], Tensor]
 
 
 def nan(t: Tensor) -> Tensor:
-    """Return NaN everywhere; integers and booleans are inverted bit by bit."""
+    """Return the values that overwrite a tensor: NaN everywhere; integers and booleans are inverted bit by bit."""
     return torch.full_like(t, float("nan")) if t.is_floating_point() else ~t
 
 
 def strange(t: Tensor) -> Tensor:
-    """Return other finite numbers, which detect a rule that replaces NaN."""
+    """Return random finite numbers that overwrite a tensor; they detect a rule that replaces NaN."""
     if not t.is_floating_point():
         return ~t
     gen = generator(t.numel(), "poison", device=t.device)
@@ -30,7 +30,7 @@ def strange(t: Tensor) -> Tensor:
 
 
 def same_signs(t: Tensor) -> Tensor:
-    """Return the same signs with magnitudes scaled by factors between 1.5 and 2.5."""
+    """Return a tensor with its signs kept and its magnitudes multiplied by random factors between 1.5 and 2.5."""
     gen = generator(t.numel(), "magnitudes", device=t.device)
     return t * (1.5 + torch.rand(t.shape, generator=gen, device=t.device, dtype=t.dtype))
 

@@ -27,7 +27,7 @@ from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_
 
 
 def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tensor, seed: int = 0) -> AuditReport:
-    """Return the dependencies of a rule's update in the middle of a sequence.
+    """Find out what a rule's update in the middle of a sequence depends on, by overwriting weights and later ticks.
 
     Args:
         rule: a spec, or a rule, which is bound to the network here.
@@ -57,7 +57,7 @@ def audit_sequence(rule: Rule | str, network: Network, xs: Tensor, labels: Tenso
 
 
 class SequenceAudit(Audit):
-    """Audit of one sequence of two chunks.
+    """Audit of a rule on one sequence of two chunks: the update of the second is recorded and replayed.
 
     Args:
         rule: bound to the network.

@@ -39,7 +39,7 @@ class Dependence:
     other_weights: tuple[str, ...] = ()
     """Layers whose weights the update depends on."""
     transports: str = "nothing"
-    """What the pathway beside the layer copies from the layer's weights: ``nothing``, ``signs`` or ``weights``."""
+    """What the feedback weights of the layer copy from its forward weights: ``nothing``, ``signs`` or ``weights``."""
     other_samples: bool = False
     """Whether one sample's part of the update depends on the other samples of the batch."""
     future_ticks: str = "static"
@@ -51,10 +51,13 @@ class AuditReport:
     """Declared and measured dependencies of one rule on one network."""
 
     rule: str
+    """Name or spec of the rule."""
     declared_local: bool
+    """Declared: no update needs another layer's weights."""
     local: bool
     """Measured: no update depends on another layer's weights, and no pathway copies more than signs."""
     declared_transports: str
+    """Declared: what the pathway copies from the forward weights: ``nothing``, ``signs`` or ``weights``."""
     transports: str
     """Measured: the most that any pathway copies."""
     couples_samples: bool
@@ -69,7 +72,7 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """Summary in one sentence."""
+        """Measured and declared dependencies in one sentence."""
         measured = f"{'local' if self.local else 'not local'}, its pathway copies {self.transports}"
         measured += "; samples of a batch are coupled" if self.couples_samples else ""
         if self.agrees:
@@ -83,7 +86,7 @@ class AuditReport:
 
 
 def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: int = 0) -> AuditReport:
-    """Return the dependencies of a rule's update.
+    """Find out what a rule's update depends on (other layers' weights, other samples), by overwriting weights.
 
     For each layer, all other layers' weights (parameters, cells, reads in their views) are overwritten, first with NaN,
     then with other finite numbers. The return weights are read again, and the backward phase of the same tick is
@@ -153,7 +156,11 @@ class Audit:
         self.learning = list(self.clean[0].directions)
 
     def report(self, name: str) -> AuditReport:
-        """Return the report of all poisoned replays; ``name`` is that of the rule."""
+        """Replay the tick with overwritten weights, layer by layer, and return the report.
+
+        Args:
+            name: of the rule, for the report.
+        """
         coupled, future = self._couplings(), self.future()
         dependencies = {}
         for key in self.network.names:
@@ -197,7 +204,7 @@ class Audit:
             tensor.data.copy_(value)
 
     def _replay(self) -> tuple[Credit, Credit]:
-        """Read the return weights, then assign credit twice in a row."""
+        """Read the return weights, then deliver errors and compute directions twice in a row."""
         self._forget()
         returns = self._ask(self.network.names)
         gen = self._gen()

@@ -15,7 +15,7 @@ from neurofa.chips.verdicts import Judge, Verdict, count_limit, shown
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One limit of a chip beside the requirement of a learner."""
+    """One limit of a chip, compared with the requirement of a learner."""
 
     limit: str
     """Name of the profile's field."""
@@ -35,7 +35,7 @@ class Finding:
 
 
 def check_limits(profile: Profile, needs: Requirements) -> list[Finding]:
-    """Compare a learner with every limit of a chip.
+    """Compare the requirements of a learner with every limit of a chip.
 
     Args:
         profile: the chip.

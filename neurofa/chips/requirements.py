@@ -1,4 +1,4 @@
-"""Requirements of a learner to hardware: sizes, stored numbers, the way of the error, the update of a weight."""
+"""What a learner needs of a chip: sizes, stored numbers, path of the error, update of a weight."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from neurofa.costs.memory import optimizer_state
 from neurofa.training.learner import Learner
 
 SMOOTH = 64
-"""Different values of a derivative on the grid from which on it counts as smooth."""
+"""Number of jumps of a sampled derivative from which on it counts as smooth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """Requirements of one learner."""
+    """What one learner needs of a chip: sizes, number formats, path of the error, and update of a weight."""
 
     inputs: int
     """Numbers in one sample."""
@@ -64,7 +64,7 @@ class Requirements:
     rates: tuple[float, ...]
     """Learning rates in use."""
     state: int
-    """Numbers of learning state beside every weight."""
+    """Numbers that learning stores for every weight (state of the optimizer and of the device)."""
     traces: tuple[Format, ...] = ()
     """The different number formats of eligibility traces; empty: no layer has any."""
     membranes: tuple[Format, ...] = ()
@@ -77,7 +77,7 @@ class Requirements:
 
 
 def requirements_of(learner: Learner, *, batch_size: int = 1, rates: tuple[float, ...] | None = None) -> Requirements:
-    """Return the requirements of a learner.
+    """Return what a learner needs of a chip.
 
     Args:
         learner: network, rule and optimizer.
@@ -129,7 +129,11 @@ def _feedback_weights(rule: Rule, path: str) -> str:
 
 
 def mixed_sources(matrices: list[Tensor]) -> tuple[int, int]:
-    """Return the columns (source neurons) of all matrices that hold weights of both signs, and all columns."""
+    """Return how many source neurons have weights of both signs, and how many source neurons there are.
+
+    Args:
+        matrices: (n_out, n_in), or kernels (C_out, C_in, k, k), whose sources are the input channels.
+    """
     mixed = total = 0
     for w in matrices:
         columns = w.flatten(2).transpose(1, 2).flatten(0, 1) if w.dim() > 2 else w
@@ -144,11 +148,14 @@ def _periphery(layer: Layer) -> Periphery | None:
 
 
 def derivative_pieces(rule: Rule, layers: list[LayerFacts]) -> dict[str, float]:
-    """Return the constant pieces of the derivatives that errors meet, counted on a grid over [-8, 8].
+    """Return the number of constant pieces of every derivative that errors are multiplied by, on a grid over [-8, 8].
 
     Args:
-        rule: a function that it puts in the place of f' counts alone, as ``g``.
-        layers: facts of those with weights, from input to readout; every hidden f' or derivative of a spike counts.
+        rule: if it replaces f' by a function, that one counts alone, under the name ``g``.
+        layers: facts of the layers with weights, from input to readout; the readout does not count.
+
+    Returns:
+        By the name of the activation or surrogate; infinite for a smooth derivative.
     """
     grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     substitute = describe_path(rule.declares).substitute
@@ -166,6 +173,6 @@ def derivative_pieces(rule: Rule, layers: list[LayerFacts]) -> dict[str, float]:
 
 
 def constant_pieces(values: Tensor) -> float:
-    """Return the number of stretches of one value; infinite where there are too many to be pieces."""
+    """Return the number of constant pieces of a sampled function; infinite from :data:`SMOOTH` jumps on."""
     jumps = int((values.diff().abs() > 1e-9).sum())
     return jumps + 1.0 if jumps < SMOOTH else math.inf

@@ -1,4 +1,4 @@
-"""Answers to one limit of a chip, shared by all judges."""
+"""Answers to the question whether a learner fits one limit of a chip, and the comparisons that give them."""
 
 from __future__ import annotations
 
@@ -14,53 +14,60 @@ Verdict = Literal["holds", "broken", "not known", "not applicable", "not simulat
 
 
 class Answer(NamedTuple):
-    """Figure of a learner, its excess over a limit, and the verdict."""
+    """Answer to the question whether a learner fits one limit of a chip."""
 
     needed: str
+    """The learner's figure, as text."""
     excess: str
-    """Empty where the limit holds."""
+    """By how much the limit is exceeded; empty where it holds."""
     verdict: Verdict
+    """Whether the limit holds, is broken, or cannot be compared."""
 
 
 Judge = Callable[[Profile, Requirements], Answer]
-"""Called only where the profile knows the limit."""
+"""Check of one limit: from a chip and a learner's requirements to the answer; the profile must state the limit."""
 
 
 def shown(value: Any) -> str:
-    """Return a limit as text."""
+    """Return a limit or a figure as text; numbers have four significant digits."""
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def holds(needed: str) -> Answer:
-    """Return that the limit holds."""
+    """Return the answer that the limit holds; ``needed`` is the learner's figure."""
     return Answer(needed, "", "holds")
 
 
 def broken(needed: str, excess: str) -> Answer:
-    """Return that the limit is exceeded, by ``excess``."""
+    """Return the answer that the learner's figure ``needed`` exceeds the limit, by ``excess``."""
     return Answer(needed, excess, "broken")
 
 
 def other(needed: str, verdict: Verdict) -> Answer:
-    """Return that the limit says nothing about the learner."""
+    """Return an answer that neither holds nor breaks the limit, with the learner's figure and the verdict."""
     return Answer(needed, "", verdict)
 
 
 def compare_counts(wanted: float, allowed: float) -> Answer:
-    """Compare two numbers of things; the excess is a factor."""
+    """Return whether a count fits a limit; the excess is a factor.
+
+    Args:
+        wanted: count of the learner.
+        allowed: largest count of the chip.
+    """
     if wanted <= allowed:
         return holds(shown(wanted))
     return broken(shown(wanted), f"{wanted / allowed:.4g} times" if allowed else f"{wanted:g} more")
 
 
 def compare_widths(wanted: float, allowed: float, name: str) -> Answer:
-    """Compare two widths, bit; the excess is a difference.
+    """Return whether a number of bits fits a limit; the excess is a difference, bit.
 
     Args:
-        wanted: width of what the learner has; infinite for floats without a limit.
-        allowed: width that the chip has.
+        wanted: width in the learner, bit; infinite for floats without a limit.
+        allowed: largest width of the chip, bit.
         name: of the number format or device that has the width.
     """
     needed = name if math.isinf(wanted) else f"{name}: {wanted:.4g}"
@@ -68,7 +75,7 @@ def compare_widths(wanted: float, allowed: float, name: str) -> Answer:
 
 
 def compare_choices(wanted: str, allowed: str, what: str) -> Answer:
-    """Compare a choice with the chip's.
+    """Return whether a named choice of the learner (a device, a rounding) is that of the chip.
 
     Args:
         wanted: name of what the learner has.
@@ -79,17 +86,26 @@ def compare_choices(wanted: str, allowed: str, what: str) -> Answer:
 
 
 def count_limit(limit: str, number: Callable[[Requirements], float]) -> Judge:
-    """Return the judge of a count that may not exceed the profile's."""
+    """Return a check that a count of the learner does not exceed the chip's.
+
+    Args:
+        limit: name of the profile's field.
+        number: function from the learner's requirements to the count.
+    """
     return lambda profile, needs: compare_counts(number(needs), getattr(profile, limit))
 
 
 def worst_answer(answers: list[Answer]) -> Answer:
-    """Return, of all devices or layers of a network, the first answer that breaks the limit, else the last."""
+    """Return the first of several answers (one per device or layer) that breaks the limit, else the last."""
     if not answers:
         return other("no affine weights", "not applicable")
     return next((answer for answer in answers if answer.verdict == "broken"), answers[-1])
 
 
 def each_device(judge: Callable[[Profile, DeviceDescription], Answer]) -> Judge:
-    """Return the judge that applies another one to every device of the network."""
+    """Return a check that applies another one to every memory device of the learner, and returns the worst answer.
+
+    Args:
+        judge: check of one device.
+    """
     return lambda profile, needs: worst_answer([judge(profile, device) for device in needs.devices])

@@ -28,10 +28,10 @@ By = Literal["tangent", "difference"]
 
 @dataclass(frozen=True, slots=True)
 class Teaching:
-    """Signals available to a rule when it delivers the error of one layer."""
+    """Signals from which a rule may compute the error that it sends to one layer."""
 
     error: Tensor
-    """(B, o): error at the network's output, per sample."""
+    """(B, o): derivative of each sample's loss by the network's output."""
     target: Tensor
     """(B, o): target, labels as one-hot values."""
     error_above: Tensor | None = None
@@ -39,14 +39,14 @@ class Teaching:
     error_for: Callable[[Tensor], Tensor] | None = None
     """Function from other outputs, (B, o), to their errors for the same targets, (B, o)."""
     view: LocalView | None = None
-    """View of the layer, with its second pass if there is one."""
+    """What the layer itself saw in this tick, with its second pass if the rule declares one."""
 
 
 class ReturnPath(Protocol):
-    """Capability of chained rules: each layer returns its error to the one below through weights beside it."""
+    """Capability of chained rules: each layer returns its error to the one below through its return weights."""
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
-        """Return the return weights beside one layer for this pass; None: the layer returns no error.
+        """Return the weights through which one layer sends its error to the layer below; None: it sends none.
 
         Args:
             name: the layer's name.
@@ -56,21 +56,22 @@ class ReturnPath(Protocol):
 
 
 class Plastic(NamedTuple):
-    """Weights of the feedback pathway that learn beside one layer."""
+    """Weights of the feedback pathway that learn together with the weights of one layer."""
 
     synapses: Synapses
+    """Weight tensor of the pathway; layers may share it."""
     rows: slice | None = None
-    """Rows that belong to the layer; None: all."""
+    """Rows of the tensor that belong to the layer; None: all."""
 
 
 class PlasticFeedback(Protocol):
-    """Capability of rules whose feedback learns by directions, as weights do (those of :meth:`Rule.adapt`)."""
+    """Capability of rules whose feedback weights the optimizer steps, along directions from :meth:`Rule.adapt`."""
 
     decay: float
-    """Weight decay of the rule, applied to weights and return weights alike."""
+    """Weight decay of the rule, applied to the forward weights and the feedback weights alike."""
 
     def plastic(self, name: str) -> dict[str, Plastic]:
-        """Return the pathway weights that learn beside one layer, by the names that :meth:`Rule.adapt` uses."""
+        """Return the feedback weights that learn with one layer, by the names that :meth:`Rule.adapt` gives them."""
 
 
 class SecondPass(Protocol):
@@ -86,17 +87,17 @@ class SecondPass(Protocol):
         """
 
     def readout_error(self, teaching: Teaching) -> Tensor:
-        """Return the error from which the readout learns, (B, o): that of either pass."""
+        """Return the output error from which the readout learns, (B, o): that of the first or of the second pass."""
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Form of a rule's probes.
+    """How a rule measures the change of the network's output for a change of hidden outputs or weights (a probe).
 
     Args:
-        by: forward-mode derivative (``tangent``), or ``difference`` of two passes.
-        step: size of the change in a difference, in units of the drawn change.
-        each: one probe per layer instead of one shared probe.
+        by: ``tangent``: derivative in forward mode. ``difference``: difference of two passes, divided by ``step``.
+        step: factor on the drawn changes in the second pass of a difference.
+        each: whether every layer is perturbed in a probe of its own; else one probe perturbs all layers.
     """
 
     by: By = "tangent"
@@ -114,11 +115,14 @@ class Probing(Protocol):
     """Capability of rules that perturb layers and observe the change of the network's output."""
 
     perturbation: Perturbation
+    """How the change of the output is measured."""
 
     def perturb(
         self, name: str, layer: Layer, view: LocalView, teaching: Teaching, gen: torch.Generator | None
     ) -> tuple[Tensor | None, Params]:
-        """Return a layer's changes in a probe: of its output, (B, *out_shape) or None, and of its weights by name.
+        """Return the changes that a probe makes in a layer: of its output, (B, *out_shape), and of its weights by name.
+
+        None or an empty dict: no change.
 
         Args:
             name: the layer's name.
@@ -131,20 +135,20 @@ class Probing(Protocol):
     def observe_probe(
         self, outputs: dict[str, Tensor], weights: dict[str, Params], u: Tensor, gen: torch.Generator | None
     ) -> None:
-        """Record the result of one probe.
+        """Keep the result of one probe: the changes made, and the change of the network's output that they cause.
 
         Args:
-            outputs: changes of outputs, by layer, as :meth:`perturb` returned them.
-            weights: changes of weights, by layer.
+            outputs: changes of the layers' outputs, by layer, as :meth:`perturb` returned them.
+            weights: changes of the layers' weights, by layer.
             u: (B, o), resulting change of the network's output.
             gen: source of randomness.
         """
 
     def after_probes(self, gen: torch.Generator | None) -> None:
-        """Update the feedback, once all probes of a step are observed and before its error is sent."""
+        """Update the feedback from the probes of a step, before the error of that step is sent."""
 
     def perturbs(self, name: str) -> tuple[bool, bool]:
-        """Return whether a probe changes the output of a layer, and whether it changes the layer's weights."""
+        """Return whether a probe changes the output of a layer, and whether it changes the weights of the layer."""
 
 
 class Mirroring(Protocol):
@@ -156,39 +160,61 @@ class Mirroring(Protocol):
     """Learning steps from one noise pass to the next."""
 
     def mirror(self, name: str, correlations: Directions, gen: torch.Generator | None) -> None:
-        """Update the return weights beside one layer from one noise pass.
+        """Update the return weights of one layer from one noise pass.
 
         Args:
             name: the layer's name.
-            correlations: means over samples and positions of y xi^T by weight, shaped as the weights.
+            correlations: for each weight the mean of y xi^T over samples and positions, shaped as the weight; xi is the
+                noise at the input of the affine map, y the map's output.
             gen: source of the device's write noise.
         """
 
 
 class WorkCount:
-    """Capability of rules that list the matrix products of a step; the defaults are those of a plain rule."""
+    """Capability of rules that count the FLOP of a learning step (see :mod:`neurofa.core.products`).
+
+    The defaults count a rule that adds no products to the derivative of each layer.
+    """
 
     def work_once(self, batch: int) -> list[PhaseFlop]:
-        """Return the products that a step takes whatever its layers."""
+        """Return the FLOP, by phase, of the products that a step makes once for all layers; default: none.
+
+        Args:
+            batch: B, samples of the step.
+        """
         return []
 
     def work_at(self, served: ServedLayer) -> list[PhaseFlop]:
-        """Return the products that serving one layer takes; default: delivery and update."""
+        """Return the FLOP, by phase, of the products that a step makes for one layer that learns.
+
+        Default: the error at the layer's input, and the directions of its weights.
+
+        Args:
+            served: the layer, with the sizes of its products for the batch.
+        """
         return served.plain_work(self.return_flop)
 
     def return_flop(self, name: str, m: MapWork) -> int:
-        """Return the FLOP of an error's way back through one map of a layer; default: those of its own transpose."""
+        """Return the FLOP of sending the errors of a batch back through one map of a layer, from output to input.
+
+        Default: those of a product with the transpose of the map's own weight.
+
+        Args:
+            name: the layer's name.
+            m: sizes of the map's product for the batch.
+        """
         return m.product
 
 
 PLAIN_WORK = WorkCount()
+"""FLOP of a rule that adds no products to the derivative of each layer."""
 
 
 class Eligibility(Protocol):
-    """Capability of rules whose own eligibility traces replace the neurons' (layers with a memory only)."""
+    """Capability of rules whose own eligibility traces replace those of the neurons, in layers with a memory."""
 
     def dynamics(self, name: str, layer: Any, view: LocalView) -> Dynamics:
-        """Return the linearised memory that defines the traces of one hidden layer.
+        """Return the linearised dynamics that define the eligibility traces of one hidden layer.
 
         Args:
             name: the layer's name.
@@ -216,7 +242,7 @@ class PathDescriber(Protocol):
 
 
 class SequenceLearning(NamedTuple):
-    """Learning of a rule from sequences of ticks."""
+    """How a rule learns from sequences of ticks."""
 
     filtered: bool = False
     """Whether errors reach hidden layers through the filter of a leaky readout."""
@@ -232,27 +258,39 @@ ONLINE = SequenceLearning()
 
 @dataclass(frozen=True)
 class Declaration:
-    """Declared properties of a rule: the learner acts on them, the audit tests them."""
+    """Declared properties of a rule: the learner acts on them, the audit tests them.
+
+    A field that is typed as a capability holds the object that implements it; None: the rule does not have it.
+    """
 
     local: bool = True
     """Whether an update needs no other layer's weights."""
     transports: Transport = "nothing"
-    """Information that the pathway copies from the forward weights beside it."""
+    """Information that the pathway copies from the forward weights of the same layer."""
     target: bool = False
     """Whether the target itself enters the teaching signals or the feedback of hidden layers."""
     return_path: ReturnPath | None = None
+    """Return weights of a chained rule; None: the rule is direct, or sends no error."""
     plastic: PlasticFeedback | None = None
+    """Feedback weights that learn by the optimizer."""
     second_pass: SecondPass | None = None
+    """Second pass of the same batch."""
     probing: Probing | None = None
+    """Perturbations that measure changes of the output."""
     mirroring: Mirroring | None = None
+    """Noise passes from which return weights learn."""
     work: WorkCount = PLAIN_WORK
+    """FLOP of a step."""
     path: PathDescriber | None = None
+    """Description of the error pathway."""
     plasticity: Plasticity | None = None
-    """Learning of the pathway, if an exporter may write the step out; see :class:`PathDescription`."""
+    """How the pathway learns, if exporters may write out the learning step; see :class:`PathDescription`."""
     eligibility: Eligibility | None = None
+    """Eligibility traces of the rule's own."""
     sequences: SequenceLearning = ONLINE
+    """How the rule learns from sequences."""
     calibrate: int = 0
-    """Steps from one step of backpropagation in the rule's place to the next; 0: none."""
+    """Steps from one step in which backpropagation replaces the rule to the next; 0: there are no such steps."""
 
     @property
     def chained(self) -> bool:
@@ -286,6 +324,9 @@ def check_calibrate(name: str, steps: int) -> int:
 
 
 def describe_path(declares: Declaration) -> PathDescription:
-    """Return a rule's error pathway as plain data; without a describer only the learning of the pathway."""
+    """Return a rule's error pathway as plain data.
+
+    A rule that declares no describer (``path``) gets an empty description, which states its ``plasticity`` alone.
+    """
     own = PathDescription() if declares.path is None else declares.path.describe_path()
     return replace(own, plasticity=declares.plasticity)

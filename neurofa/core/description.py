@@ -29,19 +29,19 @@ PER_OUTPUT = "(*out_shape)"
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackDescription:
-    """Carrier of the error in a direct pathway: teaching signals are rows of B times the error."""
+    """What multiplies the output error e by B, (m, o), in a direct pathway; every hidden layer has its rows of B e."""
 
     matrix: Synapses | None = None
     """B, (m, o), where it is stored in weights."""
     projection: Projection | None = None
     """Hardware that multiplies by B."""
     spread: Literal["own", "channels"] = "own"
-    """``own``: one row per value of a signal; ``channels``: one row per channel, shared by all positions."""
+    """``own``: one row of B per output of a layer; ``channels``: one row per channel, shared by all positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReturnFactors:
-    """A return weight of rank r in two factors: (delta P) Q."""
+    """A return weight of rank r in two factors: an error delta, (B, n_out), is returned as (delta P) Q."""
 
     p: Synapses
     """(n_out, r)."""
@@ -56,34 +56,37 @@ class PathDescription:
     kind: Literal["direct", "chained", "readout", "other"] = "other"
     """``direct``: from the output to every layer; ``chained``: from layer to layer; ``readout``: to no hidden layer."""
     signal: Literal["error", "target"] = "error"
-    """Input of the pathway."""
+    """What the pathway sends: the output error or the target."""
     feedback: FeedbackDescription | None = None
-    """Of a direct path; None: the feedback does not describe its matrix."""
+    """Of a direct path: what multiplies the error by B; None: the feedback does not describe it."""
     returns: Mapping[str, Mapping[str, Synapses | ReturnFactors]] | None = None
     """Return weights of a chained path by layer and forward weight; None: the rule does not declare them."""
     tied: Literal["own", "weights", "signs"] = "own"
-    """Of a chained path: through ``returns``, through the forward ``weights``, or through copies of their ``signs``."""
+    """Weights through which a chained path returns errors: its ``own``, listed in ``returns``; the forward ``weights``;
+    or own magnitudes with copies of the ``signs`` of the forward weights."""
     frozen: frozenset[str] = frozenset()
     """Hidden layers that do not learn."""
     derivative: str = "own"
     """``own``: the derivative of the layer itself; else the name of the function that replaces it."""
     substitute: Callable[[Tensor], Tensor] | None = None
-    """That function g(a); None: there is none."""
+    """The function g(a) that replaces the derivative, a the affine output; None: the layer's own is used."""
     plasticity: Plasticity | None = None
-    """How the pathway learns. None: the step of the rule may contain more than these fields, so that no exporter
-    writes it out."""
+    """How the pathway learns. None: the learning step of the rule may contain more than these fields say, so that
+    exporters leave it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronDescription:
-    """Dynamics of a neuron in one of the models that files can hold."""
+    """Dynamics of a neuron, in one of the models that exported files can express."""
 
     model: Literal["lif", "synaptic", "alif", "leaky"]
     parameters: Mapping[str, tuple[float, TensorDescription]]
-    """Value and meaning by name: ``beta``, ``alpha``, ``threshold``, ``rho``, ``kappa``."""
+    """Value and meaning by name. ``beta``, ``alpha`` and ``rho`` are decays per tick: of the potential, of the synaptic
+    current and of the adaptation; ``kappa`` is the increase of the threshold per unit of adaptation."""
     reset: Literal["subtract", "zero", "none"] = "none"
+    """What a spike does to the potential: subtract the threshold, set it to zero, or nothing."""
     delay: bool = True
-    """Whether a spike resets the potential in the next tick only."""
+    """Whether the reset follows one tick after the spike."""
     gated: bool = False
     """Whether a reset to zero also drops the input current of its tick."""
     membrane: str = "raw"
@@ -124,6 +127,7 @@ class NormDescription:
 
     kind: Literal["batch", "layer"]
     eps: float
+    """Number that is added to the variance."""
     momentum: float = 0.0
     """Momentum of the running statistics."""
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
@@ -150,22 +154,29 @@ class ModuleDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class AffineDescription:
-    """Affine layer h = dropout(f(norm(W x + b)))."""
+    """Affine layer h = dropout(f(norm(W x + b))), with activation f."""
 
     weight: Synapses
+    """W."""
     axes: str
     """Meaning of the axes of W."""
     bias: Synapses | None = None
+    """b; None: there is none."""
     norm: NormDescription | None = None
+    """Normalisation; None: there is none."""
     gain: Synapses | None = None
+    """Factor of the norm, (n_out,); None: there is none."""
     shift: Synapses | None = None
+    """Summand of the norm, (n_out,); None: there is none."""
     activation: str = "identity"
+    """Name of f."""
     dropout: float = 0.0
+    """Probability with which training drops an output."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvDescription(AffineDescription):
-    """Convolutional layer h = dropout(f(norm(W * x + b)))."""
+    """Convolutional layer h = dropout(f(norm(W * x + b))), where * is a convolution; stride and padding in pixels."""
 
     stride: int = 1
     padding: int = 0
@@ -201,6 +212,7 @@ class SpikingDescription:
     """Neurons driven by an affine map."""
 
     current: AffineDescription
+    """The affine map that gives the input currents."""
     current_shape: tuple[int, ...]
     """Shape of one sample at the affine output."""
     neuron: NeuronDescription

@@ -44,9 +44,10 @@ class Outer(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """A direction of several terms, added only when the sum is used."""
+    """A direction that is a sum of terms, which are added only where the direction is used."""
 
     parts: tuple[Tensor | Outer, ...]
+    """The terms."""
 
     def dense(self) -> Tensor:
         """Return the direction as one tensor."""
@@ -55,7 +56,7 @@ class Sum(NamedTuple):
 
 
 class LowRank(NamedTuple):
-    """Return weights B = P Q of rank r: an error is returned as (delta P) Q."""
+    """Return weights B = P Q of rank r: an error delta, (N, n_out), is returned as (delta P) Q, (N, n_in)."""
 
     p: Tensor
     """(n_out, r)."""
@@ -72,7 +73,7 @@ class LowRank(NamedTuple):
 
 
 ReturnWeights = Mapping[str, Tensor | LowRank]
-"""Weights of the return path beside a layer, by the name of the forward weight."""
+"""Return weights of a layer, through which its error goes to the layer below, by the name of the forward weight."""
 
 Direction = Tensor | Outer | Sum
 Directions = dict[str, Direction]
@@ -80,5 +81,5 @@ Directions = dict[str, Direction]
 
 
 def dense(directions: Directions) -> dict[str, Tensor]:
-    """Return directions as tensors that share no memory with a view; factors are multiplied."""
+    """Return the directions of a layer as new dense tensors, by the name of the weight; outer products are computed."""
     return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}

@@ -19,7 +19,10 @@ TRACE = "trace/"
 
 @dataclass(frozen=True, slots=True)
 class Dynamics:
-    """Linearised memory of d state variables over K ticks: h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t."""
+    """Linearised dynamics of a neuron with d state variables h over K ticks: h_t = M_t h_{t-1} + g_t I_t.
+
+    I_t is the input current and z_t the output (the spike) of tick t, with the derivative c_t = dz_t / dh_t.
+    """
 
     move: Sequence[Sequence[Coefficient]]
     """M, d by d: ``move[a][b]`` = dh_t[a] / dh_{t-1}[b]."""

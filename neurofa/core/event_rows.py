@@ -48,7 +48,7 @@ def event_rows(x: Tensor) -> Tensor:
 
 
 def dense_rows(x: Tensor) -> Tensor:
-    """Return rows of events as a dense matrix, (N, I); a matrix that is dense already comes back as it is."""
+    """Return rows of events as a dense matrix, (N, I); a dense matrix is returned unchanged."""
     if x.layout != torch.sparse_csr:
         return x
     counts = torch.zeros(x.shape, dtype=x.dtype, device=x.device)
@@ -89,17 +89,18 @@ def event_correlation(left: Tensor, x: Tensor) -> Tensor:
 
 
 def weighted_tick_sums(x: Tensor, weights: Tensor, batch: int) -> Tensor:
-    """Return weighted sums over the K ticks of a chunk.
+    """Return weighted sums of the spikes of a chunk over its K ticks: sum_t w[k, t] x[t] for each of d rows k of w.
 
     Args:
         x: (K B, I), rows of events.
-        weights: (d, K), d weights of every tick.
+        weights: w, (d, K).
         batch: B.
 
     Returns:
         (d, B, I).
     """
     row = torch.repeat_interleave(x.crow_indices().diff())
+    # one bin for each channel of each sample, so that a single weighted count adds up the ticks
     place = (row % batch) * x.shape[1] + x.col_indices()
     size = batch * x.shape[1]
     sums = [torch.bincount(place, weights=w[row // batch], minlength=size) for w in weights]

@@ -21,10 +21,10 @@ from neurofa.core.synapses import Synapses
 
 
 class Feedback(nn.Module, Registered, ABC, kind="feedback"):
-    """A pathway from the output error to teaching signals.
+    """A pathway from the output error to teaching signals, the errors that hidden layers receive.
 
-    Direct rules project the (B, o) output error onto all hidden layers at once. Chained rules draw the weights of
-    their return path from :meth:`draw`; a pathway that is one physical projection cannot serve them.
+    Direct rules multiply the (B, o) output error by one matrix (m, o), whose rows belong to the hidden layers. Chained
+    rules draw the return weights of each layer with :meth:`draw`; a pathway that is one physical projection has none.
     """
 
     slices: dict[str, slice]
@@ -49,7 +49,11 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         """Create the matrices and fill ``slices``."""
 
     def stack(self, sites: tuple[Site, ...]) -> int:
-        """Give every layer a slice of its own, one after the other; return the total width m."""
+        """Store in ``slices`` the rows of each layer, one layer below the other, and return their total number m.
+
+        Args:
+            sites: hidden layers, from input to readout.
+        """
         at = 0
         for site in sites:
             self.slices[site.name] = slice(at, at + site.width)
@@ -58,10 +62,10 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
 
     @abstractmethod
     def project(self, error: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the projection of one batch of errors: (B, o) to (B, m), sliced by ``slices``."""
+        """Return the signals of all layers for a batch of errors: (B, o) to (B, m), with the columns in ``slices``."""
 
     def forward(self, error: Tensor, gen: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Return the teaching signals by layer, each (B, *out_shape)."""
+        """Return the teaching signals for a batch of errors, (B, o), by the name of the layer, each (B, *out_shape)."""
         projected = self.project(error, gen)
         return {
             name: projected[:, part].reshape(-1, *self.shapes[name])
@@ -84,7 +88,7 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         return signals.__getitem__
 
     def flop(self, batch: int, outputs: int) -> int:
-        """Return the FLOP of sending errors to all layers; of hardware, those of a product with its matrix.
+        """Return the FLOP of sending a batch of errors to all layers; hardware counts as a product with its matrix.
 
         Args:
             batch: B, samples.
@@ -108,11 +112,11 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         )
 
     def matrix(self) -> Synapses | None:
-        """Return the one matrix (m, o) of a pathway that can learn, rows sliced by ``slices``; None: it stays fixed."""
+        """Return the matrix (m, o) that a rule may train, whose rows ``slices`` assigns; None: the pathway is fixed."""
         return None
 
     def describe(self) -> FeedbackDescription | None:
-        """Describe the pathway to exports and costs; None (default): its state is stored, and nothing computed."""
+        """Return what multiplies the error, for exports and costs; None (default): it has no such description."""
         return None
 
     def hardware(self) -> Projection | None:
@@ -135,11 +139,24 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         return max((part.stop for part in self.slices.values()), default=0)
 
     def spread(self, name: str, rows: Tensor) -> Tensor:
-        """Return the signal of a layer, (B, *out_shape), from the values of its rows, (B, rows)."""
+        """Return the teaching signal of a layer, (B, *out_shape), from its columns of the projected error, (B, rows).
+
+        Args:
+            name: the layer's name.
+            rows: projected error of the layer; a pathway with one row per channel repeats it at all positions.
+        """
         return rows.view(len(rows), *self.shapes[name])
 
     def gather(self, name: str, change: Tensor) -> Tensor:
-        """Return (B, rows) values of a layer's change whose product with a change of the output is each row's mean."""
+        """Return factors g, (B, rows), of a layer's random change for an estimate of the Jacobian from a probe.
+
+        With u, (B, o), the change of the network's output, the mean of g^T u over samples estimates the transposed
+        Jacobian in the rows of the layer; a row that several positions share gets their mean.
+
+        Args:
+            name: the layer's name.
+            change: (B, *out_shape), change of the layer's output, the same at all positions that share a row.
+        """
         return change.flatten(1)
 
 
@@ -186,14 +203,16 @@ class RandomMatrices(Feedback, ABC):
         if self.distribution == "normal":
             b = torch.randn(shape, generator=gen).mul_(std)
         else:
+            # a uniform number in +-c has the standard deviation c / sqrt(3)
             b = torch.rand(shape, generator=gen).mul_(2).sub_(1).mul_(std * math.sqrt(3))
         if self.values.name != "raw":
+            # rounding changes the standard deviation of the entries; it is restored
             coarse = self.values.quantize(b / std, gen)
             b = coarse * (std / coarse.square().mean().sqrt().clamp_min(1e-12))
         return self.thin(b, gen)
 
     def thin(self, b: Tensor, gen: torch.Generator) -> Tensor:
-        """Return the entries of a pathway that drops some of them; default: all."""
+        """Return the matrix with some entries set to zero, for sparse pathways; default: unchanged."""
         return b
 
     def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Synapses:
@@ -201,12 +220,13 @@ class RandomMatrices(Feedback, ABC):
 
 
 class MatrixFeedback(RandomMatrices, ABC):
-    """Random matrices of all layers below each other in one (m, o) matrix: one product serves them all.
+    """Random matrices of all layers below each other in one (m, o) matrix: one product gives all teaching signals.
 
     The matrix is stored as every weight is, outputs first: a device that takes its range from the fan-in sees o.
     """
 
     b: Synapses
+    """B, (m, o)."""
 
     def describe(self) -> FeedbackDescription:
         return FeedbackDescription(matrix=self.b)
@@ -225,7 +245,7 @@ class MatrixFeedback(RandomMatrices, ABC):
         self.b = Synapses(self.rows(sites, width, outputs, gen), self.device, gen, adopt=True)
 
     def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
-        """Draw all rows, (m, o); default: independent entries.
+        """Draw the matrix of all layers, (m, o); default: independent entries.
 
         Args:
             sites: hidden layers, from input to readout.

@@ -1,4 +1,4 @@
-"""The layer, the unit of credit: from the error at its output a layer computes its own weight changes locally."""
+"""The layer, which learns as one unit: from the error at its output it computes its own weight changes locally."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from neurofa.core.window import Window
 
 
 class ArrayHost(Protocol):
-    """Capability of a layer whose products can pass converters and noise."""
+    """Capability of a layer whose matrix products can be computed on analog arrays, with converters and noise."""
 
     @property
     def periphery(self) -> Periphery | None:
@@ -53,10 +53,10 @@ class NoiseMirror(Protocol):
 
 
 class ProductCount(Protocol):
-    """Capability of a layer that lists its matrix products; those of other layers are traced."""
+    """Capability of a layer that states the sizes of its matrix products; those of other layers are traced."""
 
     def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-        """Return the products of one pass.
+        """Return the sizes of the matrix products of one pass.
 
         Args:
             shape: (B, *in_shape) of the input.
@@ -91,7 +91,10 @@ class ForwardMode(Protocol):
 
 @dataclass(frozen=True)
 class LayerTraits:
-    """Declaration of a layer: facts, and the capabilities that only some layers have."""
+    """Declaration of a layer: facts, and the capabilities that only some layers have.
+
+    A field that is typed as a capability holds the object that implements it; None: the layer does not have it.
+    """
 
     returning: tuple[str, ...] = ()
     """Names of the weights that an error crosses on its way from output to input."""
@@ -100,7 +103,8 @@ class LayerTraits:
     elementwise: bool = False
     """Whether the layer is one affine map followed by an elementwise activation."""
     closed_form: bool = False
-    """Whether the error at the input is a computation of its own; else one autograd pass differentiates everything."""
+    """Whether the error at the input is computed separately, so that it can be left out; else one autograd pass gives
+    it together with the directions."""
     couples_samples: bool = False
     """Whether a normalisation mixes the samples of a batch."""
     parameter_free: bool = False
@@ -110,9 +114,13 @@ class LayerTraits:
     window: Window | None = None
     """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None
+    """Products on analog arrays."""
     mirror: NoiseMirror | None = None
+    """Noise through the affine maps, for weight mirrors."""
     products: ProductCount | None = None
+    """Sizes of the matrix products."""
     forward_mode: ForwardMode | None = None
+    """Closed form of the forward-mode derivative."""
     facts: LayerFacts | None = None
     """Plain data for exports, costs and chip checks; None: those that follow from the weights alone."""
     unreturned: Callable[[Tensor], list[str]] | None = None
@@ -159,7 +167,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
     @abstractmethod
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Compute one tick, without side effects.
+        """Compute the output of one tick from input, weights and state, without side effects.
 
         Args:
             params: own weights as read.
@@ -190,7 +198,11 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         return record_graph(self, params, x, state, needs_input_error)
 
     def update_running_stats(self, after: State) -> None:
-        """Update the buffers that outlive a tick (running statistics), once per training step."""
+        """Update the buffers that outlive a tick (running statistics), once per training step.
+
+        Args:
+            after: state after the tick.
+        """
 
     def backprop_local(self, view: LocalView) -> LocalView:
         """Return the view with the delivered error propagated through the layer's own derivative.
@@ -247,7 +259,7 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
 
 
 def require_no_memory(layer: Layer) -> None:
-    """Refuse to stand a plain module of one input for a layer that keeps a state.
+    """Refuse to replace a layer that keeps a state from tick to tick by a plain module of one input.
 
     Raises:
         NeurofaError: a layer that keeps a state from tick to tick.
@@ -300,7 +312,7 @@ def record_graph(
 
 
 def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
-    """Return directions and input error of one layer by autograd through its ``compute``: the slow oracle.
+    """Return directions and input error of one layer by autograd through its ``compute``, the reference for tests.
 
     Args:
         layer: any layer.

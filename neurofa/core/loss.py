@@ -43,7 +43,7 @@ class Loss(Registered, ABC, kind="loss"):
 
 
 class CrossEntropy(Loss, name="cross_entropy"):
-    """L = -log softmax(y)[label]; error = softmax(y) - onehot(label)."""
+    """Cross-entropy of a softmax, L = -log softmax(y)[label]; error = softmax(y) - onehot(label)."""
 
     def evaluate(self, y: Tensor, target: Tensor) -> LossResult:
         hot = one_hot(target, y)
@@ -54,7 +54,7 @@ class CrossEntropy(Loss, name="cross_entropy"):
 
 
 class MeanSquaredError(Loss, name="mse"):
-    """L = 1/2 sum_k (y_k - t_k)^2; error = y - t; labels become one-hot targets."""
+    """Squared error, L = 1/2 sum_k (y_k - t_k)^2 for targets t; error = y - t; labels become one-hot targets."""
 
     labels = False
 

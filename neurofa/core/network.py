@@ -21,7 +21,7 @@ from neurofa.core.window import Window
 
 
 class Network(nn.Module):
-    """A chain of layers, each a unit of credit.
+    """A chain of layers, each of which learns from one error at its output.
 
     Args:
         layers: from input to readout; the last one must have weights.

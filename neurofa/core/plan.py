@@ -38,10 +38,13 @@ class Plan:
     """The layers with weights, from input to readout, and the network's shapes, dtype and device."""
 
     sites: tuple[Site, ...]
+    """The layers with weights; the last one is the readout."""
     outputs: int
     """o: width of the readout."""
     dtype: torch.dtype
+    """Dtype of the weights."""
     device: torch.device
+    """Device of the weights."""
     input_shape: tuple[int, ...]
     """Shape of one sample at the network's input."""
 

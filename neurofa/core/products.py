@@ -30,6 +30,7 @@ class PhaseFlop(NamedTuple):
     phase: str
     """One of ``PHASES``."""
     flop: int
+    """FLOP of one batch."""
     every: int = 1
     """Period in steps, counted from the first step; 0: the first step alone."""
 
@@ -68,6 +69,7 @@ class LayerWork:
     """Products of one layer in one pass of a batch."""
 
     maps: tuple[MapWork, ...] = ()
+    """Sizes of the product of every affine map."""
     attention: int = 0
     """FLOP of q k^T, summed over the attentions of the layer."""
     closed: bool = True
@@ -89,7 +91,7 @@ class LayerWork:
 
 @dataclass(frozen=True, slots=True)
 class ServedLayer:
-    """One learning layer in a step: the facts from which a rule declares its products for this layer."""
+    """Sizes of one layer that learns in a step, from which a rule counts the FLOP that it needs for this layer."""
 
     name: str
     batch: int
@@ -99,17 +101,20 @@ class ServedLayer:
     outputs: int
     """Outputs of the network per sample."""
     work: LayerWork
+    """Products of the layer's forward pass."""
     readout: bool
+    """Whether the layer is the readout."""
     sends: bool
     """Whether the rule propagates an error to the input of the layer."""
 
     def plain_work(self, through: Callable[[str, MapWork], int]) -> list[PhaseFlop]:
-        """Return the products for all directions of the layer and, where it sends, for its input error.
+        """Return the FLOP of the directions of all weights and, if an error is sent below, of the error at the input.
 
         Args:
-            through: FLOP of propagating an error back through one map of a layer, given its name.
+            through: returns the FLOP of propagating an error back through a map, from the layer's name and the map.
         """
         sent = sum(through(self.name, m) for m in self.work.maps if m.sends)
+        # autograd through a whole layer always computes the error at the input, a closed form only if it is needed
         if self.work.closed:
             sent *= self.sends
         else:
@@ -119,13 +124,17 @@ class ServedLayer:
 
 @dataclass(frozen=True, slots=True)
 class MatrixInputs:
-    """Inputs of one matrix of a layer in a pass, and functions that count its multiplications of nonzero numbers."""
+    """Inputs of one matrix of a layer in a pass, and functions that count its multiplications by nonzero numbers."""
 
     key: str
     """Name of its weight."""
     inputs: Tensor
     """(B, *in_shape); rows of events may be sparse."""
     products: Callable[[Tensor, Tensor], float]
-    """Return the pairs of an input and a weight, from counts of inputs (*in_shape) and of weights (their shape)."""
+    """Return the number of pairs of a counted input and a counted weight that the matrix multiplies.
+
+    Arguments: counts of nonzero inputs, (*in_shape), and of nonzero weights, shaped as the weight."""
     updates: Callable[[Tensor, Tensor], float]
-    """Return the pairs of an error and an input over all weights, from (B, ...) counts of errors and of inputs."""
+    """Return the number of pairs of a counted error and a counted input that the update multiplies, over all weights.
+
+    Arguments: counts of nonzero errors and of nonzero inputs, (B, ...) each."""

@@ -31,10 +31,10 @@ from neurofa.core.view import LocalView, Params
 
 
 class Rule(nn.Module, Registered, ABC, kind="rule"):
-    """A learning rule.
+    """A learning rule: it sends an error to each layer, computes directions of the weights, and trains the feedback.
 
     Args:
-        feedback: pathway, a spec or a module.
+        feedback: pathway of the error, a spec or a module.
         error: number format of the output error before it enters the pathway (the readout receives the error itself).
     """
 
@@ -68,7 +68,12 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         self.plan, self.gen = plan, gen
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
-        """Prepare a step from its output error, before any call of :meth:`deliver`."""
+        """Prepare the signals of a step (encode and project the output error), before any call of :meth:`deliver`.
+
+        Args:
+            teaching: output error and target of the step.
+            gen: source of the pathway's noise and rounding.
+        """
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         """Return the error for one hidden layer, (B, *out_shape); None: the layer does not learn in this step."""
@@ -89,7 +94,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         return view, layer.pullback(view)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
-        """Return the directions of the plastic pathway weights beside one layer; default: none.
+        """Return the directions of the feedback weights that learn together with one layer; default: none.
 
         Args:
             name: the layer's name.
@@ -100,7 +105,7 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
 
 
 class Direct(Rule, WorkCount, ABC):
-    """A rule that sends the output error directly to every hidden layer: h_l receives B_l^T e."""
+    """A rule that sends the output error e directly to every hidden layer: the output h_l receives B_l^T e."""
 
     frozen: frozenset[str] = frozenset()
     """Names of hidden layers that do not learn."""
@@ -117,11 +122,12 @@ class Direct(Rule, WorkCount, ABC):
         self.feedback.open(plan.hidden, plan.outputs, gen)
 
     def signal(self, teaching: Teaching) -> Tensor:
-        """Return the signal that is projected, (B, o); default: the error."""
+        """Return the signal that the feedback projects to the hidden layers, (B, o); default: the output error."""
         return teaching.error
 
     def begin(self, teaching: Teaching, gen: torch.Generator | None) -> None:
         self.sent = self.signal(teaching)
+        # kept as sent: rules whose feedback learns correlate it with the layers' outputs
         if self.encoder.name != "raw":
             self.sent = self.encoder.quantize(self.sent, gen)
         self._signal_for = self.feedback.send(self.sent, gen)
@@ -134,7 +140,11 @@ class Direct(Rule, WorkCount, ABC):
 
 
 class Chained(Rule, WorkCount, ABC):
-    """A rule by which each layer returns its error to the layer below through return weights."""
+    """A rule by which each layer returns its error to the layer below through return weights.
+
+    Return weights stand beside the forward weights of a layer, have their shapes, and replace them on the way of the
+    error, where backpropagation would use the transposed forward weights.
+    """
 
     @cached_property
     def declares(self) -> Declaration:
@@ -159,6 +169,7 @@ class Chained(Rule, WorkCount, ABC):
                 )
             beside = nn.ModuleDict()
             for key, shape in site.returning.items():
+                # torch allows no dots in the names of modules
                 beside[key.replace(".", "/")] = self.path(shape, gen)
             self.paths[site.name] = beside
 
@@ -174,13 +185,13 @@ class Chained(Rule, WorkCount, ABC):
         return self.feedback.draw(shape, gen)
 
     def beside(self, name: str) -> dict[str, Synapses]:
-        """Return the stored return weights beside one layer, by the name of the forward weight."""
+        """Return the stored return weights of one layer, by the name of the forward weight."""
         group = self.paths[name] if name in self.paths else nn.ModuleDict()
         assert isinstance(group, nn.ModuleDict)
         return {key.replace("/", "."): s for key, s in group.items() if isinstance(s, Synapses)}
 
     def return_weights(self, name: str, params: Params, gen: torch.Generator | None) -> ReturnWeights | None:
-        """Return the return weights beside one layer as read in this pass.
+        """Return the return weights of one layer as read in this pass, by the name of the forward weight.
 
         Args:
             name: the layer's name.
@@ -194,7 +205,11 @@ class Chained(Rule, WorkCount, ABC):
 
 
 def error_format(rule: Rule) -> Format | None:
-    """Return the number format in which the error enters the pathway; None: floats, without a choice in the rule."""
+    """Return the number format in which the error enters the pathway.
+
+    The encoding of the feedback's hardware counts first, then the option ``error`` of the rule. None: neither exists,
+    and the error stays in floats.
+    """
     offers = "error" in options(type(rule)) or rule.encoder.name != "raw"
     own = rule.encoder if offers else None
     return rule.feedback.input_format or own

@@ -36,7 +36,9 @@ class Synapses(DescribedBuffers):
     """
 
     weight: nn.Parameter
+    """The stored weight, as the optimizer sees it; any shape."""
     fused: bool = False
+    """Whether a write is one compiled kernel."""
 
     def __init__(
         self, target: Tensor, device: Device, gen: torch.Generator | None = None, *, adopt: bool = False
@@ -202,7 +204,7 @@ class Synapses(DescribedBuffers):
 
     @torch.no_grad()
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> None:
-        """Write-verify new weights (a trained model, a measured matrix).
+        """Program new weights (a trained model, a measured matrix) by write and verify.
 
         Args:
             target: shaped as the weight.
@@ -335,7 +337,7 @@ class SynapseGroup(nn.ModuleDict):
 
 
 def synapses_of(module: nn.Module) -> dict[str, Synapses]:
-    """Return all synapses inside a module, by their name in its state dict."""
+    """Return all synapses inside a module, by their dotted name in the module."""
     return {name: part for name, part in module.named_modules() if isinstance(part, Synapses)}
 
 

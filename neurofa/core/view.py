@@ -21,8 +21,11 @@ class Graph(NamedTuple):
     """Autograd graph of one layer in one tick, on detached leaves; it never spans two layers."""
 
     y: Tensor
+    """(B, *out_shape): output, with its graph."""
     x: Tensor
+    """(B, *in_shape): leaf of the input."""
     params: dict[str, Tensor]
+    """Leaves of the weights, by name."""
     inner: dict[str, Tensor]
     """Errors at the outputs of the affine maps inside, by weight; filled by the backward pass through the graph."""
 
@@ -46,7 +49,7 @@ class LocalView:
     after: State = field(default_factory=dict)
     """Own state after the tick."""
     return_weights: ReturnWeights | None = None
-    """Weights of the return path beside this layer (chained rules only), shaped as ``params`` or factored."""
+    """Return weights of this layer (chained rules only), shaped as ``params`` or factored."""
     graph: Graph | None = None
     """Own autograd graph, for layers without a closed form."""
     second_pass: LocalView | None = None

@@ -29,13 +29,13 @@ def update_costs(
     writes: Mapping[str, UpdateWrites] | None = None,
     chip: Profile | None = None,
 ) -> CostReport:
-    """Return the costs of one update, and the quantities without a figure.
+    """Return counts, energy, time and wear of one update of all weights, and the quantities without a published figure.
 
     Args:
         network: its layers and devices.
         rule: bound to the network.
         batch: samples in an update.
-        writes: writes of a device in one update, by weight; None: not measured.
+        writes: writes of one memory device in one update, by weight (``dense0.weight``); None: not measured.
         chip: digital chip, for its energy of an operation.
     """
     layers = {name: layer for name, layer in network.items() if layer.synapses}
@@ -116,8 +116,8 @@ def write_costs(device: Device, writes: Mapping[str, UpdateWrites], sizes: Mappi
     """Return the writes of one update with their energy and time, and the updates in the life of a device.
 
     Args:
-        device: that stores the weights.
-        writes: of a device in one update, by weight.
+        device: memory device that stores the weights.
+        writes: writes of one device in one update, by weight.
         sizes: number of weights, by weight.
     """
     about = device.describe()

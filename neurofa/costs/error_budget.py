@@ -34,11 +34,12 @@ Pass = Callable[[torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class DynamicError:
-    """One source of dynamic noise."""
+    """Alignment of noisy with clean teaching signals that one source of noise leaves, predicted and measured."""
 
     source: str
+    """Name of the source of noise."""
     formula: str
-    """Of NSR^2."""
+    """Formula of NSR^2 as text."""
     predicted: float
     """Mean over samples of 1/sqrt(1 + NSR^2)."""
     measured: float
@@ -49,40 +50,43 @@ class DynamicError:
 
 @dataclass(frozen=True)
 class DriftError:
-    """Change of B after some time."""
+    """Change of the teaching signals s by drift of B, from just after programming, s(0), to a time t, s(t)."""
 
     seconds: float
+    """t, s."""
     formula: str
-    """Of NSR^2; empty where there is none."""
+    """Formula of NSR^2 as text; empty: there is no closed form."""
     gain: float
     """<s(t), s(0)> / |s(0)|^2, measured: the change that all entries share, which turns nothing."""
     predicted: float | None
-    """Mean cosine of s(t) and s(0); None where there is no closed form."""
+    """Mean cosine of s(t) and s(0) over samples; None: there is no closed form."""
     measured: float
+    """The same cosine, measured."""
 
 
 @dataclass(frozen=True)
 class StaticError:
-    """The matrix R that one static error makes of a wanted matrix W."""
+    """The matrix R that a projection holds instead of a wanted matrix W, because of one static error."""
 
     source: str
+    """Name of the error."""
     cosine: float | None
-    """<W, R> / (|W| |R|); None where no matrix is wanted."""
+    """<W, R> / (|W| |R|); None: no matrix can be chosen."""
     gain: float
-    """|R| / |W|; over the declared standard deviation where none is wanted."""
+    """|R| / |W|; where no matrix can be chosen, root mean square of R over the declared standard deviation."""
     lowest_row: float | None
-    """Least cosine of a row: the signals that the error of one output sends."""
+    """Smallest cosine of a row of R with that of W; a row holds the signals for the error of one output."""
     rank: int
-    """Of R; of at most n_in rows."""
+    """Rank of R, at most n_in."""
     spread: float
-    """Stable rank |R|_F^2 / |R|_2^2: directions that share the energy."""
+    """Stable rank of R, |R|_F^2 / |R|_2^2: number of directions that share its energy."""
 
 
 def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) -> list[DynamicError] | None:
-    """Return the alignment of the teaching signals that each source of noise leaves.
+    """Return how well the teaching signals of a projection stay aligned under each source of its noise.
 
     Args:
-        projection: opened; left as it is.
+        projection: opened; not changed.
         error: (B, o), output errors of the network; samples without an error are left out, and for each source those of
             which nothing reaches it.
         gen: source of the noise that is measured.
@@ -109,6 +113,7 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
         assert clean is not None
         outside = next((line.outside for line in lines if line.outside), "")
         everything = _measured(lambda g: copy.deepcopy(projection)(error, g), clean, gen)
+        # the encoders' noise and that behind them act one after the other, so that their cosines multiply
         total = _mean(((1 + before) * (1 + after)).rsqrt())
         lines.append(DynamicError("all together", "NSR² of the above, added", total, everything, outside))
     return lines
@@ -117,10 +122,10 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
 def drift_errors(
     projection: Projection, error: Tensor, gen: torch.Generator, seconds: Sequence[float]
 ) -> list[DriftError]:
-    """Return the alignment of the teaching signals with those of age 0; empty where time changes nothing.
+    """Return how well the teaching signals stay aligned with those just after programming; empty without drift.
 
     Args:
-        projection: just programmed; left as it is.
+        projection: just programmed; not changed.
         error: (B, o), output errors of the network.
         gen: source of the random part of the drift.
         seconds: times since it was programmed, s.
@@ -152,14 +157,14 @@ def drift_errors(
 
 
 def static_errors(projection: Projection, gen: torch.Generator) -> list[StaticError]:
-    """Return what static errors make of a matrix that is drawn and programmed anew, each alone and all together.
+    """Return the matrices that static errors make of a wanted, newly drawn matrix: each error alone, and all together.
 
     Args:
-        projection: opened; left as it is.
+        projection: opened; not changed.
         gen: source of the matrix, of programming errors and faults.
 
     Returns:
-        One for each error; for a projection whose matrix cannot be chosen, one for the matrix as it is, none where it
+        One for each error; for a projection whose matrix cannot be chosen, one for its present matrix, none where it
         has none.
     """
     trials = projection.static_trials(gen)

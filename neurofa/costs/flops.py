@@ -24,15 +24,18 @@ class StepFlops:
     """FLOP of one training step on one batch."""
 
     rule: str
+    """Name of the rule."""
     batch: int
+    """Samples of the batch."""
     items: dict[str, tuple[PhaseFlop, ...]]
-    """Products by layer; under ``NOWHERE`` those that serve all layers together."""
+    """FLOP of products by layer; under ``NOWHERE`` those that are made once for all layers."""
     calibration: StepFlops | None = None
-    """The step that replaces every ``calibrate``-th."""
+    """FLOP of the step of backpropagation that replaces every ``calibrate``-th step; None: there are none."""
     calibrate: int = 0
+    """Steps from one such step to the next; 0: none."""
 
     def by_phase(self) -> dict[str, float]:
-        """Return the FLOP of a mean step by phase; what is done every n steps counts in equal shares."""
+        """Return the FLOP of a mean step, by phase; products that are made every n steps count 1/n."""
         own = dict.fromkeys(PHASES, 0.0)
         for item in self._all():
             own[item.phase] += item.flop / item.every if item.every else 0
@@ -47,7 +50,11 @@ class StepFlops:
         return sum(self.by_phase().values())
 
     def at_step(self, step: int) -> int:
-        """Return the FLOP of one step, the first being step 0: a whole number, as a counter would find."""
+        """Return the FLOP of one certain step, as a counter would find them.
+
+        Args:
+            step: its number; the first is 0.
+        """
         if self.calibration is not None and (step + 1) % self.calibrate == 0:
             return self.calibration.at_step(step)
         return sum(i.flop for i in self._all() if step == 0 or (i.every and step % i.every == 0))
@@ -58,14 +65,13 @@ class StepFlops:
 
 
 def step_flops(learner: Learner, *, batch_size: int) -> StepFlops:
-    """Count the matrix products of a step.
+    """Return the FLOP of the matrix products of one training step, by layer and phase.
 
-    Nothing is run: layers declare their maps (:class:`~neurofa.core.layer.ProductCount`), the feedback its projection
-    (:meth:`~neurofa.core.feedback.Feedback.flop`), the rule its products beside every layer
-    (:class:`~neurofa.core.capabilities.WorkCount`); the passes that it needs are put together here in the learner's
-    order. Of a network with a memory a step is one tick: a chunk of K ticks takes K times as much, and the products
-    that traces add between chunks are left out. Devices and products are taken as exact: the simulation of an analog
-    device is no part of a rule.
+    Nothing is run: layers state the sizes of their products (:class:`~neurofa.core.layer.ProductCount`), the feedback
+    those of its projection (:meth:`~neurofa.core.feedback.Feedback.flop`), and the rule those that it adds
+    (:class:`~neurofa.core.capabilities.WorkCount`). In a network with a memory a step is one tick: a chunk of K ticks
+    takes K times as much, and the products of traces between chunks are left out. Devices and products are taken as
+    exact: the arithmetic that simulates an analog device is not counted.
 
     Args:
         learner: network, rule and optimizer.

@@ -35,7 +35,7 @@ def trace_storage(learner: Learner, ticks: int, chunk: int) -> StateStorage:
     time has to keep every tick, which is what autograd holds at the end of the sequence, without the input.
 
     Args:
-        learner: left as it is.
+        learner: not changed.
         ticks: T.
         chunk: K, ticks in a chunk.
     """
@@ -114,7 +114,14 @@ class _PairCount:
     dense: float = 0.0
 
     def watch(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
-        """Count the pairs of one layer."""
+        """Count the pairs of one layer in one step.
+
+        Args:
+            name: the layer's name.
+            layer: the layer.
+            view: of the layer, with its error.
+            directions: of its weights; not used.
+        """
         if view.delta is None:
             return
         for matrix in facts_of(layer).matrix_inputs(view):
@@ -133,10 +140,10 @@ def _twin(learner: Learner) -> Learner:
 def learning_operations(
     learner: Learner, xs: Tensor | Events, targets: Tensor, *, chunk: int, teach: tuple[int, int] | None
 ) -> LearningOperations:
-    """Return the operations of learning from one batch, per sample; FLOP as declared, pairs as counted.
+    """Return the operations of learning from one batch, per sample: declared FLOP, and pairs counted in a trial run.
 
     Args:
-        learner: left as it is.
+        learner: not changed.
         xs: (T, B, *input_shape) or events.
         targets: as :meth:`~neurofa.training.learner.Learner.stream` takes them.
         chunk: K.
@@ -158,13 +165,13 @@ def learning_operations(
 def run_energies(
     network: Network, workload: Workload, written: WriteSummary | None, chip: Profile | None
 ) -> CostReport:
-    """Return the energy of one sample's forward products and of all writes, where somebody published a figure.
+    """Return the energy of one sample's forward products and of all writes, as far as figures are published.
 
     Args:
         network: trained.
-        workload: of one sample.
-        written: counts of the devices.
-        chip: for the energy of a synaptic operation.
+        workload: operations of inference for one sample.
+        written: writes of the whole training; None: not counted.
+        chip: chip whose energy of a synaptic operation is used; None: that of reading the memory device.
     """
     lines, missing = [], []
     effective = workload.effective_acs + workload.effective_macs

@@ -25,11 +25,11 @@ def step_memory(learner: Learner, batch_size: int) -> dict[str, int]:
     ``weights``: of the network, with their devices' cells and running statistics. ``feedback``: the state of the rule.
     ``activations``: what the forward pass, and a second one, leave for the backward phase, each storage once: inputs
     and outputs of layers, their states, what autograd saves inside blocks. ``gradients``: of all weights that learn,
-    where directions do not go straight into them. ``optimizer``: its state beside the same weights. Of a network with a
+    where directions do not go straight into them. ``optimizer``: its state for the same weights. Of a network with a
     memory, activations are those of one tick: a chunk of K ticks leaves K times as many, and traces beside them.
 
     Args:
-        learner: network, rule and optimizer; it is left as it is.
+        learner: network, rule and optimizer; it is not changed.
         batch_size: samples in a step.
     """
     network, rule = learner.network, learner.rule
@@ -45,10 +45,10 @@ def step_memory(learner: Learner, batch_size: int) -> dict[str, int]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> int:
-    """Return how many numbers an optimizer keeps beside every weight, found by a step of a copy.
+    """Return how many numbers an optimizer stores for every weight, found by a step of a copy.
 
     Args:
-        optimizer: left as it is.
+        optimizer: not changed.
     """
     twin = copy.deepcopy(optimizer)
     first: nn.Parameter = twin.param_groups[0]["params"][0]
@@ -62,7 +62,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> int:
 
 @torch.no_grad()
 def activation_bytes(network: Network, rule: Rule, batch: int) -> int:
-    """Return the bytes of all storages but the weights' that a forward pass leaves, found on tensors without numbers.
+    """Return the bytes that a forward pass leaves for the backward phase, without the weights.
+
+    The pass runs on tensors that have shapes but no data; every storage counts once.
 
     Args:
         network: in the mode of the pass.

@@ -42,17 +42,23 @@ class Workload:
     """Operations and sparsities of inference: means over the samples, each over all its ticks."""
 
     samples: int
+    """Number of samples."""
     effective_macs: float
+    """Multiplications with accumulation of a nonzero input and a nonzero weight, per sample."""
     effective_acs: float
+    """Accumulations alone, for inputs of -1, 0 or 1, per sample."""
     dense: float
+    """Synaptic operations if no input and no weight were zero, per sample."""
     activation_sparsity: float | None
-    """None: nothing in the network is an activation."""
+    """Share of zeros in all activations; None: nothing in the network is an activation."""
     sparsity_by_layer: dict[str, float]
+    """Share of zeros in the activations of every layer that has some."""
     membrane_updates: float
+    """Potentials that a tick changes, per sample."""
 
 
 class WorkloadMeter:
-    """Runs a network tick by tick and counts its operations.
+    """Runs a network tick by tick and counts the operations of inference, as NeuroBench does.
 
     Args:
         network: of layers that know the inputs of their matrices; in evaluation mode while it runs.
@@ -83,7 +89,7 @@ class WorkloadMeter:
 
     @torch.no_grad()
     def run(self, xs: Tensor | Events) -> Tensor:
-        """Run one batch of sequences and count.
+        """Run one batch of sequences, and count its operations and zeros.
 
         Args:
             xs: (T, B, *input_shape) or events; a batch of static samples is one tick.
@@ -132,7 +138,7 @@ class WorkloadMeter:
             self.updates += after[key].numel() if first else int((after[key] != before[key]).sum())
 
     def workload(self) -> Workload:
-        """Return the means over all samples so far.
+        """Return the mean operations and sparsities over all samples that were run so far.
 
         Raises:
             NeurofaError: nothing was run.
@@ -174,10 +180,10 @@ def footprint_bytes(network: Network) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightStorage:
-    """Memory that stores the weights."""
+    """Size of the memory that stores the weights."""
 
     bytes: float
-    """Of words in their real widths, biases included."""
+    """Bytes of digital weights in the widths of their words, biases included."""
     elements: int
     """Weights on memory devices, which have no words."""
 
@@ -199,9 +205,9 @@ class StateStorage:
     """Bytes of the numbers that are carried from tick to tick."""
 
     bytes: int
-    """In the dtype of the simulation."""
+    """Bytes in the dtype of the simulation."""
     stored: float
-    """In the number formats of the network: a membrane's, a trace's; a spike is one bit."""
+    """Bytes in the number formats of potentials and traces; a spike is one bit."""
 
 
 def state_storage(network: Network) -> StateStorage:

@@ -17,7 +17,9 @@ class WriteCount(NamedTuple):
     """Write cycles per device of one matrix since the devices were programmed."""
 
     mean: float
+    """Mean over the devices."""
     largest: float
+    """Of the device with most cycles."""
     worn_out: float
     """Share of the devices that have used up their endurance."""
 
@@ -26,7 +28,7 @@ class UpdateWrites(NamedTuple):
     """Writes of one update to the devices of one matrix, averaged over some updates."""
 
     mean: float
-    """Of a device."""
+    """Mean over the devices."""
     busiest: float
     """Of the device with most writes in all updates together: it wears first."""
     peak: float
@@ -35,11 +37,12 @@ class UpdateWrites(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class WriteSummary:
-    """Writes over all weights whose devices count."""
+    """Write cycles of all weights whose devices count their writes."""
 
     mean: float
-    """Cycles of a weight."""
+    """Mean cycles of a weight."""
     largest: float
+    """Cycles of the device with most."""
     per_update: float | None
     """Mean cycles of a weight in one update; None: the number of updates is not known."""
 
@@ -88,11 +91,11 @@ def write_summary(network: Network, updates: int | None = None) -> WriteSummary 
 
 
 def writes_per_update(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, UpdateWrites]:
-    """Count writes while a learner takes some updates.
+    """Return the writes of an update to every device, counted while a learner takes some updates.
 
     Args:
         learner: it is trained; give a copy.
-        batches: of one update each.
+        batches: inputs and targets, one batch for each update.
 
     Returns:
         By name, as :func:`write_counts`; empty where nothing can be counted.
@@ -104,6 +107,7 @@ def writes_per_update(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]
         learner.step(x, target)
         now = _cycles(learner.network)
         for name in now:
+            # the busiest device may be another one in each update
             peaks[name] += (now[name] - last[name]).amax().item()
         last, updates = now, updates + 1
     writes = {}

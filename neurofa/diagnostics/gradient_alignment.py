@@ -24,13 +24,15 @@ from neurofa.training.replay import Credit, collect, with_own_transposes
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAlignment:
-    """Alignment of a rule's credit with backpropagation's, for one layer or for all hidden layers together.
+    """Alignment of a rule's errors and directions with those of backpropagation, for one or all hidden layers.
+
+    dW is the direction of the layer's weight matrices and kernels, delta the error at its affine output.
 
     The norms of both sides stand beside each cosine: the cosine of vectors near zero says nothing.
     """
 
     cosine: float
-    """cos(vec dW^rule, vec dW^bp), over the layer's weight matrices and kernels."""
+    """cos(dW^rule, dW^bp), flattened."""
     delta_cosine: float
     """Mean over samples of cos(delta^rule, delta^bp); NaN for layers of several affine maps."""
     delivered_cosine: float
@@ -40,14 +42,17 @@ class GradientAlignment:
     gradient_norm: float
     """||dW^bp||, mean over the batch."""
     delta_norm: float
-    """Root mean square over samples of ||delta^rule||; NaN as ``delta_cosine``."""
+    """Root mean square over samples of ||delta^rule||; NaN for layers of several affine maps."""
     delta_gradient_norm: float
+    """The same of ||delta^bp||."""
     delivered_norm: float
+    """Root mean square over samples of the norm of the delivered error."""
     delivered_gradient_norm: float
+    """The same of backpropagation's error at the layer's output."""
 
 
 def backprop_credit(network: Network, tick: Tick, teaching: Teaching, rule: Rule) -> Credit:
-    """Compute the credit that backpropagation assigns in the same tick: same reads, same masks, exact transposes.
+    """Return the errors and directions of backpropagation in the same tick: same weights as read, same masks.
 
     Args:
         network: in the mode in which the tick was recorded.
@@ -69,7 +74,7 @@ def gradient_alignment(network: Network, ours: Credit, bp: Credit) -> dict[str, 
 
     Args:
         network: for the name of the readout.
-        ours: the rule's credit, from :func:`neurofa.training.replay.collect`.
+        ours: errors and directions of the rule, from :func:`neurofa.training.replay.collect`.
         bp: from :func:`backprop_credit`, same tick.
 
     Source: Refinetti et al. 2021, the authors' code (cosines of deltas, output layer excluded).

@@ -33,13 +33,13 @@ class FeedbackAlignment:
     matrix_cosine: float = UNDEFINED
     """cos_F(B_l^T, mean over samples of J_l^T); NaN for rules without a direct pathway."""
     row_cosine: float = UNDEFINED
-    """Mean over the units i of cos(B_i, J_i), the rows of both matrices; NaN as above."""
+    """Mean over the units i of cos(B_i, J_i), the rows of both matrices; NaN for rules without a direct pathway."""
     effective_rows: float = UNDEFINED
-    """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: number of units that still receive an error; NaN as above."""
+    """(sum_i |B_i|^2)^2 / sum_i |B_i|^4: number of units that still receive an error; NaN without direct pathway."""
     delivered_cosine: float
     """Mean over samples of cos(delivered error, J_l^T e)."""
     matrix_norm: float = UNDEFINED
-    """||B_l||_F; NaN as above."""
+    """||B_l||_F; NaN for rules without a direct pathway."""
     jacobian_norm: float
     """||mean J_l||_F: a cosine with a vanished Jacobian means nothing."""
 
@@ -70,7 +70,9 @@ def mean_jacobians(network: Network, rule: Rule, tick: Tick) -> dict[str, Tensor
 
 @torch.no_grad()
 def feedback_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, FeedbackAlignment]:
-    """Compare the feedback with the Jacobian, layer by layer, without changing the run.
+    """Measure on one batch how well the feedback aligns with the transposed Jacobian, layer by layer.
+
+    The run is not changed.
 
     Args:
         learner: network, rule and loss; measured in the network's present mode.

@@ -28,7 +28,7 @@ JsonNumbers = dict[str, float | None]
 
 @torch.no_grad()
 def measure_alignment(learner: Learner, x: Tensor, target: Tensor, seed: int = 0) -> dict[str, Any]:
-    """Compare the directions of the rule with those of backpropagation on one batch.
+    """Measure on one batch how well a rule aligns with backpropagation: cosines, norms and ranks, layer by layer.
 
     Weights, device cells, pathway, running statistics, generators and the mode are left as they were, so that a run
     with measurements equals one without.

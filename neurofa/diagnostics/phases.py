@@ -25,9 +25,13 @@ class Phases:
     """Phases of the alignment of one layer."""
 
     start: float
+    """First alignment."""
     peak: float
+    """Largest alignment."""
     peak_time: float
+    """Time of the largest alignment, in the unit given."""
     end: float
+    """Last alignment."""
     align: float | None
     """Time at which ``SHARE`` of the peak is reached, in the unit given; None: the peak is below ``FLOOR``."""
     memorise: float | None
@@ -35,7 +39,7 @@ class Phases:
 
 
 def phases(times: Sequence[float], values: Sequence[float | None]) -> Phases | None:
-    """Divide the course of one layer into two phases: align until the peak, memorise behind it.
+    """Return when one layer aligns and when its alignment begins to fall, from a course of alignments in time.
 
     Args:
         times: of the measurements, rising, in steps or epochs.

@@ -29,7 +29,7 @@ class FeedbackSpectrum:
     """Conditioning, orthogonality and norm of the matrix F_l of a direct rule."""
 
     conditioning: float
-    """s_1 / s_o; infinite where F_l has fewer rows than columns, or not full rank."""
+    """Largest over smallest singular value; infinite where F_l has fewer rows than columns, or not full rank."""
     orthogonality: float
     """||F^T F / c - I||_F with c = tr(F^T F) / o: 0 where aligned weights give aligned gradients exactly."""
     norm: float
@@ -38,18 +38,20 @@ class FeedbackSpectrum:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentMatrix:
-    """One alignment matrix A_l, and how near it is to a multiple of the identity."""
+    """One alignment matrix A_l, W_l ~ F_l A_l F_{l-1}^T, and how near it is to a multiple of the identity."""
 
     matrix: Tensor
     """A_l: (o, n_0) for the first layer, (o, o) above."""
     conditioning: float
-    """s_max / s_min."""
+    """Largest over smallest singular value of A_l."""
     isotropy: float
     """tr(A) / (sqrt(o) ||A||_F); NaN for the first layer, whose A is not square."""
     residual: float
     """||W_l - F_l A_l F_{l-1}^T||_F / ||W_l||_F: 0 where weak alignment is exact."""
     stable_rank: float
+    """||A||_F^2 / ||A||_2^2."""
     effective_rank: float
+    """exp of the entropy of the singular values."""
 
     def to_dict(self) -> dict[str, float]:
         """Return the numbers by name, without the matrix."""
@@ -75,7 +77,9 @@ def feedback_matrices(rule: Rule, gen: torch.Generator) -> dict[str, Tensor]:
 
 
 def feedback_spectra(feedback: dict[str, Tensor]) -> dict[str, FeedbackSpectrum]:
-    """Measure the feedback matrices: where F_l is badly conditioned, every alignment matrix is so too.
+    """Return conditioning, orthogonality and norm of every feedback matrix F_l.
+
+    Where F_l is badly conditioned, every alignment matrix is so too.
 
     Args:
         feedback: from :func:`feedback_matrices`.

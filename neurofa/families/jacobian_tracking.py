@@ -45,13 +45,13 @@ SPACES = ("activity", "weight", "smaller")
 
 
 class Aligning(Direct, ABC):
-    """A direct rule whose matrix learns from probes; the error of the same step is sent through the new matrix.
+    """A direct rule whose feedback matrix B learns from probes of the Jacobian, before it sends the error of the step.
 
     Args:
         space: ``activity`` perturbs h_l itself; ``weight`` perturbs it by dW x/|x| with one dW for the whole batch
             (dense and convolutional layers; other layers use activity); ``smaller`` takes, for each layer, the space
             of fewer dimensions.
-        perturbation: form of the probes.
+        perturbation: how a probe measures the change of the output.
         window: steps over which the estimate is averaged, approximately; 0: all steps.
         program: steps from one write-verify of B to the next; in between B is tracked in digital memory. 0: B's device
             receives the change of every step as an update, which coarse devices round away and noisy ones bury.
@@ -104,13 +104,18 @@ class Aligning(Direct, ABC):
 
     @property
     def b(self) -> Tensor:
-        """Stored matrix, (m, o), rows sliced by layers."""
+        """Stored feedback matrix B of all layers, (m, o)."""
         matrix = self.feedback.matrix()
         assert matrix is not None
         return matrix.weight.detach()
 
     def begin_at(self, b: Tensor, gen: torch.Generator) -> None:
-        """Program the initial matrix, (m, o)."""
+        """Program the initial feedback matrix.
+
+        Args:
+            b: (m, o).
+            gen: source of programming noise.
+        """
         matrix = self.feedback.matrix()
         assert matrix is not None
         if self.program:
@@ -165,7 +170,7 @@ class Aligning(Direct, ABC):
 
     @abstractmethod
     def update_feedback(self, b: Tensor, estimate: Tensor, gen: torch.Generator | None) -> Tensor:
-        """Return the matrix after one step of its learning.
+        """Return the feedback matrix after one step of its learning.
 
         Args:
             b: (m, o), present matrix; not changed.

@@ -29,7 +29,7 @@ from neurofa.core.view import LocalView
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Input, weights and errors of one head for one batch."""
+    """Input, weights and errors of one head (auxiliary readout) for one batch."""
 
     f: Tensor
     """(B, C): mean outputs of the layer."""
@@ -44,12 +44,12 @@ class Heard:
         return list(zip(self.f.tensor_split(g, 1), self.weight.tensor_split(g, 1), self.errors, strict=True))
 
     def gradient(self) -> Tensor:
-        """Return the gradient of the local losses by f: e A, (B, C)."""
+        """Return the gradient of the local losses by f: e A, (B, C), with the error e of each group."""
         return torch.cat([e @ a for _, a, e in self.parts()], 1)
 
 
 class Headed(Rule, WorkCount, ABC):
-    """A rule whose hidden layers have heads.
+    """A rule whose hidden layers have heads: auxiliary readouts with a local loss each.
 
     Args:
         groups: groups of channels, each with its own loss and part of the head; at most one per channel.
@@ -88,7 +88,7 @@ class Headed(Rule, WorkCount, ABC):
         return head
 
     def listen(self, name: str, teaching: Teaching, view: LocalView, gen: torch.Generator | None) -> Heard:
-        """Return the head's input, weights and errors for one batch, and keep them for :meth:`adapt`.
+        """Compute the head's input, weights and errors for one batch, and keep them for :meth:`adapt`.
 
         Args:
             name: the layer.
@@ -107,7 +107,12 @@ class Headed(Rule, WorkCount, ABC):
         return self._heard[name]
 
     def spread(self, name: str, gradient: Tensor) -> Tensor:
-        """Return errors at the means f, (B, C), as errors at the layer's output, (B, *out_shape)."""
+        """Return the error at the layer's output, (B, *out_shape), for an error at its means f.
+
+        Args:
+            name: the layer's name.
+            gradient: (B, C), error at f.
+        """
         shape = self.shapes[name]
         axis = _axis(shape)
         inner = [n if i == axis else 1 for i, n in enumerate(shape)]
@@ -126,7 +131,12 @@ class Headed(Rule, WorkCount, ABC):
         return {"head": Plastic(self.head(name))} if self.learns and name in self.shapes else {}
 
     def head_flop(self, name: str, batch: int) -> int:
-        """Return the FLOP of a head's product A f for a batch; e A and e f^T take as many."""
+        """Return the FLOP of a head's product A f for a batch; the products e A and e f^T take as many.
+
+        Args:
+            name: the layer's name.
+            batch: B, samples.
+        """
         return 2 * batch * self.head(name).weight.numel()
 
     def work_at(self, served: ServedLayer) -> list[PhaseFlop]:

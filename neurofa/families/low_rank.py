@@ -27,18 +27,19 @@ P, Q = "p@", "q@"
 
 
 class LowRankChained(Chained, ABC):
-    """A chained rule whose maps return the error through a rank-r bottleneck, (delta P) Q, P (n_out, r), Q (r, n_in).
+    """A chained rule whose maps return an error delta through r numbers: (delta P) Q, with P (n_out, r), Q (r, n_in).
 
     The rank of kernels counts channels: P (C_out, r), Q (r, C_in, k, k). A fused map of queries, keys and values
-    (``qkv``) has rank 3r. The lowest layer, if it is a single map, returns no error and has no factors. Gains of
-    normalisations have return gains, which learn as in kp.
+    (``qkv``) has rank 3r. The lowest layer, if it is a single map, returns no error and has no factors. Every gain of a
+    normalisation has a return gain, which gets the same changes as the gain (Kolen-Pollack).
 
-    P is drawn uniformly from +-1/sqrt(r), Q from +-sqrt(3/fan_in), both times the feedback's gain.
+    Entries of P are drawn between +-g/sqrt(r) and those of Q between +-g sqrt(3/fan_in), where g is the ``gain`` of the
+    feedback; its option ``distribution`` draws normal numbers of the same standard deviation instead.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
         only: names of the layers whose rank is r; the others have full rank. None: all.
-        feedback: distribution and device of both factors.
+        feedback: gain, distribution and device of both factors.
         error: number format of the output error before it is returned.
         clamp: largest magnitude of an element of a delivered error, as gradient of the batch's mean loss; None: none.
     """
@@ -120,7 +121,12 @@ class LowRankChained(Chained, ABC):
         return None
 
     def factor(self, name: str, key: str) -> Synapses:
-        """Return one factor beside a layer; ``key`` is the weight's name with the prefix ``p@`` or ``q@``."""
+        """Return one stored factor of a return weight.
+
+        Args:
+            name: the layer's name.
+            key: name of the forward weight, with the prefix ``p@`` or ``q@``.
+        """
         factor = self.factors[_safe(name, key)]
         assert isinstance(factor, Synapses)
         return factor
@@ -184,12 +190,25 @@ class LowRankChained(Chained, ABC):
         return found
 
     def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
-        """Products by which the factors beside one map learn; default: none."""
+        """Return the FLOP of the products by which the factors of one map learn; default: none.
+
+        Args:
+            served: the layer in a step.
+            m: sizes of the map's product.
+            rank: r of its factors.
+        """
         return []
 
 
 def along_flop(m: MapWork, rank: int) -> int:
-    """FLOP of :func:`along_p`, or of :func:`along_q`, with the product of the factors that either gives."""
+    """Return the FLOP of :func:`along_p`, or of :func:`along_q`, for one map in a step.
+
+    If the direction of the weight is kept as outer products, the product of the resulting factors is included.
+
+    Args:
+        m: sizes of the map's product.
+        rank: r.
+    """
     return m.narrow(rank) if m.factored else 2 * rank * m.n_out * m.n_in
 
 
@@ -199,7 +218,7 @@ def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Gen
     Args:
         feedback: distribution and device.
         shape: of the factor.
-        fan: number of summed terms whose variance the draw divides out, see above.
+        fan: number of terms by whose root the bound is divided, see above.
         gen: source of the entries and of the device's variation.
     """
     if not isinstance(feedback, RandomMatrices):
@@ -208,7 +227,12 @@ def drawn(feedback: Feedback, shape: tuple[int, ...], fan: float, gen: torch.Gen
 
 
 def along_p(back: LowRank, direction: Direction) -> Direction:
-    """Return P^T dW, shaped as Q: with this direction of Q, P Q tracks P P^T W."""
+    """Return P^T dW, shaped as Q: with this direction of Q, P Q tracks P P^T W.
+
+    Args:
+        back: the factors P and Q.
+        direction: dW, of the forward weight.
+    """
     if isinstance(direction, Sum):
         return Sum(tuple(_single(along_p(back, part)) for part in direction.parts))
     if isinstance(direction, Outer):
@@ -217,7 +241,12 @@ def along_p(back: LowRank, direction: Direction) -> Direction:
 
 
 def along_q(back: LowRank, direction: Direction) -> Direction:
-    """Return dW Q^T, shaped as P: with this direction of P, P Q tracks W Q^T Q."""
+    """Return dW Q^T, shaped as P: with this direction of P, P Q tracks W Q^T Q.
+
+    Args:
+        back: the factors P and Q.
+        direction: dW, of the forward weight.
+    """
     rows = back.q.flatten(1).t()
     if isinstance(direction, Sum):
         return Sum(tuple(_single(along_q(back, part)) for part in direction.parts))
@@ -251,7 +280,7 @@ def oja(p: Tensor, z: Tensor) -> Tensor:
 
 
 def standardised(errors: Tensor, *, each: bool = False) -> Tensor:
-    """Return centred errors in units of the largest standard deviation of an element.
+    """Return errors minus their mean over samples, divided by the largest standard deviation of an element.
 
     Args:
         errors: (N, n), or (B, C, H, W), where every position is a sample.

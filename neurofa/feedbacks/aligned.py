@@ -16,12 +16,16 @@ from neurofa.linalg.nmf import nonnegative_factors
 
 
 class AlignedFeedback(MatrixFeedback, name="aligned"):
-    """F_l F_{l-1}^T close to the matrix of a convolution, for neighbouring convolutions of a network.
+    """Random feedback matrices F_l with F_l F_{l-1}^T close to a convolution, for two convolutions in a row.
+
+    F_l, (n_l, o), sends the output error to layer l; direct feedback alignment turns the weights of layer l towards
+    F_l F_{l-1}^T, which shared local kernels can follow only if it looks like a convolution.
 
     ``nmf``: row (c, p) of F_l is s_c U_p with random signs s of the channels and a non-negative U_l (P_l, o), where
-    U_l U_{l-1}^T approximates the mask of the windows (P_l, P_{l-1}): most of the product lies inside of the windows.
-    ``svd``: F_l and F_{l-1} are the o leading singular terms of a random kernel's matrix. A third convolution in a row
-    takes F_{l-1} as it is, and the F_l that fits best. No weight of the network is read.
+    U_l U_{l-1}^T approximates the mask of the windows (P_l, P_{l-1}), P_l being the number of positions: most of the
+    product lies inside of the windows. ``svd``: F_l and F_{l-1} are the o leading singular terms of a random kernel's
+    matrix. For a third convolution in a row F_{l-1} is given already, and F_l is the best fit to it. No weight of the
+    network is read.
 
     Everything else has independent entries, as with ``dense``: layers that see all of the layer below, and blocks whose
     module has no ``window``. On a network without neighbouring convolutions this is ``dense(distribution=normal)``.

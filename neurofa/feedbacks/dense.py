@@ -6,7 +6,7 @@ from neurofa.core.feedback import MatrixFeedback
 
 
 class DenseFeedback(MatrixFeedback, name="dense"):
-    """B_l random and independent for every layer; all in one product.
+    """Dense feedback: a random matrix B_l, (n_l, o), for every layer, with independent entries.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).

@@ -11,11 +11,12 @@ from neurofa.core.plan import Site
 
 
 class OrthogonalFeedback(MatrixFeedback, name="orthogonal"):
-    """F_l^T F_l ∝ I for every layer: no direction of the error is louder than another, and none leaks into another.
+    """Random feedback matrices F_l, (n_l, o), with orthogonal columns of equal length: F_l^T F_l ∝ I for every layer.
 
-    A layer narrower than the error has orthogonal rows instead. Then cos(W_l, F_l F_{l-1}^T) is the isotropy of the
-    alignment matrix exactly, and W_l ∝ F_l F_{l-1}^T in every layer makes dfa's direction that of backpropagation in a
-    linear net; with independent entries both hold for wide layers only.
+    No direction of the output error is amplified more than another, and none leaks into another. A layer narrower than
+    the error has orthogonal rows instead. Then cos(W_l, F_l F_{l-1}^T), W_l the forward weights, is exactly the
+    isotropy of the alignment matrix, and W_l ∝ F_l F_{l-1}^T in every layer makes dfa's direction that of
+    backpropagation in a linear net; with independent entries both hold for wide layers only.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).

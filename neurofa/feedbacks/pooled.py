@@ -13,10 +13,10 @@ from neurofa.core.plan import Site
 
 
 class PooledFeedback(MatrixFeedback, name="pooled"):
-    """B_l of shape (C, o): all positions of an image, and all tokens of a sequence, receive the same signal.
+    """Random matrices B_l, (C, o), with one row per channel: all positions of an image or sequence get the same signal.
 
-    Channels are the first axis of an image (C, H, W) and the last of a sequence (S, d); each value of a vector has a
-    row of its own, as with ``dense``.
+    Channels are the first axis of an image (C, H, W) and the last of a sequence (S, d); each value of a vector has its
+    own row, as with ``dense``.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
@@ -57,6 +57,7 @@ class PooledFeedback(MatrixFeedback, name="pooled"):
         return rows.view(len(rows), *inner).expand(len(rows), *shape)
 
     def gather(self, name: str, change: Tensor) -> Tensor:
+        # all P positions of a channel change alike, so that u holds the sum of their Jacobians: 1/P makes it the mean
         axis = self._axis(self.shapes[name]) + 1
         positions = change.movedim(axis, 1).flatten(2) if change.dim() > 2 else change[..., None]
         return positions[..., 0] / positions.shape[2]

@@ -19,10 +19,10 @@ from neurofa.core.plan import Site
 
 
 class ProjectedFeedback(Feedback):
-    """One physical projection of the output error, of which each layer takes a slice of its own.
+    """Feedback by one physical projection of the output error, (B, o) to (B, m); every layer has its own columns.
 
     Args:
-        projection: the hardware.
+        projection: model of the hardware, such as an optical processor or a crossbar.
     """
 
     def __init__(self, *, projection: Projection) -> None:
@@ -32,12 +32,12 @@ class ProjectedFeedback(Feedback):
 
     @property
     def built_by(self) -> Call:
-        """The call that built the projection: the pathway has its spec."""
+        """Name and options by which the projection was built, which are the spec of the pathway."""
         return self.projection.built_by
 
     @property
     def gain(self) -> float:
-        """Declared gain of the projection."""
+        """Declared gain of the projection: standard deviation of its entries in units of 1/sqrt(3 o)."""
         return self.projection.gain
 
     def describe(self) -> FeedbackDescription:

@@ -13,9 +13,9 @@ from neurofa.core.synapses import Synapses
 
 
 class SharedFeedback(MatrixFeedback, name="shared"):
-    """One (largest width, o) matrix; a layer of width n takes its first n rows.
+    """One random matrix B, (largest width, o), for all layers; a layer of width n takes its first n rows.
 
-    Optical processors work in this way: one projection serves the whole network.
+    Optical processors work in this way: one projection sends the error to all layers.
 
     Args:
         gain: standard deviation of the entries in units of 1/sqrt(3 o).
@@ -38,5 +38,5 @@ class SharedFeedback(MatrixFeedback, name="shared"):
         return Feedback.send(self, error, gen)
 
     def matrix(self) -> Synapses | None:
-        """None: rows that all layers share cannot follow each of them."""
+        """Return None: rows that several layers share cannot learn for each of them."""
         return None

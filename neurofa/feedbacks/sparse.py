@@ -14,7 +14,7 @@ from neurofa.core.feedback import MatrixFeedback
 
 
 class SparseFeedback(MatrixFeedback, name="sparse"):
-    """Random matrices as of ``dense``, each entry kept with probability ``density`` and scaled by 1/sqrt(density).
+    """Random matrices as of ``dense``; each entry is kept with probability ``density``, scaled by 1/sqrt(density).
 
     The scaling keeps the power of the teaching signal. The zeros are stored: sparse wiring is modelled, not exploited.
 

@@ -51,7 +51,14 @@ def from_sequential(
 
 
 def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
-    """Return the layers of a sequential model, and for each the modules from which it takes its weights."""
+    """Return the layers of a sequential model, and for each the modules from which it takes its weights.
+
+    Args:
+        model: modules in order; nested ones are flattened.
+
+    Raises:
+        NeurofaError: the model is not an ``nn.Sequential``.
+    """
     if not isinstance(model, nn.Sequential):
         raise NeurofaError(
             f"got a {type(model).__name__}; expected an nn.Sequential; wrap other modules as neurofa.layers.Block"
@@ -64,6 +71,7 @@ def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
         head = modules[at]
         at += 1
         if plain_affine(head):
+            # normalisation, activation and dropout belong to the layer if they follow in this order
             norm_module = modules[at] if at < len(modules) else None
             norm = _norm(norm_module)
             at += norm is not None
@@ -107,7 +115,7 @@ def _flat(model: nn.Sequential) -> list[nn.Module]:
 
 
 def plain_affine(module: nn.Module) -> bool:
-    """Return whether a module is an affine map that a layer of this package supports."""
+    """Return whether a module is an affine map that a dense or convolutional layer of this package can compute."""
     if isinstance(module, nn.Conv2d):
         square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
         padding = module.padding

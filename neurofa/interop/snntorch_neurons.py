@@ -42,7 +42,7 @@ def library() -> ModuleType:
 
 
 def fires(module: nn.Module) -> bool:
-    """Return whether a module is a neuron of snnTorch, supported or not."""
+    """Return whether a module is a neuron of snnTorch, whether or not this package supports it."""
     snn = library()
     return isinstance(module, snn.SpikingNeuron | snn.LeakyParallel)
 

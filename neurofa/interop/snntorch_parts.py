@@ -25,11 +25,13 @@ Named = tuple[str, nn.Module]
 
 
 class Part(NamedTuple):
-    """One layer with its source modules."""
+    """One layer of this package with the modules of a snnTorch model from which it was made."""
 
     layer: Layer
     affine: Any = None
+    """Linear or convolutional module; None: the layer has no weights."""
     neuron: Any = None
+    """Module of the neurons; None: there are none."""
     name: str = ""
     """Name of the neuron, or else of the affine module."""
 

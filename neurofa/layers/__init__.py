@@ -1,4 +1,4 @@
-"""Layers, one kind per module: each layer is a unit of credit of a network.
+"""Layers, one kind per module: each layer of a network learns from one error at its output.
 
 >>> from neurofa.layers import Conv2d, Dense
 >>> Dense(8, 3, activation="relu")

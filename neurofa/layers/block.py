@@ -30,7 +30,7 @@ SCALING = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Block(AutogradLayer, name="block"):
-    """One unit of credit around any ``nn.Module``: (B, *in_shape) to (B, *out_shape).
+    """Any ``nn.Module`` as one layer, which learns from one error at its output: (B, *in_shape) to (B, *out_shape).
 
     The module's weights are stored in synapses and the module is called functionally, so that the learner, the devices
     and the audit treat it like any layer. Weights of linear and convolutional maps are stored on the network's device;

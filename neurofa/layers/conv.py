@@ -11,9 +11,9 @@ from neurofa.maps.norms import Norm
 class Conv2d(Affine, name="conv2d"):
     """Convolutional layer h = f(norm(W * x + b)): (B, C_in, H, W) to (B, C_out, H', W').
 
-    An analog array stores the kernels as a matrix (C_in k^2, C_out), one per group, and multiplies one patch of an
-    image after another. The unit of the periphery's scaling (full scale, bound management) is a patch in the forward
-    direction and the error at one position in the return direction.
+    An analog array (if the network has a periphery) stores the kernels as a matrix (C_in k^2, C_out), one per group,
+    and multiplies one patch of an image after another. The unit of the periphery's scaling (full scale, bound
+    management) is a patch in the forward direction and the error at one position in the return direction.
 
     Args:
         c_in: input channels.

@@ -9,7 +9,9 @@ from neurofa.spiking.temporal import Temporal
 
 
 class Spiking(Temporal, name="spiking"):
-    """Neurons with input current W x_t + b, plus V z_{t-1} if recurrent: (B, n_in) to (B, n_out).
+    """Spiking neurons with input current W x_t + b, plus V z_{t-1} if recurrent: (B, n_in) to (B, n_out).
+
+    x_t are the inputs and z_t the outputs of tick t.
 
     Args:
         n_in: inputs.

@@ -23,7 +23,7 @@ INDEX = "index"
 
 
 class SpikingConv2d(Temporal, name="spiking_conv"):
-    """Neurons with input current pool(W * x + b): (B, C_in, H, W) to (B, C_out, H', W').
+    """Spiking neurons with input current pool(W * x + b), * a convolution: (B, C_in, H, W) to (B, C_out, H', W').
 
     With a pooling there is one neuron per window, as in snnTorch's ``Conv2d, MaxPool2d, Leaky``; inside the layer the
     error at the currents returns to the convolution through the pooling's transpose. A max pooling chooses other

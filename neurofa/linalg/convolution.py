@@ -17,7 +17,7 @@ from neurofa.core.window import Window
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """Window and image shapes of a convolution."""
+    """Window and image shapes of a convolution with kernels of k x k pixels."""
 
     window: Window
     """Its side is k."""
@@ -33,7 +33,7 @@ class ConvGeometry:
 
 
 def dense_convolution(kernel: Tensor, window: Window, in_shape: tuple[int, ...]) -> Tensor:
-    """Return T(k) as a dense matrix on flattened images; for small images.
+    """Return the matrix T(k) of a convolution with kernel k, which maps flattened images; for small images.
 
     Args:
         kernel: (C_out, C_in, k, k).
@@ -57,13 +57,13 @@ class ConvolutionOperator:
     geometry: ConvGeometry
 
     def times(self, columns: Tensor) -> Tensor:
-        """Return T X for X (n_in, r): (n_out, r)."""
+        """Return the product T X, (n_out, r), for X (n_in, r), whose columns are flattened images."""
         images = columns.t().reshape(-1, *self.geometry.in_shape)
         window = self.geometry.window
         return conv2d(images, self.kernel, None, window.stride, window.padding).flatten(1).t()
 
     def transposed_times(self, columns: Tensor) -> Tensor:
-        """Return T^T Y for Y (n_out, r): (n_in, r)."""
+        """Return the transposed product T^T Y, (n_in, r), for Y (n_out, r), whose columns are flattened images."""
         images = columns.t().reshape(-1, *self.geometry.out_shape)
         size, window = (len(images), *self.geometry.in_shape), self.geometry.window
         pulled: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
@@ -72,10 +72,10 @@ class ConvolutionOperator:
         return pulled.flatten(1).t()
 
     def singular_factors(self, rank: int, gen: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return U sqrt(S) and V sqrt(S) of the ``rank`` largest singular values, by the Lanczos method.
+        """Return U sqrt(S) and V sqrt(S) of T = U S V^T for the largest singular values, by the Lanczos method.
 
         Args:
-            rank: r; columns beyond the matrix's smaller side are zero.
+            rank: r, number of singular values; columns beyond the matrix's smaller side are zero.
             gen: source of the first vector, on the CPU.
 
         Returns:

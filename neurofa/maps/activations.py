@@ -162,35 +162,35 @@ Nonlinearity = Callable[[Tensor], Tensor]
 
 @recipe("nonlinearity", "one")
 def one() -> Nonlinearity:
-    """Constant one: the error is not multiplied by a derivative."""
+    """Return g(a) = 1: the error is not multiplied by a derivative."""
     return torch.ones_like
 
 
 @recipe("nonlinearity", "tanh")
 def tanh() -> Nonlinearity:
-    """Hyperbolic tangent."""
+    """Return the hyperbolic tangent as g(a)."""
     return torch.tanh
 
 
 @recipe("nonlinearity", "sin")
 def sin() -> Nonlinearity:
-    """Sine, as in optoelectronic delay systems."""
+    """Return the sine as g(a), as in optoelectronic delay systems."""
     return torch.sin
 
 
 @recipe("nonlinearity", "cos")
 def cos() -> Nonlinearity:
-    """Cosine."""
+    """Return the cosine as g(a)."""
     return torch.cos
 
 
 @recipe("nonlinearity", "step")
 def step() -> Nonlinearity:
-    """Unit step at zero."""
+    """Return the unit step: g(a) = 1 for a > 0, else 0."""
     return lambda a: (a > 0).to(a.dtype)
 
 
 @recipe("nonlinearity", "bell")
 def bell() -> Nonlinearity:
-    """Gaussian exp(-a^2): positive, as f' is, but with another shape."""
+    """Return the Gaussian g(a) = exp(-a^2): positive, as f' is, but with another shape."""
     return lambda a: torch.exp(-(a**2))

@@ -1,4 +1,4 @@
-"""The affine layer: affine map, normalisation, activation and dropout as one unit of credit."""
+"""The affine layer: affine map, normalisation, activation and dropout, which learn from one error."""
 
 from __future__ import annotations
 
@@ -92,7 +92,12 @@ class Affine(Layer):
         return None if self.arrays is None else self.arrays.forward_io
 
     def attach(self, periphery: Periphery | None, *, fused: bool) -> None:
-        """Put a periphery around the layer's products; None removes it."""
+        """Put a periphery around the layer's products.
+
+        Args:
+            periphery: converters and noise; None removes them.
+            fused: whether the products are compiled.
+        """
         self.arrays = None if periphery is None else Arrays(periphery, fused=fused)
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
@@ -115,7 +120,7 @@ class Affine(Layer):
         return state
 
     def affine(self, params: Params, x: Tensor, state: State) -> Tensor:
-        """Return W x + b with the periphery of this tick: (B, channels, ...).
+        """Return W x + b, through the converters and noise of the arrays if there are any: (B, channels, ...).
 
         Args:
             params: own weights as read.
@@ -277,7 +282,7 @@ class Affine(Layer):
         return work.affine * (dot + ("weight" in moved))
 
     def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-        """Return the products of one pass; see :class:`neurofa.core.layer.ProductCount`."""
+        """Return the size of the product of one pass; see :class:`neurofa.core.layer.ProductCount`."""
         own = self.map
         rows = math.prod(own.out_shape(torch.Size(shape))) // own.channels
         # convolutions form factors only for devices that need them

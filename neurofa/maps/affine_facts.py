@@ -15,7 +15,7 @@ from neurofa.core.view import LocalView
 
 
 class AffineFacts(LayerFacts):
-    """Facts of h = dropout(f(norm(W x + b))).
+    """Facts of an affine layer h = dropout(f(norm(W x + b))) for exports, costs and chip checks.
 
     Args:
         layer: dense or convolutional.

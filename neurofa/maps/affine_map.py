@@ -54,7 +54,12 @@ class AffineMap(ABC):
 
     @abstractmethod
     def outer(self, delta: Tensor, x: Tensor) -> Outer:
-        """Return :meth:`direction` as outer products, for devices that are updated by factors."""
+        """Return the direction of W as outer products, for devices that are updated by their factors.
+
+        Args:
+            delta: (B, channels, ...) error at the affine output.
+            x: (B, *in_shape) input.
+        """
 
     @abstractmethod
     def transposed(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -71,17 +76,17 @@ class AffineMap(ABC):
         """Return W x, (B, channels, ...), computed by vector-matrix products on analog arrays.
 
         Args:
-            product: product of one array.
+            product: function that multiplies vectors by a matrix on one array.
             x: (B, *in_shape).
             weight: W.
         """
 
     @abstractmethod
     def transposed_on_arrays(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Return :meth:`transposed`, computed by vector-matrix products on analog arrays.
+        """Return the error at the input, (B, *in_shape), computed by vector-matrix products on analog arrays.
 
         Args:
-            product: product of one array.
+            product: function that multiplies vectors by a matrix on one array.
             delta: (B, channels, ...) error at the affine output.
             x: (B, *in_shape) input, for its shape.
             weight: shaped as W.

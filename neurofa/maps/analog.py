@@ -17,7 +17,7 @@ from neurofa.core.randomness import fork_seed, generator
 from neurofa.core.view import State
 
 Product = Callable[[Tensor, Tensor], Tensor]
-"""Product of vectors (N, n_in) and a matrix (n_in, n_out): (N, n_out), in the product of their units."""
+"""Function that returns the product (N, n_out) of vectors (N, n_in) and a matrix (n_in, n_out)."""
 
 SEED = "noise"
 """Name of the noise seed in a layer's state before the tick: 0-dim, int64, always on the CPU."""
@@ -27,7 +27,7 @@ KEY = "key"
 
 
 class Arrays:
-    """Analog arrays that store one layer's weights.
+    """Matrix products of one layer on the analog arrays that store its weights, with converters and noise.
 
     Weights are passed to the periphery in units of the largest weight of the layer as read. Everything else (biases,
     normalisation, activation, the layer's own derivative) is digital.
@@ -48,36 +48,47 @@ class Arrays:
         self.return_io = replace(periphery, bound_management=False, full_scale=scale)
 
     def start(self, gen: torch.Generator | None) -> State:
-        """Return the seed of a tick's noise as state; empty for arrays without noise, or without a generator."""
+        """Return the state of a new tick: the seed of its noise; empty for arrays without noise or without a generator.
+
+        Args:
+            gen: source of the seed.
+        """
         if gen is None or not self.forward_io.noisy:
             return {}
         return {SEED: torch.tensor(fork_seed(gen))}
 
     def forward(self, weight: Tensor, state: State) -> Product:
-        """Return the product function of the forward pass.
+        """Return the function that multiplies vectors by weights on the arrays, in the forward pass.
 
         Args:
-            weight: all weights of the layer as read, any shape; the largest magnitude is the unit.
-            state: before the tick.
+            weight: all weights of the layer as read in this pass, any shape; the periphery receives weights divided by
+                the largest of their magnitudes.
+            state: of the layer before the tick, with the seed of the noise (:meth:`start`).
 
         Returns:
-            A function, which raises a NeurofaError if there is noise but no seed in ``state``.
+            A function from vectors (N, n_in) and a matrix (n_in, n_out) of the layer to their product (N, n_out), with
+            converters and noise. It raises a NeurofaError if the arrays are noisy and ``state`` has no seed.
         """
         if KEY in state:
             return _eager(self.forward_io, weight, Key(state[KEY]))
         return through(self.forward_io, weight, _noise(state, "forward", weight.device), fused=self.fused)
 
     def back(self, weight: Tensor, state: State) -> Product:
-        """Return the product function of the return path; ``weight`` are the return weights, as for :meth:`forward`."""
+        """Return the function that multiplies errors by return weights on the arrays (see :meth:`forward`).
+
+        Args:
+            weight: all return weights of the layer as read in this pass, any shape.
+            state: of the layer before the tick, with the seed of the noise.
+        """
         return through(self.return_io, weight, _noise(state, "return", weight.device), fused=self.fused)
 
 
 def through(periphery: Periphery, weight: Tensor, gen: torch.Generator | None, *, fused: bool = False) -> Product:
-    """Return the product function of one periphery.
+    """Return the function that multiplies vectors (N, n_in) by a matrix (n_in, n_out) through one periphery.
 
     Args:
         periphery: converters and noise.
-        weight: all weights, any shape; the largest magnitude is the unit.
+        weight: all weights, any shape; the periphery receives weights divided by the largest of their magnitudes.
         gen: source of the noise, on the device of ``weight``.
         fused: whether the product is compiled, unless it is part of a compiled graph already.
     """

@@ -200,7 +200,7 @@ class Seeded(TorchFunctionMode):
 
 
 class Affines(TorchFunctionMode):
-    """Mode in which ``visit`` computes the output of every affine operation with one of the watched weights.
+    """Torch mode in which a function ``visit`` computes the output of every affine operation with a watched weight.
 
     Args:
         watched: weights by name; an operation is recognised by the identity of its weight.
@@ -275,7 +275,12 @@ def returning_mode(params: Mapping[str, Tensor], returns: ReturnWeights, inner: 
 
 
 def correlation_linear(y: Tensor, noise: Tensor) -> Outer:
-    """Return the mean of y xi^T over samples and tokens, in factors; y (..., n_out), noise (..., n_in)."""
+    """Return the mean of y xi^T over samples and tokens, as factors of outer products.
+
+    Args:
+        y: (..., n_out), output for the noise.
+        noise: (..., n_in), xi.
+    """
     left = y.flatten(0, -2)
     return Outer(left / len(left), noise.flatten(0, -2))
 

@@ -41,6 +41,7 @@ class AutogradLayer(Layer, ABC):
         leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
         inner: dict[str, Tensor] = {}
         with torch.enable_grad(), ExitStack() as stack:
+            # through the layer's own weights autograd returns the error without the mode
             if return_weights is not None and any(return_weights[k] is not params.get(k) for k in return_weights):
                 stack.enter_context(returning_mode(leaves, return_weights, inner))
             y, after = self.compute(leaves, leaf, state)
@@ -72,6 +73,7 @@ class AutogradLayer(Layer, ABC):
         trial = {k: v.clone() for k, v in self.synapses.stored().items()}
         graph = self.record(trial, x, {}, {k: trial[k].clone() for k in self.traits.returning}, True)[2]
         assert graph is not None
+        # an error that passes through a weight of NaN is NaN, whatever else it is multiplied by
         for name in names:
             graph.params[name].data.fill_(float("nan"))
         errors = torch.autograd.grad(graph.y, graph.x, torch.ones_like(graph.y), allow_unused=True)

@@ -23,7 +23,7 @@ _KERNELS: WeakKeyDictionary[Network, tuple[str, Kernel]] = WeakKeyDictionary()
 
 
 def whole_pass(layers: Sequence[Layer], x: Tensor, params: Sequence[Params], keys: Tensor | None) -> Tensor:
-    """Return the output of all layers in evaluation; executed eagerly it is the oracle of the compiled pass.
+    """Return the output of all layers in evaluation mode: the function that :func:`compiled_pass` compiles.
 
     Args:
         layers: from input to readout.
@@ -55,7 +55,7 @@ def draw_keys(layers: Sequence[Layer], gen: torch.Generator | None) -> Tensor | 
 
 
 def compiled_pass(network: Network, x: Tensor, gen: torch.Generator | None) -> Tensor:
-    """Return the output of :func:`whole_pass` for a network, compiled at the first call and again for new shapes.
+    """Return the output of a network in evaluation by one graph, compiled at the first call and for new shapes.
 
     Args:
         network: in evaluation mode.

@@ -39,7 +39,7 @@ def tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) ->
 
 
 def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
-    """Return the change of a layer's output by dual numbers: the slow oracle, and the default without a closed form.
+    """Return the first-order change of a layer's output by torch's dual numbers, the default without a closed form.
 
     Torch's own derivative of a product multiplies by a zero matrix for each factor that does not change. Here only the
     necessary products are computed: W dx, and dW x if W changes.
@@ -63,7 +63,9 @@ def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Param
 
 
 def tangent_flop(layer: Layer, work: LayerWork, moved: frozenset[str], *, dot: bool) -> int:
-    """Return the FLOP of :func:`tangent`; on dual numbers the layer computes anew, with one more product a change.
+    """Return the FLOP of :func:`tangent` for one layer.
+
+    Dual numbers compute the layer's output again, and one product more for each factor that changes.
 
     Args:
         layer: any layer.

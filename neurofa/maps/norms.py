@@ -35,7 +35,11 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
         self.affine, self.eps = affine, eps
 
     def size(self, channels: int) -> None:
-        """Create the buffers of running statistics, one number a channel; default: none."""
+        """Create the buffers of running statistics; default: none.
+
+        Args:
+            channels: C, numbers in each buffer.
+        """
 
     @abstractmethod
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
@@ -61,7 +65,11 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
         """
 
     def update_running_stats(self, kept: State) -> None:
-        """Update running statistics; default: there are none."""
+        """Update the running statistics from one batch; default: there are none.
+
+        Args:
+            kept: as :meth:`forward` returned it.
+        """
 
     def describe(self) -> NormDescription | None:
         """Return the description for exports; None (default): the exported formats have no such kind."""
@@ -137,6 +145,7 @@ class BatchNorm(Norm, name="batch"):
         if "mean" not in kept:
             return
         n = kept["pre"].numel() / kept["mean"].numel()
+        # torch returns the inverse standard deviation, with eps inside
         variance = kept["invstd"].pow(-2).sub_(self.eps)
         # running variances are unbiased, as in torch; the batch is normalised by the biased one
         if n > 1:

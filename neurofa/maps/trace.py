@@ -29,7 +29,7 @@ class _Attentions(TorchFunctionMode):
 
 
 def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-    """Return the products of one pass of a layer: those that it states, else those that :func:`traced` finds.
+    """Return the sizes of the matrix products of one pass of a layer, as it states them or :func:`traced` finds them.
 
     Args:
         layer: any layer; its weights do not change.
@@ -41,7 +41,9 @@ def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
 
 
 def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-    """Every product of ``layer.compute``: of weights by ``linear`` and ``conv2d``, and of attention.
+    """Return the sizes of all matrix products of ``layer.compute``: those of ``linear``, ``conv2d`` and attention.
+
+    The layer runs on tensors that have shapes but no data.
 
     Args:
         layer: any layer; its weights do not change.

@@ -16,7 +16,7 @@ from neurofa.maps.norms import Norm
 
 @dataclass(frozen=True, kw_only=True)
 class CNN(NetworkRecipe, name="cnn"):
-    """Convolutions, each followed by pooling, then one hidden layer and a readout.
+    """Convolutional net: convolutions, each followed by 2x2 max pooling, one fully connected layer, and a readout.
 
     Args:
         channels: of the convolutions; the image side is halved behind each.

@@ -33,7 +33,7 @@ class LocallyConnected2d(nn.Module):
     Written as a 1x1 convolution with a group for each position, so that rules find its weights in an ``nn.Conv2d``.
 
     Args:
-        kernel: (C_out, C_in, k, k), with which every position begins.
+        kernel: (C_out, C_in, k, k), initial kernel of every position.
         window: with side k, without padding.
         in_shape: (C_in, H, W).
     """
@@ -48,7 +48,7 @@ class LocallyConnected2d(nn.Module):
             self.maps.weight.copy_(kernel.flatten(1)[..., None, None].repeat(places, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, C_out, H', W')."""
+        """Return the outputs at all positions: (B, C_in, H, W) to (B, C_out, H', W')."""
         patches = nn.functional.unfold(x, self.window.side, stride=self.window.stride)
         # one position after another, each with the C_in k^2 values of its patch
         placed = self.maps(patches.transpose(1, 2).reshape(len(x), -1, 1, 1))
@@ -58,10 +58,10 @@ class LocallyConnected2d(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ConvStack(NetworkRecipe, name="conv_stack"):
-    """Convolutions without pooling, padding and biases, and a readout.
+    """A stack of convolutions without pooling, padding and biases, and a readout, in one of three wirings.
 
-    With equal seeds the three wirings begin as the same function: ``local`` unties the kernels of different positions,
-    ``full`` has dense layers that begin as the unrolled convolutions and may connect everything.
+    ``shared`` are convolutions. ``local`` has a kernel of its own at each position, and ``full`` has dense layers,
+    whose weights start as the matrices of the convolutions. With equal seeds all three start as the same function.
 
     Args:
         channels: of the convolutions.

@@ -16,7 +16,7 @@ from neurofa.maps.norms import Norm
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(NetworkRecipe, name="mlp"):
-    """Fully connected layers of any widths, then a linear readout; samples of any shape are flattened.
+    """Multilayer perceptron: fully connected layers of any widths and a linear readout; samples are flattened.
 
     Args:
         hidden: widths of the hidden layers.

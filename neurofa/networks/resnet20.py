@@ -17,7 +17,13 @@ from neurofa.layers.dense import Dense
 
 
 class ResidualBlock(nn.Module):
-    """relu(x' + BN(W_2 * relu(BN(W_1 * x)))), with x' = x or its strided 1x1 projection: (B, C, H, W)."""
+    """Residual block relu(x' + BN(W_2 * relu(BN(W_1 * x)))), with x' = x or its strided 1x1 projection: (B, C, H, W).
+
+    Args:
+        c_in: input channels.
+        c_out: output channels.
+        stride: of the first convolution, pixels.
+    """
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -33,13 +39,13 @@ class ResidualBlock(nn.Module):
             self.short = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, c_in, H, W) to (B, c_out, H / stride, W / stride)."""
+        """Return the output of the block: (B, c_in, H, W) to (B, c_out, H / stride, W / stride)."""
         return cast(Tensor, self.short(x) + self.body(x)).relu()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet20(NetworkRecipe, name="resnet20"):
-    """Three stages of residual blocks (3 each gives 20 layers), each block one unit of credit.
+    """Residual net of three stages of residual blocks (3 each give 20 layers); each block learns as one layer.
 
     Args:
         width: channels of the first stage; doubled at each stage.
@@ -62,6 +68,7 @@ class ResNet20(NetworkRecipe, name="resnet20"):
         c = self.width
         for stage in range(3):
             for index in range(self.blocks):
+                # the first block of the second and of the third stage halves the image
                 c_out = self.width * 2**stage
                 layers.append(Block(draw_weights(ResidualBlock(c, c_out, 2 if stage and not index else 1), gen)))
                 c = c_out

@@ -14,7 +14,7 @@ from neurofa.layers.dense import Dense
 
 @dataclass(frozen=True, kw_only=True)
 class Retina(NetworkRecipe, name="retina"):
-    """Two retinal convolutions, the second one's outputs being the optic nerve, then ``depth`` cortical ones.
+    """Model of the visual system: a retina of two convolutions, the second the optic nerve, then cortical convolutions.
 
     All convolutions keep the size of the image, and are followed by ReLU; then come a hidden layer and a readout. The
     source has 32 channels, kernels of 9 x 9 and 1024 hidden units on grey images.
@@ -26,7 +26,7 @@ class Retina(NetworkRecipe, name="retina"):
         kernel: side of all kernels, pixels; odd.
         pool: side of the squares that are averaged before the retina, pixels; 1: none.
         hidden: width of the fully connected layer.
-        dropout: probability of dropping one of its units.
+        dropout: probability of dropping a unit of the fully connected layer.
     """
 
     source = "Lindsey, Ocko, Ganguli and Deny 2019, arXiv 1901.00945"

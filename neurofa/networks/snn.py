@@ -17,7 +17,9 @@ from neurofa.spiking.neuron import Neuron
 
 @dataclass(frozen=True, kw_only=True)
 class SNN(NetworkRecipe, name="snn"):
-    """Layers of spiking neurons of any widths, then a readout of leaky integrators; samples are flattened.
+    """Spiking network: fully connected layers of spiking neurons, and a readout of leaky integrators.
+
+    Samples are flattened.
 
     Args:
         hidden: widths of the spiking layers.

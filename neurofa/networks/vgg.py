@@ -17,10 +17,10 @@ from neurofa.maps.norms import Norm
 
 @dataclass(frozen=True, kw_only=True)
 class VGG(NetworkRecipe, name="vgg"):
-    """3x3 convolutions by a plan of widths with M for a pooling, then fully connected layers and a readout.
+    """VGG net: 3x3 convolutions and max poolings in the order of ``plan``, fully connected layers, and a readout.
 
     Args:
-        plan: widths of the convolutions, and M where the image is halved.
+        plan: widths of the convolutions, and ``M`` for a max pooling that halves the image.
         hidden: widths of the fully connected layers.
         activation: of all hidden layers.
         norm: normalisation of all hidden layers, or None.

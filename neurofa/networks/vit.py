@@ -15,7 +15,14 @@ from neurofa.layers.block import Block
 
 
 class PatchEmbedding(nn.Module):
-    """Patches as tokens, plus a learned position: (B, C, H, W) to (B, S, d)."""
+    """Linear embedding of patches as tokens, plus a learned position: (B, C, H, W) to (B, S, d).
+
+    Args:
+        channels: C.
+        patch: side of a patch, pixels.
+        tokens: S, number of patches.
+        width: d.
+    """
 
     def __init__(self, channels: int, patch: int, tokens: int, width: int) -> None:
         super().__init__()
@@ -23,13 +30,20 @@ class PatchEmbedding(nn.Module):
         self.position = nn.Parameter(torch.zeros(tokens, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, S, d)."""
+        """Return the tokens of images: (B, C, H, W) to (B, S, d)."""
         y: Tensor = self.project(x).flatten(2).transpose(1, 2) + self.position
         return y
 
 
 class TransformerBlock(nn.Module):
-    """x + Attention(LN(x)), then x + MLP(LN(x)): (B, S, d) to (B, S, d)."""
+    """Transformer block: x + Attention(LN(x)), then x + MLP(LN(x)), LN layer normalisation: (B, S, d) to (B, S, d).
+
+    Args:
+        width: d.
+        heads: attention heads.
+        ratio: hidden width of the MLP in units of d.
+        dropout: probability of dropping, on both residual branches.
+    """
 
     def __init__(self, width: int, heads: int, ratio: int, dropout: float) -> None:
         super().__init__()
@@ -40,7 +54,7 @@ class TransformerBlock(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, S, d) to (B, S, d)."""
+        """Return the tokens behind the block: (B, S, d) to (B, S, d)."""
         b, s, d = x.shape
         # (B, S, 3 d) -> three of (B, heads, S, d / heads)
         q, k, v = self.qkv(self.norm1(x)).view(b, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
@@ -51,21 +65,26 @@ class TransformerBlock(nn.Module):
 
 
 class Head(nn.Module):
-    """Readout of the mean token: (B, S, d) to (B, o)."""
+    """Readout of the mean of the normalised tokens: (B, S, d) to (B, o).
+
+    Args:
+        width: d.
+        outputs: o.
+    """
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
         self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, S, d) to (B, o)."""
+        """Return the outputs for tokens: (B, S, d) to (B, o)."""
         y: Tensor = self.read(self.norm(x).mean(1))
         return y
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViT(NetworkRecipe, name="vit"):
-    """Patch embedding, transformer blocks (each one unit of credit), and a readout of the mean token.
+    """Vision transformer: patch embedding, transformer blocks (each one layer that learns), readout of the mean token.
 
     Args:
         patch: side of a patch, pixels; it divides the sides of the image.

@@ -23,7 +23,7 @@ class ALIF(Firing, name="alif"):
     Args:
         beta: decay of the potential per tick.
         rho: decay of the adaptation per tick.
-        gain: increase of the threshold per spike (beta_a in the text).
+        gain: increase of the threshold per spike (beta_a in the paper).
         threshold: base threshold.
         reset: ``subtract``, ``zero`` or ``none``.
         surrogate: surrogate derivative of a spike.
@@ -58,6 +58,7 @@ class ALIF(Firing, name="alif"):
         return self.described("alif", gated=False, beta=beta, rho=rho, kappa=kappa)
 
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
+        # in learning the reset is a constant, but the threshold depends on the last spike
         z = state["spk"]
         fired = z.detach()
         a = state["adaptation"] * self.rho + z

@@ -26,9 +26,11 @@ from neurofa.maps.affine import Affine
 
 
 class AugmentedDFA(Direct, name="adfa"):
-    """Augmented DFA: delta_l = (B_l^T e) * g(a_l) with any nonlinearity g in place of f'.
+    """Augmented DFA: delta_l = (B_l^T e) * g(a_l) with any nonlinearity g in place of the derivative f'.
 
-    A physical layer whose derivative is unknown can thus be trained.
+    e is the output error, B_l the fixed random feedback of hidden layer l, a_l the layer's preactivation (behind its
+    normalisation), and delta_l the error from which its weights learn. A physical layer whose derivative is unknown can
+    thus be trained.
 
     Args:
         g: name of the nonlinearity (see ``neurofa list nonlinearity``), or a function of a tensor.

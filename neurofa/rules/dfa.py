@@ -20,6 +20,9 @@ from neurofa.core.rule import Direct
 class DFA(Direct, name="dfa"):
     """Direct feedback alignment: delta_l = (B_l^T e) * f'(a_l) with fixed random B_l.
 
+    e is the output error, a_l the input of the activation f of hidden layer l, and delta_l the error from which the
+    weights of the layer learn.
+
     Args:
         feedback: direct pathway, a spec or a module.
         error: number format of e before it enters the pathway (``sign``, ``ternary``, ``uniform(bits=4)``).
@@ -83,9 +86,10 @@ def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary")
 def eprop(*, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True) -> DFA:
     """E-prop with random feedback: dW = sum_t (B e)_t times the eligibility, filtered as the readout filters spikes.
 
-    Without the filter the rule is direct feedback alignment on spikes, tick by tick, and needs less memory. If a trace
-    depends on the filter or on the neuron's own state, every weight has a trace, (B, n_out, n_in). On a network without
-    time the rule is direct feedback alignment.
+    (B e)_t is the output error of tick t, sent through a fixed random matrix; the eligibility is the derivative of a
+    neuron's spike by the weight through the neuron's own memory. Without the filter the rule is direct feedback
+    alignment on spikes, tick by tick, and needs less memory. If a trace depends on the filter or on the neuron's own
+    state, every weight has a trace, (B, n_out, n_in). On a network without time the rule is direct feedback alignment.
 
     Args:
         feedback: direct pathway, a spec or a module.

@@ -22,6 +22,8 @@ from neurofa.core.view import LocalView
 class DKP(Direct, name="dkp"):
     """Direct Kolen-Pollack: B_l learns as if it were the readout of layer l, dB_l = h_l e^T, with matching decay.
 
+    B_l, (n_l, o), sends the output error e to hidden layer l, whose output is h_l; dB_l is summed over the batch.
+
     Args:
         decay: weight decay of the rule, for weights and feedback alike.
         rate: learning rate of B in units of the layer's learning rate.
@@ -59,6 +61,7 @@ class DKP(Direct, name="dkp"):
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
         if name not in self.feedback.slices:
             return {}
+        # scaled here, since the optimizer has one learning rate for the weights and the B of a layer
         return {"b": Outer(view.y.flatten(1), self.sent * self.rate)}
 
     def plastic(self, name: str) -> dict[str, Plastic]:

@@ -22,18 +22,20 @@ from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import drawn, oja, standardised
 
 BROADCASTS = ("penultimate", "transported", "output")
+"""Options of ``broadcast``, see :class:`DRAF`."""
 
 
 class DRAF(Chained, name="draf"):
     """Direct RAF: h_l receives (e P_l) Q_l^T, with P_l (m, r) by Oja on e and Q_l (n_l, r) by Kolen-Pollack.
 
-    dQ_l = h_l^T (e P_l), as if Q_l were the readout of h_l for the r components of e; dP_l = C P_l - P_l P_l^T C P_l
-    with C = Z^T Z / m, where Z is the centred e with each element in units of its own standard deviation. C/B has
-    trace 1, so plain SGD is stable while lr times ``oja`` is below 1. (The authors' code omits the 1/m, to which Adam
-    is invariant.)
+    h_l is the output of hidden layer l and e, (B, m), the error that is sent to all layers. P_l finds the leading
+    principal directions of e by Oja's rule. dQ_l = h_l^T (e P_l), as if Q_l were the readout of h_l for the r
+    components of e; dP_l = C P_l - P_l P_l^T C P_l with C = Z^T Z / m, where Z is the centred e with each element in
+    units of its own standard deviation. C/B has trace 1, so plain SGD is stable while lr times ``oja`` is below 1. (The
+    authors' code omits the 1/m, to which Adam is invariant.)
 
-    The error e, (B, m), is the error at the output of the last hidden layer (512 units in the authors' code), except
-    with ``output``. ``broadcast`` names the weights through which the readout returns it:
+    The error e is that at the output of the last hidden layer (512 units in the authors' code), except with ``output``.
+    ``broadcast`` names the weights through which the readout returns it:
 
     - ``penultimate``: through return weights B_L, which learn with W_L as in kp. Every update is then local; B_L aligns
       with W_L at the rate at which decay removes its initial values.
@@ -112,7 +114,12 @@ class DRAF(Chained, name="draf"):
             self.qs[site.name] = drawn(self.feedback, (site.width, rank), site.width / 3, gen)
 
     def factor(self, which: str, name: str) -> Synapses:
-        """Return the synapses of the factor ``p``, (m, r), or ``q``, (n_l, r), of one layer."""
+        """Return the stored factor P, (m, r), or Q, (n_l, r), of one layer.
+
+        Args:
+            which: ``p`` or ``q``.
+            name: the layer's name.
+        """
         factor = (self.ps if which == "p" else self.qs)[name]
         assert isinstance(factor, Synapses)
         return factor

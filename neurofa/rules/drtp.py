@@ -17,9 +17,11 @@ from neurofa.core.rule import Direct
 
 
 class DRTP(Direct, name="drtp"):
-    """Direct random target projection: delta_l = (B_l^T y*) * f'(a_l), from the target alone.
+    """Direct random target projection: delta_l = (B_l^T y*) * f'(a_l), from the target y* alone.
 
-    Hidden layers need no error and may learn during the forward pass. The sign of B has no meaning.
+    B_l is fixed and random, a_l the input of the activation f of hidden layer l, and delta_l the error from which the
+    weights of the layer learn. Hidden layers need no error and may learn during the forward pass. The sign of B has no
+    meaning.
 
     Args:
         feedback: direct pathway, a spec or a module.

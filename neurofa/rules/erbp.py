@@ -22,8 +22,9 @@ from neurofa.spiking.temporal import Temporal, backprop_by, batch_of, check_dyna
 class ERBP(Direct, name="erbp"):
     """Event-driven random backpropagation: dw_ji = T_j at every spike of input i while |u_j - threshold| < window.
 
-    T = B e is the potential of the neuron's second, error-driven compartment. No trace is kept: an arriving spike costs
-    one addition and two comparisons. On layers without a memory the rule is direct feedback alignment.
+    w_ji is the weight from input i to neuron j, u_j the potential of the neuron. T = B e, with e the output error and B
+    fixed and random, is the potential of the neuron's second, error-driven compartment. No trace is kept: an arriving
+    spike costs one addition and two comparisons. On layers without a memory the rule is direct feedback alignment.
 
     Args:
         window: half width of the gate, in the unit of the potential.

@@ -15,7 +15,10 @@ from neurofa.families.jacobian_tracking import Aligning
 
 
 class FDFA(Aligning, name="fdfa"):
-    """B_l <- (1 - alpha) B_l + alpha mean(delta_l u^T), u the change of the logits for changes delta_l of h_l.
+    """Forward DFA: B_l <- (1 - alpha) B_l + alpha mean(delta_l u^T), a moving average of the transposed Jacobian.
+
+    delta_l is a random change of the output h_l of hidden layer l, u the change of the network's output that all these
+    changes cause; the mean is over samples. B_l, (n_l, o), sends the output error e to the layer.
 
     Args:
         alpha: weight of a new estimate, above 0 and at most 1.

@@ -22,10 +22,12 @@ from neurofa.core.view import LocalView, Params
 class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     """Unbiased gradient estimate from one probe: E[(dL/dv) v] = grad L for v of unit covariance.
 
+    v is a random direction and dL/dv the derivative of the loss L along it, which one probe measures.
+
     ``activity``: h_l is perturbed by an independent delta_l for every sample and receives the error (e . u) delta_l,
-    where u is the change of the network's output. The layer's own derivative takes this error to its weights; the
-    readout learns from e. ``weight``: all weights are perturbed by one v for the whole batch, and the direction is
-    (sum_i e_i . u_i) v. The variance grows with the number of perturbed activities or weights.
+    where u is the change of the network's output and e the output error. The layer's own derivative takes this error to
+    its weights; the readout learns from e. ``weight``: all weights are perturbed by one v for the whole batch, and the
+    direction is (sum_i e_i . u_i) v. The variance grows with the number of perturbed activities or weights.
 
     Args:
         space: perturbed quantity, ``activity`` or ``weight``.

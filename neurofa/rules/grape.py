@@ -17,12 +17,13 @@ from neurofa.families.jacobian_tracking import Aligning, cosines
 
 
 class GrAPE2025(Aligning, name="grape2025"):
-    """Misaligned rows shrink: B_i <- B_i (1 - eta (1 - c_i)), c_i the cosine of row i with its estimate.
+    """Direct feedback whose misaligned rows shrink: B_i <- B_i (1 - eta (1 - c_i)).
 
-    Gaussian noise of standard deviation nu |B|_F/sqrt(n o) is then added, and each layer's B is rescaled to its initial
-    Frobenius norm. Without noise the directions of rows never change, only their relative lengths: the Frobenius cosine
-    is at most about 1/sqrt(e o), and finally few rows remain. With noise, the noise redraws the directions of shrunk
-    rows.
+    B, (n, o), sends the output error to a layer of n outputs; c_i is the cosine of its row i with the same row of an
+    estimate of the transposed Jacobian d(network output)/d(layer output), which probes give. Gaussian noise of standard
+    deviation nu |B|_F/sqrt(n o) is then added, and each layer's B is rescaled to its initial Frobenius norm. Without
+    noise the directions of rows never change, only their relative lengths: the Frobenius cosine is at most about
+    1/sqrt(2.718 o), and finally few rows remain. With noise, the noise redraws the directions of shrunk rows.
 
     ``alternative=1``: B_i <- B_i (1 - eta (1 - c_i)) + eta c_i g_i; ``alternative=2``: B_i <- (1 - eta) B_i + eta g_i,
     with g_i the row of the estimate scaled to the length of B_i (noise is off unless it is set).
@@ -80,6 +81,7 @@ class GrAPE2025(Aligning, name="grape2025"):
         self.noise_size = (0.0 if alternative else 0.01) if noise is None else noise
 
     norms: Tensor
+    """Initial Frobenius norm of each layer's B, (layers,)."""
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
@@ -100,14 +102,16 @@ class GrAPE2025(Aligning, name="grape2025"):
 
 
 class GrAPE2026(Aligning, name="grape2026"):
-    """Gradient descent on 1 - mean cosine, with rows of length 1: B_i <- B_i + eta (g_i - c_i b_i)/|B_i|, normalised.
+    """Direct feedback that turns towards the Jacobian: B_i <- B_i + eta (g_i - c_i b_i)/|B_i|, scaled to length 1.
 
-    b_i and g_i are the row and its estimate at length 1, c_i their cosine. eta applies to each row: the 1/n of the mean
-    over the n rows of a layer is left out.
+    This is gradient descent on 1 - mean cosine between the rows of B, which sends the output error to a layer, and
+    those of an estimate of the transposed Jacobian d(network output)/d(layer output), which probes give. b_i and g_i
+    are the row and its estimate at length 1, c_i their cosine. eta applies to each row: the 1/n of the mean over the n
+    rows of a layer is left out.
 
     Args:
         eta: step, above 0.
-        calibrate: steps from one step of backpropagation to the next (T epochs in the text); 0: none. Such a step
+        calibrate: steps from one step of backpropagation to the next (T epochs in the paper); 0: none. Such a step
             sends errors through the weights of other layers: the rule is then not local.
         window: steps over which the estimate is averaged, approximately; 0: all steps.
         space: perturbed quantity: ``activity``, ``weight``, or ``smaller``: for each layer that of fewer dimensions.
@@ -158,7 +162,7 @@ class GrAPE2026(Aligning, name="grape2026"):
 
 
 def shrink(b: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
-    """Return the matrix after the step of 2025: B_i <- B_i (1 - eta (1 - c_i)).
+    """Return the feedback matrix after one step of :class:`GrAPE2025`: B_i <- B_i (1 - eta (1 - c_i)).
 
     Args:
         b: (m, o), not changed.
@@ -172,7 +176,7 @@ def shrink(b: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
 
 
 def lean(b: Tensor, estimate: Tensor, cos: Tensor, eta: Tensor | float) -> Tensor:
-    """Return the matrix after alternative 1 of 2025: B_i <- B_i (1 - eta (1 - c_i)) + eta c_i g_i.
+    """Return the feedback matrix after alternative 1 of :class:`GrAPE2025`: B_i (1 - eta (1 - c_i)) + eta c_i g_i.
 
     Args:
         b: (m, o), not changed.
@@ -187,7 +191,7 @@ def lean(b: Tensor, estimate: Tensor, cos: Tensor, eta: Tensor | float) -> Tenso
 
 
 def blend(b: Tensor, estimate: Tensor, eta: Tensor | float) -> Tensor:
-    """Return the matrix after alternative 2 of 2025, which needs no cosine: B_i <- (1 - eta) B_i + eta g_i.
+    """Return the feedback matrix after alternative 2 of :class:`GrAPE2025`, without a cosine: (1 - eta) B_i + eta g_i.
 
     Args:
         b: (m, o), not changed.
@@ -201,7 +205,7 @@ def blend(b: Tensor, estimate: Tensor, eta: Tensor | float) -> Tensor:
 
 
 def turn(b: Tensor, estimate: Tensor, eta: Tensor | float, cos: Tensor | None = None) -> Tensor:
-    """Return the matrix after the step of 2026: B_i <- B_i + eta (g_i - c_i b_i)/|B_i|, then rows at length 1.
+    """Return the feedback matrix after one step of :class:`GrAPE2026`: B_i + eta (g_i - c_i b_i)/|B_i| at length 1.
 
     Args:
         b: (m, o), not changed.

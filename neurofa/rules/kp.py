@@ -20,8 +20,9 @@ from neurofa.core.view import LocalView
 class KolenPollack(Chained, name="kp"):
     """Kolen-Pollack: W and B get the same change and the same decay, so that W - B shrinks by (1 - lr decay) a step.
 
-    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T (B oriented as W). The common change depends
-    on the layer's delta and input only, which both weights see. Decay set in the optimizer adds to d.
+    W <- (1 - lr d) W - lr delta x^T and B <- (1 - lr d) B - lr delta x^T, where W are the forward weights of a layer, B
+    its return weights (oriented as W), x its input and delta the error at its affine output. The common change depends
+    on delta and x only, which both weights see. Decay set in the optimizer adds to d.
 
     Args:
         decay: d, weight decay of the rule, for weights and return weights alike.

@@ -25,15 +25,15 @@ OVERSAMPLED, PASSES = 8, 2
 
 
 class LDFA(LowRankChained, ABC):
-    """Return weights B = P Q with both factors learning; ``copies`` sets them from a truncated SVD of W.
+    """A rule whose return weights B = P Q have two factors that both learn, beside forward weights W.
 
-    Subclasses give the directions of both factors.
+    With ``copies`` the factors are also set from a truncated SVD of W. Subclasses give the directions of both factors.
     """
 
     every: int = 0
     """Steps from one decomposition to the next; 0: only before the first step."""
     steps: Tensor
-    """Number of steps begun, ()."""
+    """Number of learning steps that have begun, 0-dim."""
     copies: bool = False
     """Whether the factors are set from a decomposition of W, which transports weights."""
 
@@ -71,10 +71,11 @@ class LDFA(LowRankChained, ABC):
 
 
 class LDFALocal(LDFA, name="ldfa_local"):
-    """Both factors are driven by the change of W: dP = dW Q^T and dQ = P^T dW (Kolen-Pollack with two factors).
+    """Low-rank feedback P Q whose factors learn from the change of W, dP = dW Q^T and dQ = P^T dW: Kolen-Pollack twice.
 
-    dW Q^T = sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: products with signals on either side of the two
-    factors. With the same decay in the optimizer P Q aligns with W.
+    B = P Q are the return weights beside W. With x the layer's input and delta the error at its affine output, dW Q^T =
+    sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: each factor learns from signals at both of its sides. With the
+    same decay in the optimizer P Q aligns with W.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
@@ -116,16 +117,17 @@ class LDFALocal(LDFA, name="ldfa_local"):
 
 
 class LDFANormative(LDFA, name="ldfa_normative"):
-    """P Q tracks W by gradient descent on |P Q - W|^2 / 2 and is periodically replaced by the truncated SVD of W.
+    """Low-rank feedback P Q that descends |P Q - W|^2 / 2 and is periodically replaced by the truncated SVD of W.
 
-    dP = -(P Q - W) Q^T, dQ = -P^T (P Q - W). The rule reads the weights: it reduces computation but is not local.
+    P Q are the return weights beside W, with dP = -(P Q - W) Q^T and dQ = -P^T (P Q - W). The rule reads the weights:
+    it reduces computation but is not local.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
         every: steps from one decomposition W = U S V^T, P = U sqrt(S), Q = sqrt(S) V^T, to the next; half an epoch in
             the authors' code. 0: only before the first step.
         rate: step of the descent in units of the learning rate (without effect under Adam).
-        limit: largest magnitude of an element of either gradient.
+        limit: largest magnitude of an element of dP and of dQ.
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: device of both factors.
         error: number format of the output error before it is returned.

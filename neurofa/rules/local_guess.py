@@ -26,11 +26,11 @@ TINY = 1e-14
 class LocalGuess(Headed, name="local_guess"):
     """Forward gradient along the guess G, the gradient of a layer's local loss: direction (dL . G) G.
 
-    One probe measures u, the change of the output along the guesses; no error is sent back. ``activity``: G_l is the
-    local gradient at h_l of each sample, at length 1; the layer receives (e . u) G_l, which its own derivative takes to
-    its weights. ``weight``: G_l is the local gradient of the layer's weights over the batch, at length 1, and the
-    direction is (sum_i e_i . u_i) G_l. The readout learns from e. With a shared probe dL . G is the sum over all
-    layers.
+    L is the network's loss. One probe measures u, the change of the network's output along the guesses; no error is
+    sent back. ``activity``: G_l is the local gradient at h_l of each sample, at length 1; the layer receives (e . u)
+    G_l, which its own derivative takes to its weights. ``weight``: G_l is the local gradient of the layer's weights
+    over the batch, at length 1, and the direction is (sum_i e_i . u_i) G_l. The readout learns from e. With a shared
+    probe dL . G is the sum over all layers.
 
     The inner product with the true gradient is (dL . G)^2 >= 0 in the probed space. The estimate is biased: it has no
     component orthogonal to the guess.

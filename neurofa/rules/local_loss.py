@@ -20,7 +20,7 @@ GRADIENTS = ("forward", "exact", "random")
 
 
 class LocalLoss(Headed, name="local_loss"):
-    """Every layer descends the loss of its own auxiliary readout A_l; layers exchange activity only, no error.
+    """Local losses: every layer descends the loss of its own auxiliary readout A_l; no error crosses a layer.
 
     With f_l the mean of h_l over positions and e_l the error of the local loss at A_l f_l, the layer receives
 
@@ -29,8 +29,8 @@ class LocalLoss(Headed, name="local_loss"):
     - ``exact``: e_l A_l, the gradient of the local loss;
     - ``random``: e_l B_l with B_l fixed: feedback alignment inside the head.
 
-    The layer's own derivative takes this error to its weights. ``forward`` and ``groups`` are the text's LG-FG-A with
-    three differences: a layer (or ``Block``) stands for its block of layers; u is added after the activation (the text
+    The layer's own derivative takes this error to its weights. ``forward`` and ``groups`` are the paper's LG-FG-A with
+    three differences: a layer (or ``Block``) stands for its block of layers; u is added after the activation (the paper
     adds it before); losses are per group of channels, not per patch.
 
     Args:
@@ -90,6 +90,7 @@ class LocalLoss(Headed, name="local_loss"):
         estimate = torch.zeros_like(readout.f)
         for _ in range(self.probes):
             u = torch.randn(estimate.shape, generator=self._noise, device=estimate.device, dtype=estimate.dtype)
+            # A u, the change of the head's output, is a forward product: no transpose is needed
             changes = u.tensor_split(len(readout.errors), 1)
             parts = zip(readout.parts(), changes, strict=True)
             estimate += torch.cat([(e * (v @ a.t())).sum(1, keepdim=True) * v for (_, a, e), v in parts], 1)
@@ -110,7 +111,7 @@ class LocalLoss(Headed, name="local_loss"):
 def decolle(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> LocalLoss:
     """Deep continuous local learning: every layer descends the loss of a fixed random readout of its own spikes.
 
-    The readout acts on the spikes of the tick. Local readouts and losses are otherwise those of the text; its
+    The readout acts on the spikes of the tick. Local readouts and losses are otherwise those of the paper; its
     regularisers are left out.
 
     Args:

@@ -30,14 +30,15 @@ READOUTS = ("second", "first")
 class Pepita(Rule, WorkCount, name="pepita"):
     """PEPITA: the error is added to the input, and layers learn from the difference of both passes.
 
-    The second pass sees x + F e with the same dropout. With h_l and h_l^err the outputs of a layer in both passes,
+    The second pass receives x + F e, with x the input, e the output error of the first pass and F a fixed random
+    matrix, and uses the same dropout. With h_l and h_l^err the outputs of layer l in both passes,
 
         dW_l = (h_l - h_l^err) (h_{l-1}^err)^T,    h_0^err = x + F e,
 
-    without a derivative of the activation; at the readout dW_L = e^err (h_{L-1}^err)^T. A bias learns as a weight with
-    constant input one. A convolution takes the mean over its positions. Gains and shifts of normalisations do not
-    learn: the rule has no direction for them. A block of several maps, which the text does not treat, takes h - h^err
-    as the error at its output and differentiates its second pass.
+    without a derivative of the activation; at the readout, layer L, dW_L = e^err (h_{L-1}^err)^T with the output error
+    e^err of the second pass. A bias learns as a weight with constant input one. A convolution takes the mean over its
+    positions. Gains and shifts of normalisations do not learn: the rule has no direction for them. A block of several
+    maps, which the paper does not treat, takes h - h^err as the error at its output and differentiates its second pass.
 
     With ``feedback=dense`` the entries of F are uniform in +-std sqrt(6/n_in): the feedback draws +-1/sqrt(o) on its
     device, and the projected error is scaled, so that the device is used over its full range.
@@ -75,6 +76,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
         self.feedback.open((Site(INPUT, plan.input_shape, {}, elementwise=False),), plan.outputs, gen)
+        # from the feedback's standard deviation, 1/sqrt(3 o) with gain 1, to that of F, std sqrt(2/n_in)
         self.scale = self.std * math.sqrt(6 * plan.outputs / math.prod(plan.input_shape))
 
     def second_input(self, x: Tensor, error: Tensor, gen: torch.Generator | None) -> Tensor:

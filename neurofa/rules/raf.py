@@ -22,10 +22,11 @@ from neurofa.families.low_rank import LowRankChained, P, Q, along_flop, along_p,
 class RAF(LowRankChained, name="raf"):
     """Restricted adaptive feedback (LDFA in the first versions): B = P Q, P by Oja on the errors, Q by Kolen-Pollack.
 
-    dQ = P^T dW, so that P Q converges to P P^T W while P is constant. dP = C P - P P^T C P with C = Z^T Z, where Z are
-    the errors (centred, in units of the largest standard deviation of an element); P converges to their principal
-    directions. For the return weights of the readout Z are the targets. At the fixed point of P the returned error is
-    that of backpropagation restricted to its r leading components.
+    B are the return weights beside forward weights W. dQ = P^T dW, so that P Q converges to P P^T W while P is
+    constant. dP = C P - P P^T C P with C = Z^T Z, where Z are the errors (centred, in units of the largest standard
+    deviation of an element); P converges to their principal directions. For the return weights of the readout Z are the
+    targets. At the fixed point of P the returned error is that of backpropagation restricted to its r leading
+    components.
 
     Both factors take the optimizer's steps; the same decay of W and Q removes the initial values of Q. Oja's rule needs
     small steps: with plain SGD, lr times ``oja`` times the leading eigenvalue of C/B has to stay below 1. An optimizer
@@ -88,6 +89,7 @@ class RAF(LowRankChained, name="raf"):
         if self.q == "kp":
             factors[Q + key] = along_p(back, direction)
         if self.p == "oja":
+            # errors at the output of the map itself; in a layer of one map that is delta
             errors = self._target if name == self.plan.readout.name else view.inner.get(key, view.delta)
             assert errors is not None
             factors[P + key] = oja(back.p, standardised(errors.to(back.p.dtype))) * self.oja

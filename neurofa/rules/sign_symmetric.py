@@ -19,9 +19,10 @@ from neurofa.core.view import Params
 
 
 class SignSymmetric(Chained, ABC):
-    """Sign-symmetric return weights B = M * sign(W), elementwise, refreshed from W before every pass.
+    """Sign-symmetric feedback: return weights B = M * sign(W), elementwise, refreshed from W before every pass.
 
-    One bit per weight is transported, within the same layer; the update itself needs no other layer's weights.
+    W are the forward weights beside B, M >= 0 the magnitudes that a subclass gives. One bit per weight is transported,
+    within the same layer; the update itself needs no other layer's weights.
     """
 
     @cached_property
@@ -30,7 +31,11 @@ class SignSymmetric(Chained, ABC):
 
     @abstractmethod
     def magnitude(self, drawn: Tensor) -> Tensor:
-        """Return M >= 0 for this pass, shaped as the return weights; ``drawn`` are the magnitudes drawn at bind."""
+        """Return the magnitudes M >= 0 for this pass, shaped as the return weights.
+
+        Args:
+            drawn: magnitudes of the return weights as they were drawn when the rule was bound to the network.
+        """
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)

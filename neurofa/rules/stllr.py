@@ -28,10 +28,11 @@ ACTIVE = TRACE + "neuron"
 class STLLR(Direct, name="stllr"):
     """S-TLLR: dW = sum_t L_t (a_post psi_t tr_in_t + a_pre tr_out_{t-1} x_t), L = B e.
 
-    tr_in_t = l_pre tr_in_{t-1} + x_t is the trace of the input, tr_out_t = l_post tr_out_{t-1} + psi_t that of the
-    neuron. The first term is causal, as in other three-factor rules; the second (anti-causal) counts inputs that arrive
-    after the neuron was active. Both decays belong to the rule, not to the neuron. On layers without a memory the rule
-    is direct feedback alignment.
+    L_t is the output error e of tick t sent through a fixed random matrix B, x_t the input of the layer and psi_t the
+    surrogate derivative of the neuron's spike. tr_in_t = l_pre tr_in_{t-1} + x_t is the trace of the input, tr_out_t =
+    l_post tr_out_{t-1} + psi_t that of the neuron. The first term is causal, as in other three-factor rules; the second
+    (anti-causal) counts inputs that arrive after the neuron was active. Both decays belong to the rule, not to the
+    neuron. On layers without a memory the rule is direct feedback alignment.
 
     Args:
         post: a_post, weight of the causal term.

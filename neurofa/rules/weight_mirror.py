@@ -20,8 +20,9 @@ from neurofa.core.rule import Chained
 class WeightMirror(Chained, name="weight_mirror"):
     """Weight mirror: B <- (1 - d) B + eta E[y xi^T] from passes in which every affine map receives noise xi.
 
-    With y = W xi and white noise of amplitude s, the mean change is eta s^2 W, so that B aligns with W. The fixed point
-    is (eta s^2 / d) W; with the default decay it is W. The learner makes the mirror passes, without an error.
+    B are the return weights beside forward weights W. With y = W xi and white noise of amplitude s, the mean change is
+    eta s^2 W, so that B aligns with W. The fixed point is (eta s^2 / d) W; with the default decay it is W. The learner
+    makes the mirror passes, without an error.
 
     Args:
         rate: eta.
@@ -62,5 +63,6 @@ class WeightMirror(Chained, name="weight_mirror"):
         beside = self.beside(name)
         for key, correlation in correlations.items():
             mean = correlation if isinstance(correlation, Tensor) else correlation.dense()
+            # decay and growth together in the parameter, so that a device realises them as one change
             beside[key].weight.data.mul_(1 - self.leak).add_(mean, alpha=self.rate)
             beside[key].commit(gen)

@@ -10,8 +10,9 @@ lambda_{t+1} gives the error at the input current, D_t = g_t . lambda_t, and the
 
     sum_t D_t x_t^T  +  (M_0^T lambda_0) . eps_before.
 
-eps is carried from chunk to chunk. If M and g are numbers shared by all neurons, one trace per input serves all of
-them, (B, n_in) for each memory; otherwise every weight has its own, (B, n_out, n_in). The result is the same for any K.
+eps is carried from chunk to chunk. If M and g are numbers shared by all neurons, one trace per input is shared by all
+of them, (B, n_in) for each memory; otherwise every weight has its own, (B, n_out, n_in). The result is the same for any
+K.
 
 Source: Bellec et al. 2020, Nature Communications 11, 3625, eqs. for LIF and ALIF; the adjoint order is derived here.
 """
@@ -39,7 +40,11 @@ def as_ticks(rows: Tensor, batch: int) -> Tensor:
 
 
 def is_constant(dynamics: Dynamics) -> bool:
-    """Return whether one trace per input serves all neurons: M is constant, and g for every memory that persists."""
+    """Return whether all neurons can share one trace per input: M is constant, and g for every lasting state variable.
+
+    Args:
+        dynamics: of any ticks.
+    """
     if any(isinstance(c, Tensor) for row in dynamics.move for c in row):
         return False
     # a memory without a path to the next tick needs no trace, so that its g may vary
@@ -49,12 +54,12 @@ def is_constant(dynamics: Dynamics) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Adjoint:
-    """Errors that follow from the error at the outputs of K ticks by the adjoint of the neurons' memory."""
+    """Errors at input currents and state variables of neurons, for an error at their outputs in K ticks."""
 
     delta: Tensor
     """(K, B, *shape): D, error at the input currents."""
     carried: tuple[Tensor, ...]
-    """(B, *shape) each: M_0^T lambda_0, error at the memories before the first tick."""
+    """(B, *shape) each: M_0^T lambda_0, error at the state variables before the first tick."""
     filtered: Term = 0.0
     """Error at the filtered eligibility before the first tick."""
 
@@ -67,13 +72,13 @@ def adjoint(
     ends: Sequence[float] | None = None,
     end: float = 0.0,
 ) -> Adjoint:
-    """Return the errors at input currents and memories by the adjoint of the neurons' own memory.
+    """Return the errors at input currents and state variables, backwards in time through the neurons' own memory.
 
     Args:
         dynamics: of the K ticks.
-        signal: (K, B, *shape), L; not changed.
+        signal: (K, B, *shape), learning signal L at the outputs; not changed.
         kappa: decay of the filter through which the signal arrives; 0: none.
-        ends: error at each memory after the last tick, the same for all neurons; None: none.
+        ends: error at each state variable after the last tick, the same for all neurons; None: none.
         end: error at the filtered eligibility after the last tick.
     """
     d, ticks = len(dynamics.enter), len(signal)
@@ -132,7 +137,7 @@ def instant(dynamics: Dynamics, signal: Tensor) -> Tensor:
 
     Args:
         dynamics: of the K ticks.
-        signal: (K, B, *shape), L.
+        signal: (K, B, *shape), learning signal L at the outputs.
     """
     total: Term = 0.0
     for out, enter in zip(dynamics.out, dynamics.enter, strict=True):
@@ -169,7 +174,7 @@ def forward_change(dynamics: Dynamics, changes: Tensor) -> Tensor:
 
 
 def shared_trace(dynamics: Dynamics, x: Tensor, batch: int, before: Tensor | None) -> Tensor:
-    """Return the eligibility traces of the inputs after K ticks; with constant M and g all neurons share them.
+    """Return the eligibility traces after K ticks that all neurons share, one per input; M and g are constant.
 
     Args:
         dynamics: constant.
@@ -214,7 +219,7 @@ def _powers(move: tuple[tuple[float, ...], ...], enter: tuple[float, ...], ticks
 
 
 def own_traces(dynamics: Dynamics, xs: Tensor, before: Tensor | None, kappa: float, like: Tensor) -> Tensor:
-    """Return the traces of every weight after K ticks.
+    """Return the eligibility traces of every single weight after K ticks.
 
     Args:
         dynamics: of K ticks of n_out neurons.
@@ -249,7 +254,7 @@ def _column(term: Term) -> Term:
 
 
 def from_traces(back: Adjoint, before: Tensor) -> Tensor:
-    """Return the part of a chunk's direction that is due to earlier ticks: (n_out, n_in), summed over the batch.
+    """Return what inputs of earlier chunks add to the direction of a chunk: (n_out, n_in), summed over the batch.
 
     Args:
         back: adjoint of the chunk's learning signals.

@@ -1,7 +1,8 @@
 """Neuron models: membrane dynamics and spikes for an input current, tick by tick, with their derivatives.
 
-The linearised memory h of d numbers follows h_t = M_t h_{t-1} + g_t I_t, and c_t = dz_t / dh_t. All coefficients belong
-to one neuron: derivatives through recurrent connections and through the reset are cut. Eligibility traces need nothing
+For small changes the d state variables h follow h_t = M_t h_{t-1} + g_t I_t, where I_t is the input current, and the
+output z_t has the derivative c_t = dz_t / dh_t (:class:`neurofa.core.dynamics.Dynamics`). All coefficients belong to
+one neuron: derivatives through recurrent connections and through the reset are cut. Eligibility traces need nothing
 else; see :mod:`neurofa.spiking.eligibility`.
 """
 
@@ -27,7 +28,7 @@ RESETS = ("subtract", "zero", "none")
 
 
 class Recurrent(NamedTuple):
-    """Recurrent weights of a layer."""
+    """Recurrent weights of a layer, and the outputs that they act on in the first tick."""
 
     weight: Tensor
     """(n, n): from every neuron's last output (columns) to every neuron's current (rows)."""
@@ -36,7 +37,7 @@ class Recurrent(NamedTuple):
 
 
 def tick_format(what: str, spec: Format | str) -> Format:
-    """Return a number format to which ticks round without a generator.
+    """Return a number format for numbers that are rounded in every tick; stochastic rounding is refused.
 
     Args:
         what: name of the rounded quantity, for the message.
@@ -55,7 +56,7 @@ def tick_format(what: str, spec: Format | str) -> Format:
 
 
 class Neuron(Registered, ABC, kind="neuron"):
-    """A model of a neuron, without weights.
+    """A model of a neuron: state variables and output (spikes, or a leaky sum) for an input current; without weights.
 
     Args:
         membrane: number format to which the potential is rounded in every tick (straight-through in learning).
@@ -85,7 +86,7 @@ class Neuron(Registered, ABC, kind="neuron"):
 
     @abstractmethod
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
-        """Compute one tick, differentiable by autograd: the slow oracle.
+        """Compute one tick, differentiable by autograd; the faster :meth:`run` has to agree with it.
 
         Args:
             current: (B, *shape) input current, recurrent currents included.
@@ -97,7 +98,7 @@ class Neuron(Registered, ABC, kind="neuron"):
 
     @abstractmethod
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
-        """Return the linearised dynamics of K ticks.
+        """Return the dynamics of K ticks, linearised around the state variables in these ticks.
 
         Args:
             left: tensors that the ticks recorded, each (K, B, *shape).
@@ -114,7 +115,7 @@ class Neuron(Registered, ABC, kind="neuron"):
         return torch.ones_like(like)
 
     def run(self, currents: Tensor, state: State, recurrent: Recurrent | None = None) -> tuple[Tensor, State, State]:
-        """Compute K ticks without autograd.
+        """Compute the outputs of the neurons in K ticks, without autograd.
 
         Args:
             currents: (K, B, *shape) input currents; their memory may be reused.
@@ -222,7 +223,7 @@ class Firing(Neuron, ABC):
         return state
 
     def fired(self, mem: Tensor) -> Tensor:
-        """Return R: 1 where the potential before the tick exceeds the threshold; a constant in learning."""
+        """Return the reset R: 1 where the potential before the tick exceeds the threshold, else 0; detached."""
         return (mem > self.threshold).to(mem.dtype).detach()
 
     def left_by(self, u: Tensor, v: Tensor, z: Tensor, fired: Tensor, state: State) -> tuple[State, State]:
@@ -251,5 +252,9 @@ class Firing(Neuron, ABC):
         return self.psi(left)
 
     def psi(self, left: State) -> Tensor:
-        """Return the surrogate derivative in every tick, shaped as ``left['v']``."""
+        """Return the surrogate derivative of a spike in every tick, shaped as ``left['v']``.
+
+        Args:
+            left: tensors that the ticks recorded; v is the potential minus the threshold.
+        """
         return self.surrogate.derivative(left["v"])

@@ -10,11 +10,11 @@ from neurofa.core.dynamics import Dynamics
 
 
 def rounded_traces(traces: Format, dynamics: Dynamics, xs: Tensor, before: Tensor | None) -> Tensor:
-    """Return the rounded traces of every tick, (K, B, ...).
+    """Return eligibility traces rounded in every tick, Q(M x_bar_{t-1} + g x_t), for K ticks: (K, B, ...).
 
     Args:
-        traces: number format without stochastic rounding.
-        dynamics: constant, with one memory.
+        traces: number format Q, without stochastic rounding.
+        dynamics: constant M and g of one state variable.
         xs: (K, B, ...) inputs.
         before: (1, B, ...) traces before the first tick; None: zero.
     """

@@ -108,5 +108,5 @@ def chunks(network: Network, xs: Tensor | Events, chunk: int) -> Iterator[tuple[
 
 
 def takes_events(layer: Layer) -> bool:
-    """Return whether inputs may be rows of events: an affine map of vectors with exact products."""
+    """Return whether the inputs of a layer may be rows of events: it maps vectors, by exact products (no periphery)."""
     return isinstance(layer, Affine) and layer.map.input_dims == 2 and layer.arrays is None

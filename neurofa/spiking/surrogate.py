@@ -20,7 +20,7 @@ from hwmodels.registry import Registered
 
 
 class Surrogate(Registered, ABC, kind="surrogate"):
-    """A surrogate derivative psi(v) of a spike."""
+    """A surrogate derivative psi(v) of a spike, where v is the potential minus the threshold."""
 
     @abstractmethod
     def derivative(self, v: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ from neurofa.spiking.temporal_facts import TemporalFacts
 
 
 class Run(NamedTuple):
-    """Result of K ticks of a layer with a memory."""
+    """Outputs and states of a layer with a memory in K ticks."""
 
     y: Tensor
     """(K B, *out_shape): outputs."""
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
 
 class Temporal(Affine, ABC):
-    """A layer of neurons driven by an affine map: I_t = W x_t + b (+ V z_{t-1}).
+    """A layer of neurons with input current I_t = W x_t + b (+ V z_{t-1}), for input x_t and outputs z_t of tick t.
 
     For an error L_t at the outputs of the same tick, the direction of W is sum_t L_t e_t with the exact eligibility e_t
     of a neuron's own memory (:mod:`neurofa.spiking.eligibility`). Derivatives through V and through the reset are cut.
@@ -95,7 +95,7 @@ class Temporal(Affine, ABC):
             self.synapses.add("recurrent", target, device, gen)
 
     def initial_state(self, like: Tensor) -> State:
-        """Return the state before the first tick of a sequence.
+        """Return the state of neurons and recurrent inputs before the first tick of a sequence: zeros.
 
         Args:
             like: (B, *out_shape), with the shape, dtype and device of the state.
@@ -113,7 +113,7 @@ class Temporal(Affine, ABC):
         return y, {**left, **route, **after, **({OUT: y} if self.recurrent else {})}
 
     def run_ticks(self, params: Params, x: Tensor, ticks: int, state: State) -> Run:
-        """Compute K ticks without autograd.
+        """Compute the outputs of the layer in K ticks, without autograd.
 
         Args:
             params: own weights as read.
@@ -142,7 +142,7 @@ class Temporal(Affine, ABC):
         return self.affine(params, x, state), {}
 
     def to_affine(self, view: LocalView, error: Tensor) -> Tensor:
-        """Return the error at the affine output for an error at the currents; default: the same.
+        """Return the error at the affine output for an error at the input currents; default: the same, without pooling.
 
         Args:
             view: of the ticks.
@@ -232,7 +232,7 @@ def potential(view: LocalView) -> Tensor:
 
 
 def dynamics_of(layer: Temporal, view: LocalView, psi: Coefficient | None) -> Dynamics:
-    """Return the linearised memory of the neurons over the ticks of a view.
+    """Return the linearised dynamics of the neurons over the ticks of a view.
 
     Args:
         layer: of the view.
@@ -248,7 +248,7 @@ def dynamics_of(layer: Temporal, view: LocalView, psi: Coefficient | None) -> Dy
 
 
 def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dynamics:
-    """Return the dynamics, after a check that the layer's number format supports their traces.
+    """Return given dynamics, after a check that the layer can round their eligibility traces to its number format.
 
     Args:
         layer: of the view.
@@ -275,7 +275,7 @@ def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dyna
 
 
 def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynamics) -> LocalView:
-    """Return the view with the directions for an error at the outputs, by the adjoint of a linearised memory.
+    """Return the view with the directions of all weights for an error at the outputs, by given linearised dynamics.
 
     Args:
         layer: of the view.
@@ -329,7 +329,7 @@ def _backprop_rounded(layer: Temporal, view: LocalView, error: Tensor, dynamics:
 
 
 def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = None) -> State:
-    """Return the traces after a chunk, as state for the next chunk; their size does not grow with time.
+    """Return the eligibility traces after a chunk, as state for the next; their size does not grow with time.
 
     Args:
         layer: of the view.
@@ -369,7 +369,7 @@ def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = N
 
 
 def check_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None, *, kept: bool) -> None:
-    """Refuse eligibility that the layer does not support.
+    """Refuse eligibility traces that the layer does not support.
 
     Args:
         layer: of the view.
@@ -400,7 +400,7 @@ def blank_view(layer: Temporal, shape: tuple[int, ...], filter_decay: float) -> 
 
 
 def map_inputs(layer: Temporal, view: LocalView) -> dict[str, Tensor]:
-    """Return the inputs of W and V by name, (K B, ...), tick by tick.
+    """Return the inputs of the weights W (``weight``) and V (``recurrent``), (K B, ...), tick by tick.
 
     Args:
         layer: of the view.

@@ -22,7 +22,7 @@ from neurofa.maps.affine_facts import AffineFacts
 
 
 class TemporalFacts(AffineFacts):
-    """Facts of neurons driven by an affine map.
+    """Facts of a layer of neurons driven by an affine map, for exports, costs and chip checks.
 
     Args:
         layer: the described layer.
@@ -90,6 +90,7 @@ class TemporalFacts(AffineFacts):
 
 
 def _products(outputs: Tensor, weights: Tensor) -> float:
+    # every output of the tick before meets the weights of one column
     return float(weights.sum(0) @ outputs)
 
 

@@ -36,7 +36,12 @@ class Contract:
         return check
 
     def add(self, name: str, check: Check) -> None:
-        """Add a check under another name."""
+        """Add a check under a given name.
+
+        Args:
+            name: of the check.
+            check: function of the name of a part, which raises when the part breaks the contract.
+        """
         self._checks[name] = check
 
     def include(self, other: Contract) -> None:
@@ -55,7 +60,7 @@ class Contract:
         return list(self._checks.items())
 
     def hold(self, part: str) -> None:
-        """Hold one registered part to the whole contract.
+        """Run all checks of the contract on one registered part.
 
         Args:
             part: its registered name.
@@ -68,7 +73,7 @@ class Contract:
 
 
 def run_check(kind: str, part: str, name: str, check: Check) -> None:
-    """Run one check on one part; of a declared exception, verify that the check still fails.
+    """Run one check on one part. If an exception is declared for them, require that the check still fails.
 
     Args:
         kind: of the part (``"rule"``, ``"layer"``).
@@ -91,7 +96,7 @@ def run_check(kind: str, part: str, name: str, check: Check) -> None:
 
 
 def require_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> None:
-    """Require equal shapes and a small largest difference.
+    """Raise an ``AssertionError`` unless two tensors have the same shape and nearly the same numbers.
 
     Args:
         ours: any shape.
@@ -108,13 +113,13 @@ def require_close(ours: Tensor, theirs: Tensor, what: str, tolerance: float) -> 
 
 
 def require_finite(values: Mapping[str, Tensor]) -> None:
-    """Require finite numbers in all of the named tensors."""
+    """Raise an ``AssertionError`` unless all numbers in the named tensors are finite."""
     bad = [key for key, value in values.items() if not bool(value.isfinite().all())]
     require(not bad, f"numbers that are not finite in {bad}")
 
 
 def require_change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
-    """Require that at least one of the named tensors has changed."""
+    """Raise an ``AssertionError`` unless at least one of the named tensors differs before and after."""
     require(any(not torch.equal(value, before[key]) for key, value in after.items()), "nothing changed")
 
 
@@ -136,5 +141,5 @@ def require_refused(kind: str, part: str, settings: Iterable[str]) -> None:
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:
-    """Return a copy of everything that a module would save."""
+    """Return a copy of the state dict of a module."""
     return {key: value.detach().clone() for key, value in module.state_dict().items()}

@@ -44,7 +44,7 @@ def _matrices(feedback: Feedback) -> dict[str, Tensor]:
 
 @CONTRACT
 def serves_every_layer(name: str) -> None:
-    """Each layer gets an error of its own shape, per sample, for any batch."""
+    """Each layer gets a teaching signal of its own shape for every sample, for any batch size."""
     feedback = _opened(name)
     for n in (0, 1, 7):
         with torch.no_grad():
@@ -120,7 +120,7 @@ def seed_decides(name: str) -> None:
 
 @CONTRACT
 def copies_and_persists(name: str) -> None:
-    """A deep copy is independent; a state dict carries the matrices."""
+    """A deep copy of a pathway is independent, and its state dict holds the matrices."""
     feedback = _opened(name)
     before = _matrices(feedback)
 
@@ -140,7 +140,7 @@ def copies_and_persists(name: str) -> None:
 
 @CONTRACT
 def follows_dtype(name: str) -> None:
-    """In double precision errors and signals are double."""
+    """A pathway in double precision returns teaching signals in double precision."""
     feedback = _opened(name).double()
     with torch.no_grad():
         signals = feedback(torch.eye(OUTPUTS, dtype=torch.float64), generator(0, "read"))
@@ -149,7 +149,7 @@ def follows_dtype(name: str) -> None:
 
 @CONTRACT
 def serves_chained_rules(name: str) -> None:
-    """Return weights have the forward shape and standard deviation gain / sqrt(3 fan_in)."""
+    """Drawn return weights have the shape of the forward weights and standard deviation gain / sqrt(3 fan_in)."""
     feedback: Feedback = build("feedback", f"{name}(gain=2.0)")
     for shape in ((200, 50), (32, 8, 3, 3)):
         drawn = feedback.draw(shape, generator(0, "return")).weight.detach()

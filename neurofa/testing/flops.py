@@ -13,7 +13,7 @@ aten = torch.ops.aten
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the FLOP of every product that runs inside it, by the formulas of ``torch.utils.flop_counter``.
+    """Adds up the FLOP of every matrix product that runs inside it, by the formulas of ``torch.utils.flop_counter``.
 
     Torch's ``FlopCounterMode`` itself cannot be used: it watches modules by hooks that ``torch.autograd.grad``, with
     which blocks pull their errors back, refuses. It also has no formulas for the attention kernels of the CPU; they get

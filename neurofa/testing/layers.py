@@ -36,7 +36,7 @@ def _pulled_back(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tens
 
 
 def matches_autograd(name: str, *, training: bool, own: bool) -> None:
-    """Directions and returned error equal the vector-Jacobian product.
+    """Directions of the weights and the error at the input equal the vector-Jacobian product by autograd.
 
     Args:
         name: registered name of the layer.
@@ -68,6 +68,7 @@ def tangent_is_the_adjoint(name: str, *, training: bool) -> None:
         gen = generator(4, "changes")
         dot = torch.randn(x.shape, generator=gen, dtype=x.dtype)
         moved = {k: torch.randn(w.shape, generator=gen, dtype=w.dtype) for k, w in view.params.items()}
+        # <J v, e> = <v, J^T e> for the changes v of input and weights
         by_input = (below * dot).sum()
         by_weights = torch.as_tensor(sum((directions[k] * moved[k]).sum() for k in moved))
         cases: list[tuple[str, Tensor | None, dict[str, Tensor], Tensor]] = [
@@ -84,7 +85,7 @@ def tangent_is_the_adjoint(name: str, *, training: bool) -> None:
 
 @CONTRACT
 def forward_is_pure(name: str) -> None:
-    """Computing twice gives the same; input, weights and buffers stay as they were."""
+    """Computing a tick twice gives the same output; input, weights and buffers do not change."""
     for case, layer, x in layer_cases(name, training=True):
         kept, before = x.clone(), snapshot(layer)
         state = layer.fresh_state(x, generator(1, "state"))
@@ -100,7 +101,7 @@ def forward_is_pure(name: str) -> None:
 
 @CONTRACT
 def learning_is_pure(name: str) -> None:
-    """Pulling an error back twice gives the same, and leaves the view as it was."""
+    """Computing the directions for an error twice gives the same, and does not change the view."""
     for case, layer, x in layer_cases(name, training=True):
         view = random_view(layer, x, own=True)
         if view.error is None:
@@ -117,7 +118,7 @@ def learning_is_pure(name: str) -> None:
 
 @CONTRACT
 def returns_through_other_weights(name: str) -> None:
-    """With other return weights the directions stay the same and the returned error does not."""
+    """Other return weights change the error at the input; directions in a layer of one map stay the same."""
     for case, layer, x in layer_cases(name, training=True):
         if not layer.traits.returning:
             continue
@@ -138,7 +139,7 @@ def returns_through_other_weights(name: str) -> None:
 
 @CONTRACT
 def module_is_the_same_map(name: str) -> None:
-    """The plain module computes the same, in evaluation mode, in the layer's own dtype."""
+    """The plain torch module of a layer gives the same outputs in evaluation mode, in the layer's dtype."""
     for case, layer, x in layer_cases(name, training=False):
         with torch.no_grad():
             plain = layer.module().eval()
@@ -149,7 +150,7 @@ def module_is_the_same_map(name: str) -> None:
 
 @CONTRACT
 def state_persists(name: str) -> None:
-    """A state dict carries everything that the map needs."""
+    """A layer that loads the state dict of another computes the same outputs."""
     pairs = zip(layer_cases(name, training=True), layer_cases(name, training=True), strict=True)
     for (case, layer, x), (_, other, _) in pairs:
         gen = generator(1, "state")

@@ -83,7 +83,7 @@ def typed_recipe_is_the_spec(name: str) -> None:
 
 @CONTRACT
 def seed_decides(name: str) -> None:
-    """Another seed gives other weights in every matrix and kernel."""
+    """Another seed gives other initial weights in every matrix and kernel."""
     first, other = (snapshot(default_network(name, SHAPES[0], seed=seed)) for seed in (0, 1))
     alike = [k for k, v in first.items() if v.dim() > 1 and torch.equal(v, other[k])]
     require(not alike, f"{alike} do not depend on the seed")
@@ -91,7 +91,7 @@ def seed_decides(name: str) -> None:
 
 @CONTRACT
 def module_is_the_same_map(name: str) -> None:
-    """The plain module gives the same outputs in evaluation mode, and holds copies."""
+    """The plain torch module of a network gives the same outputs in evaluation mode, and holds copied weights."""
     for shape in SHAPES:
         network, x = _after_a_step(name, shape)
         network.eval()
@@ -107,7 +107,7 @@ def module_is_the_same_map(name: str) -> None:
 
 @CONTRACT
 def copies_are_equal(name: str) -> None:
-    """A deep copy computes the same and shares nothing."""
+    """A deep copy of a network computes the same outputs and shares no memory."""
     network, x = _after_a_step(name, SHAPES[0])
     network.eval()
     before = network(x).clone()
@@ -134,7 +134,7 @@ def files_keep_every_bit(name: str) -> None:
 
 @CONTRACT
 def bp_equals_autograd(name: str) -> None:
-    """Layer by layer, backpropagation gives autograd's gradient of the whole map: to 1e-5 and, doubled, to 1e-10."""
+    """Rule bp gives autograd's gradient of the whole network: to 1e-5 in single, to 1e-10 in double precision."""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         network = default_network(name, SHAPES[0])
         network.to(dtype)

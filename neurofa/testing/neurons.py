@@ -45,7 +45,7 @@ def _cases(name: str) -> Iterator[tuple[str, Neuron, Tensor]]:
 def _run_tick_by_tick(
     neuron: Neuron, currents: Tensor, state: State, recurrent: Recurrent | None = None
 ) -> tuple[Tensor, State]:
-    """Run the slow oracle of ``Neuron.run``: outputs (K, B, n) and the last state."""
+    """Return the outputs of K single ticks, (K, B, n), and the last state, to compare with ``Neuron.run``."""
     outputs = []
     before = None if recurrent is None else recurrent.before
     for current in currents.unbind(0):
@@ -82,7 +82,7 @@ def spikes_are_spikes(name: str) -> None:
 
 @CONTRACT
 def run_equals_ticks(name: str) -> None:
-    """Many ticks at once equal those of the oracle, in two parts as well, with and without recurrent weights."""
+    """Many ticks at once equal single ticks, also in two parts, with and without recurrent weights."""
     gen = generator(1, "recurrent")
     weight = torch.randn(WIDTH, WIDTH, generator=gen, dtype=torch.float64)
     for spec, neuron, currents in _cases(name):

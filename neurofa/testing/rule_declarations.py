@@ -41,7 +41,7 @@ def is_as_declared(network: str, name: str) -> None:
 
 @DECLARATIONS
 def is_as_declared_in_sequences(name: str) -> None:
-    """The same holds in a sequence; an update depends on later ticks only if the rule learns through time."""
+    """Declared and found dependencies agree in a sequence; later ticks count only if the rule learns through time."""
     x, labels = random_batch(24)
     report = audit_sequence(name, small_network("snn"), as_ticks(x, 4), labels[:4])
     require(report.agrees, f"{report.verdict}: {report.dependencies}")

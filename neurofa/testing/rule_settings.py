@@ -58,7 +58,7 @@ def takes_every_error_format(name: str) -> None:
 
 @SETTINGS
 def works_with_every_optimizer(name: str) -> None:
-    """Directions in ``.grad`` serve optimizers with a memory, which then change the weights."""
+    """Optimizers with a memory (momentum, Adam) take the directions from ``.grad`` and change the weights."""
     for make in (
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         lambda p: torch.optim.Adam(p, lr=1e-3),

@@ -30,7 +30,7 @@ def _require_same_run(one: Learner, other: Learner) -> None:
 
 
 def learns_on(network: str, name: str) -> None:
-    """Two steps on a small network: finite numbers, and all hidden layers change (or none, for a control).
+    """Two steps on a small network give finite numbers and change all hidden layers (or none, for a control).
 
     Args:
         network: short name or spec.
@@ -56,7 +56,7 @@ for _network in ("mlp", "cnn", "vit", "snn"):
 
 @CONTRACT
 def is_deterministic(name: str) -> None:
-    """The same seeds give the same weights and pathway, bit for bit, with dropout as well."""
+    """Equal seeds give equal weights and feedback, bit for bit, with dropout as well."""
     one, other = (small_learner(name, "mlp(hidden=[12, 10], dropout=0.5)", seed=3) for _ in range(2))
     for learner in (one, other):
         for step in range(3):
@@ -66,7 +66,7 @@ def is_deterministic(name: str) -> None:
 
 @CONTRACT
 def pathway_persists(name: str) -> None:
-    """State dicts and generators are all that a run needs to go on in another process."""
+    """A run goes on in another process from its state dicts and generators alone."""
     first, resumed = small_learner(name, seed=0), small_learner(name, seed=1)
     for step in range(2):
         first.step(*random_batch(seed=step))

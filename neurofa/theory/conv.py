@@ -35,7 +35,7 @@ from neurofa.linalg.convolution import ConvGeometry
 
 
 class NearestKernel(NamedTuple):
-    """The kernel whose matrix is nearest to F_l F_{l-1}^T."""
+    """The convolution kernel whose matrix T(k) is nearest to F_l F_{l-1}^T in the Frobenius norm."""
 
     kernel: Tensor
     """(C_out, C_in, k, k), float64."""
@@ -44,7 +44,11 @@ class NearestKernel(NamedTuple):
 
 
 def tap_counts(geometry: ConvGeometry) -> Tensor:
-    """Return m: at how many output positions each tap of a kernel lies inside the input, (k, k), float64."""
+    """Return m, at how many output positions each tap of a kernel lies inside the input: (k, k), float64.
+
+    Args:
+        geometry: of the convolution.
+    """
     inputs = torch.ones(1, 1, *geometry.in_shape[1:], dtype=torch.float64)
     outputs = torch.ones(1, 1, *geometry.out_shape[1:], dtype=torch.float64)
     return _tap_products(inputs, outputs, geometry.window)[0, 0]
@@ -63,12 +67,18 @@ def product_norm(left: Tensor, right: Tensor) -> float:
 
 
 def nearest_kernel(left: Tensor, right: Tensor, geometry: ConvGeometry) -> NearestKernel:
-    """Find the kernel nearest to F_l F_{l-1}^T, as the weight direction of o samples: no large matrix is formed.
+    """Return the convolution kernel k whose matrix T(k) is nearest to F_l F_{l-1}^T in the Frobenius norm.
+
+    Up to its scale it is also the kernel of largest cosine. It is computed as the weight gradient of a convolution,
+    with the o columns of F_{l-1} as inputs and those of F_l as errors, so that no large matrix is formed.
 
     Args:
         left: F_l, (C_out H' W', o).
         right: F_{l-1}, (C_in H W, o).
         geometry: of the convolution.
+
+    Returns:
+        The kernel, and the cosine of T(k) and F_l F_{l-1}^T.
 
     Raises:
         NeurofaError: feedback of other shapes than the images.
@@ -82,7 +92,7 @@ def nearest_kernel(left: Tensor, right: Tensor, geometry: ConvGeometry) -> Neare
 
 
 def kernel_alignment(kernel: Tensor, left: Tensor, right: Tensor, geometry: ConvGeometry) -> float:
-    """Return the weight alignment of a convolution, cos(T(k), F_l F_{l-1}^T); NaN where either is zero.
+    """Return the weight alignment of a convolution with kernel k, cos(T(k), F_l F_{l-1}^T); NaN for zeros.
 
     Args:
         kernel: (C_out, C_in, k, k).
@@ -100,7 +110,13 @@ def kernel_alignment(kernel: Tensor, left: Tensor, right: Tensor, geometry: Conv
 
 
 def random_bound(geometry: ConvGeometry) -> float:
-    """Return the root mean square cosine of the best kernel with a random feedback: k / sqrt(P_in P_out)."""
+    """Return the root mean square cosine of the best kernel with a random feedback.
+
+    It is k / sqrt(P_in P_out) for a kernel of side k, P_in input and P_out output positions.
+
+    Args:
+        geometry: of the convolution.
+    """
     reached = int((tap_counts(geometry) > 0).sum())
     return math.sqrt(reached / geometry.position_pairs)
 
@@ -110,6 +126,9 @@ def local_bound(geometry: ConvGeometry) -> float:
 
     It is the root mean square cosine of the best locally connected layer with a random feedback, and exactly the cosine
     of the best kernel with one row of feedback for each channel.
+
+    Args:
+        geometry: of the convolution; k is the side of its window, P_in the number of input positions.
     """
     return math.sqrt(float(tap_counts(geometry).sum()) / geometry.position_pairs)
 

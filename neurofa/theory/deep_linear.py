@@ -33,7 +33,9 @@ from hwmodels.errors import NeurofaError
 
 
 class DeepLinear:
-    """Recursion of the alignment matrices from zero weights, in float64.
+    """Deep linear network that learns by direct feedback alignment from zero weights, in its alignment matrices A_l.
+
+    All arithmetic is in float64; equations and symbols stand above.
 
     Args:
         feedback: F_1 ... F_{L-1}, each (n_l, o).
@@ -60,7 +62,7 @@ class DeepLinear:
         self.matrices = [torch.zeros(self.outputs, inputs, dtype=torch.float64), *above]
 
     def hidden(self, x: Tensor) -> list[Tensor]:
-        """Return u_1 ... u_L of inputs x (B, n_0), each (B, o); the last one is the output."""
+        """Return u_1 ... u_L for inputs x (B, n_0), each (B, o): the hidden layers are F_l u_l, the output is u_L."""
         u = [x @ self.matrices[0].t()]
         for a, gram in zip(self.matrices[1:], self.grams, strict=True):
             u.append(u[-1] @ gram @ a.t())
@@ -116,7 +118,9 @@ class LeadingTerm(NamedTuple):
     """The leading term of an alignment matrix for small t: A_l = coefficient (eta t)^exponent."""
 
     coefficient: Tensor
+    """Shaped as A_l."""
     exponent: int
+    """2^(l-1)."""
 
 
 def leading_terms(cross: Tensor, grams: Sequence[Tensor]) -> list[LeadingTerm]:

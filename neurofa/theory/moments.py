@@ -32,6 +32,6 @@ class Moments:
         return cls(yx=y.t() @ x / len(x), xx=x.t() @ x / len(x), yy=y.t() @ y / len(x))
 
     def modes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Decompose S^yx = U diag(s) V^T: U (m, min(m, n)), s decreasing, V^T (min(m, n), n)."""
+        """Return the singular value decomposition of S^yx: U (m, d), s (d,) decreasing, V^T (d, n); d = min(m, n)."""
         u, s, vt = torch.linalg.svd(self.yx, full_matrices=False)
         return u, s, vt

@@ -2,7 +2,7 @@
 
 B (n, o) tracks g (n, o), known exactly or from probes. Without noise the original rule of 2025 turns no row: it scales
 the rows by exp(S c_i), S the sum of its steps, so that from random rows the cosine of the whole matrix has the ceiling
-1/sqrt(e o), near S = sqrt(o). Alternative 2 is a running mean and converges to the direction of g.
+1/sqrt(e o), e = 2.718, near S = sqrt(o). Alternative 2 is a running mean and converges to the direction of g.
 """
 
 from __future__ import annotations
@@ -30,29 +30,31 @@ STEPS: Mapping[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackTracker:
-    """Feedback that one of the rules updates, by the rule's own update function.
+    """Toy model of the rules called GrAPE: a feedback B, (n, o), that turns towards a constant gradient g, (n, o).
+
+    Each step updates B from an estimate of g by the function that the rule itself uses.
 
     Raises:
         NeurofaError: an unknown rule.
     """
 
     rule: str
-    """One of ``STEPS``."""
+    """``original``, ``alternative 1`` or ``alternative 2`` (of 2025), or ``2026``; see :data:`STEPS`."""
     eta: float
-    """Step."""
+    """Size of the first step."""
     decay: float = 1.0
     """Factor of eta per step."""
     noise: float = 0.0
-    """nu: standard deviation of what is added per step, in units of |B|_F/sqrt(n o)."""
+    """nu: standard deviation of the normal noise that each step adds to B, in units of |B|_F/sqrt(n o)."""
     scalar: bool = False
-    """One cosine for the whole matrix instead of one a row."""
+    """Whether one cosine of the whole matrix replaces the cosines of the rows."""
 
     def __post_init__(self) -> None:
         if self.rule not in STEPS:
             raise NeurofaError(f"got rule '{self.rule}'; expected {', '.join(STEPS)}; choose one")
 
     def track(self, b: Tensor, estimates: Iterable[Tensor], gen: torch.Generator) -> Iterator[Tensor]:
-        """Take a step for every estimate of g.
+        """Yield the feedback matrix B as it learns, one step for every estimate of g.
 
         Args:
             b: (n, o) at the start; its Frobenius norm is kept. Under 2026 its rows get length 1 instead.
@@ -126,7 +128,7 @@ def gradient_estimates(g: Tensor, gen: torch.Generator, *, averaged: bool, terms
 
 
 def original_rule_cosine(o: int, total: float) -> float:
-    """Return the matrix cosine of the original rule without noise, from many random rows: (S/o) exp(-S^2/(2 o)).
+    """Return cos(B, g) of the original rule without noise, from many random rows: (S/o) exp(-S^2/(2 o)).
 
     Rows of the same length get the weights exp(S c_i) with c_i ~ N(0, 1/o).
 
@@ -138,5 +140,9 @@ def original_rule_cosine(o: int, total: float) -> float:
 
 
 def original_rule_ceiling(o: int) -> float:
-    """Return the highest matrix cosine of the original rule, 1/sqrt(e o), reached at S = sqrt(o)."""
+    """Return the highest matrix cosine of the original rule, 1/sqrt(2.718 o), reached at S = sqrt(o).
+
+    Args:
+        o: columns.
+    """
     return original_rule_cosine(o, math.sqrt(o))

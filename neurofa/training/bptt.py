@@ -27,7 +27,7 @@ def learn_through_time(
     schedule: TargetSchedule,
     gen: torch.Generator,
 ) -> tuple[Tensor, Tensor, dict[str, Directions]]:
-    """Return the directions by autograd through all ticks and layers, with surrogate derivatives and constant resets.
+    """Return loss, output and directions by backpropagation through time, with surrogates and constant resets.
 
     Args:
         network: the network that learns.
@@ -37,7 +37,8 @@ def learn_through_time(
         gen: source of dropout masks and read noise.
 
     Returns:
-        Mean loss, mean output at the taught ticks, and the directions of every layer, summed over the batch.
+        Mean loss, 0-dim; mean output at the taught ticks, (B, o); and the directions of every layer, summed over the
+        batch.
 
     Raises:
         NeurofaError: NaN (the layer is named), before any weight changes; a periphery.

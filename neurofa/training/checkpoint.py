@@ -21,7 +21,12 @@ FORMAT = "1"
 
 
 def save_network(network: Network, path: Path | str) -> None:
-    """Write a network to a file: weights, device cells, running statistics, and the recipe to build it again."""
+    """Write a network to a safetensors file: weights, device cells, running statistics, and the recipe to build it.
+
+    Args:
+        network: the network.
+        path: the file; it is written completely or not at all.
+    """
     about = {
         "kind": "network",
         "spec": network.spec,
@@ -94,6 +99,10 @@ def save_checkpoint(path: Path | str, learner: Learner, extra: dict[str, Any]) -
 
 def load_checkpoint(path: Path | str, learner: Learner) -> dict[str, Any]:
     """Restore the state of a learner that :func:`save_checkpoint` wrote.
+
+    Args:
+        path: the file.
+        learner: made as the one that was saved; changed in place.
 
     Returns:
         ``extra`` of :func:`save_checkpoint`.

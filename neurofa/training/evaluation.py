@@ -20,7 +20,7 @@ from neurofa.training.targets import target_schedule
 
 
 class Response(NamedTuple):
-    """Response of a network to one chunk of sequences."""
+    """Outputs and views of a network for one chunk of sequences."""
 
     first: int
     """First tick of the chunk."""
@@ -34,7 +34,7 @@ class Response(NamedTuple):
 def respond(
     network: Network, xs: Tensor | Events, *, chunk: int = CHUNK, gen: torch.Generator | None = None
 ) -> Iterator[Response]:
-    """Yield a network's response to sequences, chunk by chunk.
+    """Yield the outputs and views of a network for a batch of sequences, chunk by chunk, without learning.
 
     Args:
         network: in training or evaluation mode, which is not changed.
@@ -61,7 +61,7 @@ def sequence_loss(
     chunk: int = CHUNK,
     gen: torch.Generator | None = None,
 ) -> StepResult:
-    """Return the mean loss over samples and taught ticks, and the mean output at these ticks, (B, o).
+    """Return the mean loss over samples and taught ticks, and the mean output at these ticks, without learning.
 
     Args:
         network: in training or evaluation mode, which is not changed.
@@ -80,6 +80,7 @@ def sequence_loss(
         if taught is None:
             continue
         rows, target = taught
+        # the loss is a mean over the rows of this chunk: weighted by its number of taught ticks
         share = (rows.stop - rows.start) // schedule.batch * schedule.share
         value += loss.evaluate(tick.y[rows], target[rows]).value * share
         total += as_ticks(tick.y[rows], schedule.batch).sum(0).mul_(schedule.share)

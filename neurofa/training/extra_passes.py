@@ -85,6 +85,7 @@ def _probe(network: Network, capability: Probing, tick: Tick, teaching: Teaching
             outputs[name] = change
         if moved:
             weights[name] = moved
+    # the changes of all layers are drawn first; with ``each`` they are then propagated one layer at a time
     perturbed = list(outputs | weights)
     for names in [[name] for name in perturbed] if capability.perturbation.each else [perturbed]:
         moved_outputs = {name: outputs[name] for name in names if name in outputs}
@@ -116,6 +117,7 @@ def output_change(
         return _difference(network, tick, perturbation.step, outputs, weights, gen)
     dot: Tensor | None = None
     for name, layer in network.items():
+        # below the first perturbed layer nothing changes, and nothing is computed
         if dot is not None or name in weights:
             dot = tangent(layer, tick.views[name], dot, weights.get(name, {}))
         if name in outputs:
@@ -159,12 +161,12 @@ def repeated_state(layer: Layer, view: LocalView, gen: torch.Generator | None) -
 def noise_pass(
     network: Network, capability: Mirroring, views: Mapping[str, LocalView], gen: torch.Generator | None
 ) -> None:
-    """Pass noise through every layer, and let its return weights learn from the correlations.
+    """Send noise through the maps of every layer, and let its return weights learn from inputs and outputs.
 
     Args:
         network: the network.
-        capability: of the rule.
-        views: of a tick, for the weights and input shapes.
+        capability: the rule's declared mirroring, which updates the return weights.
+        views: of a tick, by layer; their weights as read and their input shapes are used.
         gen: source of the noise.
     """
     for name, layer in network.items():

@@ -45,7 +45,7 @@ def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torc
 
 
 def check_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> None:
-    """Wait for a loss, and refuse it if it is not finite; see :func:`explain_loss`.
+    """Refuse a loss that is not finite, naming the layer (:func:`explain_loss`); waits for the value of the loss.
 
     Args:
         network: the network that made the outputs.

@@ -56,7 +56,7 @@ def forward_pass(
     ticks: int | None = None,
     kappa: float = 0.0,
 ) -> Tick:
-    """Compute one tick, or a chunk of K ticks, and return the output and the view of every layer.
+    """Compute one tick of a network, or a chunk of K ticks, and return its output and the view of every layer.
 
     In a chunk every layer computes all ticks before the next layer begins. Layers without a memory treat ticks as
     samples. Dense spikes at the lowest map are converted to events if that is faster
@@ -66,8 +66,8 @@ def forward_pass(
         network: in training or evaluation mode, which is not changed.
         x: (B, *input_shape); for a chunk (K B, *input_shape), tick by tick.
         gen: source of dropout masks, read noise and the noise of arrays.
-        return_weights: for chained rules, function that returns the return weights beside a layer; errors are then
-            returned from layer to layer.
+        return_weights: for chained rules, function from a layer's name and weights to its return weights; errors are
+            then returned from layer to layer.
         states: states before the tick: of all layers, to repeat a tick with its dropout masks; for a chunk those of the
             layers with a memory, with traces if there are any. None: initial ones.
         ticks: K; None: one tick, without memory.
@@ -127,7 +127,7 @@ def assign(
         teaching: error (B, o) and target (B, o).
         emit: called with the directions of each layer, summed over the batch, as soon as they are computed.
         gen: source of the pathway's read noise and stochastic rounding.
-        release: remove each view from the tick before its layer learns, so that its memory can be reused.
+        release: whether each view is removed from the tick before its layer learns, so that its memory can be reused.
     """
     declares = rule.declares
     rule.begin(teaching, gen)
@@ -168,7 +168,7 @@ def update_running_stats(network: Network, tick: Tick) -> None:
 
 
 class Learner:
-    """Training of a network by a learning rule, without ``loss.backward()``.
+    """Trains a network by a learning rule, without ``loss.backward()``.
 
     Args:
         network: the chain of layers.
@@ -426,7 +426,7 @@ class Learner:
 
     @property
     def direct(self) -> bool:
-        """Whether directions need no ``.grad``: each update is w <- w - lr (g + decay w) by itself."""
+        """Whether directions are written without ``.grad``: each update is w <- w - lr (g + decay w), plain SGD."""
         if self.updater.gathers or self.clip is not None or self.accumulate > 1:
             return False
         plain = type(self.optimizer) is torch.optim.SGD
@@ -449,7 +449,7 @@ class Learner:
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:
-        """Return the outputs in evaluation mode, (B, *input_shape) to (B, o), and restore the mode."""
+        """Return the network's outputs in evaluation mode, (B, *input_shape) to (B, o); the mode is restored."""
         training = self.network.training
         self.network.eval()
         try:

@@ -35,11 +35,11 @@ class Credit:
     inner: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Errors at the outputs of the affine maps inside a layer with several, by weight."""
     plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    """Directions of the pathway weights beside the layer, summed over the batch."""
+    """Directions of the feedback weights that learn with the layer, summed over the batch."""
 
 
 def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
-    """Return the loss of one batch, and the teaching for a rule.
+    """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
 
     Args:
         loss: loss of the run.
@@ -79,7 +79,7 @@ def collect(network: Network, rule: Rule, tick: Tick, teaching: Teaching, gen: t
 
 @torch.no_grad()
 def record(network: Network, rule: Rule, x: Tensor, gen: torch.Generator) -> Tick:
-    """Return one forward pass with copies of the rule's return weights, which later changes do not reach.
+    """Run one forward pass and return its views, with copies of the rule's return weights that no later step changes.
 
     Args:
         network: in training or evaluation mode, which is not changed.
@@ -115,11 +115,19 @@ def copied_return_weights(rule: Rule, gen: torch.Generator) -> ReturnWeightsOf |
 
 @torch.no_grad()
 def with_own_transposes(network: Network, tick: Tick) -> Tick:
-    """Return the same tick as recorded for backpropagation: the same reads and masks, and every own transpose."""
+    """Return the same tick as backpropagation records it: every layer returns its error through its own weights.
+
+    Weights as read, dropout masks and noise of the tick are kept.
+
+    Args:
+        network: the network that made the tick.
+        tick: with the views of all layers.
+    """
     views: dict[str, LocalView] = {}
     for name, layer in network.items():
         view = tick.views[name]
         back = view.params or None
+        # the lowest layer returns no error
         y, after, graph = layer.record(view.params, view.x, view.before, back, bool(views))
         views[name] = replace(view, y=y, after=after, graph=graph, return_weights=back)
     return tick._replace(views=views)
@@ -127,7 +135,12 @@ def with_own_transposes(network: Network, tick: Tick) -> Tick:
 
 @contextmanager
 def preserved(network: Network, rule: Rule) -> Iterator[None]:
-    """Restore network and rule at the end: weights, cells, pathway, statistics, the rule's generator, the mode."""
+    """Restore network and rule behind the ``with`` block: weights, cells, feedback, statistics, generator and modes.
+
+    Args:
+        network: the network.
+        rule: bound to the network; its generator is replaced by a copy inside the block.
+    """
     modes = {module: module.training for module in (*network.modules(), *rule.modules())}
     kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
     own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)

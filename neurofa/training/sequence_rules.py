@@ -24,7 +24,7 @@ def check_sequence_rule(rule: Rule) -> None:
 
 
 def check_sequence_traces(network: Network, rule: Rule, *, kept: bool) -> None:
-    """Refuse eligibility that a layer does not support, before any weight changes.
+    """Refuse a rule whose eligibility traces a layer does not support, before any weight changes.
 
     Args:
         network: network of any layers.
@@ -45,7 +45,7 @@ def check_sequence_traces(network: Network, rule: Rule, *, kept: bool) -> None:
 
 
 def filter_decay(network: Network, rule: Rule) -> float:
-    """Return kappa, the decay per tick of the readout, for a rule with a filter; 0: the rule has no filter.
+    """Return kappa, the decay per tick of the readout, for a rule that filters errors by it; 0: the rule has no filter.
 
     Args:
         network: the network.

@@ -14,14 +14,14 @@ from neurofa.core.rule import Rule
 from neurofa.core.view import LocalView, Params
 
 ReturnWeightsOf = Callable[[str, Params], ReturnWeights | None]
-"""Function from a layer's name and weights to its return weights, called once per layer and pass."""
+"""Function from a layer's name and weights to its return weights (None: none), called once per layer and pass."""
 
 Emit = Callable[[str, Layer, LocalView, Directions], None]
-"""Called with name, layer, view and directions of every layer that learns, from the readout to the input."""
+"""Callback for name, layer, view and directions of every layer that learns, from the readout to the input."""
 
 
 class StepResult(NamedTuple):
-    """Result of one step, as tensors on the compute device, without synchronisation."""
+    """Loss and outputs of one learning step, as tensors on the device of the network (nothing waits for it)."""
 
     loss: Tensor
     """Mean loss of the batch before the update, 0-dim."""
@@ -31,14 +31,14 @@ class StepResult(NamedTuple):
 
 @dataclass(frozen=True)
 class SequenceUpdate:
-    """Settings shared by all chunks of one batch of sequences."""
+    """Settings of learning from one batch of sequences, the same for all of its chunks."""
 
     rule: Rule
     """Rule of this step."""
     batch: int
     """B, number of samples."""
     share: float
-    """Weight of one tick's loss."""
+    """Weight of the loss of one tick: 1 / number of taught ticks."""
     kappa: float
     """Decay of the filter through which errors reach hidden layers; 0: no filter."""
     writes: bool
@@ -47,13 +47,13 @@ class SequenceUpdate:
 
 @dataclass(frozen=True)
 class ChunkSpan:
-    """Ticks and targets of one chunk."""
+    """Ticks of one chunk, and the targets at its taught ticks (those whose loss counts)."""
 
     first: int
     """First tick."""
     ticks: int
     """K, number of ticks."""
     taught: tuple[slice, Tensor] | None
-    """Taught rows, and the targets of all K B rows; None: no tick is taught."""
+    """Rows of the taught ticks among the K B rows of the chunk, and targets of all rows; None: no tick is taught."""
     last: bool
     """Whether no chunk follows, so that no traces are kept."""

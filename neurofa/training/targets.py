@@ -14,7 +14,7 @@ from neurofa.spiking.sequence import check_sequence
 
 @dataclass(frozen=True)
 class TargetSchedule:
-    """Targets, and the taught ticks, at which the loss counts."""
+    """Targets of a batch of sequences, and the taught ticks: those whose loss counts."""
 
     targets: Tensor
     """(B,), (B, o) or (T, B, o)."""
@@ -26,7 +26,7 @@ class TargetSchedule:
     """B, number of samples."""
 
     def at(self, first: int, ticks: int) -> tuple[slice, Tensor] | None:
-        """Return the taught rows of a chunk, and the targets of all K B rows; None: no tick is taught.
+        """Return which of the K B rows of a chunk are taught, and the targets of all rows; None: no tick is taught.
 
         Args:
             first: first tick of the chunk.
@@ -35,20 +35,21 @@ class TargetSchedule:
         low, high = max(self.begin - first, 0), min(self.end - first, ticks)
         if low >= high:
             return None
+        # targets of a whole sequence hold at every tick
         per_tick = self.targets.dim() == 3
         rows = self.targets[first : first + ticks] if per_tick else self.targets.expand(ticks, *self.targets.shape)
         return slice(low * self.batch, high * self.batch), rows.flatten(0, 1)
 
     @property
     def share(self) -> float:
-        """Weight of one tick's loss."""
+        """Weight of the loss of one tick: 1 / number of taught ticks."""
         return 1.0 / (self.end - self.begin)
 
 
 def target_schedule(
     network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool = False
 ) -> TargetSchedule:
-    """Return the target schedule of one batch of sequences.
+    """Check one batch of sequences with its targets, and return the targets with the taught ticks.
 
     Args:
         network: the network that learns.

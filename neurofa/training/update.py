@@ -15,15 +15,15 @@ from neurofa.core.synapses import Synapses
 
 
 class Updater:
-    """Accumulation of directions in ``.grad``, and their update by the optimizer and the devices.
+    """Sums directions in ``.grad``, lets the optimizer step, and lets the devices realise the changes.
 
     Args:
         network: all of its weights must be in the optimizer.
         rule: its plastic pathway weights are added to the optimizer.
         optimizer: optimizer of the user.
         gen: source of the devices' write noise.
-        clip: largest total norm, or None.
-        accumulate: batches per update.
+        clip: largest norm of all gradients together; None: no clipping.
+        accumulate: batches whose directions are averaged into one update.
 
     Raises:
         NeurofaError: a weight that is missing in the optimizer.
@@ -45,7 +45,7 @@ class Updater:
         }
         """Index of the parameter group of every weight."""
         self.gathers = False
-        """Whether directions are summed until the end of a sequence."""
+        """Whether the directions of all chunks of a sequence are summed before one update."""
         for name, layer in network.items():
             for key, synapses in layer.synapses.items():
                 if synapses.weight not in self.group_of:
@@ -61,7 +61,7 @@ class Updater:
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
         self.filled: dict[tuple[Synapses, int], None] = {}
-        """Synapses, with their first row, whose gradients are not empty."""
+        """Synapses whose ``.grad`` holds a direction, each with the first row that it fills."""
         self._waiting = 0
 
     def _join(self, synapses: Synapses, beside: Synapses) -> None:
@@ -73,12 +73,13 @@ class Updater:
 
     @contextmanager
     def gathering(self, *, direct: bool) -> Iterator[None]:
-        """Sum all directions until the end, then update once: for a sequence of several chunks.
+        """Sum all directions inside the ``with`` block, then update the weights once: for a sequence of several chunks.
 
-        If an error is raised, the directions of this update are dropped.
+        If an error is raised in the block, its directions are dropped.
 
         Args:
-            direct: whether other updates need no ``.grad``, which is then set to None.
+            direct: whether the learner otherwise writes directions without ``.grad`` (plain SGD); ``.grad`` is then set
+                to None behind the block.
         """
         touched = self.filled
         self.gathers = True
@@ -100,6 +101,7 @@ class Updater:
         if self._waiting < self.accumulate:
             return
         self._waiting = 0
+        # a weight whose layer did not learn has no gradient, and its device nothing to realise
         touched = {synapses: None for synapses, _ in self.filled}
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_([s.weight for s in touched], self.clip)
@@ -109,12 +111,16 @@ class Updater:
         self.filled.clear()
 
     def check_factored(self, network: Network, rule: Rule, *, direct: bool) -> None:
-        """Refuse devices that need the factors of every update, where no factors are available.
+        """Refuse devices that write outer products (``device.factored``), where an update is no outer product.
+
+        Such a device receives error and input of every sample, not their sum. Another optimizer than plain SGD, weight
+        decay, or a layer without such factors cannot provide them.
 
         Args:
             network: the network.
             rule: its plastic feedback is checked as well.
-            direct: whether the optimizer is plain SGD.
+            direct: whether the learner writes directions without ``.grad``: plain SGD, without clipping or
+                accumulation.
 
         Raises:
             NeurofaError: naming the weight and the reason.
@@ -141,7 +147,7 @@ class Updater:
                     beside.refuse(f"plastic feedback '{key}' at layer '{name}'", "use the device inside it")
 
     def refuse_factored(self, got: str, remedy: str) -> None:
-        """Refuse devices that apply every sample's update.
+        """Refuse a feature for devices that write the outer product of every sample (``device.factored``).
 
         Args:
             got: the unsupported feature, for the message.

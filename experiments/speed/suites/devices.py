@@ -30,8 +30,7 @@ class DevicesSuite(SpeedSuite, name="devices"):
     train would bring); the rule is bp, which does the same products as torch, and dfa for one device; ``fused`` writes
     are compiled. ``exact-trains``: every pulse of every sample's stochastic trains, one after the other on each device,
     which is far more work. ``inference``: a forward pass through converters and noise; ``fused`` is compiled whole.
-    ``projection``: y = e B for a batch of 8 with B of 4096 x 4096, stored
-    against computed where it is needed.
+    ``projection``: y = e B for a batch of 8 with B of 4096 x 4096, stored against computed where it is needed.
     """
 
     def cases(self) -> tuple[SpeedCase, ...]:

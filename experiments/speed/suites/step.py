@@ -50,8 +50,8 @@ def step_case(name: str, workload: StepWorkload, *, rules: Sequence[str] = RULES
     Args:
         name: of the case.
         workload: the network and its batches.
-        rules: to be measured.
-        momentum: of SGD.
+        rules: the rules that are measured.
+        momentum: momentum of SGD.
     """
     plain = partial(torch_step, workload, momentum=momentum)
     builders = {"torch": plain, "torch-fused": partial(plain, fused=True)}

@@ -12,10 +12,10 @@ inputs: S^xx = I). The error reaches W1 through Q P instead of W2^T:
 with W1 (k, n), W2 (m, k), Q (k, r), P (r, m); time is learning rate times steps. ``kp`` and Oja are the rule
 of the first texts (v1-v3, RAF), ``track`` is that of v4.
 
-Source: Hanut and Kadmon 2025, arXiv 2502.20580. How sure each line is: the forward lines are the text's Eq. 5 as others
-quote it, and with ``track`` they are what the first author's script does; Oja on labels is Eq. 9 in the form of that
-author's code; ``kp`` of Q and Oja on errors are deduced from what the code does in deep networks. With Q P = W2^T the
-forward lines are those of Saxe, McClelland and Ganguli 2014, arXiv 1312.6120.
+Source: Hanut and Kadmon 2025, arXiv 2502.20580. How sure each line is: the forward lines are the paper's Eq. 5 as
+others quote it, and with ``track`` they are what the first author's script does; Oja on labels is Eq. 9 in the form of
+that author's code; ``kp`` of Q and Oja on errors are deduced from what the code does in deep networks. With Q P = W2^T
+the forward lines are those of Saxe, McClelland and Ganguli 2014, arXiv 1312.6120.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ P_RULES = ("fixed", "labels", "errors", "track")
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights of both layers, and both factors of the feedback."""
+    """Weights of both layers, y^ = W2 W1 x, and both factors of the feedback Q P."""
 
     w1: Tensor
     """(k, n)."""
@@ -59,7 +59,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Plasticity:
-    """Choice of the equations of Q and P, and the rates.
+    """Equations by which the feedback factors Q and P learn (see above), and their rates.
 
     Raises:
         NeurofaError: an unknown equation or a negative rate.
@@ -70,17 +70,17 @@ class Plasticity:
     p: str = "labels"
     """``fixed``, ``labels``, ``errors`` or ``track``."""
     transport: bool = False
-    """W2^T itself instead of Q P: backpropagation."""
+    """Whether W2^T itself returns the error instead of Q P: backpropagation."""
     decay: float = 0.0
-    """λ, of W1 and W2, per unit of time."""
+    """λ, weight decay of W1 and W2, per unit of time."""
     decay_back: float = 0.0
-    """μ, of Q under kp and of P under Oja, per unit of time."""
+    """μ, weight decay of Q under ``kp`` and of P under Oja, per unit of time."""
     rate_q: float = 1.0
     """g_q at time 0."""
     rate_p: float = 1.0
     """g_p at time 0."""
     fading: float = 0.0
-    """g_q and g_p fall as exp(-fading t)."""
+    """Rate at which g_q and g_p fall, as exp(-fading t)."""
 
     def __post_init__(self) -> None:
         for name, rule, known in (("q", self.q, Q_RULES), ("p", self.p, P_RULES)):
@@ -93,13 +93,13 @@ class Plasticity:
                 )
 
     def gains(self, time: float) -> tuple[float, float]:
-        """Return g_q and g_p at one time."""
+        """Return the rates g_q and g_p at one time."""
         left = math.exp(-self.fading * time)
         return self.rate_q * left, self.rate_p * left
 
 
 def velocity(moments: Moments, weights: Weights, rule: Plasticity, time: float) -> Weights:
-    """Compute the right-hand sides of the equations above.
+    """Return the time derivatives of W1, W2, Q and P by the equations above.
 
     Args:
         moments: of the task.
@@ -129,16 +129,21 @@ def velocity(moments: Moments, weights: Weights, rule: Plasticity, time: float) 
 
 
 def error_moments(moments: Moments, product: Tensor) -> Tensor:
-    """Return S^ee of e = y - A x, (m, m), for ``product`` A = W2 W1, (m, n)."""
+    """Return the second moment S^ee of the errors e = y - A x, (m, m).
+
+    Args:
+        moments: of the task.
+        product: A = W2 W1, (m, n).
+    """
     cross = product @ moments.yx.t()
     return moments.yy - cross - cross.t() + product @ moments.xx @ product.t()
 
 
 def mode_strengths(moments: Moments, path: Sequence[Weights]) -> Tensor:
-    """Return sigma_j = (U^T W2 W1 V)_jj / s_j: 1 where a mode of the task is learnt, 0 where it is not.
+    """Return how far each mode j of the task is learnt, sigma_j = (U^T W2 W1 V)_jj / s_j: 0 at first, 1 if learnt.
 
     Args:
-        moments: of the task whose modes are meant.
+        moments: of the task, with its modes S^yx = U diag(s) V^T.
         path: weights at some times.
 
     Returns:
@@ -162,7 +167,7 @@ def reachable_strengths(moments: Moments, p: Tensor) -> Tensor:
     Returns:
         (modes,), each from 0 to 1.
 
-    Source: deduced from the forward equations; the text says only that r < m leaves the solution undetermined.
+    Source: deduced from the forward equations; the paper says only that r < m leaves the solution undetermined.
     """
     _, _, vt = moments.modes()
     _, size, rows = torch.linalg.svd(p.double() @ moments.yx, full_matrices=False)

@@ -1,4 +1,4 @@
-"""Deep linear networks with feedback of low rank, simulated sample by sample: the oracle of the equations.
+"""Deep linear networks with feedback of low rank, simulated sample by sample, to check the equations.
 
 Every step computes outputs, errors and teaching signals of samples as a network does; averages are taken only over the
 batch. As the learning rate goes to 0 the weights follow :mod:`neurofa.theory.lowrank.equations`.
@@ -20,7 +20,7 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 def random_teacher(n: int, m: int, inner: int, gen: torch.Generator) -> Tensor:
-    """Draw A B / sqrt(inner) with A (m, inner) and B (inner, n) standard normal.
+    """Draw the matrix of a linear teacher, A B / sqrt(inner), with A (m, inner) and B (inner, n) standard normal.
 
     Args:
         n: inputs.
@@ -59,7 +59,12 @@ def initial_weights(n: int, k: int, m: int, rank: int, gen: torch.Generator) -> 
 
 
 def full_batches(x: Tensor, y: Tensor) -> Batches:
-    """Yield all samples at every step."""
+    """Yield all samples at every step, without end.
+
+    Args:
+        x: (N, n) inputs.
+        y: (N, m) outputs.
+    """
     while True:
         yield x, y
 
@@ -80,7 +85,7 @@ def online_batches(teacher: Tensor, size: int, gen: torch.Generator) -> Batches:
 def simulate_weights(
     batches: Batches, start: Weights, rule: Plasticity, *, lr: float, steps: int, every: int
 ) -> tuple[list[float], list[Weights]]:
-    """Learn step by step.
+    """Train a linear network with low-rank feedback by steps on batches, and return the course of its weights.
 
     Args:
         batches: one is taken a step.

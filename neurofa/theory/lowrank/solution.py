@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 def solve_weights(
     moments: Moments, start: Weights, rule: Plasticity, times: Sequence[float], *, rtol: float = 1e-7
 ) -> list[Weights]:
-    """Integrate the equations with an embedded Runge-Kutta method of order 8 (scipy's DOP853).
+    """Return the solution of the equations of low-rank feedback, by a Runge-Kutta method of order 8 (scipy's DOP853).
 
     Args:
         moments: of the task.

@@ -12,8 +12,9 @@ from neurofa.theory.shallow.order_parameters import OrderParameters
 def signs_agree(order: OrderParameters) -> NDArray[np.bool_]:
     """Return whether every output weight has the sign of its feedback.
 
-    For an odd g, (w_k, v_k) and (-w_k, -v_k) are the same unit: K = M has K! 2^K students without error, and dfa can
-    always reach one of the K! whose v_k has the sign of F_k. bp prefers none of them.
+    w_k and v_k are the first-layer and output weights of unit k, F_k its feedback. For an odd activation g, (w_k, v_k)
+    and (-w_k, -v_k) are the same unit: a student with as many units as the teacher, K = M, has K! 2^K solutions without
+    error, and dfa can always reach one of the K! whose v_k has the sign of F_k. bp prefers none of them.
 
     Returns:
         The shape of the leading axes.
@@ -23,10 +24,10 @@ def signs_agree(order: OrderParameters) -> NDArray[np.bool_]:
 
 
 def can_succeed(order: OrderParameters) -> NDArray[np.bool_]:
-    """Return whether rectified units can reach a teacher with A > 0: at least M entries of F are positive.
+    """Return whether a student of rectified units can reach its teacher by dfa: at least M entries of F are positive.
 
-    The sign of a rectified unit is not free: v_k > 0 is needed where it takes the place of a teacher's unit, and dfa
-    drives v_k to the sign of F_k.
+    The teacher has M units with positive output weights A. The sign of a rectified unit is not free: v_k > 0 is needed
+    where it takes the place of a teacher's unit, and dfa drives v_k to the sign of F_k.
 
     Returns:
         The shape of the leading axes.

@@ -25,7 +25,7 @@ class EarlyOrder:
 
 
 def early_law(problem: Problem, start: OrderParameters, t: float) -> EarlyOrder:
-    """Evaluate the law of the align phase of direct feedback alignment.
+    """Return overlaps and output weights at small times by the law of the align phase of direct feedback alignment.
 
     At w = v = 0 the error is the teacher's output and g'(0) = g'_0 for every unit, so that every w_k moves along one
     common direction, times F_k. With <g(nu_m) nu_n> = s_m T_nm (Stein's lemma, s_m = <g'(nu_m)>),

@@ -62,7 +62,7 @@ class Flow:
         self._slopes = _submatrix_indices(student, student)
 
     def state(self, order: OrderParameters) -> Array:
-        """Return the variables as one vector: R, Q, v."""
+        """Return the variables of the equations, R, Q and v, as one vector."""
         return np.concatenate([order.R.ravel(), order.Q.ravel(), order.v])
 
     def order(self, states: Array) -> OrderParameters:

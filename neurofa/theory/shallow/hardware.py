@@ -89,7 +89,7 @@ class HardwareNoise:
         return F if self.feedback is None else torch.stack([self.feedback.quantize(row, gen) for row in F])
 
     def check_closed(self) -> None:
-        """Check that the order parameters describe this hardware.
+        """Refuse hardware for which the equations in the order parameters do not close.
 
         Raises:
             NeurofaError: an error format or noisy writes of the readout.

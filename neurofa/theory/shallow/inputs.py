@@ -23,10 +23,10 @@ class GaussianInputs:
     The hash is counter-based: a call takes two words a (odd) and b from the generator, and its words are
     x_i = mix(a i + b), i = 0, 1, ... A word gives two numbers, sqrt(-2 ln u) sin t and sqrt(-2 ln u) cos t: u is |x|
     with its last bit set, over 2^31, and t is pi G x / 2^31 in [-pi, pi), for x and G x (mod 2^32) read with a sign.
-    The 2^32 pairs (u, t) lie on a Fibonacci lattice, G being 2^32 over the golden ratio, so that one word serves both.
+    The 2^32 pairs (u, t) lie on a Fibonacci lattice, G being 2^32 over the golden ratio, so that one word gives both.
     numpy computes them, whose float32 logarithms and cosines take a third of the time of torch's on one thread.
 
-    The hash serves single precision on a CPU; torch draws everything else.
+    The hash is used in single precision on a CPU; torch draws everything else.
 
     Args:
         shape: of the numbers of one step; the last size is N.

@@ -13,7 +13,7 @@ from neurofa.theory.shallow.units import Units, find_units
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Setting in which a student learns.
+    """Setting in which a student with one hidden layer learns from a teacher: rule, rate, activation and noise.
 
     Raises:
         NeurofaError: an unknown rule or units, a rate that is not positive, negative noise.
@@ -22,11 +22,13 @@ class Problem:
     rate: float = 0.1
     """eta, learning rate of both layers."""
     rule: Literal["dfa", "bp"] = "dfa"
+    """How the error reaches the first layer: through the fixed feedback F (dfa), or the output weights v (bp)."""
     activation: str = "erf"
     """Activation of student and teacher: erf, linear or relu."""
     label_noise: float = 0.0
     """sigma, sd of Gaussian noise on the teacher's output."""
     hardware: HardwareNoise = field(default_factory=HardwareNoise)
+    """Noise and number formats of the student's arrays."""
 
     def __post_init__(self) -> None:
         find_units(self.activation)

@@ -88,7 +88,7 @@ def draw_students(
 def simulate_students(
     problem: Problem, students: Students, times: Sequence[float], gen: torch.Generator
 ) -> tuple[np.ndarray, OrderParameters]:
-    """Learn online, and record the order parameters at given times.
+    """Train students online on fresh samples, and return their order parameters at given times.
 
     Args:
         problem: setting in which the students learn.

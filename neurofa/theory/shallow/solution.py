@@ -27,7 +27,7 @@ DIVERGED = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """A trajectory of order parameters."""
+    """Order parameters and error of one student in time, with the times of its plateau."""
 
     t: Array
     """(times,), steps / N."""
@@ -46,7 +46,7 @@ class Solution:
 def solve_flow(
     problem: Problem, start: OrderParameters, times: Sequence[float], *, stop: float | None = None
 ) -> Solution:
-    """Integrate the closed equations of one run.
+    """Return the solution of the closed equations for one student, by numerical integration.
 
     The plateau is found by the solver's events. Its entry is where -d ln eps_g / d ln t falls through 1/2; with the
     error there as its level, the integration goes on, and the exit is where eps_g falls through a tenth of the level.

@@ -17,10 +17,11 @@ Array = NDArray[np.float64]
 
 
 class Units(ABC):
-    """An activation g with the average I2, from which the error of a student follows.
+    """An activation g of hidden units, with the average I2, from which the error of a student follows.
 
-    Averages are over fields u ~ N(0, C). Covariances are (..., n, n), the fields in the order of the arguments; leading
-    axes are free, and the result has their shape.
+    <...> is a mean over the fields (inputs of units) u ~ N(0, C). The argument ``c`` of an average is the covariance
+    C, (..., n, n), of its n fields, in the order in which they are named; leading axes are free, and the result has
+    their shape.
     """
 
     name: ClassVar[str]
@@ -35,7 +36,7 @@ class Units(ABC):
 
     @abstractmethod
     def i2(self, c: Array) -> Array:
-        """Return I2(a, b) = <g(u_a) g(u_b)>; ``c`` is (..., 2, 2)."""
+        """Return I2(a, b) = <g(u_a) g(u_b)>, the mean product of two activations; ``c`` is (..., 2, 2)."""
 
 
 class ClosedUnits(Units):
@@ -54,7 +55,7 @@ class ClosedUnits(Units):
 
     @abstractmethod
     def j2(self, c: Array) -> Array:
-        """Return J2(a, b) = <g'(u_a) g'(u_b)>; ``c`` is (..., 2, 2)."""
+        """Return J2(a, b) = <g'(u_a) g'(u_b)>, the mean product of two slopes; ``c`` is (..., 2, 2)."""
 
 
 class ErfUnits(ClosedUnits):
@@ -69,22 +70,23 @@ class ErfUnits(ClosedUnits):
         return field.square().mul_(-0.5).exp_().mul_((2 / torch.pi) ** 0.5)
 
     def i2(self, c: Array) -> Array:
-        """I2 = (2/pi) asin(C12 / sqrt((1 + C11)(1 + C22)))."""
+        """Return I2 = (2/pi) asin(C12 / sqrt((1 + C11)(1 + C22)))."""
         # erf(u / sqrt 2) = 2 P(z < u) - 1 with z ~ N(0, 1): the variance of z is the 1 beside each C_aa
         norm = np.sqrt((1 + c[..., 0, 0]) * (1 + c[..., 1, 1]))
         return (2 / np.pi) * np.arcsin(c[..., 0, 1] / norm)
 
     def i3(self, c: Array) -> Array:
-        """I3 = (2/pi) [C23 (1 + C11) - C12 C13] / ((1 + C11) sqrt((1 + C11)(1 + C33) - C13^2))."""
+        """Return I3 = (2/pi) [C23 (1 + C11) - C12 C13] / ((1 + C11) sqrt((1 + C11)(1 + C33) - C13^2))."""
         one = 1 + c[..., 0, 0]
         root = np.sqrt(one * (1 + c[..., 2, 2]) - c[..., 0, 2] ** 2)
         return (2 / np.pi) * (c[..., 1, 2] * one - c[..., 0, 1] * c[..., 0, 2]) / (one * root)
 
     def i4(self, c: Array) -> Array:
-        """I4 = (4/pi^2) asin(L0 / sqrt(L1 L2)) / sqrt(L4).
+        """Return I4 = (4/pi^2) asin(L0 / sqrt(L1 L2)) / sqrt(L4).
 
-        Conditioned on the two slopes, the fields of the two activations are Gaussian with covariance L0/L4 and
-        variances L1/L4 - 1 and L2/L4 - 1, and the rest is I2.
+        L0, L1, L2 and L4 are polynomials of the covariances, as computed below. Conditioned on the two slopes, the
+        fields of the two activations are Gaussian with covariance L0/L4 and variances L1/L4 - 1 and L2/L4 - 1, and the
+        rest is I2.
         """
         p, q, c12 = 1 + c[..., 0, 0], 1 + c[..., 1, 1], c[..., 0, 1]
         c13, c14, c23, c24 = c[..., 0, 2], c[..., 0, 3], c[..., 1, 2], c[..., 1, 3]
@@ -135,7 +137,7 @@ class ReLUUnits(Units):
         return (field > 0).to(field.dtype)
 
     def i2(self, c: Array) -> Array:
-        """I2 = sqrt(C11 C22) (sin t + (pi - t) cos t) / (2 pi), cos t = C12 / sqrt(C11 C22).
+        """Return I2 = sqrt(C11 C22) (sin t + (pi - t) cos t) / (2 pi), cos t = C12 / sqrt(C11 C22).
 
         Source: Cho and Saul 2009, NIPS 22, eq. 6 (arc-cosine kernel of degree 1).
         """
@@ -151,7 +153,7 @@ UNITS: Mapping[str, Units] = {units.name: units for units in (ErfUnits(), Linear
 
 
 def find_units(name: str) -> Units:
-    """Return the units of that name.
+    """Return the activation with its Gaussian averages, by its name (``erf``, ``linear``, ``relu``).
 
     Raises:
         NeurofaError: unknown name.
