@@ -86,8 +86,8 @@ def speed_command(
         # what is measured is never lost, to Ctrl-C neither
         if as_json and rows:
             print_json([row.flat() for row in rows])
-    for name, error in failed.items():
-        typer.echo(f"failed: {suite} {name}: {error}", err=True)
+    for name, reason in failed.items():
+        typer.echo(f"failed: {suite} {name}: {reason}", err=True)
     if failed:
         raise typer.Exit(1)
 
