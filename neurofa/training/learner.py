@@ -114,7 +114,7 @@ def forward_pass(
         NeurofaError: a batch with a wrong shape or dtype.
     """
     if ticks is None and not (
-        isinstance(x, Tensor)
+        torch.is_tensor(x)
         and tuple(x.shape[1:]) == network.input_shape
         and x.dtype == network.first[0].weight.dtype
         and network.vocabulary is None
