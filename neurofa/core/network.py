@@ -158,8 +158,8 @@ class Network(nn.Module):
             if digital:
                 raise NeurofaError(
                     f"got device {self.device_spec} for layer '{name}', which multiplies by {', '.join(digital)}"
-                    " outside of it; expected matrices of linear, convolutional, recurrent or attention modules, as they"
-                    " are stored; use device digital, or bake the weights into such a module"
+                    " outside of it; expected matrices of linear, convolutional, recurrent or attention modules, as"
+                    " they are stored; use device digital, or bake the weights into such a module"
                 )
 
     def _zeros(self, name: str) -> Tensor:
