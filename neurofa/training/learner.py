@@ -36,6 +36,7 @@ from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
 from neurofa.training.bptt import learn_through_time
+from neurofa.training.chunk_size import chunk_size
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import (
     explain_loss,
@@ -113,7 +114,7 @@ def forward_pass(
         NeurofaError: a batch with a wrong shape or dtype.
     """
     if ticks is None and not (
-        isinstance(x, Tensor)
+        torch.is_tensor(x)
         and tuple(x.shape[1:]) == network.input_shape
         and x.dtype == network.first[0].weight.dtype
         and network.vocabulary is None
@@ -312,7 +313,7 @@ class Learner:
         xs: Tensor | Events,
         targets: Tensor,
         *,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
         update: str = "end",
         teach: tuple[int, int] | None = None,
         binary: bool = False,
@@ -323,7 +324,9 @@ class Learner:
             xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors with few spikes are converted to
                 events, chunk by chunk (:func:`neurofa.core.event_rows.event_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
-            chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online.
+            chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online. None: 100,
+                or more where every weight has a trace of its own and memory allows
+                (:func:`neurofa.training.chunk_size.chunk_size`).
             update: time of the weight change: after the last tick (``end``: the directions do not depend on ``chunk``),
                 after every ``chunk``, or after every ``tick`` (chunks of one tick).
             teach: first taught tick, and the one after the last; None: all. The loss is the mean over these ticks.
@@ -335,7 +338,7 @@ class Learner:
         Raises:
             NeurofaError: wrong shapes, a rule that does not support sequences, NaN or infinity, as for :meth:`step`.
         """
-        if chunk < 1 or update not in UPDATES:
+        if (chunk is not None and chunk < 1) or update not in UPDATES:
             raise NeurofaError(
                 f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
             )
@@ -356,7 +359,12 @@ class Learner:
                 raise
             result = StepResult(loss, y)
         else:
-            result = self._online(xs, schedule, 1 if update == "tick" else chunk, at_end=update == "end")
+            if update == "tick":
+                chunk = 1
+            elif chunk is None:
+                at_end = update == "end"
+                chunk = chunk_size(self.network, self.rule, xs.shape[0], schedule.batch) if at_end else CHUNK
+            result = self._online(xs, schedule, chunk, at_end=update == "end")
         self.steps += 1
         return result
 
