@@ -136,7 +136,9 @@ class Trainer:
             self.meter.before_step()
             result = self._step(x, target)
             tally.add(result.loss, result.y, target)
-            if step % REPORT_EVERY == 0 or step == steps or self.losses.first is None:
+            if self.losses.first is None:
+                self.losses.first = result.loss.item()
+            if step % REPORT_EVERY == 0 or step == steps:
                 if isinstance(x, Tensor) and isinstance(data, Dataset):
                     check_loss(self.network, result.loss, x, learner.steps, learner.gen)
                 learner.check()
