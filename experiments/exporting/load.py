@@ -118,6 +118,7 @@ def load_run(path: Path) -> LoadedRun:
     """
     folder = RunFolder(path)
     spec = replace(folder.spec(), compute="cpu")
+    folder.require_finished()
     folder.read_result()
     network = folder.network()
     reported = {key: value.clone() for key, value in network.state_dict().items()}

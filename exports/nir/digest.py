@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exports.checks import FileCheck
+from exports.checks import FileCheck, guarded
+from exports.files.disk import SpillingFile
 from exports.files.optional import require_library
 from exports.hdf5.layout import attributes_digest, canonical_bytes, json_value, paths_by_kind
 
@@ -15,14 +16,18 @@ KEY = "neurofa_sha256"
 """Name of the attribute, which readers of NIR leave alone."""
 
 
-def add_digest(path: Path) -> None:
+def add_digest(disk: SpillingFile) -> None:
     """Write the digest of a NIR file into it."""
-    with require_library("h5py").File(path, "r+") as file:
+    with require_library("h5py").File(disk, "r+") as file:
         file.attrs[KEY] = _content_digest(file)
 
 
 def check_digest(path: Path) -> FileCheck:
     """Compare a NIR file with the digest in it."""
+    return guarded("digest", lambda: _compare(path))
+
+
+def _compare(path: Path) -> FileCheck:
     with require_library("h5py").File(path, "r") as file:
         written = json_value(file.attrs.get(KEY))
         if written is None:

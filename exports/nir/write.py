@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from exports.files.disk import hdf5_disk_errors
+from exports.files.disk import SpillingFile
 from exports.files.optional import require_library
 from exports.graph.arrays import Array
 from exports.graph.model import Model
@@ -112,9 +112,10 @@ def write_nir(graph: Any, path: Path) -> None:
     Raises:
         NeurofaError: the place cannot be written.
     """
-    with atomic_path(path) as part, hdf5_disk_errors():
-        require_library("nir").write(part, graph)
-        add_digest(part)
+    with atomic_path(path) as part, SpillingFile(part) as disk:
+        require_library("nir").write(disk, graph)
+        add_digest(disk)
+        disk.require_whole()
 
 
 class _Chain:

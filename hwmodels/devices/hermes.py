@@ -53,6 +53,7 @@ class Hermes(Programmed, name="hermes"):
     """
 
     source = "aihwkit, PCMHermes noise models"
+    revision = 2
     fitted_from = (
         "Le Gallo et al. 2023, Nat. Electron. 6:680; Khaddam-Aljameh et al. 2022, JSSC 57:1027; for two devices"
         " Vasilopoulos et al. 2023, IEEE Trans. Electron Devices"

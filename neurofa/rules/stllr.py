@@ -77,6 +77,7 @@ class STLLR(Direct, name="stllr"):
     """
 
     source = "Apolinario and Roy 2025, arXiv 2306.15220 (with its DFA learning signal); constants of the authors' code"
+    revision = 2
     recommended = Recommended()
 
     def __init__(

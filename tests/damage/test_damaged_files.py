@@ -92,7 +92,7 @@ def survive(whole: Path, scratch: Path, damage: Damage, readers: list[Reader], *
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of libraries that read on
                     found = reader(target)
-            except NeurofaError as error:
+            except NeurofaError as error:  # noqa: PERF203 (every reader is asked)
                 refused = True
                 if "\n" in str(error).strip():
                     faults.append(f"{how}: {reader.__name__} said more than a line: {error}")
