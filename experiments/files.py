@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from hwmodels.errors import NeurofaError
-from hwmodels.files import write_atomic, write_errors
+from hwmodels.files import remove_abandoned, scratch_path, write_atomic, write_errors
 
 
 def make_folder(path: Path) -> Path:
     """Create a folder with its parents where it is missing, and prove that files can be made in it.
 
+    What killed processes have left half written in it is removed.
+
     Raises:
-        NeurofaError: it cannot be created or written.
+        StorageError: it cannot be created or written.
     """
     with write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe.{os.getpid()}.part"
-        probe.write_bytes(b"")
-        probe.unlink()
+        remove_abandoned(path)
+        with scratch_path(path / "probe") as probe:
+            probe.write_bytes(b"")
     return path
 
 
@@ -50,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise NeurofaError(f"got '{path}' ({error.strerror}); expected a JSON file; check the path") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NeurofaError(f"got '{path}', which is no JSON; expected a whole file; make it anew") from None
     if not isinstance(content, dict):
         raise NeurofaError(f"got '{path}' without a JSON object; expected one; make it anew")

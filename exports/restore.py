@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from exports.hdf5.read import HardwareFile, Source
+from exports.programming.fit import LEAST_COSINE, MatrixFit, fit_matrix
 from exports.programming.integers import row_blocks
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Projection
 from hwmodels.registry import build
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.synapses import Synapses, synapses_of
 from neurofa.training.learner import Learner
-
-OUTLIER = 5.0
-"""Robust standard deviations beyond which a weight counts as an outlier."""
 
 
 def rebuild_learner(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: float = 0.0) -> Learner:
@@ -98,70 +98,7 @@ def _fill(tensor: Tensor, file: HardwareFile, path: str) -> None:
         tensor.copy_(file.tensor(path))
         return
     for rows in row_blocks(tensor):
-        tensor[rows] = torch.from_numpy(file[path][rows])
-
-
-@dataclass(frozen=True, kw_only=True)
-class MatrixFit:
-    """Comparison of a matrix that was read with the one that it replaced."""
-
-    path: str
-    scale: float
-    """s of the least squares fit measured = s target."""
-    cosine: float
-    """Between measured and target."""
-    error: float
-    """Root mean square of measured / s - target (measured - target, where the scale is kept), in units of the target's
-    own."""
-    outliers: int
-    """Weights more than :data:`OUTLIER` robust standard deviations off."""
-    worst: tuple[str, ...]
-    """The largest of them, by index, with the measured and the wanted weight."""
-
-
-def fit_matrix(path: str, measured: Tensor, target: Tensor, *, keep_scale: bool) -> tuple[MatrixFit, Tensor]:
-    """Compare measured weights with the wanted ones, and divide out a common factor of the measured ones.
-
-    The factor s is that of the least squares fit measured = s target.
-
-    Args:
-        path: of the matrix, for messages.
-        measured: weights as read back.
-        target: wanted weights, same shape.
-        keep_scale: return the measured weights unchanged instead of measured / s.
-
-    Returns:
-        The comparison, and the weights to use.
-
-    Raises:
-        NeurofaError: another shape, numbers that are not finite, or a factor that is not positive.
-    """
-    if measured.shape != target.shape:
-        raise NeurofaError(
-            f"got '{path}' of shape {tuple(measured.shape)}; expected {tuple(target.shape)}; check the file"
-        )
-    if not bool(measured.isfinite().all()):
-        raise NeurofaError(f"got NaN or infinity in '{path}'; expected finite numbers; measure again")
-    m, w = measured.double(), target.double()
-    power = float(w.square().sum())
-    # least squares: the s that minimises |m - s w|^2
-    scale = float((m * w).sum()) / power if power else 1.0
-    if scale <= 0 and not keep_scale:
-        raise NeurofaError(
-            f"got '{path}' that fits its target with the factor {scale:.3g}; expected a positive one; check sign and"
-            " orientation"
-        )
-    # scale = <m, w> / |w|^2, so that <m, w> / (|m| |w|) is this
-    cosine = scale * power**0.5 / max(float(m.norm()), 1e-300) if power else 1.0
-    off = m / (1.0 if keep_scale else scale) - w
-    # the median absolute deviation times 1.4826 is the standard deviation of normal numbers
-    sigma = (off - off.median()).abs().median() * 1.4826
-    far = (off - off.median()).abs() > OUTLIER * sigma.clamp_min(1e-12)
-    indices = torch.nonzero(far)[off[far].abs().argsort(descending=True)[:5]].tolist()
-    worst = tuple(f"{(*i,)}: {float(off[(*i,)] + w[(*i,)]):.4g} for {float(w[(*i,)]):.4g}" for i in indices)
-    error = float(off.square().mean().sqrt()) / max((power / w.numel()) ** 0.5, 1e-300)
-    fit = MatrixFit(path=path, scale=scale, cosine=cosine, error=error, outliers=int(far.sum()), worst=worst)
-    return fit, measured if keep_scale else (m / scale).to(target.dtype)
+        tensor[rows] = file.rows(path, rows)
 
 
 def replace_matrices(
@@ -172,8 +109,11 @@ def replace_matrices(
     source: Source,
     keep_scale: bool = False,
     seed: int = 0,
+    least_cosine: float = LEAST_COSINE,
 ) -> list[MatrixFit]:
     """Read matrices from a file and program them into a learner, in the place of its own weights and feedback.
+
+    All are compared with those that they replace before the first one is programmed.
 
     Args:
         learner: changed in place.
@@ -184,26 +124,40 @@ def replace_matrices(
         keep_scale: program the numbers as they were read; otherwise the common factor by which they differ from the
             replaced matrix is divided out first (:func:`fit_matrix`).
         seed: of the programming errors of a noisy device.
+        least_cosine: to the matrix that it replaces, -1 to 1: below it a matrix is refused.
 
     Returns:
         The comparison of each matrix with the one that it replaced.
 
     Raises:
-        NeurofaError: a matrix that the learner does not have, or cannot program.
+        NeurofaError: a matrix that the learner does not have or cannot program, or one unlike the one it replaces.
     """
-    gen, fits = generator(seed, "import"), []
+    gen, fits = generator(seed, "import"), list[MatrixFit]()
+    programs = list[Callable[[], None]]()
     for path, state in states.items():
         measured = file.matrix(path, source)
+        projection = None
         if state:
             synapses = _synapses(learner, state)
-            fit, weights = fit_matrix(path, measured, synapses.weight.detach(), keep_scale=keep_scale)
-            synapses.program(weights, gen)
+            target = synapses.weight.detach()
         else:
             projection, target = _projection(learner, path)
-            fit, weights = fit_matrix(path, measured, target.t(), keep_scale=keep_scale)
-            projection.program(weights.t().contiguous(), gen)
+            target = target.t()
+        fit, weights = fit_matrix(path, measured, target, keep_scale=keep_scale, least_cosine=least_cosine)
         fits.append(fit)
+        if projection is None:
+            programs.append(functools.partial(_program, synapses, weights, gen, path))
+        else:
+            programs.append(functools.partial(projection.program, weights.t().contiguous(), gen))
+    for program in programs:
+        program()
     return fits
+
+
+def _program(synapses: Synapses, weights: Tensor, gen: torch.Generator, path: str) -> None:
+    """Program weights, and say which share of them the device clips."""
+    synapses.program(weights, gen)
+    warn_of_clipping({f"'{path}'": synapses.clips(weights)}, str(synapses.device))
 
 
 def _synapses(learner: Learner, state: str) -> Synapses:

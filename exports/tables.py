@@ -13,7 +13,7 @@ import numpy as np
 
 from exports.hdf5.read import HardwareFile, StoredTile
 from hwmodels.errors import NeurofaError
-from hwmodels.files import write_atomic
+from hwmodels.files import remove_abandoned, write_atomic, write_errors
 
 
 def write_tables(file: HardwareFile, folder: Path) -> list[Path]:
@@ -37,7 +37,12 @@ def write_tables(file: HardwareFile, folder: Path) -> list[Path]:
     paths, written = file.tiled(), list[Path]()
     if not paths:
         raise NeurofaError(f"got '{file.path}' without conductances; expected some; export with --tile 256x256")
-    folder.mkdir(parents=True, exist_ok=True)
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        for old in folder.glob("*.*-[0-9]*_[0-9]*.*"):  # tiles of another size would stand beside these
+            if old.suffix in (".csv", ".npz"):
+                old.unlink()
     for path in paths:
         for tile in file.tiles(path):
             stem = f"{path.replace('/', '.')}-{tile.name}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from exports.checks import FileCheck, error_text, from_faults, guarded
+from exports.files.listing import NAME, is_as_listed
 from exports.graph.model import Model
 from exports.hdf5.checks import file_checks
 from exports.hdf5.measured import measured_checks
@@ -49,22 +50,30 @@ def verify_file(
         inputs: real data on which outputs are compared, (B, ...), or (T, B, ...) for a network with a memory; None:
             random ones.
     """
-    suffix = path.suffix.lower()
     try:
-        if suffix == ".onnx":
-            return onnx_checks(path, learner, model, inputs)
-        if suffix == ".nir":
-            return nir_checks(path, model, inputs)
-        with open_hardware_file(path) as file:
-            version = file.h5.attrs["format_version"]
-            checks = [FileCheck("opens", True, f"HDF5, kind {file.kind}, version {version}"), *file_checks(file)]
-            if file.kind == "measured":
-                return checks + measured_checks(file)
-            return checks + (_computed_checks(file, learner) if all(check.ok for check in checks) else [])
+        checks = _checks(path, learner, model, inputs)
     except NeurofaError as error:
         return [FileCheck("opens", False, str(error))]
-    except (OSError, KeyError, ValueError, RuntimeError) as error:  # h5py raises many classes for a damaged file
+    except Exception as error:  # h5py and numpy raise many classes for a damaged file
         return [FileCheck("opens", False, f"a part of '{path}' cannot be read ({error_text(error)})")]
+    same = is_as_listed(path)
+    if same is not None:
+        checks.append(FileCheck("listing", same, f"{'as' if same else 'not as'} listed in {NAME} beside it"))
+    return checks
+
+
+def _checks(path: Path, learner: Learner | None, model: Model | None, inputs: Tensor | None) -> list[FileCheck]:
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        return onnx_checks(path, learner, model, inputs)
+    if suffix == ".nir":
+        return nir_checks(path, model, inputs)
+    with open_hardware_file(path) as file:
+        version = file.h5.attrs["format_version"]
+        checks = [FileCheck("opens", True, f"HDF5, kind {file.kind}, version {version}"), *file_checks(file)]
+        if file.kind == "measured":
+            return checks + measured_checks(file)
+        return checks + (_computed_checks(file, learner) if all(check.ok for check in checks) else [])
 
 
 def _computed_checks(file: HardwareFile, learner: Learner | None) -> list[FileCheck]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 Verified = Literal["", "read", "second-hand", "remembered"]
-Tier = Literal["", "single device", "array measured"]
+Tier = Literal["", "single device", "array fit", "array measured"]
 
 
 class Provenance:
@@ -16,4 +16,5 @@ class Provenance:
     verified: ClassVar[Verified] = ""
     """Whether they were read in ``source``, taken second-hand, or remembered; empty for a model's plain defaults."""
     tier: ClassVar[Tier] = ""
-    """Whether they describe one good device, or a whole measured array with its broken devices."""
+    """What they describe: one good device; the spread of the working devices of an array, without faults; or a whole
+    measured array with its broken devices."""

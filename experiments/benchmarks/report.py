@@ -10,10 +10,12 @@ from typing import Any
 from experiments.benchmarks.scores import evaluate_scores
 from experiments.data import Sequences
 from experiments.runs.build import build_learner, compute_device, load_data
-from experiments.runs.folder import RunFolder, machine_info
+from experiments.runs.folder import RunFolder
+from experiments.runs.ingredients import run_ingredients
+from experiments.runs.machine import machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
-from experiments.runs.spec import RunSpec
+from experiments.runs.spec import CHUNK, RunSpec
 from hwmodels.device import Device
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
@@ -25,7 +27,6 @@ from neurofa.core.randomness import generator
 from neurofa.costs.learning import learning_operations, run_energies, trace_storage
 from neurofa.costs.neurobench import WorkloadMeter, connection_sparsity, footprint_bytes, state_storage, weight_storage
 from neurofa.costs.writes import write_summary
-from neurofa.training.checkpoint import load_network
 
 SCORES = ("accuracy", "smape", "smape_autonomous")
 ENERGY = ("what", "low", "high", "source", "sure")
@@ -40,6 +41,8 @@ class TaskRun:
     """Scores on the test data, sizes in bytes, sparsities, operations, writes and energies, by the names that
     ``neurofa benchmark --json`` shows."""
     network: Network
+    reused: bool
+    """Whether the network was in the folder already."""
 
 
 def with_write_counter(device: str) -> str:
@@ -89,8 +92,10 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         raise NeurofaError(
             f"got data {spec.data}, which are no sequences; expected spikes over time; use encoded(data={spec.data})"
         )
-    result = train_run(spec, folder, progress=progress, resume=True)
-    network = load_network(RunFolder(folder).model).to(where)
+    held = RunFolder(folder)
+    reused = held.finished and held.is_made_of(run_ingredients(spec))
+    result = train_run(spec, folder, progress=progress, resume=True, renew=True)
+    network = RunFolder(folder).network().to(where)
     meter = WorkloadMeter(network, gen=generator(spec.seed, "workload", device=where))
     scores = evaluate_scores(network, dataset, meter)
     load = meter.workload()
@@ -100,8 +105,8 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
     written = write_summary(network, updates)
     energy = run_energies(network, load, written, chip)
     stored, state = weight_storage(network), state_storage(network)
-    traces = trace_storage(learner, dataset.ticks, spec.chunk)
-    learning = learning_operations(learner, xs, targets, chunk=spec.chunk, teach=dataset.teach)
+    traces = trace_storage(learner, dataset.ticks, spec.chunk or CHUNK)
+    learning = learning_operations(learner, xs, targets, chunk=spec.chunk or CHUNK, teach=dataset.teach)
     synaptic = {"effective_macs": load.effective_macs, "effective_acs": load.effective_acs, "dense": load.dense}
     figures: dict[str, Any] = {
         **scores,
@@ -123,7 +128,7 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
         "no_energy": list(energy.missing),
         "training_seconds": result.seconds,
     }
-    return TaskRun(figures=figures, network=network)
+    return TaskRun(figures=figures, network=network, reused=reused)
 
 
 def task_summary(task: str, spec: RunSpec, runs: list[dict[str, Any]], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from experiments.runs.folder import RunFolder
     from experiments.runs.spec import RunSpec
     from hwmodels.profile import Profile
     from neurofa.chips.fit import Finding
@@ -26,6 +27,12 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]
     from experiments.tables import text_table
 
     Console().print(text_table(title, headers, rows, left=left))
+
+
+def warn_of_folder(folder: RunFolder) -> None:
+    """Print on stderr what a reader of a run's folder should know of it."""
+    if folder.remark:
+        typer.echo(folder.remark, err=True)
 
 
 def recommended_lines(specs: Iterable[RunSpec], chosen: Mapping[str, object]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, with_run_options
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, warn_of_folder
 
 FIELDS = ("data", "network", "rule", "device", "batch_size", "optimizer", "seed")
 RULE = "dfa(feedback=microring)"
@@ -71,7 +71,9 @@ def budget_command(
         raise NeurofaError(f"got --{flag} beside --run; expected what the run has; leave out --{flag} or --run")
     folder = None if run is None else RunFolder(run)
     spec = RunSpec(rule=RULE) if folder is None else folder.spec()
-    model = None if folder is None else folder.model
+    model = None if folder is None else folder.network()
+    if folder is not None:
+        warn_of_folder(folder)
     about = budget_report(replace(spec, **chosen), model, samples=samples, after=after, profile=profile)
     if as_json:
         print_json(about)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json, print_table
+from experiments.commands._output import print_json, print_table, warn_of_folder
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
@@ -51,19 +51,16 @@ def diagnose_command(
     from experiments.diagnosis.report import diagnosis_sentences, diagnosis_to_json
     from experiments.runs.folder import RunFolder
     from experiments.runs.measurements import read_measurements
-    from neurofa.training.checkpoint import load_network
 
     folder = RunFolder(run)
     spec = folder.spec()
-    if not folder.finished:
-        raise NeurofaError(
-            f"got '{run}' with an unfinished run; expected a finished one; go on with it: neurofa train --resume"
-        )
+    folder.require_finished()
+    warn_of_folder(folder)
     result = folder.read_result()
     measurements = read_measurements(result.rows)
     if all(measurement.alignment is None for measurement in measurements):
         raise NeurofaError(f"got '{run}' with log={spec.log}; expected measurements of alignment; train with --log all")
-    network = load_network(folder.model)
+    network = folder.network()
     evidence = collect_evidence(spec, result, network, measurements, probe_run(folder))
     diagnosis = diagnose(evidence, network.outputs)
     draw_diagnosis(folder.diagnosis, measurements, result)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from experiments.commands._options import AsJson, ChosenFields, with_run_options
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, warn_of_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -38,13 +38,14 @@ def evaluate_command(
     from experiments.runs.evaluate import evaluate_split
     from experiments.runs.folder import RunFolder
     from hwmodels.registry import build
-    from neurofa.training.checkpoint import load_network
 
     folder = RunFolder(run)
+    folder.require_finished()
+    warn_of_folder(folder)
     spec = replace(folder.spec(), **{"compute": "cpu", **chosen})
     device = compute_device(spec.compute)
     spec.check()
-    network = load_network(folder.model).to(device)
+    network = folder.network().to(device)
     network.attach(spec.periphery)
     score = evaluate_split(network, load_data(spec.data).to(device), split, build("loss", spec.loss), seed=spec.seed)
     if as_json:

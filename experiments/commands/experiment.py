@@ -83,6 +83,8 @@ def _show(result: Mapping[str, Any], folder: Path) -> None:
         print_table("figures of others", ["figure", "value", "source"], lines, left=3)
     lines = [[c["name"], cell_text(c["value"]), c["target"], "yes" if c["holds"] else "NO"] for c in result["checks"]]
     print_table("checks", ["what", "value", "target", "holds"], lines)
+    if result.get("differs"):
+        typer.echo(f"full size and source: {result['differs']}")
     for name in [*result["pictures"], "result.json"]:
         typer.echo(folder / name)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json, warn_of_broken_limits
+from experiments.commands._output import print_json, warn_of_broken_limits, warn_of_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +44,8 @@ def export_command(
     tile, whole numbers, error encoding, learning constants, probe vectors with
     pass bands, checksums. ONNX: inference (float and int8), feedback (error in,
     teaching signals out) and one learning step (weights in, new weights out).
-    NIR: spiking networks.
+    NIR: spiking networks; Norse ignores the resistance r = tau / dt of its
+    neurons, so that their weights have to be multiplied by it there.
 
     [bold]Examples[/bold]
 
@@ -65,6 +66,7 @@ def export_command(
     from exports.programming.integers import NumberFormat
 
     loaded = load_run(run)
+    warn_of_folder(loaded.folder)
     more: dict[str, Any] = {}
     if profile is not None:
         chip = build_profile(profile)

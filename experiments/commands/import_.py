@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, warn_of_folder
 from hwmodels.errors import NeurofaError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from experiments.exporting.load import LoadedRun
     from exports.hdf5.read import HardwareFile
-    from exports.restore import MatrixFit
+    from exports.programming.fit import MatrixFit
 
 
 def register(app: typer.Typer) -> None:
@@ -38,18 +37,24 @@ def import_command(
     keep_scale: Annotated[
         bool, typer.Option("--keep-scale", help="Take measured numbers as they are, with their common factor.")
     ] = False,
+    least_cosine: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="Smallest cosine to the matrix that is replaced. Default: 0.7."),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write into a copy of the run in this folder.")
+        Path | None, typer.Option("--out", "-o", help="New folder of the changed run. Default: RUN-imported.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put weights and feedback of a file into a run, and compare them with what they replace.
+    """Put weights and feedback of a file into a copy of a run, and compare them with what they replace.
 
     A whole exported file (float) gives back the exact state, device cells and
     feedback included. From whole numbers, conductances or measured files each
     matrix is read, a common factor is fitted and divided out, and the matrix is
     programmed in the place of the old one; cosine, error and outliers are
-    printed.
+    printed. A matrix unlike the one that it replaces (transposed, reversed, of
+    another run) is refused, unless --least-cosine allows it. The run itself
+    stays as it is.
 
     A measured file is what neurofa bringup writes, or any HDF5 file with
     datasets such as feedback/matrix and layers/dense1/weight, shaped as in the
@@ -64,19 +69,23 @@ def import_command(
       neurofa import measured.h5 --into runs/my-run --only feedback/matrix
     """
     from experiments.exporting.load import load_run
-    from experiments.runs.folder import RunFolder
+    from exports.hdf5.checks import require_intact
     from exports.hdf5.read import open_hardware_file
+    from hwmodels.files import file_digest
 
+    where = out if out is not None else into.with_name(f"{into.resolve().name}-imported")
+    if where.exists():
+        raise NeurofaError(f"got '{where}', which exists; expected a new folder for the result; choose another --out")
+    if file.suffix.lower() in (".onnx", ".nir"):
+        kind = file.suffix.lower().removeprefix(".").upper()
+        raise NeurofaError(f"got '{file}'; expected HDF5, since {kind} is written and not read; export to HDF5")
     run = load_run(into)
+    warn_of_folder(run.folder)
     with open_hardware_file(file, measured=True) as stored:
-        fitted = _replace_state(run, stored, values, only or (), keep_scale=keep_scale)
-    if out is not None:
-        if out.exists():
-            raise NeurofaError(f"got --out {out}, which exists; expected a new folder; choose another")
-        shutil.copytree(into, out)
-        run.folder = RunFolder(out)
-    run.save()
-    where = out or into
+        require_intact(stored)
+        fitted = _replace_state(run, stored, values, only or (), keep_scale=keep_scale, least_cosine=least_cosine)
+    origin = {"file": file.name, "sha256": file_digest(file), "matrices": [asdict(f) for f in fitted]}
+    run.save_as(where, origin)
     if as_json:
         print_json({"file": str(file), "run": str(where), "matrices": [asdict(f) for f in fitted]})
         return
@@ -90,7 +99,13 @@ def import_command(
 
 
 def _replace_state(
-    run: LoadedRun, stored: HardwareFile, values: str | None, only: Sequence[str], *, keep_scale: bool
+    run: LoadedRun,
+    stored: HardwareFile,
+    values: str | None,
+    only: Sequence[str],
+    *,
+    keep_scale: bool,
+    least_cosine: float | None,
 ) -> list[MatrixFit]:
     """Restore the exact state, or replace matrices; return the fit of each matrix that was replaced."""
     from exports.graph.arrays import Matrix
@@ -118,4 +133,7 @@ def _replace_state(
         raise NeurofaError(
             f"got '{stored.path}' without a matrix of this run; expected some of {known}; check the names in it"
         )
-    return replace_matrices(run.learner, stored, chosen, source=source, keep_scale=keep_scale, seed=run.spec.seed)
+    how: dict[str, Any] = {"source": source, "keep_scale": keep_scale, "seed": run.spec.seed}
+    if least_cosine is not None:
+        how["least_cosine"] = least_cosine
+    return replace_matrices(run.learner, stored, chosen, **how)

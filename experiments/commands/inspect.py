@@ -12,6 +12,7 @@ from experiments.commands._output import print_json, print_table
 from hwmodels.errors import NeurofaError
 
 if TYPE_CHECKING:
+    from exports.checks import FileCheck
     from exports.hdf5.read import HardwareFile
 
 
@@ -34,8 +35,6 @@ def inspect_command(
       neurofa inspect learning.onnx
     """
     kind = file.suffix.lower().removeprefix(".")
-    if kind in ("onnx", "nir") and not file.is_file():
-        raise NeurofaError(f"got '{file}', which is no file; expected a {kind.upper()} file; check the path")
     contents = _onnx(file) if kind == "onnx" else _nir(file) if kind == "nir" else _hdf5(file, picture)
     if as_json:
         print_json(contents)
@@ -45,9 +44,11 @@ def inspect_command(
 
 def _hdf5(file: Path, picture: Path | None) -> dict[str, Any]:
     from experiments.charts.export import export_chart
+    from exports.hdf5.checks import require_intact
     from exports.hdf5.read import open_hardware_file
 
     with open_hardware_file(file) as stored:
+        require_intact(stored)
         tables: dict[str, Any] = {}
         if stored.kind == "network":
             order = stored.attributes("layers")["order"]
@@ -78,9 +79,12 @@ def _tiles(stored: HardwareFile, path: str) -> dict[str, Any]:
 
 
 def _onnx(file: Path) -> dict[str, Any]:
+    from exports.onnx.digest import check_digest, read_onnx
     from exports.onnx.runtime import Runtime
 
-    runtime = Runtime(str(file))
+    model = read_onnx(file)
+    _require(file, check_digest(model))
+    runtime = Runtime(model)
     ends = {"inputs": runtime.session.get_inputs(), "outputs": runtime.session.get_outputs()}
     tensors = {key: [{"name": t.name, "type": t.type, "shape": t.shape} for t in ts] for key, ts in ends.items()}
     shown = ("part", "format", "format_version", "run", "key", "rule")
@@ -88,10 +92,17 @@ def _onnx(file: Path) -> dict[str, Any]:
     return {"file": str(file), "kind": "onnx", **tensors, "metadata": [metadata]}
 
 
-def _nir(file: Path) -> dict[str, Any]:
-    from exports.files.optional import require_library
+def _require(file: Path, check: FileCheck) -> None:
+    if not check.ok:
+        raise NeurofaError(f"got '{file}' ({check.detail}); expected a file as it was written; export anew")
 
-    graph = require_library("nir").read(file)
+
+def _nir(file: Path) -> dict[str, Any]:
+    from exports.nir.checks import read_nir
+    from exports.nir.digest import check_digest
+
+    graph = read_nir(file)
+    _require(file, check_digest(file))
     nodes = []
     for name, node in graph.nodes.items():
         sizes = {"input": _sizes(node.input_type), "output": _sizes(node.output_type)}
@@ -104,6 +115,8 @@ def _sizes(shapes: Any) -> list[int]:
 
 
 def _show(contents: dict[str, Any]) -> None:
+    from experiments.tables import cell_text
+
     for title, lines in contents.items():
         if not isinstance(lines, list):
             typer.echo(f"{title}: {lines}")
@@ -113,11 +126,11 @@ def _show(contents: dict[str, Any]) -> None:
         elif title == "edges":
             print_table(title, ["from", "to"], [[str(end) for end in line] for line in lines], left=2)
         elif len(lines) == 1:
-            rows = [[key, str(value)] for key, value in lines[0].items()]
+            rows = [[key, cell_text(value)] for key, value in lines[0].items()]
             print_table(title, ["what", "value"], rows, left=2)
         elif lines:
             columns = list(dict.fromkeys(key for line in lines for key in line))
-            rows = [[str(line.get(key, "")) for key in columns] for line in lines]
+            rows = [[cell_text(line.get(key, "")) for key in columns] for line in lines]
             print_table(title, columns, rows, left=len(columns))
 
 
@@ -127,4 +140,6 @@ def _shapes(layer: dict[str, Any]) -> str:
 
 def _rest(layer: dict[str, Any]) -> str:
     hidden = ("name", "kind", "in_shape", "out_shape")
-    return ", ".join(f"{key}={value}" for key, value in layer.items() if key not in hidden)
+    from experiments.tables import cell_text
+
+    return ", ".join(f"{key}={cell_text(value)}" for key, value in layer.items() if key not in hidden)

@@ -14,7 +14,7 @@ from experiments.commands._output import print_json
 from hwmodels.registry import kinds, options, parts
 from hwmodels.spec import Spec, render
 
-PROVENANCE = ("verified", "fitted_from", "tier", "marks")
+PROVENANCE = ("verified", "fitted_from", "tier", "marks", "differs")
 """Attributes of published devices (:mod:`hwmodels.provenance`) and profiles that say how sure their constants are."""
 
 
@@ -100,6 +100,7 @@ def _show(kind: str, rows: list[dict[str, Any]]) -> None:
             "source": row["source"] + (f" ({row['verified']})" if "verified" in row else ""),
             "fitted from": row.get("fitted_from", ""),
             "tier": row.get("tier", ""),
+            "full size": row.get("differs", ""),
             "less sure": ", ".join(f"{key} {mark}" for key, mark in row.get("marks", {}).items()),
         }
         for heading, text in lines.items():

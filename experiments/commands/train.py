@@ -15,6 +15,7 @@ from experiments.commands._output import (
     profile_lines,
     recommended_lines,
     warn_of_broken_limits,
+    warn_of_folder,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +100,6 @@ def train_command(
     import torch
 
     from experiments.benchmarks.spiking_chip import train_fields
-    from experiments.files import read_json
     from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
@@ -121,8 +121,9 @@ def train_command(
         warn_of_broken_limits(chip, [] if quiet else findings)
     folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
     if resume and folder.run.is_file():
+        warn_of_folder(folder)
         chosen = folder.spec().to_json() | chosen
-        control = read_json(folder.run).get("control") if control is None else control
+        control = folder.about().get("control") if control is None else control
     spec = RunSpec(**chosen)
     notes += recommended_lines([spec] if control is False else [spec, control_of(spec)], chosen)
     if folder.finished and resume and not as_json:
@@ -158,6 +159,9 @@ def _show(result: Result, folder: RunFolder) -> None:
     print_table(title, ["rule", "test", "validation", "train", "seconds"], rows)
     if result.margin is not None:
         typer.echo(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
+    if result.perplexity is not None:
+        beside = "" if result.control is None else f", {result.control.perplexity:.4g} of {result.control.spec.rule}"
+        typer.echo(f"test perplexity {result.perplexity:.4g}{beside}")
     for name, count in result.row.get("pulses", {}).items():
         worn = f", {count['worn_out']:.1%} worn out" if count["worn_out"] else ""
         typer.echo(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.commands._options import AsJson
-from experiments.commands._output import print_json
+from experiments.commands._output import print_json, warn_of_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +43,7 @@ def verify_command(
         checks = verify_file(file)
     else:
         run = load_run(against)
+        warn_of_folder(run.folder)
         checks = verify_file(file, run.learner, run.model(), run.sample_inputs(64))
     ok = all(c.ok for c in checks)
     if as_json:

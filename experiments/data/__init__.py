@@ -31,11 +31,14 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from experiments.data.nmnist import nmnist as nmnist
     from experiments.data.nmnist_small import nmnist_small as nmnist_small
     from experiments.data.noisy_labels import noisy_labels as noisy_labels
+    from experiments.data.shakespeare import shakespeare as shakespeare
     from experiments.data.shd import shd as shd
     from experiments.data.spoken_digits import spoken_digits as spoken_digits
     from experiments.data.ssc import ssc as ssc
     from experiments.data.structured import structured as structured
     from experiments.data.teacher import teacher as teacher
+    from experiments.data.text import text as text
+    from experiments.data.wikitext2 import wikitext2 as wikitext2
 
 __all__ = ["Augment", "Dataset", "Encoder", "Sequences", "Split", "batches", "require_static"]
 

@@ -39,6 +39,16 @@ def find_file(relative: str) -> Path | None:
     return next((folder / relative for folder in data_folders() if (folder / relative).is_file()), None)
 
 
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a pattern, sorted, without what systems hide beside them (``._name`` of macOS).
+
+    Args:
+        folder: where they lie.
+        pattern: of their names, with folders where they lie deeper.
+    """
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def sha256(blob: bytes) -> str:
     """Return the hexadecimal SHA-256 of the content of a file."""
     return hashlib.sha256(blob).hexdigest()

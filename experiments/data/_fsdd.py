@@ -89,7 +89,7 @@ def read_waves(folder: Path) -> Speech:
         NeurofaError: a damaged file or another one, or another number of files.
     """
     waves = {}
-    for path in sorted(folder.glob("*.wav")):
+    for path in _files.files_in(folder, "*.wav"):
         parts = re.fullmatch(r"(\d)_([a-z]+)_(\d+)", path.stem)
         if parts is None:
             raise NeurofaError(f"got {path}; expected <digit>_<speaker>_<take>.wav; remove it")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from experiments.data._archives import Archive, digest, unpacked
+from experiments.data._columns import real_column, whole_column
 from experiments.data._recordings import EventSplit, Recordings
 from hwmodels.errors import NeurofaError
 
@@ -81,10 +82,11 @@ class HeidelbergReader:
         rows = zip(columns["spikes/times"], columns["spikes/units"], columns["labels"], strict=True)
         for i, (times, units, label) in enumerate(rows):
             # pooled before it is checked, so that a unit out of range stays out of range
-            channels = np.asarray(units).astype(np.int64) // (UNITS // self.channels)
-            recordings.add(times, channels, int(label), f"{path}, recording {i}")
+            source = f"{path}, recording {i}"
+            channels = whole_column(units, "channels", source) // (UNITS // self.channels)
+            recordings.add(real_column(times, "times", source), channels, int(label), source)
         provenance[path.name] = f"sha256:{digest(path)}"
-        spoken = columns["extra/speaker"].astype(np.int64) if speakers else np.zeros(0, np.int64)
+        spoken = whole_column(columns["extra/speaker"], "speakers", path) if speakers else np.zeros(0, np.int64)
         events = recordings.split()
         provenance[f"{path.name}, kept"] = recordings.kept
         return events, torch.from_numpy(spoken)
@@ -115,6 +117,7 @@ def _read_columns(path: Path, classes: int, extra: list[str]) -> dict[str, Any]:
             f"got {path} with {', '.join(f'{n} {key}' for key, n in lengths.items())}; expected as many of each, and"
             " some; it is damaged: fetch it again"
         )
+    columns["labels"] = whole_column(columns["labels"], "labels", path)
     low, high = int(columns["labels"].min()), int(columns["labels"].max())
     if low < 0 or high >= classes:
         raise NeurofaError(

@@ -87,6 +87,11 @@ class Dataset:
         )
 
     @property
+    def tokens(self) -> bool:
+        """Whether the inputs are ids of tokens rather than numbers."""
+        return not self.train.x.is_floating_point()
+
+    @property
     def regression(self) -> bool:
         """Whether the targets are vectors of numbers rather than labels."""
         return self.train.y.is_floating_point()

@@ -13,6 +13,7 @@ import torch
 
 from experiments.data import _files
 from experiments.data._archives import Archive, unpacked
+from experiments.data._columns import real_column
 from experiments.data._event_camera import CameraArchive, CameraRecordings
 from experiments.data._held_out import held_groups
 from experiments.data._recordings import EventSplit
@@ -68,7 +69,7 @@ def dvs_gesture(
 def _load(source: CameraArchive, camera: CameraRecordings, provenance: dict[str, str]) -> tuple[EventSplit, list[int]]:
     """Return the recordings of an archive, and the person in each of them."""
     folder = unpacked(FOLDER, source.archive)
-    paths = sorted(folder.glob("*/*.npy"))
+    paths = _files.files_in(folder, "*/*.npy")
     if len(paths) != source.recordings:
         raise NeurofaError(
             f"got {len(paths)} recordings in {folder}; expected {source.recordings} .npy files in its folders;"
@@ -97,5 +98,5 @@ def _read_table(path: Path) -> tuple[Any, Any, Any, Any]:
         raise NeurofaError(f"got {path} ({error}); expected a whole .npy file; unpack the archive again") from None
     if table.ndim != 2 or table.shape[1] != 4:
         raise NeurofaError(f"got {path} of shape {table.shape}; expected (n, 4) rows x, y, p, t; fetch it again")
-    x, y, p, millis = table.T
+    x, y, p, millis = (real_column(column, "events", path) for column in table.T)
     return x, y, p, millis * 1e-3

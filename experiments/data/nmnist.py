@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from experiments.data import _files
 from experiments.data._archives import Archive, unpacked
 from experiments.data._event_camera import CameraArchive, CameraRecordings, read_words
 from experiments.data._images import SPLIT_SEED, seeded_split
@@ -63,7 +64,7 @@ def nmnist(
 
 def _load(source: CameraArchive, camera: CameraRecordings, provenance: dict[str, str]) -> EventSplit:
     folder = unpacked(FOLDER, source.archive)
-    files = [(label, path) for label in range(10) for path in sorted((folder / str(label)).glob("*.bin"))]
+    files = [(label, path) for label in range(10) for path in _files.files_in(folder / str(label), "*.bin")]
     if len(files) != source.recordings:
         raise NeurofaError(
             f"got {len(files)} recordings in {folder}; expected {source.recordings} in the folders 0 to 9;"

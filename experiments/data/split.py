@@ -20,8 +20,8 @@ class Split:
     """Inputs with their targets.
 
     Args:
-        x: (N, ...) float32 inputs, standardised.
-        y: (N,) int64 class labels, or (N, o) float32 regression targets.
+        x: (N, ...) float32 inputs, standardised, or (N, S) int64 ids of tokens.
+        y: (N,) int64 class labels, (N, S) int64 targets of every token, or (N, o) float32 regression targets.
 
     Raises:
         NeurofaError: lengths differ, a dtype is wrong or a value is not finite.
@@ -38,6 +38,11 @@ class Split:
         if self.y.dtype != torch.int64 and not self.y.is_floating_point():
             raise NeurofaError(
                 f"got targets of {self.y.dtype}; expected int64 labels or float targets; convert them with .long()"
+            )
+        tokens = not self.x.is_floating_point() and self.y.shape == self.x.shape
+        if self.y.dtype == torch.int64 and self.y.ndim != 1 and not tokens:
+            raise NeurofaError(
+                f"got labels of shape {tuple(self.y.shape)}; expected (N,), one a sample; flatten them with .view(-1)"
             )
         for what, values in (("inputs", self.x), ("targets", self.y)):
             # the extremes reveal a NaN or an infinity without a mask as large as the data

@@ -10,7 +10,6 @@ from experiments.runs.build import build_network, load_data
 from experiments.runs.folder import RunFolder
 from experiments.runs.linear_probe import probe_errors, probe_score, probe_splits
 from neurofa.core.network import Network
-from neurofa.training.checkpoint import load_network
 
 
 def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
@@ -30,9 +29,9 @@ def probe_run(folder: RunFolder) -> dict[str, LinearProbe]:
     """
     spec = folder.spec()
     data = require_static(load_data(spec.data), "probes")
-    start, end = build_network(spec, data), load_network(folder.model)
+    start, end = build_network(spec, data), folder.network()
     control = RunFolder(folder.control)
-    networks = {"start": start, "end": end, "control": load_network(control.model) if control.finished else start}
+    networks = {"start": start, "end": end, "control": control.network() if control.finished else start}
     return compare_probes(networks, data, seed=spec.seed)
 
 

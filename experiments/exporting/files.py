@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments.exporting.load import LoadedRun
+from experiments.files import make_folder
+from exports.files.listing import begin_listing, list_files
 from exports.graph.model import Model
 from exports.hdf5.read import open_hardware_file
 from exports.hdf5.write import Content, write_hdf5
@@ -21,6 +22,7 @@ from exports.programming.integers import NumberFormat
 from exports.programming.probes import probe_learner
 from exports.tables import write_tables
 from hwmodels.errors import NeurofaError
+from hwmodels.files import StorageError, scratch_path
 
 FORMATS = ("hdf5", "onnx", "nir", "tables", "all")
 PARTS = ("forward", "feedback", "learning", "all")
@@ -94,17 +96,20 @@ def write_export(run: LoadedRun, model: Model, request: ExportRequest, out: Path
         out: the file, where the export has exactly one and ``out`` has its suffix; else a folder.
 
     Raises:
-        NeurofaError: no file can be written; with several files, those that cannot are listed in the result.
+        StorageError: a file cannot be written.
+        NeurofaError: no format can hold the model; with several files, those that cannot are listed in the result.
     """
     jobs = _jobs(run, model, request)
     written = ExportedFiles()
     single = len(jobs) == 1 and out.suffix == Path(next(iter(jobs))).suffix != ""
-    if not single:
-        out.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out.parent if single else out)
+    begin_listing(folder, [out.name] if single else list(jobs))
     for name, job in jobs.items():
         path = out if single else out / name
         try:
             written.notes += job(path) or []
+        except StorageError:  # a full disk is no matter of a format: what is missing must not look chosen
+            raise
         except NeurofaError as error:
             if len(jobs) == 1:
                 raise
@@ -113,6 +118,8 @@ def write_export(run: LoadedRun, model: Model, request: ExportRequest, out: Path
         written.files.append(path)
     if not written.files:
         raise NeurofaError(next(iter(written.refused.values())))
+    if not single:
+        list_files(folder, written.files)
     return written
 
 
@@ -189,9 +196,7 @@ def _nir_jobs(model: Model, request: ExportRequest, parts: tuple[str, ...]) -> d
 
 
 def _write_tables(run: LoadedRun, model: Model, request: ExportRequest, path: Path) -> list[str]:
-    path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        whole = Path(folder) / "network.h5"
+    with scratch_path(path.with_name("tiles.h5")) as whole:
         _write_hdf5(run, model, replace(request, vectors=0), whole)
         with open_hardware_file(whole) as stored:
             tables = write_tables(stored, path)

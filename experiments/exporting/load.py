@@ -12,8 +12,10 @@ from torch import Tensor
 
 from experiments.data import Dataset, Sequences
 from experiments.runs.build import build_learner, load_data
-from experiments.runs.folder import RunFolder, machine_info
+from experiments.runs.folder import RunFolder
+from experiments.runs.machine import machine_info
 from experiments.runs.spec import RunSpec
+from experiments.runs.writer import copy_run
 from exports.describe.learners import describe_learner
 from exports.describe.neurons import TICK
 from exports.graph.model import Model
@@ -22,7 +24,7 @@ from hwmodels.profile import Profile
 from hwmodels.registry import build
 from neurofa.core.events import Events
 from neurofa.spiking.sequence import has_memory
-from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
+from neurofa.training.checkpoint import save_checkpoint, save_network
 from neurofa.training.learner import Learner
 
 
@@ -89,10 +91,23 @@ class LoadedRun:
             x = x.view(*x.shape[:2], *dataset.input_shape)
         return x.to(torch.float32)
 
-    def save(self) -> None:
-        """Write network and learner back into the folder."""
-        save_network(self.learner.network, self.folder.model)
-        save_checkpoint(self.folder.checkpoint, self.learner, self.extra)
+    def save_as(self, out: Path, origin: dict[str, Any]) -> None:
+        """Write the run with the present state of its learner into a new folder.
+
+        Args:
+            out: the new folder; the run's own stays as it is.
+            origin: JSON values: what the state was taken from, for ``run.json``.
+
+        Raises:
+            NeurofaError: ``out`` exists, or cannot be written.
+        """
+        with copy_run(self.folder, out, {"imported": origin}) as writer:
+            copy, learner = writer.folder, self.learner
+            kept = copy.best if self.spec.select == "best" else None
+            for path in (copy.model, kept):
+                if path is not None:
+                    writer.put(path, lambda part: save_network(learner.network, part))
+            writer.put(copy.checkpoint, lambda part: save_checkpoint(part, learner, self.extra))
 
 
 def load_run(path: Path) -> LoadedRun:
@@ -103,16 +118,15 @@ def load_run(path: Path) -> LoadedRun:
     """
     folder = RunFolder(path)
     spec = replace(folder.spec(), compute="cpu")
-    if not folder.finished or not folder.checkpoint.is_file():
-        raise NeurofaError(
-            f"got '{path}', which holds no finished run; expected one; go on with --resume, or train first"
-        )
-    network = load_network(folder.model)
+    folder.require_finished()
+    folder.read_result()
+    network = folder.network()
+    reported = {key: value.clone() for key, value in network.state_dict().items()}
     network.attach(spec.periphery)
     learner = build_learner(network, replace(spec, fused=False))
-    extra = load_checkpoint(folder.checkpoint, learner)
+    extra = folder.load_checkpoint(learner)
     if spec.select == "best":  # the checkpoint holds the last epoch, the model the reported one
-        load_network(folder.model, network)
+        network.load_state_dict(reported)
     return LoadedRun(folder, spec, learner, extra)
 
 

@@ -43,6 +43,7 @@ class AdaptiveDevices(Experiment, name="adaptive_devices"):
     """
 
     source = "after Hanut and Kadmon 2025 (raf), Bacho and Chu 2024 (fdfa), Caillon et al. 2026 (grape2026)"
+    differs = "no text has this table: network, devices, rates and the 10 epochs are ours"
     question = "Do raf, fdfa and grape2026 keep their lead over fixed random feedback on six bits and on memristors?"
     parts = ("devices", "photonic")
 

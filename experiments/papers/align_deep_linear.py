@@ -84,6 +84,7 @@ class AlignDeepLinear(Experiment, name="align_deep_linear"):
     """
 
     source = "after Refinetti et al. 2021, arXiv 2011.12428; the recursion and the exponents are derived in neurofa"
+    differs = "no figure of the source: recursion and exponents are derived here, and sizes are ours"
     question = "Do deep linear weights stay in the form F_l A_l F_{l-1}^T, and how do their small matrices A_l grow?"
     parts = ("exact", "early", "conditioning")
 

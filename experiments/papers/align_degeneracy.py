@@ -43,6 +43,7 @@ class AlignDegeneracy(Experiment, name="align_degeneracy"):
     """
 
     source = "Refinetti et al. 2021, arXiv 2011.12428 (abstract and code read; formula derived)"
+    differs = "numbers of students, starts and times are ours; the probability of enough positive signs is derived here"
     question = "Do output weights take the signs of the feedback, and do rectified units learn where enough are right?"
     parts = ("signs", "relu")
 

@@ -24,7 +24,6 @@ from hwmodels.registry import build
 from hwmodels.spec import Spec
 from neurofa.core.network import Network
 from neurofa.linalg.spectra import cosine_similarity
-from neurofa.training.checkpoint import load_network
 
 SHARED, OWN, BP = "dfa, one F", "dfa, own F", "bp"
 SOURCE = "Refinetti et al. 2021, arXiv 2011.12428, experiments on deep non-linear networks"
@@ -47,6 +46,9 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
     """
 
     source = SOURCE
+    differs = (
+        "networks, data sets, 50 epochs and final weights are ours, where the source averages over pairs at 40 times"
+    )
     question = "Do networks from different starts end more alike by dfa with one shared feedback than by bp?"
     parts = ("mnist", "cifar10")
 
@@ -101,7 +103,7 @@ class AlignDegeneracyDeep(Experiment, name="align_degeneracy_deep"):
 
 def _similarity_rows(runs: Sequence[SweepRow], setup: Setup) -> list[Record]:
     """Return a row for each layer: similarity of the trained networks, and of the same networks before training."""
-    after = similarities([flat_weights(load_network(run_folder(setup.folder, run.key).model)) for run in runs])
+    after = similarities([flat_weights(run_folder(setup.folder, run.key).network()) for run in runs])
     before = similarities([flat_weights(_initial_network(RunSpec.from_json(run.spec))) for run in runs])
     return [
         {"layer": layer, **mean_std("similarity", pairs), "pairs": pairs, "start": mean(before[layer])}

@@ -42,6 +42,7 @@ class AlignSequential(Experiment, name="align_sequential"):
     """
 
     source = "Refinetti et al. 2021, arXiv 2011.12428, abstract"
+    differs = "networks, data, the 30 epochs and the measure of order are ours; the source's settings were not read"
     question = "Do the layers of a deep network align with their feedback one after the other, from bottom to top?"
     parts = ("tanh", "relu", "linear")
 

@@ -71,6 +71,7 @@ class AlignShallow(Experiment, name="align_shallow"):
     """
 
     source = "Refinetti et al. 2021, arXiv 2011.12428 (abstract read; equations of the code); noise terms derived"
+    differs = "sizes N, times and numbers of students are ours; arrays with noise and few bits are not in the source"
     question = "Do closed equations describe how a shallow student aligns and memorises, also on noisy arrays?"
     parts = ("flow", "early", "phases", "hardware")
 

@@ -68,6 +68,9 @@ class AlignStructure(Experiment, name="align_structure"):
     """
 
     source = "after Refinetti et al. 2021, arXiv 2011.12428 (the alpha-beta task of the authors' code)"
+    differs = (
+        "networks, tasks of the grid and the choice of the rate are ours; effective dimensions are not in the source"
+    )
     question = "Do unequal variances and correlations of labels make alignment harder, as early conditioning predicts?"
     parts = ("early", "inputs", "training")
 

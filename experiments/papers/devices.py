@@ -49,6 +49,7 @@ class Devices(Experiment, name="devices"):
     """
 
     source = "devices: aihwkit presets (Rasch et al. 2021, arXiv 2104.02184) and fixed point (Gupta et al. 2015)"
+    differs = "no text has this table: network, tuning and the 20 epochs are ours; faults of the array presets are on"
     question = "On which devices does dfa beat a readout alone, how far behind bp, and do compositions help it?"
     parts = ("plain", "rescued")
 

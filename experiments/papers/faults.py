@@ -46,6 +46,9 @@ class Faults(Experiment, name="faults"):
     """
 
     source = "stuck-at faults: Chen et al. 2015, IEEE Trans. Comput. 64:180 (the ratio of the two kinds as remembered)"
+    differs = (
+        "no text has this protocol: network, epochs and training around the faults are ours; the ratio is remembered"
+    )
     question = "How much accuracy do stuck devices cost in fixed feedback, and in weights that train around them?"
     parts = ("stuck", "low", "range")
 

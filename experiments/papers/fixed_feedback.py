@@ -106,6 +106,9 @@ class FixedFeedback(Experiment, name="fixed_feedback"):
     """
 
     source = "after Nokland 2016, arXiv 1609.01596; Lillicrap et al. 2016; Launay et al. 2020, arXiv 2006.01475"
+    differs = (
+        "rates are tuned on validation data; batches, epochs, schedules and networks are ours, not those of the texts"
+    )
     question = "Do rules without weight transport beat a readout on real networks, and does dfa train 4-bit weights?"
     parts = ("mnist", "bits", "cnn", "vit")
 

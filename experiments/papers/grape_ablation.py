@@ -57,6 +57,9 @@ class GrAPEAblation(Experiment, name="grape_ablation"):
     """
 
     source = "questions of the reviews of oRPXPoTXYz (ICLR 2025) and kasbbmwk3s (ICLR 2026)"
+    differs = (
+        "the text of 2025 trains AlexNet on CIFAR-100 for 100 epochs; network, CIFAR-10 and the 30 epochs are ours"
+    )
     question = "What do step, rescaling, noise, normalisation, perturbed space and calibration do beside controls?"
     parts = ("grape2025", "grape2026")
 

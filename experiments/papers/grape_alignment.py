@@ -56,6 +56,7 @@ class GrAPEAlignment(Experiment, name="grape_alignment"):
     """
 
     source = "the figures asked for in the reviews of oRPXPoTXYz (ICLR 2025) and kasbbmwk3s (ICLR 2026)"
+    differs = "the reviews ask for figures without a protocol: networks, data and epochs are ours"
     question = "Do the feedbacks of fdfa, grape2025 and grape2026 turn to the Jacobian, and does that train better?"
     parts = ("mlp", "conv", "noise")
 

@@ -79,6 +79,7 @@ class GrAPEToy(Experiment, name="grape_toy"):
     """
 
     source = "submission oRPXPoTXYz to ICLR 2025 with its rebuttal; kasbbmwk3s (ICLR 2026) for the rule of 2026"
+    differs = "kind and size of the noise, and the rescaling of the whole matrix, are our reading of the text"
     question = "Which updates called GrAPE turn B to a fixed gradient, and do the toys of 2025 come out as reported?"
     parts = ("starts", "rules", "longer")
 

@@ -60,6 +60,10 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, Fig. 3a, b, d, protocol as in the first author's code"
+    differs = (
+        "images are not turned (source: by 10 degrees), one rate for all, the last epoch counts (source: the best"
+        " test epoch)"
+    )
     question = "Does an error of as many dimensions as there are classes train a network as well as backpropagation?"
     parts = ("all", "one", "direct")
 

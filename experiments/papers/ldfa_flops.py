@@ -73,6 +73,7 @@ class LDFAFlops(Experiment, name="ldfa_flops"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580"
+    differs = "FLOP are counted product by product (source: torch's profiler); times are ours, and of this machine"
     question = "Does low-rank feedback save over 20 % of a transformer's FLOP, at which ranks, and how much time?"
     parts = ("count", "time")
 

@@ -82,6 +82,7 @@ class LDFALinear(Experiment, name="ldfa_linear"):
     """
 
     source = "script linear_simulation.py of Hanut and Kadmon's public code (v4); rules also of arXiv 2502.20580 v1-v3"
+    differs = "the start of P and Q is not turned once more by U^T, which makes it another random start"
     question = "Do moment equations predict learning from low-rank error, and which modes does only a learnt P find?"
     parts = ("track", "oja", "step")
 

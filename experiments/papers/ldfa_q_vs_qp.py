@@ -32,11 +32,15 @@ class QAgainstQP(Experiment, name="ldfa_q_vs_qp"):
     """Feedback of rank r, in channels, beside every convolution of a net of large kernels on grey photographs.
 
     P of the low-rank feedback B = P Q learns (by Oja's rule) or stays as it was drawn; Q learns in both. The default
-    is a small copy: 8 channels, images of 16 x 16, part of the data; ``full`` is the source's net and protocol. All
+    is a small copy: 8 channels, images of 16 x 16, part of the data; ``full`` has the source's net and epochs. All
     methods have the same settings, those of the source but for a larger rate in the short runs; nothing is tuned.
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, as in the first author's code (Q_vs_QP)"
+    differs = (
+        "images are not turned (source: by 10 degrees), the last epoch counts; the source's pairing of network and"
+        " rate is inferred"
+    )
     question = "Must the feedback's subspace be learnt, or is it enough to learn what is read out of a random one?"
     parts = ("ranks",)
 

@@ -24,7 +24,6 @@ from experiments.tables import Record
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.spec import Spec
-from neurofa.training.checkpoint import load_network
 
 BP, NARROW = "bp", "bp, narrow optic nerve"
 INDICES = ("centre_surround", "opponency", "orientation")
@@ -41,6 +40,7 @@ class ReceptiveFields(Experiment, name="ldfa_receptive_fields"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, Fig. 4c, d; after Lindsey et al. 2019, arXiv 1901.00945"
+    differs = "images are not turned (source: by 10 degrees); fields get indices, where the source shows pictures"
     question = "Does feedback of low rank make receptive fields centre-surround, and feedback of high rank oriented?"
     parts = ("fields",)
 
@@ -109,13 +109,13 @@ def _train(specs: Mapping[tuple[str, int], RunSpec], setup: Setup, part: str) ->
 
 def _work(job: tuple[RunSpec, Path]) -> Record:
     spec, folder = job
-    return train_run(spec, folder, resume=True).to_dict()
+    return train_run(spec, folder, resume=True, renew=True).to_dict()
 
 
 def _fields(folder: Path) -> tuple[float, Tensor]:
     """Return test accuracy, and the receptive fields of the optic nerve."""
     run = RunFolder(folder)
-    network = load_network(run.model)
+    network = run.network()
     nerve = [name for name, layer in network.items() if layer.name == "conv2d"][1]
     return float(run.read_result().test_accuracy or 0.0), receptive_fields(network, nerve)
 

@@ -40,6 +40,9 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, as in the first author's code"
+    differs = (
+        "without AutoAugment and stochastic depth, rates are tuned, the last epoch counts (source: the best test epoch)"
+    )
     question = "At which rank of the error does a vision transformer learn as well as by bp, and does dfa train it?"
     parts = ("ranks",)
 

@@ -63,6 +63,10 @@ class PhotonicDFA(Experiment, name="photonic_dfa"):
     """
 
     source = "after Filipovich et al. 2022, Optica 9, 1323, arXiv 2111.06862; Launay et al. 2020, arXiv 2006.01475"
+    differs = (
+        "rates are tuned (source: 0.01), 60,000 images are split otherwise; the networks of the optical processor,"
+        " and drift, are ours"
+    )
     question = "How much noise, ternary error and drift of photonic feedback does dfa bear beside digital feedback?"
     parts = ("noise", "opu", "drift")
 

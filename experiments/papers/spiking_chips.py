@@ -65,6 +65,7 @@ class SpikingChips(Experiment, name="spiking_chips"):
     """
 
     source = "the chips' own documents (see neurofa check --profile), and the devices' sources (neurofa list device)"
+    differs = "no text has this table: networks, data, epochs and the lifting of limits are ours"
     question = "What do number formats, learning engines and memory devices cost, and which limit is to blame?"
     parts = tuple(DATA)
 

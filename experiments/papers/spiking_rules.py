@@ -12,7 +12,7 @@ from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.protocols.tables import tuned_table
-from experiments.runs.spec import RunSpec
+from experiments.runs.spec import CHUNK, RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.speed.peak_memory import method_peak
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, cited, margin_checks
@@ -83,6 +83,7 @@ class SpikingRules(Experiment, name="spiking_rules"):
     """
 
     source = "the rules' texts: Bellec et al. 2020, Frenkel et al. 2021, Kaiser et al. 2020, Apolinario and Roy 2025"
+    differs = "networks, encodings, rates and epochs are ours; each rule's own text has another protocol"
     question = "Which online rules train hidden layers of spikes, how far behind bptt, and in what memory?"
     parts = (*DATA, "memory")
 
@@ -164,9 +165,9 @@ def rule_settings(rule: str, *, decaying: bool) -> list[Fields]:
 
 def _traces(runs: Sequence[SweepRow]) -> Record:
     """Return the bytes that a method carries through the ticks of one sample."""
-    trainer = Trainer(RunSpec.from_json(runs[0].spec), None)
+    trainer = Trainer(RunSpec.from_json(runs[0].spec))
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
-    return {"trace_bytes": trace_storage(trainer.learner, ticks, trainer.spec.chunk).bytes}
+    return {"trace_bytes": trace_storage(trainer.learner, ticks, trainer.spec.chunk or CHUNK).bytes}
 
 
 def _check_accuracies(part: str, rows: Sequence[Record]) -> Checks:

@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from experiments.data import Dataset, require_static
@@ -23,7 +22,6 @@ from neurofa.core.rule import Direct
 from neurofa.costs import error_budget
 from neurofa.costs.energy import update_costs
 from neurofa.costs.writes import writes_per_update
-from neurofa.training.checkpoint import load_network
 from neurofa.training.learner import Learner, forward_pass
 
 BudgetReport = dict[str, Any]
@@ -34,13 +32,13 @@ UPDATES = 4
 
 
 def budget_report(
-    spec: RunSpec, model: Path | None, *, samples: int, after: Sequence[float], profile: str | None
+    spec: RunSpec, model: Network | None, *, samples: int, after: Sequence[float], profile: str | None
 ) -> BudgetReport:
     """Return dynamic and static errors of the feedback, its drift, and the costs of one update.
 
     Args:
         spec: network, rule, data, device, optimizer, batch and seed.
-        model: weights of a finished run; None: initial weights.
+        model: network of a finished run; None: initial weights.
         samples: training samples whose errors are projected.
         after: ages of the feedback matrix, s.
         profile: spec of a digital chip, for the energy of an operation.
@@ -55,7 +53,7 @@ def budget_report(
         raise NeurofaError(f"got --after {max(after)}; expected seconds; give a number")
     chip = None if profile is None else build_profile(profile)
     dataset = require_static(load_data(spec.data), "a budget")
-    network = build_network(spec, dataset) if model is None else load_network(model)
+    network = build_network(spec, dataset) if model is None else model
     learner = _learner(spec, network)
     rule = learner.rule
     report: BudgetReport = {

@@ -105,7 +105,7 @@ def chip_findings(profile: Profile, spec: RunSpec) -> list[Finding]:
     Raises:
         NeurofaError: an unknown or impossible part.
     """
-    trainer = Trainer(spec, None)
+    trainer = Trainer(spec)
     times = [(quarter + 0.5) / 4 for quarter in range(4 * spec.epochs)]
     rates = {rate * trainer.schedule(t, spec.epochs) for rate in trainer.rates for t in times}
     requirements = requirements_of(trainer.learner, batch_size=spec.batch_size, rates=tuple(sorted(rates)))

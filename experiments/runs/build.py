@@ -39,6 +39,7 @@ def compute_device(name: str) -> torch.device:
 
 def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
     """Return the network of a run with its initial weights, on the device to which its data set delivers batches."""
+    tokens = isinstance(dataset, Dataset) and dataset.tokens
     with within_memory(spec.network):
         network: Network = build(
             "network",
@@ -48,6 +49,12 @@ def build_network(spec: RunSpec, dataset: Dataset | Sequences) -> Network:
             seed=spec.seed,
             device=spec.device,
             periphery=spec.periphery,
+        )
+    if tokens != (network.vocabulary is not None):
+        takes, gives = ("ids of tokens", "numbers") if network.vocabulary is not None else ("numbers", "ids of tokens")
+        raise NeurofaError(
+            f"got data '{dataset.name}' of {gives} for network '{spec.network}', which takes {takes}; expected both"
+            f" alike; use {'network gpt' if tokens else 'data text, shakespeare or wikitext2'}"
         )
     return network.to(dataset.compute)
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from experiments.data import Dataset, Sequences
-from hwmodels.errors import NeurofaError
 from neurofa.core.loss import Loss
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 from neurofa.spiking.sequence import CHUNK
 from neurofa.training.evaluation import sequence_loss
+from neurofa.training.finite import NotFiniteError
+from neurofa.training.learner import loss_and_teaching
 
 BATCH = 500
 """Samples in a batch of an evaluation; without gradients a batch needs little memory."""
@@ -43,7 +44,7 @@ class Tally:
     """
 
     def __init__(self, *, regression: bool, device: torch.device) -> None:
-        self.regression, self.samples = regression, 0
+        self.regression, self.samples, self._labels = regression, 0, 0
         # float64 holds the sum of a million float32 losses without drift
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._hits = torch.zeros((), dtype=torch.int64, device=device)
@@ -53,19 +54,20 @@ class Tally:
 
         Args:
             loss: 0-dim, mean over the batch.
-            y: (B, o) outputs.
-            target: (B,) labels or (B, o) values.
+            y: (B, o) outputs, or (B, S, o) at S positions.
+            target: (B,) labels, (B, S) labels or (B, o) values.
         """
         self.samples += len(y)
         self._loss += loss.detach() * len(y)
         if not self.regression:
-            self._hits += (y.argmax(1) == target).sum()
+            self._labels += target.numel()
+            self._hits += (y.argmax(-1) == target).sum()
 
     def score(self) -> Score:
         """Return the means so far; waits for the device."""
         if not self.samples:
             return Score(loss=None, accuracy=None, samples=0)
-        accuracy = None if self.regression else int(self._hits) / self.samples
+        accuracy = None if self.regression else int(self._hits) / self._labels
         return Score(loss=float(self._loss) / self.samples, accuracy=accuracy, samples=self.samples)
 
 
@@ -84,13 +86,11 @@ def evaluate_split(
         chunk: ticks of a sequence that are computed at once.
 
     Raises:
-        NeurofaError: the loss is not finite.
+        NotFiniteError: the loss is not finite.
     """
     gen = generator(seed, "evaluate", where, device=dataset.compute)
     tally = Tally(regression=dataset.regression, device=dataset.compute)
-    training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         if isinstance(dataset, Sequences):
             for xs, target in dataset.batches(where, SEQUENCES):
                 value, y = sequence_loss(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
@@ -98,12 +98,10 @@ def evaluate_split(
         else:
             for x, target in dataset.batches(where, BATCH):
                 y = network(x, gen)
-                tally.add(loss.evaluate(y, target).value, y, target)
-    finally:
-        network.train(training)
+                tally.add(loss_and_teaching(loss, y, target)[0].value, y, target)
     score = tally.score()
     if score.loss is not None and not math.isfinite(score.loss):
-        raise NeurofaError(
+        raise NotFiniteError(
             f"got a {where} loss of {score.loss}; expected a finite one; lower the learning rate or the feedback gain"
         )
     return score

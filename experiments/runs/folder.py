@@ -1,21 +1,21 @@
-"""The folder of one run: what it holds, and which run may be written into it."""
+"""The folder of one run: what it holds, and how it is read."""
 
 from __future__ import annotations
 
-import json
-import platform
-import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import neurofa
-from experiments.files import make_folder, read_json, write_json, write_jsonl
-from experiments.runs.result import EpochRow, Result
+from experiments.runs.ingredients import Ingredients, same_ingredients
+from experiments.runs.manifest import NAME, Manifest, read_manifest
+from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
+from experiments.runs.stored import check_rows, read_about, read_figures, read_rows
 from hwmodels.errors import NeurofaError
+from neurofa.core.network import Network
+from neurofa.training.checkpoint import load_checkpoint, load_network, network_states
+from neurofa.training.learner import Learner
 
 
 class RunFolder:
@@ -24,6 +24,8 @@ class RunFolder:
     ``run.json`` (the run and the machine), ``metrics.jsonl`` (one row for each epoch), ``checkpoint.safetensors`` (the
     state at the end of the last finished epoch), ``best.safetensors`` (with ``select=best``), and at the end
     ``model.safetensors``, ``curves.png``, ``result.json``. A folder with ``result.json`` holds a finished run.
+    ``manifest.json`` lists the digests of all of them, and whatever is read is compared with it. Folders of earlier
+    versions have none: there the files are compared with each other, as far as they say the same.
     ``neurofa diagnose`` adds ``diagnosis.png``.
 
     Args:
@@ -35,71 +37,113 @@ class RunFolder:
         self.run, self.metrics, self.result = path / "run.json", path / "metrics.jsonl", path / "result.json"
         self.checkpoint, self.best = path / "checkpoint.safetensors", path / "best.safetensors"
         self.model, self.curves = path / "model.safetensors", path / "curves.png"
-        self.diagnosis = path / "diagnosis.png"
+        self.diagnosis, self.manifest = path / "diagnosis.png", path / NAME
         self.control = path / "control"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of a run but ``run.json``, manifest and diagnosis, whether they are there or not."""
+        return (self.result, self.checkpoint, self.best, self.metrics, self.model, self.curves)
 
     @property
     def finished(self) -> bool:
         """Whether the folder holds the result of a finished run."""
         return self.result.is_file()
 
-    def spec(self) -> RunSpec:
-        """Return the run that it holds.
+    @property
+    def remark(self) -> str:
+        """What a reader should know of the folder, on one line; empty: nothing."""
+        if self.manifest.exists() or not self.run.exists():
+            return ""
+        return f"{self.path} has no manifest (an earlier version wrote it): its files have no digests to compare with"
+
+    def about(self) -> dict[str, Any]:
+        """Return the content of ``run.json``.
 
         Raises:
-            NeurofaError: it holds none.
+            NeurofaError: there is none, or a damaged one.
         """
         if not self.run.is_file():
             raise NeurofaError(
                 f"got '{self.path}' without run.json; expected the folder of a run; check the path or train first"
             )
-        return RunSpec.from_stored(read_json(self.run).get("spec", {}))
+        manifest = self._compare(self.run)
+        about = read_about(self.run)
+        if manifest is not None and manifest.key != about["key"]:
+            raise NeurofaError(
+                f"got '{self.path}' whose manifest is that of another run ({manifest.key[:8]}, not {about['key'][:8]});"
+                " expected files of one run; train again with --overwrite"
+            )
+        return about
 
-    def open(self, spec: RunSpec, *, resume: bool, overwrite: bool) -> None:
-        """Create the folder, or clear it, where this run may be written into it.
-
-        Args:
-            spec: the run.
-            resume: leave what the folder holds of the same run.
-            overwrite: delete the files of the run that the folder holds.
+    def spec(self) -> RunSpec:
+        """Return the run that it holds.
 
         Raises:
-            NeurofaError: the folder holds a run and neither flag is set, the run to resume is another one, or the
-                folder cannot be written.
+            NeurofaError: it holds none, or a damaged one.
         """
-        if self.run.exists() and resume:
-            held = self.spec()
-            field = spec.difference(held)
-            if field is not None:
-                raise NeurofaError(
-                    f"got --resume with {field}={getattr(spec, field)} where '{self.path}' was begun with"
-                    f" {field}={getattr(held, field)}; expected the same run; change --{field.replace('_', '-')}"
-                    " or --out"
-                )
-        elif self.run.exists() and not overwrite:
-            state = "a finished run" if self.finished else "an unfinished run"
+        return RunSpec.from_stored(self.about()["spec"])
+
+    def is_made_of(self, present: Ingredients) -> bool:
+        """Return whether the run that it holds was made of these data and this code of other people."""
+        return same_ingredients(self.about().get("ingredients"), present)
+
+    def require_finished(self) -> None:
+        """Refuse a folder without a finished run.
+
+        Raises:
+            NeurofaError: it holds none.
+        """
+        self.about()
+        if not self.finished:
             raise NeurofaError(
-                f"got '{self.path}', which holds {state}; expected a new folder; use --resume to go on with it,"
-                " --overwrite to begin anew, or another --out"
+                f"got '{self.path}' with an unfinished run; expected a finished one; go on with it: neurofa train"
+                " --resume"
             )
-        make_folder(self.path)
-        if not resume:
-            for old in (self.result, self.checkpoint, self.best, self.metrics, self.model, self.curves, self.diagnosis):
-                old.unlink(missing_ok=True)
-            if RunFolder(self.control).run.exists():
-                shutil.rmtree(self.control)
 
-    def begin(self, spec: RunSpec, about: dict[str, Any]) -> None:
-        """Write ``run.json``: the run, with what else is known of it."""
-        write_json(self.run, {"spec": spec.to_json(), "key": spec.key, "seed": spec.seed} | about)
+    def network(self) -> Network:
+        """Return the network that the finished run reports, on the CPU.
 
-    def write_rows(self, rows: list[EpochRow]) -> None:
-        """Write ``metrics.jsonl``."""
-        write_jsonl(self.metrics, rows)
+        Raises:
+            NeurofaError: no finished run, a damaged one, or a network that is not that of the run.
+        """
+        self.require_finished()
+        spec = self.spec()
+        if self._compare(self.model) is None:
+            kept, kind = (self.best, "network") if spec.select == "best" else (self.checkpoint, "checkpoint")
+            if kept.is_file() and not _same(network_states(self.model, "network"), network_states(kept, kind)):
+                raise NeurofaError(
+                    f"got '{self.model}' with other weights than {kept.name}; expected those of the same run; train"
+                    " again with --overwrite"
+                )
+        network = load_network(self.model)
+        if network.seed != spec.seed:
+            raise NeurofaError(
+                f"got '{self.model}' of seed {network.seed} in the folder of a run of seed {spec.seed}; expected files"
+                " of one run: somebody else wrote into it; train again with --overwrite"
+            )
+        return network
 
-    def finish(self, result: Result) -> None:
-        """Write ``result.json``, whose presence means that everything else is there."""
-        write_json(self.result, result.to_dict())
+    def load_best(self, network: Network) -> None:
+        """Fill a network with the best epoch so far."""
+        self._compare(self.best)
+        load_network(self.best, network)
+
+    def load_checkpoint(self, learner: Learner) -> dict[str, Any]:
+        """Fill a learner with the last finished epoch, and return what is stored beside it: ``rows`` and ``best``.
+
+        Raises:
+            NeurofaError: no such file, or a damaged one.
+        """
+        self._compare(self.checkpoint)
+        extra = load_checkpoint(self.checkpoint, learner)
+        rows, best = check_rows(self.checkpoint, extra.get("rows")), extra.get("best")
+        if not isinstance(best, int) or not 0 <= best <= len(rows):
+            raise NeurofaError(
+                f"got best={best!r:.40} in '{self.checkpoint}'; expected one of {len(rows)} epochs; train again with"
+                " --overwrite"
+            )
+        return extra | {"rows": list(rows)}
 
     def read_result(self) -> Result:
         """Return the finished run that it holds, with its control.
@@ -107,34 +151,24 @@ class RunFolder:
         Raises:
             NeurofaError: it holds none, or a damaged one.
         """
-        content = read_json(self.result)
+        about = self.about()
+        for path in (self.metrics, self.result):
+            self._compare(path)
+        rows = read_rows(self.metrics)
+        content = read_figures(self.result, about["key"], rows)
         control = RunFolder(self.control).read_result() if "control_test_accuracy" in content else None
-        try:
-            rows = tuple(json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines())
-            figures = {key: content[key] for key in ("test_accuracy", "test_loss", "epoch", "samples")}
-        except (OSError, KeyError, json.JSONDecodeError) as error:
-            raise NeurofaError(
-                f"got '{self.path}' with a damaged run ({error}); expected whole files; train again with --overwrite"
-            ) from None
-        return Result(spec=self.spec(), rows=rows, control=control, **figures)
+        figures = {key: content[key] for key in ("test_accuracy", "test_loss", "epoch", "samples")}
+        return Result(spec=RunSpec.from_stored(about["spec"]), rows=rows, control=control, **figures)
+
+    def _compare(self, path: Path) -> Manifest | None:
+        """Compare a file with the manifest, and return that; None where the folder has none."""
+        manifest = read_manifest(self.path)
+        if manifest is not None:
+            manifest.check(path)
+        return manifest
 
 
-def machine_info() -> dict[str, Any]:
-    """Return versions and machine for ``run.json``: a run repeats bit for bit only where these are the same."""
-    names = ("neurofa", "torch", "numpy", "safetensors")
-    return {
-        "versions": {name: _version(name) for name in names} | {"python": platform.python_version()},
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        if name != "neurofa":
-            raise
-        return neurofa.__version__  # a checkout that is not installed
+def _same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        ours[key].shape == theirs[key].shape and torch.equal(ours[key], theirs[key]) for key in ours
+    )

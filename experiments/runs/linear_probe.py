@@ -12,7 +12,7 @@ from torch import Tensor
 
 from experiments.data import Dataset
 from experiments.data.split import Split
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 
 SAMPLES = 1000
@@ -113,9 +113,7 @@ def _cut(split: Split, start: int, stop: int) -> Split:
 def _features(network: Network, split: Split, device: torch.device, seed: int) -> dict[str, Tensor]:
     """Return the outputs of every hidden layer with weights, (N, n) by name."""
     gen = generator(seed, "separability", device=device)
-    training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         x = split.x.to(device)
         features = {INPUT: x.flatten(1)}
         for name, layer in network.items():
@@ -123,8 +121,6 @@ def _features(network: Network, split: Split, device: torch.device, seed: int) -
             x = layer.compute(params, x, layer.fresh_state(x, gen))[0]
             if params and name != network.readout:
                 features[name] = x.flatten(1)
-    finally:
-        network.train(training)
     return features
 
 

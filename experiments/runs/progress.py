@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -34,6 +35,10 @@ class Progress:
             samples: number of samples since the last call.
             score: training loss and accuracy of this epoch so far.
         """
+
+    def notice(self, text: str) -> None:
+        """Say what a user should know although the run goes on; default: as a warning."""
+        warnings.warn(text, stacklevel=2)
 
     def end_epoch(self, epoch: int, score: Score, seconds: float) -> None:
         """Report a finished epoch.
@@ -129,6 +134,9 @@ class Bar(Shown):
         self._bar.update(self._task, advance=samples, loss=f"{score.loss:.4f}", accuracy=accuracy)
         done = int(self._bar.tasks[-1].completed)
         self._bar.update(self._task, epoch=f"{-(-done // self._samples)}/{self._epochs}")
+
+    def notice(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bar.live.is_started:

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import torch
 
-from experiments.runs.folder import RunFolder, machine_info
+from experiments.runs.divergence import DivergedError
+from experiments.runs.folder import RunFolder
+from experiments.runs.ingredients import run_ingredients
 from experiments.runs.interrupt import Interrupted, deferred_interrupt
+from experiments.runs.machine import machine_info
 from experiments.runs.plot import draw_curves
 from experiments.runs.progress import Progress
 from experiments.runs.recommended import RECOMMENDED
 from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
 from experiments.runs.trainer import Trainer
+from experiments.runs.writer import RunWriter, hold_folder
+from hwmodels.errors import NeurofaError
 from neurofa.training.checkpoint import save_network
 
 __all__ = ["Interrupted", "Result", "RunSpec", "train_run"]
@@ -32,6 +37,7 @@ def train_run(
     resume: bool = False,
     overwrite: bool = False,
     control: bool = False,
+    renew: bool = False,
 ) -> Result:
     """Train one network, and return its result; with a folder, write checkpoints, network, curves and result there.
 
@@ -44,38 +50,64 @@ def train_run(
         progress: shows the run; None: nothing is shown.
         resume: go on after the last finished epoch in ``out``; a finished run is returned as it is.
         overwrite: begin anew in a folder that holds a run.
+        renew: with ``resume``, begin anew where data or other people's code have changed since; False: refuse.
         control: also train the readout-only control (in ``out/control``), with the settings of :func:`control_of`.
 
     Raises:
         NeurofaError: an unknown or impossible part, numbers that are not finite, a folder that cannot be written or
-            holds another run.
+            holds another run, or data or code that have changed since it was begun.
         Interrupted: Ctrl-C; ``out`` holds the state of the last finished epoch.
     """
     control = control and spec.rule != CONTROL
-    folder = None if out is None else RunFolder(out)
-    trainer = Trainer(spec, folder)
-    if folder is not None:
-        folder.open(spec, resume=resume, overwrite=overwrite)
-        if folder.finished:
+    trainer = Trainer(spec)
+    if out is None:
+        return _train(trainer, None, progress or Progress(), control=control)
+    folder, present = RunFolder(out), run_ingredients(spec)
+    if resume and folder.run.exists() and not folder.is_made_of(present):
+        if not renew:
+            raise NeurofaError(
+                f"got --resume where data '{spec.data}' or the code of a part have changed since '{out}' was begun;"
+                " expected the same; begin anew with --overwrite, or choose another --out"
+            )
+        resume, overwrite = False, True
+    with hold_folder(folder, spec, resume=resume, overwrite=overwrite) as writer:
+        if resume and folder.finished:
             finished = folder.read_result()
             if finished.control is not None or not control:
                 return finished
-        folder.begin(spec, {"control": control, "data": dict(trainer.dataset.provenance), **machine_info()})
-        trainer.restore(folder)
+        about = {"spec": spec.to_json(), "key": spec.key, "seed": spec.seed, "control": control}
+        data = dict(trainer.dataset.provenance)
+        writer.begin({**about, "data": data, "ingredients": present, **machine_info()})
+        trainer.continue_in(writer)
+        return _train(trainer, writer, progress or Progress(), control=control)
+
+
+def _train(trainer: Trainer, writer: RunWriter | None, progress: Progress, *, control: bool) -> Result:
+    """Train what is left, report it, and write the report."""
+    spec = trainer.spec
     with deferred_interrupt() as check_interrupt, _deterministic(spec.compute):
-        trainer.train(progress or Progress(), check_interrupt)
+        trainer.train(progress, check_interrupt)
         result = trainer.report()
         if control:
-            inside = None if folder is None else folder.control
-            beside = train_run(
-                control_of(spec, inside if resume else None), inside, progress=progress, resume=resume, overwrite=True
-            )
-            result = replace(result, control=beside)
+            inside = None if writer is None else writer.folder.control
+            resume = writer is not None and writer.resume
+            try:
+                beside = train_run(
+                    control_of(spec, inside if resume else None),
+                    inside,
+                    progress=progress,
+                    resume=resume,
+                    overwrite=True,
+                )
+                result = replace(result, control=beside)
+            except DivergedError as error:  # no reason to lose the run itself
+                progress.notice(f"no control: {error}")
         check_interrupt()
-    if folder is not None:
-        save_network(trainer.network, folder.model)
-        draw_curves(result, folder.curves)
-        folder.finish(result)
+    if writer is not None:
+        folder = writer.folder
+        writer.put(folder.model, lambda part: save_network(trainer.network, part))
+        writer.put(folder.curves, lambda part: draw_curves(result, part))
+        writer.finish(result)
     return result
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from experiments.runs.recommended import PLAIN, RECOMMENDED, recommended_optimizer
 from hwmodels.errors import NeurofaError, did_you_mean
@@ -26,6 +26,8 @@ LOGS: dict[str, tuple[str, ...]] = {
     "all": ("alignment", "jacobian", "features"),
 }
 """Measurements that each word of ``log`` means."""
+CHUNK = 100
+"""Ticks of a chunk that None stands for in keys."""
 UPDATES = ("end", "chunk", "tick")
 """When a sequence may change weights."""
 
@@ -99,8 +101,9 @@ class RunSpec:
     The optimizer is the one that the rule recommends for the network, unless another one is chosen; the field holds
     what was found, so that a stored run keeps its meaning when a recommendation changes.
 
-    ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
-    same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
+    ``chunk`` bounds the memory of a sequence, whatever its number of ticks; None has the key of 100, the default
+    before. With ``fused`` the noise of writes has the same law and other draws. Runs of several seeds share their
+    feedback where ``feedback_seed`` is given.
 
     ``log`` adds measurements that leave the numbers of the run as they are. ``alignment``
     (:func:`neurofa.diagnostics.measure.measure_alignment`) is measured before the first step, at steps 2^(k/2) and at
@@ -132,7 +135,10 @@ class RunSpec:
     seed: Annotated[int, Option("Seed of weights, feedback, data order and noise.")] = 0
     select: Annotated[str, Option("Epoch to report: last, or best by validation.", words=("last", "best"))] = "last"
     feedback_seed: Annotated[int | None, Option("Seed of the feedback alone.", none="the seed", earlier=None)] = None
-    chunk: Annotated[int, Option("Ticks of a sequence computed at once (memory).", least=1, earlier=64)] = 100
+    chunk: Annotated[
+        int | None,
+        Option("Ticks of a sequence computed at once.", least=1, none="100, or more as memory allows", earlier=64),
+    ] = None
     update: Annotated[
         str, Option("When a sequence changes weights: end, chunk or tick.", words=UPDATES, earlier="end")
     ] = "end"
@@ -142,17 +148,20 @@ class RunSpec:
     def __post_init__(self) -> None:
         # the default error of sdfa was ternary once: a stored spec says which one it means
         object.__setattr__(self, "rule", with_defaults(self.rule, "sdfa", error="sign"))
+        types = types_of(type(self))
         if self.optimizer == RECOMMENDED:
             object.__setattr__(self, "optimizer", recommended_optimizer(self.rule, self.network))
         for name, option in options_of(type(self)).items():
             value = getattr(self, name)
-            if option.least is not None:
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise NeurofaError(f"got {name}={value}; expected a whole number; change {name}")
-                if value < option.least:
-                    raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
-                if value > option.most:
-                    raise NeurofaError(f"got {name}={value}; expected at most {option.most:,}; lower {name}")
+            if not _fits(value, types[name]):
+                words = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types[name])
+                raise NeurofaError(f"got {name}={value!r:.60}; expected {words}; change {name}")
+            if value is None:
+                continue
+            if option.least is not None and value < option.least:
+                raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
+            if option.least is not None and value > option.most:
+                raise NeurofaError(f"got {name}={value}; expected at most {option.most:,}; lower {name}")
             if option.words and value not in option.words:
                 words = " or ".join(option.words)
                 raise NeurofaError(f"got {name}='{value}'; expected {words}{did_you_mean(value, option.words)}")
@@ -184,15 +193,22 @@ class RunSpec:
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any]) -> RunSpec:
-        """Build the run that :meth:`to_json` wrote, also by an earlier version: see :func:`stored_meaning`."""
+        """Build the run that :meth:`to_json` wrote, also by an earlier version: see :func:`stored_meaning`.
+
+        Raises:
+            NeurofaError: an unknown field, a value of another type, or a field that every run has is missing.
+        """
+        for name, option in options_of(cls).items():
+            if name not in values and option.earlier is ...:
+                raise NeurofaError(
+                    f"got a stored run without '{name}'; expected all of its fields; train again, or copy it again"
+                )
         return cls.from_json(stored_meaning(values))
 
     @property
     def key(self) -> str:
         """SHA-256 of the canonical JSON, 64 hexadecimal digits: equal runs have equal keys."""
-        known = options_of(type(self))
-        values = {name: value for name, value in self.to_json().items() if value != known[name].earlier}
-        return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return stored_key(self.to_json())
 
     @property
     def folder_name(self) -> str:
@@ -218,10 +234,24 @@ def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a stored run, changed where a default has changed since the run was written.
 
     ``sdfa`` without an error format was written when its default was ternary; since then the format is written out. A
-    run without an optimizer had plain SGD, whatever its rule.
+    chunk of 100 was the default, which now is None. Fields that did not exist have the value that all runs had; a run
+    without an optimizer had plain SGD, whatever its rule.
     """
-    rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")} if "rule" in values else {}
-    return {"optimizer": PLAIN, **values, **rule}
+    rule = {}
+    if isinstance(values.get("rule"), str):
+        rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")}
+    chunk = {"chunk": None} if values.get("chunk") == CHUNK else {}
+    earlier = {name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}
+    return {"optimizer": PLAIN, **earlier, **values, **rule, **chunk}
+
+
+def stored_key(values: Mapping[str, Any]) -> str:
+    """Return the key of a run from its stored fields, as they were written; a chunk of None counts as 100."""
+    known = options_of(RunSpec)
+    if "chunk" in values and values["chunk"] is None:
+        values = {**values, "chunk": CHUNK}
+    own = {name: value for name, value in values.items() if name not in known or value != known[name].earlier}
+    return hashlib.sha256(json.dumps(own, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 _OPTIONS: dict[type[RunSpec], dict[str, Option]] = {}
@@ -234,6 +264,27 @@ def options_of(spec: type[RunSpec]) -> dict[str, Option]:
         hints = get_type_hints(spec, include_extras=True)
         _OPTIONS[spec] = {field.name: hints[field.name].__metadata__[0] for field in fields(spec)}
     return _OPTIONS[spec]
+
+
+def types_of(spec: type[RunSpec]) -> dict[str, tuple[type, ...]]:
+    """Return the types that every field of a class of runs may have, by name."""
+    if spec not in _TYPES:
+        hints = get_type_hints(spec)
+        kinds = {field.name: hints[field.name] for field in fields(spec)}
+        _TYPES[spec] = {
+            name: (str,) if kind is SpecField else get_args(kind) or (kind,) for name, kind in kinds.items()
+        }
+    return _TYPES[spec]
+
+
+_TYPES: dict[type[RunSpec], dict[str, tuple[type, ...]]] = {}
+
+
+def _fits(value: object, types: tuple[type, ...]) -> bool:
+    """Return whether a value has one of these types; True is no number, and a whole number is one."""
+    if isinstance(value, bool):
+        return bool in types
+    return isinstance(value, types) or (float in types and isinstance(value, int))
 
 
 PARTS = tuple(name for name, hint in get_type_hints(RunSpec).items() if hint is SpecField)

@@ -13,27 +13,31 @@ from torch import Tensor
 from experiments.data import Dataset, Sequences
 from experiments.data.sequences import DrawnSplit
 from experiments.runs.build import build_learner, build_network, compute_device, load_data
+from experiments.runs.divergence import DivergedError, LossWatch, diverged
 from experiments.runs.evaluate import Tally, evaluate_split
-from experiments.runs.folder import RunFolder
 from experiments.runs.measurements import RunMeter
 from experiments.runs.memory import require_memory
 from experiments.runs.progress import Progress
 from experiments.runs.result import EpochRow, Result
 from experiments.runs.schedules import Schedule
-from experiments.runs.spec import RunSpec
+from experiments.runs.spec import CHUNK, RunSpec
+from experiments.runs.writer import RunWriter
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.costs.writes import write_counts
+from neurofa.diagnostics.firing import SILENT, firing_rates
 from neurofa.spiking.sequence import has_memory
-from neurofa.training.checkpoint import load_checkpoint, load_network, save_checkpoint, save_network
-from neurofa.training.finite import check_loss
+from neurofa.training.checkpoint import save_checkpoint, save_network
+from neurofa.training.finite import NotFiniteError, check_loss
 from neurofa.training.step_types import StepResult
 
 REPORT_EVERY = 20
 """Steps between two reports of the loss: reading it waits for the compute device."""
+LISTENED = 32
+"""Training samples on which is looked whether a spiking network fires."""
 
 
 class Trainer:
@@ -41,13 +45,12 @@ class Trainer:
 
     Args:
         spec: the run.
-        folder: where finished epochs are kept; None: nowhere.
 
     Raises:
         NeurofaError: an unknown or impossible part.
     """
 
-    def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
+    def __init__(self, spec: RunSpec) -> None:
         spec.check()
         device = compute_device(spec.compute)
         # wrong options are refused before data are loaded
@@ -60,7 +63,9 @@ class Trainer:
                 "got select=best without validation data; expected some to choose by; use select=last or hold data out"
             )
         _require_batches(self.dataset, spec)
-        self.spec, self.folder = spec, folder
+        self.spec = spec
+        self.writer: RunWriter | None = None
+        """Keeps finished epochs; None: nobody does."""
         # an update never spans two epochs, so that the state at the end of an epoch is complete
         batches = math.ceil(len(self.dataset.train) / spec.batch_size)
         self.steps = batches // spec.accumulate * spec.accumulate
@@ -73,21 +78,26 @@ class Trainer:
         _refuse_memory_without_time(self.network, self.dataset)
         self.learner = build_learner(self.network, spec)
         self.rates = [group["lr"] for group in self.learner.optimizer.param_groups]
+        _refuse_last_of_one(self.network, self.dataset, spec.batch_size, self.steps)
+        self.losses = LossWatch()
         self.rows: list[EpochRow] = []
         self.best = 0
         """The best epoch so far; 0 where the last one is reported."""
         self._best_state: dict[str, Tensor] | None = None
 
-    def restore(self, folder: RunFolder) -> None:
-        """Restore the state after the last finished epoch, where the folder holds one."""
+    def continue_in(self, writer: RunWriter) -> None:
+        """Keep finished epochs in a folder, and restore the state after the last one that it holds."""
+        self.writer, folder = writer, writer.folder
         if not folder.checkpoint.is_file():
             return
         if self.spec.select == "best":
-            load_network(folder.best, self.network)
+            folder.load_best(self.network)
             self._best_state = _copy_state(self.network)
-        extra = load_checkpoint(folder.checkpoint, self.learner)
-        self.rows, self.best = list(extra["rows"]), extra["best"]
-        folder.write_rows(self.rows)
+        extra = folder.load_checkpoint(self.learner)
+        self.rows, self.best = extra["rows"], extra["best"]
+        # older checkpoints do not hold the first loss
+        self.losses = LossWatch(extra.get("first_loss", self.rows[0]["train_loss"] if self.rows else None))
+        writer.write_rows(self.rows)
 
     def train(self, progress: Progress, check_interrupt: Callable[[], None]) -> None:
         """Train the epochs that are left.
@@ -101,11 +111,22 @@ class Trainer:
         title = f"{spec.rule} on {spec.data}"
         progress.begin(title, epochs=spec.epochs, done=len(self.rows), samples=len(self.dataset.train))
         for epoch in range(len(self.rows) + 1, spec.epochs + 1):
-            self._keep(self._train_epoch(epoch, progress, check_interrupt))
+            try:
+                row = self._train_epoch(epoch, progress, check_interrupt)
+            except (DivergedError, NotFiniteError) as error:
+                if self.writer is not None:  # the state of the last finished epoch stays
+                    self.writer.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
+                raise error if isinstance(error, DivergedError) else diverged(error) from None
+            if silent := self._silent_layers():
+                row["silent"] = silent
+                if not any("silent" in earlier for earlier in self.rows):
+                    progress.notice(_silence(silent, epoch))
+            self._keep(row)
 
     def _train_epoch(self, epoch: int, progress: Progress, check_interrupt: Callable[[], None]) -> EpochRow:
         spec, learner, data, steps = self.spec, self.learner, self.dataset, self.steps
         tally = Tally(regression=data.regression, device=data.compute)
+        self.losses.begin_epoch()
         reported, began = 0, time.perf_counter()
         order = generator(spec.seed, "order", str(epoch))
         batches = itertools.islice(data.batches("train", spec.batch_size, order), steps)
@@ -115,16 +136,22 @@ class Trainer:
             self.meter.before_step()
             result = self._step(x, target)
             tally.add(result.loss, result.y, target)
-            if step % REPORT_EVERY == 0 or step == steps:
+            if step % REPORT_EVERY == 0 or step == steps or self.losses.first is None:
                 if isinstance(x, Tensor) and isinstance(data, Dataset):
                     check_loss(self.network, result.loss, x, learner.steps, learner.gen)
-                progress.step(tally.samples - reported, tally.score())
+                learner.check()
+                score = tally.score()
+                assert score.loss is not None  # noqa: S101 (narrows a type: there are samples)
+                self.losses.see(score.loss, score.samples, epoch)
+                progress.step(tally.samples - reported, score)
                 reported = tally.samples
             check_interrupt()
         seconds = time.perf_counter() - began - self.meter.seconds
         train = tally.score()
         progress.end_epoch(epoch, train, seconds)
-        validation = evaluate_split(self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk)
+        validation = evaluate_split(
+            self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk or CHUNK
+        )
         row: EpochRow = {
             "epoch": epoch,
             "train_loss": train.loss,
@@ -146,6 +173,15 @@ class Trainer:
         assert isinstance(x, Tensor)  # noqa: S101 (narrows a type: a static data set delivers tensors)
         return self.learner.step(x, target)
 
+    def _silent_layers(self) -> dict[str, float]:
+        """Return the spiking layers that hardly fire on the first training samples, with spikes per neuron and tick."""
+        if not isinstance(self.dataset, Sequences):
+            return {}
+        xs, _ = next(iter(self.dataset.batches("train", LISTENED)))
+        gen = generator(self.spec.seed, "firing", device=self.dataset.compute)
+        rates = firing_rates(self.network, xs, chunk=self.spec.chunk or CHUNK, gen=gen)
+        return {name: rate for name, rate in rates.items() if rate < SILENT}
+
     def _set_rate(self, t: float) -> None:
         multiplier = self.schedule(t, self.spec.epochs)
         for group, rate in zip(self.learner.optimizer.param_groups, self.rates, strict=True):
@@ -156,18 +192,21 @@ class Trainer:
         self.rows.append(row)
         if self.spec.select == "best" and (not self.best or _better(row, self.rows[self.best - 1])):
             self.best, self._best_state = row["epoch"], _copy_state(self.network)
-            if self.folder is not None:
-                save_network(self.network, self.folder.best)
-        if self.folder is not None:
-            save_checkpoint(self.folder.checkpoint, self.learner, {"rows": self.rows, "best": self.best})
-            self.folder.write_rows(self.rows)
+            if self.writer is not None:
+                self.writer.put(self.writer.folder.best, lambda part: save_network(self.network, part))
+        if self.writer is not None:
+            extra = {"rows": self.rows, "best": self.best, "first_loss": self.losses.first}
+            self.writer.put(self.writer.folder.checkpoint, lambda part: save_checkpoint(part, self.learner, extra))
+            self.writer.write_rows(self.rows)
 
     def report(self) -> Result:
         """Return the result of the run, with the reported epoch's network evaluated on the test split."""
         spec = self.spec
         if self._best_state is not None:
             self.network.load_state_dict(self._best_state)
-        score = evaluate_split(self.network, self.dataset, "test", self.learner.loss, seed=spec.seed, chunk=spec.chunk)
+        score = evaluate_split(
+            self.network, self.dataset, "test", self.learner.loss, seed=spec.seed, chunk=spec.chunk or CHUNK
+        )
         return Result(
             spec=spec,
             test_accuracy=score.accuracy,
@@ -193,6 +232,34 @@ def _refuse_memory_without_time(network: Network, dataset: Dataset | Sequences) 
             f"got a spiking network for data '{dataset.name}', which have no time; expected sequences; encode them, as"
             f" in --data 'encoded(data={dataset.name})'"
         )
+
+
+def _refuse_last_of_one(network: Network, dataset: Dataset | Sequences, batch_size: int, steps: int) -> None:
+    """Refuse a batch of one sample behind a normalisation over the batch before anything is trained.
+
+    Raises:
+        NeurofaError: naming the layer.
+    """
+    left = len(dataset.train) - (steps - 1) * batch_size
+    if isinstance(dataset, Sequences) or min(batch_size, left) > 1:
+        return
+    for name, layer in network.items():
+        shape = network.shapes[name]
+        if layer.traits.couples_samples and math.prod(shape[1:]) == 1:
+            which = "batches" if batch_size == 1 else "a last batch"
+            raise NeurofaError(
+                f"got {which} of one sample for the batch normalisation of layer '{name}', which would make all of it"
+                f" zero; expected two or more; use another --batch-size than {batch_size}"
+            )
+
+
+def _silence(silent: dict[str, float], epoch: int) -> str:
+    layers = ", ".join(f"{name} ({rate:.2g})" for name, rate in silent.items())
+    return (
+        f"got layers that hardly spike after epoch {epoch}, in spikes per neuron and tick: {layers}; expected"
+        f" {SILENT:g} or more, since silent neurons pass nothing on; lower the threshold, or raise the weights or the"
+        " rate of the input"
+    )
 
 
 def _copy_state(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -118,6 +118,8 @@ class Experiment(Registered, ABC, kind="experiment"):
 
     question: ClassVar[str]
     """One sentence."""
+    differs: ClassVar[str] = ""
+    """How the size ``full`` differs from the protocol of ``source``."""
     parts: ClassVar[tuple[str, ...]] = ("all",)
     """Names of the parts, in order."""
 
@@ -171,6 +173,7 @@ def conduct(experiment: Experiment, setup: Setup, *, parts: Sequence[str] = ()) 
         "experiment": experiment.name,
         "question": experiment.question,
         "source": experiment.source,
+        "differs": experiment.differs,
         "parts": chosen,
         "full": setup.full,
         "seeds": list(range(setup.seeds)),

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from experiments.sweeps.rows import compute_rows
+from experiments.runs.ingredients import code_ingredients, same_ingredients
+from experiments.sweeps.rows import INGREDIENTS, SweepRow, compute_rows
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.errors import NeurofaError
@@ -36,7 +37,12 @@ def run_function_sweep(
     kept_as = kept_as or f"{function.__module__}.{function.__qualname__}"
     keys = [_key(kept_as, arguments) for arguments in calls]
     jobs = {key: (function, arguments) for key, arguments in zip(keys, calls, strict=True)}
-    rows = compute_rows(jobs, _call, lambda job: {"function": kept_as, **job[1]}, setup, title=name)
+    present = code_ingredients((), [function])
+
+    def valid(row: SweepRow) -> bool:
+        return same_ingredients(row.ingredients, present)
+
+    rows = compute_rows(jobs, _call, lambda job: {"function": kept_as, **job[1]}, setup, title=name, valid=valid)
     for key, row in rows.items():
         if row.error is not None:
             raise NeurofaError(
@@ -48,7 +54,7 @@ def run_function_sweep(
 
 def _call(job: tuple[Callable[..., Record], Arguments]) -> Record:
     function, arguments = job
-    return function(**arguments)
+    return {**function(**arguments), INGREDIENTS: code_ingredients((), [function])}
 
 
 def _key(function: str, arguments: Arguments) -> str:

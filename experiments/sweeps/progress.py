@@ -22,8 +22,13 @@ class SweepProgress:
             title: name of this part of the sweep.
         """
 
-    def finish_run(self, *, failed: bool = False) -> None:
-        """Count a run that has ended."""
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
+        """Count a run that has ended.
+
+        Args:
+            failed: it has no result.
+            reused: it was in the folder already.
+        """
 
 
 @contextmanager
@@ -42,37 +47,64 @@ def sweep_bar() -> Iterator[SweepProgress]:
     columns += ["runs{task.fields[failed]}", TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True)]
     console = Console(stderr=True)
     try:
-        if not console.is_terminal:
-            yield _Lines()
-            return
-        with Progress(*columns, console=console) as progress:
-            yield _Bar(progress)
+        if console.is_terminal:
+            with Progress(*columns, console=console) as progress:
+                bar: _Counter = _Bar(progress)
+                yield bar
+        else:
+            bar = _Lines()
+            yield bar
+        if bar.reused:
+            console.print(f"{bar.reused} of {bar.all_runs} runs reused from the folder")
     except KeyboardInterrupt:
         console.print("stopped: the same command continues with the runs that are left")
         raise
 
 
-class _Lines(SweepProgress):
-    """A line for every run, for logs and pipes."""
+class _Counter(SweepProgress):
+    """Counts runs: of this part of the sweep that failed, and of all parts that were there already."""
 
-    def begin(self, runs: int, title: str) -> None:
-        self.runs, self.title, self.done, self.failed = runs, title, 0, 0
-
-    def finish_run(self, *, failed: bool = False) -> None:
-        self.done, self.failed = self.done + 1, self.failed + failed
-        failures = f", {self.failed} failed" if self.failed else ""
-        sys.stderr.write(f"{self.title}: {self.done} of {self.runs} runs{failures}\n")
-        sys.stderr.flush()
-
-
-class _Bar(SweepProgress):
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.failed = progress, 0
+    def __init__(self) -> None:
+        self.failed, self.reused, self.all_runs = 0, 0, 0
 
     def begin(self, runs: int, title: str) -> None:
         self.failed = 0
+        self.all_runs += runs
+
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
+        self.failed += failed
+        self.reused += reused
+
+    @property
+    def failures(self) -> str:
+        """The failed runs as a part of a line."""
+        return f", {self.failed} failed" if self.failed else ""
+
+
+class _Lines(_Counter):
+    """A line for every run, for logs and pipes."""
+
+    def begin(self, runs: int, title: str) -> None:
+        super().begin(runs, title)
+        self.runs, self.title, self.done = runs, title, 0
+
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
+        super().finish_run(failed=failed, reused=reused)
+        self.done += 1
+        again = " (reused from the folder)" if reused else ""
+        sys.stderr.write(f"{self.title}: {self.done} of {self.runs} runs{self.failures}{again}\n")
+        sys.stderr.flush()
+
+
+class _Bar(_Counter):
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def begin(self, runs: int, title: str) -> None:
+        super().begin(runs, title)
         self.task = self.progress.add_task(title, total=runs, failed="")
 
-    def finish_run(self, *, failed: bool = False) -> None:
-        self.failed += failed
-        self.progress.update(self.task, advance=1, failed=f", {self.failed} failed" if self.failed else "")
+    def finish_run(self, *, failed: bool = False, reused: bool = False) -> None:
+        super().finish_run(failed=failed, reused=reused)
+        self.progress.update(self.task, advance=1, failed=self.failures)

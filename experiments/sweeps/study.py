@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from experiments import tables
 from experiments.runs.spec import RunSpec
+from experiments.sweeps.edges import rate_edge
 from experiments.sweeps.rows import SweepRow
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.sweep import run_sweep
@@ -57,7 +58,8 @@ class StudyResult:
     """The tables and runs of a study."""
 
     lines: list[tables.Record]
-    """A line for each method: its winning setting, means and spreads over seeds, margin over the control."""
+    """A line for each method: its winning setting, means and spreads over seeds, margin over the control, and
+    ``rate_edge`` where the winner has the lowest or highest rate that was tried."""
     tuning: list[tables.Record]
     """A line for each candidate: setting and validation accuracy after ``tuning_epochs``."""
     runs: Mapping[str, Sequence[SweepRow]]
@@ -107,7 +109,8 @@ def run_study(study: Study, setup: Setup, *, name: str, keep: bool = False) -> S
     lines = []
     for method, setting in winners.items():
         against = None if study.control in (None, method) else runs[str(study.control)]
-        lines.append({"part": name, "method": method, **_line(runs[method], setting, against)})
+        edge = rate_edge(setting, study.methods[method])
+        lines.append({"part": name, "method": method, **_line(runs[method], setting, against), "rate_edge": edge})
     return StudyResult(lines, tuning, runs)
 
 

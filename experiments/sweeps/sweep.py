@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.runs.folder import RunFolder
+from experiments.runs.ingredients import run_ingredients, same_ingredients
 from experiments.runs.run import train_run
 from experiments.runs.spec import PARTS, RunSpec
-from experiments.sweeps.rows import SweepRow, compute_rows
+from experiments.sweeps.rows import INGREDIENTS, SweepRow, compute_rows
 from experiments.sweeps.setup import Setup
 from experiments.tables import Record
 from hwmodels.registry import build, find
@@ -40,7 +41,8 @@ def spec_grid(axes: Mapping[str, Sequence[object]]) -> list[RunSpec]:
 def run_sweep(specs: Sequence[RunSpec], setup: Setup, *, title: str = "sweep", keep: bool = False) -> list[SweepRow]:
     """Do every run once, in worker processes.
 
-    Runs whose row is in the folder are not done again; failed ones are. Several sweeps may share a folder.
+    Runs whose row is in the folder are not done again; failed ones are, and those whose data or whose parts by other
+    people have changed. Several sweeps may share a folder.
 
     Args:
         specs: the runs; a spec that is given twice is done once.
@@ -56,10 +58,13 @@ def run_sweep(specs: Sequence[RunSpec], setup: Setup, *, title: str = "sweep", k
     """
     train = functools.partial(_train, kept=setup.folder if keep else None)
 
-    def valid(key: str) -> bool:
-        return not keep or run_folder(setup.folder, key).finished
+    jobs = {spec.key: spec for spec in specs}
 
-    rows = compute_rows({spec.key: spec for spec in specs}, train, RunSpec.to_json, setup, title=title, valid=valid)
+    def valid(row: SweepRow) -> bool:
+        kept = not keep or run_folder(setup.folder, row.key).finished
+        return kept and same_ingredients(row.ingredients, run_ingredients(jobs[row.key]))
+
+    rows = compute_rows(jobs, train, RunSpec.to_json, setup, title=title, valid=valid)
     return list(rows.values())
 
 
@@ -76,5 +81,5 @@ def run_folder(folder: Path, key: str) -> RunFolder:
 def _train(spec: RunSpec, kept: Path | None) -> Record:
     """Do one run; called in a worker."""
     own = None if kept is None else run_folder(kept, spec.key).path
-    result = train_run(spec, own, resume=own is not None)
-    return {**result.to_dict(), "metrics": list(result.rows)}
+    result = train_run(spec, own, resume=own is not None, renew=True)
+    return {**result.to_dict(), "metrics": list(result.rows), INGREDIENTS: run_ingredients(spec)}

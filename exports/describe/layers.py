@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from exports.describe.modules import Trace, trace
+from exports.describe.modules import Trace, example_of, trace
 from exports.describe.neurons import TICK, neuron_dynamics
 from exports.describe.stored import StateKeys, matrix_of, state_keys, vector_of
 from exports.graph.arrays import Array
@@ -147,10 +147,11 @@ def _spiking(about: SpikingDescription, place: Place) -> SpikingNode:
 
 def _traced(about: ModuleDescription, place: Place) -> TracedNode:
     like = next((synapses.weight for synapses in about.synapses.values()), torch.zeros(()))
-    listed, reason = Trace((), {}, {}, ""), about.reason
+    listed, reason, example = Trace((), {}, {}, ""), about.reason, None
     if about.module is not None:
         try:
             listed = trace(about.module, place.in_shape, like)
+            example = example_of(about.module, place.in_shape, like)
         except NeurofaError as error:  # the weights can be stored all the same
             reason = str(error)
     arrays: dict[str, Array] = {}
@@ -166,7 +167,13 @@ def _traced(about: ModuleDescription, place: Place) -> TracedNode:
         arrays[key] = Array(values=constant, meaning=f"constant of a {about.source}")
     names = listed.placeholders | {key: key for key in listed.constants}
     return TracedNode(
-        **place.ends, parameters=arrays, placeholders=names, ops=listed.ops, result=listed.result, reason=reason
+        **place.ends,
+        parameters=arrays,
+        placeholders=names,
+        ops=listed.ops,
+        result=listed.result,
+        reason=reason,
+        example=example,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from exports.graph.operations import Free, Op, Ref
 from hwmodels.errors import NeurofaError
+from neurofa.core.randomness import generator
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def trace(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> Trace:
             target = node.target.__name__ if not hasattr(node.target, "_schema") else str(node.target)
             args = tuple(_plain(a, renamed) for a in node.args)
             kwargs = {k: _plain(v, renamed) for k, v in node.kwargs.items() if k not in _IGNORED}
-            ops.append(Op(name=node.name, target=target.removeprefix("aten."), args=args, kwargs=kwargs))
+            rank = getattr(node.meta["val"], "ndim", 0)
+            ops.append(Op(name=node.name, target=target.removeprefix("aten."), args=args, kwargs=kwargs, rank=rank))
     (result,) = signature.user_outputs
     return Trace(
         ops=tuple(ops),
@@ -71,6 +73,19 @@ def trace(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> Trace:
         constants={key: program.constants[name] for key, name in lifted.items()},
         result=renamed.get(result, result),
     )
+
+
+@torch.no_grad()
+def example_of(module: nn.Module, in_shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a drawn input of three samples, and the module's output for it in evaluation mode.
+
+    Args:
+        module: (B, *in_shape) to one tensor.
+        in_shape: shape of one sample.
+        like: dtype and device of the input.
+    """
+    x = torch.randn(3, *in_shape, generator=generator(0, "example")).to(like)
+    return x, module.eval()(x.clone())
 
 
 _IGNORED = ("memory_format", "pin_memory", "layout", "device")

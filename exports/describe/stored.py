@@ -44,7 +44,7 @@ def matrix_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str, role
     """
     device, cells = synapses.device, synapses.cells
     return Matrix(
-        values=synapses.weight.detach(),
+        values=synapses.stored(),
         meaning=meaning,
         axes=axes,
         role=role,
@@ -59,7 +59,7 @@ def matrix_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str, role
 def vector_of(synapses: Synapses, keys: StateKeys, meaning: str, axes: str = "(n_out,)") -> Array:
     """Return stored weights as an array that no matrix of a chip holds; arguments as :func:`matrix_of`."""
     weight = synapses.weight
-    return Array(values=weight.detach(), meaning=meaning, axes=axes, state=keys.get(id(weight), ""))
+    return Array(values=synapses.stored(), meaning=meaning, axes=axes, state=keys.get(id(weight), ""))
 
 
 def described(values: Tensor, about: TensorDescription, keys: StateKeys) -> Array:

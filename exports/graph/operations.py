@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from exports.graph.arrays import Array
 from exports.graph.nodes import Node
 
@@ -18,12 +20,14 @@ class Op:
         target: name of the operation in ATen's core operator set.
         args: arguments by position: plain values, :class:`Ref` and :class:`Free`.
         kwargs: arguments by keyword.
+        rank: number of axes of the result; 0 for several results.
     """
 
     name: str
     target: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class TracedNode(Node):
         ops: the operations in order.
         result: name of the output.
         reason: why there are no operations; empty where there are.
+        example: an input (B, *in_shape) and the module's output (B, *out_shape) for it, to compare a translation with.
     """
 
     kind = "traced"
@@ -57,6 +62,7 @@ class TracedNode(Node):
     ops: tuple[Op, ...] = ()
     result: str = ""
     reason: str = ""
+    example: tuple[Tensor, Tensor] | None = None
 
     def arrays(self) -> dict[str, Array]:
         return dict(self.parameters)

@@ -8,6 +8,7 @@ from exports.hdf5.layout import attributes_digest, json_value, manifest_digest
 from exports.hdf5.read import HardwareFile
 from exports.hdf5.scan import scan_datasets
 from exports.schema import schema_faults
+from hwmodels.errors import NeurofaError
 
 
 def file_checks(file: HardwareFile) -> list[FileCheck]:
@@ -17,7 +18,7 @@ def file_checks(file: HardwareFile) -> list[FileCheck]:
     """
     digests = _manifest(file)
     checks = [
-        guarded("schema", lambda: from_faults("schema", schema_faults(file.h5, file.kind), "follows version 1")),
+        guarded("schema", lambda: from_faults("schema", _schema_faults(file), "follows version 1")),
         guarded("manifest", lambda: _check_manifest(file, digests)),
         *scan_datasets(file, digests),
         guarded("shapes", lambda: from_faults("shapes", _shape_faults(file), "matrices, tiles and probes fit")),
@@ -27,16 +28,45 @@ def file_checks(file: HardwareFile) -> list[FileCheck]:
     return checks
 
 
+def require_intact(file: HardwareFile) -> None:
+    """Refuse a file whose numbers are not what was written; one without digests, as a lab writes it, is taken.
+
+    Raises:
+        NeurofaError: with the first fault.
+    """
+    if not has_digests(file):
+        return
+    digests = _manifest(file)
+    for check in (guarded("manifest", lambda: _check_manifest(file, digests)), *scan_datasets(file, digests)[:1]):
+        if not check.ok:
+            raise NeurofaError(
+                f"got '{file.path}' whose {check.name} do not hold ({check.detail}); expected a file as it was written;"
+                " copy it again, or export anew"
+            )
+
+
+def has_digests(file: HardwareFile) -> bool:
+    """Return whether a file lists digests, or had some."""
+    return "manifest" in file or "manifest_sha256" in file.h5.attrs
+
+
+def _schema_faults(file: HardwareFile) -> list[str]:
+    faults = schema_faults(file.h5, file.kind)
+    return faults if has_digests(file) else [fault for fault in faults if "manifest" not in fault]
+
+
 def _manifest(file: HardwareFile) -> dict[str, str]:
     """Return the SHA-256 of every dataset by its path; nothing where the manifest cannot be read."""
     try:
         paths, digests = (file[f"manifest/{key}"][()] for key in ("path", "sha256"))
-    except (KeyError, OSError):
+        return {json_value(path): json_value(digest) for path, digest in zip(paths, digests, strict=True)}
+    except (KeyError, OSError, TypeError, ValueError, RuntimeError):
         return {}
-    return {json_value(path): json_value(digest) for path, digest in zip(paths, digests, strict=True)}
 
 
 def _check_manifest(file: HardwareFile, digests: dict[str, str]) -> FileCheck:
+    if not has_digests(file):
+        return FileCheck("manifest", True, "no digests in the file: nothing to compare its numbers with")
     listed, present = set(digests), set(file.datasets())
     faults = [f"dataset '{path}' is missing" for path in sorted(listed - present)]
     faults += [f"dataset '{path}' is not in the manifest" for path in sorted(present - listed)]

@@ -36,7 +36,7 @@ def _integer_error(file: HardwareFile, path: str) -> float:
     # block by block: neither copy is held as a whole
     for start, weights in file.blocks(path):
         rows = slice(start, start + len(weights))
-        codes = torch.from_numpy(file[f"{group}/codes"][rows])
+        codes = file.rows(f"{group}/codes", rows)
         step, offset = (per_row(part[rows] if len(part) > 1 else part, codes.ndim) for part in (scale, zero))
         error = ((codes.to(step.dtype) - offset) * step - torch.from_numpy(weights)).abs()
         worst = max(worst, float((error / step).amax()))
@@ -50,7 +50,7 @@ def _conductance_error(file: HardwareFile, path: str) -> float:
         own, weights = tile.attributes, tile.weights
         first, last = own["first_output"], own["first_output"] + weights.shape[1]
         if columns != (first, last):  # tiles come column by column: the outputs of one column are read once
-            columns, slab = (first, last), torch.from_numpy(file[path][first:last]).flatten(1)
+            columns, slab = (first, last), file.rows(path, slice(first, last)).flatten(1)
             trim_heap()
         wanted = slab[:, own["first_input"] : own["first_input"] + weights.shape[0]]
         # the scale turns a distance of weights into one of conductances, S, as the tolerance is

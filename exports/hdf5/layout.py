@@ -53,13 +53,18 @@ def json_value(value: Any) -> Any:
     return value
 
 
-def attributes_digest(file: Any) -> str:
-    """Return the SHA-256 of all attributes but those of the manifest and the root's digest of it."""
+def attributes_digest(file: Any, without: str = "manifest_sha256") -> str:
+    """Return the SHA-256 of all attributes but those of the manifest and one of the root.
+
+    Args:
+        file: open.
+        without: name of the root's attribute that holds a digest.
+    """
     groups, datasets = paths_by_kind(file)
     digest, separator = hashlib.sha256(b"{"), ""
     # the JSON text of one object {path: {attribute: value}} with sorted keys, piece by piece: it is long for many tiles
     for path in sorted(["/", *(path for path in groups + datasets if not path.startswith("manifest"))]):
-        own = {k: json_value(v) for k, v in file[path].attrs.items() if (path, k) != ("/", "manifest_sha256")}
+        own = {k: json_value(v) for k, v in file[path].attrs.items() if (path, k) != ("/", without)}
         digest.update(f"{separator}{_json_text(path)}:{_json_text(own)}".encode())
         separator = ","
     digest.update(b"}")

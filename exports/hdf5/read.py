@@ -19,12 +19,15 @@ from exports.programming.conductances import conductances_to_weights
 from exports.programming.integers import BLOCK, per_row
 from hwmodels.arrays.tiles import Tile, reassemble
 from hwmodels.errors import NeurofaError
+from neurofa.core.synapses import present_cell
 
 Source = Literal["float", "quantized", "conductance"]
 """The copy of a matrix that is read."""
 
-RENAMED = {"_fate": "_drift"}
-"""Ends of state keys in earlier files, and their present names."""
+REAL = "fiub"
+"""Kinds of numpy's types that are real numbers."""
+REFUSED = {"group": "a group", "c": "complex numbers", "O": "text", "S": "text", "U": "text", "V": "records"}
+"""What else may stand where numbers are expected, by numpy's kind."""
 
 
 class StoredTile(NamedTuple):
@@ -86,21 +89,38 @@ class HardwareFile:
         """Read one dataset as a tensor.
 
         Raises:
-            NeurofaError: there is none of that name.
+            NeurofaError: there is none of that name, or it holds no real numbers.
         """
+        return torch.from_numpy(np.atleast_1d(self._numbers(path, ()))).reshape(self.shape(path))
+
+    def rows(self, path: str, rows: slice) -> Tensor:
+        """Return some rows of one dataset; raises as :meth:`tensor`."""
+        return torch.from_numpy(self._numbers(path, rows))
+
+    def _numbers(self, path: str, place: Any) -> np.ndarray[Any, Any]:
+        """Return a part of a dataset in the byte order of this machine."""
         if path not in self:
             raise NeurofaError(f"got '{self.path}' without '{path}'; expected a whole file; make it anew")
-        return torch.from_numpy(np.atleast_1d(self[path][()])).reshape(self.shape(path))
+        item = self[path]
+        kind = item.dtype.kind if hasattr(item, "dtype") else "group"
+        if kind not in REAL:
+            what = REFUSED.get(kind, "other values")
+            raise NeurofaError(
+                f"got {what} at '{path}' in '{self.path}'; expected real numbers in a dataset; write it as float32"
+            )
+        values: np.ndarray[Any, Any] = np.asarray(item[place])
+        wide = np.dtype(np.float64) if values.dtype.kind == "f" and values.dtype.itemsize > 8 else values.dtype
+        return values.astype(wide.newbyteorder("="), copy=False)
 
     def blocks(self, path: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
         """Yield a dataset in blocks of rows: index of the first row, and the rows; a single number is one row."""
-        dataset, shape = self[path], self.shape(path)
+        shape = self.shape(path)
         if not shape or not all(shape):
-            yield 0, np.atleast_1d(dataset[()])
+            yield 0, np.atleast_1d(self._numbers(path, ()))
             return
         step = max(1, BLOCK // max(1, int(np.prod(shape[1:], dtype=np.int64))))
         for start in range(0, shape[0], step):
-            yield start, dataset[start : start + step]
+            yield start, self._numbers(path, slice(start, start + step))
 
     def datasets(self) -> list[str]:
         """Return the paths of all datasets but those of the manifest, sorted."""
@@ -167,14 +187,7 @@ class HardwareFile:
         Keys of earlier versions are translated to those of today.
         """
         keys = ((self[path].attrs.get("state"), path) for path in self.datasets())
-        return {_present_key(str(json_value(key))): path for key, path in keys if key is not None}
-
-
-def _present_key(key: str) -> str:
-    for old, new in RENAMED.items():
-        if key.endswith(old):
-            return key.removesuffix(old) + new
-    return key
+        return {present_cell(str(json_value(key))): path for key, path in keys if key is not None}
 
 
 def _parse(value: Any) -> Any:
@@ -213,11 +226,13 @@ def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[Hardwa
             limit_metadata_cache(h5)
             _check_format(h5, path, measured=measured)
             yield HardwareFile(h5, path)
-        except (OSError, KeyError, RuntimeError) as error:
+        except (NeurofaError, GeneratorExit):
+            raise
+        except Exception as error:  # h5py and numpy raise many classes for a damaged file
             raise NeurofaError(
                 f"got '{path}', of which a part cannot be read ({error_text(error)}); expected a whole file; copy or"
                 " make it anew"
-            ) from None
+            ) from error
 
 
 def _check_format(h5: Any, path: Path, *, measured: bool) -> None:

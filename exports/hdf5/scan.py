@@ -30,7 +30,11 @@ def scan_datasets(file: HardwareFile, digests: dict[str, str]) -> list[FileCheck
         if index % TRIM_EVERY == 0:
             trim_heap()
     return [
-        from_faults("checksums", faults["checksums"], f"SHA-256 of {len(digests)} datasets and of all attributes"),
+        from_faults(
+            "checksums",
+            faults["checksums"],
+            f"SHA-256 of {len(digests)} datasets and of all attributes" if digests else "none in the file",
+        ),
         from_faults("finite", faults["finite"], "no NaN, no infinity"),
         from_faults("ranges", faults["ranges"], "conductances and codes lie within their limits"),
     ]
@@ -47,7 +51,7 @@ def _dataset_faults(file: HardwareFile, path: str, wanted: str | None) -> dict[s
                 # NaN is less than nothing, and passes through min and max
                 finite = finite and bool(np.isfinite(least) and np.isfinite(most))
                 low, high = min(low, least), max(high, most)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
         return {"checksums": f"'{path}' cannot be read ({error_text(error)})"}
     faults = {}
     if wanted is not None and digest.hexdigest() != wanted:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from exports.files.disk import SpillingFile
 from exports.files.heap import separate_blocks
 from exports.files.optional import require_library
 from exports.hdf5.chunks import ChunkCompressor
@@ -42,10 +43,11 @@ class Writer:
     Args:
         file: a file of h5py, open for writing.
         compression: level of gzip, 0 (none) to 9.
+        disk: below the file; it is asked before every block whether it is full.
     """
 
-    def __init__(self, file: Any, *, compression: int) -> None:
-        self.file = file
+    def __init__(self, file: Any, *, compression: int, disk: SpillingFile) -> None:
+        self.file, self.disk = file, disk
         self.filters: dict[str, Any] = {}
         self.compressor: ChunkCompressor | None = None
         if compression:
@@ -98,6 +100,7 @@ class Writer:
             # a block ends where a chunk ends: every chunk is compressed and stored once
             step = max(rows, BLOCK // max(1, row) // rows * rows)
             for start in range(0, shape[0], step):
+                self.disk.require_whole()
                 numbers = _finite_numbers(path, block(slice(start, min(shape[0], start + step))), finite)
                 if self.compressor is None:
                     dataset[start : start + len(numbers)] = numbers
@@ -105,6 +108,7 @@ class Writer:
                     self.compressor.put(dataset, start, numbers)
                 digest.update(canonical_bytes(numbers))
         else:  # HDF5 has no chunks of nothing, nor of a single number
+            self.disk.require_whole()
             numbers = _finite_numbers(path, block(slice(None)), finite)
             dataset = self.file.create_dataset(path, data=numbers)
             digest.update(canonical_bytes(numbers))
@@ -177,15 +181,17 @@ def create_file(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writ
         NeurofaError: h5py is missing, or the place cannot be written.
     """
     h5py = require_library("h5py")
-    # metadata of the newer format carries checksums of its own
-    with separate_blocks(), atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
-        limit_metadata_cache(file)
-        writer = Writer(file, compression=compression)
-        file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
-        file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        file.attrs["README"] = readme_text()
-        try:
-            yield writer
-            writer.finish()
-        finally:
-            writer.close()
+    with separate_blocks(), atomic_path(path) as part, SpillingFile(part) as disk:
+        # metadata of the newer format carries checksums of its own
+        with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+            limit_metadata_cache(file)
+            writer = Writer(file, compression=compression, disk=disk)
+            file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
+            file.attrs["created_utc"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            file.attrs["README"] = readme_text()
+            try:
+                yield writer
+                writer.finish()
+            finally:
+                writer.close()
+        disk.require_whole()

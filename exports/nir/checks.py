@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from exports.checks import FileCheck, error_text, guarded
+from exports.checks import FileCheck, error_text, from_faults, guarded
 from exports.files.optional import require_library
 from exports.graph.model import Model
 from exports.graph.reference import run_ticks
+from exports.nir.digest import check_digest
 from exports.nir.reset import with_zero_reset
 from exports.nir.run import NEURONS, run_nir
 from exports.nir.write import feedback_to_nir, network_to_nir
 from exports.programming.spike_probes import TICKS, random_spikes
 from hwmodels.errors import NeurofaError
 
+TIMES = ("tau", "tau_mem", "tau_syn")
+"""Constants of nodes by which an interval is divided."""
 CLOSE = 1e-5
 """Largest difference of outputs, relative to the largest of them or to 1."""
 
@@ -33,20 +37,16 @@ def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) ->
         inputs: (T, B, *input_shape) of its data; None: random spikes.
 
     Raises:
-        NeurofaError: no such file.
+        NeurofaError: no such file, or none that can be read.
     """
-    nir = require_library("nir")
-    if not path.is_file():
-        raise NeurofaError(f"got '{path}', which is no file; expected a NIR file; check the path")
-    try:
-        graph = nir.read(path)
-    except Exception as error:  # nir and h5py raise many classes
-        return [FileCheck("opens", False, f"cannot be read ({error_text(error)})")]
+    graph = read_nir(path)
     arrays, about = _float_arrays(graph), _metadata(graph)
     bad = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     checks = [
         FileCheck("opens", True, f"{len(graph.nodes)} nodes, {len(graph.edges)} edges, types agree"),
+        check_digest(path),
         FileCheck("finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity"),
+        guarded("constants", lambda: from_faults("constants", _time_faults(graph), "time constants above 0")),
     ]
     if model is not None:
         checks.append(guarded("against", lambda: _check_arrays(graph, arrays, model)))
@@ -54,6 +54,26 @@ def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) ->
             xs = random_spikes(model.input_shape, TICKS, 4, 0) if inputs is None else inputs
             checks.append(guarded("spikes", lambda: _check_spikes(graph, model, xs)))
     return checks
+
+
+def read_nir(path: Path) -> Any:
+    """Return the graph of a file, which may be damaged still.
+
+    Raises:
+        NeurofaError: no such file, or none that NIR can read.
+    """
+    if not path.is_file():
+        raise NeurofaError(f"got '{path}', which is no file; expected a NIR file; check the path")
+    nir = require_library("nir")
+    try:
+        graph = nir.read(path)
+    except Exception as error:  # nir and h5py raise many classes
+        raise NeurofaError(
+            f"got '{path}', which cannot be read ({error_text(error)}); expected a whole NIR file; export anew"
+        ) from None
+    if not isinstance(getattr(graph, "nodes", None), dict):
+        raise NeurofaError(f"got '{path}' without a graph; expected a whole NIR file; export anew")
+    return graph
 
 
 def _metadata(graph: Any) -> dict[str, str]:
@@ -78,10 +98,27 @@ def _check_spikes(graph: Any, model: Model, xs: Tensor) -> FileCheck:
 def _float_arrays(graph: Any) -> Arrays:
     return {
         f"{name}.{key}": value
-        for name, node in graph.nodes.items()
+        for name, node in _all_nodes(graph)
         for key, value in vars(node).items()
         if isinstance(value, np.ndarray) and value.dtype.kind == "f"
     }
+
+
+def _all_nodes(graph: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the nodes of a graph, and of the graphs inside it, by name."""
+    for name, node in graph.nodes.items():
+        yield place + name, node
+        if isinstance(getattr(node, "nodes", None), dict):
+            yield from _all_nodes(node, f"{place}{name}/")
+
+
+def _time_faults(graph: Any) -> list[str]:
+    return [
+        f"{key} of '{name}' is {float(np.min(value)):g}; expected above 0"
+        for name, node in _all_nodes(graph)
+        for key, value in vars(node).items()
+        if key in TIMES and value is not None and np.size(value) and not np.all(np.asarray(value, dtype=np.float64) > 0)
+    ]
 
 
 def _check_arrays(graph: Any, arrays: Arrays, model: Model) -> FileCheck:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from exports.files.disk import SpillingFile
 from exports.files.optional import require_library
 from exports.graph.arrays import Array
 from exports.graph.model import Model
 from exports.graph.neurons import SpikingNode
 from exports.graph.nodes import ConvNode, DenseNode, FlattenNode, PoolNode
 from exports.graph.pathways import DirectPath
+from exports.nir.digest import add_digest
 from exports.nir.reset import ResetMismatch, measure_mismatch, resets_to_zero, with_zero_reset
 from hwmodels.errors import NeurofaError
 from hwmodels.files import atomic_path
@@ -25,7 +27,7 @@ def network_to_nir(
     """Convert the network to a NIR graph.
 
     A decay beta in one tick of dt seconds is the time constant tau = dt / (1 - beta); with R = tau / dt the membrane is
-    v <- beta v + I.
+    v <- beta v + I. Norse takes no R from a graph: there, divide the thresholds by tau / dt, or multiply the weights.
 
     Args:
         model: neutral graph of spiking layers, plain affine maps, pooling by means and flattening.
@@ -105,13 +107,15 @@ def feedback_to_nir(model: Model) -> Any:
 
 
 def write_nir(graph: Any, path: Path) -> None:
-    """Write a graph, whole or not at all.
+    """Write a graph with its digest, whole or not at all.
 
     Raises:
         NeurofaError: the place cannot be written.
     """
-    with atomic_path(path) as part:
-        require_library("nir").write(part, graph)
+    with atomic_path(path) as part, SpillingFile(part) as disk:
+        require_library("nir").write(disk, graph)
+        add_digest(disk)
+        disk.require_whole()
 
 
 class _Chain:

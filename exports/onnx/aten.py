@@ -7,55 +7,19 @@ and renames weights, which here keep the names of the layer and may be int8.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from exports.graph.operations import Free, Op, Ref, TracedNode
+from exports.graph.operations import Free
 from exports.onnx.builder import GraphBuilder
-from hwmodels.errors import NeurofaError
 
 Translator = Callable[..., Any]
 """From a graph and the operator's arguments, results being names, to the name of its result (or a list of them)."""
 
 Ints = tuple[int, ...]
-
-
-def add_module(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
-    """Add all operations of a traced module; return the name of its output.
-
-    Args:
-        b: the graph.
-        node: the module.
-        x: name of the input.
-        params: names of the module's arrays.
-
-    Raises:
-        NeurofaError: an operation without an ONNX form; it is named.
-    """
-    if node.reason:
-        raise NeurofaError(node.reason)
-    names: dict[str, Any] = {"x": x} | {ref: params[key] for key, ref in node.placeholders.items()}
-    for op in node.ops:
-        if op.target not in _TRANSLATORS:
-            raise NeurofaError(
-                f"got operation '{op.target}' in layer '{node.name}'; expected one with an ONNX form here; write the"
-                " module with other operations, or export to HDF5"
-            )
-        names[op.name] = _add_operation(b, op, names)
-    return str(names[node.result])
-
-
-def _add_operation(b: GraphBuilder, op: Op, names: Mapping[str, Any]) -> Any:
-    def resolve(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return names[value.name]
-        return tuple(resolve(v) for v in value) if isinstance(value, tuple) else value
-
-    kwargs = {key: resolve(value) for key, value in op.kwargs.items()}
-    return _TRANSLATORS[op.target](b, *(resolve(a) for a in op.args), **kwargs)
 
 
 def _unary(kind: str) -> Translator:
@@ -83,7 +47,9 @@ def _getitem(b: GraphBuilder, values: list[str], index: int) -> str:  # noqa: AR
 
 
 def _view(b: GraphBuilder, x: str, sizes: tuple[Any, ...]) -> str:
-    return b.reshape(x, *[-1 if isinstance(n, Free) else n for n in sizes])
+    # two open sizes: the first is that of the batch, which 0 keeps
+    open_size = 0 if -1 in sizes else -1
+    return b.reshape(x, *[open_size if isinstance(n, Free) else n for n in sizes])
 
 
 def _expand(b: GraphBuilder, x: str, sizes: tuple[Any, ...]) -> str:
@@ -127,8 +93,41 @@ def _layer_norm(b: GraphBuilder, x: str, shape: Ints, gain: str | None, shift: s
 
 def _batch_norm(b: GraphBuilder, x: str, *arguments: Any) -> list[str]:
     """Add a normalisation with stored statistics; ``arguments`` are gain, shift, mean, variance, momentum and eps."""
-    *arrays, _momentum, eps = arguments
-    return [b.op("BatchNormalization", x, *arrays, epsilon=eps)]
+    gain, shift, mean, variance, _momentum, eps = arguments
+    gain = b.ones_like(mean) if gain is None else gain
+    shift = b.op("Mul", mean, b.constant(0.0)) if shift is None else shift
+    return [b.op("BatchNormalization", x, gain, shift, mean, variance, epsilon=eps)]
+
+
+def _group_norm(b: GraphBuilder, x: str, gain: str | None, shift: str | None, *sizes: Any) -> list[str]:
+    """Add a normalisation of groups of channels; ``sizes`` are B, C, positions, groups and eps."""
+    _, channels, _, groups, eps = sizes
+    y = _layer_norm(b, b.reshape(x, 0, groups, -1), (1,), None, None, eps)[0]
+    y = b.reshape(y, 0, channels, -1)
+    y = y if gain is None else b.op("Mul", y, b.reshape(gain, channels, 1))
+    y = y if shift is None else b.op("Add", y, b.reshape(shift, channels, 1))
+    return [b.op("Reshape", y, b.op("Shape", x))]
+
+
+def _elu(b: GraphBuilder, x: str, alpha: float = 1.0, scale: float = 1.0) -> str:
+    y = b.op("Elu", x, alpha=float(alpha))
+    return y if scale == 1 else b.op("Mul", y, b.constant(float(scale)))
+
+
+def _clip(b: GraphBuilder, x: str, low: float | None = None, high: float | None = None) -> str:
+    y = x if low is None else b.op("Max", x, b.constant(float(low)))
+    return y if high is None else b.op("Min", y, b.constant(float(high)))
+
+
+def _pad(mode: str) -> Translator:
+    """Return the translator of a padding; torch counts axes from the last, in pairs of begin and end."""
+
+    def add(b: GraphBuilder, x: str, pads: Ints, value: float = 0.0, *, rank: int) -> str:
+        before, behind = ([0] * (rank - len(pads) // 2) + list(reversed(pads[side::2])) for side in (0, 1))
+        fill = [b.constant(float(value))] if mode == "constant" else []
+        return b.op("Pad", x, b.sizes(*before, *behind), *fill, mode=mode)
+
+    return add
 
 
 def _gelu(b: GraphBuilder, x: str, approximate: str = "none") -> str:
@@ -144,13 +143,29 @@ def _softmax(b: GraphBuilder, x: str, axis: int, half: bool = False) -> str:  # 
     return b.op("Softmax", x, axis=axis)
 
 
-def _max_pool(b: GraphBuilder, x: str, size: Ints, stride: Ints = (), pad: Ints = (0, 0)) -> list[str]:
-    return [b.op("MaxPool", x, kernel_shape=list(size), strides=list(stride or size), pads=[*pad, *pad])]
+def _max_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> list[str]:
+    """Add a pooling; ``options`` are stride, padding, dilation and whether sizes are rounded up."""
+    stride, pad, dilation, up = _filled(options, (), (0, 0), (1, 1), False)
+    shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
+    return [b.op("MaxPool", x, **shape, dilations=_both(dilation), ceil_mode=int(up))]
 
 
-def _mean_pool(b: GraphBuilder, x: str, size: Ints, stride: Ints = (), pad: Ints = (0, 0)) -> str:
-    sizes = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*pad, *pad]}
-    return b.op("AveragePool", x, count_include_pad=1, **sizes)
+def _mean_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> str:
+    """Add a pooling; ``options`` are stride, padding, round up, count the padding, and the divisor."""
+    stride, pad, up, counted, divisor = _filled(options, (), (0, 0), False, True, None)
+    shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
+    counted = counted or divisor is not None
+    y = b.op("AveragePool", x, **shape, count_include_pad=int(counted), ceil_mode=int(up))
+    return y if divisor is None else b.op("Mul", y, b.constant(math.prod(size) / divisor))
+
+
+def _filled(options: tuple[Any, ...], *defaults: Any) -> tuple[Any, ...]:
+    """Return the options that are given, and the defaults of those behind them."""
+    return options + defaults[len(options) :]
+
+
+def _both(sizes: Ints) -> list[int]:
+    return [*sizes, *sizes] if len(sizes) == 1 else list(sizes)
 
 
 def _any(b: GraphBuilder, x: str, axis: int, keep: bool = False) -> str:
@@ -162,8 +177,15 @@ def _full_like(b: GraphBuilder, x: str, value: float, dtype: str | None = None) 
     return b.op("Add", b.op("Mul", x, b.constant(0.0)), b.constant(float(value)))
 
 
+_PADDINGS: dict[str, Translator] = {
+    "constant_pad_nd.default": _pad("constant"),
+    **{f"reflection_pad{n}d.default": _pad("reflect") for n in (1, 2, 3)},
+    **{f"replication_pad{n}d.default": _pad("edge") for n in (1, 2, 3)},
+}
+RANKED = frozenset(_PADDINGS)
+"""Operators whose form depends on the number of axes."""
 _UNARY = ("relu", "tanh", "sigmoid", "exp", "log", "sqrt", "neg", "abs", "erf", "sin", "cos")
-_TRANSLATORS: dict[str, Translator] = {
+TRANSLATORS: dict[str, Translator] = {
     **{f"{name}.default": _unary(name.capitalize()) for name in _UNARY},
     "logical_not.default": _unary("Not"),
     **{f"{name}.{form}": _binary(name) for name in ("add", "sub", "mul", "div") for form in ("Tensor", "Scalar")},
@@ -185,6 +207,16 @@ _TRANSLATORS: dict[str, Translator] = {
     "linear.default": _linear,
     "convolution.default": _convolution,
     "native_layer_norm.default": _layer_norm,
+    "native_group_norm.default": _group_norm,
+    "clamp.default": _clip,
+    "clamp_min.default": _clip,
+    "clamp_max.default": lambda b, x, high: _clip(b, x, None, high),
+    "hardtanh.default": lambda b, x, low=-1.0, high=1.0: _clip(b, x, low, high),
+    "elu.default": _elu,
+    "log1p.default": lambda b, x: b.op("Log", b.op("Add", x, b.constant(1.0))),
+    "gt.Scalar": lambda b, x, value: b.op("Greater", x, b.constant(float(value))),
+    "_log_softmax.default": lambda b, x, axis, half=False: b.op("LogSoftmax", x, axis=axis),  # noqa: ARG005
+    **_PADDINGS,
     "_native_batch_norm_legit_no_training.default": _batch_norm,
     "gelu.default": _gelu,
     "leaky_relu.default": lambda b, x, slope=0.01: b.op("LeakyRelu", x, alpha=slope),

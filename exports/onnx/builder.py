@@ -17,6 +17,7 @@ from torch import Tensor
 
 from exports.checks import error_text
 from exports.files.optional import require_library
+from exports.onnx.digest import add_digest
 from hwmodels.errors import NeurofaError
 from hwmodels.files import write_atomic
 
@@ -219,9 +220,10 @@ def checked_model(model: Any) -> Any:
 
 
 def write_onnx(model: Any, path: Path) -> None:
-    """Write a model, whole or not at all.
+    """Write a model with its digest, whole or not at all.
 
     Raises:
         NeurofaError: the place cannot be written.
     """
+    add_digest(model)
     write_atomic(path, model.SerializeToString())

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from exports.checks import FileCheck, error_text, guarded
-from exports.files.optional import require_library
+from exports.checks import FileCheck, guarded
 from exports.graph.model import Model
 from exports.onnx.builder import checked_model
 from exports.onnx.comparison import compare_with_learner
+from exports.onnx.digest import check_digest, graph_tensors, read_onnx
 from exports.onnx.runtime import Runtime
-from hwmodels.errors import NeurofaError
 from neurofa.core.randomness import generator
 from neurofa.training.learner import Learner
 
@@ -29,20 +29,15 @@ def onnx_checks(path: Path, learner: Learner | None, model: Model | None, inputs
         inputs: real data, (B, ...), or (T, B, ...) for a network with a memory; None: random ones.
 
     Raises:
-        NeurofaError: no such file.
+        NeurofaError: no such file, or none that can be read.
     """
-    onnx = require_library("onnx")
-    if not path.is_file():
-        raise NeurofaError(f"got '{path}', which is no file; expected an ONNX file; check the path")
-    try:
-        loaded = onnx.load(path)
-    except Exception as error:  # protobuf raises classes of its own
-        return [FileCheck("opens", False, f"cannot be read ({error_text(error)})")]
+    loaded = read_onnx(path)
     about = {prop.key: prop.value for prop in loaded.metadata_props}
     part = about.get("part", "")
     complete = all(about.get(key) for key in ("format", "format_version", "part"))
     checks = [
         FileCheck("opens", True, f"opset {loaded.opset_import[0].version}, {len(loaded.graph.node)} nodes"),
+        guarded("digest", lambda: check_digest(loaded)),
         guarded("checker", lambda: _check_validity(loaded)),
         FileCheck("metadata", complete, f"part {part}" if complete else "format, format_version or part is missing"),
     ]
@@ -63,11 +58,13 @@ def _check_validity(model: Any) -> FileCheck:
 
 
 def _check_finite(model: Any) -> FileCheck:
-    to_array = require_library("onnx").numpy_helper.to_array
-    values = {i.name: torch.from_numpy(to_array(i).copy()) for i in model.graph.initializer}
-    bad = [name for name, array in values.items() if not array.double().isfinite().all()]
-    detail = f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity in the weights"
+    bad = [name for name, values in graph_tensors(model.graph) if values.dtype.kind == "f" and not _finite(values)]
+    detail = f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity in any graph"
     return FileCheck("finite", not bad, detail)
+
+
+def _finite(values: np.ndarray[Any, Any]) -> bool:
+    return bool(np.isfinite(values).all())
 
 
 def random_feeds(runtime: Runtime, sizes: dict[str, int], seed: int = 0) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from exports.onnx.runtime import Runtime
 from exports.programming.probes import teaching_signals
 from exports.programming.spike_probes import random_spikes, spike_responses
 from exports.restore import learner_states, twin_learner
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 from neurofa.training.learner import Learner
 
@@ -64,12 +64,10 @@ def without_converters(network: Network) -> Network:
 
 
 def _check_outputs(runtime: Runtime, network: Network, inputs: Tensor | None, *, rough: bool) -> FileCheck:
-    training = network.training
-    network.eval()
     normal = torch.randn(16, *network.input_shape, generator=generator(0, "against"))
     x = normal if inputs is None else inputs
-    wanted, computed = network(x), runtime({"input": x})["output"]
-    network.train(training)
+    with evaluating(network):
+        wanted, computed = network(x), runtime({"input": x})["output"]
     error = float((computed - wanted).abs().amax())
     if not rough:
         close = error <= CLOSE * max(1.0, float(wanted.abs().amax()))

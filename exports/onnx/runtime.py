@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from exports.checks import error_text
 from exports.files.optional import require_library
+from hwmodels.errors import NeurofaError
 
 
 class Runtime:
@@ -16,6 +18,9 @@ class Runtime:
 
     Args:
         model: a model, or the path of a file.
+
+    Raises:
+        NeurofaError: onnxruntime refuses it.
     """
 
     def __init__(self, model: Any) -> None:
@@ -24,7 +29,12 @@ class Runtime:
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
         source = model if isinstance(model, str | bytes) else model.SerializeToString()
-        self.session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        try:
+            self.session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has no common base for its errors
+            raise NeurofaError(
+                f"got an ONNX graph that onnxruntime refuses ({error_text(error)}); expected a whole one; export anew"
+            ) from None
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.metadata: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)

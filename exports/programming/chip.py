@@ -38,9 +38,9 @@ class Programming:
 class Chip:
     """Elements that each hold one conductance, as a share f of the range in which they are programmed.
 
-    Memories that are made of conductances (``pcm``, ``hermes``, ``reram_wan``, ...) hold f on one device of their pair;
-    their range in uS is scaled to the file's. Pulsed devices start at the low end of 0.6 times their mean range, and
-    are pulsed from there.
+    Memories that are made of conductances (``pcm``, ``hermes``, ``reram_wan``, ...) hold f on one device of their pair,
+    or on their single device; their range in uS is scaled to the file's. Pulsed devices start at the low end of 0.6
+    times their mean range, and are pulsed from there.
 
     Args:
         device: the model.
@@ -56,9 +56,13 @@ class Chip:
                 " elements are written one by one; use the device inside it"
             )
         self.device = device.with_unit_range()
-        bounds = self.device.describe().bounds
-        self.pulsed = bounds is not None
-        self.ends = (0.0, 1.0) if bounds is None else (REACH * bounds[0], REACH * bounds[1])
+        about = self.device.describe()
+        self.pulsed = about.bounds is not None
+        if about.bounds is not None:
+            self.ends = (REACH * about.bounds[0], REACH * about.bounds[1])
+        else:
+            # the whole range of a single device holds weights of both signs
+            self.ends = (-1.0, 1.0) if about.conductance is not None and not self.device.paired else (0.0, 1.0)
 
     def program(self, share: Tensor, tolerance: float, how: Programming, gen: torch.Generator) -> tuple[Cells, int]:
         """Write and verify until every element is within tolerance or the rounds are over.

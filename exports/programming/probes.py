@@ -13,7 +13,7 @@ from exports.graph.arrays import Matrix
 from exports.programming.conductances import MICRO, MappedMatrix
 from exports.programming.spike_probes import TICKS, random_spikes, spike_responses
 from neurofa.core.capabilities import describe_path
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
 from neurofa.spiking.sequence import has_memory
@@ -150,12 +150,8 @@ def probe_learner(
     if has_memory(network):
         passes = [spike_responses(network, x, gen) for _ in range(repeats)]
     else:
-        training = network.training
-        network.eval()
-        try:
+        with evaluating(network):
             passes = [{"output": network(x, gen)} for _ in range(repeats)]
-        finally:
-            network.train(training)
     probes = [ProbeVectors.from_passes("network", x, passes)]
     # errors as those of a softmax: they sum to zero
     y = torch.randn(count, network.outputs, generator=generator(seed, "probe errors")).to(like)

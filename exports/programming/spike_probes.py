@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neurofa.core.layer import facts_of
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.randomness import generator
 from neurofa.training.evaluation import respond
 
@@ -39,14 +39,11 @@ def spike_responses(network: Network, xs: Tensor, gen: torch.Generator | None = 
     """
     spiking = [name for name, layer in network.items() if (memory := facts_of(layer).memory()) and memory.spiking]
     parts: dict[str, list[Tensor]] = {"output": [], **{f"spikes.{name}": [] for name in spiking}}
-    training, samples = network.training, xs.shape[1]
-    network.eval()
-    try:
+    samples = xs.shape[1]
+    with evaluating(network):
         for _, ticks, tick in respond(network, xs, gen=gen):
             parts["output"].append(tick.y.view(ticks, samples, *tick.y.shape[1:]).clone())
             for name in spiking:
                 y = tick.views[name].y
                 parts[f"spikes.{name}"].append(y.view(ticks, samples, *y.shape[1:]).clone())
-    finally:
-        network.train(training)
     return {name: torch.cat(chunks) for name, chunks in parts.items()}

@@ -24,23 +24,25 @@ class Programmed(Device, AgeingCells, Provenance):
     """A weight as a differential pair: w = range (G+ - G-) / (g_max - g_min).
 
     The target is clipped to +-range; its positive part is written on G+, its negative part on G-, the other device is
-    set to g_min. Writing reprograms both devices of every weight whose change is not zero, by write-verify with full
-    programming noise, and restarts their age: for training, collect small changes in a digital accumulator. ``relax``
-    lets the devices age; the 1/f noise of a read grows with the age.
+    set to g_min. As a single device a weight is w = 2 range (G - g_mid) / (g_max - g_min) around the middle g_mid of
+    the range, which is subtracted without an error, so that a mean drift shifts every weight. Writing reprograms the
+    devices of every weight whose change is not zero, by write-verify with full programming noise, and restarts their
+    age: for training, collect small changes in a digital accumulator. ``relax`` lets the devices age; the 1/f noise of
+    a read grows with the age.
 
     Cells, shaped as the weights: ``plus``, ``minus`` (conductance after programming, uS), ``plus_drift``,
     ``minus_drift`` (each device's random drift constant), ``age`` (s since programming), and the 0-dim ``range``
-    (weight at the highest conductance).
+    (weight at the highest conductance). A single device has no ``minus``.
 
     Args:
         g_max: highest conductance, uS.
         g_min: lowest conductance, uS.
         range: weight at g_max, > 0; None takes headroom times the largest programmed weight.
         headroom: see ``range``, >= 1; room for weights that grow.
+        pair: a differential pair for each weight, or a single device.
     """
 
     noisy = True
-    paired = True
 
     T_READ: ClassVar[float | None] = None
     """Time over which a read averages in the noise model, s; None: not stated."""
@@ -49,6 +51,7 @@ class Programmed(Device, AgeingCells, Provenance):
     g_min: float = 0.0
     range: float | None = None
     headroom: float = 1.0
+    pair: bool = True
 
     def __post_init__(self) -> None:
         check_options(self, NOT_NEGATIVE, "g_min", remedy="conductances are positive")
@@ -57,13 +60,24 @@ class Programmed(Device, AgeingCells, Provenance):
         roomy = Condition(lambda v: 1 <= v < math.inf, "1 or more")
         check_options(self, roomy, "headroom", remedy="the largest weight must fit in")
         check_options(self, POSITIVE_OR_NONE, "range")
+        object.__setattr__(self, "paired", self.pair)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The elements of one weight, by the names of their cells."""
+        return ("plus", "minus") if self.pair else ("plus",)
+
+    @property
+    def g_mid(self) -> float:
+        """The middle of the range, uS: the conductance of a single device at weight 0."""
+        return (self.g_min + self.g_max) / 2
 
     def describe(self) -> DeviceDescription:
         return replace(
             super().describe(),
             conductance=(self.g_min, self.g_max),
             write="programming write",
-            elements_per_write=2,  # a pair
+            elements_per_write=len(self.sides),
             read_time=self._read_time(),
         )
 
@@ -136,8 +150,8 @@ class Programmed(Device, AgeingCells, Provenance):
     def _written(self, target: Tensor, top: Tensor, gen: torch.Generator | None) -> Cells:
         cells: Cells = {}
         part = (target / top).clamp_(-1, 1).mul_(self.g_max - self.g_min)
-        for side, wanted in (("plus", part), ("minus", -part)):
-            g = wanted.clamp(min=0).add_(self.g_min)
+        for side, sign in zip(self.sides, (1, -1), strict=False):
+            g = (part * sign).clamp_(min=0).add_(self.g_min) if self.pair else part.mul(0.5).add_(self.g_mid)
             cells[side] = self._programmed(g, gen)
             cells[f"{side}_drift"] = self.drift_constant(g, normal(g, gen))
         return cells
@@ -151,35 +165,41 @@ class Programmed(Device, AgeingCells, Provenance):
         noise = torch.randn(now.shape, generator=gen) * self.read_sigma(cells["plus"], now, cells["age"])
         return (noise + now - self.g_min) / (self.g_max - self.g_min)
 
-    def conductances(self, cells: Cells) -> tuple[Tensor, Tensor]:
-        """Return G+ and G- at the present age, uS, without read noise."""
-        age = cells["age"]
-        return (
-            self.drifted(cells["plus"], cells["plus_drift"], age),
-            self.drifted(cells["minus"], cells["minus_drift"], age),
-        )
+    def conductances(self, cells: Cells) -> tuple[Tensor, ...]:
+        """Return the conductances of :attr:`sides` at the present age, uS, without read noise."""
+        return tuple(self.drifted(cells[side], cells[f"{side}_drift"], cells["age"]) for side in self.sides)
+
+    def _unit(self, cells: Cells) -> Tensor:
+        """Return the weight of one uS, 0-dim."""
+        return cells["range"] / (self.g_max - self.g_min) * (1 if self.pair else 2)
+
+    def _difference(self, *g: Tensor) -> Tensor:
+        """Return G+ - G- of a pair, or G - g_mid, as a new tensor."""
+        return g[0] - (g[1] if self.pair else self.g_mid)
 
     def value(self, cells: Cells) -> Tensor:
-        """Return the weights range (G+ - G-) / (g_max - g_min) at the present age."""
-        plus, minus = self.conductances(cells)
-        return (plus - minus).mul_(cells["range"] / (self.g_max - self.g_min))
+        """Return the weights at the present age."""
+        return self._difference(*self.conductances(cells)).mul_(self._unit(cells))
 
     def read(self, cells: Cells, gen: torch.Generator | None = None) -> Tensor:
         """Return the weights with the 1/f noise of a read at the present age."""
-        plus, minus = self.conductances(cells)
+        now = self.conductances(cells)
         # the noises of both devices are independent: one draw serves their difference
-        variance = self._variance(cells, plus, minus)
-        noisy = normal(plus, gen).mul_(variance.sqrt_()).add_(plus).sub_(minus)
-        return noisy.mul_(cells["range"] / (self.g_max - self.g_min))
+        variance = self._variance(cells, now)
+        noisy = normal(now[0], gen).mul_(variance.sqrt_()).add_(now[0])
+        return self._difference(noisy, *now[1:]).mul_(self._unit(cells))
 
     def read_variance(self, cells: Cells) -> Tensor:
-        """Return the variance of the 1/f noise of both devices at the present age."""
-        return self._variance(cells, *self.conductances(cells)) * (cells["range"] / (self.g_max - self.g_min)).square()
+        """Return the variance of the 1/f noise of all devices of a weight at the present age."""
+        return self._variance(cells, self.conductances(cells)) * self._unit(cells).square()
 
-    def _variance(self, cells: Cells, plus: Tensor, minus: Tensor) -> Tensor:
-        """Return the variance of a read of G+ - G-, uS^2."""
-        variance = self.read_sigma(cells["plus"], plus, cells["age"]).square_()
-        return variance.add_(self.read_sigma(cells["minus"], minus, cells["age"]).square_())
+    def _variance(self, cells: Cells, now: tuple[Tensor, ...]) -> Tensor:
+        """Return the variance of a read of the difference of conductances, uS^2."""
+        sigmas = [self.read_sigma(cells[side], g, cells["age"]) for side, g in zip(self.sides, now, strict=True)]
+        variance = sigmas[0].square_()
+        for sigma in sigmas[1:]:
+            variance.add_(sigma.square_())
+        return variance
 
     def write(self, cells: Cells, change: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Reprogram the weights whose change is not zero."""
@@ -203,10 +223,10 @@ class Programmed(Device, AgeingCells, Provenance):
         """
         if bool((cells["age"] != 0).any()):
             return None
-        unit = cells["range"] / (self.g_max - self.g_min)
+        unit = self._unit(cells)
         age = torch.full_like(cells["age"], seconds)
         means, variance = [], torch.zeros_like(age)
-        for side in ("plus", "minus"):
+        for side in self.sides:
             g = cells[side]
             outcomes = [
                 (self.drifted(g, self.drift_constant(g, torch.full_like(g, x)), age), share)
@@ -215,7 +235,7 @@ class Programmed(Device, AgeingCells, Provenance):
             mean = torch.stack([now * share for now, share in outcomes]).sum(0)
             variance += torch.stack([(now - mean).square() * share for now, share in outcomes]).sum(0)
             means.append(mean)
-        return (means[0] - means[1]) * unit, variance * unit.square()
+        return self._difference(*means) * unit, variance * unit.square()
 
 
 @functools.cache

@@ -11,9 +11,14 @@ from torch import Tensor
 
 from hwmodels.description import DeviceDescription
 from hwmodels.device import Cells, Device
-from hwmodels.errors import POSITIVE, POSITIVE_OR_NONE, NeurofaError, check_options
+from hwmodels.errors import POSITIVE_OR_NONE, NeurofaError, check_options
 from hwmodels.format import ROUNDING, check_bits, work_dtype
 from hwmodels.numerics.random import uniform
+
+FEW = 16
+"""Weights, without zeros, below which one code for all of them may be chance."""
+ONE_CODE = 0.99
+"""Share of the weights in one code above which the device holds nothing of the matrix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +26,18 @@ class Fixed(Device, name="fixed"):
     """A digital word of ``bits`` bits per weight: w = s q, q a whole number in +-(2^(bits-1) - 1).
 
     The full scale is ``range`` or, when None, headroom / sqrt(fan_in), fan_in being the product of all axes but the
-    first; s = full scale / (2^(bits-1) - 1). Writing gives q' = clamp(q + round(change / s)). With rounding to the
-    nearest code a change below s / 2 is lost and learning stalls; stochastic rounding keeps every change in the mean.
+    first; s = full scale / (2^(bits-1) - 1). A matrix of which one code is left is refused. Writing gives q' =
+    clamp(q + round(change / s)). With rounding to the nearest code a change below s / 2 is lost and learning stalls;
+    stochastic rounding keeps every change in the mean.
 
     Cells: ``code`` (q, whole numbers in the dtype and shape of the weights) and ``scale`` (s, 0-dim); dimensionless.
 
     Args:
         bits: width of one weight, 2 to 24.
         range: full scale, > 0, in the unit of the weights; None derives it from the fan-in.
-        headroom: full scale times sqrt(fan_in) when ``range`` is None, > 0; a uniform draw with bounds 1/sqrt(fan_in)
-            then fills a third of it by default (with 2 bits all of it rounds to zero: take headroom=1 there).
+        headroom: full scale times sqrt(fan_in) when ``range`` is None, > 0; None takes 3, of which a uniform draw with
+            bounds 1/sqrt(fan_in) fills a third, and 1 for the three codes of 2 bits, where all of that draw would round
+            to zero.
         rounding: of a write: ``nearest`` or ``stochastic``. Programming always rounds to the nearest.
     """
 
@@ -38,14 +45,14 @@ class Fixed(Device, name="fixed"):
 
     bits: int = 8
     range: float | None = None
-    headroom: float = 3.0
+    headroom: float | None = None
     rounding: Literal["nearest", "stochastic"] = "stochastic"
 
     def __post_init__(self) -> None:
         check_bits("fixed", self.bits, one="use fixed(bits=2) for the values -1, 0 and +1 times the full scale")
         check_options(self, ROUNDING, "rounding", remedy="choose one")
         check_options(self, POSITIVE_OR_NONE, "range")
-        check_options(self, POSITIVE, "headroom", remedy="3 is the default")
+        check_options(self, POSITIVE_OR_NONE, "headroom")
 
     def describe(self) -> DeviceDescription:
         return replace(super().describe(), digital=True, word_bits=self.bits, rounding=self.rounding)
@@ -58,6 +65,13 @@ class Fixed(Device, name="fixed"):
         """The largest code, 2^(bits-1) - 1."""
         return (1 << (self.bits - 1)) - 1
 
+    def full_scale(self, fan_in: int) -> float:
+        """Return the largest weight: ``range``, or headroom / sqrt(fan_in)."""
+        if self.range is not None:
+            return self.range
+        headroom = self.headroom if self.headroom is not None else (1.0 if self.bits == 2 else 3.0)
+        return headroom / math.sqrt(fan_in)
+
     def program(self, target: Tensor, gen: torch.Generator | None = None) -> Cells:
         """Round the target to the nearest codes.
 
@@ -69,16 +83,40 @@ class Fixed(Device, name="fixed"):
             ``code`` shaped as ``target`` and 0-dim ``scale``; targets beyond the full scale are clipped.
 
         Raises:
-            NeurofaError: the dtype cannot hold the codes exactly.
+            NeurofaError: the dtype cannot hold the codes exactly, or nearly all different weights become one code.
         """
         if self.top > 2 / torch.finfo(target.dtype).eps:
             raise NeurofaError(
                 f"got weights of {target.dtype} for fixed(bits={self.bits}); expected a dtype that holds the codes"
                 " exactly; use float32"
             )
-        full = self.range if self.range is not None else self.headroom / math.sqrt(math.prod(target.shape[1:]))
-        scale = target.new_full((), full / self.top)
+        full = self.full_scale(math.prod(target.shape[1:]))
+        cells = self._rounded(target, target.new_full((), full / self.top))
+        self._check_codes(target, cells["code"], full)
+        return cells
+
+    def reprogram(self, cells: Cells, target: Tensor, gen: torch.Generator | None = None) -> Cells:
+        """Round a new target to the same codes; a matrix that is tracked while it grows may pass through one code."""
+        return self._rounded(target, cells["scale"])
+
+    def _rounded(self, target: Tensor, scale: Tensor) -> Cells:
         return {"code": (target / scale).round_().clamp_(-self.top, self.top), "scale": scale}
+
+    def _check_codes(self, target: Tensor, code: Tensor, full: float) -> None:
+        """Refuse a grid on which nearly all of many different weights that are not zero are one code."""
+        wanted = target != 0  # zeros of a sparse matrix are no loss
+        count = int(wanted.sum())
+        if count < FEW or target.amin() == target.amax():
+            return
+        for one in (0, self.top, -self.top):
+            share = int((wanted & (code == one)).sum()) / count
+            if share > ONE_CODE:
+                typical = float(target[wanted].abs().median())
+                raise NeurofaError(
+                    f"got weights of about {typical:.2g} for {self!r} with a full scale of {full:.2g}, where"
+                    f" {share:.1%} of them become the code {one}; expected several codes in use; use"
+                    f" fixed(bits={self.bits}, range={1.5 * typical:.2g}) or more bits"
+                )
 
     def value(self, cells: Cells) -> Tensor:
         """Return the weights s q."""

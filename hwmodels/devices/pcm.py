@@ -24,7 +24,7 @@ class Pcm(Programmed, name="pcm"):
     source = "aihwkit, PCMLikeNoiseModel"
     fitted_from = "Nandakumar et al. 2019, ICECS, doi 10.1109/ICECS46596.2019.8964852"
     verified = "read"
-    tier = "array measured"
+    tier = "array fit"
     technology = "pcm"
 
     T0 = 20.0

@@ -18,38 +18,48 @@ from hwmodels.numerics.random import normal
 class PowStep(Pulsed, name="pow_step"):
     """Steps that follow a power law: v += up room^g_up (1 + s xi), room = (top - v)/(top - bottom).
 
-    Down: v -= down (1 - room)^g_down (1 + s xi), s = dw_min_std; the exponents are each device's own, g_up =
-    |pow_gamma (1 + pow_up_down + pow_gamma_dtod xi)| and g_down = |pow_gamma (1 - pow_up_down + pow_gamma_dtod xi)|.
-    Of n pulses the first is exact and the others follow the solution of dv/dn = step room^g; the noise is that of n
-    mean steps.
+    Down: v -= down (1 - room)^g_down (1 + s xi), s = dw_min_std. The exponents are each device's own: g_up = pow_gamma
+    |l + gain + r| and g_down = pow_gamma |u + gain - r| with l = min(pow_up_down, 0), u = -max(pow_up_down, 0), gain =
+    1 + pow_gamma_dtod xi, which both directions share, and r = pow_up_down_dtod xi. The asymmetry only ever shrinks one
+    of the two. Of n pulses the first is exact and the others follow the solution of dv/dn = step room^g; the noise is
+    that of n mean steps.
 
     Further cells: ``power_up``, ``power_down`` (dimensionless).
 
     Args:
         pow_gamma: nominal exponent, >= 0; 1 is a soft bound.
         pow_gamma_dtod: device-to-device spread of the exponent, relative.
-        pow_up_down: asymmetry of the exponents.
+        pow_up_down: asymmetry of the exponents, in (-1, 1): shrinks that up when negative, that down when positive.
+        pow_up_down_dtod: device-to-device spread of the asymmetry.
 
     Other options and cells: :class:`~hwmodels.device_models.pulsed.Pulsed`.
     """
 
     source = "aihwkit, PowStepDevice; Fusi and Abbott 2007, Nat. Neurosci. 10:485; Frascaroli et al. 2018, Sci. Rep. 8"
+    revision = 2
 
     pow_gamma: float = 1.0
     pow_gamma_dtod: float = 0.1
     pow_up_down: float = 0.0
+    pow_up_down_dtod: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_options(self, NOT_NEGATIVE, "pow_gamma", "pow_gamma_dtod")
+        check_options(self, NOT_NEGATIVE, "pow_gamma", "pow_gamma_dtod", "pow_up_down_dtod")
         asymmetry = Condition(lambda v: -1 <= v <= 1, "a number between -1 and 1")
         check_options(self, asymmetry, "pow_up_down", remedy="0 is symmetric")
 
+    @property
+    def nominal_step(self) -> float:
+        """The step in the middle between bounds of nominal size."""
+        return float(self.dw_min * 0.5**self.pow_gamma)
+
     def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
         cells = super().draw_devices(target, gen)
-        for key, sign in (("power_up", 1), ("power_down", -1)):
-            spread = normal(target, gen).mul_(self.pow_gamma_dtod).add_(1 + sign * self.pow_up_down)
-            cells[key] = spread.mul_(self.pow_gamma).abs_()
+        gain = normal(target, gen).mul_(self.pow_gamma_dtod).add_(1)
+        r = normal(target, gen).mul_(self.pow_up_down_dtod)
+        cells["power_up"] = (gain + r).add_(min(self.pow_up_down, 0.0)).abs_().mul_(self.pow_gamma)
+        cells["power_down"] = (gain - r).sub_(max(self.pow_up_down, 0.0)).abs_().mul_(self.pow_gamma)
         return cells
 
     def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ class ReRamWan(Programmed, name="reram_wan"):
     source = "aihwkit, ReRamWan2022NoiseModel"
     fitted_from = "Wan et al. 2022, Nature 608:504, doi 10.1038/s41586-022-04992-8 (fits to published figures)"
     verified = "read"
-    tier = "array measured"
+    tier = "array fit"
     technology = "rram"
 
     G_REFERENCE = 40.0

@@ -35,9 +35,10 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
     """
 
     source = "aihwkit, SoftBoundsReferenceDevice; Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
+    revision = 2
 
     reference_mean: float = 0.0
-    reference_std: float = 0.05
+    reference_std: float = 0.0
     subtract_symmetry: bool = False
     additive: bool = True
 
@@ -77,6 +78,7 @@ class ReRamSB(SoftBoundsReference, name="reram_sb"):
     """Resistive memory, one good device, as soft bounds: 1000 states, 375 % cycle noise."""
 
     source = "aihwkit, preset ReRamSB (a loose fit, by its own words)"
+    revision = 1
     fitted_from = "Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"
     verified = "read"
     tier = "single device"
@@ -89,7 +91,6 @@ class ReRamSB(SoftBoundsReference, name="reram_sb"):
     w_max_dtod: float = 0.3 / 1.25
     w_min_dtod: float = 0.3 / 0.75
     write_noise_std: float = 56.0
-    reference_std: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ class ReRamArrayOM(SoftBoundsReference, name="reram_array_om"):
     """Optimized-material resistive memory measured over an array: 21 states, 13.48 % of the devices stuck."""
 
     source = "aihwkit, preset ReRamArrayOM (there the stuck devices are a comment; here they are on)"
+    revision = 1
     fitted_from = "Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
     verified = "read"
     tier = "array measured"
@@ -113,6 +115,7 @@ class ReRamArrayOM(SoftBoundsReference, name="reram_array_om"):
     write_noise_std: float = 1.4113
     corrupt_prob: float = 0.1348
     corrupt_range: float = 0.01
+    reference_std: float = 0.05
     subtract_symmetry: bool = True
     headroom: float = 1.5  # at the usual 3 the write noise exceeds an initial matrix
 
@@ -122,6 +125,7 @@ class ReRamArrayHfO2(SoftBoundsReference, name="reram_array_hfo2"):
     """HfO2 resistive memory measured over an array: 4 states, 9.77 % of the devices stuck."""
 
     source = "aihwkit, preset ReRamArrayHfO2 (there the stuck devices are a comment; here they are on)"
+    revision = 1
     fitted_from = "Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
     verified = "read"
     tier = "array measured"
@@ -138,5 +142,6 @@ class ReRamArrayHfO2(SoftBoundsReference, name="reram_array_hfo2"):
     write_noise_std: float = 0.5841
     corrupt_prob: float = 0.0977
     corrupt_range: float = 0.01
+    reference_std: float = 0.05
     subtract_symmetry: bool = True
     headroom: float = 1.5  # at the usual 3 the write noise exceeds an initial matrix

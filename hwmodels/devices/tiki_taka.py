@@ -14,7 +14,7 @@ from hwmodels.device_models.nested import build_inner, with_prefix, without_pref
 from hwmodels.device_models.pulsed import Pulsed
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NOT_NEGATIVE, POSITIVE, PROBABILITY, Condition, NeurofaError, check_options, minimum
-from hwmodels.numerics.random import uniform
+from hwmodels.numerics.random import normal, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ class TikiTaka(Device, name="tiki_taka"):
         columns: columns that are transferred after a write (a mini-batch), at least 1.
         transfer_lr: size of a transfer, > 0.
         gamma: share of A in the weights, 0 or more.
+        reference_std: standard deviation with which A's reference misses each device's symmetry point, in A's device
+            units, 0 or more; 0: it is exact.
     """
 
     source = "Gokmen and Haensch 2020, Front. Neurosci. 14:103; zero-shifting: Kim et al. 2019, arXiv 1907.10228"
@@ -44,6 +46,7 @@ class TikiTaka(Device, name="tiki_taka"):
     columns: int = 16
     transfer_lr: float = 0.1
     gamma: float = 0.0
+    reference_std: float = 0.0
 
     def __post_init__(self) -> None:
         slow, fast = build_inner(self, "slow"), build_inner(self, "fast")
@@ -56,7 +59,7 @@ class TikiTaka(Device, name="tiki_taka"):
             object.__setattr__(self, declared, value)
         check_options(self, minimum(1), "columns", remedy="16 is the default")
         check_options(self, POSITIVE, "transfer_lr", remedy="change it")
-        check_options(self, NOT_NEGATIVE, "gamma", remedy="0 is the default")
+        check_options(self, NOT_NEGATIVE, "gamma", "reference_std", remedy="0 is the default")
 
     @property
     def reading(self) -> Device:
@@ -77,6 +80,8 @@ class TikiTaka(Device, name="tiki_taka"):
         drawn = self.a.program(torch.zeros_like(target), gen)
         zero = self.a.shown_state(symmetry_point(self.a, drawn), drawn) * drawn["scale"]
         fast = self.a.reprogram(drawn, zero, gen)
+        if self.reference_std:
+            zero = normal(zero, gen).mul_(self.reference_std).mul_(drawn["scale"]).add_(zero)
         slow = self.c.program(target, gen)
         return {**with_prefix("fast", fast), **with_prefix("slow", slow), "zero": zero, "writes": target.new_zeros(())}
 
@@ -126,9 +131,10 @@ class TikiTaka(Device, name="tiki_taka"):
 class TikiTakaV2(TikiTaka, name="tiki_taka_v2"):
     """Tiki-Taka with a digital buffer: H_j <- H_j + transfer_lr A_j, and C gets n = trunc(H / epsilon) pulses.
 
-    The buffer averages the noise of A's reads and passes on what has grown to a whole step epsilon of C; then
-    H <- H - (1 - momentum) n epsilon. With ``chop`` > 0 every column has a sign that flips with that probability when
-    it is transferred: A gets sign * change and H sign * A, so that an offset of A's reference averages out.
+    The buffer averages the noise of A's reads and passes on what has grown to a whole step epsilon of C; then H <- H -
+    (1 - momentum) n epsilon. With ``chop`` > 0 every column has a sign that flips with that probability when it is
+    transferred: A gets sign * change and H sign * A, so that an offset of A's reference (``reference_std``) averages
+    out. With an exact reference there is nothing to average, and flips only delay what A holds.
 
     Further cells: ``buffer`` (H), shaped as the weights; ``sign`` with ``chop``, 1 or -1, shaped as the weights, equal
     within a column.
@@ -139,6 +145,7 @@ class TikiTakaV2(TikiTaka, name="tiki_taka_v2"):
         columns: columns that are transferred after a write (a mini-batch), at least 1.
         transfer_lr: size of a transfer, > 0.
         gamma: share of A in the weights, 0 or more.
+        reference_std: standard deviation of A's reference about each device's symmetry point, as of ``tiki_taka``.
         momentum: share of what has been passed on that stays in the buffer, at least 0 and below 1.
         chop: probability that a column's sign flips at its transfer, 0 to 1.
     """

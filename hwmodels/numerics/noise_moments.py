@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 TINY = 1e-30
-"""Added to a power that may be zero before it divides."""
+"""Least size in float32 that divides."""
+LEAST = 1e-300
+"""Least power in float64 that divides; far below that of the smallest float32."""
 
 LOST = 1e-4
 """Share of the signal that counts as nothing: a known error has removed it, and the rest is rounding of float32."""
@@ -57,7 +59,7 @@ class Noise:
         s = self._signal.double()
         if self.shift is None:
             return s.new_ones(len(s))
-        return 1 + (s * self.shift).sum(1) / s.square().sum(1).clamp_min(TINY)
+        return 1 + (s * self.shift).sum(1) / s.square().sum(1).clamp_min(LEAST)
 
     def power(self, vectors: Tensor) -> Tensor:
         """Return E|n|^2 of every sample: the power of the error without its part along the signal.
@@ -92,8 +94,8 @@ class Noise:
         k = self.gain()
         size2 = self._signal.double().square().sum(1)
         # without a signal, or with one that a known error has removed, no noise is small
-        present = (size2 > TINY) & (k > LOST)
-        return torch.where(present, self.power(vectors) / (k.square() * size2).clamp_min(TINY), torch.inf)
+        present = (size2 > LEAST) & (k > LOST)
+        return torch.where(present, self.power(vectors) / (k.square() * size2).clamp_min(LEAST), torch.inf)
 
     def cosine(self, vectors: Tensor) -> Tensor:
         """Return the cosine between the product with this source and without it, sign(k) / sqrt(1 + NSR^2).
@@ -107,7 +109,7 @@ class Noise:
         k = self.gain()
         # k keeps its sign: a negative one turns the product round
         scale = k.masked_fill(k.abs() <= LOST, 0.0) * self._signal.double().square().sum(1).sqrt()
-        return scale / (scale.square() + self.power(vectors)).sqrt().clamp_min(TINY)
+        return scale / (scale.square() + self.power(vectors)).sqrt().clamp_min(LEAST)
 
     def __add__(self, other: Noise) -> Noise:
         """Add the same source in a second array whose output is added (tiles): variances and shifts add up."""
@@ -171,7 +173,7 @@ def too_coarse(signals: Tensor, levels: Tensor, formula: Tensor, tolerance: floa
     Returns:
         Why the model does not hold, in words; empty where it holds.
     """
-    size = signals.double().square().sum(1).clamp_min(TINY)
+    size = signals.double().square().sum(1).clamp_min(LEAST)
     measured = ((levels - signals).double().square().sum(1) / size).mean()
     predicted = (formula.double().sum(1) / size).mean()
     if bool((measured - predicted).abs() <= 2 * tolerance):
@@ -193,5 +195,8 @@ def parallel_part(x: Tensor, encoded: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         k (B, 1), and r (B, n).
     """
-    k = (x * encoded).sum(1, keepdim=True) / x.square().sum(1, keepdim=True).clamp_min(TINY)
+    # in float64: squares of the errors of a confident network are no float32 any more
+    wide = x.double()
+    k = (wide * encoded).sum(1, keepdim=True) / wide.square().sum(1, keepdim=True).clamp_min(LEAST)
+    k = k.to(x.dtype)
     return k, encoded - k * x

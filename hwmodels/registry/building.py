@@ -14,7 +14,7 @@ from typing import Any
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry.declared import alternatives, options, type_hints
 from hwmodels.registry.registered import Recipe, Registered
-from hwmodels.registry.shelves import find
+from hwmodels.registry.shelves import find, parts
 from hwmodels.spec import Spec, parse, render
 
 _WORDS = {int: "a whole number", float: "a number", str: "a name", bool: "True or False", type(None): "None"}
@@ -42,6 +42,7 @@ def build(kind: str, spec: object, **context: Any) -> Any:
     if isinstance(spec, Recipe):
         return _build_recipe(kind, spec, context)
     if not isinstance(spec, Spec):
+        _refuse_foreign(kind, spec)
         return spec
     part = find(kind, spec.name)
     described = isinstance(part, type) and issubclass(part, Recipe)
@@ -50,6 +51,30 @@ def build(kind: str, spec: object, **context: Any) -> Any:
     if described:
         return _build_recipe(kind, part(**spec.options), context)
     return part(**spec.options, **context)
+
+
+def _refuse_foreign(kind: str, part: object) -> None:
+    """Refuse an object that no part of this kind could be.
+
+    Kinds whose parts are functions (such as nonlinearities) take any object.
+
+    Raises:
+        NeurofaError: naming both types.
+    """
+    known = [p for p in parts(kind).values() if isinstance(p, type) and issubclass(p, Registered)]
+    base = next((c for p in known for c in p.__mro__ if "kind" in vars(c)), None)
+    wanted: object = base
+    if base is not None and issubclass(base, Recipe):
+        wanted = type_hints(base.build).get("return")
+    if isinstance(wanted, type) and not isinstance(part, Registered | wanted):
+        raise NeurofaError(
+            f"got a {type(part).__name__} for a {kind}; expected a {wanted.__name__} or its spec;"
+            f" {_HINTS.get(kind, 'pass one')}"
+        )
+
+
+_HINTS = {"network": "turn torch modules into one with from_sequential(model, input_shape)"}
+"""What to do instead, by kind."""
 
 
 def _build_recipe(kind: str, recipe: Recipe, context: Mapping[str, Any]) -> Any:

@@ -24,7 +24,8 @@ from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import LocalView, Tick
 from neurofa.training.extra_passes import make_extra_passes
-from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import Credit, collect, preserved, record
 
 TRANSPORTS = ("nothing", "signs", "weights")
 """Information that a pathway may copy from the forward weights beside it, from least to most."""
@@ -142,7 +143,8 @@ class Audit:
         own = [t for t in (*rule.parameters(), *rule.buffers()) if t.data_ptr() not in held]
         self.pathway = [(t, t.detach().clone()) for t in own]
         self.tick = self._record(x)
-        loss = CrossEntropy() if target.dim() == 1 and not target.is_floating_point() else MeanSquaredError()
+        labels = target.dim() < self.tick.y.dim() and not target.is_floating_point()
+        loss = CrossEntropy() if labels else MeanSquaredError()
         self.teaching = loss_and_teaching(loss, self.tick.y, target)[1]
         # on clean weights: extra passes through a poisoned network would expose other layers' weights by its outputs
         self.tick = make_extra_passes(network, rule, self.tick, self.teaching, self._gen())
@@ -287,9 +289,9 @@ class Audit:
         n = self.samples
         x = self.x.clone()
         others = torch.arange(len(x), device=x.device) % n > 0
-        x[others] = x[others].flip(-1) * 0.5 + 0.25
+        x[others] = x[others].flip(-1) * 0.5 + 0.25 if x.is_floating_point() else x[others].roll(1, -1)
         clean, _ = self._delivered(self.tick, self.teaching)
-        other, changed = self._delivered(self._record(x), _first_kept(self.teaching, n))
+        other, changed = self._delivered(self._record(x), _first_kept(self.teaching, n, self.network.positions))
         coupled = set()
         for name in self.learning:
             if not torch.equal(clean[name][::n], other[name][::n]):
@@ -337,10 +339,17 @@ def _together(ours: AuditReport, theirs: AuditReport) -> AuditReport:
     return replace(ours, local=local, transports=transports, couples_samples=coupled, dependencies=dependencies)
 
 
-def _first_kept(teaching: Teaching, samples: int) -> Teaching:
-    """Return the teaching with its first sample kept and all others changed."""
+def _first_kept(teaching: Teaching, samples: int, positions: int | None) -> Teaching:
+    """Return the teaching with its first sample kept and all others changed.
+
+    Args:
+        teaching: of the recorded tick: rows of ticks, each of all samples, or of samples, each of all positions.
+        samples: B.
+        positions: S, where the network answers at every position.
+    """
     error, target = teaching.error.clone(), teaching.target.clone()
-    others = torch.arange(len(error), device=error.device) % samples > 0
+    rows = torch.arange(len(error), device=error.device)
+    others = rows % samples > 0 if positions is None else rows >= positions
     error[others], target[others] = error[others].flip(-1) * 3, target[others].flip(-1)
     return replace(teaching, error=error, target=target)
 

@@ -1,4 +1,4 @@
-"""Directions of weights (tensors, factors of outer products, sums of both) and return weights of low rank."""
+"""Directions of weights (tensors, factors of outer products, sums of rows) and return weights of low rank."""
 
 from __future__ import annotations
 
@@ -43,6 +43,26 @@ class Outer(NamedTuple):
         return self.right.layout == torch.sparse_csr
 
 
+class RowSums(NamedTuple):
+    """A direction that is zero in all rows but some: each vector is added to the row that its index names."""
+
+    chosen: Tensor
+    """(N,) int64: rows; a row may occur several times."""
+    values: Tensor
+    """(N, n_in): vectors added to these rows."""
+    rows: int
+    """n_out: rows of the weight."""
+
+    def dense(self) -> Tensor:
+        """Return the direction as one tensor, (n_out, n_in)."""
+        zeros = self.values.new_zeros(self.rows, self.values.shape[1])
+        return zeros.index_add_(0, self.chosen, self.values)
+
+    def outer(self) -> Outer:
+        """Return the direction in factored form: one-hot rows times the vectors."""
+        return Outer(torch.nn.functional.one_hot(self.chosen, self.rows).to(self.values.dtype), self.values)
+
+
 class Sum(NamedTuple):
     """A direction that is a sum of terms, which are added only where the direction is used."""
 
@@ -75,7 +95,7 @@ class LowRank(NamedTuple):
 ReturnWeights = Mapping[str, Tensor | LowRank]
 """Return weights of a layer, through which its error goes to the layer below, by the name of the forward weight."""
 
-Direction = Tensor | Outer | Sum
+Direction = Tensor | Outer | RowSums | Sum
 Directions = dict[str, Direction]
 """Directions of one layer's weights, summed over the batch, by the name of the weight."""
 
@@ -83,3 +103,8 @@ Directions = dict[str, Direction]
 def dense(directions: Directions) -> dict[str, Tensor]:
     """Return the directions of a layer as new dense tensors, by the name of the weight; outer products are computed."""
     return {k: d.clone() if isinstance(d, Tensor) else d.dense() for k, d in directions.items()}
+
+
+def dense_direction(direction: Direction) -> Tensor:
+    """Return one direction as a tensor; one that is a tensor already is not copied."""
+    return direction if isinstance(direction, Tensor) else direction.dense()

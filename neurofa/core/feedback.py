@@ -147,6 +147,15 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         """
         return rows.view(len(rows), *self.shapes[name])
 
+    def rows_of(self, name: str, values: Tensor) -> Tensor:
+        """Return values at a layer's output, (B, ...), as the rows of its signal, (N, *shape): N = B or B S.
+
+        Args:
+            name: the layer.
+            values: such as its output; N is B S in a network that answers at each of S positions.
+        """
+        return values.reshape(-1, *self.shapes[name])
+
     def gather(self, name: str, change: Tensor) -> Tensor:
         """Return factors g, (B, rows), of a layer's random change for an estimate of the Jacobian from a probe.
 
@@ -157,7 +166,7 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
             name: the layer's name.
             change: (B, *out_shape), change of the layer's output, the same at all positions that share a row.
         """
-        return change.flatten(1)
+        return self.rows_of(name, change).flatten(1)
 
 
 class RandomMatrices(Feedback, ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -111,6 +111,8 @@ class LayerTraits:
     """Whether the layer has no weights by its kind, so that it can be no readout."""
     remembers: bool = False
     """Whether the layer keeps a state from tick to tick, so that no module of one input computes the same."""
+    vocabulary: int | None = None
+    """Number of tokens of which the layer takes the ids as input; None: it takes numbers."""
     window: Window | None = None
     """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None
@@ -164,6 +166,10 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
             gen: source of randomness.
         """
         return {}
+
+    def wrapped_modules(self) -> Iterable[nn.Module]:
+        """Return modules whose mode belongs to this layer but which are not registered in it; default: none."""
+        return ()
 
     @abstractmethod
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -319,10 +325,13 @@ def vjp(layer: Layer, view: LocalView) -> tuple[dict[str, Tensor], Tensor]:
         view: with ``error``.
 
     Returns:
-        Directions by name, and (B, *in_shape) error at the input through the layer's own weights.
+        Directions by name, and (B, *in_shape) error at the input through the layer's own weights; empty for ids of
+        tokens, which have none.
     """
     graph = record_graph(layer, view.params, view.x, view.before, True)[2]
     result = Layer.backprop_local(layer, replace(view, graph=graph))
+    if not view.x.is_floating_point():
+        return dense(result.partial), view.y.new_empty(0)
     assert result.input_error is not None
     return dense(result.partial), result.input_error
 

@@ -46,6 +46,11 @@ class CrossEntropy(Loss, name="cross_entropy"):
     """Cross-entropy of a softmax, L = -log softmax(y)[label]; error = softmax(y) - onehot(label)."""
 
     def evaluate(self, y: Tensor, target: Tensor) -> LossResult:
+        if y.shape[1] == 1:
+            raise NeurofaError(
+                "got one output for cross_entropy, whose softmax is 1 there; expected one output a class; use loss mse,"
+                " or two outputs"
+            )
         hot = one_hot(target, y)
         log_p = torch.log_softmax(y, 1)
         value = (log_p * hot).sum().neg_().div_(len(y))
@@ -54,12 +59,20 @@ class CrossEntropy(Loss, name="cross_entropy"):
 
 
 class MeanSquaredError(Loss, name="mse"):
-    """Squared error, L = 1/2 sum_k (y_k - t_k)^2 for targets t; error = y - t; labels become one-hot targets."""
+    """Squared error, L = 1/2 sum_k (y_k - t_k)^2 for targets t; error = y - t; labels become one-hot targets.
+
+    A network of one output has no classes: whole numbers (B,) are then its target values, as real ones are.
+    """
 
     labels = False
 
     def evaluate(self, y: Tensor, target: Tensor) -> LossResult:
-        values = one_hot(target, y) if target.dim() == 1 and not target.is_floating_point() else target.to(y.dtype)
+        if target.shape == y.shape[:1] and y.shape[1] == 1:
+            values = target.to(y.dtype).unsqueeze(1)
+        elif target.dim() == 1 and not target.is_floating_point():
+            values = one_hot(target, y)
+        else:
+            values = target.to(y.dtype)
         if values.shape != y.shape:
             raise NeurofaError(
                 f"got targets of shape {tuple(target.shape)}; expected labels ({len(y)},) or values {tuple(y.shape)};"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,43 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from neurofa.core.layer import Layer
+from neurofa.core.description import ModuleDescription
+from neurofa.core.layer import Layer, facts_of
+from neurofa.core.multiplied import multiplied, refuse_digital_products
 from neurofa.core.plan import Plan, Site
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.summary import network_summary, shape_text
 from neurofa.core.synapses import Synapses
 from neurofa.core.window import Window
+
+
+@contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """Put a network into evaluation mode, and give every module its own mode back at the end.
+
+    Args:
+        network: whose layers may have different modes.
+    """
+    kept = network.modes()
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, mode in kept:
+            part.training = mode
+
+
+@contextmanager
+def _numbers_as_indices(name: str) -> Iterator[None]:
+    """Refuse a layer that uses its input as indices."""
+    try:
+        yield
+    except IndexError as error:
+        raise NeurofaError(
+            f"got numbers that layer '{name}' cannot use as indices ({error}); expected layers of real numbers, since"
+            " errors return through them; begin with neurofa.layers.Embedding"
+        ) from None
 
 
 class Network(nn.Module):
@@ -32,7 +64,7 @@ class Network(nn.Module):
         periphery: converters and noise around the arrays of affine weights, or their spec; see :meth:`attach`.
 
     Raises:
-        NeurofaError: shapes of consecutive layers do not match (the layer is named), or the readout has no weights.
+        NeurofaError: shapes of consecutive layers do not match, or the last layer has no weights (the layer is named).
     """
 
     fused: bool = False
@@ -51,8 +83,14 @@ class Network(nn.Module):
         periphery: Periphery | str = "exact",
     ) -> None:
         super().__init__()
-        if not layers or layers[-1].traits.parameter_free:
-            raise NeurofaError("got a network without a readout; expected a layer with weights at the end; append one")
+        strange = next((part for part in list[object](layers) if not isinstance(part, Layer)), None)
+        if strange is not None:
+            raise NeurofaError(
+                f"got a {type(strange).__name__} as a layer; expected layers of neurofa; wrap it as"
+                " neurofa.layers.Block, or use from_sequential"
+            )
+        if not layers:
+            raise NeurofaError("got a network without layers; expected a readout, a layer with weights; append one")
         self.input_shape, self.spec, self.seed = tuple(input_shape), spec, seed
         physics: Device = build("device", device)
         self.device_spec = device if isinstance(device, str) else str(physics.full_spec)
@@ -63,9 +101,24 @@ class Network(nn.Module):
             self.layers[f"{layer.name}{index}"] = layer
         self.chain: list[tuple[str, Layer]] = list(self.layers.items())  # type: ignore[arg-type]
         """Names and layers, from input to readout."""
+        _require_readout(*self.chain[-1])
+        shares = {
+            f"'{key}' of layer '{n}'": s.clipped for n, layer in self.items() for key, s in layer.synapses.items()
+        }
+        warn_of_clipping(shares, self.device_spec)
+        self.vocabulary = self.chain[0][1].traits.vocabulary
+        """Number of tokens whose ids are the input; None: the input are numbers."""
         self.shapes = self._output_shapes()
         self.readout = self.names[-1]
+        answer = self.shapes[self.readout]
+        self.positions = answer[0] if len(answer) == 2 else None
+        """S, where the network answers at each of S positions (tokens), with outputs (B, S, o); None: (B, o)."""
         self.lowest = next(name for name, layer in self.chain if layer.synapses)
+        self.first = (self.layer(self.lowest).synapses.values()[0],)  # a tuple is not registered a second time
+        """Synapses whose weight shows number format and device of the whole network."""
+        if not physics.exact:
+            for name, layer in self.items():
+                refuse_digital_products(name, layer, self._zeros(name), self.device_spec)
         self.attach(periphery)
 
     def attach(self, periphery: Periphery | str) -> None:
@@ -83,8 +136,7 @@ class Network(nn.Module):
         around: Periphery = build("periphery", periphery)
         hosts = [host for _, layer in self.items() if (host := layer.traits.array_host) is not None]
         for name, layer in self.items():
-            matrices = any(layer.synapses[key].weight.dim() > 1 for key in layer.traits.returning)
-            if matrices and layer.traits.array_host is None and not around.exact:
+            if not around.exact and layer.traits.array_host is None and multiplied(layer, self._zeros(name)):
                 raise NeurofaError(
                     f"got a periphery for layer '{name}', a {layer.name} with weights inside; expected dense and"
                     " convolutional layers, whose products go through arrays; use periphery exact or another network"
@@ -93,6 +145,23 @@ class Network(nn.Module):
             host.attach(None if around.exact else around, fused=self.fused)
         self._on_arrays = bool(hosts) and not around.exact
         self.periphery_spec = periphery if isinstance(periphery, str) else str(around.full_spec)
+
+    def _zeros(self, name: str) -> Tensor:
+        """Return a batch of two zeros for a layer, (2, *in_shape)."""
+        at = self.names.index(name)
+        if not at:
+            return self._here(self.example(2))
+        return torch.zeros(2, *self.shapes[self.names[at - 1]], **self._numbers())
+
+    def _here(self, x: Tensor) -> Tensor:
+        """Return a batch on the device of the weights, numbers in their dtype."""
+        numbers = self._numbers()
+        return x.to(**numbers) if self.vocabulary is None else x.to(numbers["device"])
+
+    def _numbers(self) -> dict[str, Any]:
+        """Return dtype and device of the weights."""
+        like = next((p for p in self.parameters() if p.is_floating_point()), torch.zeros(0))
+        return {"dtype": like.dtype, "device": like.device}
 
     def fuse(self, on: bool = True) -> None:
         """Compile the writes of devices, and products on arrays, into single kernels.
@@ -135,31 +204,50 @@ class Network(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """Number of network outputs."""
-        return math.prod(self.shapes[self.readout])
+        """Number of network outputs; at each position where the network answers at every one."""
+        return self.shapes[self.readout][-1]
+
+    def example(self, samples: int, gen: torch.Generator | None = None) -> Tensor:
+        """Return a random batch that the network accepts: standard normal numbers, or ids of tokens.
+
+        Args:
+            samples: B.
+            gen: source of the batch, on the CPU; None: all zeros.
+        """
+        shape = (samples, *self.input_shape)
+        if self.vocabulary is None:
+            return torch.zeros(shape) if gen is None else torch.randn(shape, generator=gen)
+        if gen is None:
+            return torch.zeros(shape, dtype=torch.int64)
+        return torch.randint(self.vocabulary, shape, generator=gen)
 
     @torch.no_grad()
     def _output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the output shape of every layer, from one evaluation pass of zeros."""
-        training = self.training
-        self.eval()
-        x = torch.zeros(2, *self.input_shape)
+        x = self._here(self.example(2))
         shapes = {}
-        for name, layer in self.items():
-            try:
-                x = layer.compute(layer.synapses.stored(), x, {})[0]
-            except (RuntimeError, IndexError, ValueError) as error:
-                raise NeurofaError(
-                    f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({str(error).splitlines()[0]});"
-                    " expected what that layer takes; change the layer or the one before"
-                ) from None
-            shapes[name] = tuple(x.shape[1:])
-        self.train(training)
-        if x.dim() != 2:
+        with evaluating(self):
+            for name, layer in self.items():
+                try:
+                    x = layer.compute(layer.synapses.stored(), x, {})[0]
+                except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
+                    reason = (str(error) or type(error).__name__).splitlines()[0]
+                    raise NeurofaError(
+                        f"got input of shape {tuple(x.shape[1:])} at layer '{name}' ({reason});"
+                        " expected what that layer takes; change the layer or the one before"
+                    ) from None
+                shapes[name] = tuple(x.shape[1:])
+        if x.dim() not in (2, 3):
             raise NeurofaError(
-                f"got outputs of shape {tuple(x.shape[1:])}; expected a vector; flatten or pool before the readout"
+                f"got outputs of shape {tuple(x.shape[1:])}; expected a vector, or one at every position (S, o);"
+                " flatten or pool before the readout"
             )
         return shapes
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights, and so of inputs and outputs."""
+        return self.first[0].weight.dtype
 
     def plan(self, *, chained: bool = True) -> Plan:
         """Return the names and shapes of this network to which a rule is bound.
@@ -170,10 +258,11 @@ class Network(nn.Module):
         """
         like = next(self.parameters())
         sites = []
-        probe = torch.randn(2, *self.input_shape, generator=generator(0, "probe")).to(like)
+        probe = self._here(self.example(2, generator(0, "probe")))
         gen = generator(0, "probe noise", device=like.device)
         fused = self.fused
         self.fuse(False)  # two samples do not repay a compilation
+        mixed: list[str] = []
         # receptive field since the last layer with weights: layers without weights extend it
         window: Window | None = Window(1)
         for name, layer in self.items():
@@ -181,31 +270,50 @@ class Network(nn.Module):
             window = traits.window.after(window) if traits.window is not None and window is not None else None
             if not traits.parameter_free and len(layer.synapses):
                 shapes = {k: tuple(layer.synapses[k].weight.shape) for k in traits.returning}
-                unreturned = tuple(traits.unreturned(probe)) if chained and traits.unreturned is not None else ()
-                sites.append(Site(name, self.shapes[name], shapes, traits.elementwise, unreturned, window))
+                with _numbers_as_indices(name):
+                    unreturned = tuple(traits.unreturned(probe)) if chained and traits.unreturned is not None else ()
+                out_shape = self.shapes[name]
+                if self.positions is not None:
+                    if len(out_shape) > 1 and out_shape[0] == self.positions:
+                        out_shape = out_shape[1:]
+                    else:
+                        mixed.append(name)
+                sites.append(Site(name, out_shape, shapes, traits.elementwise, unreturned, window))
                 window = Window(1)
-            with torch.no_grad():
+            with torch.no_grad(), _numbers_as_indices(name):
                 probe = layer.compute(layer.synapses.stored(), probe, layer.fresh_state(probe, gen))[0]
         self.fuse(fused)
-        return Plan(tuple(sites), self.outputs, like.dtype, like.device, self.input_shape)
+        return Plan(tuple(sites), self.outputs, like.dtype, like.device, self.input_shape, self.positions, tuple(mixed))
 
     def check(self, x: Tensor) -> None:
         """Refuse a batch with a wrong shape or dtype.
 
         Raises:
-            NeurofaError: shape other than (B, *input_shape), or a dtype that is not floating point.
+            NeurofaError: no tensor, shape other than (B, *input_shape), or a dtype other than that of the weights.
         """
+        if not isinstance(x, Tensor):
+            raise NeurofaError(
+                f"got a batch of type {type(x).__name__}; expected a torch tensor; convert it with torch.as_tensor(x)"
+            )
         if tuple(x.shape[1:]) != self.input_shape or x.dim() < 2:
             raise NeurofaError(
                 f"got a batch of shape {tuple(x.shape)}; expected (B, {', '.join(map(str, self.input_shape))});"
                 " reshape the batch or the network"
             )
+        if self.vocabulary is not None:
+            _check_tokens(x, self.vocabulary)
+            return
         if not x.is_floating_point():
             raise NeurofaError(f"got a batch of {x.dtype}; expected floating point; convert it with x.float()")
+        if x.dtype != self.dtype:
+            raise NeurofaError(
+                f"got a batch of {x.dtype} for weights of {self.dtype}; expected one dtype; use x.to({self.dtype}), or"
+                f" network.to({x.dtype}) before the optimizer is made"
+            )
 
     @torch.no_grad()
     def forward(self, x: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return the output: (B, *input_shape) to (B, o).
+        """Return the output: (B, *input_shape) to (B, o), or to (B, S, o) where the network answers at every position.
 
         Args:
             x: (B, *input_shape).
@@ -218,6 +326,11 @@ class Network(nn.Module):
             x = layer.compute(layer.synapses.read(gen), x, layer.fresh_state(x, gen))[0]
         return x
 
+    def modes(self) -> list[tuple[nn.Module, bool]]:
+        """Return the mode of every module (True: training), inside blocks too."""
+        wrapped = (part for _, layer in self.items() for part in layer.wrapped_modules())
+        return [(part, part.training) for part in (*self.modules(), *wrapped)]
+
     def module(self) -> nn.Module:
         """Return a plain ``nn.Sequential`` with copies of the present weights and exact products."""
         return nn.Sequential(*[layer.module() for _, layer in self.items()]).train(self.training)
@@ -225,3 +338,37 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         title = f"{self.spec or 'network'}: input {shape_text(self.input_shape)}, periphery {self.periphery_spec}"
         return network_summary(title, dict(self.items()), self.shapes)
+
+
+def _require_readout(name: str, layer: Layer) -> None:
+    """Refuse a last layer without weights, since the readout is where the error enters and must be able to learn.
+
+    Raises:
+        NeurofaError: naming the layer.
+    """
+    if len(layer.synapses):
+        return
+    about = facts_of(layer).describe(())
+    what = about.source if isinstance(about, ModuleDescription) else layer.name
+    raise NeurofaError(
+        f"got {what} at the end (layer '{name}'), which has no weights; expected a readout with weights there; leave"
+        " it out (the loss cross_entropy contains the softmax), or put it in one Block with the layer before it"
+    )
+
+
+def _check_tokens(x: Tensor, vocabulary: int) -> None:
+    """Refuse a batch that is not ids of tokens.
+
+    Raises:
+        NeurofaError: another dtype, or an id outside of the vocabulary. On an accelerator the range is not read, since
+            that would wait for the device; data sets check it when they are loaded.
+    """
+    if x.dtype != torch.int64:
+        raise NeurofaError(f"got a batch of {x.dtype}; expected ids of tokens, int64; convert it with x.long()")
+    if x.device.type == "cpu" and x.numel():
+        low, high = map(int, x.aminmax())
+        if low < 0 or high >= vocabulary:
+            raise NeurofaError(
+                f"got token ids from {low} to {high}; expected 0 to {vocabulary - 1}; check the tokens, or build the"
+                " network for the vocabulary of the data"
+            )

@@ -16,7 +16,7 @@ class Site:
 
     name: str
     out_shape: tuple[int, ...]
-    """Shape of one sample at the layer's output."""
+    """Shape of one sample at the layer's output; of one position where the network answers at every position."""
     returning: dict[str, tuple[int, ...]]
     """Shapes of the weights that an error crosses on its way through the layer, by name."""
     elementwise: bool
@@ -47,6 +47,11 @@ class Plan:
     """Device of the weights."""
     input_shape: tuple[int, ...]
     """Shape of one sample at the network's input."""
+    positions: int | None = None
+    """S: positions (tokens) of a sample at which the network answers, each with an error of its own; None: it answers
+    once. An error then has N = B S rows."""
+    mixed: tuple[str, ...] = ()
+    """Names of the layers whose output does not have these S positions as its first axis."""
 
     @property
     def hidden(self) -> tuple[Site, ...]:

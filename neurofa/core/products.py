@@ -95,11 +95,11 @@ class ServedLayer:
 
     name: str
     batch: int
-    """Samples."""
+    """N: samples; samples times positions where the network answers at every position."""
     width: int
-    """Outputs of the layer per sample."""
+    """Outputs of the layer for each of them."""
     outputs: int
-    """Outputs of the network per sample."""
+    """Outputs of the network for each of them."""
     work: LayerWork
     """Products of the layer's forward pass."""
     readout: bool

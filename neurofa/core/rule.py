@@ -102,7 +102,12 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
 
 
 class Direct(Rule, WorkCount, ABC):
-    """A rule that sends the output error e directly to every hidden layer: the output h_l receives B_l^T e."""
+    """A rule that sends the output error e directly to every hidden layer: the output h_l receives B_l^T e.
+
+    A layer takes the exact derivative from its output to its weights. Where it is a block of several maps, that goes
+    through the transposes of the block's own weights: no other layer's are needed, but inside the block there is weight
+    transport.
+    """
 
     frozen: frozenset[str] = frozenset()
     """Names of hidden layers that do not learn."""
@@ -116,6 +121,7 @@ class Direct(Rule, WorkCount, ABC):
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
+        require_positions(self.name, plan)
         self.feedback.open(plan.hidden, plan.outputs, gen)
 
     def signal(self, teaching: Teaching) -> Tensor:
@@ -199,6 +205,26 @@ class Chained(Rule, WorkCount, ABC):
 
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         return teaching.error_above
+
+
+def require_positions(name: str, plan: Plan) -> None:
+    """Refuse a network that answers at every position but has a hidden layer without these positions.
+
+    Args:
+        name: of the rule, for the message.
+        plan: of the network.
+
+    Raises:
+        NeurofaError: naming the first such layer.
+    """
+    hidden = {site.name: site.out_shape for site in plan.hidden}
+    for layer in plan.mixed:
+        if layer in hidden:
+            raise NeurofaError(
+                f"got rule '{name}' on layer '{layer}' with outputs of shape {hidden[layer]} in a network that answers"
+                f" at each of {plan.positions} positions; expected these positions in every layer, since the error of a"
+                " position goes to the same position; use a chained rule such as bp or kp"
+            )
 
 
 def error_format(rule: Rule) -> Format | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,12 @@ from hwmodels.device_models.compiled_write import compiled_write
 from hwmodels.devices.wear import add_ledger
 from hwmodels.errors import NeurofaError
 from hwmodels.numerics.compiled import draw_key
-from neurofa.core.directions import TALL, Direction, Outer, Sum
+from neurofa.core.directions import TALL, Direction, Outer, RowSums, Sum
 from neurofa.core.event_rows import dense_rows
+from neurofa.core.programming import clipped_share, generator_for, warn_of_clipping
+
+RENAMED_CELLS = {"_fate": "_drift"}
+"""Ends of the names of cells in earlier files, and their present ones."""
 
 
 class Synapses(DescribedBuffers):
@@ -23,7 +27,8 @@ class Synapses(DescribedBuffers):
 
     ``weight`` is an ordinary parameter: any ``torch.optim`` optimizer steps it, and ``state_dict``, ``.to()`` and
     ``deepcopy`` work as usual. :meth:`commit` then requests the optimizer's change from the device and sets ``weight``
-    to the realised value.
+    to the realised value. Weights that anything else changes in place (an initialisation, an average, a state dict
+    without cells) are programmed before they are used (:meth:`settle`), so that weight and cells never part.
 
     Args:
         target: weights to program, any shape.
@@ -51,6 +56,8 @@ class Synapses(DescribedBuffers):
         else:
             cells = device.program(target.detach(), gen)
             value = device.value(cells).clone()
+        self.clipped = clipped_share(device, cells, target.detach())
+        """Share of the initial weights beyond the range of the device, and that range."""
         self.weight = nn.Parameter(value)
         self._cells = tuple(cells)
         for key in self._cells:
@@ -59,6 +66,7 @@ class Synapses(DescribedBuffers):
         self._outer: tuple[Outer, float] | None = None
         self._requested = False
         self._spare_gradient: Tensor | None = None
+        self._settled = _version(self.weight)
 
     @property
     def exact(self) -> bool:
@@ -70,18 +78,48 @@ class Synapses(DescribedBuffers):
         """State of the device, by name."""
         if self.exact:
             return {"weight": self.weight.detach()}
+        self.settle()
+        return self._stored_cells()
+
+    def _stored_cells(self) -> Cells:
         return {key: self.get_buffer(f"cell_{key}") for key in self._cells}
 
     def read(self, gen: torch.Generator | None = None) -> Tensor:
         """Return the weights as read in one pass, detached, with the device's read noise."""
-        return self.device.read(self.cells, gen) if self.device.noisy else self.weight.detach()
+        self.settle(gen)
+        return self.device.read(self._stored_cells(), gen) if self.device.noisy else self.weight.detach()
+
+    def stored(self) -> Tensor:
+        """Return the stored weights, detached, without read noise."""
+        self.settle()
+        return self.weight.detach()
+
+    @torch.no_grad()
+    def settle(self, gen: torch.Generator | None = None) -> None:
+        """Program the weights if anything but the device has changed them in place since the last call.
+
+        Args:
+            gen: source of programming noise; None: one that follows from the weights.
+        """
+        if self.device.exact or self._settled == _version(self.weight):
+            return
+        target, stored = self.weight.detach(), self.device.value(self._stored_cells())
+        # a copy or a change of the number format has another version, and the same weights up to rounding
+        eps = max(torch.finfo(target.dtype).eps, torch.finfo(torch.float32).eps)
+        if not bool((target - stored).abs().amax() <= 4 * eps * stored.abs().amax()):
+            target = target.clone()
+            self.program(target, generator_for(target) if gen is None else gen)
+            shares = {f"weights of shape {tuple(target.shape)}": self.clips(target)}
+            warn_of_clipping(shares, str(self.device))
+        self._settled = _version(self.weight)
 
     @torch.no_grad()
     def commit(self, gen: torch.Generator | None = None) -> None:
         """Let the device realise the change of ``weight`` since the last commit; nothing happens on an exact device."""
         if self.exact:
             return
-        self.write(self.weight.detach() - self.device.value(self.cells), gen)
+        cells = self._stored_cells()
+        self._write(cells, self.weight.detach() - self.device.value(cells), gen)
 
     @torch.no_grad()
     def write(self, change: Tensor, gen: torch.Generator | None = None) -> None:
@@ -93,10 +131,15 @@ class Synapses(DescribedBuffers):
         """
         if self.exact:
             self.weight.add_(change)
-        elif self.fused and gen is not None:
-            compiled_write(self.device)(self.cells, self.weight.data, change, draw_key(gen))
         else:
-            self._store(self.device.write(self.cells, change, gen))
+            self._write(self.cells, change, gen)
+
+    def _write(self, cells: Cells, change: Tensor, gen: torch.Generator | None) -> None:
+        if self.fused and gen is not None:
+            compiled_write(self.device)(cells, self.weight.data, change, draw_key(gen))
+            self._settled = _version(self.weight)
+        else:
+            self._store(self.device.write(cells, change, gen))
 
     @torch.no_grad()
     def write_outer(self, x: Tensor, d: Tensor, *, lr: float, gen: torch.Generator | None = None) -> None:
@@ -121,11 +164,16 @@ class Synapses(DescribedBuffers):
             rate: learning rate divided by the batch size.
             shrink: learning rate times weight decay.
             rows: rows of the weight that the direction belongs to; None: all.
+
+        Raises:
+            NeurofaError: a device that applies each sample's update, with weight decay or a direction without factors.
         """
         weight = self.weight.data if rows is None else self.weight.data[rows]
         if self.exact:
             accumulate(weight, direction, alpha=-rate, beta=1.0 - shrink)
         elif self.device.factored:
+            if shrink:
+                self.refuse("weight decay", "switch it off")
             self._outer = self._as_outer(direction), rate
         else:
             if self._request is None:
@@ -145,6 +193,10 @@ class Synapses(DescribedBuffers):
         if self._outer is not None:
             outer, rate = self._outer
             self.write_outer(outer.right, outer.left.neg(), lr=rate, gen=gen)
+        self._requested, self._outer = False, None
+
+    def forget(self) -> None:
+        """Drop the request of :meth:`descend`."""
         self._requested, self._outer = False, None
 
     @torch.no_grad()
@@ -196,7 +248,7 @@ class Synapses(DescribedBuffers):
     def _as_outer(self, direction: Direction) -> Outer:
         """Return a direction as one list of outer products."""
         parts = direction.parts if isinstance(direction, Sum) else (direction,)
-        outers = [part for part in parts if isinstance(part, Outer)]
+        outers = [part.outer() if isinstance(part, RowSums) else part for part in parts if not isinstance(part, Tensor)]
         if len(outers) < len(parts):
             self.refuse("traces of single weights", "use lif neurons and a rule without a filter")
         rights = [dense_rows(part.right) if part.sparse else part.right for part in outers]
@@ -221,7 +273,7 @@ class Synapses(DescribedBuffers):
         if self.exact:
             self.weight.copy_(target)
         else:
-            self._store(self.device.reprogram(self.cells, target, gen))
+            self._store(self.device.reprogram(self._stored_cells(), target, gen))
 
     @torch.no_grad()
     def relax(self, seconds: float, gen: torch.Generator | None = None) -> None:
@@ -254,7 +306,29 @@ class Synapses(DescribedBuffers):
             buffer = self.get_buffer(f"cell_{key}")
             if cells[key] is not buffer:
                 buffer.copy_(cells[key])
-        self.weight.copy_(self.device.value(self.cells))
+        self.weight.copy_(self.device.value(self._stored_cells()))
+        self._settled = _version(self.weight)
+
+    def clips(self, target: Tensor) -> tuple[float, float]:
+        """Return the share of weights beyond the device's range if these are programmed, and that range.
+
+        Args:
+            target: the weights that the present cells were programmed with.
+        """
+        return clipped_share(self.device, self.cells, target.detach().to(self.weight.detach()))
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        self.settle()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *others: Any
+    ) -> None:
+        # copied, never assigned: optimizers and generators know the present tensors
+        super()._load_from_state_dict(
+            state_dict, prefix, {**local_metadata, "assign_to_params_buffers": False}, *others
+        )
+        self._settled = -1  # cells may have been loaded without their weights: compared at the next use
 
     def extra_repr(self) -> str:
         """Return shape and device, for ``print(network)``."""
@@ -274,6 +348,11 @@ def accumulate(target: Tensor, direction: Direction, *, alpha: float, beta: floa
         for part in direction.parts:
             accumulate(target, part, alpha=alpha, beta=beta)
             beta = 1.0  # the first part has applied it
+        return
+    if isinstance(direction, RowSums):
+        if beta != 1.0:
+            target.mul_(beta) if beta else target.zero_()
+        target.index_add_(0, direction.chosen, direction.values, alpha=alpha)
         return
     if isinstance(direction, Outer):
         # addmm is slow for tall products, and has no kernel for sparse ones
@@ -333,12 +412,25 @@ class SynapseGroup(nn.ModuleDict):
 
     def stored(self) -> dict[str, Tensor]:
         """Return the stored weights, without read noise."""
-        return {key: synapses.weight.detach() for key, synapses in self.items()}
+        return {key: synapses.stored() for key, synapses in self.items()}
 
 
 def synapses_of(module: nn.Module) -> dict[str, Synapses]:
     """Return all synapses inside a module, by their dotted name in the module."""
     return {name: part for name, part in module.named_modules() if isinstance(part, Synapses)}
+
+
+def present_cell(key: str) -> str:
+    """Return the present name of a cell, or of a key of a state dict that ends with it."""
+    for old, new in RENAMED_CELLS.items():
+        if key.endswith(old):
+            return key.removesuffix(old) + new
+    return key
+
+
+def _version(weight: Tensor) -> int:
+    """Return torch's count of the changes in place of a tensor; 0 for one that is not counted."""
+    return 0 if weight.is_inference() else weight._version
 
 
 def module_name(name: str) -> str:

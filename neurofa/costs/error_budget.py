@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.projection import Projection
+from neurofa.linalg.spectra import row_cosines
 
 REPEATS = 8
 """Passes that a measured cosine is averaged over."""
@@ -87,15 +88,16 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
 
     Args:
         projection: opened; not changed.
-        error: (B, o), output errors of the network; samples without an error are left out, and for each source those of
-            which nothing reaches it.
+        error: (B, o), output errors of the network; samples without an error (above 1e-18 in single precision) are left
+            out, and for each source those of which nothing reaches it.
         gen: source of the noise that is measured.
 
     Returns:
         One for each source and one for all together; empty for a projection without noise; None where the noise of
         this projection is not modelled.
     """
-    error = error[error.square().sum(1) > 0]
+    # smaller errors have variances that float32 does not hold
+    error = error[error.abs().amax(1) > 10 * torch.finfo(error.dtype).tiny ** 0.5]
     sources = projection.dynamics(error)
     if sources is None:
         return None
@@ -103,7 +105,7 @@ def dynamic_errors(projection: Projection, error: Tensor, gen: torch.Generator) 
     before = after = error.new_zeros(len(error), dtype=torch.float64)  # NSR^2 of encoders, and of what acts behind them
     for noise, run in sources:
         assert noise.signal is not None
-        nsr2, reaches = noise.nsr2(error), noise.signal.square().sum(1) > 0
+        nsr2, reaches = noise.nsr2(error), (noise.signal != 0).any(1)
         before, after = (before + nsr2, after) if noise.encodes else (before, after + nsr2)
         measured = _measured(run, noise.signal, gen, reaches)
         predicted = _mean(noise.cosine(error)[reaches])
@@ -133,7 +135,7 @@ def drift_errors(
     if projection.ageing is None:
         return []
     clean = projection.clean(error)
-    there = clean.square().sum(1) > 0
+    there = (clean != 0).any(1)
     error, clean = error[there], clean[there]
     errors = []
     for time in seconds:
@@ -144,7 +146,8 @@ def drift_errors(
             assert aged.ageing is not None
             aged.ageing.relax(time, g)
             now = aged.clean(error)
-            gains.append(((now * clean).sum(1) / clean.square().sum(1)).double().mean())
+            wide = clean.double()
+            gains.append(((now.double() * wide).sum(1) / wide.square().sum(1)).mean())
             return now
 
         noise = projection.ageing.drifted(error, time)
@@ -184,8 +187,8 @@ def _static(name: str, wanted: Tensor | None, realised: Tensor, std: float) -> S
     if wanted is None:
         return StaticError(name, None, float(r.square().mean().sqrt() / std), None, rank, spread)
     w = wanted.double()
-    cosine = torch.cosine_similarity(w.flatten(), r.flatten(), dim=0)
-    rows = torch.cosine_similarity(w, r, dim=1)
+    cosine = row_cosines(w.reshape(1, -1), r.reshape(1, -1))
+    rows = row_cosines(w, r)
     return StaticError(name, float(cosine), float(energy.sqrt() / w.norm()), float(rows.min()), rank, spread)
 
 
@@ -198,6 +201,6 @@ def _measured(run: Pass, clean: Tensor, gen: torch.Generator, which: Tensor | No
         return 0.0
     means = []
     for _ in range(REPEATS):
-        cosines = torch.cosine_similarity(run(gen), clean, dim=1).double()
-        means.append((cosines if which is None else cosines[which]).mean())
-    return math.fsum(map(float, means)) / REPEATS
+        cosines = row_cosines(run(gen), clean)
+        means.append(_mean(cosines if which is None else cosines[which]))
+    return math.fsum(means) / REPEATS

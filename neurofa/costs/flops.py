@@ -91,7 +91,8 @@ def step_flops(learner: Learner, *, batch_size: int) -> StepFlops:
 
 def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[PhaseFlop, ...]]:
     works = _works(network, rule, batch)
-    by_layer: dict[str, list[PhaseFlop]] = {NOWHERE: list(rule.declares.work.work_once(batch))}
+    positions = network.positions or 1
+    by_layer: dict[str, list[PhaseFlop]] = {NOWHERE: list(rule.declares.work.work_once(batch * positions))}
     declares = rule.declares
     for name, layer in network.items():
         work, items = works[name], by_layer.setdefault(name, [])
@@ -105,8 +106,10 @@ def _items(network: Network, rule: Rule, batch: int) -> dict[str, tuple[PhaseFlo
         if not layer.synapses:
             continue
         readout, lowest = name == network.readout, name == network.lowest
-        width = math.prod(network.shapes[name])
-        served = ServedLayer(name, batch, width, network.outputs, work, readout, declares.chained and not lowest)
+        width = math.prod(network.shapes[name]) // positions
+        served = ServedLayer(
+            name, batch * positions, width, network.outputs, work, readout, declares.chained and not lowest
+        )
         items += declares.work.work_at(served)
         if readout and served.sends and not work.closed and rule.encoder.name != "raw":
             items += served.plain_work(declares.work.return_flop)  # once more, with the encoded error

@@ -91,7 +91,8 @@ def activation_bytes(network: Network, rule: Rule, batch: int) -> int:
 
     with FakeTensorMode(allow_non_fake_inputs=True), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         like = next(network.parameters())
-        x = torch.empty((batch, *network.input_shape), dtype=like.dtype, device=like.device)
+        dtype = like.dtype if network.vocabulary is None else torch.int64
+        x = torch.empty((batch, *network.input_shape), dtype=dtype, device=like.device)
         learns_below = False
         for name, layer in network.items():
             params = {key: torch.empty_like(w) for key, w in stored[name].items()}

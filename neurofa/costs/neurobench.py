@@ -29,7 +29,7 @@ from hwmodels.errors import NeurofaError
 from neurofa.core.event_rows import dense_rows
 from neurofa.core.events import Events
 from neurofa.core.layer import facts_of
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
 from neurofa.core.products import MatrixInputs
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import State
@@ -99,9 +99,7 @@ class WorkloadMeter:
         """
         network = self.network
         check_sequence(network, xs)
-        training = network.training
-        network.eval()
-        try:
+        with evaluating(network):
             batch = xs.shape[1]
             states = initial_states(network, batch)
             outputs = []
@@ -118,8 +116,6 @@ class WorkloadMeter:
                         self._membranes(self._potentials[name], states[name], tick.states[name], first=first == 0)
                 states = tick.states
                 outputs.append(tick.y)
-        finally:
-            network.train(training)
         self.samples += batch
         return torch.stack(outputs)
 

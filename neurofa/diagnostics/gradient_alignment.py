@@ -18,7 +18,7 @@ from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import Tick
-from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine
+from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine, silent_share
 from neurofa.training.replay import Credit, collect, with_own_transposes
 
 
@@ -34,7 +34,11 @@ class GradientAlignment:
     cosine: float
     """cos(dW^rule, dW^bp), flattened."""
     delta_cosine: float
-    """Mean over samples of cos(delta^rule, delta^bp); NaN for layers of several affine maps."""
+    """Mean over samples of cos(delta^rule, delta^bp), 0 for samples without an error; NaN for layers of several affine
+    maps."""
+    silent_share: float
+    """Share of samples whose delta is zero on both sides. The authors' code counts them as cosine 1: its figure is
+    delta_cosine + silent_share."""
     delivered_cosine: float
     """Mean over samples of the cosine of the delivered errors, at the layer's output."""
     update_norm: float
@@ -86,6 +90,7 @@ def gradient_alignment(network: Network, ours: Credit, bp: Credit) -> dict[str, 
         title: GradientAlignment(
             cosine=cosine_similarity(_flat_matrices(ours, group), _flat_matrices(bp, group)),
             delta_cosine=_mean_cosine(ours.deltas, bp.deltas, group),
+            silent_share=_silent_share(ours.deltas, bp.deltas, group),
             delivered_cosine=_mean_cosine(ours.errors, bp.errors, group),
             update_norm=float(_flat_matrices(ours, group).double().norm()) / _batch_size(ours),
             gradient_norm=float(_flat_matrices(bp, group).double().norm()) / _batch_size(bp),
@@ -106,11 +111,23 @@ def _flat_matrices(credit: Credit, names: list[str]) -> Tensor:
 
 def _mean_cosine(ours: dict[str, Tensor], bp: dict[str, Tensor], names: list[str]) -> float:
     """Return the mean cosine of the samples' rows, layers concatenated; layers without an entry are left out."""
+    rows = _rows(ours, bp, names)
+    return UNDEFINED if rows is None else mean_row_cosine(*rows)
+
+
+def _silent_share(ours: dict[str, Tensor], bp: dict[str, Tensor], names: list[str]) -> float:
+    """Return the share of samples whose rows are zero on both sides, layers concatenated."""
+    rows = _rows(ours, bp, names)
+    return UNDEFINED if rows is None else silent_share(*rows)
+
+
+def _rows(ours: dict[str, Tensor], bp: dict[str, Tensor], names: list[str]) -> tuple[Tensor, Tensor] | None:
+    """Return the rows of both sides, (B, n) each, of the layers that both have; None where they share none."""
     both = [name for name in names if name in ours and name in bp]
     if not both:
-        return UNDEFINED
-    rows = (torch.cat([errors[name].flatten(1) for name in both], 1) for errors in (ours, bp))
-    return mean_row_cosine(*rows)
+        return None
+    first, second = (torch.cat([errors[name].flatten(1) for name in both], 1) for errors in (ours, bp))
+    return first, second
 
 
 def _root_mean_square(errors: dict[str, Tensor], names: list[str]) -> float:

@@ -22,8 +22,8 @@ from neurofa.diagnostics.gradient_alignment import backprop_credit
 from neurofa.diagnostics.measure import JsonNumbers, json_numbers
 from neurofa.diagnostics.weight_alignment import feedback_matrices
 from neurofa.linalg.spectra import UNDEFINED, cosine_similarity, mean_row_cosine
-from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record, with_own_transposes
+from neurofa.training.learner import Learner, loss_and_teaching
+from neurofa.training.replay import Credit, collect, preserved, record, with_own_transposes
 
 
 @dataclass(frozen=True, kw_only=True)

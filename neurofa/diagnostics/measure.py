@@ -19,8 +19,8 @@ from neurofa.diagnostics.weight_alignment import (
     weight_alignment,
 )
 from neurofa.linalg.spectra import ranks
-from neurofa.training.learner import Learner
-from neurofa.training.replay import Credit, collect, loss_and_teaching, preserved, record
+from neurofa.training.learner import Learner, loss_and_teaching
+from neurofa.training.replay import Credit, collect, preserved, record
 
 JsonNumbers = dict[str, float | None]
 """Numbers by name; None where a quantity is not defined."""

@@ -129,11 +129,12 @@ class Aligning(Direct, ABC):
             return None, {}
         rows = self.feedback.slices[name]
         width = rows.stop - rows.start
-        pooled = width != view.y[0].numel()
+        signals = self.feedback.rows_of(name, view.y)
+        pooled = width != signals[0].numel()
         if not pooled and isinstance(layer, Affine) and self._by_weights(view):
             return _by_weights(layer, view, gen), {}
-        change = torch.randn(len(view.y), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
-        return self.feedback.spread(name, change), {}
+        change = torch.randn(len(signals), width, generator=gen, device=view.y.device, dtype=view.y.dtype)
+        return self.feedback.spread(name, change).reshape(view.y.shape), {}
 
     def _by_weights(self, view: LocalView) -> bool:
         if self.space == "activity":
@@ -216,4 +217,4 @@ def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of each row of ``a`` with the same row of ``b``: (m, o) twice to (m, 1); 0 for a zero row."""
-    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-12).unsqueeze(1)
+    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-30).unsqueeze(1)

@@ -22,7 +22,7 @@ from neurofa.core.directions import Directions, Outer
 from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
-from neurofa.core.rule import Rule
+from neurofa.core.rule import Rule, require_positions
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView
 
@@ -76,6 +76,7 @@ class Headed(Rule, WorkCount, ABC):
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
+        require_positions(self.name, plan)
         self.shapes = {site.name: site.out_shape for site in plan.hidden}
         self.heads = nn.ModuleDict()
         for name, shape in self.shapes.items():
@@ -98,7 +99,8 @@ class Headed(Rule, WorkCount, ABC):
         """
         assert teaching.error_for is not None
         shape = self.shapes[name]
-        f = view.y.movedim(_axis(shape) + 1, 1).flatten(2).mean(2) if len(shape) > 1 else view.y
+        y = view.y.reshape(-1, *shape)  # a row for each position at which the network answers
+        f = y.movedim(_axis(shape) + 1, 1).flatten(2).mean(2) if len(shape) > 1 else y
         weight = self.head(name).read(gen)
         groups = min(self.groups, f.shape[1])
         pairs = zip(f.tensor_split(groups, 1), weight.tensor_split(groups, 1), strict=True)

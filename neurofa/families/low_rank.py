@@ -14,7 +14,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
 from neurofa.core.capabilities import Declaration, Plastic, Teaching
 from neurofa.core.description import PathDescription, ReturnFactors
-from neurofa.core.directions import Direction, Directions, LowRank, Outer, ReturnWeights, Sum
+from neurofa.core.directions import Direction, Directions, LowRank, Outer, ReturnWeights, Sum, dense_direction
 from neurofa.core.feedback import Feedback, RandomMatrices
 from neurofa.core.plan import Plan, Site
 from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
@@ -145,7 +145,8 @@ class LowRankChained(Chained, ABC):
     def deliver(self, name: str, teaching: Teaching) -> Tensor | None:
         if self.clamp is None or teaching.error_above is None:
             return teaching.error_above
-        bound = self.clamp * len(teaching.error_above)  # errors here are per sample: B times those of the mean loss
+        # errors here are per sample and position: B S times those of the mean loss
+        bound = self.clamp * len(teaching.error_above) * (self.plan.positions or 1)
         return teaching.error_above.clamp(-bound, bound)
 
     def adapt(self, name: str, view: LocalView, directions: Directions) -> Directions:
@@ -237,7 +238,7 @@ def along_p(back: LowRank, direction: Direction) -> Direction:
         return Sum(tuple(_single(along_p(back, part)) for part in direction.parts))
     if isinstance(direction, Outer):
         return Outer(direction.left @ back.p, direction.right)
-    return (back.p.t() @ direction.flatten(1)).view(back.q.shape)
+    return (back.p.t() @ dense_direction(direction).flatten(1)).view(back.q.shape)
 
 
 def along_q(back: LowRank, direction: Direction) -> Direction:
@@ -252,11 +253,11 @@ def along_q(back: LowRank, direction: Direction) -> Direction:
         return Sum(tuple(_single(along_q(back, part)) for part in direction.parts))
     if isinstance(direction, Outer):
         return Outer(direction.left, direction.right @ rows)
-    return direction.flatten(1) @ rows
+    return dense_direction(direction).flatten(1) @ rows
 
 
 def _single(direction: Direction) -> Tensor | Outer:
-    assert not isinstance(direction, Sum)
+    assert isinstance(direction, Tensor | Outer)
     return direction
 
 

@@ -57,6 +57,7 @@ class PooledFeedback(MatrixFeedback, name="pooled"):
         return rows.view(len(rows), *inner).expand(len(rows), *shape)
 
     def gather(self, name: str, change: Tensor) -> Tensor:
+        change = self.rows_of(name, change)
         # all P positions of a channel change alike, so that u holds the sum of their Jacobians: 1/P makes it the mean
         axis = self._axis(self.shapes[name]) + 1
         positions = change.movedim(axis, 1).flatten(2) if change.dim() > 2 else change[..., None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -10,17 +11,15 @@ from torch import nn
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
-from neurofa.core.layer import Layer
 from neurofa.core.network import Network
+from neurofa.core.programming import ClippedWeights, warn_of_clipping
+from neurofa.core.randomness import generator
+from neurofa.interop.borrowed_model import kept
+from neurofa.interop.comparison import compare_layers
+from neurofa.interop.modules import Named, flat, numbers_of, passes_through, refuse_sharing, unchanged
+from neurofa.interop.units import Unit, affine_layer, parameter_free_layer, plain_affine
 from neurofa.layers.block import Block
-from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, MaxPool2d
-from neurofa.layers.conv import Conv2d
-from neurofa.layers.dense import Dense
-from neurofa.maps.activations import Activation, from_module
-from neurofa.maps.norms import BatchNorm, LayerNorm, Norm
-
-Source = tuple[nn.Module, nn.Module | None] | None
-"""Affine and normalisation module from which a layer takes its weights, or None."""
+from neurofa.maps.wrapped import independent_copy, refuse_lazy
 
 
 def from_sequential(
@@ -29,148 +28,103 @@ def from_sequential(
     *,
     device: Device | str = "digital",
     periphery: Periphery | str = "exact",
+    seed: int = 0,
 ) -> Network:
     """Return the network of an ``nn.Sequential``, with copies of its weights.
 
     A linear or convolutional module forms one layer with the normalisation, activation and dropout that follow it.
-    Pooling, flattening and dropout are layers without weights; every other module becomes a block.
+    Pooling, flattening and dropout are layers without weights. Every other module becomes a block: subclasses, modules
+    with hooks or a ``forward`` of their own, options without a counterpart. Weights that require no gradient stay
+    frozen; modes (training or evaluation), dtype and place of the model are kept.
+
+    Before the network is returned it is compared with the model on a drawn batch, layer by layer, in training and in
+    evaluation mode: outputs, gradients of weights and inputs, running statistics. The model's forward is called for
+    that; its weights, statistics and modes stay.
 
     Args:
         model: modules in order.
         input_shape: shape of one sample.
         device: device that stores the affine weights, or its spec.
         periphery: converters and noise around the arrays of affine weights, or their spec.
+        seed: of the noise with which a device is programmed.
 
     Raises:
-        NeurofaError: the model is not an ``nn.Sequential``, or its last layer has no weights.
+        NeurofaError: the model is not an ``nn.Sequential``, or has a forward or hooks of its own; two modules share a
+            weight; the last layer has no weights; a layer would differ from its modules (they are named).
     """
-    layers, sources = layers_of(model)
-    network = Network(layers, input_shape, device=device, periphery=periphery)
-    take_weights(network, sources)
-    return network
+    modules = _modules_of(model)
+    with kept(model):
+        exact = assemble(modules, input_shape, "digital", "exact", seed)
+        compare_layers(model, exact, units_of(modules))
+    return assemble(modules, input_shape, device, periphery, seed)
 
 
-def layers_of(model: nn.Sequential) -> tuple[list[Layer], list[Source]]:
-    """Return the layers of a sequential model, and for each the modules from which it takes its weights.
-
-    Args:
-        model: modules in order; nested ones are flattened.
+def _modules_of(model: nn.Module) -> list[Named]:
+    """Return the modules of a model in the order of their calls.
 
     Raises:
-        NeurofaError: the model is not an ``nn.Sequential``.
+        NeurofaError: the model calls them in another way, or some share a weight.
     """
+    kind = type(model).__name__
     if not isinstance(model, nn.Sequential):
+        raise NeurofaError(f"got a {kind}; expected an nn.Sequential; wrap other modules as neurofa.layers.Block")
+    if not passes_through(model):
         raise NeurofaError(
-            f"got a {type(model).__name__}; expected an nn.Sequential; wrap other modules as neurofa.layers.Block"
+            f"got a {kind} with a forward, hooks or weights of its own; expected an nn.Sequential that calls its"
+            " modules in turn; wrap it as one neurofa.layers.Block, or put it into another nn.Sequential"
         )
-    modules = list(_flat(model))
-    layers: list[Layer] = []
-    sources: list[Source] = []
-    at = 0
-    while at < len(modules):
-        head = modules[at]
-        at += 1
-        if plain_affine(head):
-            # normalisation, activation and dropout belong to the layer if they follow in this order
-            norm_module = modules[at] if at < len(modules) else None
-            norm = _norm(norm_module)
-            at += norm is not None
-            activation = from_module(modules[at]) if at < len(modules) else None
-            at += activation is not None
-            dropout = _dropout(modules[at]) if at < len(modules) else None
-            at += dropout is not None
-            layers.append(_unit(head, norm, activation, dropout or 0.0))
-            sources.append((head, norm_module if norm is not None else None))
-        else:
-            layers.append(parameter_free_layer(head) or Block(head))
-            sources.append(None)
-    return layers, sources
-
-
-@torch.no_grad()
-def take_weights(network: Network, sources: Sequence[Source]) -> None:
-    """Program the weights of the source modules into the network's layers.
-
-    Args:
-        network: made of the layers of :func:`layers_of`.
-        sources: as :func:`layers_of` returned them.
-    """
-    for (_, layer), source in zip(network.items(), sources, strict=True):
-        if source is None:
-            continue
-        affine, norm = source
-        for name, value in affine.named_parameters():
-            layer.synapses[name].program(value)
-        if norm is not None and isinstance(layer, Dense | Conv2d) and layer.norm is not None:
-            for name, value in norm.named_parameters():
-                layer.synapses[{"weight": "gain", "bias": "shift"}[name]].program(value)
-            layer.norm.load_state_dict({k: v for k, v in norm.named_buffers() if k != "num_batches_tracked"})
-
-
-def _flat(model: nn.Sequential) -> list[nn.Module]:
-    modules: list[nn.Module] = []
-    for module in model:
-        modules.extend(_flat(module) if isinstance(module, nn.Sequential) else [module])
+    refuse_lazy(model)
+    modules = list(flat(model))
+    refuse_sharing(modules)
     return modules
 
 
-def plain_affine(module: nn.Module) -> bool:
-    """Return whether a module is an affine map that a dense or convolutional layer of this package can compute."""
-    if isinstance(module, nn.Conv2d):
-        square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
-        padding = module.padding
-        plain = module.padding_mode == "zeros" and isinstance(padding, tuple) and len(set(padding)) == 1
-        return square and plain and module.dilation == (1, 1)
-    return type(module) is nn.Linear
+def units_of(modules: Sequence[Named]) -> list[Unit]:
+    """Return the layers of consecutive modules, each with the modules that it stands for.
+
+    Args:
+        modules: in the order of their calls.
+    """
+    units: list[Unit] = []
+    rest = list(modules)
+    while rest:
+        head = rest[0][1]
+        if unchanged(head) and plain_affine(head):
+            layer, used = affine_layer([module for _, module in rest])
+        else:
+            free = parameter_free_layer(head) if unchanged(head) else None
+            layer, used = free or Block(head), 1
+        units.append(Unit(layer, tuple(rest[:used])))
+        del rest[:used]
+    return units
 
 
-def _norm(module: nn.Module | None) -> Norm | None:
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats and module.momentum:
-        return BatchNorm(affine=module.affine, eps=module.eps, momentum=module.momentum)
-    if isinstance(module, nn.GroupNorm) and module.num_groups == 1:
-        return LayerNorm(affine=module.affine, eps=module.eps)
-    return None
+def assemble(
+    modules: Sequence[Named], input_shape: Sequence[int], device: Device | str, periphery: Periphery | str, seed: int
+) -> Network:
+    """Return the network of consecutive modules, with their weights, frozen weights, modes, dtype and place.
 
-
-def _dropout(module: nn.Module) -> float | None:
-    return module.p if type(module) is nn.Dropout else None
-
-
-def _unit(head: nn.Module, norm: Norm | None, activation: Activation | None, dropout: float) -> Layer:
-    f = activation or "identity"
-    if isinstance(head, nn.Linear):
-        return Dense(
-            head.in_features,
-            head.out_features,
-            activation=f,
-            norm=norm,
-            dropout=dropout,
-            bias=head.bias is not None,
-        )
-    assert isinstance(head, nn.Conv2d) and isinstance(head.padding, tuple)
-    return Conv2d(
-        head.in_channels,
-        head.out_channels,
-        head.kernel_size[0],
-        stride=head.stride[0],
-        padding=head.padding[0],
-        groups=head.groups,
-        activation=f,
-        norm=norm,
-        dropout=dropout,
-        bias=head.bias is not None,
-    )
-
-
-def parameter_free_layer(module: nn.Module) -> Layer | None:
-    """Return the layer without weights that equals a module; None: there is none."""
-    match module:
-        case nn.MaxPool2d(kernel_size=int(size), stride=int(stride), padding=0, dilation=1, ceil_mode=False):
-            return MaxPool2d(size, stride=stride)
-        case nn.AvgPool2d(kernel_size=int(size), stride=int(stride), padding=0, ceil_mode=False):
-            return AvgPool2d(size, stride=stride)
-        case nn.Flatten(start_dim=1, end_dim=-1):
-            return Flatten()
-        case nn.Dropout(p=float(p)):
-            return Dropout(p)
-    return None
+    Args:
+        modules: in the order of their calls.
+        input_shape: shape of one sample.
+        device: device that stores the affine weights, or its spec.
+        periphery: converters and noise around the arrays of affine weights, or their spec.
+        seed: of the noise with which a device is programmed.
+    """
+    units = units_of(modules)
+    numbers = numbers_of([module for _, module in modules])
+    # devices are programmed on the CPU, where their source of noise is
+    built = units_of([(name, independent_copy(module).to("cpu", torch.float32)) for name, module in modules])
+    layers = [unit.layer for unit in built]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClippedWeights)  # of the drawn weights, and of blocks; said once below
+        network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
+    gen = generator(seed, "pretrained")
+    shares: dict[str, tuple[float, float]] = {}
+    for (name, layer), unit in zip(network.items(), units, strict=True):
+        unit.take_weights(layer, gen)
+        unit.take_modes(layer)
+        shares |= {f"'{key}' of layer '{name}'": part.clipped for key, part in layer.synapses.items()}
+    warn_of_clipping(shares, network.device_spec)
+    network.training = any(part.training for _, module in modules for part in module.modules())
+    return network.to(numbers.device)

@@ -9,8 +9,9 @@ from torch import nn
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from neurofa.core.network import Network
-from neurofa.interop.snntorch_check import compare_first_tick
-from neurofa.interop.snntorch_parts import parts_of, sequential_of, take_weights
+from neurofa.interop.modules import numbers_of
+from neurofa.interop.snntorch_check import compare_ticks
+from neurofa.interop.snntorch_parts import Part, parts_of, sequential_of, take_weights
 
 
 def from_snntorch(
@@ -21,6 +22,7 @@ def from_snntorch(
     check: bool = True,
     device: Device | str = "digital",
     periphery: Periphery | str = "exact",
+    seed: int = 0,
 ) -> Network:
     """Return the network of a snnTorch model: ``Leaky``, ``RLeaky`` and ``Synaptic`` after affine maps.
 
@@ -35,23 +37,32 @@ def from_snntorch(
         input_shape: shape of one sample in one tick.
         readout: output of the network in every tick: the ``spikes`` of the last neurons, or the ``membrane`` of a last
             ``Leaky`` with ``reset_mechanism="none"``.
-        check: run the model once on noise and compare the first tick of every neuron; its ``forward`` must accept one
-            batch. False relies on the order of the children.
+        check: run the model on noise and compare the potentials of every neuron after each tick; its ``forward`` must
+            accept one batch, as one tick or as a constant input. False relies on the order of the children.
         device: device that stores the affine weights, or its spec.
         periphery: converters and noise around the arrays of affine weights, or their spec.
+        seed: of the noise with which a device is programmed.
 
     Raises:
-        NeurofaError: a part has no counterpart in this package (it is named), or the first tick differs.
+        NeurofaError: a part has no counterpart in this package (it is named), or a tick differs.
     """
     parts = parts_of(model, readout)
     if check:
-        plain = Network([part.layer for part in parts], input_shape)
-        take_weights(plain, parts)
-        compare_first_tick(model, plain, parts)
+        plain = _network(parts, input_shape, "digital", "exact", seed)
+        compare_ticks(model, plain, parts)
         parts = parts_of(model, readout)
-    network = Network([part.layer for part in parts], input_shape, device=device, periphery=periphery)
-    take_weights(network, parts)
-    return network
+    return _network(parts, input_shape, device, periphery, seed)
+
+
+def _network(
+    parts: Sequence[Part], input_shape: Sequence[int], device: Device | str, periphery: Periphery | str, seed: int
+) -> Network:
+    """Return the network of parts, with their weights, frozen weights, dtype and place."""
+    numbers = numbers_of([part.affine for part in parts if part.affine is not None])
+    layers = [part.layer for part in parts]
+    network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
+    take_weights(network, parts, seed)
+    return network.to(numbers.device)
 
 
 def to_snntorch(network: Network) -> nn.Sequential:

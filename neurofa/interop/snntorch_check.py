@@ -1,8 +1,8 @@
-"""Comparison of a snnTorch model with the network imported from it, in the first tick."""
+"""Comparison of a snnTorch model with the network imported from it, over several ticks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,88 +12,140 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
+from neurofa.core.view import State
 from neurofa.interop.snntorch_parts import Part
+from neurofa.maps.seeded import drawing
+from neurofa.maps.wrapped import first_line
 from neurofa.spiking.sequence import initial_states
 from neurofa.training.learner import forward_pass
 
 SAMPLES = 4
+TICKS = 10
+"""Ticks of a model that computes one tick a call and keeps its states."""
 LOUD = 10.0
 """Standard deviation of the noise at the input, large enough for spikes in all layers."""
 TOLERANCE = 1e-3
 """Relative to the largest potential: another order of summation differs by far less, other weights by far more."""
+Potentials = dict[str, list[Tensor]]
+"""Potentials of every layer's neurons after each call."""
 
 
 @torch.no_grad()
-def compare_first_tick(model: nn.Module, network: Network, parts: Sequence[Part]) -> None:
-    """Run a model once on noise, and compare the potentials of all neurons after its first tick.
+def compare_ticks(model: nn.Module, network: Network, parts: Sequence[Part]) -> None:
+    """Run a model on noise, and compare the potentials of all neurons after every tick, in both modes.
+
+    A model that loops over time receives one constant input, and all of its ticks are compared. One that computes a
+    tick in each call and keeps its states (``init_hidden=True``) receives another input in each of :data:`TICKS` calls.
+    Of one that starts from rest in every call the only tick is compared. Dropout is off. One of the samples may
+    differ, since rounding can move a potential across its threshold.
 
     Args:
         model: of snnTorch; its mode and hidden states are restored.
-        network: imported from it, on exact devices.
+        network: imported from it, on exact devices; it is used up.
         parts: layers of the network with their source modules.
 
     Raises:
         NeurofaError: potentials differ (the first such neurons are named), or the model cannot be run.
     """
     neurons = {name: part for name, part in zip(network.names, parts, strict=True) if part.neuron is not None}
-    x = torch.randn(SAMPLES, *network.input_shape, generator=generator(0, "snntorch")) * LOUD
-    potentials = _first_tick(model, x, neurons)
-    training = network.training
-    network.eval()
-    after = forward_pass(network, x, states=initial_states(network, SAMPLES), ticks=1).states
+    with _untouched(model, [part.neuron for part in neurons.values()]):
+        for training in (False, True):
+            _compare(model, network, neurons, training=training)
+
+
+def _compare(model: nn.Module, network: Network, neurons: Mapping[str, Part], *, training: bool) -> None:
+    """Compare all ticks in one mode."""
+    model.train(training)
     network.train(training)
+    for part in neurons.values():
+        part.neuron.reset_mem()
+    gen = generator(0, "snntorch")
+    like = next(network.parameters())
+    inputs = [torch.randn(SAMPLES, *network.input_shape, generator=gen).to(like) * LOUD]
+    theirs = _potentials(model, inputs[0], neurons)
     for name, part in neurons.items():
-        theirs, ours = potentials.get(name), after[name]["mem"]
-        if theirs is None:
+        if not theirs[name]:
             raise NeurofaError(
                 f"got neurons '{part.name}' that forward never calls; expected a chain of all children; remove them"
             )
-        same = theirs.shape == ours.shape
-        if not same or float((theirs - ours).abs().max()) > TOLERANCE * float(theirs.abs().max().clamp_min(1)):
+    calls = {name: len(theirs[name]) for name in neurons}
+    first = next(iter(calls))
+    for name, part in neurons.items():
+        if calls[name] != calls[first]:
             raise NeurofaError(
-                f"got other potentials at '{part.name}' than the model's own forward gives; expected a chain of its"
-                " children in the order of their definition, and nothing else in forward; write it as an nn.Sequential"
+                f"got {calls[name]} calls of '{part.name}' beside {calls[first]} of '{neurons[first].name}' in one"
+                " forward; expected one call of every neuron in a tick; use check=False if it is one all the same"
             )
+    if calls[first] > 1:
+        inputs *= calls[first]
+    elif all(part.neuron.init_hidden for part in neurons.values()):
+        for _ in range(TICKS - 1):
+            inputs.append(torch.randn(inputs[0].shape, generator=gen).to(like) * LOUD)
+            for name, more in _potentials(model, inputs[-1], neurons).items():
+                theirs[name] += more
+    states: Mapping[str, State] = initial_states(network, SAMPLES)
+    for tick, x in enumerate(inputs):
+        states = (
+            forward_pass(network, x, states=states, ticks=1).states
+            if not training
+            else _without_masks(network, x, states)
+        )
+        for name, part in neurons.items():
+            _refuse_difference(part.name, tick, theirs[name][tick].to(like), states[name]["mem"])
 
 
-def _first_tick(model: nn.Module, x: Tensor, neurons: dict[str, Part]) -> dict[str, Tensor]:
-    """Return the potentials of the model's neurons after their first call, by layer."""
-    potentials: dict[str, Tensor] = {}
-    like = next(model.parameters())
-    with _untouched(model, [part.neuron for part in neurons.values()]):
-        hooks = [part.neuron.register_forward_hook(_keeper(potentials, name)) for name, part in neurons.items()]
-        try:
-            model(x.to(like))
-        except (TypeError, RuntimeError, ValueError, AttributeError, IndexError) as error:
-            raise NeurofaError(
-                f"got a {type(model).__name__} that cannot run a batch of shape {tuple(x.shape)}"
-                f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); expected forward(x) of one"
-                " tick or of a constant input; correct input_shape, or compare by yourself and use check=False"
-            ) from None
-        finally:
-            for hook in hooks:
-                hook.remove()
-    return potentials
+def _without_masks(network: Network, x: Tensor, states: Mapping[str, State]) -> Mapping[str, State]:
+    """Return the states after a tick in which nothing is dropped."""
+    for _, layer in network.chain:
+        if not layer.synapses:
+            layer.eval()
+    return forward_pass(network, x, states=states, ticks=1).states
 
 
-def _keeper(potentials: dict[str, Tensor], name: str) -> Callable[..., None]:
-    """Return a hook that stores the potential after a neuron's first call."""
+def _refuse_difference(neuron: str, tick: int, theirs: Tensor, ours: Tensor) -> None:
+    same = theirs.shape == ours.shape
+    size = float(theirs.abs().max().clamp_min(1))
+    if not same or int(((theirs - ours).flatten(1).abs().amax(1) > TOLERANCE * size).sum()) > 1:
+        raise NeurofaError(
+            f"got other potentials at '{neuron}' in tick {tick} than the model's own forward gives; expected a chain of"
+            " its children in the order of their definition, a constant input, and nothing else in forward; write it as"
+            " an nn.Sequential"
+        )
+
+
+def _potentials(model: nn.Module, x: Tensor, neurons: Mapping[str, Part]) -> Potentials:
+    """Return the potentials of the model's neurons after each of their calls in one forward."""
+    found: Potentials = {name: [] for name in neurons}
+    hooks = [part.neuron.register_forward_hook(_keeper(found[name])) for name, part in neurons.items()]
+    try:
+        with drawing(x.device, None, globally=True):
+            model(x)
+    except (TypeError, RuntimeError, ValueError, AttributeError, IndexError) as error:
+        raise NeurofaError(
+            f"got a {type(model).__name__} that cannot run a batch of shape {tuple(x.shape)} ({first_line(error)});"
+            " expected forward(x) of one tick or of a constant input; correct input_shape, or compare by yourself and"
+            " use check=False"
+        ) from None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _keeper(potentials: list[Tensor]) -> Callable[..., None]:
+    """Return a hook that stores the potential after a neuron's call."""
 
     def keep(module: Any, *_: object) -> None:
-        if name not in potentials:
-            potentials[name] = module.mem.detach().cpu().clone()
+        potentials.append(module.mem.detach().clone())
 
     return keep
 
 
 @contextmanager
 def _untouched(model: nn.Module, neurons: Sequence[Any]) -> Iterator[None]:
-    """Put a model into evaluation mode with reset neurons; restore modes and hidden states at the end."""
+    """Restore the modes and hidden states of a model at the end."""
     modes = {module: module.training for module in model.modules()}
     kept = [{key: getattr(neuron, key) for key in ("mem", "syn", "spk") if hasattr(neuron, key)} for neuron in neurons]
-    model.eval()
-    for neuron in neurons:
-        neuron.reset_mem()
     try:
         yield
     finally:

@@ -11,8 +11,11 @@ from torch import nn
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer, ParameterFreeLayer
 from neurofa.core.network import Network
-from neurofa.interop.sequential import layers_of, parameter_free_layer, plain_affine
+from neurofa.core.programming import warn_of_clipping
+from neurofa.core.randomness import generator
+from neurofa.interop.modules import Named, refuse_sharing
 from neurofa.interop.snntorch_neurons import fires, library, module_of, neuron_of, recurrence_of
+from neurofa.interop.units import affine_layer, parameter_free_layer, plain_affine
 from neurofa.layers.carriers import AvgPool2d, Flatten, MaxPool2d
 from neurofa.layers.dense import Dense
 from neurofa.layers.spiking import Spiking
@@ -21,7 +24,6 @@ from neurofa.maps.affine import Affine
 from neurofa.spiking.temporal import Temporal
 
 READOUTS = ("spikes", "membrane")
-Named = tuple[str, nn.Module]
 
 
 class Part(NamedTuple):
@@ -54,6 +56,7 @@ def parts_of(model: nn.Module, readout: str) -> list[Part]:
         raise NeurofaError(
             f"got a {type(model).__name__} without neurons of snnTorch; expected some; use from_sequential for others"
         )
+    refuse_sharing([(name, module) for name, module in modules if not fires(module)])
     parts: list[Part] = []
     while modules:
         name, head = modules.pop(0)
@@ -84,7 +87,7 @@ def _unit(name: str, head: nn.Module, rest: list[Named], readout: str, ordered: 
         if isinstance(pool, AvgPool2d | MaxPool2d):
             rest.pop(0)
     if not rest:
-        return Part(layers_of(nn.Sequential(head))[0][0], head, None, name)
+        return Part(affine_layer([head])[0], head, None, name)
     where, neuron = rest.pop(0)
     if not fires(neuron):
         raise NeurofaError(
@@ -122,24 +125,31 @@ def _unit(name: str, head: nn.Module, rest: list[Named], readout: str, ordered: 
 
 
 @torch.no_grad()
-def take_weights(network: Network, parts: Sequence[Part]) -> None:
+def take_weights(network: Network, parts: Sequence[Part], seed: int) -> None:
     """Program the weights of the modules into a network's layers; the bias of a recurrence is added to the layer's.
 
     Args:
         network: made of the layers of ``parts``.
         parts: layers with their source modules.
+        seed: of the noise with which a device is programmed.
     """
-    for (_, layer), part in zip(network.items(), parts, strict=True):
+    gen, shares = generator(seed, "pretrained"), {}
+    for (name, layer), part in zip(network.items(), parts, strict=True):
         if part.affine is None:
             continue
-        layer.synapses["weight"].program(part.affine.weight)
+        layer.synapses["weight"].program(part.affine.weight, gen)
+        shares[f"'weight' of layer '{name}'"] = layer.synapses["weight"].clips(part.affine.weight)
+        for key, own in part.affine.named_parameters():
+            layer.synapses[key].weight.requires_grad_(own.requires_grad)
         bias = part.affine.bias
         recurrence = None if part.neuron is None else recurrence_of(part.neuron, len(part.affine.weight), part.name)
         if recurrence is not None:
-            layer.synapses["recurrent"].program(recurrence[0])
+            layer.synapses["recurrent"].program(recurrence[0], gen)
+            shares[f"'recurrent' of layer '{name}'"] = layer.synapses["recurrent"].clips(recurrence[0])
             bias = recurrence[1] if bias is None else bias + recurrence[1]
         if bias is not None:
-            layer.synapses["bias"].program(bias)
+            layer.synapses["bias"].program(bias, gen)
+    warn_of_clipping(shares, network.device_spec)
 
 
 def sequential_of(network: Network) -> nn.Sequential:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -20,23 +19,32 @@ from neurofa.core.randomness import fork_seed
 from neurofa.core.view import Params, State
 from neurofa.core.window import Window
 from neurofa.maps.activations import from_module
-from neurofa.maps.asymmetric import Seeded
 from neurofa.maps.autograd_layer import AutogradLayer
+from neurofa.maps.seeded import drawing
+from neurofa.maps.wrapped import MULTIPLIED, Behaviour, behaviour_of, independent_copy, weight_names
 
 SEED = "seed"
 """Name of the dropout seed in the state of a block."""
-AFFINE = (nn.Linear, nn.Conv2d)
-SCALING = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+AFFINE: dict[type[nn.Module], tuple[str, ...]] = {nn.Linear: ("weight",), nn.Conv2d: ("weight",)}
+"""Modules whose errors a chained rule can return through weights of its own."""
+SCALING: dict[type[nn.Module], tuple[str, ...]] = dict.fromkeys(
+    (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d), ("weight",)
+)
+"""Modules with gains, which return an error in the same way."""
 
 
 class Block(AutogradLayer, name="block"):
     """Any ``nn.Module`` as one layer, which learns from one error at its output: (B, *in_shape) to (B, *out_shape).
 
     The module's weights are stored in synapses and the module is called functionally, so that the learner, the devices
-    and the audit treat it like any layer. Weights of linear and convolutional maps are stored on the network's device;
-    all other parameters (biases, gains, embeddings) are digital. Under a direct rule the pullback is the exact
-    vector-Jacobian product inside the block. Under a chained rule every affine map and every gain in it returns its
-    error through the rule's return weights.
+    and the audit treat it like any layer. The matrices and kernels of torch's linear, convolutional, recurrent and
+    attention modules are stored on the network's device; all other parameters (biases, gains, embeddings) are digital,
+    and a device refuses a module that multiplies by one of them. Weights that require no gradient do not learn. What
+    the module draws (dropout of any kind, noise) follows the seed of the pass.
+
+    Under a direct rule the pullback is the exact vector-Jacobian product inside the block. Under a chained rule every
+    linear map, two-dimensional convolution and gain in it returns its error through the rule's return weights; other
+    matrices are refused.
 
     Args:
         wrapped: the module; its present weights are the initial ones. It is not changed.
@@ -48,15 +56,21 @@ class Block(AutogradLayer, name="block"):
             wrapped = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3))
         if not isinstance(wrapped, nn.Module):
             raise NeurofaError(f"got a block of {type(wrapped).__name__}; expected an nn.Module; pass the module")
+        skeleton = independent_copy(wrapped)
         # in a list, so that its parameters are not registered a second time
-        self._skeleton = [copy.deepcopy(wrapped)]
-        self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in wrapped.modules())
-        self._affine = _weights(wrapped, AFFINE)
-        self._scaling = _weights(wrapped, SCALING)
-        self._initial = {k: p.detach().clone() for k, p in wrapped.named_parameters()}
-        for key, buffer in wrapped.named_buffers():
+        self._skeleton = [skeleton]
+        self.training = wrapped.training
+        self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in skeleton.modules())
+        self._behaviour: Behaviour | None = None
+        self._stored = weight_names(skeleton, MULTIPLIED)
+        self._affine, self._scaling = weight_names(skeleton, AFFINE), weight_names(skeleton, SCALING)
+        self._initial = {k: p.detach().clone() for k, p in skeleton.named_parameters()}
+        self._frozen = {k for k, p in skeleton.named_parameters() if not p.requires_grad}
+        for key, buffer in skeleton.named_buffers():
             self.register_buffer(_buffer(key), buffer.detach().clone())
-        self._buffers_of = [key for key, _ in wrapped.named_buffers()]
+        self._buffers_of = [key for key, _ in skeleton.named_buffers()]
+        # weights that pruning and normalisation compute in every pass, and keep as plain attributes
+        self._derived = [(m, k) for m in skeleton.modules() for k, v in vars(m).items() if isinstance(v, Tensor)]
 
     @property
     def skeleton(self) -> nn.Module:
@@ -76,14 +90,16 @@ class Block(AutogradLayer, name="block"):
 
     def _window(self) -> Window | None:
         """Return the receptive field of the module, or of the first in an ``nn.Sequential`` with elementwise others."""
-        head, *behind = self.skeleton if isinstance(self.skeleton, nn.Sequential) else [self.skeleton]
+        parts = list(self.skeleton) if isinstance(self.skeleton, nn.Sequential) else [self.skeleton]
+        head, behind = parts[0] if parts else nn.Identity(), parts[1:]
         window = getattr(head, "window", None)
         return window if isinstance(window, Window) and all(from_module(m) is not None for m in behind) else None
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
         exact = build("device", "digital")
         for key, target in self._initial.items():
-            self.synapses.add(key, target, device if key in self._affine else exact, gen)
+            self.synapses.add(key, target, device if key in self._stored else exact, gen)
+            self.synapses[key].weight.requires_grad_(key not in self._frozen)
         self._initial = {}
 
     def _names(self) -> list[str]:
@@ -94,26 +110,51 @@ class Block(AutogradLayer, name="block"):
         self.skeleton.train(mode)
         return self
 
+    def wrapped_modules(self) -> Iterable[nn.Module]:
+        return self.skeleton.modules()
+
     def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
-        if not (self.training and self._drops):
-            return {}
-        return {SEED: torch.tensor(fork_seed(gen))}
+        known = self._observed(x)
+        draws = known is not None and (known.drops[self.training] or known.draws[self.training])
+        return {SEED: torch.tensor(fork_seed(gen))} if draws or (self.training and self._drops) else {}
 
     def compute(self, params: Params, x: Tensor, state: State) -> tuple[Tensor, State]:
+        known = self._observed(x)
         # clones: the module updates running statistics in place, and only update_running_stats may keep them
         buffers = {key: self.get_buffer(_buffer(key)).clone() for key in self._buffers_of}
-        with self._seeded(x, state):
-            # not channels-last: a strided 1x1 convolution inside is not safe then (see ConvMap._ordered)
-            y = functional_call(self.skeleton, {**params, **buffers}, (x.contiguous(),))
+        # not channels-last: a strided 1x1 convolution inside is not safe then (see ConvMap._ordered)
+        own = x.contiguous()
+        if own is x and (known is None or known.writes):
+            own = x.clone()
+        with self._seeded(x, state, known):
+            try:
+                y = functional_call(self.skeleton, {**params, **buffers}, (own,))
+            except ValueError as error:  # such as batch normalisation of one sample
+                raise NeurofaError(
+                    f"got a batch of shape {tuple(x.shape)} at a block ({' '.join(str(error).split())}); expected what"
+                    " its module takes; change the batch size or the module"
+                ) from None
+        for part, key in self._derived:  # what the pass left there, with its graph
+            vars(part)[key] = vars(part)[key].detach()
+        if not isinstance(y, Tensor):
+            raise NeurofaError(
+                f"got a {type(y).__name__} from a {type(self.skeleton).__name__}; expected one tensor (B, ...); wrap"
+                " the module in one whose forward returns a tensor"
+            )
         return y, buffers if self.training else {}
 
-    @contextmanager
-    def _seeded(self, x: Tensor, state: State) -> Iterator[None]:
-        if not (self.training and self._drops):
-            yield
-            return
-        with Seeded(torch.Generator(x.device).manual_seed(int(state[SEED])) if SEED in state else None):
-            yield
+    def _observed(self, x: Tensor) -> Behaviour | None:
+        """Return what the module's forward does besides its output, from a trial when it is first called."""
+        if self._behaviour is None and type(x) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x):
+            tensors = {**(self._initial or self.synapses.stored()), **self.wrapped_buffers()}
+            self._behaviour = behaviour_of(self.skeleton, tensors, x.detach())
+        return self._behaviour
+
+    def _seeded(self, x: Tensor, state: State, known: Behaviour | None) -> AbstractContextManager[None]:
+        draws = known is not None and known.draws[self.training]
+        if not (draws or SEED in state or (self.training and self._drops)):
+            return nullcontext()
+        return drawing(x.device, int(state[SEED]) if SEED in state else None, globally=draws)
 
     def update_running_stats(self, after: State) -> None:
         for key, value in after.items():
@@ -124,16 +165,24 @@ class Block(AutogradLayer, name="block"):
         """Names of the weights of linear and convolutional maps."""
         return tuple(key for key in self._names() if key in self._affine)
 
+    @property
+    def stored_matrices(self) -> frozenset[str]:
+        """Names of the weights on the network's device."""
+        return frozenset(self._stored)
+
     def wrapped_buffers(self) -> dict[str, Tensor]:
         """Return the wrapped module's buffers by its own names."""
         return {key: self.get_buffer(_buffer(key)) for key in self._buffers_of}
 
     def module(self) -> nn.Module:
         state = {k: v.clone() for k, v in self.synapses.stored().items()}
-        plain = copy.deepcopy(self.skeleton)
+        plain = independent_copy(self.skeleton)
         if state:
             plain.to(next(iter(state.values())))
-        plain.load_state_dict(state | {k: self.get_buffer(_buffer(k)) for k in self._buffers_of}, strict=False)
+        for key, value in state.items():
+            plain.get_parameter(key).data = value
+        for key, value in self.wrapped_buffers().items():
+            plain.get_buffer(key).copy_(value)
         return plain
 
 
@@ -150,19 +199,10 @@ class BlockFacts(LayerFacts):
         return ModuleDescription(
             source=type(self.layer.skeleton).__name__,
             synapses=dict(self.layer.synapses.items()),
-            matrices=frozenset(self.matrices),
+            matrices=self.layer.stored_matrices,
             buffers=self.layer.wrapped_buffers(),
             module=self.layer.module(),
         )
-
-
-def _weights(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[str]:
-    names = set()
-    for path, part in module.named_modules():
-        weight = getattr(part, "weight", None)
-        if isinstance(weight, Tensor) and isinstance(part, kinds):
-            names.add(f"{path}.weight" if path else "weight")
-    return names
 
 
 def _buffer(key: str) -> str:

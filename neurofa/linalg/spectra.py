@@ -63,13 +63,35 @@ def cosine_similarity(a: Tensor, b: Tensor) -> float:
     return float(p @ q) / size if size > 0 else UNDEFINED
 
 
-def mean_row_cosine(a: Tensor, b: Tensor) -> float:
+def mean_row_cosine(a: Tensor, b: Tensor, *, silent: float = 0.0) -> float:
     """Return the mean over samples of the cosine between rows of two tensors (B, ...), flattened to (B, n).
 
-    A sample whose row is zero on either side counts as 0; NaN where all are.
+    A sample whose row is zero on one side counts as 0; NaN where no sample has two rows that are not zero.
+
+    Args:
+        a: (B, ...).
+        b: same shape.
+        silent: what a sample counts whose rows are zero on both sides: 0, or 1 as in the code of Refinetti et al.
+    """
+    p, q = a.flatten(1), b.flatten(1)
+    if not bool(((p != 0).any(1) & (q != 0).any(1)).any()):
+        return UNDEFINED
+    return float(row_cosines(p, q).mean()) + silent * silent_share(a, b)
+
+
+def row_cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine between every pair of rows of two tensors (B, ...), as (B,) float64; 0 where a row is zero.
+
+    Rows may be as small as their number format: there is no floor, as torch's 1e-8 is, which errors of a confident
+    network fall below.
     """
     p, q = a.detach().double().flatten(1), b.detach().double().flatten(1)
     size = p.norm(dim=1) * q.norm(dim=1)
-    if not bool((size > 0).any()):
-        return UNDEFINED
-    return float(((p * q).sum(1) / size.clamp_min(torch.finfo(p.dtype).tiny)).mean())
+    cosines: Tensor = (p * q).sum(1) / size.clamp_min(torch.finfo(p.dtype).tiny)
+    return cosines
+
+
+def silent_share(a: Tensor, b: Tensor) -> float:
+    """Return the share of samples whose rows are zero in both tensors, (B, ...) each."""
+    some = a.detach().flatten(1).any(1) | b.detach().flatten(1).any(1)
+    return 1 - float(some.double().mean())

@@ -131,7 +131,7 @@ def asymmetric_conv2d(
         bias: (C_out,) or None.
         back: return weights, shaped as ``weight``; or their factors.
         stride: step between positions, pixels; one number or two.
-        padding: zeros added on every side, pixels; one number or two.
+        padding: zeros added on every side, pixels; one number or two; or ``same`` or ``valid``.
         dilation: distance between kernel elements, pixels; one number or two.
         groups: groups of channels that are convolved separately.
 
@@ -139,13 +139,12 @@ def asymmetric_conv2d(
         (B, C_out, H', W').
 
     Raises:
-        NeurofaError: padding given as a word; factors for a convolution of several groups.
+        NeurofaError: factors for a convolution of several groups.
     """
     if isinstance(back, LowRank):
         refuse_groups(groups)
-    if isinstance(padding, str):
-        raise NeurofaError(f"got a convolution with padding='{padding}'; expected pixels; give a number")
-    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+    stride, dilation = _pair(stride), _pair(dilation)
+    x, padding = _padded(x, weight, padding, dilation)
     sizes = (stride, padding, dilation, groups)
     y: Tensor = _Conv2d.apply(x, weight, bias, *_factors(back), sizes)  # type: ignore[no-untyped-call]
     return y
@@ -172,31 +171,29 @@ def _pair(n: Any) -> list[int]:
     return [int(n)] * 2 if isinstance(n, int) else [int(i) for i in n]
 
 
+def _padded(x: Tensor, weight: Tensor, padding: Any, dilation: list[int]) -> tuple[Tensor, list[int]]:
+    """Return the input and the zeros that are still to be added on both sides; an uneven padding is added here.
+
+    Args:
+        x: (B, C_in, H, W).
+        weight: (C_out, C_in / groups, k, k).
+        padding: pixels, or ``same`` or ``valid``.
+        dilation: distance between kernel elements.
+    """
+    if not isinstance(padding, str):
+        return x, _pair(padding)
+    if padding == "valid":
+        return x, [0, 0]
+    total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    before = [n // 2 for n in total]
+    if all(n % 2 == 0 for n in total):
+        return x, before
+    behind = [n - m for n, m in zip(total, before, strict=True)]
+    return functional.pad(x, (before[1], behind[1], before[0], behind[0])), [0, 0]
+
+
 def _bound(names: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return dict(zip(names.split(), args, strict=False)) | dict(kwargs)
-
-
-class Seeded(TorchFunctionMode):
-    """Mode in which dropout inside a module draws from a given generator; without one dropout is off."""
-
-    def __init__(self, gen: torch.Generator | None) -> None:
-        super().__init__()
-        self.gen = gen
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is functional.dropout:
-            call = _bound("input p training inplace", args, kwargs or {})
-            x, p = call["input"], call.get("p", 0.5)
-            if self.gen is None or not call.get("training", True) or p == 0:
-                return x
-            keep = torch.rand(x.shape, generator=self.gen, device=x.device, dtype=x.dtype).ge_(p).div_(1 - p)
-            return x * keep
-        if func is functional.scaled_dot_product_attention and (kwargs or {}).get("dropout_p", 0.0):
-            raise NeurofaError(
-                "got dropout inside scaled_dot_product_attention; expected a dropout whose mask can be drawn from the"
-                " run's generator; put an nn.Dropout behind the attention"
-            )
-        return func(*args, **(kwargs or {}))
 
 
 class Affines(TorchFunctionMode):
@@ -290,6 +287,9 @@ def correlation_conv2d(
 ) -> Tensor:
     """Return the mean of y xi^T over samples and positions, (C_out, C_in / groups, k, k).
 
+    Every element of a kernel is averaged over the positions at which it lies on the image: padding holds no noise, and
+    would make the mean at the border of a kernel too small.
+
     Args:
         y: (B, C_out, H', W') output for the noise.
         noise: (B, C_in, H, W), xi.
@@ -303,7 +303,31 @@ def correlation_conv2d(
     total: Tensor = aten.convolution_backward(
         y, noise, weight, None, stride, padding, dilation, False, [0, 0], groups, [False, True, False]
     )[1]
-    return total / (y.numel() // y.shape[1])
+    if not any(padding):
+        return total / (y.numel() // y.shape[1])
+    rows, columns = (
+        _inside(
+            y.shape[axis],
+            noise.shape[axis],
+            weight.shape[axis],
+            stride[axis - 2],
+            padding[axis - 2],
+            dilation[axis - 2],
+            y.device,
+        )
+        for axis in (2, 3)
+    )
+    counts = rows.to(total).unsqueeze(1) * columns.to(total)
+    return total / (counts.clamp_(min=1) * y.shape[0])
+
+
+def _inside(
+    outputs: int, inputs: int, size: int, stride: int, padding: int, dilation: int, where: torch.device
+) -> Tensor:
+    """Return the number of positions at which each element of a kernel lies on the image, along one axis, (size,)."""
+    at = torch.arange(outputs, device=where).mul_(stride).sub_(padding).unsqueeze(1)
+    at = at + torch.arange(size, device=where).mul_(dilation)
+    return ((at >= 0) & (at < inputs)).sum(0)
 
 
 def noise_mode(
@@ -334,7 +358,8 @@ def noise_mode(
             y = functional.linear(noise, weight)
             correlations[name] = correlation_linear(y, noise)
             return y
-        stride, padding, dilation = (_pair(call.get(k, d)) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1)))
+        stride, dilation = (_pair(call.get(key, 1)) for key in ("stride", "dilation"))
+        noise, padding = _padded(noise, weight, call.get("padding", 0), dilation)
         groups = int(call.get("groups", 1))
         y = torch.conv2d(noise, weight, None, stride, padding, dilation, groups)
         correlations[name] = correlation_conv2d(y, noise, weight, stride, padding, dilation, groups)

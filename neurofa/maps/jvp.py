@@ -55,7 +55,9 @@ def dual_tangent(layer: Layer, view: LocalView, dot: Tensor | None, moved: Param
         # torch compiles some derivatives with its deprecated compiler; the fused attention has no forward-mode one
         warnings.simplefilter("ignore", DeprecationWarning)
         params = own | {key: make_dual(own[key], change) for key, change in moved.items()}
-        x = make_dual(view.x, torch.zeros_like(view.x) if dot is None else dot)
+        x = view.x
+        if x.is_floating_point():  # ids of tokens cannot change a little
+            x = make_dual(x, torch.zeros_like(x) if dot is None else dot)
         with Affines({key: w for key, w in params.items() if w.dim() > 1}, _product):
             y = layer.compute(params, x, view.before)[0]
         change: Tensor | None = unpack_dual(y).tangent

@@ -120,6 +120,11 @@ class BatchNorm(Norm, name="batch"):
         if not self.training:
             y = nn.functional.batch_norm(a, self.running_mean, self.running_var, gain, shift, False, 0.0, self.eps)
             return y, {"pre": a}
+        if a.numel() == a.shape[1]:
+            raise NeurofaError(
+                "got one value per channel for batch normalisation in training, which normalises it to zero; expected"
+                " two samples or more; use a larger batch size, one that leaves no last batch of one, or norm layer"
+            )
         y, mean, invstd = torch.native_batch_norm(a, gain, shift, None, None, True, 0.0, self.eps)
         return y, {"pre": a, "mean": mean, "invstd": invstd}
 

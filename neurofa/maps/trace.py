@@ -76,7 +76,10 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
     stored = layer.synapses.stored()
     with fake, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         like = next(iter(stored.values()), torch.empty(0))
-        x = torch.empty(shape, dtype=like.dtype, device=like.device, requires_grad=sends)
+        if layer.traits.vocabulary is None:
+            x = torch.empty(shape, dtype=like.dtype, device=like.device, requires_grad=sends)
+        else:
+            x = torch.empty(shape, dtype=torch.int64, device=like.device)
         params = {key: torch.empty_like(w).requires_grad_() for key, w in stored.items()}
         matrices = {key: w for key, w in params.items() if w.dim() > 1}
         with counter, attentions, Affines(matrices, visit):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from neurofa.networks.retina import Retina as Retina
     from neurofa.networks.snn import SNN as SNN
     from neurofa.networks.snn import ConvSNN as ConvSNN
+    from neurofa.networks.transformers import GPT as GPT
+    from neurofa.networks.transformers import ViT as ViT
     from neurofa.networks.vgg import VGG as VGG
-    from neurofa.networks.vit import ViT as ViT
 
 __getattr__, __dir__ = shelf(__name__)

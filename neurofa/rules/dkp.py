@@ -62,7 +62,7 @@ class DKP(Direct, name="dkp"):
         if name not in self.feedback.slices:
             return {}
         # scaled here, since the optimizer has one learning rate for the weights and the B of a layer
-        return {"b": Outer(view.y.flatten(1), self.sent * self.rate)}
+        return {"b": Outer(self.feedback.rows_of(name, view.y).flatten(1), self.sent * self.rate)}
 
     def plastic(self, name: str) -> dict[str, Plastic]:
         matrix = self.feedback.matrix()

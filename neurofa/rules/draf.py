@@ -16,7 +16,7 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop, ServedLayer
 from neurofa.core.recommended import Recommended
-from neurofa.core.rule import Chained
+from neurofa.core.rule import Chained, require_positions
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
 from neurofa.families.low_rank import drawn, oja, standardised
@@ -105,7 +105,8 @@ class DRAF(Chained, name="draf"):
         self.plan = plan
         self.last = plan.hidden[-1].name if plan.hidden and self._crosses else ""
         served = [site for site in plan.hidden if site.name != self.last]
-        m = plan.hidden[-1].width if self.last else plan.outputs
+        require_positions(self.name, plan)
+        m = self._length = plan.hidden[-1].width if self.last else plan.outputs
         rank = min(self.rank, m)
         self.shapes = {site.name: site.out_shape for site in served}
         self.ps, self.qs = nn.ModuleDict(), nn.ModuleDict()
@@ -138,7 +139,7 @@ class DRAF(Chained, name="draf"):
         if name == self.last:
             # layers are served from the readout to the input, so that e is there for all below
             assert teaching.error_above is not None
-            self._sent = teaching.error_above.flatten(1)
+            self._sent = teaching.error_above.reshape(-1, self._length)
             return teaching.error_above
         narrow = self._narrow[name] = self._sent @ self.factor("p", name).read(self._noise)
         sent = narrow @ self.factor("q", name).read(self._noise).t()
@@ -149,7 +150,7 @@ class DRAF(Chained, name="draf"):
         if name not in self.shapes:
             return adapted
         if self.q == "kp":
-            adapted["q"] = Outer(view.y.flatten(1), self._narrow[name])
+            adapted["q"] = Outer(view.y.reshape(len(self._sent), -1), self._narrow[name])
         if self.p == "oja":
             z = standardised(self._sent, each=True)
             # the 1/m of C = Z^T Z / m

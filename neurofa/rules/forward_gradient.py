@@ -88,7 +88,8 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
         if self.space == "weight":
             return teaching.error  # only its presence counts: update() uses the measured weights' changes
         change, u = self._outputs[name]
-        derivative = (self._error * u).sum(1)  # e . u per sample: the loss along the change
+        # e . u per sample, over all its positions: the loss along the change
+        derivative = (self._error * u).view(len(change), -1).sum(1)
         return change * derivative.view(-1, *[1] * (change.dim() - 1))
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:

@@ -74,8 +74,10 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """Low-rank feedback P Q whose factors learn from the change of W, dP = dW Q^T and dQ = P^T dW: Kolen-Pollack twice.
 
     B = P Q are the return weights beside W. With x the layer's input and delta the error at its affine output, dW Q^T =
-    sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: each factor learns from signals at both of its sides. With the
-    same decay in the optimizer P Q aligns with W.
+    sum delta (Q x)^T and P^T dW = sum (P^T delta) x^T: each factor learns from signals at both of its sides. P Q does
+    not settle at W: where weight decay d balances the gradient, dW = -d W, the factors have to fulfil P = W Q^T and Q =
+    P^T W, so Q = Q W^T W. A singular direction of W stays in P Q only where its singular value is 1; it dies out below
+    1 and grows above. P Q so turns towards the leading directions of W, without their size.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.

@@ -83,7 +83,7 @@ class LocalGuess(Headed, name="local_guess"):
     ) -> tuple[Tensor | None, Params]:
         if name not in self.shapes:
             return None, {}
-        guess = self._guess(name, teaching, view, gen)
+        guess = self._guess(name, teaching, view, gen).reshape(view.y.shape)
         if self.space == "activity":
             length = guess.flatten(1).norm(dim=1).add(TINY).view(-1, *[1] * (guess.dim() - 1))
             self._guesses[name] = guess / length
@@ -108,7 +108,8 @@ class LocalGuess(Headed, name="local_guess"):
         if self.space == "weight":
             return teaching.error  # only its presence counts: update() uses the measured weights' changes
         guess = self._guesses[name]
-        derivative = (self._error * self._changes[name]).sum(1)  # e . u per sample: the loss along the guess
+        # e . u per sample, over all its positions: the loss along the guess
+        derivative = (self._error * self._changes[name]).view(len(guess), -1).sum(1)
         return guess * derivative.view(-1, *[1] * (guess.dim() - 1))
 
     def update(self, name: str, layer: Layer, view: LocalView) -> tuple[LocalView, Directions]:

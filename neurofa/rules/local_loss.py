@@ -111,8 +111,9 @@ class LocalLoss(Headed, name="local_loss"):
 def decolle(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> LocalLoss:
     """Deep continuous local learning: every layer descends the loss of a fixed random readout of its own spikes.
 
-    The readout acts on the spikes of the tick. Local readouts and losses are otherwise those of the paper; its
-    regularisers are left out.
+    The readout acts on the spikes of the tick. The local loss is the learner's, cross-entropy unless ``loss=mse`` is
+    chosen, which is the squared difference of the paper; its regularisers are left out, and traces are those of the
+    neurons in place of its own three.
 
     Args:
         feedback: distribution and device of the readouts.

@@ -1,4 +1,4 @@
-"""Error-driven input modulation (PEPITA): two forward passes and no return path."""
+"""Error-driven input modulation (PEPITA): two forward passes; the error returns to the input alone."""
 
 from __future__ import annotations
 
@@ -75,6 +75,11 @@ class Pepita(Rule, WorkCount, name="pepita"):
 
     def bind(self, plan: Plan, gen: torch.Generator) -> None:
         super().bind(plan, gen)
+        if plan.positions is not None:
+            raise NeurofaError(
+                f"got pepita on a network that answers at each of {plan.positions} positions; expected one answer a"
+                " sample, whose error is added to the input; use dfa"
+            )
         self.feedback.open((Site(INPUT, plan.input_shape, {}, elementwise=False),), plan.outputs, gen)
         # from the feedback's standard deviation, 1/sqrt(3 o) with gain 1, to that of F, std sqrt(2/n_in)
         self.scale = self.std * math.sqrt(6 * plan.outputs / math.prod(plan.input_shape))

@@ -248,7 +248,7 @@ def dynamics_of(layer: Temporal, view: LocalView, psi: Coefficient | None) -> Dy
 
 
 def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dynamics:
-    """Return given dynamics, after a check that the layer can round their eligibility traces to its number format.
+    """Return given dynamics with their numbers as floats, after a check that the layer can round their traces.
 
     Args:
         layer: of the view.
@@ -259,6 +259,12 @@ def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dyna
         NeurofaError: rounded traces with several memories, coefficients that differ between neurons, a filter, or a
             max pooling.
     """
+    # a number that all neurons share is told from a tensor by its type
+    dynamics = Dynamics(
+        [[_number(c) for c in row] for row in dynamics.move],
+        [_number(c) for c in dynamics.enter],
+        [_number(c) for c in dynamics.out],
+    )
     if layer.traces.name == "raw":
         return dynamics
     if _chooses(view):
@@ -272,6 +278,10 @@ def check_dynamics(layer: Temporal, dynamics: Dynamics, view: LocalView) -> Dyna
             " tick by tick; use lif neurons with reset subtract or none and a rule without a filter, or raw traces"
         )
     return dynamics
+
+
+def _number(c: Coefficient) -> Coefficient:
+    return c if isinstance(c, Tensor) else float(c)
 
 
 def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynamics) -> LocalView:
@@ -421,7 +431,7 @@ def _product(layer: Temporal, name: str, delta: Tensor, x: Tensor) -> Tensor | O
         return Outer(delta, x)
     spatial = len(layer.map.weight_shape) > 2
     direction = layer.direction(delta, x) if spatial else Outer(delta, x)
-    assert not isinstance(direction, Sum)
+    assert isinstance(direction, Tensor | Outer)
     return direction
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 CONTROL = "a control without a feedback pathway: nothing is encoded"
 ELEMENTWISE = "replaces the derivative of one elementwise activation; a block has none"
 POOLED = "its subspace learns from statistics of the whole batch"
+ONE_ANSWER = "adds the error of one answer to the input; ids of tokens cannot change a little"
 NOISE = "draws anew in every pass, so that two passes are not one"
 PHYSICAL = "noise and converters stand before its linear map, which the contract of projections tests"
 MEMORY = "a plain module has no state from tick to tick"
@@ -22,6 +23,12 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     **_exceptions("rule", "learns_on_vit", ELEMENTWISE, "adfa"),
     **_exceptions("rule", "is_as_declared_on_vit", ELEMENTWISE, "adfa"),
     **_exceptions("rule", "declares_its_products_on_vit", ELEMENTWISE, "adfa"),
+    **_exceptions("rule", "learns_on_gpt", ELEMENTWISE, "adfa"),
+    **_exceptions("rule", "is_as_declared_on_gpt", ELEMENTWISE, "adfa"),
+    **_exceptions("rule", "declares_its_products_on_gpt", ELEMENTWISE, "adfa"),
+    **_exceptions("rule", "learns_on_gpt", ONE_ANSWER, "pepita"),
+    **_exceptions("rule", "is_as_declared_on_gpt", ONE_ANSWER, "pepita"),
+    **_exceptions("rule", "declares_its_products_on_gpt", ONE_ANSWER, "pepita"),
     **_exceptions("rule", "takes_every_error_format", CONTROL, "bp", "bptt", "eprop_symmetric", "ostl", "readout_only"),
     **_exceptions("rule", "zero_error_gives_no_update", TARGETS, "drtp", "etlp"),
     **_exceptions("rule", "zero_error_gives_no_update", SUBSPACE, "raf"),

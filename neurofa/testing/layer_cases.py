@@ -63,6 +63,8 @@ def layer_cases(name: str, *, training: bool) -> Iterator[tuple[str, Layer, Tens
             layer.initialise(build("device", "digital"), gen)
             layer.double().train(training)
             x = torch.randn(6, *shape, generator=gen, dtype=torch.float64)
+            if (vocabulary := layer.traits.vocabulary) is not None:
+                x = torch.randint(vocabulary, (6, *shape), generator=gen)
             try:
                 with torch.no_grad():
                     layer.compute(layer.synapses.read(), x, layer.fresh_state(x, gen))

@@ -16,16 +16,17 @@ from hwmodels.testing.tools import require, require_equal
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.recipes import NetworkRecipe
+from neurofa.core.recipes import NetworkRecipe, takes_tokens
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
 from neurofa.testing.contract import Contract, require_close, snapshot
-from neurofa.testing.samples import random_batch
+from neurofa.testing.samples import batch_for
 from neurofa.training.checkpoint import load_network, save_network
-from neurofa.training.learner import forward_pass, update_running_stats
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import forward_pass, loss_and_teaching, update_running_stats
+from neurofa.training.replay import collect, record
 
 SHAPES = ((1, 8, 8), (3, 32, 32))
+TOKEN_SHAPES = ((6,), (9,))
 OUTPUTS = 10
 DEVICE = "fixed(bits=6)"
 
@@ -45,21 +46,27 @@ def default_network(spec: object, shape: tuple[int, ...], *, seed: int = 0, devi
     return network
 
 
+def shapes_of(name: str) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of samples on which a network is checked: of grey and colour images, or of tokens."""
+    return TOKEN_SHAPES if takes_tokens(name) else SHAPES
+
+
 def _after_a_step(name: str, shape: tuple[int, ...], device: str = "digital") -> tuple[Network, Tensor]:
     """Return a network whose running statistics have left their initial values, and a batch."""
     network = default_network(name, shape, device=device)
-    x = random_batch(4, shape=shape)[0]
+    x = batch_for(network, 4)[0]
     update_running_stats(network, forward_pass(network, x, gen=generator(0, "settle")))
     return network, x
 
 
 @CONTRACT
-def serves_images(name: str) -> None:
-    """Small grey and colour images give ten finite outputs, and the network's spec builds the network again."""
-    for shape in SHAPES:
+def serves_samples(name: str) -> None:
+    """Small images, or tokens, give ten finite outputs, and the network's spec builds the network again."""
+    for shape in shapes_of(name):
         network = default_network(name, shape).eval()
-        y = network(random_batch(3, shape=shape)[0])
-        require(tuple(y.shape) == (3, OUTPUTS) and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
+        y = network(batch_for(network, 3)[0])
+        answers = (3, OUTPUTS) if network.positions is None else (3, network.positions, OUTPUTS)
+        require(tuple(y.shape) == answers and bool(y.isfinite().all()), f"{shape}: outputs {tuple(y.shape)}")
         require(network.outputs == OUTPUTS, f"{shape}: says it has {network.outputs} outputs")
         require(parse(network.spec).name == name, f"{shape}: says its spec is '{network.spec}'")
         require_equal(snapshot(default_network(network.spec, shape)), snapshot(network), f"{shape}: built again")
@@ -76,15 +83,15 @@ def typed_recipe_is_the_spec(name: str) -> None:
     require(repr(recipe) == name and str(recipe.spec) == name, f"the default recipe says that it is {recipe!r}")
     require(recipe == part() and hash(recipe) == hash(part()), "two default recipes are not equal")
     require(copy.deepcopy(recipe) == recipe, "a copy of the recipe is not equal")
-    full = str(recipe.full_spec)
+    full, shape = str(recipe.full_spec), shapes_of(name)[0]
     for spec in (recipe, full):
-        require_equal(snapshot(default_network(spec, SHAPES[0])), snapshot(default_network(name, SHAPES[0])), str(spec))
+        require_equal(snapshot(default_network(spec, shape)), snapshot(default_network(name, shape)), str(spec))
 
 
 @CONTRACT
 def seed_decides(name: str) -> None:
     """Another seed gives other initial weights in every matrix and kernel."""
-    first, other = (snapshot(default_network(name, SHAPES[0], seed=seed)) for seed in (0, 1))
+    first, other = (snapshot(default_network(name, shapes_of(name)[0], seed=seed)) for seed in (0, 1))
     alike = [k for k, v in first.items() if v.dim() > 1 and torch.equal(v, other[k])]
     require(not alike, f"{alike} do not depend on the seed")
 
@@ -92,7 +99,7 @@ def seed_decides(name: str) -> None:
 @CONTRACT
 def module_is_the_same_map(name: str) -> None:
     """The plain torch module of a network gives the same outputs in evaluation mode, and holds copied weights."""
-    for shape in SHAPES:
+    for shape in shapes_of(name):
         network, x = _after_a_step(name, shape)
         network.eval()
         plain = network.module()
@@ -108,7 +115,7 @@ def module_is_the_same_map(name: str) -> None:
 @CONTRACT
 def copies_are_equal(name: str) -> None:
     """A deep copy of a network computes the same outputs and shares no memory."""
-    network, x = _after_a_step(name, SHAPES[0])
+    network, x = _after_a_step(name, shapes_of(name)[0])
     network.eval()
     before = network(x).clone()
     twin = copy.deepcopy(network)
@@ -123,7 +130,7 @@ def files_keep_every_bit(name: str) -> None:
     """Saving and loading gives the same state and the same outputs, on an exact and on a coarse device."""
     with tempfile.TemporaryDirectory() as folder:
         for device in ("digital", DEVICE):
-            network, x = _after_a_step(name, SHAPES[0], device)
+            network, x = _after_a_step(name, shapes_of(name)[0], device)
             save_network(network, Path(folder) / "network.safetensors")
             loaded = load_network(Path(folder) / "network.safetensors")
             require_equal(snapshot(loaded), snapshot(network), device)
@@ -136,10 +143,10 @@ def files_keep_every_bit(name: str) -> None:
 def bp_equals_autograd(name: str) -> None:
     """Rule bp gives autograd's gradient of the whole network: to 1e-5 in single, to 1e-10 in double precision."""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
-        network = default_network(name, SHAPES[0])
+        network = default_network(name, shapes_of(name)[0])
         network.to(dtype)
-        x, labels = random_batch(5, shape=SHAPES[0])
-        x = x.to(dtype)
+        x, labels = batch_for(network, 5)
+        x = x.to(dtype) if x.is_floating_point() else x
         rule: Rule = build("rule", "bp")
         bind_rule(rule, network.plan(), generator(0, "feedback"))
         gen = generator(0, "step")
@@ -148,7 +155,8 @@ def bp_equals_autograd(name: str) -> None:
         # in double precision on the other side: rounding there would move a ReLU across zero now and then
         forward, leaves = _open(network)
         with torch.enable_grad():
-            loss = torch.nn.functional.cross_entropy(forward(x.double()), labels, reduction="sum")
+            y = forward(x.double() if x.is_floating_point() else x)
+            loss = torch.nn.functional.cross_entropy(y.flatten(0, -2), labels.flatten(), reduction="sum")
             theirs = torch.autograd.grad(loss, leaves)
         ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
         require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")

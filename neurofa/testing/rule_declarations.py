@@ -13,7 +13,7 @@ from neurofa.costs.flops import step_flops
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.testing.contract import Contract
 from neurofa.testing.flops import FlopCounter
-from neurofa.testing.samples import random_batch, small_learner, small_network
+from neurofa.testing.samples import batch_for, random_batch, small_learner, small_network
 
 DECLARATIONS = Contract("rule")
 
@@ -34,7 +34,8 @@ def is_as_declared(network: str, name: str) -> None:
         network: short name or spec.
         name: registered name of the rule.
     """
-    report = audit(name, small_network(network), *random_batch())
+    built = small_network(network)
+    report = audit(name, built, *batch_for(built))
     require(report.local == report.declared_local, f"{report.verdict}: {report.dependencies}")
     require(report.transports == report.declared_transports, f"{report.verdict}: {report.dependencies}")
 
@@ -61,13 +62,13 @@ def declares_the_flop_of_a_step(network: str, name: str) -> None:
     declared = step_flops(learner, batch_size=size)
     for step in range(2):
         with FlopCounter() as counter:
-            learner.step(*random_batch(size, seed=step))
+            learner.step(*batch_for(learner.network, size, seed=step))
         expected = declared.at_step(step)
         message = f"step {step} took {counter.flop} FLOP, declared {expected}: {declared.by_phase()}"
         require(expected == counter.flop, message)
 
 
-for _network in ("mlp", "cnn", "vit", "snn"):
+for _network in ("mlp", "cnn", "vit", "gpt", "snn"):
     DECLARATIONS.add(f"is_as_declared_on_{_network}", partial(is_as_declared, _network))
-for _network in ("mlp", "cnn", "vgg", "vit", "snn"):
+for _network in ("mlp", "cnn", "vgg", "vit", "gpt", "snn"):
     DECLARATIONS.add(f"declares_its_products_on_{_network}", partial(declares_the_flop_of_a_step, _network))

@@ -9,8 +9,8 @@ from hwmodels.testing.tools import require
 from neurofa.core.randomness import generator
 from neurofa.testing.contract import Contract, require_change, require_close, require_finite, snapshot
 from neurofa.testing.samples import random_batch, small_learner, small_network
-from neurofa.training.learner import Learner
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import Learner, loss_and_teaching
+from neurofa.training.replay import collect, record
 
 SETTINGS = Contract("rule")
 

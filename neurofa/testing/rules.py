@@ -14,7 +14,7 @@ from neurofa.core.randomness import generator
 from neurofa.testing.contract import Contract, require_finite, snapshot
 from neurofa.testing.rule_declarations import DECLARATIONS
 from neurofa.testing.rule_settings import SETTINGS
-from neurofa.testing.samples import plain_sgd, random_batch, small_learner, small_network
+from neurofa.testing.samples import batch_for, plain_sgd, random_batch, small_learner, small_network
 from neurofa.training.learner import Learner
 from neurofa.training.replay import collect, record
 
@@ -39,7 +39,7 @@ def learns_on(network: str, name: str) -> None:
     learner = small_learner(name, network)
     before = snapshot(learner.network)
     for step in range(2):
-        result = learner.step(*random_batch(seed=step))
+        result = learner.step(*batch_for(learner.network, seed=step))
         require(bool(result.loss.isfinite()) and bool(result.y.isfinite().all()), "loss or output is not finite")
     after = snapshot(learner.network)
     require_finite(after)
@@ -50,7 +50,7 @@ def learns_on(network: str, name: str) -> None:
     require(moved in (hidden, set()), f"only {sorted(moved)} of the hidden layers {sorted(hidden)} changed")
 
 
-for _network in ("mlp", "cnn", "vit", "snn"):
+for _network in ("mlp", "cnn", "vit", "gpt", "snn"):
     CONTRACT.add(f"learns_on_{_network}", partial(learns_on, _network))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
+from neurofa.core.recipes import takes_tokens
 from neurofa.training.learner import Learner
 
 NETWORKS = {
@@ -18,10 +19,13 @@ NETWORKS = {
     "vgg": "vgg(plan=[4, M, 6])",
     "snn": "snn(hidden=[12, 10], recurrent=True)",
     "vit": "vit(patch=4, width=8, depth=1, heads=2)",
+    "gpt": "gpt(width=8, depth=1, heads=2)",
 }
 """Specs of small networks by short name."""
 INPUT_SHAPE = (1, 8, 8)
 OUTPUTS = 5
+TOKENS = (6,)
+"""Shape of one sample of tokens, of a vocabulary of ``OUTPUTS``."""
 
 
 def small_network(spec: str, *, device: str = "digital", seed: int = 0) -> Network:
@@ -32,9 +36,9 @@ def small_network(spec: str, *, device: str = "digital", seed: int = 0) -> Netwo
         device: spec of the device for the affine weights.
         seed: of the weights.
     """
-    network: Network = build(
-        "network", NETWORKS.get(spec, spec), input_shape=INPUT_SHAPE, outputs=OUTPUTS, seed=seed, device=device
-    )
+    spec = NETWORKS.get(spec, spec)
+    shape = TOKENS if takes_tokens(spec) else INPUT_SHAPE
+    network: Network = build("network", spec, input_shape=shape, outputs=OUTPUTS, seed=seed, device=device)
     return network
 
 
@@ -51,6 +55,21 @@ def random_batch(n: int = 6, *, shape: tuple[int, ...] = INPUT_SHAPE, seed: int 
     """
     gen = generator(seed, "batch")
     return torch.randn(n, *shape, generator=gen), torch.randint(OUTPUTS, (n,), generator=gen)
+
+
+def batch_for(network: Network, n: int = 6, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Draw inputs and labels that a network accepts: images, or tokens with a label for each.
+
+    Args:
+        network: of :func:`small_network`.
+        n: samples.
+        seed: of both.
+    """
+    if network.vocabulary is None:
+        return random_batch(n, shape=network.input_shape, seed=seed)
+    gen = generator(seed, "batch")
+    shape = (n,) if network.positions is None else (n, network.positions)
+    return network.example(n, gen), torch.randint(network.outputs, shape, generator=gen)
 
 
 def plain_sgd(network: Network, lr: float = 0.1) -> torch.optim.Optimizer:

@@ -103,7 +103,7 @@ def output_change(
     weights: Mapping[str, Params],
     gen: torch.Generator | None,
 ) -> Tensor:
-    """Return the change of the output, (B, o), for changes of hidden outputs and of weights.
+    """Return the change of the output, (N, o), for changes of hidden outputs and of weights: N = B, or B S positions.
 
     Args:
         network: the network that made ``tick``.
@@ -114,7 +114,7 @@ def output_change(
         gen: source of the noise of the second pass (difference only).
     """
     if perturbation.by == "difference":
-        return _difference(network, tick, perturbation.step, outputs, weights, gen)
+        return _rows(_difference(network, tick, perturbation.step, outputs, weights, gen))
     dot: Tensor | None = None
     for name, layer in network.items():
         # below the first perturbed layer nothing changes, and nothing is computed
@@ -122,7 +122,12 @@ def output_change(
             dot = tangent(layer, tick.views[name], dot, weights.get(name, {}))
         if name in outputs:
             dot = outputs[name] if dot is None else dot + outputs[name]
-    return torch.zeros_like(tick.y) if dot is None else dot
+    return _rows(torch.zeros_like(tick.y) if dot is None else dot)
+
+
+def _rows(y: Tensor) -> Tensor:
+    """Return outputs, (B, o) or (B, S, o), as the rows of an error, (N, o)."""
+    return y.flatten(0, 1) if y.dim() == 3 else y
 
 
 def _difference(

@@ -1,4 +1,4 @@
-"""Errors for losses and potentials that are not finite, with the layer and the remedy."""
+"""Errors for inputs, losses, potentials and directions that are not finite, with the layer and the remedy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
 from neurofa.core.view import State
+
+
+class NotFiniteError(NeurofaError):
+    """A loss, potentials or directions that are not finite: the training diverges."""
 
 
 def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torch.Generator | None) -> NoReturn:
@@ -28,17 +32,15 @@ def explain_loss(network: Network, loss: Tensor, x: Tensor, step: int, gen: torc
         NeurofaError: always.
     """
     if not bool(x.isfinite().all()):
-        raise NeurofaError(
-            f"got NaN or infinity in the input of layer '{network.names[0]}'; expected finite numbers; clean the data"
-        )
+        refuse_input(network)
     for name, layer in network.items():
         x = layer.compute(layer.synapses.read(gen), x, layer.fresh_state(x, gen))[0]
         if not bool(x.isfinite().all()):
-            raise NeurofaError(
+            raise NotFiniteError(
                 f"got NaN or infinity in the output of layer '{name}' at step {step}; expected finite"
                 " numbers; lower the learning rate or the feedback gain"
             )
-    raise NeurofaError(
+    raise NotFiniteError(
         f"got a loss of {float(loss)} at step {step} from finite outputs; expected a finite loss; lower the"
         " learning rate, or check the targets"
     )
@@ -75,24 +77,66 @@ def explain_memory(states: Mapping[str, State], first: int, ticks: int) -> None:
     for name, state in states.items():
         for key, value in state.items():
             if value.device.type == "cpu" and not bool(value.sum().isfinite()):
-                raise NeurofaError(
+                raise NotFiniteError(
                     f"got NaN or infinity in '{key}' of layer '{name}' in ticks {first} to {first + ticks - 1};"
                     " expected finite potentials; check the input, lower the learning rate or the feedback gain"
                 )
 
 
-def refuse_loss(loss: Tensor, step: int) -> None:
-    """Refuse a sequence's loss that is not finite; on an accelerator it is not checked, to avoid a synchronisation.
+def refuse_input(network: Network) -> NoReturn:
+    """Refuse an input that is not finite.
+
+    Raises:
+        NeurofaError: always.
+    """
+    raise NeurofaError(
+        f"got NaN or infinity in the input of layer '{network.names[0]}'; expected finite numbers; clean the data"
+    )
+
+
+def refuse_directions(layer: str, key: str, step: int) -> NoReturn:
+    """Refuse directions that are not finite.
+
+    Args:
+        layer: name of the layer.
+        key: name of the weight.
+        step: number of the step.
+
+    Raises:
+        NeurofaError: always.
+    """
+    raise NotFiniteError(
+        f"got directions of '{key}' of layer '{layer}' at step {step} that are NaN, infinite or too large for their"
+        " number format; expected finite ones; lower the learning rate or the feedback gain, or scale the data"
+    )
+
+
+def refuse_later(step: int) -> NoReturn:
+    """Refuse numbers that were not finite in one of the steps before.
+
+    Args:
+        step: number of the present step.
+
+    Raises:
+        NeurofaError: always.
+    """
+    raise NotFiniteError(
+        f"got NaN or infinity in an input, a loss or a direction before step {step}; expected finite numbers; go back"
+        " to the last checkpoint, clean the data, and lower the learning rate or the feedback gain"
+    )
+
+
+def refuse_loss(loss: Tensor, step: int) -> NoReturn:
+    """Refuse a sequence's loss that is not finite.
 
     Args:
         loss: 0-dim.
         step: number of the step.
 
     Raises:
-        NeurofaError: the loss is not finite.
+        NeurofaError: always.
     """
-    if loss.device.type == "cpu" and not math.isfinite(loss.item()):
-        raise NeurofaError(
-            f"got a loss of {float(loss)} at step {step}; expected a finite one; lower the learning rate"
-            " or the feedback gain"
-        )
+    raise NotFiniteError(
+        f"got a loss of {float(loss)} at step {step}; expected a finite one; lower the learning rate"
+        " or the feedback gain"
+    )

@@ -16,16 +16,18 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.capabilities import Teaching
-from neurofa.core.directions import Direction, Directions
+from neurofa.core.directions import Direction, Directions, Outer, RowSums, Sum
 from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
 from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
-from neurofa.core.network import Network
+from neurofa.core.network import Network, evaluating
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.synapses import Synapses
@@ -34,8 +36,16 @@ from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
 from neurofa.training.bptt import learn_through_time
+from neurofa.training.chunk_size import chunk_size
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
-from neurofa.training.finite import explain_loss, explain_memory, refuse_loss
+from neurofa.training.finite import (
+    explain_loss,
+    explain_memory,
+    refuse_directions,
+    refuse_input,
+    refuse_later,
+    refuse_loss,
+)
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
 from neurofa.training.step_types import ChunkSpan, Emit, ReturnWeightsOf, SequenceUpdate, StepResult
 from neurofa.training.summary import learner_summary
@@ -43,6 +53,30 @@ from neurofa.training.targets import TargetSchedule, target_schedule
 from neurofa.training.update import Updater
 
 UPDATES = ("end", "chunk", "tick")
+
+
+def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
+    """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
+
+    A network that answers at each of S positions has one error a position: N = B S rows instead of B.
+
+    Args:
+        loss: loss of the run.
+        y: (B, o) network output, or (B, S, o).
+        target: (B,) labels or (B, o) values; (B, S) or (B, S, o) with S positions.
+
+    Raises:
+        NeurofaError: targets that do not have one entry a position.
+    """
+    if y.dim() == 2:
+        result = loss.evaluate(y, target)
+        return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
+    if target.shape[:2] != y.shape[:2]:
+        raise NeurofaError(
+            f"got targets of shape {tuple(target.shape)} for outputs at {y.shape[1]} positions; expected one target a"
+            f" position, ({y.shape[0]}, {y.shape[1]}); check the data set"
+        )
+    return loss_and_teaching(loss, y.flatten(0, 1), target.flatten(0, 1))
 
 
 @torch.no_grad()
@@ -79,7 +113,12 @@ def forward_pass(
     Raises:
         NeurofaError: a batch with a wrong shape or dtype.
     """
-    if ticks is None and (tuple(x.shape[1:]) != network.input_shape or not x.is_floating_point()):
+    if ticks is None and not (
+        torch.is_tensor(x)
+        and tuple(x.shape[1:]) == network.input_shape
+        and x.dtype == network.first[0].weight.dtype
+        and network.vocabulary is None
+    ):
         network.check(x)
     views: dict[str, LocalView] = {}
     states_after: dict[str, State] = {}
@@ -148,6 +187,8 @@ def assign(
             error = rule.deliver(name, own_teaching)
         if error is None:
             continue
+        if network.positions is not None:  # rows of B S positions, as samples of S positions
+            error = error.reshape(view.y.shape)
         view, directions = rule.update(name, layer, replace(view, error=error))
         error_above = None
         if declares.return_path is not None and name != network.lowest and view.return_weights is not None:
@@ -173,7 +214,8 @@ class Learner:
     Args:
         network: the chain of layers.
         rule: a rule or its spec, bound to the network here.
-        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``. Plastic feedback is added to the
+        optimizer: any ``torch.optim`` optimizer over ``network.parameters()``; weights that require no gradient do not
+            learn and may be missing. Plastic feedback is added to the
             parameter group of the weights beside it, so that both have the same learning rate and decay.
         loss: ``"cross_entropy"``, ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
         seed: of feedback, dropout, device noise and rounding.
@@ -206,12 +248,20 @@ class Learner:
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
-        self.network, self.optimizer, self.accumulate, self.clip = network, optimizer, accumulate, clip
+        if not isinstance(network, Network):
+            raise NeurofaError(
+                f"got a {type(network).__name__} for a network; expected a neurofa Network; make one with"
+                " from_sequential(model, input_shape), or of layers such as neurofa.layers.Block(module)"
+            )
+        self.network = network
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
         self.gen = generator(seed, "learner", device=next(network.parameters()).device)
         plan = network.plan(chained=self.rule.declares.chained)
         bind_rule(self.rule, plan, generator(seed if feedback_seed is None else feedback_seed, "feedback"))
+        pathways = [(name, part) for name, part in self.rule.named_modules() if isinstance(part, Synapses)]
+        for name, part in pathways:
+            warn_of_clipping({f"feedback '{name}'": part.clipped}, str(part.device))
         network.fuse(fused)
         for part in self.rule.modules():
             if isinstance(part, Synapses):
@@ -222,6 +272,10 @@ class Learner:
         self.watch: Emit | None = None
         """Called with the directions of every layer before they are written; None: no observer."""
         self.steps = 0
+        like = next(network.parameters())
+        self.defers = like.device.type != "cpu"
+        """Whether only :meth:`check` finds numbers that are not finite, since a step would wait for an accelerator."""
+        self._seen = like.detach().new_zeros(())
 
     def __repr__(self) -> str:
         return learner_summary(self.network, self.rule, self.optimizer, self.loss)
@@ -238,18 +292,19 @@ class Learner:
             Loss and outputs before the update.
 
         Raises:
-            NeurofaError: wrong shapes or labels; NaN (the layer is named), before any weight changes. On an accelerator
-                the loss is not checked, to avoid a synchronisation; see :func:`~neurofa.training.finite.check_loss`.
+            NeurofaError: wrong types, shapes or labels; NaN or infinity in input or loss, before any weight changes, or
+                in the directions of a layer, before its weights change (the layer is named). On an accelerator this is
+                found by :meth:`check`.
         """
+        self._check_call(target)
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
-        loss = self.loss.evaluate(tick.y, target)
-        if x.device.type == "cpu" and not math.isfinite(loss.value.item()):
+        loss, teaching = loss_and_teaching(self.loss, tick.y, target)
+        if not self._finite(loss.value, x):
             explain_loss(network, loss.value, x, self.steps, self.gen)
         if network.training:
             update_running_stats(network, tick)
-        teaching = Teaching(loss.error, loss.target, error_for=lambda y: self.loss.evaluate(y, target).error)
-        self._assign_and_write(rule, tick, teaching, len(x), tick.views, writes=True)
+        self._assign_and_write(rule, tick, teaching, len(loss.error), tick.views, writes=True)
         self.steps += 1
         return StepResult(loss.value, tick.y)
 
@@ -258,7 +313,7 @@ class Learner:
         xs: Tensor | Events,
         targets: Tensor,
         *,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
         update: str = "end",
         teach: tuple[int, int] | None = None,
         binary: bool = False,
@@ -269,7 +324,9 @@ class Learner:
             xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors with few spikes are converted to
                 events, chunk by chunk (:func:`neurofa.core.event_rows.event_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
-            chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online.
+            chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online. None: 100,
+                or more where every weight has a trace of its own and memory allows
+                (:func:`neurofa.training.chunk_size.chunk_size`).
             update: time of the weight change: after the last tick (``end``: the directions do not depend on ``chunk``),
                 after every ``chunk``, or after every ``tick`` (chunks of one tick).
             teach: first taught tick, and the one after the last; None: all. The loss is the mean over these ticks.
@@ -279,24 +336,35 @@ class Learner:
             Mean loss over samples and taught ticks, and the mean output at these ticks, (B, o), before each update.
 
         Raises:
-            NeurofaError: wrong shapes, a rule that does not support sequences, NaN (the layer is named).
+            NeurofaError: wrong shapes, a rule that does not support sequences, NaN or infinity, as for :meth:`step`.
         """
-        if chunk < 1 or update not in UPDATES:
+        if (chunk is not None and chunk < 1) or update not in UPDATES:
             raise NeurofaError(
                 f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
             )
+        self._check_call(targets)
         schedule = target_schedule(self.network, xs, targets, teach, binary=binary)
         if self.rule.declares.sequences.through_time:
             self.updater.refuse_factored("directions that are sums over all ticks", "use dfa or another device")
             loss, y, directions = learn_through_time(self.network, self.loss, xs, schedule, self.gen)
+            if not self._finite(loss):
+                refuse_loss(loss, self.steps)
             through_time = _Update(self, self.rule, schedule.batch)
-            for name, own in directions.items():
-                through_time.layer(self.network.layer(name), own)
-            through_time.finish()
+            try:
+                for name, own in directions.items():
+                    through_time.layer(name, self.network.layer(name), own)
+                through_time.finish()
+            except BaseException:
+                through_time.forget()
+                raise
             result = StepResult(loss, y)
         else:
-            result = self._online(xs, schedule, 1 if update == "tick" else chunk, at_end=update == "end")
-        refuse_loss(result.loss, self.steps)
+            if update == "tick":
+                chunk = 1
+            elif chunk is None:
+                at_end = update == "end"
+                chunk = chunk_size(self.network, self.rule, xs.shape[0], schedule.batch) if at_end else CHUNK
+            result = self._online(xs, schedule, chunk, at_end=update == "end")
         self.steps += 1
         return result
 
@@ -345,7 +413,7 @@ class Learner:
             States for the next chunk; contributions to loss and mean output, None if no tick is taught.
 
         Raises:
-            NeurofaError: potentials that are not finite, before any weight changes.
+            NeurofaError: input, potentials or loss that are not finite, before any weight changes in this chunk.
         """
         network, rule = self.network, course.rule
         returns = self.return_weights_of(rule)
@@ -354,6 +422,14 @@ class Learner:
         )
         if not _finite_memory(tick.states):
             explain_memory(tick.states, span.first, span.ticks)
+        if not self._finite(x=x):
+            refuse_input(network)
+        loss = None
+        if span.taught is not None:
+            rows, target = span.taught
+            loss = self.loss.evaluate(tick.y[rows], target[rows])
+            if not self._finite(loss.value):
+                refuse_loss(loss.value, self.steps)
         if network.training:
             update_running_stats(network, tick)
         views = dict(tick.views)
@@ -365,11 +441,9 @@ class Learner:
                 for name, layer in network.chain
                 if isinstance(layer, Temporal)
             }
-        if span.taught is None:
+        if loss is None:
             return carried, None
-        rows, target = span.taught
         batch, share = course.batch, course.share
-        loss = self.loss.evaluate(tick.y[rows], target[rows])
         value = loss.value * (share * ((rows.stop - rows.start) // batch))
         teaching = self._chunk_teaching(loss, tick.y, rows, target, share)
         self._assign_and_write(rule, tick, teaching, batch, views, writes=course.writes)
@@ -407,7 +481,7 @@ class Learner:
             rule: the rule of this step.
             tick: of the step; its views are released one by one.
             teaching: error and target.
-            batch: samples over which directions are summed.
+            batch: samples over which directions are summed; positions of samples, if the network answers at each.
             kept: views for a noise pass after the update.
             writes: whether the update is completed here.
         """
@@ -418,18 +492,94 @@ class Learner:
         if mirroring is not None and self.steps % mirroring.every:
             mirroring = None
         update = _Update(self, rule, batch)
-        assign(self.network, rule, tick, teaching, update.emit, self.gen, release=mirroring is None)
-        if writes:
-            update.finish()
+        try:
+            assign(self.network, rule, tick, teaching, update.emit, self.gen, release=mirroring is None)
+            if writes:
+                update.finish()
+        except BaseException:
+            update.forget()
+            raise
         if mirroring is not None:
             noise_pass(self.network, mirroring, kept, self.gen)
+
+    def _finite(self, loss: Tensor | None = None, x: Tensor | None = None) -> bool:
+        """Return whether loss and input are finite; on an accelerator remember them for :meth:`check`, and return True.
+
+        Args:
+            loss: 0-dim, or None.
+            x: dense or rows of events, whose values are ones; or None.
+        """
+        if x is not None and x.layout != torch.strided:
+            x = None
+        if self.defers:
+            for part in (loss, x):
+                if part is not None:
+                    self._seen.add_(vector_norm(part))
+            return True
+        if loss is not None and not math.isfinite(loss.item()):
+            return False
+        # finite numbers may have a norm that is not
+        return x is None or math.isfinite(vector_norm(x).item()) or bool(x.isfinite().all())
+
+    def remember(self, direction: Direction) -> None:
+        """Add the size of a direction to what :meth:`check` looks at; that of a vector follows from the others."""
+        for part in direction.parts if isinstance(direction, Sum) else (direction,):
+            size = part.left if isinstance(part, Outer) else part.values if isinstance(part, RowSums) else part
+            if size.dim() > 1:
+                self._seen.add_(vector_norm(size))
+
+    def check(self) -> None:
+        """Wait for the compute device, and refuse numbers that were not finite in any step since the last call.
+
+        Raises:
+            NeurofaError: an input, a loss or a direction was not finite; weights may have taken part of it.
+        """
+        if self.defers and not math.isfinite(self._seen.item()):
+            refuse_later(self.steps)
+        self._seen.zero_()
+
+    def _check_call(self, target: Tensor) -> None:
+        """Refuse targets that are no tensor, and autocast, which would change the number format inside a step."""
+        if not isinstance(target, Tensor):
+            raise NeurofaError(
+                f"got targets of type {type(target).__name__}; expected a torch tensor; convert them with"
+                " torch.as_tensor(targets)"
+            )
+        if torch.is_autocast_enabled(self._seen.device.type):
+            raise NeurofaError(
+                "got a step inside torch.autocast; expected products in the number format of the weights; leave the"
+                " autocast region, and choose the format with network.to(dtype)"
+            )
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer; it belongs to the learner, whose directions it takes: another one needs a new learner."""
+        return self.updater.optimizer
+
+    @property
+    def clip(self) -> float | None:
+        """Largest norm of all directions together; None: any."""
+        return self.updater.clip
+
+    @clip.setter
+    def clip(self, value: float | None) -> None:
+        self.updater.clip = value
+
+    @property
+    def accumulate(self) -> int:
+        """Batches whose directions are averaged into one update."""
+        return self.updater.accumulate
+
+    @accumulate.setter
+    def accumulate(self, value: int) -> None:
+        self.updater.accumulate = value
 
     @property
     def direct(self) -> bool:
         """Whether directions are written without ``.grad``: each update is w <- w - lr (g + decay w), plain SGD."""
         if self.updater.gathers or self.clip is not None or self.accumulate > 1:
             return False
-        plain = type(self.optimizer) is torch.optim.SGD
+        plain = type(self.optimizer) is torch.optim.SGD and not self.optimizer._optimizer_step_pre_hooks
         return plain and not any(g["momentum"] or g["nesterov"] or g["maximize"] for g in self.optimizer.param_groups)
 
     def acting_rule(self) -> Rule:
@@ -450,12 +600,8 @@ class Learner:
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:
         """Return the network's outputs in evaluation mode, (B, *input_shape) to (B, o); the mode is restored."""
-        training = self.network.training
-        self.network.eval()
-        try:
+        with evaluating(self.network):
             y: Tensor = self.network(x, self.gen)
-        finally:
-            self.network.train(training)
         return y
 
 
@@ -475,6 +621,12 @@ class _Update:
         self.direct = learner.direct
         self.touched: dict[Synapses, None] = {}
 
+    def forget(self) -> None:
+        """Drop what is requested but not written yet, after an error, so that no later update contains it."""
+        for synapses in self.touched:
+            synapses.forget()
+        self.learner.updater.forget()
+
     def emit(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
         """Apply the directions of one layer, and those of the plastic pathway weights beside it.
 
@@ -488,19 +640,34 @@ class _Update:
             self.learner.watch(name, layer, view, directions)
         # before the weights change: adapt may read them
         beside = self.rule.adapt(name, view, directions)
-        self.layer(layer, directions)
+        if beside:
+            self._look(name, beside)
+        self.layer(name, layer, directions)
         if beside and self.plastic is not None:
             targets = self.plastic.plastic(name)
             for key, direction in beside.items():
                 self._write(*targets[key], direction, self.decay)
 
-    def layer(self, layer: Layer, directions: Directions) -> None:
-        """Apply the directions of one layer's weights."""
+    def _look(self, name: str, directions: Directions) -> None:
+        """Refuse directions that are not finite; on an accelerator remember their size for :meth:`Learner.check`."""
+        if self.learner.defers:
+            for direction in directions.values():
+                self.learner.remember(direction)
+            return
+        for key, direction in directions.items():
+            if not finite_direction(direction):
+                refuse_directions(name, key, self.learner.steps)
+
+    def layer(self, name: str, layer: Layer, directions: Directions) -> None:
+        """Apply the directions of one layer's weights, if all of them are finite."""
+        self._look(name, directions)
         decays = layer.traits.returning if self.decay else ()
         for key, direction in directions.items():
             self._write(layer.synapses[key], None, direction, self.decay if key in decays else 0.0)
 
     def _write(self, synapses: Synapses, rows: slice | None, direction: Direction, decay: float) -> None:
+        if not synapses.weight.requires_grad:
+            return  # frozen by the user
         updater = self.learner.updater
         if not self.direct:
             part = (synapses, 0 if rows is None else rows.start)
@@ -509,7 +676,8 @@ class _Update:
             scale = 1.0 / (self.batch * self.learner.accumulate)
             synapses.add_gradient(direction, scale, fresh=fresh, decay=decay, rows=rows)
             return
-        group = self.learner.optimizer.param_groups[updater.group_of[synapses.weight]]
+        index = updater.group_of.get(synapses.weight)
+        group = updater.group(synapses) if index is None else self.learner.optimizer.param_groups[index]
         lr = group["lr"]
         synapses.descend(direction, lr / self.batch, shrink=lr * (decay + group["weight_decay"]), rows=rows)
         self.touched[synapses] = None
@@ -521,7 +689,27 @@ class _Update:
             return
         for synapses in self.touched:
             synapses.realise(self.learner.gen)
+        for weight in self.learner.updater.weights:
+            if weight.grad is not None:
+                weight.grad = None  # left by another optimizer or a backward pass
         self.learner.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
+
+
+def finite_direction(direction: Direction) -> bool:
+    """Return whether no entry of a direction is NaN, infinite or beyond its number format, without multiplying factors.
+
+    By Cauchy and Schwarz no entry of left^T right exceeds the product of the two norms.
+    """
+    if isinstance(direction, Sum):
+        return all(finite_direction(part) for part in direction.parts)
+    if isinstance(direction, RowSums):
+        return finite_direction(direction.values)
+    if not isinstance(direction, Outer):
+        return math.isfinite(vector_norm(direction).item()) or bool(direction.isfinite().all())
+    left, right = direction
+    # the values of rows of events are ones
+    others = len(left) ** 0.5 if right.layout == torch.sparse_csr else vector_norm(right).item()
+    return bool(vector_norm(left).item() * others <= torch.finfo(left.dtype).max)
 
 
 def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:

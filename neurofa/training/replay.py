@@ -12,7 +12,6 @@ from torch import Tensor
 from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Directions, ReturnWeights, dense
 from neurofa.core.layer import Layer
-from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule
@@ -36,18 +35,6 @@ class Credit:
     """Errors at the outputs of the affine maps inside a layer with several, by weight."""
     plastic: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Directions of the feedback weights that learn with the layer, summed over the batch."""
-
-
-def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
-    """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
-
-    Args:
-        loss: loss of the run.
-        y: (B, o) network output.
-        target: (B,) labels or (B, o) values.
-    """
-    result = loss.evaluate(y, target)
-    return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
 
 
 @torch.no_grad()
@@ -141,7 +128,7 @@ def preserved(network: Network, rule: Rule) -> Iterator[None]:
         network: the network.
         rule: bound to the network; its generator is replaced by a copy inside the block.
     """
-    modes = {module: module.training for module in (*network.modules(), *rule.modules())}
+    modes = [*network.modes(), *((module, module.training) for module in rule.modules())]
     kept = [(t, t.detach().clone()) for t in (*_tensors(network), *_tensors(rule))]
     own, rule.gen = rule.gen, None if rule.gen is None else _twin(rule.gen)
     try:
@@ -151,8 +138,8 @@ def preserved(network: Network, rule: Rule) -> Iterator[None]:
         with torch.no_grad():
             for tensor, value in kept:
                 tensor.data.copy_(value)
-        for module, mode in modes.items():
-            module.train(mode)
+        for module, mode in modes:
+            module.training = mode
 
 
 def _tensors(module: torch.nn.Module) -> list[Tensor]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +28,7 @@ class Updater:
         accumulate: batches whose directions are averaged into one update.
 
     Raises:
-        NeurofaError: a weight that is missing in the optimizer.
+        NeurofaError: a weight that is missing in the optimizer, or an optimizer that evaluates the loss itself.
     """
 
     def __init__(
@@ -38,6 +40,11 @@ class Updater:
         clip: float | None,
         accumulate: int,
     ) -> None:
+        if inspect.signature(type(optimizer).step).parameters["closure"].default is inspect.Parameter.empty:
+            raise NeurofaError(
+                f"got optimizer {type(optimizer).__name__}, which evaluates the loss several times a step; expected one"
+                " that steps by one direction; use SGD, Adam or another"
+            )
         self.optimizer, self.gen, self.clip, self.accumulate = optimizer, gen, clip, accumulate
         # by index: optimizer.load_state_dict replaces the groups themselves
         self.group_of: dict[nn.Parameter, int] = {
@@ -48,7 +55,7 @@ class Updater:
         """Whether the directions of all chunks of a sequence are summed before one update."""
         for name, layer in network.items():
             for key, synapses in layer.synapses.items():
-                if synapses.weight not in self.group_of:
+                if synapses.weight.requires_grad and synapses.weight not in self.group_of:
                     raise NeurofaError(
                         f"got an optimizer without '{key}' of layer '{name}'; expected all of network.parameters();"
                         " make the optimizer from the network that it trains"
@@ -58,8 +65,16 @@ class Updater:
             for key, (synapses, _) in plasticity.plastic(name).items() if plasticity is not None else ():
                 forward = key.rpartition("@")[2]  # name of the forward weight, without the prefix of a factor
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
+                if not layer.synapses[beside].weight.requires_grad:
+                    raise NeurofaError(
+                        f"got '{beside}' of layer '{name}' that requires no gradient, beside feedback that learns with"
+                        " it; expected weights that learn; unfreeze it, or use a rule with fixed feedback"
+                    )
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
+        pathway = [part for part in rule.modules() if isinstance(part, Synapses)]
+        self.weights = [synapses.weight for synapses in (*self._synapses, *pathway)]
+        """Weights of the network and of the rule's pathway."""
         self.filled: dict[tuple[Synapses, int], None] = {}
         """Synapses whose ``.grad`` holds a direction, each with the first row that it fills."""
         self._waiting = 0
@@ -70,6 +85,20 @@ class Updater:
             index = self.group_of[beside.weight]
             self.optimizer.param_groups[index]["params"].append(synapses.weight)
             self.group_of[synapses.weight] = index
+
+    def group(self, synapses: Synapses) -> dict[str, Any]:
+        """Return the present parameter group of a weight.
+
+        Raises:
+            NeurofaError: the weight is another tensor than the optimizer was made from.
+        """
+        index = self.group_of.get(synapses.weight)
+        if index is None:
+            raise NeurofaError(
+                f"got a weight of shape {tuple(synapses.weight.shape)} that replaced one of the optimizer; expected the"
+                " parameters from which the optimizer was made; make a new learner, or copy values into the old ones"
+            )
+        return self.optimizer.param_groups[index]
 
     @contextmanager
     def gathering(self, *, direct: bool) -> Iterator[None]:
@@ -88,7 +117,7 @@ class Updater:
             touched = dict(self.filled)
             self.finish()
         except BaseException:
-            self.filled, self._waiting = {}, 0
+            self.forget()
             raise
         finally:
             self.gathers = False
@@ -103,12 +132,20 @@ class Updater:
         self._waiting = 0
         # a weight whose layer did not learn has no gradient, and its device nothing to realise
         touched = {synapses: None for synapses, _ in self.filled}
+        filled = {synapses.weight for synapses in touched}
+        for weight in self.weights:
+            if weight not in filled:
+                weight.grad = None  # left by another optimizer or a backward pass, which this one would apply
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_([s.weight for s in touched], self.clip)
         self.optimizer.step()
         for synapses in touched:
             synapses.commit(self.gen)
         self.filled.clear()
+
+    def forget(self) -> None:
+        """Drop the directions that wait for an update."""
+        self.filled, self._waiting = {}, 0
 
     def check_factored(self, network: Network, rule: Rule, *, direct: bool) -> None:
         """Refuse devices that write outer products (``device.factored``), where an update is no outer product.
@@ -133,7 +170,9 @@ class Updater:
                 if not synapses.device.factored:
                     continue
                 where = f"for '{key}' of layer '{name}'"
-                group = self.optimizer.param_groups[self.group_of[synapses.weight]]
+                if not synapses.weight.requires_grad:
+                    continue
+                group = self.group(synapses)
                 if not direct:
                     got = f"momentum, another optimizer, clip or accumulate {where}"
                     synapses.refuse(got, "use sgd(lr=...) alone")

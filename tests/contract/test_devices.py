@@ -14,7 +14,9 @@ from hwmodels.testing import check_device, check_format, device_checks, format_c
 
 DEVICES = [
     *parts("device"),
-    "fixed(bits=2, headroom=1)",
+    "fixed(bits=2)",
+    "pcm(pair=False)",
+    "one_sided(device=constant_step, refresh_pulses=None)",
     "fixed(bits=4, rounding=nearest)",
     "fixed(range=0.5, bits=24)",
 ]

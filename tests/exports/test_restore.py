@@ -9,7 +9,8 @@ import torch
 from exports.graph.arrays import Matrix
 from exports.hdf5.read import open_hardware_file
 from exports.hdf5.write import stored_arrays
-from exports.restore import fit_matrix, rebuild_learner, replace_matrices, restore_learner
+from exports.programming.fit import fit_matrix
+from exports.restore import rebuild_learner, replace_matrices, restore_learner
 from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
 from tests.exports.learners import exported, learner, model, recipe
@@ -118,7 +119,7 @@ def test_a_feedback_of_hardware_is_programmed_from_a_file(tmp_path):
     first = exported(tmp_path / "x.h5", rule="dfa(feedback=mzi(bits=None, crosstalk=0.0))")
     again = rebuild_learner(recipe(rule="dfa(feedback=mzi(bits=None, crosstalk=0.0))") | {"seed": 4})
     with open_hardware_file(tmp_path / "x.h5") as stored:
-        replace_matrices(again, stored, {"feedback/matrix": ""}, source="float", keep_scale=True)
+        replace_matrices(again, stored, {"feedback/matrix": ""}, source="float", keep_scale=True, least_cosine=-1)
     b = first.rule.feedback.projection.effective()
     assert torch.allclose(again.rule.feedback.projection.effective(), b, atol=1e-6)
 
@@ -134,7 +135,7 @@ def test_a_measured_matrix_is_fitted_to_what_it_replaces():
     assert torch.allclose(weights, measured / found.scale)
     assert torch.equal(fit_matrix("w", measured, w, keep_scale=True)[1], measured)
     assert found.cosine == pytest.approx(float(torch.cosine_similarity(measured.flatten(), w.flatten(), 0)), abs=1e-6)
-    for wrong, said in ((-w, "positive one"), (w[:3], "of shape"), (w * float("nan"), "NaN")):
+    for wrong, said in ((-w, "fits when negated"), (w[:3], "of shape"), (w * float("nan"), "NaN")):
         with pytest.raises(NeurofaError, match=said):
             fit_matrix("w", wrong, w, keep_scale=False)
 

@@ -160,7 +160,7 @@ def test_changed_copies_of_a_part_say_what_was_changed():
 
 def test_full_specs_write_every_option_of_the_parts_inside():
     stuck = Stuck(device=Fixed(bits=4), low=0.5)
-    inside = "fixed(bits=4, range=None, headroom=3.0, rounding=stochastic)"
+    inside = "fixed(bits=4, range=None, headroom=None, rounding=stochastic)"
     assert str(stuck.full_spec) == f"stuck(device={inside}, low=0.5, high=0.0904, range=None)"
     assert build("device", str(stuck.full_spec)) == stuck
 

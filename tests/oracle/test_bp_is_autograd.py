@@ -9,8 +9,7 @@ from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.core.directions import Outer
 from neurofa.core.randomness import generator
 from neurofa.core.rule import bind_rule
-from neurofa.training.learner import assign, forward_pass
-from neurofa.training.replay import loss_and_teaching
+from neurofa.training.learner import assign, forward_pass, loss_and_teaching
 
 NETWORKS = {
     "mlp": ("mlp(hidden=[30, 20])", (20,)),

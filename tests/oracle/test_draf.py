@@ -9,7 +9,8 @@ from neurofa import Learner
 from neurofa.audit.step import audit
 from neurofa.core.randomness import generator
 from neurofa.families.low_rank import oja
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 

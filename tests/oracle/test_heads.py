@@ -9,7 +9,8 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa import Learner
 from neurofa.core.randomness import generator
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 

@@ -10,7 +10,8 @@ from neurofa.core.directions import LowRank, Outer
 from neurofa.core.randomness import generator
 from neurofa.families.low_rank import P, Q, along_p, along_q, oja, standardised
 from neurofa.rules.ldfa import truncated
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch
 
@@ -206,3 +207,24 @@ def test_wrong_options_are_refused(spec):
 def test_unknown_layers_are_refused():
     with pytest.raises(NeurofaError, match="dense9"):
         bound("raf(only=[dense9])", "mlp(hidden=[9, 7])", (6,))
+
+
+def test_two_factors_keep_directions_of_singular_value_one_only():
+    """With dW = -d W the factors follow P <- (1 - d) P + d W Q^T and Q <- (1 - d) Q + d P^T W."""
+    gen = torch.Generator().manual_seed(0)
+    u, v = (torch.linalg.qr(torch.randn(6, 3, dtype=torch.float64, generator=gen))[0] for _ in range(2))
+    w = u @ torch.tensor([1.3, 1.0, 0.6]).double().diag() @ v.t()
+    _, rule, _ = bound("ldfa_local(rank=3)", "mlp(hidden=[6, 6], bias=False)", (6,))
+    p, q = (rule.factor("dense1", which + "weight") for which in (P, Q))
+    decay, sizes = 0.05, []
+    for _ in range(300):
+        back = LowRank(p.weight.data.double(), q.weight.data.double())
+        sizes.append((u.t() @ back.dense() @ v).diagonal().abs())
+        learnt = rule.learn("dense1", "weight", back, None, -decay * w)
+        for factor, key in ((p, P + "weight"), (q, Q + "weight")):
+            factor.weight.data.mul_(1 - decay).sub_(learnt[key])
+    growing, kept, dying = sizes[-1] / sizes[100]
+    assert growing > 10
+    assert kept == pytest.approx(1, abs=0.2)
+    assert dying < 0.1
+    assert not torch.allclose(LowRank(p.weight.data, q.weight.data).dense(), w, rtol=0.1)

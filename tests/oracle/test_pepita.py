@@ -8,7 +8,8 @@ from hwmodels.registry import build
 from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.core.randomness import generator
 from neurofa.training.extra_passes import make_extra_passes
-from neurofa.training.replay import loss_and_teaching, record
+from neurofa.training.learner import loss_and_teaching
+from neurofa.training.replay import record
 from tests.oracle.test_rules import batch
 
 

@@ -10,8 +10,8 @@ from neurofa import Conv2d, Dense, Flatten, Learner, Network
 from neurofa.core.capabilities import Perturbation
 from neurofa.core.randomness import generator
 from neurofa.training.extra_passes import output_change
-from neurofa.training.learner import forward_pass
-from neurofa.training.replay import collect, loss_and_teaching, record
+from neurofa.training.learner import forward_pass, loss_and_teaching
+from neurofa.training.replay import collect, record
 from tests.oracle.test_bp_is_autograd import directions
 from tests.oracle.test_rules import batch, linear_chain
 

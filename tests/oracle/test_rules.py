@@ -9,7 +9,7 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Block, Dense, Learner, Network
-from neurofa.maps.asymmetric import asymmetric_conv2d, asymmetric_linear
+from neurofa.maps.asymmetric import asymmetric_conv2d, asymmetric_linear, correlation_conv2d
 from neurofa.training.learner import forward_pass
 from tests.oracle.test_bp_is_autograd import directions
 
@@ -239,3 +239,27 @@ def test_a_weight_without_a_return_path_is_refused():
     with pytest.raises(ValueError, match=r"'block1', where an error crosses 'mix' without a return weight"):
         Learner(network, "fa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
     Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation", "groups"), [(1, 1, 1, 1), (2, 2, 1, 1), (1, 2, 2, 2), (1, 0, 1, 1)]
+)
+def test_the_mean_of_a_mirror_pass_is_the_kernel_also_where_it_meets_padding(stride, padding, dilation, groups):
+    gen = torch.Generator().manual_seed(0)
+    weight = torch.ones(4, 2, 5 if padding == 2 and dilation == 1 else 3, 3, dtype=torch.float64)
+    noise = torch.randn(4000, 2 * groups, 6, 6, dtype=torch.float64, generator=gen)
+    sizes = [stride] * 2, [padding] * 2, [dilation] * 2
+    y = torch.conv2d(noise, weight, None, *sizes, groups)
+    mean = correlation_conv2d(y, noise, weight, *sizes, groups)
+    assert torch.allclose(mean, weight, atol=0.15)
+    assert mean.mean().item() == pytest.approx(1, abs=0.02)
+    assert mean[..., 0, 0].mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_one_bit_of_the_error_is_its_sign_and_a_trit_has_a_zero():
+    error = torch.tensor([[0.9, -0.02, -0.88], [0.3, -0.01, -0.29]])
+    sent = {name: build("rule", name).encoder.quantize(error) for name in ("sdfa", "tdfa")}
+    assert torch.equal(sent["sdfa"].sign(), error.sign())
+    assert len(sent["sdfa"].abs().unique()) == 1
+    assert (sent["tdfa"] == 0).any()
+    assert len(sent["tdfa"].unique()) <= 3

@@ -241,11 +241,14 @@ def test_erbp_adds_the_error_at_every_spike_inside_the_window(k):
     assert near({key: ours[f"{network.lowest}.{key}"] for key in wanted}, wanted)
 
 
+STLLR_SPEC = "stllr(post=0.7, pre=-0.3, decay_in=0.8, decay_out=0.6, psi=neuron)"
+
+
 @pytest.mark.parametrize("k", [1, 5, T])
 def test_stllr_has_a_causal_and_a_non_causal_term(k):
     spec = f"snn(hidden=[{N}], recurrent=True)"
     xs, labels = spikes(T, B, INPUTS), torch.tensor([0, 2, 1])
-    network, rule = network_of(spec, INPUTS, 3), build("rule", "stllr(post=0.7, pre=-0.3, decay_in=0.8, decay_out=0.6)")
+    network, rule = network_of(spec, INPUTS, 3), build("rule", STLLR_SPEC)
     ours = streamed(network, rule, xs, labels, chunk=k)
     signal, v, z = hidden_signals(network_of(spec, INPUTS, 3), rule, xs, labels)
     wanted, came, active = {}, {}, torch.zeros_like(z[0])
@@ -283,3 +286,39 @@ def test_dense_of_an_empty_chunk_of_events_is_zero():
     ours = streamed(network, "eprop", Events.from_dense(xs), torch.tensor([0, 2, 1, 2]), chunk=4)
     theirs = streamed(network_of("snn(hidden=[7])", INPUTS, 3), "eprop", xs, torch.tensor([0, 2, 1, 2]), chunk=12)
     assert near(dense(ours), theirs, 1e-11)
+
+
+@pytest.mark.parametrize(
+    ("whole", "same"),
+    [
+        ("snn(hidden=[5], readout=leaky(kappa=1))", "snn(hidden=[5], readout=leaky(kappa=1.0))"),
+        ("snn(hidden=[5], readout=leaky(kappa=0))", "snn(hidden=[5], readout=leaky(kappa=0.0))"),
+        ("snn(hidden=[5], neuron=lif(beta=1))", "snn(hidden=[5], neuron=lif(beta=1.0))"),
+        ("snn(hidden=[5], neuron=lif(beta=0, reset=zero))", "snn(hidden=[5], neuron=lif(beta=0.0, reset=zero))"),
+        ("snn(hidden=[5], neuron=synaptic(alpha=1, beta=0))", "snn(hidden=[5], neuron=synaptic(alpha=1.0, beta=0.0))"),
+        ("snn(hidden=[5], neuron=alif(beta=1, rho=1))", "snn(hidden=[5], neuron=alif(beta=1.0, rho=1.0))"),
+    ],
+)
+@pytest.mark.parametrize("rule", ["eprop", "dfa", "bptt"])
+def test_whole_numbers_are_decays_as_floats_are(whole, same, rule):
+    xs, labels = spikes(9, B, INPUTS), torch.tensor([0, 2, 1])
+    ours, theirs = (streamed(network_of(spec, INPUTS, 3), rule, xs, labels, chunk=4) for spec in (whole, same))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def hidden_cosine(ours, wanted, network):
+    a, b = (
+        torch.cat([w.flatten() for key, w in sorted(d.items()) if key.startswith(network.lowest)])
+        for d in (ours, wanted)
+    )
+    return float(torch.cosine_similarity(a, b, dim=0))
+
+
+@pytest.mark.parametrize(("recurrent", "least", "most"), [(False, 1 - 1e-9, 1 + 1e-9), (True, 0.2, 0.95)])
+def test_ostl_is_the_gradient_through_time_without_recurrent_weights_only(recurrent, least, most):
+    spec = f"snn(hidden=[9], recurrent={recurrent}, readout=leaky(kappa=0.0))"
+    xs, labels = spikes(T, 4, INPUTS), torch.tensor([0, 2, 1, 2])
+    network = network_of(spec, INPUTS, 3)
+    wanted = through_time(network_of(spec, INPUTS, 3), xs, labels, cut=False)
+    ours = streamed(network, "ostl", xs, labels, chunk=5)
+    assert least < hidden_cosine(ours, wanted, network) < most

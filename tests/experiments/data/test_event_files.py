@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.data import _archives, _files, _spike_hdf5
+from experiments.data import Split, _archives, _files, _spike_hdf5
 from experiments.data._archives import Archive
 from experiments.data._event_camera import read_words
 from experiments.data._held_out import held_groups
@@ -178,6 +178,44 @@ def test_impossible_recordings_are_one_line(h5py, small_shd, change, what):
     assert one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "what"),
+    [
+        ("labels", np.arange(24)[:, None] % 20, r"labels of int64 and shape \(24, 1\)"),
+        ("labels", np.array([b"3"] * 24), "labels of object|labels of .S1"),
+        ("labels", np.full(24, np.nan), "no whole numbers"),
+        ("labels", np.full(24, 1.5), "no whole numbers"),
+        ("labels", np.arange(24) * 1j, "labels of complex128"),
+        ("labels", np.int64(3), "without spikes/times"),
+        ("extra/speaker", np.full(24, np.nan), "speakers that are no whole numbers"),
+        ("spikes/times", np.zeros((24, 3), np.complex64), "times of complex64"),
+        ("spikes/units", np.full((24, 3), np.nan), "channels that are no whole numbers"),
+    ],
+)
+def test_columns_of_other_types_are_one_line(h5py, small_shd, name, values, what):
+    with h5py.File(small_shd[0] / "shd_train.h5", "a") as file:
+        del file[name]
+        file[name] = values
+    with pytest.raises(NeurofaError, match=what) as error:
+        build("data", "shd")
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("kind", [">i4", ">f8", "<u8"])
+def test_labels_of_any_number_type_are_read(h5py, small_shd, kind):
+    wanted = build("data", "shd").train.labels
+    with h5py.File(small_shd[0] / "shd_train.h5", "a") as file:
+        labels = file["labels"][()]
+        del file["labels"]
+        file["labels"] = labels.astype(kind)
+    assert torch.equal(build("data", "shd").train.labels, wanted)
+
+
+def test_labels_in_a_column_of_their_own_are_refused():
+    with pytest.raises(NeurofaError, match=r"labels of shape \(4, 1\)"):
+        Split(torch.zeros(4, 2), torch.zeros(4, 1, dtype=torch.int64))
+
+
 def test_without_h5py_the_line_says_how_to_install_it(folders, monkeypatch):
     (folders[0] / "SHD").mkdir()
     (folders[0] / "SHD" / "shd_train.h5").write_bytes(b"any")
@@ -311,6 +349,7 @@ def small_nmnist(folders, monkeypatch):
 
 def test_nmnist_is_read_from_its_published_folders(small_nmnist):
     _, events = small_nmnist
+    (small_nmnist[0] / "Train" / "0" / "._00001.bin").write_bytes(b"\x00\x05\x16\x07")  # what macOS leaves
     data = build("data", "nmnist(validation=5)")
     assert [len(split) for split in data.splits().values()] == [15, 5, 10]
     assert data.input_shape == (2, 34, 34)

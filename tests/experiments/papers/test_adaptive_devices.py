@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from experiments.papers import ldfa_classes_vs_rank
+from experiments.papers import bpfree_table, ldfa_classes_vs_rank
 from experiments.papers import ldfa_fc_cifar10 as fc
 from experiments.papers import ldfa_q_vs_qp as q_vs_qp
 from experiments.papers import ldfa_vit as vit
+from experiments.protocols.aliases import group_aliases
+from experiments.sweeps.edges import rate_edge
 from experiments.sweeps.experiment import conduct
 from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
@@ -79,7 +81,7 @@ def test_the_needed_rank_is_read_off_the_curve():
         names = [f"needed_rank_{where}_{x:g}" for where in ("test", "train") for x in ldfa_classes_vs_rank.LEVELS]
         return [
             {"part": "needed rank", "classes": c, **dict.fromkeys(names, r)}
-            for c, r in zip((10, 20), ranks, strict=True)
+            for c, r in zip((10, 20, 40), ranks, strict=False)
         ]
 
     def holds(*ranks):
@@ -88,7 +90,10 @@ def test_the_needed_rank_is_read_off_the_curve():
     assert all(holds(8.0, 16.0))
     assert not any(holds(8.0, 8.0)[:8])
     assert not any(holds(None, None))
-    assert holds(8.0, None) == [True] * 9 + [False]
+    # a rank that is not reached is no rise
+    assert holds(8.0, None) == [False] * 8 + [True, False]
+    assert holds(None, 8.0)[:8] == [False] * 8
+    assert not any(holds(8.0, 16.0, None)[:8])
 
 
 def test_alignment_checks_follow_the_order_that_the_texts_suggest():
@@ -137,7 +142,34 @@ def test_other_checks_can_fail():
         False,
     ]
     table = [{"method": "dfa", "margin": -0.1}, {"method": "readout_only", "margin": None}]
-    assert [check.holds for check in build("experiment", "bpfree_table").checks("mnist_mlp", table)] == [False, False]
+    assert [check.holds for check in build("experiment", "bpfree_table").checks("mnist_mlp", table)] == [
+        False,
+        False,
+        True,
+    ]
+    table[1]["rate_edge"] = "highest"
+    assert not list(build("experiment", "bpfree_table").checks("mnist_mlp", table))[-1].holds
+
+
+def test_names_of_one_rule_are_one_row_of_the_table():
+    names = ["bp", "bptt", "dfa", "eprop", "fa", "ostl", "readout_only", "sdfa", "tdfa"]
+    groups = group_aliases(names, "mlp(hidden=[6, 5])")
+    assert groups == {
+        "bp": ["bptt", "ostl"],
+        "dfa": ["eprop"],
+        "fa": [],
+        "readout_only": [],
+        "sdfa": [],
+        "tdfa": [],
+    }
+
+
+def test_a_winner_at_the_end_of_its_rates_is_marked():
+    tried = [{"optimizer": f"sgd(lr={lr}, momentum=0.9)"} for lr in (0.01, 0.1, 1)] + [{"optimizer": "adam(lr=0.001)"}]
+    assert [rate_edge(setting, tried) for setting in tried] == ["lowest", None, "highest", None]
+    assert rate_edge({"rule": "dfa"}, [{"rule": "dfa"}]) is None
+    control = [{"optimizer": optimizer} for optimizer in bpfree_table.optimizers("readout_only")]
+    assert rate_edge({"optimizer": "sgd(lr=1, momentum=0.9)"}, control) is None
 
 
 def test_an_unknown_rule_of_the_table_is_refused():

@@ -160,3 +160,13 @@ def test_missing_data_is_one_line(
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("neurofa: got")]
     assert len(told) == 1
     assert "nowhere" in told[0]
+
+
+def test_every_experiment_says_how_its_full_size_differs_from_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    own = [name for name, made in parts("experiment").items() if made.__module__.startswith("experiments.")]
+    assert cli.run_command(["list", "experiment", "--json"]) == 0
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)["experiment"]}
+    assert len(own) > 20
+    for name in own:
+        assert len(listed[name].get("differs", "")) > 30, name
+    assert "`--full` is the protocol" not in (Path(__file__).parents[3] / "README.md").read_text()

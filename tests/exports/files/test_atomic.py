@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from exports.verify import verify_file
+from hwmodels.files import _HOST
 
 HEAD = """
 import sys, torch
@@ -54,7 +55,7 @@ def killed(path: Path, form: str, size: float) -> int:
     """Export to ``path``, and kill the process as soon as it has written that many bytes; returns its exit status."""
     command = [sys.executable, "-c", HEAD + SCRIPTS[form], str(path), str(SIZES[form])]
     with subprocess.Popen(command, env=dict(os.environ)) as child:
-        part = path.with_name(f".{path.name}.{child.pid}.part")
+        part = path.with_name(f".{path.name}.{_HOST}-{child.pid}.part")
         while child.poll() is None:
             with contextlib.suppress(FileNotFoundError):
                 if part.stat().st_size >= size:

@@ -173,7 +173,7 @@ def test_files_are_verified_against_torch(tmp_path):
         write_onnx(made, tmp_path / f"{name}.onnx")
         checks = verify_file(tmp_path / f"{name}.onnx", found, described)
         assert {c.name: c.ok for c in checks} == dict.fromkeys(
-            ("opens", "checker", "metadata", "finite", "runs", "against"), True
+            ("opens", "digest", "checker", "metadata", "finite", "runs", "against"), True
         )
     other = learner(steps=5)
     wrong = {c.name: c.ok for c in verify_file(tmp_path / "i.onnx", other, model(other))}

@@ -117,7 +117,7 @@ def test_digital_adds_and_keeps_copies():
         ("fixed(range=0)", "got fixed(range=0); expected a positive number or None; change the value"),
         ("fixed(range=-1.5)", "got fixed(range=-1.5); expected a positive number or None; change the value"),
         ("fixed(range=1e999)", "got fixed(range=inf); expected a positive number or None; change the value"),
-        ("fixed(headroom=0)", "got fixed(headroom=0); expected a positive number; 3 is the default"),
+        ("fixed(headroom=0)", "got fixed(headroom=0); expected a positive number or None; change the value"),
         ("fixed(rounding=up)", "got fixed(rounding=up); expected nearest or stochastic; change the value"),
         ("fixed(bits=4.5)", "got fixed(bits=4.5); expected a whole number; change the value"),
     ],
@@ -145,3 +145,35 @@ def test_a_dtype_too_narrow_for_the_codes_is_refused():
     Fixed(bits=9).program(torch.zeros(2, 2, dtype=torch.bfloat16))
     with pytest.raises(NeurofaError, match=r"torch.bfloat16 for fixed\(bits=12\); expected a dtype"):
         Fixed(bits=12).program(torch.zeros(2, 2, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_the_default_scale_leaves_several_codes_of_an_initial_matrix(bits):
+    target = torch.empty(64, 100).uniform_(-0.1, 0.1, generator=gen())  # bounds 1/sqrt(fan_in)
+    device = Fixed(bits=bits)
+    code = device.program(target)["code"]
+    assert (code == 0).double().mean() < 0.6
+    assert device.value(device.program(target)).std() > 0.5 * target.std()
+
+
+@pytest.mark.parametrize(
+    ("device", "target"),
+    [
+        ("fixed(bits=2, headroom=3)", torch.empty(64, 100).uniform_(-0.1, 0.1, generator=gen())),
+        ("fixed(bits=8, range=100)", torch.randn(64, 100, generator=gen()) * 0.01),
+        ("fixed(bits=4, range=0.001)", torch.rand(64, 100, generator=gen()) + 0.1),
+        ("stuck(device=fixed(bits=2, headroom=3))", torch.empty(64, 100).uniform_(-0.1, 0.1, generator=gen())),
+    ],
+)
+def test_a_matrix_of_which_one_code_is_left_is_refused(device, target):
+    with pytest.raises(NeurofaError, match=r"got weights of about .* become the code .*; expected several codes"):
+        build("device", device).program(target, gen())
+
+
+def test_zeros_constants_and_few_weights_may_be_one_code():
+    device = Fixed(bits=2, headroom=3)
+    for target in (torch.zeros(8, 8), torch.full((8, 8), 0.01), torch.tensor([[0.01, 0.02]]), torch.empty(0, 4)):
+        assert torch.count_nonzero(device.program(target)["code"]) == 0
+    sparse = torch.zeros(64, 64)
+    sparse[::8, ::8] = torch.randn(8, 8, generator=gen())
+    assert torch.count_nonzero(Fixed(bits=4, range=1.0).program(sparse)["code"]) > 40

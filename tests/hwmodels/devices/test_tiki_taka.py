@@ -111,3 +111,22 @@ def test_the_first_version_adds_the_fast_array_where_asked():
 def test_what_cannot_be_is_refused(spec, said):
     with pytest.raises(NeurofaError, match=said):
         build("device", spec)
+
+
+def test_chopping_averages_an_offset_of_the_reference_and_needs_one():
+    fast = "soft_bounds(dw_min=0.01, dw_min_std=0, scale=1, w_max=1, w_min=-1)"
+    slow = "constant_step(dw_min=0.001, scale=1, w_max=5, w_min=-5, dw_min_std=0, dw_min_dtod=0)"
+
+    def drift(**options):
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        device = build("device", f"tiki_taka_v2(fast='{fast}', slow='{slow}', columns=4, transfer_lr=0.1, {given})")
+        gen = torch.Generator().manual_seed(0)
+        cells = device.program(torch.zeros(50, 4), gen)
+        for _ in range(200):
+            cells = device.write(cells, torch.zeros(50, 4), gen)
+        return device.value(cells).abs().mean().item()
+
+    assert drift(chop=0) < 1e-3  # an exact reference
+    still, chopped = drift(chop=0, reference_std=0.1), drift(chop=0.5, reference_std=0.1)
+    assert still > 0.5
+    assert chopped < still / 5

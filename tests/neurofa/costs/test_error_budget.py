@@ -9,6 +9,7 @@ import torch
 from experiments.cli import run_command as run
 from hwmodels.registry import build
 from neurofa.costs.error_budget import drift_errors, dynamic_errors, static_errors
+from neurofa.linalg.spectra import cosine_similarity, mean_row_cosine, row_cosines
 
 PROJECTIONS = [
     "microring(sigma=0.098)",
@@ -65,6 +66,31 @@ def test_predicted_and_measured_alignment_agree(spec, size):
     for line in lines:
         assert line.predicted == pytest.approx(line.measured, abs=0.02), line
         assert not line.outside, line
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-15])
+@pytest.mark.parametrize("spec", ["microring(sigma=0.098)", "crossbar(periphery=training)", "mzi(sigma=0.3)"])
+def test_the_errors_of_a_confident_network_are_no_less_aligned(spec, scale):
+    projection, error = start(spec)
+    whole, small = (dynamic_errors(projection, error * s, gen()) for s in (1.0, scale))
+    for line, other in zip(whole, small, strict=True):
+        assert other.measured == pytest.approx(line.measured, abs=1e-4), line
+        assert other.predicted == pytest.approx(line.predicted, abs=1e-4), line
+    assert all(torch.isfinite(torch.tensor(line.measured)) for line in dynamic_errors(projection, error * 1e-25, gen()))
+
+
+def test_cosines_of_rows_have_no_floor():
+    a = torch.randn(6, 9, generator=gen())
+    b = a + torch.randn(6, 9, generator=gen(2))
+    wanted = torch.cosine_similarity(a.double(), b.double(), dim=1)
+    for scale in (1.0, 1e-9, 1e-30, 1e30):
+        torch.testing.assert_close(row_cosines(a * scale, b), wanted, atol=1e-6, rtol=0)
+        assert cosine_similarity(a * scale, b) == pytest.approx(cosine_similarity(a, b), abs=1e-6)
+        assert mean_row_cosine(a * scale, b * 1e-12) == pytest.approx(float(wanted.mean()), abs=1e-6)
+    assert float(row_cosines(a * 0, b).abs().max()) == 0
+    drift = [drift_errors(start("crossbar(device=pcm)")[0], start("mzi")[1] * s, gen(), [60.0])[0] for s in (1, 1e-12)]
+    assert drift[0].measured == pytest.approx(drift[1].measured, abs=1e-6)
+    assert drift[0].gain == pytest.approx(drift[1].gain, abs=1e-6)
 
 
 @pytest.mark.parametrize("spec", AGEING)

@@ -242,6 +242,22 @@ def test_cosines():
     assert math.isnan(mean_row_cosine(a, 0 * a))
 
 
+def test_samples_without_an_error_count_as_0_here_and_as_1_in_the_source():
+    a = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0], [0.0, 0.0]])
+    b = torch.tensor([[1.0, 1.0], [0.0, 2.0], [0.0, 0.0], [1.0, 0.0]])
+    ours, theirs = (1 / math.sqrt(2) + 1) / 4, (1 / math.sqrt(2) + 1 + 1) / 4
+    assert (mean_row_cosine(a, b), mean_row_cosine(a, b, silent=1.0)) == (pytest.approx(ours), pytest.approx(theirs))
+    made = learner("dfa")
+    x, labels = batch()
+    _, _, credit, bp = looked_at(made, x, labels)
+    for side in (credit, bp):
+        side.deltas["dense1"][:4] = 0.0
+    found = gradient_alignment(made.network, credit, bp)["dense1"]
+    assert found.silent_share == pytest.approx(4 / len(x))
+    source = mean_row_cosine(credit.deltas["dense1"], bp.deltas["dense1"], silent=1.0)
+    assert found.delta_cosine + found.silent_share == pytest.approx(source)
+
+
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
 def test_ranks_lie_between_one_and_the_rank(rows, columns, seed):

@@ -429,3 +429,75 @@ def test_names_the_install_line(monkeypatch):
 def test_pools_are_poolings():
     with pytest.raises(NeurofaError, match="avg_pool2d or max_pool2d"):
         build("layer", "spiking_conv(pool=flatten)")
+
+
+class Late(Net):
+    """Feedback from the output, which is zero in the first tick."""
+
+    def forward(self, x):
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spk2 = torch.zeros(())
+        for _ in range(TICKS):
+            spk1, mem1 = self.lif1(self.fc1(x) + 3 * spk2.sum(), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+        return spk2, mem2
+
+
+class Once(Net):
+    """The input arrives in the first tick alone."""
+
+    def forward(self, x):
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        for tick in range(TICKS):
+            spk1, mem1 = self.lif1(self.fc1(x if tick == 0 else 0 * x), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+        return spk2, mem2
+
+
+class Twice(Net):
+    """The first neurons are called twice in a tick."""
+
+    def forward(self, x):
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spk1, mem1 = self.lif1(self.fc1(x), mem1)
+        spk1, mem1 = self.lif1(self.fc1(x), mem1)
+        return self.lif2(self.fc2(spk1), mem2)
+
+
+class Delayed(nn.Module):
+    """One tick a call, with a spike that arrives in the next call."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(30, 20), hidden()
+        self.fc2, self.lif2 = nn.Linear(20, 10), hidden(output=True)
+        self.before = torch.zeros(20)
+
+    def forward(self, x):
+        spk, self.before = self.before, self.lif1(self.fc1(x)) * 0.5
+        return self.lif2(self.fc2(self.before + spk * 0.5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"), [(Late, "'lif1' in tick"), (Once, "'lif1' in tick 1"), (Twice, "1 calls of 'lif2' beside 2")]
+)
+def test_later_ticks_are_compared_too(kind, match):
+    with pytest.raises(NeurofaError, match=match) as caught:
+        from_snntorch(kind(), (784,))
+    assert "\n" not in str(caught.value)
+
+
+def test_states_between_calls_are_compared():
+    with pytest.raises(NeurofaError, match="'lif2' in tick"):
+        from_snntorch(Delayed(), (30,))
+
+
+def test_frozen_weights_stay_frozen_and_tied_ones_are_refused():
+    net = two(hidden(), hidden(output=True))
+    net[0].weight.requires_grad_(False)
+    network = from_snntorch(net, (30,))
+    assert [p.requires_grad for p in network.parameters()] == [False, True, True, True]
+    tied = nn.Sequential(nn.Linear(30, 30), hidden(), nn.Linear(30, 30), hidden(output=True))
+    tied[2].weight = tied[0].weight
+    with pytest.raises(NeurofaError, match="one tensor"):
+        from_snntorch(tied, (30,))

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from hwmodels.errors import NeurofaError
 from neurofa import Learner, build
@@ -63,6 +65,39 @@ def test_a_network_without_a_recipe_is_filled_in_place(tmp_path):
     other = from_sequential(torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)), (3,))
     x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(load_network(tmp_path / "net", other)(x), network(x))
+
+
+def test_a_state_of_before_the_cells_were_renamed_is_loaded(tmp_path):
+    def learner(seed: int) -> Learner:
+        feedback = "dense(device=pcm)"
+        network = build("network", "mlp(hidden=[5])", input_shape=(6,), outputs=4, seed=seed, device="pcm")
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        return Learner(network, f"dfa(feedback={feedback!r})", optimizer=optimizer, seed=seed)
+
+    first, second = learner(0), learner(1)
+    save_checkpoint(tmp_path / "state", first, {})
+    save_network(first.network, tmp_path / "net")
+    for name in ("state", "net"):
+        with safe_open(tmp_path / name, framework="pt") as file:
+            tensors = {key.replace("_drift", "_fate"): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            about = file.metadata()
+        assert sum(key.endswith("_fate") for key in tensors) == (6 if name == "state" else 4)
+        save_file(tensors, tmp_path / name, metadata=about)
+    load_checkpoint(tmp_path / "state", second)
+    again = load_network(tmp_path / "net")
+    for key, value in first.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[key])
+        assert torch.equal(value, again.state_dict()[key])
+    assert all(torch.equal(v, second.rule.state_dict()[k]) for k, v in first.rule.state_dict().items())
+
+
+def test_a_state_of_another_structure_changes_nothing(tmp_path):
+    save_checkpoint(tmp_path / "state", make("kp"), {})
+    learner = make("dfa", seed=3)
+    before = {key: value.clone() for key, value in learner.network.state_dict().items()}
+    with pytest.raises(NeurofaError, match=r"of another structure \('.*' is missing there, \(.*\) here\)"):
+        load_checkpoint(tmp_path / "state", learner)
+    assert all(torch.equal(value, learner.network.state_dict()[key]) for key, value in before.items())
 
 
 def test_broken_files_are_named(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hwmodels.errors import NeurofaError
-from neurofa import Learner, Network, build
+from neurofa import Block, Conv2d, Dense, Flatten, Learner, Network, build
 from neurofa.interop.sequential import from_sequential
 
 
@@ -85,6 +85,11 @@ def test_clipping_bounds_the_change():
     [
         (lambda x, t: (x[:, :5], t), r"got a batch of shape \(8, 5\); expected \(B, 6\)"),
         (lambda x, t: (x.long(), t), "expected floating point"),
+        (lambda x, t: (x.float(), t), r"got a batch of torch\.float32 for weights of torch\.float64; .* use x\.to\("),
+        (lambda x, t: (x.numpy(), t), r"got a batch of type ndarray; .* torch\.as_tensor\(x\)"),
+        (lambda x, t: (x.tolist(), t), "got a batch of type list"),
+        (lambda x, t: (x, t.numpy()), r"got targets of type ndarray; .* torch\.as_tensor\(targets\)"),
+        (lambda x, t: (x, t.tolist()), "got targets of type list"),
         (lambda x, t: (x, t + 4), "got label"),
         (lambda x, t: (x, t - 4), "got label -"),
         (lambda x, t: (x, t[:3]), r"got targets of shape \(3,\)"),
@@ -99,6 +104,62 @@ def test_bad_batches_are_refused_before_any_weight_moves(make, message):
     with pytest.raises(NeurofaError, match=message):
         learner.step(*make(*batch()))
     assert torch.equal(before, weights(network))
+
+
+def test_a_step_inside_autocast_is_refused():
+    network = net()
+    learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(NeurofaError, match=r"inside torch\.autocast; .* network\.to\(dtype\)"),
+    ):
+        learner.step(*batch())
+    learner.step(*batch())
+
+
+def test_a_default_number_format_of_64_bits_is_that_of_everything(tmp_path):
+    torch.set_default_dtype(torch.float64)
+    try:
+        network = build("network", "mlp(hidden=[5])", input_shape=(6,), outputs=4, device="fixed(bits=6)")
+        learner = Learner(network, "kp", optimizer=torch.optim.Adam(network.parameters()))
+        assert learner.step(*batch()).loss.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("rule", ["dfa", "bp"])
+def test_one_output_with_whole_numbers_is_regression(rule):
+    network = net("mlp(hidden=[9])", outputs=1)
+    learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1), loss="mse")
+    x, labels = batch(64, classes=2)
+    for targets in (torch.zeros_like(labels), torch.full_like(labels, 3), (x[:, 0] > 0).long()):
+        for _ in range(200):
+            result = learner.step(x, targets)
+        assert float(result.loss) < 0.06, targets.unique()
+        assert torch.allclose(result.y[:, 0].mean(), targets.double().mean(), atol=0.1)
+    real = learner.loss.evaluate(result.y, targets.double())
+    assert torch.equal(real.error, learner.loss.evaluate(result.y, targets).error)
+    with pytest.raises(NeurofaError, match="got one output for cross_entropy"):
+        Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1)).step(x, labels.zero_())
+
+
+@pytest.mark.parametrize("spec", ["mlp(hidden=[9], norm=batch)", "block"])
+def test_one_sample_is_refused_by_batch_normalisation_before_any_weight_moves(spec):
+    model = nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh()), nn.Linear(5, 4))
+    network = net(spec) if spec != "block" else Network([Block(model[0]), Dense(5, 4)], (6,)).double()
+    learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    learner.step(*batch(2))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(NeurofaError, match=r"got one value per channel|Expected more than 1 value per channel"):
+        learner.step(*batch(1))
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert learner.evaluate(batch(1)[0]).shape == (1, 4)
+
+
+def test_several_positions_of_one_image_are_several_values_of_a_channel():
+    network = Network([Conv2d(1, 2, 3, norm="batch"), Flatten(), Dense(72, 4)], (1, 8, 8)).double()
+    learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    assert learner.step(*batch(1, (1, 8, 8))).y.shape == (1, 4)
 
 
 def test_overflow_names_the_layer():
@@ -260,11 +321,9 @@ def test_a_network_of_plain_torch_modules_learns_in_place_of_them():
 
 
 def test_networks_that_do_not_fit_together_are_refused():
-    from neurofa import Dense, Flatten
-
     with pytest.raises(NeurofaError, match=r"at layer 'dense1'"):
         Network([Dense(4, 3), Dense(4, 2)], (4,))
-    with pytest.raises(NeurofaError, match="without a readout"):
+    with pytest.raises(NeurofaError, match=r"got flatten at the end \(layer 'flatten1'\)"):
         Network([Dense(4, 3), Flatten()], (4,))
     with pytest.raises(NeurofaError, match="expected a vector"):
         Network([Dense(4, 3)], (5, 4))

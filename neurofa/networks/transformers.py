@@ -1,4 +1,4 @@
-"""Vision transformer."""
+"""Transformers: of image patches (vit), and of tokens, each of which predicts the next (gpt)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe, draw_weights, image_shape, require_positive
 from neurofa.layers.block import Block
+from neurofa.layers.embedding import Embedding
 
 
 class PatchEmbedding(nn.Module):
@@ -40,14 +41,15 @@ class TransformerBlock(nn.Module):
 
     Args:
         width: d.
-        heads: attention heads.
+        heads: attention heads, which divide d.
         ratio: hidden width of the MLP in units of d.
         dropout: probability of dropping, on both residual branches.
+        causal: whether a token attends to itself and to earlier tokens only.
     """
 
-    def __init__(self, width: int, heads: int, ratio: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, ratio: int, dropout: float, *, causal: bool = False) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
@@ -58,27 +60,31 @@ class TransformerBlock(nn.Module):
         b, s, d = x.shape
         # (B, S, 3 d) -> three of (B, heads, S, d / heads)
         q, k, v = self.qkv(self.norm1(x)).view(b, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, s, d)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        mixed = mixed.transpose(1, 2).reshape(b, s, d)
         x = x + self.drop(self.merge(mixed))
         y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
         return y
 
 
 class Head(nn.Module):
-    """Readout of the mean of the normalised tokens: (B, S, d) to (B, o).
+    """Readout of the mean token, (B, S, d) to (B, o), or of every token, (B, S, d) to (B, S, o).
 
     Args:
         width: d.
         outputs: o.
+        every: whether every token is read.
     """
 
-    def __init__(self, width: int, outputs: int) -> None:
+    def __init__(self, width: int, outputs: int, *, every: bool = False) -> None:
         super().__init__()
+        self.every = every
         self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs for tokens: (B, S, d) to (B, o)."""
-        y: Tensor = self.read(self.norm(x).mean(1))
+        """Return the outputs for tokens: (B, S, d) to (B, o), or to (B, S, o)."""
+        normalised = self.norm(x)
+        y: Tensor = self.read(normalised if self.every else normalised.mean(1))
         return y
 
 
@@ -107,11 +113,7 @@ class ViT(NetworkRecipe, name="vit"):
 
     def check(self) -> None:
         require_positive(patch=self.patch, width=self.width, depth=self.depth, heads=self.heads, ratio=self.ratio)
-        if self.width % self.heads or not 0 <= self.dropout < 1:
-            raise NeurofaError(
-                f"got vit(width={self.width}, heads={self.heads}, dropout={self.dropout}); expected heads that divide"
-                " the width, 0 <= dropout < 1; change them"
-            )
+        _check_heads(self.name, self.width, self.heads, self.dropout)
 
     def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
         c, h, w = image_shape(input_shape)
@@ -125,3 +127,56 @@ class ViT(NetworkRecipe, name="vit"):
             embedding.position.normal_(0, 0.02, generator=gen)
         blocks = [TransformerBlock(self.width, self.heads, self.ratio, self.dropout) for _ in range(self.depth)]
         return [Block(draw_weights(m, gen)) for m in (embedding, *blocks, Head(self.width, outputs))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT(NetworkRecipe, name="gpt"):
+    """Token embedding, causal transformer blocks (each one unit of credit), and a readout of every token.
+
+    Input are ids of tokens (B, S); the vocabulary is the width o of the readout. Outputs are (B, S, o): each token
+    predicts the one that follows. Input embedding and readout have weights of their own: weights that two layers share
+    would not be local to either.
+
+    Args:
+        width: d, width of a token.
+        depth: number of transformer blocks.
+        heads: attention heads; they divide ``width``.
+        ratio: hidden width of the MLP in units of d.
+        dropout: probability of dropping, on both residual branches.
+    """
+
+    source = "after Radford et al. 2019, Language models are unsupervised multitask learners"
+    tokens = True
+    trains_as = "convolutional"
+
+    width: int = 64
+    depth: int = 2
+    heads: int = 4
+    ratio: int = 4
+    dropout: float = 0.0
+
+    def check(self) -> None:
+        require_positive(width=self.width, depth=self.depth, heads=self.heads, ratio=self.ratio)
+        _check_heads(self.name, self.width, self.heads, self.dropout)
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        if len(input_shape) != 1:
+            raise NeurofaError(
+                f"got samples of shape {input_shape} for gpt; expected ids of tokens (S,); use text data, or vit for"
+                " images"
+            )
+        gen = generator(seed, "gpt")
+        blocks = [
+            TransformerBlock(self.width, self.heads, self.ratio, self.dropout, causal=True) for _ in range(self.depth)
+        ]
+        parts = [Block(draw_weights(m, gen)) for m in (*blocks, Head(self.width, outputs, every=True))]
+        return [Embedding(outputs, self.width, input_shape[0]), *parts]
+
+
+def _check_heads(name: str, width: int, heads: int, dropout: float) -> None:
+    """Refuse heads that do not divide the width, and a dropout outside of [0, 1)."""
+    if width % heads or not 0 <= dropout < 1:
+        raise NeurofaError(
+            f"got {name}(width={width}, heads={heads}, dropout={dropout}); expected heads that divide the width,"
+            " 0 <= dropout < 1; change them"
+        )

@@ -1,0 +1,173 @@
+"""Layers that stand for torch modules, and the transfer of weights, statistics and modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neurofa.core.layer import Layer
+from neurofa.interop.modules import Named, unchanged
+from neurofa.layers.block import Block
+from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, MaxPool2d
+from neurofa.layers.conv import Conv2d
+from neurofa.layers.dense import Dense
+from neurofa.maps.activations import from_module
+from neurofa.maps.affine import Affine
+from neurofa.maps.norms import BatchNorm, LayerNorm, Norm
+
+
+class Unit(NamedTuple):
+    """One layer, and the modules of the model that it stands for."""
+
+    layer: Layer
+    modules: tuple[Named, ...]
+
+    @property
+    def title(self) -> str:
+        """The modules by name, for messages."""
+        return ", ".join(f"'{name}' ({type(module).__name__})" for name, module in self.modules)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Return the names of the layer's weights with the parameters of the modules."""
+        head = self.modules[0][1]
+        yield from head.named_parameters()
+        for name, value in self.modules[1][1].named_parameters() if self._norm is not None else ():
+            yield {"weight": "gain", "bias": "shift"}[name], value
+
+    def statistics(self, layer: Layer) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Return running statistics: their name, the layer's and the module's.
+
+        Args:
+            layer: this unit's layer, or one of the same modules.
+        """
+        head = self.modules[0][1]
+        if isinstance(layer, Block):
+            own = layer.wrapped_buffers()
+            yield from ((key, own[key], value) for key, value in head.named_buffers())
+        elif self._norm is not None and isinstance(layer, Affine) and layer.norm is not None:
+            theirs = dict(self._norm.named_buffers())
+            yield from ((key, value, theirs[key]) for key, value in layer.norm.named_buffers())
+
+    @property
+    def _norm(self) -> nn.Module | None:
+        has = isinstance(self.layer, Affine) and self.layer.norm is not None
+        return self.modules[1][1] if has else None
+
+    @torch.no_grad()
+    def take_weights(self, layer: Layer, gen: torch.Generator) -> None:
+        """Program the modules' weights into a layer of the same modules, with what is frozen; copy the statistics.
+
+        Args:
+            layer: on the CPU.
+            gen: source of the noise of programming.
+        """
+        for name, value in self.weights():
+            # new synapses, not new values: the range of a device follows the weights that it is first programmed with
+            place = layer.synapses[name]
+            layer.synapses.add(name, value.detach().to(place.weight), place.device, gen)
+            layer.synapses[name].weight.requires_grad_(value.requires_grad)
+        for _, ours, theirs in self.statistics(layer):
+            ours.copy_(theirs)
+
+    def take_modes(self, layer: Layer) -> None:
+        """Set a layer of the same modules into their modes."""
+        layer.training = self.modules[0][1].training
+        if isinstance(layer, Block):
+            modes = [part.training for part in self.modules[0][1].modules()]
+            for part, mode in zip(layer.wrapped_modules(), modes, strict=True):
+                part.training = mode
+        elif self._norm is not None and isinstance(layer, Affine) and layer.norm is not None:
+            layer.norm.training = self._norm.training
+        if isinstance(layer, Affine) and layer.dropout:
+            layer.training = self.modules[-1][1].training
+
+
+def plain_affine(module: nn.Module) -> bool:
+    """Return whether a module is an affine map that a layer of this package supports."""
+    if type(module) is nn.Conv2d:
+        square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
+        padding = module.padding
+        plain = module.padding_mode == "zeros" and isinstance(padding, tuple) and len(set(padding)) == 1
+        return square and plain and module.dilation == (1, 1)
+    return type(module) is nn.Linear
+
+
+def affine_layer(modules: Sequence[nn.Module]) -> tuple[Layer, int]:
+    """Return the layer that begins with a plain affine map, and the number of modules that it stands for.
+
+    Args:
+        modules: the map, and everything behind it.
+    """
+    head, behind = modules[0], [m if unchanged(m) else None for m in modules[1:4]]
+    used = 1
+
+    def following() -> nn.Module | None:
+        return behind[used - 1] if used <= len(behind) else None
+
+    norm = _norm(head, following())
+    used += norm is not None
+    module = following()
+    activation = None if module is None else from_module(module)
+    used += activation is not None
+    dropout = _dropout(following())
+    used += dropout is not None
+    options: dict[str, Any] = {"activation": activation or "identity", "norm": norm, "dropout": dropout or 0.0}
+    bias = head.bias is not None
+    if isinstance(head, nn.Linear):
+        return Dense(head.in_features, head.out_features, bias=bias, **options), used
+    assert isinstance(head, nn.Conv2d) and isinstance(head.padding, tuple)
+    layer = Conv2d(
+        head.in_channels,
+        head.out_channels,
+        head.kernel_size[0],
+        stride=head.stride[0],
+        padding=head.padding[0],
+        groups=head.groups,
+        bias=bias,
+        **options,
+    )
+    return layer, used
+
+
+def _norm(head: nn.Module, module: nn.Module | None) -> Norm | None:
+    wanted = nn.BatchNorm1d if isinstance(head, nn.Linear) else nn.BatchNorm2d
+    if type(module) is wanted and module.track_running_stats and module.momentum:
+        return BatchNorm(affine=module.affine, eps=module.eps, momentum=module.momentum)
+    if type(module) is nn.GroupNorm and module.num_groups == 1:
+        return LayerNorm(affine=module.affine, eps=module.eps)
+    return None
+
+
+def _dropout(module: nn.Module | None) -> float | None:
+    return float(module.p) if type(module) is nn.Dropout else None
+
+
+def parameter_free_layer(module: nn.Module) -> Layer | None:
+    """Return the layer without weights that equals a module; None: there is none.
+
+    Args:
+        module: one of torch's own, unchanged.
+    """
+    if type(module) is nn.MaxPool2d and not module.return_indices and not module.ceil_mode:
+        size, stride = _side(module.kernel_size), _side(module.stride)
+        if size and stride and _side(module.padding) == 0 and _side(module.dilation) == 1:
+            return MaxPool2d(size, stride=stride)
+    if type(module) is nn.AvgPool2d and not module.ceil_mode and not module.divisor_override:
+        size, stride = _side(module.kernel_size), _side(module.stride)
+        if size and stride and _side(module.padding) == 0:
+            return AvgPool2d(size, stride=stride)
+    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+        return Flatten()
+    if type(module) is nn.Dropout:
+        return Dropout(float(module.p))
+    return None
+
+
+def _side(size: object) -> int | None:
+    """Return one number for the sides of a square, or None."""
+    sides = set(size) if isinstance(size, tuple) else {size}
+    side = sides.pop() if len(sides) == 1 else None
+    return side if isinstance(side, int) else None
