@@ -113,14 +113,12 @@ def forward_pass(
     Raises:
         NeurofaError: a batch with a wrong shape or dtype.
     """
-    if (
-        ticks is None
-        and not (
-            isinstance(x, Tensor)  # type: ignore[redundant-expr] (callers without types pass arrays)
-            and tuple(x.shape[1:]) == network.input_shape
-            and x.dtype == network.first[0].weight.dtype
-            and network.vocabulary is None
-        )
+    tensor = isinstance(x, Tensor)  # callers without types pass arrays and lists
+    if ticks is None and not (
+        tensor
+        and tuple(x.shape[1:]) == network.input_shape
+        and x.dtype == network.first[0].weight.dtype
+        and network.vocabulary is None
     ):
         network.check(x)
     views: dict[str, LocalView] = {}
