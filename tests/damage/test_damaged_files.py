@@ -27,6 +27,7 @@ from exports.nir.write import network_to_nir, write_nir
 from exports.onnx.builder import write_onnx
 from exports.onnx.digest import graph_tensors, read_onnx
 from exports.onnx.learning import learning_graph
+from exports.programming.conductances import TileMapping
 from exports.restore import learner_states, rebuild_learner, restore_learner
 from exports.verify import verify_file
 from hwmodels.errors import NeurofaError
@@ -133,9 +134,9 @@ def inspected(path: Path) -> Any:
         inspect.inspect_command(path)
 
 
-@pytest.mark.parametrize("draws", DRAWS)
+@pytest.mark.parametrize("draws", [pytest.param(4, id="few"), *DRAWS[1:]])  # these take longest
 def test_hdf5(tmp_path: Path, draws: int) -> None:
-    exported(tmp_path / "x.h5")
+    exported(tmp_path / "x.h5", mapping=TileMapping(tile=(64, 64)))
     (tmp_path / "s").mkdir()
     readers: list[Reader] = [imported_hdf5, verified_hdf5, inspected]
     counts = survive(tmp_path / "x.h5", tmp_path / "s", either(damage_hdf5), readers, draws=draws, seed="hdf5")

@@ -107,7 +107,12 @@ def test_the_watch_compares_what_is_new_with_the_first_loss() -> None:
         LossWatch(0.5).see(float("nan"), 10, 1)
 
 
-QUIET: dict[str, Any] = {"data": "encoded(data=digits(subset=80), ticks=6)", "rule": "eprop", "batch_size": 16, "epochs": 2}
+QUIET: dict[str, Any] = {
+    "data": "encoded(data=digits(subset=80), ticks=6)",
+    "rule": "eprop",
+    "batch_size": 16,
+    "epochs": 2,
+}
 
 
 def test_a_silent_spiking_network_is_named_once_with_its_rate() -> None:
