@@ -15,6 +15,7 @@ from exports.programming.integers import row_blocks
 from hwmodels.errors import NeurofaError
 from hwmodels.projection import Projection
 from hwmodels.registry import build
+from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.core.synapses import Synapses, synapses_of
 from neurofa.training.learner import Learner
@@ -145,12 +146,18 @@ def replace_matrices(
         fit, weights = fit_matrix(path, measured, target, keep_scale=keep_scale, least_cosine=least_cosine)
         fits.append(fit)
         if projection is None:
-            programs.append(functools.partial(synapses.program, weights, gen))
+            programs.append(functools.partial(_program, synapses, weights, gen, path))
         else:
             programs.append(functools.partial(projection.program, weights.t().contiguous(), gen))
     for program in programs:
         program()
     return fits
+
+
+def _program(synapses: Synapses, weights: Tensor, gen: torch.Generator, path: str) -> None:
+    """Program weights, and say which share of them the device clips."""
+    synapses.program(weights, gen)
+    warn_of_clipping({f"'{path}'": synapses.clips(weights)}, str(synapses.device))
 
 
 def _synapses(learner: Learner, state: str) -> Synapses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import torch
 
 # results are compared bit for bit, and small tensors are slower on many threads
 torch.set_num_threads(1)
+
+# a shell starts what it sends to the background with Ctrl-C ignored, and tests press it: numbers are then not to blame
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from experiments.runs.ingredients import run_ingredients
 from experiments.runs.machine import machine_info
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
-from experiments.runs.spec import RunSpec
+from experiments.runs.spec import CHUNK, RunSpec
 from hwmodels.device import Device
 from hwmodels.device_models.pulses import PulseDriven
 from hwmodels.errors import NeurofaError
@@ -105,8 +105,8 @@ def run_task(spec: RunSpec, folder: Path, *, chip: Profile | None, progress: Pro
     written = write_summary(network, updates)
     energy = run_energies(network, load, written, chip)
     stored, state = weight_storage(network), state_storage(network)
-    traces = trace_storage(learner, dataset.ticks, spec.chunk)
-    learning = learning_operations(learner, xs, targets, chunk=spec.chunk, teach=dataset.teach)
+    traces = trace_storage(learner, dataset.ticks, spec.chunk or CHUNK)
+    learning = learning_operations(learner, xs, targets, chunk=spec.chunk or CHUNK, teach=dataset.teach)
     synaptic = {"effective_macs": load.effective_macs, "effective_acs": load.effective_acs, "dense": load.dense}
     figures: dict[str, Any] = {
         **scores,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -41,8 +42,14 @@ def export_chart(path: Path, stored: HardwareFile) -> int:
 
 def _matrix_panel(stored: HardwareFile, name: str) -> Panel:
     title = f"{name}\n{' x '.join(map(str, stored[name].shape))}"
-    image = HeatMap(values=_thinned(stored, name).tolist(), colours="RdBu", upside=True)
-    return Panel(title=title, x=Axis("input"), y=Axis("output"), marks=[image])
+    rows, columns = stored[name].shape[0], math.prod(stored[name].shape[1:])
+    # a large matrix is thinned: its rows and columns keep the numbers that they have in the file
+    extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    unit = str(stored.attributes(name).get("unit", "1"))
+    words = "weight" if unit == "1" else f"weight ({unit})"
+    image = HeatMap(values=_thinned(stored, name).tolist(), colours="RdBu", upside=True, extent=extent, scale=words)
+    x = "input" if len(stored[name].shape) == 2 else "input channel and position in the kernel"
+    return Panel(title=title, x=Axis(x, whole=True), y=Axis("output", whole=True), marks=[image])
 
 
 def _thinned(stored: HardwareFile, name: str) -> Tensor:
@@ -63,7 +70,7 @@ def _conductance_panel(stored: HardwareFile, name: str) -> Panel:
                 more = torch.histc(g.float() * 1e6, bins=BINS, min=low, max=high)
                 counts[plane] = counts.get(plane, torch.zeros_like(more)) + more
     edges = torch.linspace(low, high, BINS + 1).tolist()
-    panel = Panel(x=Axis("conductance, uS"), y=Axis("devices", scale="symlog"))
+    panel = Panel(x=Axis("conductance (uS)"), y=Axis("devices", scale="symlog"))
     for plane, count in counts.items():
         style = "--" if plane.startswith("target_") else "-"
         panel.marks.append(Histogram(label=plane, counts=count.tolist(), edges=edges, style=style))

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:cyan", "tab:pink", "tab:brown", "tab:olive")
-"""Of labels, in order of appearance; more labels share a continuous scale."""
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#8c6d31")
+"""Of labels, in order of appearance, told apart without seeing red and green; more labels share a continuous scale.
+
+Source: Okabe and Ito 2008, Color Universal Design (all but the last).
+"""
 FEW = 500
 """A logarithmic axis below this ratio of its ends has ticks at 1, 2 and 5."""
 

@@ -46,8 +46,9 @@ def raster_chart(
 def raster_panel(values: Tensor, *, tick: float, title: str, unit: str = "channel") -> Panel:
     """Return a panel with the spikes or values of one sample over time, a row for each channel.
 
-    Counts of spikes are black dots, darker and larger where more fall in a tick, and red ones where they are negative;
-    values that are no counts (a current, a forecast's input) are an image, or a line where there is one channel.
+    Counts of spikes are black dots, darker and larger where more fall in a tick, and orange ones where they are
+    negative; values that are no counts (a current, a forecast's input) are an image, or a line where there is one
+    channel.
 
     Args:
         values: (T, N) on the CPU.
@@ -76,7 +77,7 @@ def _dots(values: Tensor, ms: float) -> list[Mark]:
     size = min(6.0, max(0.6, 2000 / max(1, len(at))))
     largest = float(counts.abs().max()) if len(at) else 1.0
     marks: list[Mark] = []
-    for sign, colour in ((1, "black"), (-1, "tab:red")):
+    for sign, colour in ((1, "black"), (-1, "tab:orange")):
         chosen = counts.sign() == sign
         x, y = ((at[chosen] + 0.5) * ms).tolist(), unit[chosen].tolist()
         weights = (counts[chosen].abs() / largest).tolist()

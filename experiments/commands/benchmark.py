@@ -77,7 +77,7 @@ def benchmark_command(
     from experiments.reports.chips import build_profile, chip_findings
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Progress, shown_progress
-    from experiments.runs.spec import canonical
+    from experiments.runs.spec import CHUNK, canonical
     from hwmodels.spec import parse
 
     known = find_task(task)
@@ -108,7 +108,7 @@ def benchmark_command(
         "data": spec.data,
         "title": title,
         "device": canonical(str(values.get("device", "digital"))),
-        "chunk": spec.chunk,
+        "chunk": spec.chunk or CHUNK,
     }
     if chip is not None:
         verdict = "broken" if any(f.verdict == "broken" for f in findings) else "holds"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hwmodels.profile import Profile
     from neurofa.chips.fit import Finding
 
-COLOURS = {"holds": "green", "broken": "red"}
+COLOURS = {"holds": "blue", "broken": "bold red"}
 
 
 def register(app: typer.Typer) -> None:

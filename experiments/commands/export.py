@@ -44,7 +44,8 @@ def export_command(
     tile, whole numbers, error encoding, learning constants, probe vectors with
     pass bands, checksums. ONNX: inference (float and int8), feedback (error in,
     teaching signals out) and one learning step (weights in, new weights out).
-    NIR: spiking networks.
+    NIR: spiking networks; Norse ignores the resistance r = tau / dt of its
+    neurons, so that their weights have to be multiplied by it there.
 
     [bold]Examples[/bold]
 

@@ -115,6 +115,8 @@ def _sizes(shapes: Any) -> list[int]:
 
 
 def _show(contents: dict[str, Any]) -> None:
+    from experiments.tables import cell_text
+
     for title, lines in contents.items():
         if not isinstance(lines, list):
             typer.echo(f"{title}: {lines}")
@@ -124,11 +126,11 @@ def _show(contents: dict[str, Any]) -> None:
         elif title == "edges":
             print_table(title, ["from", "to"], [[str(end) for end in line] for line in lines], left=2)
         elif len(lines) == 1:
-            rows = [[key, str(value)] for key, value in lines[0].items()]
+            rows = [[key, cell_text(value)] for key, value in lines[0].items()]
             print_table(title, ["what", "value"], rows, left=2)
         elif lines:
             columns = list(dict.fromkeys(key for line in lines for key in line))
-            rows = [[str(line.get(key, "")) for key in columns] for line in lines]
+            rows = [[cell_text(line.get(key, "")) for key in columns] for line in lines]
             print_table(title, columns, rows, left=len(columns))
 
 
@@ -138,4 +140,6 @@ def _shapes(layer: dict[str, Any]) -> str:
 
 def _rest(layer: dict[str, Any]) -> str:
     hidden = ("name", "kind", "in_shape", "out_shape")
-    return ", ".join(f"{key}={value}" for key, value in layer.items() if key not in hidden)
+    from experiments.tables import cell_text
+
+    return ", ".join(f"{key}={cell_text(value)}" for key, value in layer.items() if key not in hidden)

@@ -159,6 +159,9 @@ def _show(result: Result, folder: RunFolder) -> None:
     print_table(title, ["rule", "test", "validation", "train", "seconds"], rows)
     if result.margin is not None:
         typer.echo(f"margin over the readout-only control: {100 * result.margin:+.2f} points")
+    if result.perplexity is not None:
+        beside = "" if result.control is None else f", {result.control.perplexity:.4g} of {result.control.spec.rule}"
+        typer.echo(f"test perplexity {result.perplexity:.4g}{beside}")
     for name, count in result.row.get("pulses", {}).items():
         worn = f", {count['worn_out']:.1%} worn out" if count["worn_out"] else ""
         typer.echo(f"writes of {name}: {count['mean']:.4g} a device, at most {count['largest']:.4g}{worn}")

@@ -39,7 +39,8 @@ class Split:
             raise NeurofaError(
                 f"got targets of {self.y.dtype}; expected int64 labels or float targets; convert them with .long()"
             )
-        if self.y.dtype == torch.int64 and self.y.ndim != 1:
+        tokens = not self.x.is_floating_point() and self.y.shape == self.x.shape
+        if self.y.dtype == torch.int64 and self.y.ndim != 1 and not tokens:
             raise NeurofaError(
                 f"got labels of shape {tuple(self.y.shape)}; expected (N,), one a sample; flatten them with .view(-1)"
             )

@@ -12,7 +12,7 @@ from experiments.benchmarks.tasks import SPOKEN
 from experiments.charts.figure import Axis, Panel, draw_figure
 from experiments.charts.marks import Curve
 from experiments.protocols.tables import tuned_table
-from experiments.runs.spec import RunSpec
+from experiments.runs.spec import CHUNK, RunSpec
 from experiments.runs.trainer import Trainer
 from experiments.speed.peak_memory import method_peak
 from experiments.sweeps.experiment import Checks, Experiment, Findings, at_least, at_most, cited, margin_checks
@@ -167,7 +167,7 @@ def _traces(runs: Sequence[SweepRow]) -> Record:
     """Return the bytes that a method carries through the ticks of one sample."""
     trainer = Trainer(RunSpec.from_json(runs[0].spec))
     ticks: int = trainer.dataset.ticks  # type: ignore[union-attr]
-    return {"trace_bytes": trace_storage(trainer.learner, ticks, trainer.spec.chunk).bytes}
+    return {"trace_bytes": trace_storage(trainer.learner, ticks, trainer.spec.chunk or CHUNK).bytes}
 
 
 def _check_accuracies(part: str, rows: Sequence[Record]) -> Checks:

@@ -19,8 +19,12 @@ DEVICES = 1000
 """Devices that a band is taken over."""
 BAND = (0.05, 0.5, 0.95)
 """Quantiles: the band's edges, and the median."""
+UNIT = "of the largest initial one"
+"""Unit of the weights in pictures: with a fan-in of 1 initial weights lie within +-1."""
 TARGETS = (-0.8, -0.4, 0.1, 0.4, 0.8)
-"""Programmed weights whose drift is measured; with a fan-in of 1 initial weights lie within +-1."""
+"""Programmed weights whose drift is measured."""
+REPEATS = 10
+"""Pulses of each device that the mean step is taken over."""
 YEAR = 3.156e7
 """Seconds of a year."""
 
@@ -92,10 +96,11 @@ def _pulsed(device: PulseDriven, pulses: int | None, gen: torch.Generator) -> Pa
             values.append(device.value(cells))
     y = torch.cat(values, 1)
     single: list[Mark] = [
-        Curve(label="single devices", x=at, y=trace, colour="0.55", width=0.6) for trace in y[:3].tolist()
+        Curve(label="three single devices", x=at, y=trace, colour="0.55", width=0.6) for trace in y[:3].tolist()
     ]
-    marks = [*single, _median("devices", at, y)]
-    return Panel(title=f"{count} pulses up, {count} down", x=Axis("pulse"), y=Axis("weight"), marks=marks)
+    marks = [*single, _median("median and 5 to 95 % of the devices", at, y)]
+    title = f"{count} pulses up, {count} down"
+    return Panel(title=title, x=Axis("pulse", whole=True), y=Axis(f"weight ({UNIT})"), marks=marks)
 
 
 def _changed(device: Device, gen: torch.Generator) -> Panel | None:
@@ -106,8 +111,12 @@ def _changed(device: Device, gen: torch.Generator) -> Panel | None:
     if torch.allclose(y, requested.expand_as(y), atol=1e-6):
         return None
     x = requested.tolist()
-    marks = [_median("devices", x, y), Curve(label="requested", x=x, y=x, colour="0.3", style="--")]
-    return Panel(title="a change of the weight", x=Axis("requested change"), y=Axis("realised change"), marks=marks)
+    marks = [
+        _median("median and 5 to 95 % of the devices", x, y),
+        Curve(label="requested", x=x, y=x, colour="0.3", style="--"),
+    ]
+    x_axis, y_axis = Axis(f"requested change ({UNIT})"), Axis(f"realised change ({UNIT})")
+    return Panel(title="a change of the weight", x=x_axis, y=y_axis, marks=marks)
 
 
 def _programming(device: Device, gen: torch.Generator) -> Panel | None:
@@ -130,8 +139,8 @@ def _programmed(device: Device, gen: torch.Generator) -> tuple[Tensor, dict[str,
 def _error_panel(title: str, label: str, target: Tensor, error: Tensor) -> Panel | None:
     if error.abs().max() < 1e-6:
         return None
-    marks = [_median("devices", target.tolist(), error)]
-    return Panel(title=title, x=Axis("target weight"), y=Axis(label), marks=marks)
+    marks = [_median("median and 5 to 95 % of the devices", target.tolist(), error)]
+    return Panel(title=title, x=Axis(f"target weight ({UNIT})"), y=Axis(f"{label} ({UNIT})"), marks=marks)
 
 
 def _drift(device: Device, gen: torch.Generator) -> Panel | None:
@@ -146,7 +155,8 @@ def _drift(device: Device, gen: torch.Generator) -> Panel | None:
     if torch.allclose(y[..., -1], start.view(DEVICES, -1)):
         return None
     marks: list[Mark] = [_median(f"target {t:g}", seconds, y[:, k]) for k, t in enumerate(TARGETS)]
-    return Panel(title="drift", x=Axis("time since programming (s)", scale="log"), y=Axis("weight"), marks=marks)
+    x = Axis("time since programming (s)", scale="log")
+    return Panel(title="drift", x=x, y=Axis(f"weight ({UNIT})"), marks=marks)
 
 
 def _median(label: str, x: Sequence[float], y: Tensor) -> Mark:
@@ -155,24 +165,37 @@ def _median(label: str, x: Sequence[float], y: Tensor) -> Mark:
     return Curve(label=label, x=x, y=middle, band=(low, high))
 
 
+def without_write_noise(device: PulseDriven) -> PulseDriven:
+    """Return the device, and those inside it, without noise between the state of a cell and what it shows."""
+    options = device.chosen()
+    changes: dict[str, object] = {"write_noise_std": 0.0} if options.get("write_noise_std") else {}
+    changes |= {key: without_write_noise(part) for key, part in options.items() if isinstance(part, PulseDriven)}
+    return type(device)(**options | changes) if changes else device
+
+
 def device_moments(device: Device, *, seed: int = 0) -> dict[str, float]:
     """Return figures of the device at weight zero, with a fan-in of 1: weights in units of the largest initial one.
 
-    Pulse-driven devices: ``step up``, ``step down`` (mean), ``step spread`` (of all devices and pulses, relative),
+    Pulse-driven devices: ``step up``, ``step down`` (mean of the state, without write noise), ``step spread`` (of all
+    devices and pulses, relative), ``write noise`` (standard deviation of what a pulsed device shows about its state),
     ``states`` (range over mean step), ``upper bound``, ``lower bound`` (medians), ``stuck`` (share that nothing moves).
     All: ``programming sigma`` at a weight of 0.5, where it is not zero.
     """
     gen = torch.Generator().manual_seed(seed)
     moments: dict[str, float] = {}
     if isinstance(device, PulseDriven):
+        # the noise of what is shown would bury a step: steps are those of the hidden state
+        silent = without_write_noise(device)
         cells = device.program(torch.zeros(20 * DEVICES, 1), gen)
+        hidden = silent.program(torch.zeros(20 * DEVICES, 1), gen)
         ends = []
         for name, sign in (("up", 1.0), ("down", -1.0)):
             one = torch.full((20 * DEVICES, 1), sign)
-            step = device.value(device.pulse(cells, one, gen)) - device.value(cells)
-            moments[f"step {name}"] = step.mean().item()
+            start = silent.value(hidden)
+            steps = torch.cat([silent.value(silent.pulse(hidden, one, gen)) - start for _ in range(REPEATS)])
+            moments[f"step {name}"] = steps.mean().item()
             if sign > 0:
-                moments["step spread"] = (step.std() / step.mean().abs()).item()
+                moments["step spread"] = (steps.std() / steps.mean().abs()).item()
             far = cells
             # far beyond the range, and often, so that noisy devices come to their bounds too
             for _ in range(30):
@@ -181,6 +204,8 @@ def device_moments(device: Device, *, seed: int = 0) -> dict[str, float]:
         top, bottom = (end.median().item() for end in ends)
         mean = (moments["step up"] - moments["step down"]) / 2
         moments |= {"upper bound": top, "lower bound": bottom, "states": (top - bottom) / mean if mean else 0.0}
+        if silent is not device:
+            moments["write noise"] = (device.value(cells) - silent.value(hidden)).std().item()
         if "top" in cells:
             moments["stuck"] = (cells["top"] == cells["bottom"]).double().mean().item()
     half = torch.full((20 * DEVICES, 1), 0.5)

@@ -1,4 +1,4 @@
-"""What decides the numbers of a run beside its spec and this package: the data, and the code of other people's parts.
+"""What decides the numbers of a run beside its spec: data, code of other people's parts, revisions of this package's.
 
 Rows and folders of runs hold the digests; they are taken again only where these are still the same.
 """
@@ -28,7 +28,7 @@ from hwmodels.files import file_digest
 from hwmodels.registry import kinds, parts
 
 Ingredients = dict[str, str]
-"""Digests: ``data``, and ``code`` where parts of other people are used."""
+"""Digests: ``data``, and ``code`` where parts of other people are used; ``parts``: corrected parts, by revision."""
 
 OWN = ("hwmodels", "neurofa", "exports", "experiments", "torch")
 """Packages whose code is known by the version."""
@@ -42,7 +42,8 @@ def run_ingredients(spec: RunSpec) -> Ingredients:
     Args:
         spec: the run.
     """
-    found = code_ingredients(tuple(str(getattr(spec, name)) for name in PARTS))
+    texts = tuple(str(getattr(spec, name)) for name in PARTS)
+    found = code_ingredients(texts) | revised_parts(texts)
     try:
         return found | {"data": _data_digest(spec.data)}
     except NeurofaError:
@@ -52,16 +53,16 @@ def run_ingredients(spec: RunSpec) -> Ingredients:
 def same_ingredients(stored: Any, present: Ingredients) -> bool:
     """Return whether a stored run was made of what is there now.
 
-    Runs of earlier versions say nothing: they are the same where no part of other people is used, since the data of
-    this package are known by their checksums.
+    Runs of earlier versions say nothing: they are the same where no part of other people and no corrected part is used,
+    since the data of this package are known by their checksums.
 
     Args:
         stored: what the run says.
         present: what is there.
     """
     if not isinstance(stored, Mapping):
-        return "code" not in present
-    keys = {"code"} | (stored.keys() & present.keys())
+        return "code" not in present and "parts" not in present
+    keys = {"code", "parts"} | (stored.keys() & present.keys())
     return all(stored.get(key) == present.get(key) for key in keys)
 
 
@@ -77,17 +78,27 @@ def code_ingredients(texts: tuple[str, ...], functions: Sequence[Callable[..., A
     return {"code": hashlib.sha256("\n".join(digests).encode()).hexdigest()} if digests else {}
 
 
+def revised_parts(texts: tuple[str, ...]) -> Ingredients:
+    """Return the parts whose corrections changed the numbers of runs, with their revisions; empty where there are none.
+
+    Args:
+        texts: specs, which may name such parts.
+    """
+    revised = {name: getattr(part, "revision", 1) for name, part in _named_parts(texts)}
+    found = ", ".join(f"{name} {revision}" for name, revision in sorted(revised.items()) if revision > 1)
+    return {"parts": found} if found else {}
+
+
 def _foreign_parts(texts: tuple[str, ...]) -> list[Callable[..., Any]]:
-    if not texts:
-        return []
+    return [part for _, part in _named_parts(texts) if not _is_own(part.__module__)]
+
+
+def _named_parts(texts: tuple[str, ...]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the parts, of any kind, whose names stand in the specs."""
     names = set(re.findall(r"\w+", " ".join(texts)))
-    return [
-        part
-        for kind in kinds()
-        if kind not in WITHOUT_PARTS
-        for name, part in parts(kind).items()
-        if name in names and not _is_own(part.__module__)
-    ]
+    for kind in kinds():
+        if names and kind not in WITHOUT_PARTS:
+            yield from ((name, part) for name, part in parts(kind).items() if name in names)
 
 
 def _is_own(module: str) -> bool:

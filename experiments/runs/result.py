@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.runs.spec import RunSpec
+from neurofa.core.recipes import takes_tokens
 
 EpochRow = dict[str, Any]
 """One epoch: its number, train and validation loss and accuracy, lr, seconds, and what was logged."""
@@ -46,6 +48,13 @@ class Result:
             return None
         return self.test_accuracy - self.control.test_accuracy
 
+    @property
+    def perplexity(self) -> float | None:
+        """exp of the mean test loss of a token, where the network predicts tokens; else None."""
+        if self.test_loss is None or not takes_tokens(self.spec.network):
+            return None
+        return math.exp(min(self.test_loss, 700.0))  # beyond, the largest float
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``result.json``."""
         row, seconds = self.row, self.seconds
@@ -56,6 +65,7 @@ class Result:
             "loss": row["train_loss"],
             "validation_loss": row["validation_loss"],
             "test_loss": self.test_loss,
+            **({} if self.perplexity is None else {"test_perplexity": self.perplexity}),
             "epochs": len(self.rows),
             "epoch": self.epoch,
             "samples": self.samples,

@@ -26,6 +26,8 @@ LOGS: dict[str, tuple[str, ...]] = {
     "all": ("alignment", "jacobian", "features"),
 }
 """Measurements that each word of ``log`` means."""
+CHUNK = 100
+"""Ticks of a chunk that None stands for in keys."""
 UPDATES = ("end", "chunk", "tick")
 """When a sequence may change weights."""
 
@@ -99,8 +101,9 @@ class RunSpec:
     The optimizer is the one that the rule recommends for the network, unless another one is chosen; the field holds
     what was found, so that a stored run keeps its meaning when a recommendation changes.
 
-    ``chunk`` bounds the memory of a sequence, whatever its number of ticks. With ``fused`` the noise of writes has the
-    same law and other draws. Runs of several seeds share their feedback where ``feedback_seed`` is given.
+    ``chunk`` bounds the memory of a sequence, whatever its number of ticks; None has the key of 100, the default
+    before. With ``fused`` the noise of writes has the same law and other draws. Runs of several seeds share their
+    feedback where ``feedback_seed`` is given.
 
     ``log`` adds measurements that leave the numbers of the run as they are. ``alignment``
     (:func:`neurofa.diagnostics.measure.measure_alignment`) is measured before the first step, at steps 2^(k/2) and at
@@ -132,7 +135,10 @@ class RunSpec:
     seed: Annotated[int, Option("Seed of weights, feedback, data order and noise.")] = 0
     select: Annotated[str, Option("Epoch to report: last, or best by validation.", words=("last", "best"))] = "last"
     feedback_seed: Annotated[int | None, Option("Seed of the feedback alone.", none="the seed", earlier=None)] = None
-    chunk: Annotated[int, Option("Ticks of a sequence computed at once (memory).", least=1, earlier=64)] = 100
+    chunk: Annotated[
+        int | None,
+        Option("Ticks of a sequence computed at once.", least=1, none="100, or more as memory allows", earlier=64),
+    ] = None
     update: Annotated[
         str, Option("When a sequence changes weights: end, chunk or tick.", words=UPDATES, earlier="end")
     ] = "end"
@@ -150,6 +156,8 @@ class RunSpec:
             if not _fits(value, types[name]):
                 words = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types[name])
                 raise NeurofaError(f"got {name}={value!r:.60}; expected {words}; change {name}")
+            if value is None:
+                continue
             if option.least is not None and value < option.least:
                 raise NeurofaError(f"got {name}={value}; expected at least {option.least}; raise {name}")
             if option.least is not None and value > option.most:
@@ -225,20 +233,23 @@ class RunSpec:
 def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a stored run, changed where a default has changed since the run was written.
 
-    ``sdfa`` without an error format was written when its default was ternary; since then the format is written out.
-    Fields that did not exist have the value that all runs had; a run without an optimizer had plain SGD, whatever its
-    rule.
+    ``sdfa`` without an error format was written when its default was ternary; since then the format is written out. A
+    chunk of 100 was the default, which now is None. Fields that did not exist have the value that all runs had; a run
+    without an optimizer had plain SGD, whatever its rule.
     """
     rule = {}
     if isinstance(values.get("rule"), str):
         rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")}
+    chunk = {"chunk": None} if values.get("chunk") == CHUNK else {}
     earlier = {name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}
-    return {"optimizer": PLAIN, **earlier, **values, **rule}
+    return {"optimizer": PLAIN, **earlier, **values, **rule, **chunk}
 
 
 def stored_key(values: Mapping[str, Any]) -> str:
-    """Return the key of a run from its stored fields, as they were written."""
+    """Return the key of a run from its stored fields, as they were written; a chunk of None counts as 100."""
     known = options_of(RunSpec)
+    if "chunk" in values and values["chunk"] is None:
+        values = {**values, "chunk": CHUNK}
     own = {name: value for name, value in values.items() if name not in known or value != known[name].earlier}
     return hashlib.sha256(json.dumps(own, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

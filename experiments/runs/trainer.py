@@ -20,7 +20,7 @@ from experiments.runs.memory import require_memory
 from experiments.runs.progress import Progress
 from experiments.runs.result import EpochRow, Result
 from experiments.runs.schedules import Schedule
-from experiments.runs.spec import RunSpec
+from experiments.runs.spec import CHUNK, RunSpec
 from experiments.runs.writer import RunWriter
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -136,7 +136,9 @@ class Trainer:
             self.meter.before_step()
             result = self._step(x, target)
             tally.add(result.loss, result.y, target)
-            if step % REPORT_EVERY == 0 or step == steps or self.losses.first is None:
+            if self.losses.first is None:
+                self.losses.first = result.loss.item()
+            if step % REPORT_EVERY == 0 or step == steps:
                 if isinstance(x, Tensor) and isinstance(data, Dataset):
                     check_loss(self.network, result.loss, x, learner.steps, learner.gen)
                 learner.check()
@@ -149,7 +151,9 @@ class Trainer:
         seconds = time.perf_counter() - began - self.meter.seconds
         train = tally.score()
         progress.end_epoch(epoch, train, seconds)
-        validation = evaluate_split(self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk)
+        validation = evaluate_split(
+            self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk or CHUNK
+        )
         row: EpochRow = {
             "epoch": epoch,
             "train_loss": train.loss,
@@ -177,7 +181,7 @@ class Trainer:
             return {}
         xs, _ = next(iter(self.dataset.batches("train", LISTENED)))
         gen = generator(self.spec.seed, "firing", device=self.dataset.compute)
-        rates = firing_rates(self.network, xs, chunk=self.spec.chunk, gen=gen)
+        rates = firing_rates(self.network, xs, chunk=self.spec.chunk or CHUNK, gen=gen)
         return {name: rate for name, rate in rates.items() if rate < SILENT}
 
     def _set_rate(self, t: float) -> None:
@@ -202,7 +206,9 @@ class Trainer:
         spec = self.spec
         if self._best_state is not None:
             self.network.load_state_dict(self._best_state)
-        score = evaluate_split(self.network, self.dataset, "test", self.learner.loss, seed=spec.seed, chunk=spec.chunk)
+        score = evaluate_split(
+            self.network, self.dataset, "test", self.learner.loss, seed=spec.seed, chunk=spec.chunk or CHUNK
+        )
         return Result(
             spec=spec,
             test_accuracy=score.accuracy,

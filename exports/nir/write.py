@@ -27,7 +27,7 @@ def network_to_nir(
     """Convert the network to a NIR graph.
 
     A decay beta in one tick of dt seconds is the time constant tau = dt / (1 - beta); with R = tau / dt the membrane is
-    v <- beta v + I.
+    v <- beta v + I. Norse takes no R from a graph: there, divide the thresholds by tau / dt, or multiply the weights.
 
     Args:
         model: neutral graph of spiking layers, plain affine maps, pooling by means and flattening.

@@ -7,105 +7,19 @@ and renames weights, which here keep the names of the layer and may be int8.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from exports.graph.operations import Free, Op, Ref, TracedNode
-from exports.onnx.builder import GraphBuilder, value_type
-from exports.onnx.runtime import Runtime
-from hwmodels.errors import NeurofaError
+from exports.graph.operations import Free
+from exports.onnx.builder import GraphBuilder
 
 Translator = Callable[..., Any]
 """From a graph and the operator's arguments, results being names, to the name of its result (or a list of them)."""
 
 Ints = tuple[int, ...]
-
-CLOSE = 1e-4
-"""Largest difference from torch, in units of the largest output (at least 1)."""
-
-
-def add_module(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
-    """Add all operations of a traced module; return the name of its output.
-
-    Args:
-        b: the graph.
-        node: the module.
-        x: name of the input.
-        params: names of the module's arrays.
-
-    Raises:
-        NeurofaError: an operation without an ONNX form, or with another result there than in torch; it is named.
-    """
-    if node.reason:
-        raise NeurofaError(node.reason)
-    _compare(node)
-    return _add_operations(b, node, x, params)
-
-
-def _compare(node: TracedNode) -> None:
-    """Run a module's operations in onnxruntime, and compare the output with torch's.
-
-    Raises:
-        NeurofaError: they differ, or the graph is refused.
-    """
-    if node.example is None:
-        return
-    given, wanted = node.example
-    b = GraphBuilder()
-    params = {key: b.weight(key, array.values) for key, array in node.arrays().items()}
-    y = b.rename(_add_operations(b, node, "input", params), "output")
-    ends = {name: value_type("B", *t.shape[1:], dtype=t.dtype) for name, t in (("input", given), (y, wanted))}
-    expected = "expected operations that are the same there; write the module with other ones, or export to HDF5"
-    try:
-        found = Runtime(b.model("layer", {"input": ends["input"]}, {y: ends[y]}, {}))({"input": given})[y]
-    except Exception as error:  # onnxruntime has no common base for its errors
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise NeurofaError(f"got layer '{node.name}' in a form that ONNX refuses ({reason}); {expected}") from None
-    wanted = wanted.cpu()
-    same = found.shape == wanted.shape
-    size = max(1.0, float(wanted.abs().amax()))
-    if not same or not torch.allclose(found, wanted, rtol=0, atol=CLOSE * size, equal_nan=True):
-        off = f"{float((found - wanted).abs().amax()):.2g} off" if same else f"of shape {tuple(found.shape)}"
-        kinds = ", ".join(dict.fromkeys(op.target.partition(".")[0] for op in node.ops))
-        raise NeurofaError(f"got an ONNX form of layer '{node.name}' ({kinds}) whose outputs are {off}; {expected}")
-
-
-def _add_operations(b: GraphBuilder, node: TracedNode, x: str, params: Mapping[str, str]) -> str:
-    names: dict[str, Any] = {"x": x} | {ref: params[key] for key, ref in node.placeholders.items()}
-    for op in node.ops:
-        if op.target not in _TRANSLATORS:
-            raise NeurofaError(
-                f"got operation '{op.target}' in layer '{node.name}'; expected one with an ONNX form here; write the"
-                " module with other operations, or export to HDF5"
-            )
-        try:
-            names[op.name] = _add_operation(b, op, names)
-        except TypeError:  # a translator that does not know an option
-            raise NeurofaError(
-                f"got operation '{op.target}' in layer '{node.name}' with options {_options(op)}; expected those that have"
-                " an ONNX form here; write the module without them, or export to HDF5"
-            ) from None
-    return str(names[node.result])
-
-
-def _add_operation(b: GraphBuilder, op: Op, names: Mapping[str, Any]) -> Any:
-    def resolve(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return names[value.name]
-        return tuple(resolve(v) for v in value) if isinstance(value, tuple) else value
-
-    kwargs = {key: resolve(value) for key, value in op.kwargs.items()}
-    if op.target in _RANKED:
-        kwargs["rank"] = op.rank
-    return _TRANSLATORS[op.target](b, *(resolve(a) for a in op.args), **kwargs)
-
-
-def _options(op: Op) -> str:
-    plain = [str(a) for a in op.args if not isinstance(a, Ref)]
-    return ", ".join([*plain, *(f"{key}={value}" for key, value in op.kwargs.items())]) or "none"
 
 
 def _unary(kind: str) -> Translator:
@@ -231,18 +145,23 @@ def _softmax(b: GraphBuilder, x: str, axis: int, half: bool = False) -> str:  # 
 
 def _max_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> list[str]:
     """Add a pooling; ``options`` are stride, padding, dilation and whether sizes are rounded up."""
-    stride, pad, dilation, up = (*options, *((), (0, 0), (1, 1), False)[len(options) :])
+    stride, pad, dilation, up = _filled(options, (), (0, 0), (1, 1), False)
     shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
     return [b.op("MaxPool", x, **shape, dilations=_both(dilation), ceil_mode=int(up))]
 
 
 def _mean_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> str:
     """Add a pooling; ``options`` are stride, padding, round up, count the padding, and the divisor."""
-    stride, pad, up, counted, divisor = (*options, *((), (0, 0), False, True, None)[len(options) :])
+    stride, pad, up, counted, divisor = _filled(options, (), (0, 0), False, True, None)
     shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
     counted = counted or divisor is not None
     y = b.op("AveragePool", x, **shape, count_include_pad=int(counted), ceil_mode=int(up))
     return y if divisor is None else b.op("Mul", y, b.constant(math.prod(size) / divisor))
+
+
+def _filled(options: tuple[Any, ...], *defaults: Any) -> tuple[Any, ...]:
+    """Return the options that are given, and the defaults of those behind them."""
+    return options + defaults[len(options) :]
 
 
 def _both(sizes: Ints) -> list[int]:
@@ -263,10 +182,10 @@ _PADDINGS: dict[str, Translator] = {
     **{f"reflection_pad{n}d.default": _pad("reflect") for n in (1, 2, 3)},
     **{f"replication_pad{n}d.default": _pad("edge") for n in (1, 2, 3)},
 }
-_RANKED = frozenset(_PADDINGS)
+RANKED = frozenset(_PADDINGS)
 """Operators whose form depends on the number of axes."""
 _UNARY = ("relu", "tanh", "sigmoid", "exp", "log", "sqrt", "neg", "abs", "erf", "sin", "cos")
-_TRANSLATORS: dict[str, Translator] = {
+TRANSLATORS: dict[str, Translator] = {
     **{f"{name}.default": _unary(name.capitalize()) for name in _UNARY},
     "logical_not.default": _unary("Not"),
     **{f"{name}.{form}": _binary(name) for name in ("add", "sub", "mul", "div") for form in ("Tensor", "Scalar")},

@@ -10,8 +10,8 @@ import numpy as np
 
 from exports.graph.nodes import AffineNode, ConvNode, FlattenNode, IdentityNode, Node, NormParameters, PoolNode
 from exports.graph.operations import TracedNode
-from exports.onnx.aten import add_module
 from exports.onnx.builder import GraphBuilder
+from exports.onnx.modules import add_module
 from hwmodels.errors import NeurofaError
 
 Params = Mapping[str, str]

@@ -41,7 +41,8 @@ class Pulsed(PulseDriven, Provenance):
     A pulse moves v by its step times the response of the model at v, with cycle-to-cycle noise, and v stays within the
     bounds. For n pulses together a model gives the mean (in closed form, or as its docstring says) and the noise of n
     independent steps; clipping happens once, after the n-th. Where the mean would run beyond the whole range, only the
-    pulses that cross the range count for the noise: the bound erases the noise of earlier ones.
+    pulses that cross the range count for the noise: the bound erases the noise of earlier ones. That is near to n
+    single pulses where steps and noise hardly change within n pulses; presets say how far off it is where they do.
 
     With write noise, v is hidden and the visible weight is v + write_noise_std dw_min xi, drawn anew when the device is
     pulsed. Decay, v <- v (1 - 1/lifetime), and diffusion, v <- v + diffusion xi, act once per mini-batch, that is at
@@ -196,9 +197,14 @@ class Pulsed(PulseDriven, Provenance):
         """Return the weights scale v, as visible from outside."""
         return self.shown_state(cells["visible"] if self.write_noise_std else cells["weight"], cells) * cells["scale"]
 
+    @property
+    def nominal_step(self) -> float:
+        """The step that a requested change is divided by, device units: a step at weight 0; default: dw_min."""
+        return self.dw_min
+
     def granularity(self, cells: Cells) -> Tensor:
-        """Return the nominal step dw_min in the unit of the weights."""
-        return cells["scale"] * self.dw_min
+        """Return the nominal step in the unit of the weights."""
+        return cells["scale"] * self.nominal_step
 
     def advance(
         self, cells: Cells, count: Tensor, rise: Tensor, gen: torch.Generator | None, spread: Tensor | None = None

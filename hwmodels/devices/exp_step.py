@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,7 @@ class ExpStep(Pulsed, name="exp_step"):
     """
 
     source = "aihwkit, ExpStepDevice; Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"
+    revision = 2
 
     A_up: float = 0.00081
     A_down: float = 0.36833
@@ -53,6 +55,13 @@ class ExpStep(Pulsed, name="exp_step"):
         check_options(self, FINITE, "A_up", "A_down", "b")
         sloped = Condition(lambda a: a != 0 and FINITE.holds(a), "a number other than 0")
         check_options(self, sloped, "a", remedy="use constant_step for a = 0")
+
+    @property
+    def nominal_step(self) -> float:
+        """The step down at weight 0, as in the source, which names the mean of both directions and takes this twice."""
+        down = self.dw_min * (1 - max(self.up_down, 0.0))
+        step = down * max(0.0, 1 - self.A_down * math.exp(min(-self.gamma_down * self.b, 60.0)))
+        return step if step > 0 else self.dw_min
 
     def pulse_moments(self, v: Tensor, n: Tensor, step: Tensor, rise: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
         # a stuck device has bounds that meet and steps of zero: any finite slope and response will do
@@ -79,7 +88,11 @@ class ExpStep(Pulsed, name="exp_step"):
 
 @dataclass(frozen=True, kw_only=True)
 class ReRamES(ExpStep, name="reram_es"):
-    """Resistive memory, one good device: 1500 states, 500 % cycle noise, write noise of a tenth of the range."""
+    """Resistive memory, one good device: 1500 states, 500 % cycle noise, write noise of a tenth of the range.
+
+    With so much noise n pulses at once are not quite n single ones: up to n = 300 the mean is off by up to 5 %, and the
+    spread by up to 10 % (20 % between equal devices). ``pulse_trains`` sends single ones.
+    """
 
     source = "aihwkit, preset ReRamES"
     fitted_from = "Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"

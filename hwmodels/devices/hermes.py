@@ -13,7 +13,7 @@ from hwmodels.device_models.programmed import Programmed, one_over_f, polynomial
 from hwmodels.errors import Condition, check_options
 
 
-class Split(NamedTuple):
+class TwoPieceFit(NamedTuple):
     """A fit in two pieces: clip(slope ln r + offset, low, high) below a border, a polynomial from there on."""
 
     border: float
@@ -53,6 +53,7 @@ class Hermes(Programmed, name="hermes"):
     """
 
     source = "aihwkit, PCMHermes noise models"
+    revision = 2
     fitted_from = (
         "Le Gallo et al. 2023, Nat. Electron. 6:680; Khaddam-Aljameh et al. 2022, JSSC 57:1027; for two devices"
         " Vasilopoulos et al. 2023, IEEE Trans. Electron Devices"
@@ -69,14 +70,14 @@ class Hermes(Programmed, name="hermes"):
         2: (0.16603222, 4.71806468, -8.48101252, 4.68961419),
     }
     NU_STD: ClassVar = {
-        1: Split(0.3039, (-0.0120, -0.0023), (0.0124, 0.04), (0.0104, 0.0116, -0.0165)),
-        2: Split(0.3055, (-0.0117, -0.0057), (0.0091, 0.04), (0.0073, 0.0093, -0.0118)),
+        1: TwoPieceFit(0.3039, (-0.0120, -0.0023), (0.0124, 0.04), (0.0104, 0.0116, -0.0165)),
+        2: TwoPieceFit(0.3055, (-0.0117, -0.0057), (0.0091, 0.04), (0.0073, 0.0093, -0.0118)),
     }
     READ: ClassVar = {
-        1: Split(0.1591, (-0.0078, 0.0038), (0.0179, 0.04), (0.0088, 0.0768, -0.1352, 0.0664)),
-        2: Split(0.16, (-0.0117, -0.0069), (0.015, 0.04), (0.0123, 0.0211, -0.028, 0.0069)),
+        1: TwoPieceFit(0.1591, (-0.0078, 0.0038), (0.0179, 0.04), (0.0088, 0.0768, -0.1352, 0.0664)),
+        2: TwoPieceFit(0.16, (-0.0117, -0.0069), (0.015, 0.04), (0.0123, 0.0211, -0.028, 0.0069)),
     }
-    NU_MEAN: ClassVar = Split(0.0945, (-0.0387, -0.0182), (0.072, 0.13), (0.0736, -0.0126, -0.0436))
+    NU_MEAN: ClassVar = TwoPieceFit(0.0945, (-0.0387, -0.0182), (0.072, 0.13), (0.0736, -0.0126, -0.0436))
 
     devices: int = 2
     g_max: float = field(default=20.7, init=False)

@@ -34,6 +34,7 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
     """
 
     source = "aihwkit, PiecewiseStepDevice"
+    revision = 2
 
     nodes_up: tuple[float, ...] = (1.0, 1.0)
     nodes_down: tuple[float, ...] = (1.0, 1.0)
@@ -46,6 +47,12 @@ class PiecewiseStep(Pulsed, name="piecewise_step"):
             lambda nodes: len(nodes) >= 2 and all(0 <= y < math.inf for y in nodes), "two or more numbers of 0 or more"
         )
         check_options(self, curve, "nodes_up", "nodes_down", remedy="1 is the nominal step")
+
+    @property
+    def nominal_step(self) -> float:
+        """The step up at the node in the middle."""
+        step = self.dw_min * self.nodes_up[len(self.nodes_up) // 2]
+        return step if step > 0 else self.dw_min
 
     def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
         return {**super().draw_devices(target, gen), "nodes": target.new_tensor(self.nodes_down + self.nodes_up)}

@@ -36,6 +36,7 @@ class PowStep(Pulsed, name="pow_step"):
     """
 
     source = "aihwkit, PowStepDevice; Fusi and Abbott 2007, Nat. Neurosci. 10:485; Frascaroli et al. 2018, Sci. Rep. 8"
+    revision = 2
 
     pow_gamma: float = 1.0
     pow_gamma_dtod: float = 0.1
@@ -47,6 +48,11 @@ class PowStep(Pulsed, name="pow_step"):
         check_options(self, NOT_NEGATIVE, "pow_gamma", "pow_gamma_dtod", "pow_up_down_dtod")
         asymmetry = Condition(lambda v: -1 <= v <= 1, "a number between -1 and 1")
         check_options(self, asymmetry, "pow_up_down", remedy="0 is symmetric")
+
+    @property
+    def nominal_step(self) -> float:
+        """The step in the middle between bounds of nominal size."""
+        return float(self.dw_min * 0.5**self.pow_gamma)
 
     def draw_devices(self, target: Tensor, gen: torch.Generator | None) -> Cells:
         cells = super().draw_devices(target, gen)

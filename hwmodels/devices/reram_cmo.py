@@ -32,6 +32,7 @@ class ReRamCmo(Programmed, name="reram_cmo"):
     """
 
     source = "aihwkit, ReRamCMONoiseModel"
+    revision = 2
     fitted_from = "CMO/HfOx devices, IBM Research Zurich"
     verified = "read"
     tier = "single device"

@@ -35,6 +35,7 @@ class SoftBoundsReference(Pulsed, name="soft_bounds_reference"):
     """
 
     source = "aihwkit, SoftBoundsReferenceDevice; Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
+    revision = 2
 
     reference_mean: float = 0.0
     reference_std: float = 0.0
@@ -77,6 +78,7 @@ class ReRamSB(SoftBoundsReference, name="reram_sb"):
     """Resistive memory, one good device, as soft bounds: 1000 states, 375 % cycle noise."""
 
     source = "aihwkit, preset ReRamSB (a loose fit, by its own words)"
+    revision = 1
     fitted_from = "Gong et al. 2018, Nat. Commun. 9, doi 10.1038/s41467-018-04485-1"
     verified = "read"
     tier = "single device"
@@ -96,6 +98,7 @@ class ReRamArrayOM(SoftBoundsReference, name="reram_array_om"):
     """Optimized-material resistive memory measured over an array: 21 states, 13.48 % of the devices stuck."""
 
     source = "aihwkit, preset ReRamArrayOM (there the stuck devices are a comment; here they are on)"
+    revision = 1
     fitted_from = "Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
     verified = "read"
     tier = "array measured"
@@ -122,6 +125,7 @@ class ReRamArrayHfO2(SoftBoundsReference, name="reram_array_hfo2"):
     """HfO2 resistive memory measured over an array: 4 states, 9.77 % of the devices stuck."""
 
     source = "aihwkit, preset ReRamArrayHfO2 (there the stuck devices are a comment; here they are on)"
+    revision = 1
     fitted_from = "Gong, Rasch et al. 2022, IEDM, doi 10.1109/IEDM45625.2022.10019569"
     verified = "read"
     tier = "array measured"

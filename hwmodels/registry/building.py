@@ -68,11 +68,13 @@ def _refuse_foreign(kind: str, part: object) -> None:
         wanted = type_hints(base.build).get("return")
     if isinstance(wanted, type) and not isinstance(part, Registered | wanted):
         raise NeurofaError(
-            f"got a {type(part).__name__} for a {kind}; expected a {wanted.__name__} or its spec; {_HINTS.get(kind, 'pass one')}"
+            f"got a {type(part).__name__} for a {kind}; expected a {wanted.__name__} or its spec;"
+            f" {_HINTS.get(kind, 'pass one')}"
         )
 
 
 _HINTS = {"network": "turn torch modules into one with from_sequential(model, input_shape)"}
+"""What to do instead, by kind."""
 
 
 def _build_recipe(kind: str, recipe: Recipe, context: Mapping[str, Any]) -> Any:

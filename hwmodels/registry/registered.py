@@ -71,6 +71,8 @@ class Registered:
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""
     """Where the part comes from: a paper with its equation, or the standard."""
+    revision: ClassVar[int] = 1
+    """Raised where a correction changes the numbers of runs: stored results of a lower one are not taken again."""
     _given: Mapping[str, object]
     """Options of the constructor call, by name."""
     _recipe: Call | None = None

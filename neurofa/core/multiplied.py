@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
 
 PRODUCTS = re.compile(r"mm|mv|dot|conv|linear|lstm|gru|rnn|attention|transformer|matmul")
 """Names of torch's operators that multiply matrices."""
 
 
-class _Factors(TorchDispatchMode):
+class _Factors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Mode that finds weights, and tensors computed from weights alone, in products with what depends on the input.
 
     Args:
@@ -25,7 +26,7 @@ class _Factors(TorchDispatchMode):
     """
 
     def __init__(self, weights: dict[str, Tensor], x: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: set[str] = set()
         self._origin = {id(w): frozenset([name]) for name, w in weights.items()}
         self._moving = {id(x)}
@@ -73,3 +74,26 @@ def multiplied(layer: Layer, x: Tensor) -> list[str]:
     with factors:
         layer.compute(weights, x, {})
     return [name for name, w in weights.items() if name in factors.found and w.dim() > 1]
+
+
+def refuse_digital_products(name: str, layer: Layer, x: Tensor, device: str) -> None:
+    """Refuse a layer that multiplies its input by weights which are not stored on the network's device.
+
+    Args:
+        name: of the layer.
+        layer: with its weights.
+        x: (B, *in_shape), to run it on.
+        device: spec of the device.
+
+    Raises:
+        NeurofaError: naming the layer and these weights.
+    """
+    if layer.traits.array_host is not None or not layer.synapses:
+        return
+    digital = [key for key in multiplied(layer, x) if layer.synapses[key].exact]
+    if digital:
+        raise NeurofaError(
+            f"got device {device} for layer '{name}', which multiplies by {', '.join(digital)} outside of it; expected"
+            " matrices of linear, convolutional, recurrent or attention modules, as they are stored; use device"
+            " digital, or bake the weights into such a module"
+        )

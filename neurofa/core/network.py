@@ -15,7 +15,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.description import ModuleDescription
 from neurofa.core.layer import Layer, facts_of
-from neurofa.core.multiplied import multiplied
+from neurofa.core.multiplied import multiplied, refuse_digital_products
 from neurofa.core.plan import Plan, Site
 from neurofa.core.programming import warn_of_clipping
 from neurofa.core.randomness import generator
@@ -83,7 +83,7 @@ class Network(nn.Module):
         periphery: Periphery | str = "exact",
     ) -> None:
         super().__init__()
-        strange = next((layer for layer in layers if not isinstance(layer, Layer)), None)
+        strange = next((part for part in list[object](layers) if not isinstance(part, Layer)), None)
         if strange is not None:
             raise NeurofaError(
                 f"got a {type(strange).__name__} as a layer; expected layers of neurofa; wrap it as"
@@ -117,7 +117,8 @@ class Network(nn.Module):
         self.first = (self.layer(self.lowest).synapses.values()[0],)  # a tuple is not registered a second time
         """Synapses whose weight shows number format and device of the whole network."""
         if not physics.exact:
-            self._refuse_digital_products()
+            for name, layer in self.items():
+                refuse_digital_products(name, layer, self._zeros(name), self.device_spec)
         self.attach(periphery)
 
     def attach(self, periphery: Periphery | str) -> None:
@@ -144,23 +145,6 @@ class Network(nn.Module):
             host.attach(None if around.exact else around, fused=self.fused)
         self._on_arrays = bool(hosts) and not around.exact
         self.periphery_spec = periphery if isinstance(periphery, str) else str(around.full_spec)
-
-    def _refuse_digital_products(self) -> None:
-        """Refuse weights that multiply an input but are not stored on the network's device.
-
-        Raises:
-            NeurofaError: naming the layer and its weights.
-        """
-        for name, layer in self.items():
-            if layer.traits.array_host is not None or not layer.synapses:
-                continue
-            digital = [key for key in multiplied(layer, self._zeros(name)) if layer.synapses[key].exact]
-            if digital:
-                raise NeurofaError(
-                    f"got device {self.device_spec} for layer '{name}', which multiplies by {', '.join(digital)} outside"
-                    " of it; expected matrices of linear, convolutional, recurrent or attention modules, as they are"
-                    " stored; use device digital, or bake the weights into such a module"
-                )
 
     def _zeros(self, name: str) -> Tensor:
         """Return a batch of two zeros for a layer, (2, *in_shape)."""

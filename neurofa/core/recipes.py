@@ -13,8 +13,8 @@ from torch import nn
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
-from hwmodels.registry import Recipe, Registered
-from hwmodels.spec import Spec
+from hwmodels.registry import Recipe, Registered, find
+from hwmodels.spec import Spec, parse
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.recommended import NetworkKind
@@ -104,6 +104,16 @@ def _kept(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(_kept(v) for v in value)
     return str(value) if isinstance(value, Spec | Registered) else value
+
+
+def takes_tokens(spec: str) -> bool:
+    """Return whether the network of a spec takes ids of tokens and answers at every token.
+
+    Raises:
+        NeurofaError: an unknown network.
+    """
+    part = find("network", parse(spec).name)
+    return isinstance(part, type) and issubclass(part, NetworkRecipe) and part.tokens
 
 
 def draw_weights(module: nn.Module, gen: torch.Generator) -> nn.Module:

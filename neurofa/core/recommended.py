@@ -21,7 +21,7 @@ class Recommended:
 
     dense: str = "sgd(lr=0.1)"
     convolutional: str = "adam(lr=0.001)"
-    spiking: str = "adam(lr=0.003)"
+    spiking: str = "adam(lr=0.001)"
 
     def on(self, kind: NetworkKind) -> str:
         """Return the spec of the optimizer for one kind of network."""

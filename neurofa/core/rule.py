@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,6 @@ from neurofa.core.feedback import Feedback
 from neurofa.core.layer import Layer
 from neurofa.core.plan import Plan
 from neurofa.core.products import PhaseFlop
-from neurofa.core.recommended import Recommended
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView, Params
 
@@ -38,8 +37,6 @@ class Rule(nn.Module, Registered, ABC, kind="rule"):
         error: number format of the output error before it enters the pathway (the readout receives the error itself).
     """
 
-    recommended: ClassVar[Recommended] = Recommended()
-    """Optimizers for its networks where the user chooses none."""
     plan: Plan
     """Names and shapes of the layers; set by :meth:`bind`."""
     gen: torch.Generator | None = None

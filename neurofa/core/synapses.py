@@ -328,6 +328,7 @@ class Synapses(DescribedBuffers):
         super()._load_from_state_dict(
             state_dict, prefix, {**local_metadata, "assign_to_params_buffers": False}, *others
         )
+        self._settled = -1  # cells may have been loaded without their weights: compared at the next use
 
     def extra_repr(self) -> str:
         """Return shape and device, for ``print(network)``."""

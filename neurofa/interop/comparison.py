@@ -60,7 +60,7 @@ def _runs(model: nn.Module, network: Network) -> bool:
     try:
         with torch.no_grad(), drawing(next(network.parameters()).device, None, globally=True):
             model(_batch(network))
-    except Exception:  # noqa: BLE001: in the model's own dtype the same error is reported
+    except Exception:
         return False
     return True
 
@@ -73,7 +73,7 @@ def _compare(model: nn.Module, network: Network, units: Sequence[Unit], close: f
         x = _batch(network)
         for unit, (name, layer) in zip(units, network.items(), strict=True):
             x = _compare_unit(unit, name, layer, x, training=training, close=close)
-        drawn = any(isinstance(layer, Block) and layer.fresh_state(x, None) for _, layer in network.items())
+        drawn = any(isinstance(layer, Block) and layer.fresh_state(x, None) for _, layer in network.chain)
         with torch.no_grad():
             for tensor, value in statistics:
                 tensor.copy_(value)
@@ -81,7 +81,7 @@ def _compare(model: nn.Module, network: Network, units: Sequence[Unit], close: f
                 x = _batch(network)
                 with drawing(x.device, None, globally=False):
                     wanted = model(x.clone())
-                for _, layer in network.items():
+                for _, layer in network.chain:
                     x = layer.compute(layer.synapses.stored(), x, {})[0]
                 _refuse_difference("outputs", "the model", "the network", x, wanted, training=training, close=close)
             for tensor, value in statistics:
@@ -125,11 +125,11 @@ def _compare_unit(unit: Unit, name: str, layer: Layer, x: Tensor, *, training: b
             below = layer.input_error(view, params)
     except NeurofaError:
         raise
-    except Exception as fault:  # noqa: BLE001: a foreign forward may raise anything
+    except Exception as fault:
         raise NeurofaError(
             f"got modules {unit.title} that cannot run or be differentiated on a batch of shape {tuple(x.shape)} in"
-            f" {_mode(training=training)} mode ({first_line(fault)}); expected a differentiable map of one tensor; correct"
-            " input_shape, or change the module"
+            f" {_mode(training=training)} mode ({first_line(fault)}); expected a differentiable map of one tensor;"
+            " correct input_shape, or change the module"
         ) from None
     pairs: Mapping[str, tuple[Tensor, Tensor | None]] = {
         "outputs": (y, wanted.detach()),
@@ -174,6 +174,7 @@ def _refuse_difference(
             return
         off = f"that differ by up to {float((ours - theirs).abs().nan_to_num(torch.inf).amax()):.2g} of {size:.2g}"
     raise NeurofaError(
-        f"got {what} of {source} {off} from those of {target} in {_mode(training=training)} mode; expected equal ones; wrap the"
-        " module as it is used in a neurofa.layers.Block, without state of its own outside of parameters and buffers"
+        f"got {what} of {source} {off} from those of {target} in {_mode(training=training)} mode; expected equal ones;"
+        " wrap the module as it is used in a neurofa.layers.Block, without a state of its own outside of parameters and"
+        " buffers"
     )

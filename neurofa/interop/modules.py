@@ -31,11 +31,10 @@ def unchanged(module: nn.Module) -> bool:
 
 def passes_through(module: nn.Module) -> bool:
     """Return whether a module is an ``nn.Sequential`` that calls its children in turn and does nothing else."""
-    kind = type(module)
-    own = (kind.forward, kind.__call__, kind.__iter__) if isinstance(module, nn.Sequential) else ()
-    plain = (nn.Sequential.forward, nn.Sequential.__call__, nn.Sequential.__iter__)
-    alone = not module._parameters and not module._buffers
-    return own == plain and alone and not _touched(module)
+    if not isinstance(module, nn.Sequential) or module._parameters or module._buffers or _touched(module):
+        return False
+    methods = ("forward", "__call__", "__iter__")
+    return all(getattr(type(module), name) is getattr(nn.Sequential, name) for name in methods)
 
 
 def _touched(module: nn.Module) -> bool:
@@ -80,8 +79,8 @@ def refuse_sharing(modules: Sequence[Named]) -> None:
             if where in owner:
                 first, first_key = owner[where]
                 raise NeurofaError(
-                    f"got '{first_key}' of module '{first}' and '{key}' of module '{name}' that are one tensor; expected"
-                    " weights of its own in every layer; put the modules that share it into one neurofa.layers.Block"
+                    f"got '{first_key}' of module '{first}' and '{key}' of module '{name}' that are one tensor;"
+                    " expected weights of its own in every layer; put the modules that share it into one Block"
                 )
             own[where] = (name, key)
         owner |= own

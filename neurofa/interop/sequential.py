@@ -70,8 +70,8 @@ def _modules_of(model: nn.Module) -> list[Named]:
         raise NeurofaError(f"got a {kind}; expected an nn.Sequential; wrap other modules as neurofa.layers.Block")
     if not passes_through(model):
         raise NeurofaError(
-            f"got a {kind} with a forward, hooks or weights of its own; expected an nn.Sequential that calls its modules"
-            " in turn; wrap it as one neurofa.layers.Block, or put it into another nn.Sequential"
+            f"got a {kind} with a forward, hooks or weights of its own; expected an nn.Sequential that calls its"
+            " modules in turn; wrap it as one neurofa.layers.Block, or put it into another nn.Sequential"
         )
     refuse_lazy(model)
     modules = list(flat(model))

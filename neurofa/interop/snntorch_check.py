@@ -74,7 +74,7 @@ def _compare(model: nn.Module, network: Network, neurons: Mapping[str, Part], *,
         if calls[name] != calls[first]:
             raise NeurofaError(
                 f"got {calls[name]} calls of '{part.name}' beside {calls[first]} of '{neurons[first].name}' in one"
-                " forward; expected one call of every neuron in a tick; use check=False only if the model is such a chain"
+                " forward; expected one call of every neuron in a tick; use check=False if it is one all the same"
             )
     if calls[first] > 1:
         inputs *= calls[first]
@@ -96,7 +96,7 @@ def _compare(model: nn.Module, network: Network, neurons: Mapping[str, Part], *,
 
 def _without_masks(network: Network, x: Tensor, states: Mapping[str, State]) -> Mapping[str, State]:
     """Return the states after a tick in which nothing is dropped."""
-    for _, layer in network.items():
+    for _, layer in network.chain:
         if not layer.synapses:
             layer.eval()
     return forward_pass(network, x, states=states, ticks=1).states

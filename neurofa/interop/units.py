@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +114,7 @@ def affine_layer(modules: Sequence[nn.Module]) -> tuple[Layer, int]:
     used += activation is not None
     dropout = _dropout(following())
     used += dropout is not None
-    options = {"activation": activation or "identity", "norm": norm, "dropout": dropout or 0.0}
+    options: dict[str, Any] = {"activation": activation or "identity", "norm": norm, "dropout": dropout or 0.0}
     bias = head.bias is not None
     if isinstance(head, nn.Linear):
         return Dense(head.in_features, head.out_features, bias=bias, **options), used

@@ -39,10 +39,12 @@ class Block(AutogradLayer, name="block"):
     The module's weights are stored in synapses and the module is called functionally, so that the learner, the devices
     and the audit treat it like any layer. The matrices and kernels of torch's linear, convolutional, recurrent and
     attention modules are stored on the network's device; all other parameters (biases, gains, embeddings) are digital,
-    and a device refuses a module that multiplies by one of them. Weights that require no gradient do not learn. Under a
-    direct rule the pullback is the exact vector-Jacobian product inside the block. Under a chained rule every linear map,
-    two-dimensional convolution and gain in it returns its error through the rule's return weights; other matrices are
-    refused.
+    and a device refuses a module that multiplies by one of them. Weights that require no gradient do not learn. What
+    the module draws (dropout of any kind, noise) follows the seed of the pass.
+
+    Under a direct rule the pullback is the exact vector-Jacobian product inside the block. Under a chained rule every
+    linear map, two-dimensional convolution and gain in it returns its error through the rule's return weights; other
+    matrices are refused.
 
     Args:
         wrapped: the module; its present weights are the initial ones. It is not changed.
@@ -136,8 +138,8 @@ class Block(AutogradLayer, name="block"):
             vars(part)[key] = vars(part)[key].detach()
         if not isinstance(y, Tensor):
             raise NeurofaError(
-                f"got a {type(y).__name__} from a {type(self.skeleton).__name__}; expected one tensor (B, ...); wrap the"
-                " module in one whose forward returns a tensor"
+                f"got a {type(y).__name__} from a {type(self.skeleton).__name__}; expected one tensor (B, ...); wrap"
+                " the module in one whose forward returns a tensor"
             )
         return y, buffers if self.training else {}
 

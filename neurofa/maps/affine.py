@@ -305,6 +305,8 @@ class Affine(Layer):
         require_no_memory(self)
         stored = self.synapses.stored()
         plain = self.map.module(stored["weight"], stored.get("bias"))
+        for key, p in plain.named_parameters():
+            p.requires_grad_(self.synapses[key].weight.requires_grad)
         tail = self._tail(stored)
         return nn.Sequential(plain, *tail) if tail else plain
 
@@ -316,6 +318,8 @@ class Affine(Layer):
             if self.norm.affine:
                 plain.weight.data.copy_(stored["gain"])  # type: ignore[operator]
                 plain.bias.data.copy_(stored["shift"])  # type: ignore[operator]
+                for p, key in zip(plain.parameters(), ("gain", "shift"), strict=True):
+                    p.requires_grad_(self.synapses[key].weight.requires_grad)
             modules.append(plain)
         if self.activation.name != "identity":
             modules.append(self.activation.module())

@@ -87,7 +87,8 @@ def borrowed(device: torch.device, seed: int) -> Iterator[Loan]:
     """
     gen = torch.default_generator
     if device.type == "cuda":
-        gen = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+        index: int | None = getattr(device, "index", None)  # typed as if it were never None
+        gen = torch.cuda.default_generators[torch.cuda.current_device() if index is None else index]
     state = gen.get_state()
     gen.manual_seed(seed)
     try:

@@ -22,7 +22,7 @@ MULTIPLIED: dict[type[nn.Module], tuple[str, ...]] = {
     nn.RNNCellBase: ("weight_ih", "weight_hh"),
     nn.MultiheadAttention: ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"),
 }
-"""Modules with matrices by which they multiply their input, and the names of these (of recurrent layers: their begin)."""
+"""Names of the matrices by which modules multiply their input; of recurrent modules the begin of the names."""
 DERIVED = ("_orig", "_g", "_v")
 """Ends of the names of weights from which torch's old pruning and normalisation compute the matrix that multiplies."""
 
@@ -47,7 +47,7 @@ def independent_copy(module: nn.Module) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
-        return copy.deepcopy(module, memo)  # type: ignore[arg-type]
+        return copy.deepcopy(module, memo)
     except (RuntimeError, TypeError, AttributeError, copy.Error) as error:
         raise NeurofaError(
             f"got a {type(module).__name__} that cannot be copied ({first_line(error)}); expected a module whose parts"
@@ -122,7 +122,7 @@ def behaviour_of(module: nn.Module, tensors: Mapping[str, Tensor], x: Tensor) ->
                 draws[training] = loan.used
             drops[training] = not torch.equal(gen.get_state(), first)
             writes = writes or own._version != version
-    except Exception:  # noqa: BLE001: whatever a foreign forward raises is reported when it is used
+    except Exception:
         return None
     finally:
         for part, mode in kept:

@@ -25,7 +25,7 @@ class BP(Chained, name="bp"):
     """
 
     source = "Rumelhart, Hinton and Williams 1986"
-    recommended = Recommended()
+    recommended = Recommended(spiking="adam(lr=0.003)")
 
     def __init__(self, *, filtered: bool = False) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class BP(Chained, name="bp"):
     "rule",
     "eprop_symmetric",
     source="Bellec et al. 2020, Nature Communications 11, 3625 (symmetric e-prop)",
-    recommended=Recommended(),
+    recommended=Recommended(spiking="adam(lr=0.003)"),
 )
 def eprop_symmetric(*, filtered: bool = True) -> BP:
     """Symmetric e-prop: learning signals return through the forward weights at the same tick; online, but not local.
@@ -69,7 +69,7 @@ def eprop_symmetric(*, filtered: bool = True) -> BP:
     "rule",
     "ostl",
     source="Bohnstingl et al. 2022, IEEE TNNLS, arXiv 2007.12723 (OSTL); Xiao et al. 2022 (OTTT)",
-    recommended=Recommended(),
+    recommended=Recommended(spiking="adam(lr=0.003)"),
 )
 def ostl() -> BP:
     """Online spatio-temporal learning: eligibility within a layer, backpropagation between layers in each tick.

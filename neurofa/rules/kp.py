@@ -32,7 +32,7 @@ class KolenPollack(Chained, name="kp"):
     """
 
     source = "Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391, eqs. 16-17"
-    recommended = Recommended()
+    recommended = Recommended(spiking="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class KolenPollack(Chained, name="kp"):
     "rule",
     "eprop_adaptive",
     source="Bellec et al. 2020, Nature Communications 11, 3625 (adaptive e-prop)",
-    recommended=Recommended(),
+    recommended=Recommended(spiking="adam(lr=0.003)"),
 )
 def eprop_adaptive(
     *, decay: float = 1e-3, feedback: Feedback | str = "dense", error: Format | str = "raw", filtered: bool = True

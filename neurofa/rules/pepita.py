@@ -52,7 +52,7 @@ class Pepita(Rule, WorkCount, name="pepita"):
     """
 
     source = "Dellaferrera and Kreiman 2022, ICML, arXiv 2201.11665, as in the authors' code"
-    recommended = Recommended(dense="adam(lr=0.003)")
+    recommended = Recommended(dense="adam(lr=0.003)", convolutional="sgd(lr=0.1)")
 
     def __init__(
         self,

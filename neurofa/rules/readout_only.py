@@ -17,7 +17,7 @@ class ReadoutOnly(Rule, WorkCount, name="readout_only"):
     """Only the readout learns; hidden layers keep their initial weights. A rule has to exceed this accuracy."""
 
     source = "the shallow control of Refinetti et al. 2021, arXiv 2011.12428"
-    recommended = Recommended()
+    recommended = Recommended(spiking="adam(lr=0.003)")
 
     def __init__(self) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ ACTIVE = TRACE + "neuron"
 """Name of the neuron's own trace in the state of a layer."""
 
 
-class Factors(NamedTuple):
+class PublishedFactors(NamedTuple):
     """Published settings of the rule, in the order of the authors' ``factors``."""
 
     decay_out: float
@@ -38,10 +38,10 @@ class Factors(NamedTuple):
 
 
 PUBLISHED = {
-    "default": Factors(0.5, 0.8, -0.2, 1.0),
-    "dvs_gesture": Factors(0.2, 0.75, -1.0, 1.0),
-    "cifar10_dvs": Factors(0.2, 0.5, -1.0, 1.0),
-    "shd": Factors(0.5, 1.0, 1.0, 1.0),
+    "default": PublishedFactors(0.5, 0.8, -0.2, 1.0),
+    "dvs_gesture": PublishedFactors(0.2, 0.75, -1.0, 1.0),
+    "cifar10_dvs": PublishedFactors(0.2, 0.5, -1.0, 1.0),
+    "shd": PublishedFactors(0.5, 1.0, 1.0, 1.0),
 }
 """Defaults of the authors' code, and their settings by data set."""
 PSI_DENSE, PSI_CONV = "fast_sigmoid(slope=100)", "triangular(gamma=0.3)"
@@ -77,6 +77,7 @@ class STLLR(Direct, name="stllr"):
     """
 
     source = "Apolinario and Roy 2025, arXiv 2306.15220 (with its DFA learning signal); constants of the authors' code"
+    revision = 2
     recommended = Recommended()
 
     def __init__(

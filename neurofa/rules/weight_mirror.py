@@ -34,6 +34,7 @@ class WeightMirror(Chained, name="weight_mirror"):
     """
 
     source = "Akrout et al. 2019, arXiv 1904.05391, eq. 7 (there y is taken behind the nonlinearity)"
+    revision = 2
     recommended = Recommended()
 
     def __init__(

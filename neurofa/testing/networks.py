@@ -16,11 +16,11 @@ from hwmodels.testing.tools import require, require_equal
 from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.recipes import NetworkRecipe
+from neurofa.core.recipes import NetworkRecipe, takes_tokens
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.spiking.sequence import has_memory
 from neurofa.testing.contract import Contract, require_close, snapshot
-from neurofa.testing.samples import batch_for, takes_tokens
+from neurofa.testing.samples import batch_for
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import forward_pass, loss_and_teaching, update_running_stats
 from neurofa.training.replay import collect, record

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hwmodels.registry import build, parts
-from hwmodels.spec import parse
+from hwmodels.registry import build
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.core.recipes import NetworkRecipe
+from neurofa.core.recipes import takes_tokens
 from neurofa.training.learner import Learner
 
 NETWORKS = {
@@ -41,12 +40,6 @@ def small_network(spec: str, *, device: str = "digital", seed: int = 0) -> Netwo
     shape = TOKENS if takes_tokens(spec) else INPUT_SHAPE
     network: Network = build("network", spec, input_shape=shape, outputs=OUTPUTS, seed=seed, device=device)
     return network
-
-
-def takes_tokens(spec: str) -> bool:
-    """Return whether a network takes ids of tokens, by its spec."""
-    part = parts("network")[parse(spec).name]
-    return isinstance(part, type) and issubclass(part, NetworkRecipe) and part.tokens
 
 
 def random_batch(n: int = 6, *, shape: tuple[int, ...] = INPUT_SHAPE, seed: int = 0) -> tuple[Tensor, Tensor]:

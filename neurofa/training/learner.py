@@ -10,12 +10,13 @@ probes, noise passes) are in :mod:`neurofa.training.extra_passes`, updates throu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
@@ -35,6 +36,7 @@ from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
 from neurofa.training.bptt import learn_through_time
+from neurofa.training.chunk_size import chunk_size
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import (
     explain_loss,
@@ -111,8 +113,9 @@ def forward_pass(
     Raises:
         NeurofaError: a batch with a wrong shape or dtype.
     """
+    tensor = isinstance(x, Tensor)  # callers without types pass arrays and lists
     if ticks is None and not (
-        isinstance(x, Tensor)
+        tensor
         and tuple(x.shape[1:]) == network.input_shape
         and x.dtype == network.first[0].weight.dtype
         and network.vocabulary is None
@@ -311,7 +314,7 @@ class Learner:
         xs: Tensor | Events,
         targets: Tensor,
         *,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
         update: str = "end",
         teach: tuple[int, int] | None = None,
         binary: bool = False,
@@ -322,7 +325,9 @@ class Learner:
             xs: (T, B, *input_shape), time first, or event-sparse input; dense vectors with few spikes are converted to
                 events, chunk by chunk (:func:`neurofa.core.event_rows.event_rows`).
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
-            chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online.
+            chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online. None: 100,
+                or more where every weight has a trace of its own and memory allows
+                (:func:`neurofa.training.chunk_size.chunk_size`).
             update: time of the weight change: after the last tick (``end``: the directions do not depend on ``chunk``),
                 after every ``chunk``, or after every ``tick`` (chunks of one tick).
             teach: first taught tick, and the one after the last; None: all. The loss is the mean over these ticks.
@@ -334,7 +339,7 @@ class Learner:
         Raises:
             NeurofaError: wrong shapes, a rule that does not support sequences, NaN or infinity, as for :meth:`step`.
         """
-        if chunk < 1 or update not in UPDATES:
+        if (chunk is not None and chunk < 1) or update not in UPDATES:
             raise NeurofaError(
                 f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
             )
@@ -346,13 +351,21 @@ class Learner:
             if not self._finite(loss):
                 refuse_loss(loss, self.steps)
             through_time = _Update(self, self.rule, schedule.batch)
-            with through_time.whole():
+            try:
                 for name, own in directions.items():
                     through_time.layer(name, self.network.layer(name), own)
                 through_time.finish()
+            except BaseException:
+                through_time.forget()
+                raise
             result = StepResult(loss, y)
         else:
-            result = self._online(xs, schedule, 1 if update == "tick" else chunk, at_end=update == "end")
+            if update == "tick":
+                chunk = 1
+            elif chunk is None:
+                at_end = update == "end"
+                chunk = chunk_size(self.network, self.rule, xs.shape[0], schedule.batch) if at_end else CHUNK
+            result = self._online(xs, schedule, chunk, at_end=update == "end")
         self.steps += 1
         return result
 
@@ -480,10 +493,13 @@ class Learner:
         if mirroring is not None and self.steps % mirroring.every:
             mirroring = None
         update = _Update(self, rule, batch)
-        with update.whole():
+        try:
             assign(self.network, rule, tick, teaching, update.emit, self.gen, release=mirroring is None)
             if writes:
                 update.finish()
+        except BaseException:
+            update.forget()
+            raise
         if mirroring is not None:
             noise_pass(self.network, mirroring, kept, self.gen)
 
@@ -499,19 +515,19 @@ class Learner:
         if self.defers:
             for part in (loss, x):
                 if part is not None:
-                    self._seen.add_(part.norm())
+                    self._seen.add_(vector_norm(part))
             return True
         if loss is not None and not math.isfinite(loss.item()):
             return False
-        # finite numbers may have a sum that is not
-        return x is None or math.isfinite(x.sum().item()) or bool(x.isfinite().all())
+        # finite numbers may have a norm that is not
+        return x is None or math.isfinite(vector_norm(x).item()) or bool(x.isfinite().all())
 
     def remember(self, direction: Direction) -> None:
         """Add the size of a direction to what :meth:`check` looks at; that of a vector follows from the others."""
         for part in direction.parts if isinstance(direction, Sum) else (direction,):
             size = part.left if isinstance(part, Outer) else part.values if isinstance(part, RowSums) else part
             if size.dim() > 1:
-                self._seen.add_(size.norm())
+                self._seen.add_(vector_norm(size))
 
     def check(self) -> None:
         """Wait for the compute device, and refuse numbers that were not finite in any step since the last call.
@@ -606,16 +622,11 @@ class _Update:
         self.direct = learner.direct
         self.touched: dict[Synapses, None] = {}
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Drop what is requested but not written yet if an error is raised, so that no later update contains it."""
-        try:
-            yield
-        except BaseException:
-            for synapses in self.touched:
-                synapses.forget()
-            self.learner.updater.forget()
-            raise
+    def forget(self) -> None:
+        """Drop what is requested but not written yet, after an error, so that no later update contains it."""
+        for synapses in self.touched:
+            synapses.forget()
+        self.learner.updater.forget()
 
     def emit(self, name: str, layer: Layer, view: LocalView, directions: Directions) -> None:
         """Apply the directions of one layer, and those of the plastic pathway weights beside it.
@@ -630,7 +641,8 @@ class _Update:
             self.learner.watch(name, layer, view, directions)
         # before the weights change: adapt may read them
         beside = self.rule.adapt(name, view, directions)
-        self._look(name, beside)
+        if beside:
+            self._look(name, beside)
         self.layer(name, layer, directions)
         if beside and self.plastic is not None:
             targets = self.plastic.plastic(name)
@@ -678,9 +690,9 @@ class _Update:
             return
         for synapses in self.touched:
             synapses.realise(self.learner.gen)
-        for synapses in self.learner.updater.owned:
-            if synapses.weight.grad is not None:
-                synapses.weight.grad = None  # left by another optimizer or a backward pass
+        for weight in self.learner.updater.weights:
+            if weight.grad is not None:
+                weight.grad = None  # left by another optimizer or a backward pass
         self.learner.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
 
 
@@ -694,11 +706,11 @@ def finite_direction(direction: Direction) -> bool:
     if isinstance(direction, RowSums):
         return finite_direction(direction.values)
     if not isinstance(direction, Outer):
-        return math.isfinite(direction.sum().item()) or bool(direction.isfinite().all())
+        return math.isfinite(vector_norm(direction).item()) or bool(direction.isfinite().all())
     left, right = direction
     # the values of rows of events are ones
-    others = len(left) ** 0.5 if right.layout == torch.sparse_csr else right.norm().item()
-    return bool(left.norm().item() * others <= torch.finfo(left.dtype).max)
+    others = len(left) ** 0.5 if right.layout == torch.sparse_csr else vector_norm(right).item()
+    return bool(vector_norm(left).item() * others <= torch.finfo(left.dtype).max)
 
 
 def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:

@@ -67,13 +67,14 @@ class Updater:
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
                 if not layer.synapses[beside].weight.requires_grad:
                     raise NeurofaError(
-                        f"got '{beside}' of layer '{name}' that requires no gradient, beside feedback that learns with it;"
-                        " expected weights that learn; unfreeze it, or use a rule with fixed feedback"
+                        f"got '{beside}' of layer '{name}' that requires no gradient, beside feedback that learns with"
+                        " it; expected weights that learn; unfreeze it, or use a rule with fixed feedback"
                     )
                 self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
-        self.owned = [*self._synapses, *(part for part in rule.modules() if isinstance(part, Synapses))]
-        """Synapses of the network and of the rule's pathway."""
+        pathway = [part for part in rule.modules() if isinstance(part, Synapses)]
+        self.weights = [synapses.weight for synapses in (*self._synapses, *pathway)]
+        """Weights of the network and of the rule's pathway."""
         self.filled: dict[tuple[Synapses, int], None] = {}
         """Synapses whose ``.grad`` holds a direction, each with the first row that it fills."""
         self._waiting = 0
@@ -131,9 +132,10 @@ class Updater:
         self._waiting = 0
         # a weight whose layer did not learn has no gradient, and its device nothing to realise
         touched = {synapses: None for synapses, _ in self.filled}
-        for synapses in self.owned:
-            if synapses not in touched:
-                synapses.weight.grad = None  # left by another optimizer or a backward pass, which this one would apply
+        filled = {synapses.weight for synapses in touched}
+        for weight in self.weights:
+            if weight not in filled:
+                weight.grad = None  # left by another optimizer or a backward pass, which this one would apply
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_([s.weight for s in touched], self.clip)
         self.optimizer.step()

@@ -44,7 +44,11 @@ RUNS: dict[str, dict[str, str]] = {
     "data": {},
     "detection": {"rule": "dfa(feedback=opu(detection=invented_detection))"},
     "device": {"device": "invented_device"},
-    "encoder": SNN | {"data": "encoded(data=digits(subset=60), encoder=invented_encoder, ticks=5)"},
+    "encoder": SNN
+    | {
+        "data": "encoded(data=digits(subset=60), encoder=invented_encoder, ticks=5)",
+        "network": "snn(hidden=[8], neuron=lif(threshold=0.2))",  # half of its ticks are empty
+    },
     "feedback": {"rule": "dfa(feedback=invented_feedback)"},
     "format": {"rule": "dfa(error=invented_format)"},
     "layer": {"network": "invented_network(layer=invented_layer)"},

@@ -66,3 +66,20 @@ def test_text_for_people_and_wrong_names(tmp_path, capsys, monkeypatch):
     assert "no picture" in capsys.readouterr().out
     assert run(["device", "show", "reram"]) == 2
     assert "got device 'reram'" in capsys.readouterr().err
+
+
+def test_the_step_of_a_device_is_not_that_of_its_write_noise(tmp_path, capsys):
+    for spec in ("reram_es", "wear(device=reram_es)"):
+        moments = shown(capsys, spec, "--out", str(tmp_path / "x.png"), "--pulses", "5")["moments"]
+        # in device units 0.00135 (1 + 1.18445 exp(-2.5)) up; three times that in units of the largest initial weight
+        assert moments["step up"] == pytest.approx(3 * 0.00135 * 1.0972, rel=0.05)
+        assert moments["step down"] == pytest.approx(-3 * 0.00135 * 1.475, rel=0.05)
+        assert moments["step spread"] == pytest.approx(5.1, rel=0.05)
+        assert moments["write noise"] == pytest.approx(3 * 75 * 0.00135, rel=0.03)
+
+
+def test_pictures_of_devices_say_their_units():
+    for spec in ("reram_es", "pcm", "gaussian"):
+        for panel in device_panels(build("device", spec), pulses=5).values():
+            assert "(" in panel.y.label
+            assert panel.x.label == "pulse" or "(" in panel.x.label

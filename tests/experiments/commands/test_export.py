@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from experiments.charts.export import _matrix_panel
 from experiments.cli import run_command as run
 
 
@@ -148,3 +149,35 @@ def test_a_transformer_comes_back_from_its_whole_numbers(tmp_path, capsys):
     assert accuracy(capsys, tmp_path / "run") > 0.5
     assert abs(lost[8]) < 0.03
     assert lost[2] > 0.1  # two bits do not hold a transformer: the numbers that were read in are those that compute
+
+
+class Stored:
+    """One matrix of a file, as a picture asks for it."""
+
+    def __init__(self, *shape):
+        self.matrix = np.zeros(shape, np.float32)
+
+    def __getitem__(self, name):
+        return self.matrix
+
+    def attributes(self, path):
+        return {"unit": "1"}
+
+
+@pytest.mark.parametrize("shape", [(1472, 300), (10, 16, 9, 9), (5, 7)])
+def test_a_thinned_matrix_keeps_the_numbers_of_its_rows_and_columns(shape):
+    (image,) = _matrix_panel(Stored(*shape), "w").marks
+    assert max(len(image.values), len(image.values[0])) <= 400
+    rows, columns = shape[0], int(np.prod(shape[1:]))
+    assert image.extent == (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    assert image.scale == "weight"
+
+
+def test_siemens_are_printed_with_four_digits(trained, tmp_path, capsys):
+    assert run(["export", str(trained), "--tile", "16x16", "-o", str(tmp_path / "n.h5")]) == 0
+    capsys.readouterr()
+    assert run(["inspect", str(tmp_path / "n.h5")]) == 0
+    text = "".join(capsys.readouterr().out.split())
+    assert "2.5e-05" in text
+    assert "99999" not in text
+    assert "00000000" not in text

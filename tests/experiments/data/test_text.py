@@ -1,5 +1,6 @@
 """Text as tokens: vocabularies, windows, splits, and files that are refused."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from experiments.data import shakespeare, text, wikitext2
 from experiments.data._text import Vocabulary, decoded, split_text
 from experiments.data._text_files import git_blob
+from experiments.runs.run import train_run
+from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 
 
@@ -97,3 +100,25 @@ def test_wikitext2(real_data: Path) -> None:
     assert data.classes == 1000
     assert len(data.validation) == (213886 + 3760 - 1) // 64  # words and ends of lines, as published
     assert len(data.test) == (241211 + 4358 - 1) // 64
+
+
+def test_a_run_on_text_reports_its_perplexity(tmp_path: Path) -> None:
+    spec = RunSpec(data="text", network="gpt(width=8, depth=1, heads=2)", rule="dfa", epochs=1)
+    result = train_run(spec, tmp_path / "run")
+    assert result.test_loss is not None
+    assert result.perplexity == pytest.approx(math.exp(result.test_loss))
+    assert result.to_dict()["test_perplexity"] == result.perplexity
+    assert result.test_accuracy is not None
+    assert 0 <= result.test_accuracy <= 1
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "message"),
+    [
+        ("text", "mlp", "ids of tokens for network 'mlp', which takes numbers"),
+        ("digits", "gpt", "expected ids of tokens"),
+    ],
+)
+def test_tokens_for_numbers_and_numbers_for_tokens_are_refused(data: str, network: str, message: str) -> None:
+    with pytest.raises(NeurofaError, match=message):
+        train_run(RunSpec(data=data, network=network, epochs=1))

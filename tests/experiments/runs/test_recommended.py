@@ -13,9 +13,9 @@ from experiments.runs.recommended import PLAIN, recommended_optimizer
 from experiments.runs.run import RunSpec, control_of, train_run
 from experiments.runs.spec import stored_meaning
 from hwmodels.registry import build, parts
+from neurofa.core.recipes import takes_tokens
 from neurofa.core.recommended import Recommended
 from neurofa.spiking.sequence import has_memory
-from neurofa.testing.samples import takes_tokens
 
 SMALL = ["--data", "digits(subset=64)", "--network", "mlp(hidden=[8])", "--epochs", "1", "--no-control"]
 

@@ -131,7 +131,11 @@ def test_a_silent_spiking_network_is_named_once_with_its_rate() -> None:
 
 @pytest.mark.parametrize(("size", "which"), [(1, "batches of one sample"), (199, "a last batch of one sample")])
 def test_batches_of_one_sample_are_refused_before_training_where_they_are_normalised(size, which) -> None:
-    fields = {"data": "digits(subset=200, validation=0)", "network": "mlp(hidden=[8], norm=batch)", "epochs": 1}
+    fields: dict[str, Any] = {
+        "data": "digits(subset=200, validation=0)",
+        "network": "mlp(hidden=[8], norm=batch)",
+        "epochs": 1,
+    }
     with pytest.raises(NeurofaError, match=rf"got {which} for the batch normalisation of layer 'dense1'"):
         train_run(RunSpec(**fields, batch_size=size))
     train_run(RunSpec(**{**fields, "network": "mlp(hidden=[8], norm=layer)"}, batch_size=199))

@@ -328,3 +328,48 @@ def test_every_pulsed_device_says_where_it_comes_from():
         assert isinstance(device, Pulsed)
         assert device.source
         assert bool(device.fitted_from) == bool(device.verified) == bool(device.tier)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sign", "errors"),
+    [
+        # at n pulses: largest error of the mean and of the spread that the docstring states
+        ("reram_es", 1, {3: (0.05, 0.1), 30: (0.05, 0.1), 100: (0.05, 0.1)}),
+        ("reram_es", -1, {3: (0.05, 0.1), 30: (0.05, 0.1), 100: (0.05, 0.1)}),
+        ("reram_sb", -1, {3: (0.02, 0.02), 30: (0.02, 0.02), 100: (0.02, 0.02)}),
+        ("ecram_mo", 1, {30: (0.02, 0.02), 100: (0.02, 0.02)}),
+        ("pcm_gst", 1, {3: (0.1, 0.15), 10: (0.1, 0.15), 100: (0.25, 0.45)}),
+    ],
+)
+def test_pulses_at_once_are_off_against_single_ones_by_what_is_stated(spec, sign, errors):
+    device, gen = build("device", spec), generator()
+    device = replace(device.inner if spec == "pcm_gst" else device, scale=1.0, write_noise_std=0.0)
+    start = single = device.program(torch.zeros(20000), gen)
+    one = torch.full((20000,), float(sign))
+    sent = 0
+    for n, (mean, spread) in errors.items():
+        for _ in range(n - sent):
+            single = device.pulse(single, one, gen)
+        sent = n
+        together = device.pulse(start, one * n, gen)
+        moved, wanted = (cells["weight"] - start["weight"] for cells in (together, single))
+        noise = 4 * (wanted.std() / wanted.mean()).abs().item() / math.sqrt(20000 / 2)
+        assert abs(moved.mean().item() / wanted.mean().item() - 1) < mean + noise
+        assert abs(moved.std().item() / wanted.std().item() - 1) < spread + 0.02
+
+
+def test_a_request_is_divided_by_the_step_of_the_source():
+    # written out again: the step down at 0 of exp_step, the step in the middle of pow_step, the middle node up
+    exp = 0.00135 * (1 - 0.259359) * (1 + 0.081404 * math.exp(5 * 0.5))
+    steps = {
+        "reram_es(scale=1)": exp,
+        "pow_step(dw_min=0.01, pow_gamma=2, scale=1)": 0.0025,
+        "piecewise_step(dw_min=0.01, nodes_up=[1, 3, 2], nodes_down=[1, 1, 1], scale=1)": 0.03,
+        "pcm_gst": 0.01 * (1 + 2.235) * build("device", "pcm_gst").inner.headroom,
+        "soft_bounds(dw_min=0.01, scale=1)": 0.01,
+    }
+    for spec, step in steps.items():
+        device = build("device", spec)
+        cells = device.program(torch.zeros(4, 1), generator())
+        assert device.granularity(cells).item() == pytest.approx(step, rel=1e-5), spec
+    assert exp == pytest.approx(1.475 * 0.00135, rel=1e-3)

@@ -49,6 +49,12 @@ def initialise(network: Network) -> None:
             nn.init.xavier_uniform_(weight, gain=0.5)
 
 
+def load_cells(network: Network) -> None:
+    """Load cells without the weights that they are."""
+    other = net(str(matrices(network)[0].device), seed=1).state_dict()
+    network.load_state_dict({key: value for key, value in other.items() if "cell_" in key}, strict=False)
+
+
 def step_by_hand(network: Network) -> None:
     for weight in network.parameters():
         weight.grad = torch.full_like(weight, 0.1)
@@ -88,6 +94,16 @@ def test_what_is_programmed_is_kept_by_the_next_update():
     for _ in range(3):
         learner.step(torch.ones(2, 6), torch.tensor([0, 1]))
     assert float((matrices(network)[0].weight.detach() - wanted).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.filterwarnings("ignore::neurofa.core.programming.ClippedWeights")
+def test_cells_that_are_loaded_alone_do_not_part_from_their_weights(device):
+    network = net(device)
+    load_cells(network)
+    assert not together(network)
+    network(torch.ones(2, 6), gen())
+    assert together(network)
 
 
 @pytest.mark.parametrize("device", ["fixed(bits=6)", "pcm"])
@@ -152,8 +168,8 @@ def test_clipped_weights_are_said_with_their_share_and_the_range():
 def test_first_weights_and_feedback_beyond_a_chosen_range_are_said():
     with pytest.warns(ClippedWeights, match=r"of 'weight' of layer 'dense0' .* of 'weight' of layer 'dense1'"):
         network = net("fixed(bits=4, range=0.1)")
+    pathway = "dense(device='fixed(bits=4, range=0.01)')"
     with pytest.warns(ClippedWeights, match=r"of feedback 'feedback\.b' \(beyond \+-0\.01\)"):
-        pathway = "dense(device='fixed(bits=4, range=0.01)')"
         Learner(network, f'dfa(feedback="{pathway}")', optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
 
 

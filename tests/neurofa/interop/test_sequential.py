@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
+from hwmodels.registry import parts
 from neurofa import Block, Dense, Learner, Network, NeurofaError, build, from_sequential
+from neurofa.core.programming import ClippedWeights
 from neurofa.maps.wrapped import independent_copy
 from tests.neurofa.interop.drawn_modules import Attention, Recurrent, Scaled, Skip
 
@@ -43,7 +46,8 @@ def hooked():
 
 def patched():
     module = nn.Linear(6, 6)
-    module.forward = (lambda own: lambda x: 2 * own(x))(module.forward)
+    own = module.forward
+    module.forward = lambda x: 2 * own(x)
     return module
 
 
@@ -107,6 +111,7 @@ def test_frozen_layers_stay_frozen(optimizer):
     network = trained(from_sequential(model, (6,)), *data(6), **optimizer, weight_decay=0.1)
     changed = [not torch.equal(p, q) for p, q in zip(network.parameters(), model.parameters(), strict=True)]
     assert changed == [p.requires_grad for p in model.parameters()] == [False, False, False, True, True, True]
+    assert [p.requires_grad for p in network.module().parameters()] == changed
     plastic = from_sequential(model, (6,))
     with pytest.raises(NeurofaError, match="requires no gradient, beside feedback"):
         trained(plastic, *data(6), rule="kp")
@@ -194,7 +199,7 @@ def test_every_matrix_is_on_the_device_and_a_periphery_is_refused(name):
     model = nn.Sequential(*IMAGES[name](), nn.Flatten(), nn.LazyLinear(3))
     model(torch.zeros(1, 2, 3, 3))
     network = from_sequential(model, (2, 3, 3), device="fixed(bits=4)")
-    for _, layer in network.items():
+    for _, layer in network.chain:
         for key, synapses in layer.synapses.items():
             if synapses.weight.dim() > 1:
                 assert len(synapses.weight.unique()) <= 16, key
@@ -319,3 +324,52 @@ def test_trained_weights_come_onto_devices_that_draw(device):
     assert not torch.equal(weights[0], weights[2]) or device in ("one_sided", "gaussian")  # which draw when written
     wanted = model[0].weight.detach().flatten()
     assert float(torch.cosine_similarity(weights[0].detach().flatten(), wanted, 0)) > 0.6
+
+
+class Unit(nn.Module):
+    """Residual unit whose one in-place rectifier is used twice, as in the model that others trained."""
+
+    def __init__(self, c_in, c_out, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2, self.bn2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False), nn.BatchNorm2d(c_out)
+        self.downsample = None
+        if stride != 1 or c_in != c_out:
+            self.downsample = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+
+    def forward(self, x):
+        way = x if self.downsample is None else self.downsample(x)
+        return self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))) + way)
+
+
+def resnet20():
+    def stage(c_in, c_out, stride):
+        return nn.Sequential(Unit(c_in, c_out, stride), Unit(c_out, c_out, 1), Unit(c_out, c_out, 1))
+
+    parts = {
+        "conv1": nn.Conv2d(3, 16, 3, 1, 1, bias=False),
+        "bn1": nn.BatchNorm2d(16, eps=1e-3),
+        "relu": nn.ReLU(inplace=True),
+        "res1": stage(16, 16, 1),
+        "res2": stage(16, 32, 2),
+        "res3": stage(32, 64, 2),
+        "classifier": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+    }
+    return nn.Sequential(OrderedDict(parts))
+
+
+@pytest.mark.slow
+def test_a_network_that_others_trained_comes_onto_every_device(real_data):
+    from safetensors.torch import load_file
+
+    model = resnet20().eval()
+    model.load_state_dict(load_file(real_data / "pretrained" / "resnet20_cifar10.safetensors"))
+    x = torch.randn(4, 3, 32, 32)
+    for device in parts("device"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ClippedWeights)
+            network = from_sequential(model, (3, 32, 32), device=device)
+        assert network.layer("conv2d0").synapses["weight"].device.name == build("device", device).name
+        if device == "digital":
+            torch.testing.assert_close(network(x), model(x), rtol=1e-4, atol=1e-4)

@@ -106,12 +106,14 @@ def test_finite_directions_are_told_from_others_without_a_product():
         assert not finite_direction(Outer(one, spoilt))
         assert not finite_direction(Sum((one, Outer(one, spoilt))))
         assert not finite_direction(Outer(torch.zeros(3, 4), spoilt))
-    assert finite_direction(Outer(one, one)) and finite_direction(Sum((one, Outer(one, one))))
+    assert finite_direction(Outer(one, one))
+    assert finite_direction(Sum((one, Outer(one, one))))
     assert finite_direction(torch.full((4,), 3e38))  # whose sum is not
     assert not finite_direction(Outer(one * 1e19, one * 1e19))
     assert finite_direction(Outer(one.double() * 1e19, one.double() * 1e19))
     events = Events.from_dense(one.view(3, 1, 4)).to_csr()
-    assert finite_direction(Outer(one, events)) and not finite_direction(Outer(one * torch.nan, events))
+    assert finite_direction(Outer(one, events))
+    assert not finite_direction(Outer(one * torch.nan, events))
 
 
 def test_where_a_step_may_not_wait_the_numbers_are_looked_at_later():

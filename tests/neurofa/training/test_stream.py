@@ -1,5 +1,7 @@
 """Learning from sequences: nothing comes from later ticks or from other layers, and what cannot be is refused."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -13,6 +15,8 @@ from neurofa.core.events import Events
 from neurofa.core.randomness import generator
 from neurofa.layers.spiking import Spiking
 from neurofa.spiking.sequence import CHUNK, initial_states
+from neurofa.training import chunk_size as chosen
+from neurofa.training.chunk_size import chunk_size
 from neurofa.training.evaluation import respond
 from neurofa.training.learner import assign, forward_pass, loss_and_teaching
 from neurofa.training.replay import copied_return_weights, record
@@ -414,4 +418,32 @@ def test_a_control_without_traces_serves_what_could_keep_none():
 
 
 def test_runs_and_learners_work_on_as_many_ticks_at_once():
-    assert RunSpec().chunk == CHUNK
+    assert RunSpec().chunk is None
+    assert RunSpec().key == RunSpec(chunk=CHUNK).key
+    assert RunSpec.from_stored({"chunk": CHUNK}).chunk is None
+
+
+def test_a_chunk_is_chosen_by_memory_where_every_weight_has_a_trace(monkeypatch):
+    leaky = "snn(hidden=[7], readout=leaky(kappa=0.8))"
+    filtered = learner(rule="eprop", spec=leaky)
+    size = partial(chunk_size, filtered.network, filtered.rule)
+    assert size(50, 4) == CHUNK
+    assert size(1000, 4) == 1000
+    monkeypatch.setattr(chosen, "MEMORY", 4 * 4 * 400 * (sum(filtered.network.input_shape) + 10 * (7 + 3)))
+    assert 100 < size(1000, 4) <= 400
+    assert size(1000, 400) == CHUNK
+    for rule, spec in (("dfa", leaky), ("eprop(filtered=False)", leaky), ("stllr(psi=neuron)", "snn(hidden=[7])")):
+        made = learner(rule=rule, spec=spec)
+        assert chunk_size(made.network, made.rule, 1000, 4) == CHUNK
+    alif = learner(rule="dfa", spec="snn(hidden=[7], neuron=alif)")
+    assert chunk_size(alif.network, alif.rule, 1000, 4) == 400
+
+
+def test_the_chosen_chunk_gives_the_directions_of_any():
+    xs = (torch.rand(150, 2, 6, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    after = []
+    for chunk in (None, 40):
+        made = learner(rule="eprop", spec="snn(hidden=[7], readout=leaky(kappa=0.8))")
+        made.stream(xs, torch.tensor([0, 2]), chunk=chunk)
+        after.append(weights(made))
+    assert all(torch.allclose(w, after[1][key], rtol=1e-4, atol=1e-6) for key, w in after[0].items())
