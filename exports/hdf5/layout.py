@@ -12,6 +12,8 @@ from exports.files.optional import require_library
 
 FORMAT, VERSION = "neurofa-hardware", "1.0"
 
+PACKED, LARGEST_ATTRIBUTE = 2000, 2**24
+"""How far gzip can pack bytes that are all equal; and the largest attribute that is read, bytes."""
 METADATA = 2**17
 """Bytes of metadata, in their stored form, that HDF5 keeps in its cache; in memory they take several times as much."""
 
@@ -22,6 +24,27 @@ def limit_metadata_cache(file: Any) -> None:
     cache.set_initial_size, cache.initial_size = True, METADATA
     cache.min_size, cache.max_size = METADATA // 2, METADATA
     file.id.set_mdc_config(cache)
+
+
+def require_plausible(file: Any) -> None:
+    """Refuse an open file that claims more numbers than it can hold: reading them would take hours and all memory.
+
+    Raises:
+        OSError: an attribute or a dataset whose size is damaged.
+    """
+    h5py = require_library("h5py")
+    largest = file.id.get_filesize() * PACKED + LARGEST_ATTRIBUTE
+
+    def check(path: str, item: Any) -> None:
+        for name in item.attrs:
+            size = item.attrs.get_id(name).get_storage_size()
+            if size > LARGEST_ATTRIBUTE:
+                raise OSError(f"attribute '{name}' of '{path}' claims {size:.3g} bytes")
+        if isinstance(item, h5py.Dataset) and item.nbytes > largest:
+            raise OSError(f"dataset '{path}' claims {item.nbytes:.3g} bytes")
+
+    check("/", file)
+    file.visititems(check)
 
 
 def paths_by_kind(file: Any) -> tuple[list[str], list[str]]:

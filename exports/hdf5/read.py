@@ -14,7 +14,7 @@ from torch import Tensor
 
 from exports.checks import error_text
 from exports.files.optional import require_library
-from exports.hdf5.layout import FORMAT, VERSION, json_value, limit_metadata_cache, paths_by_kind
+from exports.hdf5.layout import FORMAT, VERSION, json_value, limit_metadata_cache, paths_by_kind, require_plausible
 from exports.programming.conductances import conductances_to_weights
 from exports.programming.integers import BLOCK, per_row
 from hwmodels.arrays.tiles import Tile, reassemble
@@ -224,6 +224,7 @@ def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[Hardwa
     with h5:
         try:
             limit_metadata_cache(h5)
+            require_plausible(h5)
             _check_format(h5, path, measured=measured)
             yield HardwareFile(h5, path)
         except (NeurofaError, GeneratorExit):

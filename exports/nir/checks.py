@@ -13,6 +13,7 @@ from exports.checks import FileCheck, error_text, from_faults, guarded
 from exports.files.optional import require_library
 from exports.graph.model import Model
 from exports.graph.reference import run_ticks
+from exports.hdf5.layout import require_plausible
 from exports.nir.digest import check_digest
 from exports.nir.reset import with_zero_reset
 from exports.nir.run import NEURONS, run_nir
@@ -66,6 +67,8 @@ def read_nir(path: Path) -> Any:
         raise NeurofaError(f"got '{path}', which is no file; expected a NIR file; check the path")
     nir = require_library("nir")
     try:
+        with require_library("h5py").File(path, "r") as file:
+            require_plausible(file)
         graph = nir.read(path)
     except Exception as error:  # nir and h5py raise many classes
         raise NeurofaError(
