@@ -76,7 +76,7 @@ def damage_hdf5(path: Path, draw: random.Random) -> str:
             shape, attributes = item.shape, dict(item.attrs)
             if how == "number" and values.dtype.kind in "fiub" and values.size:
                 index = np.unravel_index(draw.randrange(values.size), values.shape)
-                values[index] = draw.choice([0, 1, -1, np.nan, 3.5]) if values.dtype.kind == "f" else 1 - values[index]
+                values[index] = draw.choice([0, 1, -1, np.nan, 3.5]) if values.dtype.kind == "f" else values[index] == 0
                 item[...] = values.reshape(shape)
                 return f"number in {place}"
             del file[place]
