@@ -25,6 +25,7 @@ from experiments.runs.writer import RunWriter
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.events import Events
+from neurofa.core.loss import Loss
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.costs.writes import write_counts
@@ -77,6 +78,7 @@ class Trainer:
         self.network = build_network(spec, self.dataset)
         _refuse_memory_without_time(self.network, self.dataset)
         self.learner = build_learner(self.network, spec)
+        _refuse_labels_that_are_values(self.learner.loss, self.dataset)
         self.rates = [group["lr"] for group in self.learner.optimizer.param_groups]
         _refuse_last_of_one(self.network, self.dataset, spec.batch_size, self.steps)
         self.losses = LossWatch()
@@ -262,6 +264,13 @@ def _silence(silent: dict[str, float], epoch: int) -> str:
         f" {SILENT:g} or more, since silent neurons pass nothing on; lower the threshold, or raise the weights or the"
         " rate of the input"
     )
+
+
+def _refuse_labels_that_are_values(loss: Loss, dataset: Dataset | Sequences) -> None:
+    if loss.labels and dataset.regression:
+        raise NeurofaError(
+            f"got data '{dataset.name}', whose targets are numbers, for loss {loss.name}; expected labels; use loss mse"
+        )
 
 
 def _copy_state(network: torch.nn.Module) -> dict[str, Tensor]:

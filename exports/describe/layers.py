@@ -67,6 +67,11 @@ def network_nodes(network: Network, tick: float = TICK) -> tuple[Node, ...]:
         network: the network.
         tick: length of a tick, s, for layers with a memory.
     """
+    if network.vocabulary is not None:
+        raise NeurofaError(
+            f"got '{network.spec or 'a network'}', whose input are ids of tokens, for export; expected numbers;"
+            " keep it as the run's model.safetensors"
+        )
     keys, shape, nodes = state_keys(network, "network"), network.input_shape, []
     for name, layer in network.items():
         nodes.append(layer_node(layer, Place(name, shape, network.shapes[name], keys, tick)))

@@ -184,4 +184,4 @@ def _network_inputs(network: Network, count: int, seed: int, inputs: Tensor | No
         return random_spikes(network.input_shape, TICKS, count, seed) if inputs is None else inputs[:, :count]
     if inputs is not None:
         return inputs[:count]
-    return torch.randn(count, *network.input_shape, generator=generator(seed, "probe inputs"))
+    return network.example(count, generator(seed, "probe inputs"))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.core.description import ModuleDescription
 from neurofa.core.directions import Directions, ReturnWeights, RowSums
+from neurofa.core.facts import LayerFacts
 from neurofa.core.layer import NO_PRODUCTS, Layer, LayerTraits
 from neurofa.core.view import Graph, LocalView, Params, State
 
@@ -41,7 +45,11 @@ class Embedding(Layer, name="embedding"):
     @property
     def traits(self) -> LayerTraits:
         return LayerTraits(
-            factored=frozenset({"weight"}), closed_form=True, vocabulary=self.vocabulary, products=NO_PRODUCTS
+            factored=frozenset({"weight"}),
+            closed_form=True,
+            vocabulary=self.vocabulary,
+            products=NO_PRODUCTS,
+            facts=EmbeddingFacts(self),
         )
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
@@ -74,3 +82,22 @@ class Embedding(Layer, name="embedding"):
         assert view.error is not None
         rows = RowSums(view.x.flatten(), view.error.flatten(0, 1), self.vocabulary)
         return {"weight": rows, "position": view.error.sum(0)}
+
+
+class EmbeddingFacts(LayerFacts):
+    """Facts of an embedding: a table whose rows are looked up, so that an output has one connection.
+
+    Args:
+        layer: the embedding.
+    """
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        return ("weight",)
+
+    @property
+    def connections_in(self) -> int:
+        return 1
+
+    def describe(self, in_shape: tuple[int, ...]) -> ModuleDescription:
+        return replace(self.as_module(), module=None, reason="its input are ids of tokens, not numbers")

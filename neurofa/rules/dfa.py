@@ -64,7 +64,7 @@ class DFA(Direct, name="dfa"):
     "rule",
     "sdfa",
     source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)",
-    recommended=Recommended(dense="sgd(lr=0.3)"),
+    recommended=Recommended(dense="adam(lr=0.003)"),
 )
 def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") -> DFA:
     """Direct feedback alignment of the sign of the error: one bit for each output."""

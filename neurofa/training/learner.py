@@ -508,9 +508,9 @@ class Learner:
 
         Args:
             loss: 0-dim, or None.
-            x: dense or rows of events, whose values are ones; or None.
+            x: dense, ids of tokens, or rows of events, whose values are ones; or None.
         """
-        if x is not None and x.layout != torch.strided:
+        if x is not None and (x.layout != torch.strided or not x.is_floating_point()):
             x = None
         if self.defers:
             for part in (loss, x):

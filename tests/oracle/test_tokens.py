@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from exports.describe.learners import describe_learner
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.network import Network
@@ -124,3 +125,10 @@ def test_a_layer_without_the_positions_is_refused_by_direct_rules_alone() -> Non
         Learner(network, "dfa", optimizer=sgd)
     result = Learner(network, "bp", optimizer=sgd).step(torch.randn(5, 2, 3), torch.randint(3, (5, 2)))
     assert result.y.shape == (5, 2, 3)
+
+
+def test_an_export_refuses_tokens_by_name() -> None:
+    network = _gpt()
+    learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    with pytest.raises(NeurofaError, match="whose input are ids of tokens, for export; expected numbers"):
+        describe_learner(learner, "", {})

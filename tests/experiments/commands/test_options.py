@@ -14,7 +14,7 @@ from experiments.exporting.load import LoadedRun, load_run
 from experiments.runs import spec as spec_module
 from experiments.runs.folder import RunFolder
 from experiments.runs.run import RunSpec, train_run
-from experiments.runs.spec import Option, options_of
+from experiments.runs.spec import Option, options_of, stored_key
 from experiments.sweeps.rows import load_rows
 from exports.hdf5.read import open_hardware_file
 from exports.verify import stored_recipe
@@ -103,7 +103,9 @@ def test_a_stored_sdfa_of_before_stays_ternary(
     for name in ("run.json", "result.json"):
         content = json.loads((tmp_path / name).read_text())
         content["spec"]["rule"] = "sdfa"  # as it was written then
+        content["key"] = stored_key(content["spec"])
         (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "manifest.json").unlink()  # folders of then had none
     assert RunFolder(tmp_path).spec() == RunFolder(tmp_path).read_result().spec == run
     assert command(["train", "--resume", "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["spec"]["rule"] == "sdfa(error=ternary)"
