@@ -54,7 +54,7 @@ RUNS: dict[str, dict[str, str]] = {
     "layer": {"network": "invented_network(layer=invented_layer)"},
     "loss": {"loss": "invented_loss"},
     "network": {"network": "invented_network"},
-    "neuron": SNN | {"network": "snn(hidden=[8], neuron=invented_neuron)"},
+    "neuron": SNN | {"network": "snn(hidden=[8], neuron=invented_neuron)", "optimizer": "sgd(lr=0.1)"},
     "nonlinearity": {"rule": "adfa(g=invented_nonlinearity)"},
     "norm": {"network": "mlp(hidden=[6, 5], norm=invented_norm)"},
     "optimizer": {"optimizer": "invented_optimizer(lr=0.05)"},

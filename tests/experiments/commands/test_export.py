@@ -7,6 +7,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from experiments.charts.export import _matrix_panel
 from experiments.cli import run_command as run
@@ -159,6 +160,9 @@ class Stored:
 
     def __getitem__(self, name):
         return self.matrix
+
+    def rows(self, path, rows):
+        return torch.from_numpy(self.matrix[rows])
 
     def attributes(self, path):
         return {"unit": "1"}

@@ -18,6 +18,7 @@ CHECKS = spiking_rules.SpikingRules().checks
 TINY = "encoded(data=digits(subset=32), ticks=4)"
 
 
+@pytest.mark.filterwarnings("ignore:got layers that hardly spike")  # after some steps
 def test_a_part_ranks_rules_and_tells_their_memory(tmp_path: Path) -> None:
     made = build("experiment", f"spiking_rules(data='{TINY}', network='snn(hidden=[6])', epochs=1)")
     found = conduct(made, Setup(folder=tmp_path, seeds=1, workers=0), parts=["mnist"])

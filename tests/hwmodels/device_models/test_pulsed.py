@@ -231,7 +231,7 @@ def test_wrong_constants_are_refused(spec, message):
 
 
 def test_a_nested_device_must_be_one():
-    with pytest.raises(NeurofaError, match="a device or its spec"):
+    with pytest.raises(NeurofaError, match="expected a Device or its spec"):
         find("device", "wear")(device=3)
 
 

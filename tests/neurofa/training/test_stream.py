@@ -420,7 +420,7 @@ def test_a_control_without_traces_serves_what_could_keep_none():
 def test_runs_and_learners_work_on_as_many_ticks_at_once():
     assert RunSpec().chunk is None
     assert RunSpec().key == RunSpec(chunk=CHUNK).key
-    assert RunSpec.from_stored({"chunk": CHUNK}).chunk is None
+    assert RunSpec.from_stored(RunSpec(chunk=CHUNK).to_json()).chunk is None
 
 
 def test_a_chunk_is_chosen_by_memory_where_every_weight_has_a_trace(monkeypatch):
