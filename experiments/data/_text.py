@@ -41,13 +41,15 @@ class Vocabulary:
             size: number of tokens to keep, the most frequent ones; all others become ``<unk>``. None: all.
 
         Raises:
-            NeurofaError: an unknown kind of tokens, or a size below 2.
+            NeurofaError: an unknown kind of tokens, a size below 2, or one for bytes.
         """
         if tokens not in TOKENS:
             raise NeurofaError(f"got tokens={tokens}; expected {', '.join(TOKENS)}; choose one")
         if size is not None and size < 2:
             raise NeurofaError(f"got vocabulary={size}; expected at least 2 tokens; raise it")
         if tokens == "bytes":
+            if size is not None:
+                raise NeurofaError(f"got vocabulary={size} for tokens=bytes; expected all 256 bytes; leave it out")
             return cls(tokens, tuple(map(str, range(256))))
         counts = Counter(_pieces(text, tokens))
         counts.pop(UNKNOWN, None)

@@ -131,7 +131,7 @@ class ViT(NetworkRecipe, name="vit"):
 
 @dataclass(frozen=True, kw_only=True)
 class GPT(NetworkRecipe, name="gpt"):
-    """Token embedding, causal transformer blocks (each one unit of credit), and a readout of every token.
+    """Token embedding, causal transformer blocks (each one layer that learns), and a readout of every token.
 
     Input are ids of tokens (B, S); the vocabulary is the width o of the readout. Outputs are (B, S, o): each token
     predicts the one that follows. Input embedding and readout have weights of their own: weights that two layers share

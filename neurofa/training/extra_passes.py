@@ -114,7 +114,7 @@ def output_change(
         gen: source of the noise of the second pass (difference only).
     """
     if perturbation.by == "difference":
-        return _rows(_difference(network, tick, perturbation.step, outputs, weights, gen))
+        return _difference(network, tick, perturbation.step, outputs, weights, gen).flatten(0, -2)
     dot: Tensor | None = None
     for name, layer in network.items():
         # below the first perturbed layer nothing changes, and nothing is computed
@@ -122,12 +122,7 @@ def output_change(
             dot = tangent(layer, tick.views[name], dot, weights.get(name, {}))
         if name in outputs:
             dot = outputs[name] if dot is None else dot + outputs[name]
-    return _rows(torch.zeros_like(tick.y) if dot is None else dot)
-
-
-def _rows(y: Tensor) -> Tensor:
-    """Return outputs, (B, o) or (B, S, o), as the rows of an error, (N, o)."""
-    return y.flatten(0, 1) if y.dim() == 3 else y
+    return (torch.zeros_like(tick.y) if dot is None else dot).flatten(0, -2)
 
 
 def _difference(

@@ -64,6 +64,7 @@ def test_pieces_are_consecutive_and_complete() -> None:
         ({"context": 0}, "at least 1 token"),
         ({"context": 10**6}, "lower context"),
         ({"vocabulary": 1}, "at least 2 tokens"),
+        ({"tokens": "bytes", "vocabulary": 10}, "all 256 bytes"),
         ({"validation": 0.6, "test": 0.5}, "lower them"),
         ({"test": 0.0}, "lower them"),
     ],
