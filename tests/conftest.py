@@ -17,6 +17,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as long what ``sample(n)`` leaves out: all but n cases of a test, evenly spaced over the collected ones."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sample"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for family in cases.values():
+        mark = family[0].get_closest_marker("sample")
+        assert mark is not None
+        wanted = int(mark.args[0])
+        kept = {i * len(family) // wanted for i in range(wanted)}
+        for i, item in enumerate(family):
+            if i not in kept:
+                item.add_marker("long")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data files that NEUROFA_DATA names."""

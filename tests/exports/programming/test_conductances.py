@@ -78,6 +78,7 @@ def test_whole_numbers_are_half_a_step_off(bits, symmetric, per):
     assert float(off.max()) <= 0.5 + 1e-4
 
 
+@pytest.mark.long
 def test_tables_hold_what_the_file_holds(tmp_path):
     exported(tmp_path / "x.h5", device="stuck(device=pcm)", mapping=TileMapping(tile=(16, 8)))
     with open_hardware_file(tmp_path / "x.h5") as stored:

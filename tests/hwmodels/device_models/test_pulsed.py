@@ -38,6 +38,7 @@ def make(spec, **constants):
     return replace(build("device", spec), scale=1.0, **constants)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("n", [2, 30, 400])
 @pytest.mark.parametrize("spec", MODELS)
 def test_many_pulses_end_where_single_pulses_end(spec, n):
