@@ -122,10 +122,10 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
 
 
 class Audit:
-    """Find which weights an update depends on: one tick is recorded, and its backward phase is computed again and again.
+    """Find which weights an update depends on: one tick is recorded, and its backward phase repeated.
 
-    The first time nothing is changed; then, for each layer in turn, all other layers' weights are overwritten (with NaN,
-    then with other numbers). A layer whose update is no longer the same has read the weights of another one.
+    The first time nothing is changed; then, for each layer in turn, all other layers' weights are overwritten, with NaN
+    and with other numbers. A layer whose update is no longer the same has read the weights of another one.
 
     Args:
         rule: bound to the network.

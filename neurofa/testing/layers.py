@@ -119,8 +119,8 @@ def learning_is_pure(name: str) -> None:
 def returns_through_other_weights(name: str) -> None:
     """Check that a layer sends its error back through the given return weights, not through its forward weights.
 
-    The error at the input then differs from the one through the forward weights, and the directions (changes of weights)
-    of a layer with one affine map do not, since its error does not pass through return weights before it meets them.
+    The error at the input then differs from the one through the forward weights. The directions (changes of weights) of
+    a layer with one affine map do not, since its error passes through no return weights before it meets them.
 
     Args:
         name: of the layer in the registry.
