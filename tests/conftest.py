@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 # results are compared bit for bit, and small tensors are slower on many threads
 torch.set_num_threads(1)
@@ -15,6 +16,10 @@ torch.set_num_threads(1)
 # a shell starts what it sends to the background with Ctrl-C ignored, and tests press it: numbers are then not to blame
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# a busy machine is no fault of a test
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -42,7 +42,7 @@ def test_weights_come_back_within_the_tolerance(spec, tile):
     assert float((back - w).abs().max()) * chart.scale * MICRO < chart.tolerance
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 17), st.integers(1, 17), st.sampled_from(MAPS))
 def test_tiles_of_any_size_reassemble(rows, columns, height, width, spec):
     w = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))

@@ -118,7 +118,7 @@ SPECS = [
 ]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     spec=st.sampled_from(SPECS),
     target=st.lists(st.floats(-1e6, 1e6, width=32), min_size=6, max_size=6),

@@ -261,7 +261,7 @@ def test_samples_without_an_error_count_as_0_here_and_as_1_in_the_source():
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ranks_lie_between_one_and_the_rank(rows, columns, seed):
     m = torch.randn(rows, columns, generator=generator(seed, "matrix"))
     for rank in ranks(m):
