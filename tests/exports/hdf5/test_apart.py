@@ -58,7 +58,10 @@ def test_a_damaged_file_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("import time\nprint('{\"bytes\": 0}', flush=True)\ntime.sleep(60)", r"cannot be read in 0\.5 s.*copy or fetch"),
+        (
+            "import time\nprint('{\"bytes\": 0}', flush=True)\ntime.sleep(60)",
+            r"cannot be read in 0\.5 s.*copy or fetch",
+        ),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "ended with code -9"),
     ],
 )
