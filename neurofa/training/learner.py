@@ -55,7 +55,9 @@ from neurofa.training.update import Updater
 UPDATES = ("end", "chunk", "tick")
 
 
-def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
+def loss_and_teaching(
+    loss: Loss, y: Tensor, target: Tensor, weight: Tensor | None = None
+) -> tuple[LossResult, Teaching]:
     """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
 
     A network that answers at each of S positions has one error a position: N = B S rows instead of B.
@@ -64,19 +66,31 @@ def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult
         loss: loss of the run.
         y: (B, o) network output, or (B, S, o).
         target: (B,) labels or (B, o) values; (B, S) or (B, S, o) with S positions.
+        weight: (B,) weights of the samples, or (B, S) of the positions; None: 1 each.
 
     Raises:
-        NeurofaError: targets that do not have one entry a position.
+        NeurofaError: targets or weights that do not have one entry a position; weights for a loss without them.
     """
     if y.dim() == 2:
-        result = loss.evaluate(y, target)
-        return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
+
+        def of(outputs: Tensor) -> LossResult:
+            return loss.evaluate(outputs, target) if weight is None else loss.weighted(outputs, target, weight)
+
+        result = of(y)
+        return result, Teaching(result.error, result.target, error_for=lambda other: of(other).error)
     if target.shape[:2] != y.shape[:2]:
         raise NeurofaError(
             f"got targets of shape {tuple(target.shape)} for outputs at {y.shape[1]} positions; expected one target a"
             f" position, ({y.shape[0]}, {y.shape[1]}); check the data set"
         )
-    return loss_and_teaching(loss, y.flatten(0, 1), target.flatten(0, 1))
+    if weight is not None:
+        if weight.shape not in (y.shape[:1], y.shape[:2]):
+            raise NeurofaError(
+                f"got weights of shape {tuple(weight.shape)} for {y.shape[0]} samples of {y.shape[1]} positions;"
+                f" expected one number a sample, ({y.shape[0]},), or a position, {tuple(y.shape[:2])}; reshape them"
+            )
+        weight = (weight if weight.dim() == 2 else weight.unsqueeze(1).expand(y.shape[:2])).flatten()
+    return loss_and_teaching(loss, y.flatten(0, 1), target.flatten(0, 1), weight)
 
 
 @torch.no_grad()
@@ -218,7 +232,7 @@ class Learner:
         optimizer: any ``torch.optim`` optimizer over ``network.parameters()``; weights that require no gradient do not
             learn and may be missing. Plastic feedback is added to the
             parameter group of the weights beside it, so that both have the same learning rate and decay.
-        loss: ``"cross_entropy"``, ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
+        loss: a spec such as ``"cross_entropy"``, ``"bce"`` or ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
         seed: of feedback, dropout, device noise and rounding.
         accumulate: batches whose directions are averaged into one update.
         clip: largest norm of all directions together, or None.
@@ -282,12 +296,17 @@ class Learner:
         return learner_summary(self.network, self.rule, self.optimizer, self.loss)
 
     @torch.no_grad()
-    def step(self, x: Tensor, target: Tensor) -> StepResult:
+    def step(self, x: Tensor, target: Tensor, weight: Tensor | None = None) -> StepResult:
         """Learn from one batch.
+
+        With weights s the loss is the weighted mean of the samples' losses, sum_i s_i L_i / sum_i s_i (times the
+        weights of classes, where the loss has them), and the directions are those of this mean: twice the weight of
+        all samples changes nothing, a weight of 0 leaves a sample out.
 
         Args:
             x: (B, *input_shape).
-            target: (B,) labels or (B, o) values.
+            target: (B,) labels or (B, o) values; (B, S) or (B, S, o) where the network answers at S positions.
+            weight: (B,) weights of the samples, or (B, S) of the positions, 0 or more; None: 1 each.
 
         Returns:
             Loss and outputs before the update.
@@ -297,10 +316,10 @@ class Learner:
                 in the directions of a layer, before its weights change (the layer is named). On an accelerator this is
                 found by :meth:`check`.
         """
-        self._check_call(target)
+        self._check_call(target, weight)
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
-        loss, teaching = loss_and_teaching(self.loss, tick.y, target)
+        loss, teaching = loss_and_teaching(self.loss, tick.y, target, weight)
         if not self._finite(loss.value, x):
             explain_loss(network, loss.value, x, self.steps, self.gen)
         if network.training:
@@ -539,13 +558,16 @@ class Learner:
             refuse_later(self.steps)
         self._seen.zero_()
 
-    def _check_call(self, target: Tensor) -> None:
-        """Refuse targets that are no tensor, and autocast, which would change the number format inside a step."""
-        if not isinstance(target, Tensor):
-            raise NeurofaError(
-                f"got targets of type {type(target).__name__}; expected a torch tensor; convert them with"
-                " torch.as_tensor(targets)"
-            )
+    def _check_call(self, target: Tensor, weight: Tensor | None = None) -> None:
+        """Refuse targets or weights that are no tensor, and autocast, which would change the numbers inside a step."""
+        for what, given in (("targets", target), ("weights", weight)):
+            if not isinstance(given, Tensor) and given is not None:
+                raise NeurofaError(
+                    f"got {what} of type {type(given).__name__}; expected a torch tensor; convert them with"
+                    f" torch.as_tensor({what})"
+                )
+        if target is None:
+            raise NeurofaError("got no targets; expected a torch tensor; give labels (B,) or values (B, o)")
         if torch.is_autocast_enabled(self._seen.device.type):
             raise NeurofaError(
                 "got a step inside torch.autocast; expected products in the number format of the weights; leave the"
