@@ -36,7 +36,7 @@ from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
 from neurofa.training.bptt import learn_through_time
-from neurofa.training.chunk_size import chunk_size
+from neurofa.training.chunk_size import chunk_size, whole_sequence
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import (
     explain_loss,
@@ -346,7 +346,7 @@ class Learner:
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
             chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online. None: 100,
                 or more where every weight has a trace of its own and memory allows
-                (:func:`neurofa.training.chunk_size.chunk_size`).
+                (:func:`neurofa.training.chunk_size.chunk_size`); all ticks for a loss of the whole sequence (``rate``).
             update: time of the weight change: after the last tick (``end``: the directions do not depend on ``chunk``),
                 after every ``chunk``, or after every ``tick`` (chunks of one tick).
             teach: first taught tick, and the one after the last; None: all. The loss is the mean over these ticks.
@@ -363,7 +363,7 @@ class Learner:
                 f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
             )
         self._check_call(targets)
-        schedule = target_schedule(self.network, xs, targets, teach, binary=binary)
+        schedule = target_schedule(self.network, xs, targets, teach, binary=binary, whole=self.loss.whole)
         if self.rule.declares.sequences.through_time:
             self.updater.refuse_factored("directions that are sums over all ticks", "use dfa or another device")
             loss, y, directions = learn_through_time(self.network, self.loss, xs, schedule, self.gen)
@@ -379,12 +379,13 @@ class Learner:
                 raise
             result = StepResult(loss, y)
         else:
-            if update == "tick":
-                chunk = 1
-            elif chunk is None:
+            size = 1 if update == "tick" else chunk
+            if self.loss.whole:
+                size = whole_sequence(self.loss, xs.shape[0], size, update)
+            elif size is None:
                 at_end = update == "end"
-                chunk = chunk_size(self.network, self.rule, xs.shape[0], schedule.batch) if at_end else CHUNK
-            result = self._online(xs, schedule, chunk, at_end=update == "end")
+                size = chunk_size(self.network, self.rule, xs.shape[0], schedule.batch) if at_end else CHUNK
+            result = self._online(xs, schedule, size, at_end=update == "end")
         self.steps += 1
         return result
 
@@ -447,7 +448,7 @@ class Learner:
         loss = None
         if span.taught is not None:
             rows, target = span.taught
-            loss = self.loss.evaluate(tick.y[rows], target[rows])
+            loss = self._loss_of_ticks(tick.y[rows], target[rows], course.batch)
             if not self._finite(loss.value):
                 refuse_loss(loss.value, self.steps)
         if network.training:
@@ -465,11 +466,17 @@ class Learner:
             return carried, None
         batch, share = course.batch, course.share
         value = loss.value * (share * ((rows.stop - rows.start) // batch))
-        teaching = self._chunk_teaching(loss, tick.y, rows, target, share)
+        teaching = self._chunk_teaching(loss, tick.y, rows, target, course)
         self._assign_and_write(rule, tick, teaching, batch, views, writes=course.writes)
         return carried, StepResult(value, as_ticks(tick.y[rows], batch).sum(0).mul_(share))
 
-    def _chunk_teaching(self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, share: float) -> Teaching:
+    def _loss_of_ticks(self, y: Tensor, target: Tensor, batch: int) -> LossResult:
+        """Return the loss of the taught rows of a chunk: their mean, or that of all ticks together."""
+        return self.loss.of_ticks(y, target, batch) if self.loss.whole else self.loss.evaluate(y, target)
+
+    def _chunk_teaching(
+        self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, course: SequenceUpdate
+    ) -> Teaching:
         """Return the teaching of a chunk: errors and targets of all rows, weighted by their share of the sequence.
 
         Args:
@@ -477,8 +484,9 @@ class Learner:
             y: (K B, o) outputs of all rows.
             rows: taught rows.
             target: targets of all rows, (K B,) or (K B, o).
-            share: weight of one tick's loss.
+            course: with B, and the weight of one tick's loss.
         """
+        share, batch = course.share, course.batch
 
         def of_all_rows(part: Tensor) -> Tensor:
             if len(part) == len(y):
@@ -488,7 +496,7 @@ class Learner:
             return padded.mul_(share)
 
         def error_for(other: Tensor) -> Tensor:
-            return of_all_rows(self.loss.evaluate(other[rows], target[rows]).error)
+            return of_all_rows(self._loss_of_ticks(other[rows], target[rows], batch).error)
 
         return Teaching(of_all_rows(loss.error), of_all_rows(loss.target), error_for=error_for)
 
