@@ -35,8 +35,9 @@ from neurofa.core.view import LocalView, State, Tick
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
+from neurofa.training.answers import loss_of_sequence, outputs_of_ticks, responses
 from neurofa.training.bptt import learn_through_time
-from neurofa.training.chunk_size import chunk_size, whole_sequence
+from neurofa.training.chunk_size import chunk_size, memory_chunk, whole_sequence
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import (
     explain_loss,
@@ -46,10 +47,11 @@ from neurofa.training.finite import (
     refuse_later,
     refuse_loss,
 )
+from neurofa.training.loop.fit import fit
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
-from neurofa.training.step_types import ChunkSpan, Emit, ReturnWeightsOf, SequenceUpdate, StepResult
+from neurofa.training.step_types import ChunkSpan, Emit, Graded, ReturnWeightsOf, SequenceUpdate, StepResult
 from neurofa.training.summary import learner_summary
-from neurofa.training.targets import TargetSchedule, target_schedule
+from neurofa.training.targets import TargetSchedule, target_schedule, taught_ticks
 from neurofa.training.update import Updater
 
 UPDATES = ("end", "chunk", "tick")
@@ -629,11 +631,76 @@ class Learner:
         return None if path is None else lambda name, params: path.return_weights(name, params, self.gen)
 
     @torch.no_grad()
-    def evaluate(self, x: Tensor) -> Tensor:
-        """Return the network's outputs in evaluation mode, (B, *input_shape) to (B, o); the mode is restored."""
-        with evaluating(self.network):
-            y: Tensor = self.network(x, self.gen)
-        return y
+    def evaluate(
+        self,
+        x: Tensor | Events,
+        *,
+        batch_first: bool = False,
+        every_tick: bool = False,
+        teach: tuple[int, int] | None = None,
+        chunk: int | None = None,
+    ) -> Tensor:
+        """Return the network's outputs in evaluation mode; the mode is restored.
+
+        Args:
+            x: (B, *input_shape), or sequences (T, B, *input_shape) or events.
+            batch_first: whether sequences come as (B, T, *input_shape).
+            every_tick: whether the outputs of all ticks are returned, (T, B, o) or (B, T, o).
+            teach: first tick of the mean, and the one after the last; None: all.
+            chunk: ticks of a sequence that are computed at once; None: as many as memory allows.
+
+        Returns:
+            (B, o); of sequences the mean over ticks.
+
+        Raises:
+            NeurofaError: wrong shapes or dtype.
+        """
+        network = self.network
+        with evaluating(network):
+            if isinstance(x, Tensor) and x.dim() != len(network.input_shape) + 2:
+                y: Tensor = network(x, self.gen)
+                return y
+            xs = x.transpose(0, 1) if batch_first and isinstance(x, Tensor) else x
+            size = chunk or memory_chunk(network, *xs.shape[:2])
+            ys = outputs_of_ticks(responses(forward_pass, network, xs, chunk=size, gen=self.gen), xs.shape[1])
+        if every_tick:
+            return ys.transpose(0, 1) if batch_first else ys
+        return ys[slice(*taught_ticks(teach, len(ys)))].mean(0)
+
+    @torch.no_grad()
+    def grade(
+        self,
+        x: Tensor | Events,
+        target: Tensor,
+        *,
+        teach: tuple[int, int] | None = None,
+        chunk: int | None = None,
+        gen: torch.Generator | None = None,
+    ) -> Graded:
+        """Return loss and outputs in evaluation mode, without learning; the mode is restored.
+
+        Args:
+            x: as for :meth:`step` or :meth:`stream`; sequences have an axis of time, (T, B, *input_shape).
+            target: as for :meth:`step` or :meth:`stream`.
+            teach: taught ticks of sequences; None: all.
+            chunk: ticks of a sequence that are computed at once; None: as many as memory allows.
+            gen: source of read noise; None: that of the learner.
+
+        Raises:
+            NeurofaError: wrong shapes, dtypes or labels.
+        """
+        network, gen = self.network, self.gen if gen is None else gen
+        with evaluating(network):
+            if isinstance(x, Tensor) and x.dim() != len(network.input_shape) + 2:
+                y = network(x, gen)
+                result = loss_and_teaching(self.loss, y, target)[0]
+                return Graded(result.value, y, result.mass)
+            schedule = target_schedule(network, x, target, teach, whole=self.loss.whole)
+            size = chunk or memory_chunk(network, x.shape[0], schedule.batch)
+            parts = responses(forward_pass, network, x, chunk=size, gen=gen)
+            return Graded(*loss_of_sequence(parts, self.loss, schedule, next(network.parameters())), None)
+
+    fit = fit
 
 
 class _Update:

@@ -75,10 +75,23 @@ def target_schedule(
             f"got targets of {ticks} ticks for a loss of the whole sequence; expected one target a sample; use loss"
             " per_tick"
         )
+    return TargetSchedule(targets, *taught_ticks(teach, ticks), batch)
+
+
+def taught_ticks(teach: tuple[int, int] | None, ticks: int) -> tuple[int, int]:
+    """Return the first taught tick, and the one after the last.
+
+    Args:
+        teach: as given; None: all.
+        ticks: T.
+
+    Raises:
+        NeurofaError: no part of the ticks.
+    """
     begin, end = (0, ticks) if teach is None else teach
     if not 0 <= begin < end <= ticks:
         raise NeurofaError(f"got teach=({begin}, {end}) for {ticks} ticks; expected a part of them; change teach")
-    return TargetSchedule(targets, begin, end, batch)
+    return begin, end
 
 
 def _samples(xs: Tensor | Events, targets: Tensor) -> int:

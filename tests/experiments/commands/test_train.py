@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.cli import run_command as command
-from experiments.runs.evaluate import Score
+from neurofa.training.loop.tally import Score
 from experiments.runs.progress import Progress
 from experiments.runs.run import Interrupted, RunSpec, train_run
 from experiments.runs.spec import canonical

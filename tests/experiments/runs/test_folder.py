@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments.cli import run_command as command
 from experiments.exporting.load import load_run
-from experiments.runs.evaluate import Score
+from neurofa.training.loop.tally import Score
 from experiments.runs.folder import RunFolder
 from experiments.runs.lock import folder_lock
 from experiments.runs.progress import Progress
