@@ -8,7 +8,7 @@ from torch import Tensor
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from hwmodels.testing.tools import require
-from neurofa.core.loss import Loss
+from neurofa.core.loss import Loss, LossResult
 from neurofa.core.randomness import generator
 from neurofa.testing.contract import Contract, require_close
 
@@ -33,7 +33,14 @@ def error_is_the_derivative(name: str) -> None:
     """The error is B times the derivative of the mean loss, with and without weights of samples."""
     loss, y, target = _case(name)
     weight = torch.rand(len(y), generator=generator(1, "weights"), dtype=y.dtype)
-    for of in (lambda y: loss.evaluate(y, target), lambda y: loss.weighted(y, target, weight)):
+
+    def plain(y: Tensor) -> LossResult:
+        return loss.evaluate(y, target)
+
+    def with_weights(y: Tensor) -> LossResult:
+        return loss.weighted(y, target, weight)
+
+    for of in (plain, with_weights):
         error = of(y).error
         quotient = torch.zeros_like(y)
         for i in range(y.numel()):

@@ -106,9 +106,9 @@ class Batches:
                 "got all samples as one Events; expected batches of them; pass a list of (Events, targets), or a"
                 " function of the epoch"
             )
-        order = (
-            None if self.seed is None else torch.randperm(count, generator=generator(self.seed, "order", str(epoch)))
-        )
+        order = torch.arange(count)
+        if self.seed is not None:
+            order = torch.randperm(count, generator=generator(self.seed, "order", str(epoch)))
         axis = int(is_sequence(self.network, x))
         per_tick = int(y.dim() == 3 and bool(axis))
         for begin in range(0, count, self.batch_size):
