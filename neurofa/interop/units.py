@@ -24,6 +24,10 @@ class Unit(NamedTuple):
 
     layer: Layer
     modules: tuple[Named, ...]
+    vocabulary: int | None = None
+    """Number of tokens whose ids enter; None: numbers do."""
+    evaluating: tuple[str, ...] = ()
+    """Parts that stay in evaluation mode whatever the mode of the network."""
 
     @property
     def title(self) -> str:
@@ -51,6 +55,17 @@ class Unit(NamedTuple):
             theirs = dict(self._norm.named_buffers())
             yield from ((key, value, theirs[key]) for key, value in layer.norm.named_buffers())
 
+    def rebuilt(self, modules: Sequence[nn.Module]) -> Layer:
+        """Return a new layer of copies of this unit's modules.
+
+        Args:
+            modules: the copies, in order.
+        """
+        if isinstance(self.layer, Block):
+            return Block(modules[0], vocabulary=self.vocabulary, evaluating=self.evaluating)
+        free = parameter_free_layer(modules[0])
+        return affine_layer(modules)[0] if free is None else free
+
     @property
     def _norm(self) -> nn.Module | None:
         has = isinstance(self.layer, Affine) and self.layer.norm is not None
@@ -71,6 +86,13 @@ class Unit(NamedTuple):
             layer.synapses[name].weight.requires_grad_(value.requires_grad)
         for _, ours, theirs in self.statistics(layer):
             ours.copy_(theirs)
+
+    def set_mode(self, *, training: bool) -> None:
+        """Set the modules into a mode, except the parts that stay in evaluation mode."""
+        for _, module in self.modules:
+            module.train(training)
+        for name in self.evaluating:
+            self.modules[0][1].get_submodule(name).training = False
 
     def take_modes(self, layer: Layer) -> None:
         """Set a layer of the same modules into their modes."""

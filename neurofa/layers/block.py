@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -48,10 +48,15 @@ class Block(AutogradLayer, name="block"):
 
     Args:
         wrapped: the module; its present weights are the initial ones. It is not changed.
+        vocabulary: number of tokens, where the input are their ids (then it is the lowest layer); None: numbers.
+        evaluating: names of parts that stay in evaluation mode, whatever the mode of the network.
     """
 
-    def __init__(self, wrapped: nn.Module | None = None) -> None:
+    def __init__(
+        self, wrapped: nn.Module | None = None, *, vocabulary: int | None = None, evaluating: Sequence[str] = ()
+    ) -> None:
         super().__init__()
+        self._vocabulary, self._evaluating = vocabulary, tuple(evaluating)
         if wrapped is None:
             wrapped = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3))
         if not isinstance(wrapped, nn.Module):
@@ -85,6 +90,7 @@ class Block(AutogradLayer, name="block"):
             window=self._window(),
             mirror=self,
             unreturned=self.unreturned,
+            vocabulary=self._vocabulary,
             facts=BlockFacts(self),
         )
 
@@ -108,6 +114,8 @@ class Block(AutogradLayer, name="block"):
     def train(self, mode: bool = True) -> Block:
         super().train(mode)
         self.skeleton.train(mode)
+        for name in self._evaluating:
+            self.skeleton.get_submodule(name).training = False
         return self
 
     def wrapped_modules(self) -> Iterable[nn.Module]:
@@ -142,6 +150,11 @@ class Block(AutogradLayer, name="block"):
                 " the module in one whose forward returns a tensor"
             )
         return y, buffers if self.training else {}
+
+    @property
+    def draws(self) -> bool:
+        """Whether the module draws anything but plain dropout in its present mode."""
+        return self._behaviour is not None and self._behaviour.draws[self.training]
 
     def _observed(self, x: Tensor) -> Behaviour | None:
         """Return what the module's forward does besides its output, from a trial when it is first called."""

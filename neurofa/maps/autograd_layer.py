@@ -37,7 +37,8 @@ class AutogradLayer(Layer, ABC):
     ) -> tuple[Tensor, State, Graph | None]:
         if not (self.training or needs_input_error):
             return *self.compute(params, x, state), None
-        leaf = x.detach().requires_grad_(needs_input_error)
+        # ids of tokens have no error
+        leaf = x.detach().requires_grad_(needs_input_error and x.is_floating_point())
         leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
         inner: dict[str, Tensor] = {}
         with torch.enable_grad(), ExitStack() as stack:
@@ -64,7 +65,7 @@ class AutogradLayer(Layer, ABC):
             x: (B, *in_shape).
         """
         names = list(self.synapses)
-        if not self._leaks(x, names):
+        if not x.is_floating_point() or not self._leaks(x, names):
             return []
         return [name for name in names if self._leaks(x, [name])]
 
