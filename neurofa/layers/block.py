@@ -165,7 +165,8 @@ class Block(AutogradLayer, name="block"):
 
     def _seeded(self, x: Tensor, state: State, known: Behaviour | None) -> AbstractContextManager[None]:
         draws = known is not None and known.draws[self.training]
-        if not (draws or SEED in state or (self.training and self._drops)):
+        drops = self._drops if known is None else known.drops[self.training]
+        if not (draws or SEED in state or drops or (self.training and self._drops)):
             return nullcontext()
         return drawing(x.device, int(state[SEED]) if SEED in state else None, globally=draws)
 

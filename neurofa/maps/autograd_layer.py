@@ -74,6 +74,8 @@ class AutogradLayer(Layer, ABC):
         trial = {k: v.clone() for k, v in self.synapses.stored().items()}
         graph = self.record(trial, x, {}, {k: trial[k].clone() for k in self.traits.returning}, True)[2]
         assert graph is not None
+        if not graph.y.requires_grad:
+            return False
         # an error that passes through a weight of NaN is NaN, whatever else it is multiplied by
         for name in names:
             graph.params[name].data.fill_(float("nan"))

@@ -36,12 +36,13 @@ class ResNet(nn.Module):
             units = [BasicBlock(c if not i else width, width, 1 if i or stage == 1 else 2) for i in range(blocks)]
             setattr(self, f"res{stage}", nn.Sequential(*units))
             c = width
+        self.stages = [f"res{stage + 1}" for stage in range(len(widths))]
         self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, classes))
 
     def forward(self, x):
         x = self.relu(self.bn1(self.conv1(x)))
-        for stage in (self.res1, self.res2, getattr(self, "res3", nn.Identity())):
-            x = stage(x)
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
         return self.classifier(x)
 
 
