@@ -52,7 +52,5 @@ def assemble(
         unit.take_modes(layer)
         shares |= {f"'{key}' of layer '{name}'": part.clipped for key, part in layer.synapses.items()}
     warn_of_clipping(shares, network.device_spec)
-    network.training = any(
-        part.training for unit in units for _, module in unit.modules for part in module.modules()
-    )
+    network.training = any(part.training for unit in units for _, module in unit.modules for part in module.modules())
     return network.to(numbers.device)

@@ -30,9 +30,7 @@ ROUGH = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 """The same for models that cannot be run in float64."""
 
 
-def compare_layers(
-    model: nn.Module, network: Network, units: Sequence[Unit], example: Tensor | None = None
-) -> None:
+def compare_layers(model: nn.Module, network: Network, units: Sequence[Unit], example: Tensor | None = None) -> None:
     """Compare every layer with its modules: outputs, gradients, statistics, in training and in evaluation mode.
 
     Then the whole network is compared with the whole model: outputs, and the gradients of all weights by the chain of
@@ -79,9 +77,7 @@ def _runs(model: nn.Module, network: Network, example: Tensor | None) -> bool:
     return True
 
 
-def _compare(
-    model: nn.Module, network: Network, units: Sequence[Unit], close: float, example: Tensor | None
-) -> None:
+def _compare(model: nn.Module, network: Network, units: Sequence[Unit], close: float, example: Tensor | None) -> None:
     statistics = [(t, t.clone()) for t in (*model.buffers(), *network.buffers())]
     statistics += [(t, t.clone()) for unit in units for _, module in unit.modules for t in module.buffers()]
     for training in (True, False):
@@ -129,8 +125,8 @@ def _compare_whole(
     refuse = partial(_refuse_difference, source="the model", target="the network", training=training, close=close)
     refuse("outputs", ours=x, theirs=wanted.detach())
     found: dict[int, Tensor] = {}
-    for unit, (_, layer), view in reversed(list(zip(units, network.items(), views, strict=True))):
-        view = layer.backprop_local(replace(view, error=error))
+    for unit, (_, layer), recorded in reversed(list(zip(units, network.items(), views, strict=True))):
+        view = layer.backprop_local(replace(recorded, error=error))
         directions = dense(layer.pullback(view)) if view.params else {}
         for key, p in unit.weights():
             if p.requires_grad:  # copies of one weight learn from all of its places

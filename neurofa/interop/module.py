@@ -23,7 +23,6 @@ from neurofa.interop.tracing.grouping import Grouping
 from neurofa.interop.tracing.modes import traced
 from neurofa.interop.tracing.pieces import path_of
 from neurofa.interop.tracing.tracer import MODEL
-from neurofa.interop.units import Unit
 from neurofa.maps.wrapped import first_line, independent_copy, refuse_lazy
 
 
@@ -89,13 +88,10 @@ def from_module(
             whole=cut is not None,
             finest=units == "finest",
         )
-
-        def parts() -> list[Unit]:
-            return grouping.units(cuts)
-
+        parts = grouping.units(cuts)
         shape, numbers = example_input.shape[1:], numbers_of([module])
-        compare_layers(module, assemble(parts(), shape, seed=seed, numbers=numbers), parts(), example_input)
-    network = assemble(parts(), shape, device=device, periphery=periphery, seed=seed, numbers=numbers)
+        compare_layers(module, assemble(parts, shape, seed=seed, numbers=numbers), parts, example_input)
+    network = assemble(parts, shape, device=device, periphery=periphery, seed=seed, numbers=numbers)
     _remark(flow, cuts.remarks)
     return network
 
@@ -164,6 +160,4 @@ def _remark(flow: Flow, remarks: Sequence[str]) -> None:
         for path, reason in flow.tracer.untraced.items()
     ]
     if said or remarks:
-        warnings.warn(
-            f"{'; '.join([*said, *remarks])}; credit inside of a unit is exact", UncutModel, stacklevel=3
-        )
+        warnings.warn(f"{'; '.join([*said, *remarks])}; credit inside of a unit is exact", UncutModel, stacklevel=3)

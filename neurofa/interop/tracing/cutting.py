@@ -83,7 +83,9 @@ def _cut_behind(flow: Flow, name: str) -> int:
         )
     span = flow.span(named[name])
     if span is None or (span[1] < len(flow.nodes) - 1 and flow.cut_at(span[1]) is None):
-        across = [] if span is None else [path_of(n) if n.op == "call_module" else n.name for n in flow.crossing[span[1]]]
+        across = (
+            [] if span is None else [path_of(n) if n.op == "call_module" else n.name for n in flow.crossing[span[1]]]
+        )
         what = f"{len(across)} values ({', '.join(across)})" if len(across) != 1 else "no tensor with samples first"
         raise NeurofaError(
             f"got cut behind '{name}', where {what} cross to what follows; expected one tensor (B, ...) alone; cut"
@@ -130,10 +132,10 @@ def _is_chain(flow: Flow, call: Call, cuts: set[int]) -> bool:
         call: of one of its modules.
         cuts: all of the flow.
     """
-    place = {node: index for index, node in enumerate(flow.nodes)}
-    spans = [flow.span(item) if isinstance(item, Call) else (place.get(item), place.get(item)) for item in call.items]
-    ends = [span for span in spans if span is not None and span[0] is not None and span[1] is not None]
-    return all(any(i in cuts for i in range(first[1], second[0])) for first, second in pairwise(ends))
+    place = {node: (index, index) for index, node in enumerate(flow.nodes)}
+    spans = [flow.span(item) if isinstance(item, Call) else place.get(item) for item in call.items]
+    known = [span for span in spans if span is not None]
+    return all(any(i in cuts for i in range(first[1], second[0])) for first, second in pairwise(known))
 
 
 def _keep_together(cuts: Cuts, flow: Flow, model: nn.Module) -> None:

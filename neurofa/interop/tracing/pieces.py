@@ -109,7 +109,9 @@ class PieceBuilder:
         graph, used = fx.Graph(), dict[str, Any]()
         x = graph.placeholder("x")
         made: dict[fx.Node, fx.Node] = {}
-        current: dict[fx.Node, fx.Node] = {self.flow.maker(source): x}  # the last node that gives a tensor, by its maker
+        current: dict[fx.Node, fx.Node] = {
+            self.flow.maker(source): x
+        }  # the last node that gives a tensor, by its maker
 
         def copied(node: fx.Node) -> fx.Node:
             if node in self.flow.carried and self.flow.real(node):
@@ -148,7 +150,6 @@ class PieceBuilder:
 
     def _placed(self, graph: fx.Graph, x: fx.Node, node: fx.Node, dtype: torch.dtype) -> tuple[Any, Any]:
         """Let the place and the number format of the model follow the input, lest they are fixed by the trace."""
-
         like = self.flow.values[self.flow.input][0]
 
         def follow(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from neurofa.maps.wrapped import first_line
 
@@ -78,7 +80,6 @@ class _ValueProxy(fx.Proxy):
         if callable(getattr(value, name)):
             return fx.proxy.Attribute(self, name)
         return self.tracer.create_proxy("call_function", getattr, (self, name), {})
-
 
     def __len__(self) -> int:
         return self.tracer.length(self)
@@ -183,7 +184,9 @@ class ValueTracer(fx.Tracer):
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         """Return the parts of a tuple or a shape; a tensor has none, since its first axis are samples."""
-        return iter([obj[index] for index in range(self.length(obj))])
+        return iter(
+            [self.create_proxy("call_function", operator.getitem, (obj, i), {}) for i in range(self.length(obj))]
+        )
 
     def length(self, obj: fx.Proxy) -> int:
         """Return the number of parts of a tuple or a shape, where it does not depend on the batch."""
@@ -272,8 +275,7 @@ def _recording_factories(tracer: ValueTracer) -> Iterator[None]:
 
     def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            found: list[fx.Proxy] = []
-            fx.node.map_aggregate((args, kwargs), lambda a: found.append(a) if isinstance(a, fx.Proxy) else a)
+            found = any(isinstance(each, fx.Proxy) for each in pytree.tree_leaves((args, kwargs)))
             return tracer.create_proxy("call_function", function, args, kwargs) if found else function(*args, **kwargs)
 
         return call

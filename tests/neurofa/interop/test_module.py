@@ -6,16 +6,15 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 from neurofa import Learner, NeurofaError, from_module
 from neurofa.interop.module import UncutModel
 from neurofa.layers import Block, Conv2d, Dense
 from tests.neurofa.interop.module_models import (
-    GPT,
     MODELS,
     VECTOR,
-    BasicBlock,
     Branching,
     FrozenBackbone,
     ResNet,
@@ -61,17 +60,24 @@ def test_bp_trains_a_network_as_autograd_trains_its_model(name):
         assert torch.allclose(network.eval()(x), model.eval()(x), atol=tolerance)
         learnt(model, network, x, labels)
         theirs = model.eval()(x)
-        assert torch.allclose(network.eval()(x), theirs, rtol=tolerance, atol=tolerance * float(theirs.detach().abs().max()))
+        assert torch.allclose(
+            network.eval()(x), theirs, rtol=tolerance, atol=tolerance * float(theirs.detach().abs().max())
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "gpt"])
 def test_dfa_lowers_the_loss_of_every_model_that_is_cut(name):
-    model, x, labels = made(name)
+    model, x, labels = made(name, n=12)
+    if x.is_floating_point():  # whether the mean of a sample is positive
+        x = x + 2 * torch.randn(12, *[1] * (x.dim() - 1))
+        labels = (x.flatten(1).mean(1) > 0).long()
+    else:
+        labels = x
     network = from_module(model, x)
-    learner = Learner(network.train(), "dfa", optimizer=torch.optim.Adam(network.parameters(), lr=0.02))
-    losses = [float(learner.step(x, labels).loss) for _ in range(40)]
+    learner = Learner(network.train(), "dfa", optimizer=torch.optim.Adam(network.parameters(), lr=0.05))
+    losses = [float(learner.step(x, labels).loss) for _ in range(25)]
     assert sum(bool(len(layer.synapses)) for _, layer in network.items()) > 1
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_blocks_of_a_residual_net_are_units_and_its_first_convolution_is_a_layer_of_this_package():
@@ -82,6 +88,27 @@ def test_blocks_of_a_residual_net_are_units_and_its_first_convolution_is_a_layer
     first, *blocks = (layer for _, layer in network.items() if len(layer.synapses))
     assert (first.activation.name, first.norm.name) == ("relu", "batch")
     assert set(blocks[0].synapses) == {n for n, _ in model.named_parameters() if n.startswith("res1.0.")}
+
+
+@pytest.mark.parametrize(("images", "right"), [(200, None), pytest.param(10_000, 9062, marks=pytest.mark.slow)])
+def test_a_residual_net_that_others_trained_keeps_its_accuracy(real_data, images, right):
+    weights, test = real_data / "pretrained" / "resnet20_cifar10.safetensors", real_data / "cifar-10-batches-bin"
+    if not weights.exists() or not (test / "test_batch.bin").exists():
+        pytest.skip("no pretrained ResNet-20, or no CIFAR-10, in the folder of real data")
+    model = ResNet(widths=(16, 32, 64), blocks=3, classes=10)
+    model.bn1.eps = 1e-3
+    model.load_state_dict(load_file(weights))
+    rows = torch.frombuffer(bytearray((test / "test_batch.bin").read_bytes()), dtype=torch.uint8)
+    rows = rows.view(-1, 3073)[:images]
+    mean, std = (torch.tensor(t).view(3, 1, 1) for t in ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
+    x = (rows[:, 1:].view(-1, 3, 32, 32) / 255 - mean) / std
+    network = from_module(model.eval(), x[:4])
+    answers = torch.cat([network(part).argmax(1) for part in x.split(200)])
+    if right is None:
+        assert torch.allclose(network(x[:20]), model(x[:20]), atol=1e-4)
+        assert int((answers == rows[:, 0]).sum()) > 0.85 * images
+    else:
+        assert int((answers == rows[:, 0]).sum()) == right
 
 
 def test_what_a_skip_spans_is_one_unit():
@@ -131,7 +158,9 @@ def test_pruned_weights_stay_pruned():
     model = pruned_and_normed()
     x = torch.randn(6, *VECTOR)
     network = from_module(model, x)
-    Learner(network.train(), "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1)).step(x, torch.arange(6) % 3)
+    Learner(network.train(), "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1)).step(
+        x, torch.arange(6) % 3
+    )
     plain = network.module()
     first = next(m for m in plain.modules() if isinstance(m, nn.Linear))
     first(torch.randn(1, 4))  # pruning computes the weight in every pass
@@ -161,8 +190,9 @@ def test_a_model_is_cut_where_it_is_said():
 
 def test_a_device_is_under_every_matrix_and_the_weights_keep_its_grid():
     network = from_module(ResNet(), torch.randn(2, 3, 8, 8), device="fixed(bits=4, range=1.0)")
-    for _, layer in network.items():
-        for _, synapses in layer.synapses.items():
+    for _, layer in network.chain:
+        for key in layer.synapses:
+            synapses = layer.synapses[key]
             assert (synapses.weight.dim() > 1) == (not synapses.exact)
 
 
