@@ -213,6 +213,7 @@ WORDS = {"device", "nn"}
         ("chip profiles", "profile"),
         ("feedback", "feedback"),
         ("neurons", "neuron"),
+        ("losses", "loss"),
         ("surrogate", "surrogate"),
         ("encoders", "encoder"),
     ],
