@@ -13,7 +13,6 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
-from neurofa.interop.assembly import assemble
 from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
 from neurofa.interop.modules import numbers_of
@@ -23,6 +22,7 @@ from neurofa.interop.tracing.grouping import Grouping
 from neurofa.interop.tracing.modes import traced
 from neurofa.interop.tracing.pieces import path_of
 from neurofa.interop.tracing.tracer import MODEL
+from neurofa.interop.units import assemble
 from neurofa.maps.wrapped import first_line, independent_copy, refuse_lazy
 
 

@@ -10,11 +10,10 @@ from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
-from neurofa.interop.assembly import assemble
 from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
 from neurofa.interop.modules import Named, flat, passes_through, refuse_sharing, unchanged
-from neurofa.interop.units import Unit, affine_layer, parameter_free_layer, plain_affine
+from neurofa.interop.units import Unit, affine_layer, assemble, parameter_free_layer, plain_affine
 from neurofa.layers.block import Block
 from neurofa.maps.wrapped import refuse_lazy
 
