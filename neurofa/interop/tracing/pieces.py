@@ -79,6 +79,8 @@ def _names(target: Callable[..., Any] | str) -> tuple[str, ...]:
     """Return the names of a function's parameters, as the modules that do the same call them."""
     if target in (torch.flatten, "flatten"):
         return ("input", "start_dim", "end_dim")
+    if target is functional.max_pool2d:
+        return ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
     if target is functional.avg_pool2d:
         return ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
     if isinstance(target, str) or not inspect.isfunction(target):
