@@ -135,8 +135,8 @@ class RunFolder:
         present, stored = run_code(spec), self.about().get("ingredients")
         if present != (stored.get("code") if isinstance(stored, dict) else None):
             raise NeurofaError(
-                f"got {files} with another content than when '{self.path}' was made; expected the same code and weights;"
-                " put the files back, or make the run anew with --overwrite"
+                f"got {files} with another content than when '{self.path}' was made; expected the same code and"
+                " weights; put the files back, or make the run anew with --overwrite"
             )
 
     def load_best(self, network: Network) -> None:

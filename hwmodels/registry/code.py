@@ -119,13 +119,14 @@ def code_named(texts: Iterable[object]) -> list[Spec]:
     >>> code_named(["encoded(data=module(path=data.py, name=make_data))", "not a spec"])
     [Spec(name='module', options={'path': 'data.py', 'name': 'make_data'})]
     """
-    found: list[Spec] = []
-    for text in texts:
-        try:
-            found += _inside(parse(text) if isinstance(text, str) else text)
-        except NeurofaError:
-            continue
-    return found
+    return [spec for text in texts for spec in _inside(_parsed(text) if isinstance(text, str) else text)]
+
+
+def _parsed(text: str) -> Spec | None:
+    try:
+        return parse(text)
+    except NeurofaError:
+        return None
 
 
 def _inside(value: object) -> Iterator[Spec]:

@@ -21,6 +21,7 @@ from neurofa.core.directions import Directions, LowRank, dense
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
+from neurofa.core.summary import exact_credit
 from neurofa.core.view import LocalView, Tick
 from neurofa.losses import CrossEntropy, MeanSquaredError
 from neurofa.training.extra_passes import make_extra_passes
@@ -65,6 +66,10 @@ class AuditReport:
     """Measured: an update mixes samples (as batch normalisation does); this is allowed, but always reported."""
     dependencies: dict[str, Dependence]
     """Dependencies by layer, from input to readout."""
+    exact_inside: int = 0
+    """Weights that errors reach through exact transposes of other weights: inside their layer, or of all layers."""
+    weights: int = 0
+    """Weights of all layers that learn."""
 
     @property
     def agrees(self) -> bool:
@@ -122,12 +127,15 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
 
 
 class Audit:
-    """One audit: a recorded tick, its clean replay, and the poisoned replays.
+    """Find which weights an update depends on: one tick is recorded, and its backward phase repeated.
+
+    The first time nothing is changed; then, for each layer in turn, all other layers' weights are overwritten, with NaN
+    and with other numbers. A layer whose update is no longer the same has read the weights of another one.
 
     Args:
         rule: bound to the network.
         network: in training mode.
-        x: (B, *input_shape); of a sequence (T B, *input_shape).
+        x: (B, *input_shape); of a sequence of T ticks (T * B, *input_shape), time first.
         target: (B,) labels or (B, o) values, for the rows of the recorded tick.
         seed: of noise.
         samples: B for a sequence; None: the rows of ``x``.
@@ -176,6 +184,12 @@ class Audit:
                 )
         transports = max((d.transports for d in dependencies.values()), key=TRANSPORTS.index)
         declares = self.rule.declares
+        learning = [layer for key, layer in self.network.items() if key in self.learning]
+        inside, weights = exact_credit(learning)
+        if not declares.local:
+            inside = weights
+        elif declares.return_path is not None:
+            inside = 0  # errors return through the weights of the rule, inside a layer too
         return AuditReport(
             rule=name,
             declared_local=declares.local,
@@ -184,6 +198,8 @@ class Audit:
             transports=transports,
             couples_samples=bool(coupled),
             dependencies=dependencies,
+            exact_inside=inside,
+            weights=weights,
         )
 
     def future(self) -> str:

@@ -113,6 +113,8 @@ class LayerTraits:
     """Whether the layer keeps a state from tick to tick, so that no module of one input computes the same."""
     vocabulary: int | None = None
     """Number of tokens of which the layer takes the ids as input; None: it takes numbers."""
+    exact_inside: bool = False
+    """Whether it holds several maps, so that errors reach some weights through the exact transposes of others."""
     window: Window | None = None
     """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None

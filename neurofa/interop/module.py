@@ -13,6 +13,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
+from neurofa.core.summary import exact_credit, exact_text
 from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
 from neurofa.interop.modules import numbers_of
@@ -92,7 +93,7 @@ def from_module(
         shape, numbers = example_input.shape[1:], numbers_of([module])
         compare_layers(module, assemble(parts, shape, seed=seed, numbers=numbers), parts, example_input)
     network = assemble(parts, shape, device=device, periphery=periphery, seed=seed, numbers=numbers)
-    _remark(flow, cuts.remarks)
+    _remark(flow, [*cuts.remarks, exact_text(*exact_credit(layer for _, layer in network.items()))])
     return network
 
 
@@ -159,5 +160,5 @@ def _remark(flow: Flow, remarks: Sequence[str]) -> None:
         f"'{path.removeprefix(MODEL).removeprefix('.') or 'the model'}' is called as it is ({reason})"
         for path, reason in flow.tracer.untraced.items()
     ]
-    if said or remarks:
-        warnings.warn(f"{'; '.join([*said, *remarks])}; credit inside of a unit is exact", UncutModel, stacklevel=3)
+    if said or len(remarks) > 1:
+        warnings.warn("; ".join([*said, *remarks]), UncutModel, stacklevel=3)

@@ -70,6 +70,7 @@ class Block(AutogradLayer, name="block"):
         self._stored = weight_names(skeleton, MULTIPLIED)
         self._affine, self._scaling = weight_names(skeleton, AFFINE), weight_names(skeleton, SCALING)
         self._initial = {k: p.detach().clone() for k, p in skeleton.named_parameters()}
+        self._matrix_names = [k for k, p in skeleton.named_parameters() if p.dim() > 1]
         self._frozen = {k for k, p in skeleton.named_parameters() if not p.requires_grad}
         for key, buffer in skeleton.named_buffers():
             self.register_buffer(_buffer(key), buffer.detach().clone())
@@ -87,12 +88,18 @@ class Block(AutogradLayer, name="block"):
         return LayerTraits(
             returning=tuple(k for k in self._names() if k in self._affine or k in self._scaling),
             couples_samples=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.skeleton.modules()),
+            exact_inside=self._several_maps(),
             window=self._window(),
             mirror=self,
             unreturned=self.unreturned,
             vocabulary=self._vocabulary,
             facts=BlockFacts(self),
         )
+
+    def _several_maps(self) -> bool:
+        """Return whether several parts hold matrices or kernels, or a recurrent one crosses its own."""
+        holders = {key.rpartition(".")[0].partition("parametrizations.")[0] for key in self._matrix_names}
+        return len(holders) > 1 or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in self.skeleton.modules())
 
     def _window(self) -> Window | None:
         """Return the receptive field of the module, or of the first in an ``nn.Sequential`` with elementwise others."""

@@ -25,7 +25,12 @@ class AutogradLayer(Layer, ABC):
 
     @property
     def traits(self) -> LayerTraits:
-        return LayerTraits(returning=self.matrices, mirror=self, unreturned=self.unreturned)
+        return LayerTraits(
+            returning=self.matrices,
+            exact_inside=len(self.matrices) > 1,
+            mirror=self,
+            unreturned=self.unreturned,
+        )
 
     @property
     def matrices(self) -> tuple[str, ...]:

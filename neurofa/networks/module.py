@@ -43,8 +43,8 @@ def module(
 ) -> Network:
     """Any torch module, made by a function of a code file: traced, cut into units of credit, compared with itself.
 
-    The function is called without arguments, or with those of ``input_shape`` and ``outputs`` that it takes. Its weights
-    are drawn from torch's global generator, which has the seed of the network meanwhile.
+    The function is called without arguments, or with those of ``input_shape`` and ``outputs`` that it takes. Weights
+    that it draws from torch's global generator follow the seed of the network.
 
     Args:
         path: the code file; empty: an example, two linear maps.

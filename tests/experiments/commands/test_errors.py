@@ -29,6 +29,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said.err
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -53,7 +54,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--optimizer", "sgd(lr=-0.1)"], "positive learning rate"),
         (["--optimizer", "adam(beta1=1.0)"], "beta1=1.0"),
         (["--schedule", "cosine(warmup=9)"], "lower warmup"),
-        (["--epochs", "0"], "epochs=0"),
+        (["--epochs", "-1"], "epochs=-1"),
         (["--batch-size", "-1"], "batch_size=-1"),
         (["--accumulate", "100"], "lower accumulate"),
         (["--clip", "0"], "positive norm"),
@@ -192,6 +193,7 @@ def test_the_best_epoch_needs_validation_data() -> None:
     assert result.row["validation_loss"] is None
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
