@@ -73,7 +73,7 @@ def _refuse_foreign(kind: str, part: object) -> None:
         )
 
 
-_HINTS = {"network": "turn torch modules into one with from_sequential(model, input_shape)"}
+_HINTS = {"network": "turn torch modules into one with from_module(model, example_input)"}
 """What to do instead, by kind."""
 
 

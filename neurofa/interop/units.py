@@ -148,6 +148,7 @@ def assemble(
         unit.take_weights(layer, gen)
         unit.take_modes(layer)
         shares |= {f"'{key}' of layer '{name}'": part.clipped for key, part in layer.synapses.items()}
+    network.first = (network.layer(network.lowest).synapses.values()[0],)
     warn_of_clipping(shares, network.device_spec)
     network.training = any(part.training for unit in units for _, module in unit.modules for part in module.modules())
     return network.to(numbers.device)
