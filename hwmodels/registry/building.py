@@ -45,7 +45,8 @@ def build(kind: str, spec: object, **context: Any) -> Any:
         _refuse_foreign(kind, spec)
         return spec
     part = find(kind, spec.name)
-    described = isinstance(part, type) and issubclass(part, Recipe)
+    made = part if isinstance(part, type) else type_hints(part).get("return")  # a function may return a recipe
+    described = isinstance(made, type) and issubclass(made, Recipe)
     known = {key: p for key, p in options(part).items() if described or key not in context}
     _check(kind, spec, known, type_hints(part))
     if described:

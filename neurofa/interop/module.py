@@ -18,7 +18,7 @@ from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
 from neurofa.interop.modules import numbers_of
 from neurofa.interop.tracing.cutting import choose_cuts
-from neurofa.interop.tracing.flow import Flow
+from neurofa.interop.tracing.flow import ValueFlow
 from neurofa.interop.tracing.grouping import Grouping
 from neurofa.interop.tracing.modes import traced
 from neurofa.interop.tracing.pieces import path_of
@@ -129,7 +129,7 @@ def _two_batches(module: nn.Module, example: Tensor) -> tuple[Tensor, Tensor]:
     return rows[:2], rows[2:]
 
 
-def _vocabulary(flow: Flow, module: nn.Module) -> int:
+def _vocabulary(flow: ValueFlow, module: nn.Module) -> int:
     """Return the number of tokens that the embeddings of the input know.
 
     Raises:
@@ -154,7 +154,7 @@ def _staying(module: nn.Module) -> frozenset[str]:
     return frozenset(name for name, part in trained.named_modules() if not part.training)
 
 
-def _remark(flow: Flow, remarks: Sequence[str]) -> None:
+def _remark(flow: ValueFlow, remarks: Sequence[str]) -> None:
     """Say what could not be cut, in one warning."""
     said = [
         f"'{path.removeprefix(MODEL).removeprefix('.') or 'the model'}' is called as it is ({reason})"

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.registry import recipe
 from hwmodels.registry.code import load_code
 from hwmodels.spec import Spec
+from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
+from neurofa.core.recipes import NetworkRecipe
 from neurofa.interop.module import from_module
 
 SAMPLES = 4
@@ -35,12 +37,7 @@ def module(
     units: Literal["blocks", "finest"] = "blocks",
     cut: Sequence[str] | None = None,
     tied: Literal["together", "copies"] = "together",
-    input_shape: tuple[int, ...],
-    outputs: int,
-    seed: int = 0,
-    device: Device | str = "digital",
-    periphery: Periphery | str = "exact",
-) -> Network:
+) -> TracedModule:
     """Any torch module, made by a function of a code file: traced, cut into units of credit, compared with itself.
 
     The function is called without arguments, or with those of ``input_shape`` and ``outputs`` that it takes. Weights
@@ -50,52 +47,74 @@ def module(
         path: the code file; empty: an example, two linear maps.
         name: of the function, or of a class of modules.
         weights: safetensors file with the module's own names (``state_dict``); empty: as the function makes them.
-        tokens: whether the input are ids of tokens below ``outputs``.
+        tokens: whether the input are ids of tokens below the number of outputs.
         units: ``blocks`` keeps blocks of the model whole, ``finest`` cuts wherever one tensor alone crosses.
         cut: names of modules behind which the network is cut, instead.
         tied: whether units that share a weight become one (``together``) or get ``copies``.
-        input_shape: shape of one sample.
-        outputs: width of the readout.
-        seed: of the weights.
-        device: device that stores the affine weights, or its spec.
-        periphery: converters and noise around the arrays of affine weights, or their spec.
-
-    Raises:
-        NeurofaError: code that may not be run or does not make a module; weights that do not fit; other outputs than
-            those of the data; all that :func:`neurofa.from_module` refuses.
     """
-    make = load_code(path, name) if path else example_model
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _made(make, name, {"input_shape": tuple(input_shape), "outputs": outputs})
-    if weights:
-        load_weights(model, weights)
-    gen = generator(seed, "example")
-    example = (
-        torch.randint(outputs, (SAMPLES, *input_shape), generator=gen) if tokens else _numbers(model, input_shape, gen)
-    )
-    network = from_module(
-        model,
-        example,
-        cut=cut,
-        units=units,
-        tied=tied,
-        vocabulary=outputs if tokens else None,
-        device=device,
-        periphery=periphery,
-        seed=seed,
-    )
-    if network.outputs != outputs:
-        raise NeurofaError(
-            f"got a model of {network.outputs} outputs from '{name}' for data with {outputs}; expected as many; change"
-            " its last layer"
+    return TracedModule(path=path, function=name, weights=weights, takes_ids=tokens, units=units, cut=cut, tied=tied)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedModule(NetworkRecipe):
+    """What :func:`module` describes; the code is run when the network is built."""
+
+    name: ClassVar[str] = "module"  # of the function, whose options are those of the spec
+
+    path: str
+    function: str
+    weights: str
+    takes_ids: bool
+    units: str
+    cut: Sequence[str] | None
+    tied: str
+
+    @property
+    def full_spec(self) -> Spec:
+        return self.built_by.full
+
+    def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
+        return [layer for _, layer in self.assemble(input_shape, outputs, seed, "digital").items()]
+
+    def assemble(self, input_shape: tuple[int, ...], outputs: int, seed: int, device: Device | str) -> Network:
+        """Return the network of the module.
+
+        Args:
+            input_shape: shape of one sample.
+            outputs: width of the readout.
+            seed: of the weights.
+            device: device that stores the affine weights, or its spec.
+
+        Raises:
+            NeurofaError: code that may not be run or does not make a module; weights that do not fit; other outputs
+                than those of the data; all that :func:`neurofa.from_module` refuses.
+        """
+        make = load_code(self.path, self.function) if self.path else example_model
+        torch.manual_seed(seed)  # inside of build, which gives the global generator its state back
+        model = _made(make, self.function, {"input_shape": input_shape, "outputs": outputs})
+        if self.weights:
+            load_weights(model, self.weights)
+        gen = generator(seed, "example")
+        ids = self.takes_ids
+        example = (
+            torch.randint(outputs, (SAMPLES, *input_shape), generator=gen) if ids else _numbers(model, input_shape, gen)
         )
-    given: dict[str, Any] = {"path": path, "name": name, "weights": weights, "tokens": tokens, "units": units}
-    given |= {"cut": None if cut is None else list(cut), "tied": tied}
-    defaults = {"name": "make_model", "units": "blocks", "tied": "together", "cut": None}
-    kept = {key: value for key, value in given.items() if value != defaults.get(key, "") and value is not False}
-    network.spec = str(Spec("module", kept))
-    return network
+        network = from_module(
+            model,
+            example,
+            cut=self.cut,
+            units=self.units,
+            tied=self.tied,
+            vocabulary=outputs if ids else None,
+            device=device,
+            seed=seed,
+        )
+        if network.outputs != outputs:
+            raise NeurofaError(
+                f"got a model of {network.outputs} outputs from '{self.function}' for data with {outputs}; expected as"
+                " many; change its last layer"
+            )
+        return network
 
 
 def _made(make: Any, name: str, known: Mapping[str, Any]) -> nn.Module:

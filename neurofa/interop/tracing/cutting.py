@@ -9,9 +9,9 @@ from itertools import pairwise
 from torch import fx, nn
 
 from hwmodels.errors import NeurofaError, did_you_mean
-from neurofa.interop.tracing.flow import Flow
+from neurofa.interop.tracing.flow import ValueFlow
 from neurofa.interop.tracing.pieces import path_of, tensors_of
-from neurofa.interop.tracing.tracer import MODEL, Call
+from neurofa.interop.tracing.tracer import MODEL, ModuleCall
 
 UNITS = ("blocks", "finest")
 """Words for automatic cuts: whole blocks of the model, or the smallest units that can be cut."""
@@ -31,7 +31,7 @@ class Cuts:
     ends: list[int]
     remarks: list[str] = field(default_factory=list)
 
-    def segments(self, flow: Flow) -> list[tuple[fx.Node, ...]]:
+    def segments(self, flow: ValueFlow) -> list[tuple[fx.Node, ...]]:
         """Return the nodes of every segment, in order.
 
         Args:
@@ -41,7 +41,7 @@ class Cuts:
         return [tuple(flow.nodes[start : end + 1]) for start, end in zip(starts, self.ends, strict=False)]
 
 
-def choose_cuts(flow: Flow, model: nn.Module, *, cut: Sequence[str] | None, units: str, tied: str) -> Cuts:
+def choose_cuts(flow: ValueFlow, model: nn.Module, *, cut: Sequence[str] | None, units: str, tied: str) -> Cuts:
     """Return where a model is cut, with what shares a weight kept together.
 
     Args:
@@ -68,7 +68,7 @@ def choose_cuts(flow: Flow, model: nn.Module, *, cut: Sequence[str] | None, unit
     return cuts
 
 
-def _cut_behind(flow: Flow, name: str) -> int:
+def _cut_behind(flow: ValueFlow, name: str) -> int:
     """Return the last node of the module with a name.
 
     Raises:
@@ -94,16 +94,16 @@ def _cut_behind(flow: Flow, name: str) -> int:
     return span[1]
 
 
-def _between_blocks(flow: Flow) -> list[int]:
+def _between_blocks(flow: ValueFlow) -> list[int]:
     """Return the cuts that divide no block: no module whose inside is more than a chain, nor others of its class."""
     cuts = flow.cuts()
-    blocks: list[Call] = []
-    opened: list[Call] = []
+    blocks: list[ModuleCall] = []
+    opened: list[ModuleCall] = []
     waiting = [_model_itself(flow)]
     while waiting:
         call = waiting.pop()
         opened.append(call)
-        for inner in (item for item in call.items if isinstance(item, Call)):
+        for inner in (item for item in call.items if isinstance(item, ModuleCall)):
             if _is_chain(flow, inner, set(cuts)):
                 waiting.append(inner)
             else:
@@ -114,17 +114,17 @@ def _between_blocks(flow: Flow) -> list[int]:
     return [cut for cut in cuts if not any(first <= cut < last for first, last in whole)]
 
 
-def _model_itself(flow: Flow) -> Call:
+def _model_itself(flow: ValueFlow) -> ModuleCall:
     """Return the call of the model, or of the module that is all that it calls."""
     call = flow.tracer.top
     while True:
-        items = [item for item in call.items if isinstance(item, Call) or item in flow.nodes]
-        if len(items) != 1 or not isinstance(items[0], Call):
+        items = [item for item in call.items if isinstance(item, ModuleCall) or item in flow.nodes]
+        if len(items) != 1 or not isinstance(items[0], ModuleCall):
             return call
         call = items[0]
 
 
-def _is_chain(flow: Flow, call: Call, cuts: set[int]) -> bool:
+def _is_chain(flow: ValueFlow, call: ModuleCall, cuts: set[int]) -> bool:
     """Return whether the model can be cut between all that a call does one after another.
 
     Args:
@@ -133,12 +133,12 @@ def _is_chain(flow: Flow, call: Call, cuts: set[int]) -> bool:
         cuts: all of the flow.
     """
     place = {node: (index, index) for index, node in enumerate(flow.nodes)}
-    spans = [flow.span(item) if isinstance(item, Call) else place.get(item) for item in call.items]
+    spans = [flow.span(item) if isinstance(item, ModuleCall) else place.get(item) for item in call.items]
     known = [span for span in spans if span is not None]
     return all(any(i in cuts for i in range(first[1], second[0])) for first, second in pairwise(known))
 
 
-def _keep_together(cuts: Cuts, flow: Flow, model: nn.Module) -> None:
+def _keep_together(cuts: Cuts, flow: ValueFlow, model: nn.Module) -> None:
     """Remove cuts between segments that share a weight or a running statistic, and say so."""
     segments = cuts.segments(flow)
     first: dict[int, tuple[int, str]] = {}

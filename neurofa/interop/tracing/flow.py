@@ -8,11 +8,11 @@ from itertools import pairwise
 
 from torch import Tensor, fx
 
-from neurofa.interop.tracing.tracer import Call, Pair, ValueTracer
+from neurofa.interop.tracing.tracer import ModuleCall, Pair, ValueTracer
 
 
 @dataclass(eq=False)
-class Flow:
+class ValueFlow:
     """A traced model: its nodes in order, and for every node where its value is used last.
 
     Args:
@@ -100,18 +100,18 @@ class Flow:
         dark = [node in self.tracer.without_gradient for node in self.nodes]
         return [i for i, pair in enumerate(pairwise(dark)) if self.cut_at(i) is not None and not all(pair)]
 
-    def span(self, call: Call) -> tuple[int, int] | None:
+    def span(self, call: ModuleCall) -> tuple[int, int] | None:
         """Return the first and the last node of a call, by index; None: it has none."""
         inside = set(call.nodes())
         found = [index for index, node in enumerate(self.nodes) if node in inside]
         return (found[0], found[-1]) if found else None
 
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[ModuleCall]:
         """Return all calls of modules, outer ones first."""
         waiting = [self.tracer.top]
         while waiting:
             call = waiting.pop(0)
-            inner = [item for item in call.items if isinstance(item, Call)]
+            inner = [item for item in call.items if isinstance(item, ModuleCall)]
             yield from inner
             waiting += inner
 

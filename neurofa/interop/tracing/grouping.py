@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from neurofa.interop.modules import Named, unchanged
 from neurofa.interop.tracing.cutting import Cuts
-from neurofa.interop.tracing.flow import Flow
+from neurofa.interop.tracing.flow import ValueFlow
 from neurofa.interop.tracing.pieces import PieceBuilder, as_module, path_of, tensors_of
 from neurofa.interop.tracing.tracer import MODEL
 from neurofa.interop.units import Unit, affine_layer, parameter_free_layer, plain_affine
@@ -90,7 +90,7 @@ class Grouping:
 
     def __init__(
         self,
-        flow: Flow,
+        flow: ValueFlow,
         model: nn.Module,
         *,
         vocabulary: int | None,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor, fx, nn
 
 from hwmodels.errors import NeurofaError
-from neurofa.interop.tracing.flow import Flow
-from neurofa.interop.tracing.tracer import MODEL, Call, ValueTracer
+from neurofa.interop.tracing.flow import ValueFlow
+from neurofa.interop.tracing.tracer import MODEL, ModuleCall, ValueTracer
 from neurofa.maps.wrapped import independent_copy
 
 
-def traced(model: nn.Module, batches: tuple[Tensor, Tensor], leaves: frozenset[str] = frozenset()) -> Flow:
+def traced(model: nn.Module, batches: tuple[Tensor, Tensor], leaves: frozenset[str] = frozenset()) -> ValueFlow:
     """Return the flow of values through a model, the same in both modes.
 
     A part whose forward does other things in training than in evaluation, beyond what torch's own modules do by
@@ -32,7 +32,7 @@ def traced(model: nn.Module, batches: tuple[Tensor, Tensor], leaves: frozenset[s
             graph = tracer.trace_model(independent_copy(model).train(training))
             found |= tracer.untraced
             leaves |= tracer.leaves
-            flows.append(Flow(graph, tracer))
+            flows.append(ValueFlow(graph, tracer))
         other = _differing(*(flow.tracer.top for flow in flows))
         if other is None:
             break
@@ -50,16 +50,16 @@ def traced(model: nn.Module, batches: tuple[Tensor, Tensor], leaves: frozenset[s
     return flow
 
 
-def _differing(first: Call, second: Call) -> str | None:
+def _differing(first: ModuleCall, second: ModuleCall) -> str | None:
     """Return the name of the innermost call that two traces made differently; None: they are the same."""
     if len(first.items) != len(second.items):
         return first.path or MODEL
     for ours, theirs in zip(first.items, second.items, strict=True):
-        if isinstance(ours, Call) and isinstance(theirs, Call):
+        if isinstance(ours, ModuleCall) and isinstance(theirs, ModuleCall):
             inner = _differing(ours, theirs)
             if ours.path != theirs.path or inner is not None:
                 return inner or first.path or MODEL
-        elif isinstance(ours, Call) or isinstance(theirs, Call) or _text(ours) != _text(theirs):
+        elif isinstance(ours, ModuleCall) or isinstance(theirs, ModuleCall) or _text(ours) != _text(theirs):
             return first.path or MODEL
     return None
 

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from neurofa.interop.modules import Named
-from neurofa.interop.tracing.flow import Flow
+from neurofa.interop.tracing.flow import ValueFlow
 from neurofa.interop.tracing.tracer import MODEL
 
 AS_MODULES: dict[Any, type[nn.Module]] = {
@@ -41,7 +41,7 @@ def path_of(node: fx.Node) -> str:
     return str(node.target).removeprefix(MODEL).removeprefix(".")
 
 
-def as_module(flow: Flow, model: nn.Module, node: fx.Node) -> Named | None:
+def as_module(flow: ValueFlow, model: nn.Module, node: fx.Node) -> Named | None:
     """Return the module that does what one node does to its only input; None: there is none.
 
     Args:
@@ -96,7 +96,7 @@ class PieceBuilder:
         model: the model itself; its parts are shared, not copied.
     """
 
-    def __init__(self, flow: Flow, model: nn.Module) -> None:
+    def __init__(self, flow: ValueFlow, model: nn.Module) -> None:
         self.flow, self.model = flow, model
         self.dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
@@ -168,7 +168,7 @@ class PieceBuilder:
         return fx.node.map_aggregate(node.args, follow), fx.node.map_aggregate(node.kwargs, follow)
 
 
-def tensors_of(flow: Flow, model: nn.Module, nodes: Sequence[fx.Node]) -> dict[int, tuple[str, Tensor]]:
+def tensors_of(flow: ValueFlow, model: nn.Module, nodes: Sequence[fx.Node]) -> dict[int, tuple[str, Tensor]]:
     """Return the parameters, and the buffers that their modules change, which nodes use, by place in memory.
 
     Args:

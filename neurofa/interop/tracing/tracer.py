@@ -28,7 +28,7 @@ Pair = tuple[Any, Any]
 
 
 @dataclass(eq=False)
-class Call:
+class ModuleCall:
     """One call of a module during the trace.
 
     Args:
@@ -40,15 +40,15 @@ class Call:
 
     path: str
     kind: type[nn.Module]
-    parent: Call | None
+    parent: ModuleCall | None
     leaf: bool = False
-    items: list[fx.Node | Call] = field(default_factory=list)
+    items: list[fx.Node | ModuleCall] = field(default_factory=list)
     """Own nodes and calls of other modules, in order."""
 
     def nodes(self) -> Iterator[fx.Node]:
         """Return all nodes, those of inner calls too, in order."""
         for item in self.items:
-            if isinstance(item, Call):
+            if isinstance(item, ModuleCall):
                 yield from item.nodes()
             else:
                 yield item
@@ -109,7 +109,7 @@ class ValueTracer(fx.Tracer):
         """Nodes that the forward makes where gradients are switched off."""
         self.untraced: dict[str, str] = {}
         """Modules that could not be traced, with the reason."""
-        self.top = Call("", Root, None)
+        self.top = ModuleCall("", Root, None)
         self._inside = [self.top]
         self._running = False
         self._cache: dict[str, Any] = {}
@@ -141,7 +141,7 @@ class ValueTracer(fx.Tracer):
         if self._running:
             return forward(*args, **kwargs)
         path = self.path_of_module(m)
-        call = Call(path, type(m), self._inside[-1], leaf=self.is_leaf_module(m, path))
+        call = ModuleCall(path, type(m), self._inside[-1], leaf=self.is_leaf_module(m, path))
         before, stack, seen = list(self.graph.nodes), dict(self.module_stack), dict(self.num_calls)
         self._inside[-1].items.append(call)
         self._inside.append(call)
