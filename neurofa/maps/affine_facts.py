@@ -42,7 +42,7 @@ class AffineFacts(LayerFacts):
             norm=norm,
             gain=synapses["gain"] if scaled else None,
             shift=synapses["shift"] if scaled else None,
-            activation=layer.activation.name,
+            activation=repr(layer.activation),
             dropout=layer.dropout,
         )
         return described
@@ -61,7 +61,7 @@ class AffineFacts(LayerFacts):
         return not self.layer.activation.identity
 
     def slope(self) -> tuple[str, Callable[[Tensor], Tensor]] | None:
-        return self.layer.activation.name, self.layer.activation.derivative
+        return repr(self.layer.activation), self.layer.activation.derivative
 
     def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
         return (MatrixInputs("weight", view.x, self._products, self._updates),)

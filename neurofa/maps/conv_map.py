@@ -143,8 +143,10 @@ class ConvMap(AffineMap):
 
     def transposed_on_arrays(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         size = tuple(x.shape)
-        return self._gather(product, delta, weight, size) if self.transposes else self._spread(
-            product, delta, weight, size
+        return (
+            self._gather(product, delta, weight, size)
+            if self.transposes
+            else self._spread(product, delta, weight, size)
         )
 
     def _gather(self, product: Product, large: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -179,9 +181,7 @@ class ConvMap(AffineMap):
 
     def direction(self, delta: Tensor, x: Tensor) -> Direction:
         weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
-        direction: Tensor = self.sizes.backward(
-            self._ordered(delta), self._ordered(x), weight, [False, True, False]
-        )[1]
+        direction: Tensor = self.sizes.backward(self._ordered(delta), self._ordered(x), weight, [False, True, False])[1]
         return direction
 
     def outer(self, delta: Tensor, x: Tensor) -> Outer:

@@ -157,7 +157,9 @@ def _padded(x: Tensor, weight: Tensor, padding: Any, dilation: tuple[int, ...]) 
     if all(size % 2 == 0 for size in total):
         return x, before
     # torch counts axes from the last one
-    pads = [side for size, first in zip(reversed(total), reversed(before), strict=True) for side in (first, size - first)]
+    pads = [
+        side for size, first in zip(reversed(total), reversed(before), strict=True) for side in (first, size - first)
+    ]
     return nn.functional.pad(x, pads), (0,) * n
 
 
@@ -261,4 +263,3 @@ def conv_correlation(y: Tensor, noise: Tensor, weight: Tensor, sizes: ConvSizes)
         inside = ((at >= 0) & (at < large.shape[axis])).sum(0)
         counts = counts.unsqueeze(-1) * inside.to(total)
     return total / (counts.clamp_(min=1) * y.shape[0])
-

@@ -72,9 +72,7 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         sizes: ConvSizes = call["sizes"]
         y = sizes.product(x, weight, bias)
         n_out = y.shape[1]
-        maps.append(
-            MapWork(name, sizes.rows(x, y), weight.numel() // n_out, n_out, x.requires_grad, sizes.groups)
-        )
+        maps.append(MapWork(name, sizes.rows(x, y), weight.numel() // n_out, n_out, x.requires_grad, sizes.groups))
         return y
 
     fake = FakeTensorMode(allow_non_fake_inputs=True)

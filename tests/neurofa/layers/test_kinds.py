@@ -26,6 +26,7 @@ def sgd(network):
     return torch.optim.SGD(network.parameters(), lr=0.01)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", [*kinds.KINDS, *kinds.POOLS])
 def test_bp_of_a_converted_model_is_autograd(name):
     model, x = kinds.model(name).double(), kinds.sample(name).double()
@@ -54,6 +55,7 @@ def block_and_view(name, *, own):
     return block, LocalView(x, y, params, {}, after, back, graph, error=error)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_errors_return_through_equal_copies_as_through_the_weights(name):
     block, view = block_and_view(name, own=False)
@@ -66,6 +68,7 @@ def test_errors_return_through_equal_copies_as_through_the_weights(name):
         assert torch.allclose(found[key], gradient, rtol=1e-9, atol=1e-10), key
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_the_tangent_is_the_adjoint(name):
     block, view = block_and_view(name, own=True)
@@ -79,6 +82,7 @@ def test_the_tangent_is_the_adjoint(name):
     assert float((change * view.error).sum()) == pytest.approx(float(expected), rel=1e-9)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", [name for name in kinds.KINDS if name != "attention with weights"])
 def test_products_are_counted_to_the_flop(name):
     block, view = block_and_view(name, own=True)
@@ -94,6 +98,7 @@ def test_products_that_are_written_out_are_refused_by_name():
         products(block, tuple(view.x.shape), sends=True)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("name", "rule"),
     [(name, "dfa") for name in list(kinds.KINDS)[::3]]
@@ -113,6 +118,7 @@ def test_rules_learn_locally_on_a_device(name, rule):
     assert len(matrices) > 2
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("name", "rule"),
     [(name, "raf(rank=2)") for name in kinds.KINDS] + [(name, "weight_mirror") for name in list(kinds.KINDS)[::4]],

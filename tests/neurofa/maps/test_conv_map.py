@@ -100,6 +100,7 @@ def test_models_become_one_layer_with_norm_and_activation(which):
     assert "norm=" in repr(network.chain[0][1])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("device", ["pcm", "pulse_trains(device=reram_es)"])
 @pytest.mark.parametrize("layer", ["conv1d", "conv3d", "conv_transpose1d"])
 def test_they_learn_on_devices_behind_converters(layer, device):
