@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from neurofa.maps.activations import from_module
 from neurofa.maps.affine import Affine
 from neurofa.maps.norms import BatchNorm, GroupNorm, LayerNorm, Norm, RMSNorm
 
-LAYERS: dict[type[nn.Module], type[Affine]] = {
+LAYERS: dict[type[nn.Module], Callable[..., Affine]] = {
     nn.Conv1d: Conv1d,
     nn.Conv2d: Conv2d,
     nn.Conv3d: Conv3d,
@@ -152,9 +152,9 @@ def affine_layer(modules: Sequence[nn.Module]) -> tuple[Layer, int]:
 def _norm(head: nn.Module, module: nn.Module | None) -> Norm | None:
     axes = 0 if isinstance(head, nn.Linear) else len(head.kernel_size) if isinstance(head, _ConvNd) else None
     wanted = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-    if isinstance(module, _BatchNorm) and axes is not None and type(module) is wanted[axes]:
-        if module.track_running_stats and module.momentum:
-            return BatchNorm(affine=module.affine, eps=module.eps, momentum=module.momentum)
+    fits = isinstance(module, _BatchNorm) and axes is not None and type(module) is wanted[axes]
+    if fits and module.track_running_stats and module.momentum:
+        return BatchNorm(affine=module.affine, eps=module.eps, momentum=module.momentum)
     if type(module) is nn.GroupNorm:
         if module.num_groups == 1:
             return LayerNorm(affine=module.affine, eps=module.eps)

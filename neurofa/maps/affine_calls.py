@@ -18,7 +18,8 @@ Visit = Callable[[str, str, dict[str, Any]], Tensor]
 """Computes the output of an operation from the weight's name, the operation and its arguments by name.
 
 ``linear``: input, weight, bias, and rows where the weight is a part of the one that is named. ``conv``: input, weight,
-bias and :class:`~neurofa.maps.convolutions.ConvSizes`. ``scale``: input, weight, and the shape in which it multiplies."""
+bias and sizes (:class:`~neurofa.maps.convolutions.ConvSizes`). ``scale``: input, weight, and the shape in which it
+multiplies."""
 
 _NORMS: dict[Any, str] = {
     functional.layer_norm: "input normalized_shape weight bias eps",

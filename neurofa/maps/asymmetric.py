@@ -1,8 +1,8 @@
 """Affine operations with W in the forward and B in the return direction, and torch modes that apply them.
 
 In a block of several affine maps a chained rule must not return errors through the maps' own transposes. While
-:func:`returning_mode` is active, every operation of :class:`~neurofa.maps.affine_calls.Affines` whose weight has a return
-weight computes its output as usual and returns its error through that return weight.
+:func:`returning_mode` is active, every operation that :class:`~neurofa.maps.affine_calls.Affines` knows, and whose weight
+has a return weight, computes its output as usual and returns its error through that return weight.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def returning_mode(params: Mapping[str, Tensor], returns: ReturnWeights, inner: 
             return noted(name, returning_convolution(x, weight, call.get("bias"), back, call["sizes"]), axis=1)
         if isinstance(back, LowRank):
             raise NeurofaError(
-                f"got feedback of low rank for '{name}', the gain of a normalisation over several axes; expected gains of"
-                " one axis; use kp, or normalise over one axis"
+                f"got feedback of low rank for '{name}', the gain of a normalisation over several axes; expected gains"
+                " of one axis; use kp, or normalise over one axis"
             )
         gain, back = weight.reshape(call["shape"]), back.reshape(call["shape"])
         scaled: Tensor = _Scale.apply(x, gain, back)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Arithmetic of a convolution in any number of dimensions, plain or transposed: product, direction, transposed product."""
+"""Arithmetic of a convolution of one to three dimensions, plain or transposed: product, direction, transposed product."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class ConvMap(AffineMap):
             return super().connections(out_shape)
         own = self.sizes
         behind = zip(out_shape[1:], self.kernel, own.stride, own.padding, own.dilation, own.output_padding, strict=True)
-        inputs = math.prod((n - o - d * (k - 1) - 1 + 2 * p) // s + 1 for n, k, s, p, d, o in behind)
+        inputs: int = math.prod((n - o - d * (k - 1) - 1 + 2 * p) // s + 1 for n, k, s, p, d, o in behind)
         return self.fan_in * self.channels * inputs
 
     def _ordered(self, images: Tensor) -> Tensor:

@@ -134,8 +134,8 @@ def axes(sizes: Any, n: int) -> tuple[int, ...]:
     """Return one number for each of n axes."""
     if isinstance(sizes, int):
         return (sizes,) * n
-    sizes = tuple(int(size) for size in sizes)
-    return sizes * n if len(sizes) == 1 else sizes
+    found = tuple(int(size) for size in sizes)
+    return found * n if len(found) == 1 else found
 
 
 def _padded(x: Tensor, weight: Tensor, padding: Any, dilation: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
@@ -157,9 +157,8 @@ def _padded(x: Tensor, weight: Tensor, padding: Any, dilation: tuple[int, ...]) 
     if all(size % 2 == 0 for size in total):
         return x, before
     # torch counts axes from the last one
-    pads = [
-        side for size, first in zip(reversed(total), reversed(before), strict=True) for side in (first, size - first)
-    ]
+    ends = zip(reversed(total), reversed(before), strict=True)
+    pads = [side for size, first in ends for side in (first, size - first)]
     return nn.functional.pad(x, pads), (0,) * n
 
 

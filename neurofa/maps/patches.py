@@ -59,13 +59,14 @@ def folded(
     padded = rows.new_zeros(
         len(patches), patches.shape[n + 1], *(side + 2 * p for side, p in zip(image, sizes.padding, strict=True))
     )
-    for offset in itertools.product(*map(range, kernel)):
+    for number, offset in enumerate(itertools.product(*map(range, kernel))):
         # all positions of one element of the kernel
         at = tuple(
             slice(k * d, k * d + (m - 1) * s + 1, s)
             for k, d, s, m in zip(offset, sizes.dilation, sizes.stride, positions, strict=True)
         )
-        padded[(slice(None), slice(None), *at)] += patches[(..., *offset)].movedim(-1, 1)
+        element = patches.flatten(n + 2)[..., number]
+        padded[(slice(None), slice(None), *at)] += element.movedim(-1, 1)
     inside = tuple(slice(p, p + side) for p, side in zip(sizes.padding, image, strict=True))
     return padded[(slice(None), slice(None), *inside)]
 

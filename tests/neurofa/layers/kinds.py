@@ -23,7 +23,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention of tokens (B, S, 4): ``self``, ``causal``, ``cross`` (queries from elsewhere), ``weights``, ``apart``."""
+    """Attention of tokens (B, S, 4): ``self``, ``causal``, ``cross`` (other queries), ``weights``, ``apart``."""
 
     def __init__(self, kind):
         super().__init__()

@@ -109,7 +109,8 @@ def test_rules_learn_locally_on_a_device(name, rule):
     network = kinds.network(name, "pcm")
     x = kinds.sample(name)
     report = audit(rule, network, x, LABELS)
-    assert report.agrees and report.local, report.verdict
+    assert report.agrees, report.verdict
+    assert report.local, report.verdict
     before = {key: w.detach().clone() for key, w in network.named_parameters()}
     learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.5))
     for _ in range(3):
