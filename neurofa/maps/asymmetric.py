@@ -1,8 +1,8 @@
 """Affine operations with W in the forward and B in the return direction, and torch modes that apply them.
 
 In a block of several affine maps a chained rule must not return errors through the maps' own transposes. While
-:func:`returning_mode` is active, every operation that :class:`~neurofa.maps.affine_calls.Affines` knows, and whose weight
-has a return weight, computes its output as usual and returns its error through that return weight.
+:func:`returning_mode` is active, every operation of :mod:`neurofa.maps.affine_calls` whose weight has a return weight
+computes its output as usual and returns its error through that return weight.
 """
 
 from __future__ import annotations

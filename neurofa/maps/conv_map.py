@@ -1,4 +1,4 @@
-"""Arithmetic of a convolution of one to three dimensions, plain or transposed: product, direction, transposed product."""
+"""Arithmetic of convolutions of one to three dimensions, plain or transposed: product, direction, transpose."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hwmodels.registry import build
-from neurofa import Block, Learner, NeurofaError, from_sequential
+from neurofa import Block, Learner, Network, NeurofaError, from_sequential
 from neurofa.audit.step import audit
 from neurofa.core.directions import dense
 from neurofa.core.layer import vjp
@@ -148,3 +148,16 @@ def test_noise_through_maps_correlates_as_their_weights():
         found = dense(block.mirror(params, kinds.sample(name, 4000), 1.0, torch.Generator().manual_seed(0)))
         for key, correlation in found.items():
             assert torch.allclose(correlation, params[key], atol=0.12), (name, key)
+
+
+@pytest.mark.parametrize("tail", [nn.LogSoftmax(1), nn.Softmax(1)])
+def test_a_softmax_at_the_end_is_refused_and_trained_through_in_one_block(tail):
+    head = nn.Linear(4, 3)
+    with pytest.raises(NeurofaError, match="put it in one Block with the layer before it"):
+        from_sequential(nn.Sequential(nn.Linear(4, 4), head, tail), (4,))
+    model = nn.Sequential(head, tail).double()
+    x = torch.randn(4, 4, dtype=torch.float64)
+    network = Network([Block(model)], (4,)).double()
+    found = directions(network, "bp", x, LABELS)
+    nn.functional.cross_entropy(model(x), LABELS, reduction="sum").backward()
+    assert torch.allclose(found["block0.0.weight"], head.weight.grad)
