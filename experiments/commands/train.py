@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
+from experiments.commands._options import (
+    AsJson,
+    ChosenFields,
+    Profile,
+    Quiet,
+    Threads,
+    Weights,
+    with_run_options,
+    with_weights,
+)
 from experiments.commands._output import (
     print_json,
     print_table,
@@ -30,6 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def train_command(
     chosen: ChosenFields,
+    weights: Weights = None,
     profile: Profile = None,
     threads: Threads = None,
     control: Annotated[
@@ -59,11 +69,15 @@ def train_command(
 
       neurofa train --data encoded --network snn --rule eprop
 
+      neurofa train --data "folder(path=photos, size=32)" --network cnn
+
       neurofa train --profile loihi1
 
       neurofa train --log all
 
       neurofa train --resume --out runs/my-run
+
+      neurofa train --network "module(path=model.py, name=make_model)" --data "module(path=data.py, name=make_data)"
 
     [bold]The folder[/bold] holds run.json (the run, versions, machine),
     metrics.jsonl (one row for each epoch), result.json, model.safetensors,
@@ -96,7 +110,10 @@ def train_command(
     and its rule. These choices are told, and the run stores them. Limits that
     are broken nevertheless are named; see: neurofa check
 
-    [bold]Parts[/bold] are specs that read like calls; see: neurofa list
+    [bold]Parts[/bold] are specs that read like calls; see: neurofa list. A network or
+    data set "module(path=..., name=...)" is made by a function of your own code
+    file, which is run because its path stands in the command. A trained model
+    becomes a run without training by neurofa wrap.
     """
     import torch
 
@@ -115,6 +132,7 @@ def train_command(
     if threads is not None:
         torch.set_num_threads(threads)
     notes: list[str] = []
+    chosen = with_weights(chosen, weights)
     if profile is not None:
         chip = build_profile(profile)
         given, chosen = RunSpec(**chosen), train_fields(chip, chosen)
