@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from exports.files.disk import SpillingFile
-from exports.files.seal import FRONT, seal
 from exports.files.optional import require_library
+from exports.files.seal import FRONT, seal
 from exports.graph.arrays import Array
 from exports.graph.model import Model
 from exports.graph.neurons import SpikingNode
