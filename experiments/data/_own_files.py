@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
-import tarfile
+import wave
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ DAMAGE = (
     ValueError,
     csv.Error,
     struct.error,
-    tarfile.TarError,
+    wave.Error,
     zipfile.BadZipFile,
     zlib.error,
 )
