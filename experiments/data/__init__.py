@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from experiments.data.folder import folder as folder
     from experiments.data.mackey_glass import mackey_glass as mackey_glass
     from experiments.data.mnist import mnist as mnist
+    from experiments.data.module import module as module
     from experiments.data.nmnist import nmnist as nmnist
     from experiments.data.nmnist_small import nmnist_small as nmnist_small
     from experiments.data.noisy_labels import noisy_labels as noisy_labels

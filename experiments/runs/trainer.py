@@ -57,8 +57,10 @@ class Trainer:
         # wrong options are refused before data are loaded
         build("optimizer", spec.optimizer)
         self.schedule: Schedule = build("schedule", spec.schedule)
-        self.schedule(0.0, spec.epochs)
+        self.schedule(0.0, max(1, spec.epochs))
         self.dataset = load_data(spec.data).to(device)
+        if spec.select == "best" and not spec.epochs:
+            raise NeurofaError("got select=best for no epochs; expected some to choose from; use select=last")
         if spec.select == "best" and not len(self.dataset.validation):
             raise NeurofaError(
                 "got select=best without validation data; expected some to choose by; use select=last or hold data out"
@@ -109,6 +111,9 @@ class Trainer:
             check_interrupt: called after every step; may raise.
         """
         spec = self.spec
+        if not spec.epochs:  # the state as it is, so that the folder is that of a finished run
+            self._store()
+            return
         self.meter = RunMeter(spec.log, self.learner, self.dataset, spec.seed)
         title = f"{spec.rule} on {spec.data}"
         progress.begin(title, epochs=spec.epochs, done=len(self.rows), samples=len(self.dataset.train))
@@ -182,6 +187,10 @@ class Trainer:
             self.best, self._best_state = row["epoch"], _copy_state(self.network)
             if self.writer is not None:
                 self.writer.put(self.writer.folder.best, lambda part: save_network(self.network, part))
+        self._store()
+
+    def _store(self) -> None:
+        """Write the present state of the training, with the rows so far."""
         if self.writer is not None:
             extra = {"rows": self.rows, "best": self.best, "first_loss": self.losses.first}
             self.writer.put(self.writer.folder.checkpoint, lambda part: save_checkpoint(part, self.learner, extra))
