@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.data import _files
+from exports.hdf5.apart import require_readable
 from hwmodels.errors import NeurofaError
 from hwmodels.files import file_digest
 
@@ -231,6 +232,7 @@ class NamedArrays:
 
     def _names_of_hdf5(self) -> list[str]:
         h5py = _h5py(self.path)
+        require_readable(self.path)  # a damaged file may lead the library in circles
         found: list[str] = []
         with reading(self.path, "a whole HDF5 file"), h5py.File(self.path, "r") as file:
             file.visititems(lambda key, node: found.append(key) if isinstance(node, h5py.Dataset) else None)
