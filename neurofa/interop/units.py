@@ -1,7 +1,8 @@
-"""Layers that stand for torch modules, and the transfer of weights, statistics and modes."""
+"""Layers that stand for torch modules, the transfer of weights, statistics and modes, and the network of them."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,8 +11,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from hwmodels.arrays.periphery import Periphery
+from hwmodels.device import Device
 from neurofa.core.layer import Layer
-from neurofa.interop.modules import Named, unchanged
+from neurofa.core.network import Network
+from neurofa.core.programming import ClippedWeights, warn_of_clipping
+from neurofa.core.randomness import generator
+from neurofa.interop.modules import Named, Numbers, numbers_of, unchanged
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, MaxPool2d
 from neurofa.layers.conv import Conv1d, Conv2d, Conv3d
@@ -20,6 +26,7 @@ from neurofa.layers.dense import Dense
 from neurofa.maps.activations import from_module
 from neurofa.maps.affine import Affine
 from neurofa.maps.norms import BatchNorm, GroupNorm, LayerNorm, Norm, RMSNorm
+from neurofa.maps.wrapped import independent_copy
 
 LAYERS: dict[type[nn.Module], Callable[..., Affine]] = {
     nn.Conv1d: Conv1d,
@@ -37,6 +44,10 @@ class Unit(NamedTuple):
 
     layer: Layer
     modules: tuple[Named, ...]
+    vocabulary: int | None = None
+    """Number of tokens whose ids enter; None: numbers do."""
+    evaluating: tuple[str, ...] = ()
+    """Parts that stay in evaluation mode whatever the mode of the network."""
 
     @property
     def title(self) -> str:
@@ -64,6 +75,17 @@ class Unit(NamedTuple):
             theirs = dict(self._norm.named_buffers())
             yield from ((key, value, theirs[key]) for key, value in layer.norm.named_buffers())
 
+    def rebuilt(self, modules: Sequence[nn.Module]) -> Layer:
+        """Return a new layer of copies of this unit's modules.
+
+        Args:
+            modules: the copies, in order.
+        """
+        if isinstance(self.layer, Block):
+            return Block(modules[0], vocabulary=self.vocabulary, evaluating=self.evaluating)
+        free = parameter_free_layer(modules[0])
+        return affine_layer(modules)[0] if free is None else free
+
     @property
     def _norm(self) -> nn.Module | None:
         has = isinstance(self.layer, Affine) and self.layer.norm is not None
@@ -85,6 +107,13 @@ class Unit(NamedTuple):
         for _, ours, theirs in self.statistics(layer):
             ours.copy_(theirs)
 
+    def set_mode(self, *, training: bool) -> None:
+        """Set the modules into a mode, except the parts that stay in evaluation mode."""
+        for _, module in self.modules:
+            module.train(training)
+        for name in self.evaluating:
+            self.modules[0][1].get_submodule(name).training = False
+
     def take_modes(self, layer: Layer) -> None:
         """Set a layer of the same modules into their modes."""
         layer.training = self.modules[0][1].training
@@ -96,6 +125,46 @@ class Unit(NamedTuple):
             layer.norm.training = self._norm.training
         if isinstance(layer, Affine) and layer.dropout:
             layer.training = self.modules[-1][1].training
+
+
+def assemble(
+    units: Sequence[Unit],
+    input_shape: Sequence[int],
+    *,
+    device: Device | str = "digital",
+    periphery: Periphery | str = "exact",
+    seed: int = 0,
+    numbers: Numbers | None = None,
+) -> Network:
+    """Return the network of units, with the weights, frozen weights, modes, dtype and place of their modules.
+
+    Args:
+        units: in the order of their calls; their own layers are not used.
+        input_shape: shape of one sample.
+        device: device that stores the affine weights, or its spec.
+        periphery: converters and noise around the arrays of affine weights, or their spec.
+        seed: of the noise with which a device is programmed.
+        numbers: dtype and place of the network; None: those of the modules' tensors.
+    """
+    numbers = numbers or numbers_of([module for unit in units for _, module in unit.modules])
+    # devices are programmed on the CPU, where their source of noise is
+    layers = [
+        unit.rebuilt([independent_copy(module).to("cpu", torch.float32) for _, module in unit.modules])
+        for unit in units
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClippedWeights)  # of the drawn weights, and of blocks; said once below
+        network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
+    gen = generator(seed, "pretrained")
+    shares: dict[str, tuple[float, float]] = {}
+    for (name, layer), unit in zip(network.items(), units, strict=True):
+        unit.take_weights(layer, gen)
+        unit.take_modes(layer)
+        shares |= {f"'{key}' of layer '{name}'": part.clipped for key, part in layer.synapses.items()}
+    network.first = (network.layer(network.lowest).synapses.values()[0],)
+    warn_of_clipping(shares, network.device_spec)
+    network.training = any(part.training for unit in units for _, module in unit.modules for part in module.modules())
+    return network.to(numbers.device)
 
 
 def plain_affine(module: nn.Module) -> bool:

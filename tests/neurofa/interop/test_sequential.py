@@ -315,9 +315,9 @@ def test_an_empty_sequence_is_the_identity():
 
 def test_torch_modules_are_refused_where_networks_are_expected():
     module = nn.Linear(6, 3)
-    with pytest.raises(NeurofaError, match="from_sequential"):
+    with pytest.raises(NeurofaError, match="from_module"):
         build("network", module)
-    with pytest.raises(NeurofaError, match="from_sequential"):
+    with pytest.raises(NeurofaError, match="from_module"):
         Learner(module, "bp", optimizer=torch.optim.SGD(module.parameters(), lr=0.1))
     with pytest.raises(NeurofaError, match="got a Linear as a layer"):
         Network([module], (6,))
