@@ -17,8 +17,8 @@ from neurofa.maps.autograd_layer import AutogradLayer
 class GLU(AutogradLayer, name="glu"):
     """h = (W x + b) * f(V x + c): (B, ..., n_in) to (B, ..., n_out), of vectors or tokens.
 
-    f = sigmoid is the gated linear unit, ``silu`` SwiGLU, ``gelu`` GEGLU, ``relu`` ReGLU, ``identity`` bilinear. W and V
-    are drawn as a dense layer's weights, b and c too.
+    f = sigmoid is the gated linear unit, ``silu`` SwiGLU, ``gelu`` GEGLU, ``relu`` ReGLU, ``identity`` bilinear.
+    All weights are drawn as those of a dense layer.
 
     Args:
         n_in: inputs.
