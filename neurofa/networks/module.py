@@ -120,9 +120,9 @@ class TracedModule(NetworkRecipe):
 def _made(make: Any, name: str, known: Mapping[str, Any]) -> nn.Module:
     """Return the module that a function makes."""
     try:
-        taken = inspect.signature(make).parameters
+        taken = list(inspect.signature(make).parameters)
     except (TypeError, ValueError):
-        taken = {}
+        taken = []
     model = make(**{key: value for key, value in known.items() if key in taken})
     if not isinstance(model, nn.Module):
         raise NeurofaError(
