@@ -69,6 +69,8 @@ def train_command(
 
       neurofa train --data encoded --network snn --rule eprop
 
+      neurofa train --data "folder(path=photos, size=32)" --network cnn
+
       neurofa train --profile loihi1
 
       neurofa train --log all

@@ -48,8 +48,8 @@ def own_dataset(
     }
     shapes = {where: x.shape[1:] for where, (x, _) in checked.items()}
     if len(set(shapes.values())) > 1:
-        told = ", ".join(f"{shape} in {where}" for where, shape in shapes.items())
-        raise NeurofaError(f"got inputs of shape {told} in data '{name}'; expected one shape; make them alike")
+        listed = ", ".join(f"{shape} in {where}" for where, shape in shapes.items())
+        raise NeurofaError(f"got inputs of shape {listed} in data '{name}'; expected one shape; make them alike")
     for where, (x, y) in checked.items():
         if len(x) != len(y):
             raise NeurofaError(

@@ -177,7 +177,8 @@ class NamedArrays:
         self.path = own_path(name, path, folder=given.is_dir())
         if self.path.is_dir():
             stems = {file.stem: file for file in _files.files_in(self.path, "*.npy")}
-            self.names, self._read = sorted(stems), lambda key: np.load(stems[key], allow_pickle=False)
+            self.names = sorted(stems)
+            self._read: Callable[[str], Any] = lambda key: np.load(stems[key], allow_pickle=False)
             self._digest: Callable[[], str] = lambda: digest_of(sorted(stems.values()), self.path)
             return
         self._digest = lambda: f"sha256:{file_digest(self.path)}"

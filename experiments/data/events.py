@@ -72,7 +72,7 @@ def events(
     file = NamedArrays("events", path)
     labels = whole_column(file.read(label), "labels", file.path)
     classes = check_labels("events", labels)
-    names = {"x": x, "y": y, "t": t, "p": p}
+    names: dict[str, str] = {"x": x, "y": y, "t": t, "p": p}
     cuts = None if not starts else _cuts(file, starts, file.read(x), len(labels))
     columns = {
         key: list(_recordings(file.path, name, file.read(name), len(labels), cuts))
@@ -80,7 +80,9 @@ def events(
         if name
     }
     _require_alike(file.path, names, columns)
-    places = {key: [whole_column(row, key, file.path) for row in columns[key]] for key in ("y", "x") if key in columns}
+    places: dict[str, list[Any]] = {
+        key: [whole_column(row, key, file.path) for row in columns[key]] for key in ("y", "x") if key in columns
+    }
     sizes = _sensor(file.path, places, sensor)
     polarities = [_polarity(row, file.path) for row in columns["p"]] if p else None
     seconds = [_seconds(row, unit, file.path, rebase=rebase) for row in columns["t"]]

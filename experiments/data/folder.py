@@ -107,8 +107,9 @@ def _pixels(path: Path, target: tuple[int, int] | None, channels: int | None) ->
         with Image.open(path) as image:
             image.verify()
         with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise NeurofaError(f"got '{path}' of {image.n_frames} frames; expected one image; store one")
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise NeurofaError(f"got '{path}' of {frames} frames; expected one image; store one")
             image.load()
             return _converted(path, image, target, channels)
 

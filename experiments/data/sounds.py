@@ -72,8 +72,7 @@ def sounds(
     whole = recordings.split()
     labels = np.array([label for label, _ in flat])
     index = _indices({where: len(each) for where, each in files.items()})
-    begun = index.pop("all", None)
-    trained = index.get("train") if begun is None else begun
+    trained = index.pop("all") if "all" in index else index["train"]
     cut = shares("sounds", labels[trained], index, validation=validation, test=test)
     index |= {where: trained[part] for where, part in cut.items()}
     require_trained("sounds", labels[index["train"]], len(classes))

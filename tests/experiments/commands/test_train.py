@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.cli import run_command as command
-from experiments.runs.evaluate import Score
 from experiments.runs.progress import Progress
 from experiments.runs.run import Interrupted, RunSpec, train_run
 from experiments.runs.spec import canonical
 from hwmodels.errors import NeurofaError
+from neurofa.training.loop.tally import Score
 
 SMALL = RunSpec(data="digits(subset=200)", network="mlp(hidden=[24])", epochs=3)
 FLAGS = ["--data", "digits(subset=200)", "--network", "mlp(hidden=[24])", "--epochs", "3"]
