@@ -94,6 +94,7 @@ def train_command(
     [bold]The optimizer[/bold], where none is given, is the one that the rule
     recommends for this kind of network (neurofa list rule); run.json holds it.
     The control has its own, unless an optimizer is given: then both have that.
+    Sequences are learned by a spiking network (snn) where none is given.
 
     [bold]--log[/bold] measures without changing the numbers of the run:
     alignment with backpropagation, norms and conditioning before the first
@@ -121,6 +122,7 @@ def train_command(
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Progress, shown_progress
+    from experiments.runs.recommended import with_network
     from experiments.runs.run import control_of, train_run
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
@@ -137,11 +139,15 @@ def train_command(
         notes += profile_lines(chip, given, RunSpec(**chosen))
         findings = chip_findings(chip, RunSpec(**chosen))
         warn_of_broken_limits(chip, [] if quiet else findings)
-    folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
+    filled = with_network(chosen)
+    folder = RunFolder(Path("runs", RunSpec(**filled).folder_name) if out is None else out)
     if resume and folder.run.is_file():
         warn_of_folder(folder)
         chosen = folder.spec().to_json() | chosen
         control = folder.about().get("control") if control is None else control
+    elif filled != chosen:
+        notes.append(f"network {filled['network']}: for the sequences of {filled['data']}")
+        chosen = filled
     spec = RunSpec(**chosen)
     notes += recommended_lines([spec] if control is False else [spec, control_of(spec)], chosen)
     if folder.finished and resume and not as_json:

@@ -13,7 +13,7 @@ from neurofa.core.network import Network
 from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
 from neurofa.interop.modules import Named, flat, passes_through, refuse_sharing, unchanged
-from neurofa.interop.units import Unit, affine_layer, assemble, parameter_free_layer, plain_affine
+from neurofa.interop.units import Unit, affine_layer, assemble, has_layer, parameter_free_layer
 from neurofa.layers.block import Block
 from neurofa.maps.wrapped import refuse_lazy
 
@@ -84,7 +84,7 @@ def units_of(modules: Sequence[Named]) -> list[Unit]:
     rest = list(modules)
     while rest:
         head = rest[0][1]
-        if unchanged(head) and plain_affine(head):
+        if unchanged(head) and has_layer(head):
             layer, used = affine_layer([module for _, module in rest])
         else:
             free = parameter_free_layer(head) if unchanged(head) else None

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
@@ -25,12 +27,16 @@ from neurofa.maps.wrapped import MULTIPLIED, Behaviour, behaviour_of, independen
 
 SEED = "seed"
 """Name of the dropout seed in the state of a block."""
-AFFINE: dict[type[nn.Module], tuple[str, ...]] = {nn.Linear: ("weight",), nn.Conv2d: ("weight",)}
+AFFINE: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("weight",),
+    _ConvNd: ("weight",),
+    nn.MultiheadAttention: MULTIPLIED[nn.MultiheadAttention],
+}
 """Modules whose errors a chained rule can return through weights of its own."""
 SCALING: dict[type[nn.Module], tuple[str, ...]] = dict.fromkeys(
-    (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d), ("weight",)
+    (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _NormBase, nn.PReLU), ("weight",)
 )
-"""Modules with gains, which return an error in the same way."""
+"""Modules with gains or slopes, which return an error in the same way."""
 
 
 class Block(AutogradLayer, name="block"):
@@ -43,8 +49,8 @@ class Block(AutogradLayer, name="block"):
     the module draws (dropout of any kind, noise) follows the seed of the pass.
 
     Under a direct rule the pullback is the exact vector-Jacobian product inside the block. Under a chained rule every
-    linear map, two-dimensional convolution and gain in it returns its error through the rule's return weights; other
-    matrices are refused.
+    linear map, convolution (transposed ones too), projection of an attention, gain and slope in it returns its error
+    through the rule's return weights; other matrices are refused.
 
     Args:
         wrapped: the module; its present weights are the initial ones. It is not changed.
@@ -154,6 +160,8 @@ class Block(AutogradLayer, name="block"):
         with self._seeded(x, state, known):
             try:
                 y = functional_call(self.skeleton, {**params, **buffers}, (own,))
+            except NeurofaError:
+                raise
             except ValueError as error:  # such as batch normalisation of one sample
                 raise NeurofaError(
                     f"got a batch of shape {tuple(x.shape)} at a block ({' '.join(str(error).split())}); expected what"

@@ -270,7 +270,7 @@ class Learner:
         if not isinstance(network, Network):
             raise NeurofaError(
                 f"got a {type(network).__name__} for a network; expected a neurofa Network; make one with"
-                " from_sequential(model, input_shape), or of layers such as neurofa.layers.Block(module)"
+                " from_module(model, example_input), or of layers such as neurofa.layers.Block(module)"
             )
         self.network = network
         self.rule: Rule = build("rule", rule)

@@ -16,7 +16,7 @@ from neurofa.interop.tracing.cutting import Cuts
 from neurofa.interop.tracing.flow import ValueFlow
 from neurofa.interop.tracing.pieces import PieceBuilder, as_module, path_of, tensors_of
 from neurofa.interop.tracing.tracer import MODEL
-from neurofa.interop.units import Unit, affine_layer, parameter_free_layer, plain_affine
+from neurofa.interop.units import Unit, affine_layer, has_layer, parameter_free_layer
 from neurofa.layers.block import Block
 
 MULTIPLICATIONS = frozenset(
@@ -231,4 +231,4 @@ def plain_map(group: Sequence[Segment]) -> bool:
         return False
     head = group[0].module[1]
     # a linear map of tokens is a block: a dense layer takes one vector a sample
-    return plain_affine(head) and (group[0].axes == 2 or not isinstance(head, nn.Linear))
+    return has_layer(head) and (group[0].axes == 2 or not isinstance(head, nn.Linear))
