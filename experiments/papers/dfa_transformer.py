@@ -34,8 +34,8 @@ REFERENCES = [
 ]
 SMALL = {
     "rhyme": "text(context=32)",
-    "characters": "shakespeare(context=64, subset=200000)",
-    "words": "wikitext2(context=32, vocabulary=2000, subset=600000, held=100000)",
+    "characters": "shakespeare(context=64, subset=150000, validation=0.02, test=0.02)",
+    "words": "wikitext2(context=32, vocabulary=1000, subset=600000, held=100000)",
 }
 WHOLE = SMALL | {"characters": "shakespeare(context=128)", "words": "wikitext2(context=128)"}
 """Data by part, small and whole."""
@@ -62,20 +62,20 @@ class DFATransformer(Experiment, name="dfa_transformer"):
     text: Spec | str | None = None
     """Data of all parts, instead of each part's own."""
     width: int | None = None
-    """Width of a token, instead of 64 (full: 256)."""
+    """Width of a token, instead of 32 (full: 256)."""
     depth: int | None = None
     """Blocks, instead of 3 (full: 6)."""
     rank: int = 16
     """Rank of raf."""
     epochs: int | None = None
-    """Epochs of the runs that count, instead of 3 (the rhyme: 30, full: 10)."""
+    """Epochs of the runs that count, instead of 4 (the rhyme: 30, full: 10)."""
     tuning_epochs: int | None = None
     """Epochs of the runs that choose, instead of 1 (the rhyme: 10, full: 2)."""
 
     def run(self, part: str, setup: Setup) -> Findings:
-        common = {"data": self._data(part, setup.full), "batch_size": 64 if setup.full else 16, "schedule": "cosine"}
+        common = {"data": self._data(part, setup.full), "batch_size": 64 if setup.full else 8, "schedule": "cosine"}
         short = part == "rhyme"
-        common |= {"epochs": self.epochs or (30 if short else 10 if setup.full else 3)}
+        common |= {"epochs": self.epochs or (30 if short else 10 if setup.full else 4)}
         tuning_epochs = self.tuning_epochs or (10 if short else 2 if setup.full else 1)
         methods = self._methods(setup.full)
         study = Study(common=common, methods=methods, tuning_epochs=tuning_epochs, by_loss=True)
@@ -95,7 +95,7 @@ class DFATransformer(Experiment, name="dfa_transformer"):
         return str(self.text or (WHOLE if full else SMALL)[part])
 
     def _methods(self, full: bool) -> dict[str, list[Fields]]:
-        width, depth = self.width or (256 if full else 64), self.depth or (6 if full else 3)
+        width, depth = self.width or (256 if full else 32), self.depth or (6 if full else 3)
 
         def grid(rule: str, *, blocks: int = depth, units: str = "block") -> list[Fields]:
             cut = "" if units == "block" else f", units={units}"
