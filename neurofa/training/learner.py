@@ -266,8 +266,8 @@ class Learner:
         self.rule: Rule = build("rule", rule)
         if recompute and self.rule.declares.chained:
             raise NeurofaError(
-                f"got recompute for rule '{self.rule.name}', whose errors go from layer to layer; expected a direct rule"
-                " such as dfa; leave recompute out"
+                f"got recompute for rule '{self.rule.name}', whose errors go from layer to layer; expected a direct"
+                " rule such as dfa; leave recompute out"
             )
         self.recompute = recompute
         self.loss: Loss = build("loss", loss)
