@@ -25,9 +25,10 @@ def shakespeare(
     """Windows of plays by Shakespeare; the target of every token is the token after it.
 
     Args:
-        tokens: ``chars`` (65 of them), ``bytes`` or ``words``.
+        tokens: ``chars`` (65 of them), ``bytes``, ``bpe`` or ``words``.
         context: S, tokens of a window.
-        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text.
+        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text
+            (bpe: 1024).
         validation: share of the text for validation, before the test (the source: the last 5 %).
         test: share of the text for the test, its end.
         subset: characters of the training text to keep, from its beginning; None: all.

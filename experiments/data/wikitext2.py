@@ -34,7 +34,7 @@ def wikitext2(
     ``<unk>``, with ``<eos>`` at the ends of lines.
 
     Args:
-        tokens: ``words``, ``bytes`` or ``chars``.
+        tokens: ``words``, ``bpe``, ``bytes`` or ``chars``.
         context: S, tokens of a window.
         vocabulary: number of tokens to keep, the most frequent; others become ``<unk>``. None: all of the training part
             (33,278 words).

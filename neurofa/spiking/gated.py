@@ -34,6 +34,7 @@ class GatedUnit(Neuron):
     """A unit with several gates: what it keeps and shows for the currents of one tick, and its derivatives."""
 
     spiking = False
+
     @abstractmethod
     def drive(self, inputs: Tensor, recurrent: Tensor, state: State) -> tuple[Tensor, State, State]:
         """Compute one tick, differentiable by autograd.
