@@ -22,7 +22,7 @@ from hwmodels.spec import Spec
 BP, SHALLOW = "bp", "bp, one block"
 MACRO, MICRO = "dfa, macro", "dfa, micro"
 RATES = (0.001, 0.003, 0.01, 0.03)
-"""Learning rates of Adam, the same for every method, the controls included."""
+"""Learning rates of Adam."""
 THEN = {BP: 30.0, MICRO: 52.0, MACRO: 93.0}
 """Test perplexities of the source."""
 RATIOS = {f"{method} over bp": round(then / THEN[BP], 2) for method, then in THEN.items() if method != BP}
@@ -67,6 +67,8 @@ class DFATransformer(Experiment, name="dfa_transformer"):
     """Blocks, instead of 3 (full: 6)."""
     rank: int = 16
     """Rank of raf."""
+    rates: tuple[float, ...] = RATES
+    """Learning rates of Adam from which every method chooses, the controls included."""
     epochs: int | None = None
     """Epochs of the runs that count, instead of 4 (the rhyme: 30, full: 10)."""
     tuning_epochs: int | None = None
@@ -99,7 +101,7 @@ class DFATransformer(Experiment, name="dfa_transformer"):
 
         def grid(rule: str, *, blocks: int = depth, units: str = "block") -> list[Fields]:
             cut = "" if units == "block" else f", units={units}"
-            return rate_grid(rule, RATES, "adam(lr={lr})", network=f"gpt(width={width}, depth={blocks}{cut})")
+            return rate_grid(rule, self.rates, "adam(lr={lr})", network=f"gpt(width={width}, depth={blocks}{cut})")
 
         return {
             BP: grid(BP),
