@@ -15,7 +15,7 @@ from hwmodels.registry import build
 METHODS = {"bp", "bp, one block", MACRO, MICRO, "raf", "grape2026", "readout_only"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_method_has_a_perplexity_beside_bp(tmp_path: Path) -> None:
     spec = "dfa_transformer(text='text(context=64)', width=8, depth=2, rank=2, rates=[0.01, 0.001], epochs=1)"
     made = build("experiment", spec.replace("epochs=1", "epochs=1, tuning_epochs=1"))
