@@ -184,13 +184,12 @@ class ResidualSum(nn.Module):
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.sizes = [width, hidden]
+        self.width = width
         self.down, self.drop = nn.Linear(hidden, width), nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens behind the branch: (B, S, d + h) to (B, S, d)."""
-        tokens, hidden = x.split(self.sizes, 2)
-        y: Tensor = tokens + self.drop(self.down(hidden))
+        y: Tensor = x[:, :, : self.width] + self.drop(self.down(x[:, :, self.width :]))
         return y
 
 

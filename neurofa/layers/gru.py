@@ -32,6 +32,7 @@ class GRU(Gated, name="gru"):
 class GatedRecurrentUnit(GatedUnit):
     """Unit of :class:`GRU`: it shows what it keeps."""
 
+    name = "gru"
     gates = 3
     memories = ("mem",)
     leaves = ("keep", "enter")

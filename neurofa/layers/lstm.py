@@ -31,10 +31,11 @@ class LSTM(Gated, name="lstm"):
 class LongShortTermMemory(GatedUnit):
     """Unit of :class:`LSTM`: it keeps c, and shows o tanh(c)."""
 
+    name = "lstm"
     gates = 4
     memories = ("cell",)
     potential = "cell"
-    leaves = ("forget", "enter", "shown", "open")
+    leaves = ("keep", "enter", "shown")
 
     def drive(self, inputs: Tensor, recurrent: Tensor, state: State) -> tuple[Tensor, State, State]:
         a, f, g, o = (inputs + recurrent).chunk(4, 1)
@@ -43,13 +44,14 @@ class LongShortTermMemory(GatedUnit):
         cell = f * before + a * g
         shown = cell.tanh()
         with torch.no_grad():
-            zero = torch.zeros_like(o)
-            # by the currents of i, f, g, o: of c, and of the output at a given c
-            enter = torch.cat([g * a * (1 - a), before * f * (1 - f), a * (1 - g * g), zero], 1)
-            opened = torch.cat([zero, zero, zero, shown * o * (1 - o)], 1)
-            left = {"forget": f.repeat(1, 4), "enter": enter, "shown": (o * (1 - shown * shown)).repeat(1, 4)}
-        return o * shown, {**{key: value.detach() for key, value in left.items()}, "open": opened}, {"cell": cell}
+            slope, one, zero = o * (1 - shown * shown), torch.ones_like(o), torch.zeros_like(o)
+            # i, f, g act through c; o acts on the output of its own tick
+            left = {
+                "keep": torch.cat([f, f, f, zero], 1),
+                "enter": torch.cat([g * a * (1 - a), before * f * (1 - f), a * (1 - g * g), shown * o * (1 - o)], 1),
+                "shown": torch.cat([slope, slope, slope, one], 1),
+            }
+        return o * shown, {key: value.detach() for key, value in left.items()}, {"cell": cell}
 
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
-        move: list[list[Coefficient]] = [[left["forget"], 0.0], [0.0, 0.0]]
-        return Dynamics(move, [left["enter"], left["open"]], [left["shown"] if psi is None else psi, 1.0])
+        return Dynamics([[left["keep"]]], [left["enter"]], [left["shown"] if psi is None else psi])

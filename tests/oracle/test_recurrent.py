@@ -7,7 +7,9 @@ from torch.nn import functional as F
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from neurofa.audit.sequence import audit_sequence
 from neurofa.core.network import Network
+from neurofa.interop.snntorch import to_snntorch
 from neurofa.spiking.temporal import Temporal
 from neurofa.training.learner import Learner
 
@@ -88,6 +90,26 @@ def test_online_directions_are_exact_but_for_what_returns_through_recurrent_weig
     learner.stream(xs, y, chunk=chunk)
     for (key, leaf), gradient in zip(leaves.items(), expected, strict=True):
         torch.testing.assert_close(leaf.detach() - layer.synapses[key].weight, gradient, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize(("rule", "local"), [("eprop", True), ("bptt", False)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_online_update_needs_no_other_layer_and_no_later_tick(kind: str, rule: str, local: bool) -> None:
+    network = build("network", f"{kind}(hidden=[4])", input_shape=(N_IN,), outputs=OUT)
+    xs, y = _sequence()
+    report = audit_sequence(rule, network, xs[:4].float(), y)
+    assert report.local == report.declared_local == local
+    assert report.dependencies[network.names[0]].learns
+    assert report.dependencies[network.names[0]].future_ticks == ("no" if local else "yes")
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_gates_are_refused_by_name_where_they_have_no_counterpart(kind: str) -> None:
+    network = build("network", f"{kind}(hidden=[4])", input_shape=(N_IN,), outputs=OUT)
+    with pytest.raises(NeurofaError, match=f"recurrent {kind} neurons at layer '{kind}0' for snnTorch"):
+        to_snntorch(network)
+    with pytest.raises(NeurofaError, match=f"periphery for layer '{kind}0'"):
+        network.attach("standard")
 
 
 @pytest.mark.parametrize("rule", ["stllr", "erbp"])
