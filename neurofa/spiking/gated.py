@@ -116,7 +116,7 @@ class Gated(Temporal):
         return rows.repeat(1, self.neuron.gates)
 
     def per_unit(self, rows: Tensor) -> Tensor:
-        return rows.unflatten(1, (self.neuron.gates, self.units)).sum(1)
+        return rows.reshape(len(rows), self.neuron.gates, self.units).sum(1)
 
     def entry(self, name: str, view: LocalView) -> Tensor | None:
         return self.neuron.entry(view.after) if name == "recurrent" else None

@@ -35,11 +35,11 @@ def test_bptt_is_autograd_through_torchs_layer(kind: str, layers: int) -> None:
     network = _network(kind, str([N] * layers))
     theirs = KINDS[kind](N_IN, N, layers).double()
     read = nn.Linear(N, OUT).double()
-    pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     for index, name in enumerate(network.names[:-1]):
         own = network.layer(name).synapses
-        for key, other in (("weight", "weight_ih"), ("recurrent", "weight_hh"), ("bias", "bias_ih")):
-            pairs.append((own[key].weight, getattr(theirs, f"{other}_l{index}")))
+        for key, theirs_key in (("weight", "weight_ih"), ("recurrent", "weight_hh"), ("bias", "bias_ih")):
+            pairs.append((own[key].weight, getattr(theirs, f"{theirs_key}_l{index}")))
         getattr(theirs, f"bias_hh_l{index}").data.zero_()
     last = network.layer(network.readout).synapses
     pairs += [(last["weight"].weight, read.weight), (last["bias"].weight, read.bias)]
