@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf finds 
     from neurofa.layers.dense import Dense as Dense
     from neurofa.layers.embedding import Embedding as Embedding
     from neurofa.layers.glu import GLU as GLU
+    from neurofa.layers.gru import GRU as GRU
+    from neurofa.layers.lstm import LSTM as LSTM
     from neurofa.layers.spiking import Spiking as Spiking
     from neurofa.layers.spiking_conv import SpikingConv2d as SpikingConv2d
     from neurofa.layers.squeeze_excite import SqueezeExcite as SqueezeExcite

@@ -70,6 +70,8 @@ class Neuron(Registered, ABC, kind="neuron"):
     """Decay per tick of a readout that filters spikes; None: the neuron is no such filter."""
     leaves: ClassVar[tuple[str, ...]] = ()
     """Names of the tensors that a tick may record for :meth:`dynamics`."""
+    gates: ClassVar[int] = 1
+    """Number of input currents of a neuron."""
     potential: ClassVar[str] = "mem"
     """Name of the potential among the memories."""
 
