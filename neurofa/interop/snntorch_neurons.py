@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from neurofa.neurons.lif import LIF, LeakyIntegrator
 from neurofa.neurons.synaptic import Synaptic
+from neurofa.spiking.constants import Constant, plain
 from neurofa.spiking.neuron import Neuron
 from neurofa.spiking.surrogate import ATan, FastSigmoid, SigmoidSurrogate, StraightThrough, Surrogate
 
@@ -134,19 +135,19 @@ def module_of(neuron: Neuron, width: int, where: str, *, recurrent: Tensor | Non
     if neuron.membrane.name != "raw":
         raise _no(f"{neuron.name} neurons with potentials in {neuron.membrane.name}", where, "membrane=raw")
     if isinstance(neuron, LeakyIntegrator) and output and recurrent is None:
-        module = snn.Leaky(beta=neuron.kappa, reset_mechanism="none", **common)
+        module = snn.Leaky(beta=_plain(neuron.kappa), reset_mechanism="none", **common)
     elif isinstance(neuron, LIF):
         if neuron.reset == "zero" and neuron.gated != (recurrent is not None):
             raise _no(f"lif(reset=zero, gated={neuron.gated})", where, "gated neurons where they are recurrent alone")
         common |= _firing(neuron, where)
         if recurrent is None:
-            module = snn.Leaky(beta=neuron.beta, **common)
+            module = snn.Leaky(beta=_plain(neuron.beta), **common)
         else:
-            module = snn.RLeaky(beta=neuron.beta, linear_features=width, **common)
+            module = snn.RLeaky(beta=_plain(neuron.beta), linear_features=width, **common)
             module.recurrent.weight.data.copy_(recurrent)
             module.recurrent.bias.data.zero_()
     elif isinstance(neuron, Synaptic) and recurrent is None:
-        module = snn.Synaptic(alpha=neuron.alpha, beta=neuron.beta, **common, **_firing(neuron, where))
+        module = snn.Synaptic(alpha=_plain(neuron.alpha), beta=_plain(neuron.beta), **common, **_firing(neuron, where))
     else:
         kind = f"recurrent {neuron.name}" if recurrent is not None else neuron.name
         raise _no(f"{kind} neurons", where, "lif, recurrent lif, synaptic, or leaky at the output")
@@ -187,12 +188,18 @@ def _firing(neuron: LIF | Synaptic, where: str) -> dict[str, Any]:
             options = {} if parameter is None else {parameter: getattr(neuron.surrogate, parameter)}
             function = getattr(functions, name)(**options)
             return {
-                "threshold": neuron.threshold,
+                "threshold": _plain(neuron.threshold),
                 "reset_mechanism": neuron.reset,
                 "reset_delay": neuron.delay,
                 "spike_grad": function,
             }
     raise _no(f"surrogate {neuron.surrogate.name}", where, "atan, fast_sigmoid, sigmoid or straight_through")
+
+
+def _plain(value: Constant) -> Tensor | float:
+    """Return a constant as snnTorch takes it: a number, or one for each neuron in single precision."""
+    values = plain(value)
+    return values.float() if isinstance(values, Tensor) else values
 
 
 def _number(value: Tensor, name: str, where: str) -> float:
