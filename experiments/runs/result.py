@@ -23,7 +23,7 @@ class Result:
     test_loss: float | None
     """Test loss of the same network."""
     epoch: int
-    """The reported epoch: the last one, or the best by validation."""
+    """The reported epoch: the last one, or the best by validation; 0 of a run without epochs."""
     rows: tuple[EpochRow, ...]
     """All epochs."""
     samples: int
@@ -33,7 +33,9 @@ class Result:
 
     @property
     def row(self) -> EpochRow:
-        """The reported epoch's row."""
+        """The reported epoch's row; of a run without epochs one without figures."""
+        if not self.rows:
+            return dict.fromkeys(("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"))
         return self.rows[self.epoch - 1]
 
     @property

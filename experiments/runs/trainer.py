@@ -57,8 +57,10 @@ class Trainer:
         # wrong options are refused before data are loaded
         build("optimizer", spec.optimizer)
         self.schedule: Schedule = build("schedule", spec.schedule)
-        self.schedule(0.0, spec.epochs)
+        self.schedule(0.0, max(1, spec.epochs))
         self.dataset = load_data(spec.data).to(device)
+        if spec.select == "best" and not spec.epochs:
+            raise NeurofaError("got select=best for a run without epochs; expected some to choose from; use select=last")
         if spec.select == "best" and not len(self.dataset.validation):
             raise NeurofaError(
                 "got select=best without validation data; expected some to choose by; use select=last or hold data out"
@@ -124,6 +126,8 @@ class Trainer:
                 if not any("silent" in earlier for earlier in self.rows):
                     progress.notice(_silence(silent, epoch))
             self._keep(row)
+        if not spec.epochs and self.writer is not None:
+            self._keep_state()
 
     def _train_epoch(self, epoch: int, progress: Progress, check_interrupt: Callable[[], None]) -> EpochRow:
         spec, learner, data, steps = self.spec, self.learner, self.dataset, self.steps
@@ -198,6 +202,9 @@ class Trainer:
             self.best, self._best_state = row["epoch"], _copy_state(self.network)
             if self.writer is not None:
                 self.writer.put(self.writer.folder.best, lambda part: save_network(self.network, part))
+        self._keep_state()
+
+    def _keep_state(self) -> None:
         if self.writer is not None:
             extra = {"rows": self.rows, "best": self.best, "first_loss": self.losses.first}
             self.writer.put(self.writer.folder.checkpoint, lambda part: save_checkpoint(part, self.learner, extra))
