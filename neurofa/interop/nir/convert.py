@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import nn
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
@@ -19,14 +21,17 @@ from neurofa.interop.nir.chain import chain_of
 from neurofa.interop.nir.layers import Part, Settings, parts_of
 from neurofa.interop.nir.neurons import Method, needs_tick
 from neurofa.interop.nir.read import Graph, kind_of, read_graph
+from neurofa.layers.block import Block
+from neurofa.layers.carriers import Flatten
 
 
 def from_nir(
     source: Path | str | Any,
     *,
     dt: float | None = None,
-    method: Method = "euler",
+    method: str = "euler",
     surrogate: str = "atan",
+    input_shape: Sequence[int] | None = None,
     device: Device | str = "digital",
     periphery: Periphery | str = "exact",
     seed: int = 0,
@@ -46,6 +51,7 @@ def from_nir(
         method: ``euler``: v <- v + dt / tau (v_leak - v + R I), as snnTorch and Norse compute and write files;
             ``exact``: the solution of the equation for an input that is constant in the tick.
         surrogate: surrogate derivative of a spike, of which NIR says nothing.
+        input_shape: shape of one sample in a tick, where it is another than that of the graph with as many numbers.
         device: device that stores the affine weights, or its spec.
         periphery: converters and noise around the arrays of affine weights, or their spec.
         seed: of the noise with which a device is programmed.
@@ -59,13 +65,26 @@ def from_nir(
     parts = parts_of(chain_of(graph), settings)
     if not parts:
         raise NeurofaError("got a graph of input and output alone; expected nodes between them; check the file")
-    (shape,) = [tuple(int(n) for n in graph.nodes[graph.input].input_type["input"])]
+    own = tuple(int(n) for n in graph.nodes[graph.input].input_type["input"])
+    shape = own if input_shape is None else tuple(input_shape)
+    if shape != own:
+        parts.insert(0, _reshaped(shape, own))
     layers = [part.layer for part in parts]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ClippedWeights)  # of the drawn weights; said once below
         network = Network(layers, shape, seed=seed, device=device, periphery=periphery).to(dtype)
     _take_weights(network, parts, seed)
     return network
+
+
+def _reshaped(shape: tuple[int, ...], own: tuple[int, ...]) -> Part:
+    """Return the layer that brings samples into the shape of a graph's input."""
+    if math.prod(shape) != math.prod(own):
+        raise NeurofaError(
+            f"got samples of shape {shape} for a graph whose input is {own}; expected as many numbers; use the data for"
+            " which the graph was made"
+        )
+    return Part(Flatten() if len(own) == 1 else Block(nn.Sequential(nn.Flatten(), nn.Unflatten(1, own))), ())
 
 
 def _tick(graph: Graph, dt: float | None) -> float:
