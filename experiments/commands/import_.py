@@ -88,7 +88,7 @@ def import_command(
 
       neurofa import graph.nir --data nmnist --dt 1e-4
 
-      neurofa train --data nmnist --rule eprop --network "nir(path=graph.nir, dt=1e-4)"
+      neurofa train --data nmnist --rule eprop --network "nir(path='graph.nir', dt=1e-4)"
     """
     if file.suffix.lower() == ".nir":
         _refuse(file, {"--into": into, "--values": values, "--only": only, "--least-cosine": least_cosine})

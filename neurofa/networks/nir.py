@@ -46,7 +46,7 @@ class NIR(NetworkRecipe, name="nir"):
     def assemble(self, input_shape: tuple[int, ...], outputs: int, seed: int, device: Device | str) -> Network:
         if not self.path:
             raise NeurofaError(
-                "got network nir without a file; expected one; name it: --network \"nir(path=graph.nir, dt=1e-4)\""
+                "got network nir without a file; expected one; name it: --network \"nir(path='graph.nir', dt=1e-4)\""
             )
         if self.sha256 and not self._digest().startswith(self.sha256):
             raise NeurofaError(
