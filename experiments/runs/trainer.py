@@ -60,7 +60,9 @@ class Trainer:
         self.schedule(0.0, max(1, spec.epochs))
         self.dataset = load_data(spec.data).to(device)
         if spec.select == "best" and not spec.epochs:
-            raise NeurofaError("got select=best for a run without epochs; expected some to choose from; use select=last")
+            raise NeurofaError(
+                "got select=best for a run without epochs; expected some to choose from; use select=last"
+            )
         if spec.select == "best" and not len(self.dataset.validation):
             raise NeurofaError(
                 "got select=best without validation data; expected some to choose by; use select=last or hold data out"

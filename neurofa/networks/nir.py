@@ -20,8 +20,8 @@ from neurofa.interop.nir import from_nir
 class NIR(NetworkRecipe, name="nir"):
     """The network of a NIR file, with its weights; see :func:`neurofa.interop.nir.from_nir`.
 
-    A network that is stored names the file by its whole path and its digest: where it is loaded again the file has to be
-    in its place, unchanged.
+    A network that is stored names the file by its whole path and its digest: where it is loaded again, the file has to
+    be in its place, unchanged.
 
     Args:
         path: the file.
@@ -78,9 +78,7 @@ class NIR(NetworkRecipe, name="nir"):
         device: Device | str = "digital",
         periphery: Periphery | str = "exact",
     ) -> Network:
-        network = super().build(
-            input_shape=input_shape, outputs=outputs, seed=seed, device=device, periphery=periphery
-        )
+        network = super().build(input_shape=input_shape, outputs=outputs, seed=seed, device=device, periphery=periphery)
         network.spec = str(self.pinned().spec)
         return network
 

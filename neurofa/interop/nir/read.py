@@ -175,12 +175,12 @@ class _Flat:
             )
         own = {key: value for key, value in about.items() if key != "metadata"}
         for key, value in own.items():
-            if isinstance(value, np.ndarray | np.floating) and np.asarray(value).dtype.kind == "f":
-                if not np.isfinite(value).all():
-                    raise NeurofaError(
-                        f"got NaN or infinity in {key} of '{name}' in {self.what}; expected finite numbers; write the"
-                        " file again from a network that has some"
-                    )
+            floats = isinstance(value, np.ndarray | np.floating) and np.asarray(value).dtype.kind == "f"
+            if floats and not np.isfinite(value).all():
+                raise NeurofaError(
+                    f"got NaN or infinity in {key} of '{name}' in {self.what}; expected finite numbers; write the file"
+                    " again from a network that has some"
+                )
         self._note_tick(about.get("metadata"))
         try:
             return ir.dict2NIRNode(dict(own))
@@ -215,7 +215,7 @@ class _Flat:
                 f"got {len(found)} {which}{where} in {self.what}; expected one; a network here has one input and one"
                 " output: concatenate them in one node, or import each part by itself"
             )
-        return place + found[0]
+        return f"{place}{found[0]}"
 
     def graph(self, outer: Edge) -> Graph:
         """Return the finished graph; places inside it are bridged."""
@@ -232,8 +232,8 @@ class _Flat:
             if name not in onwards or name not in backwards:
                 end = "input" if name not in onwards else "output"
                 raise NeurofaError(
-                    f"got '{name}' in {self.what} without a way {'from' if end == 'input' else 'to'} the {end}; expected"
-                    " every node between both; add the missing edge, or leave the node out"
+                    f"got '{name}' in {self.what} without a way {'from' if end == 'input' else 'to'} the {end};"
+                    " expected every node between both; add the missing edge, or leave the node out"
                 )
         return graph
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -60,7 +62,7 @@ def chain(shape, *nodes, names=None):
     inside = dict(zip(names, nodes, strict=True))
     row = ["input", *names, "output"]
     ends = {"input": nir.Input(np.array(shape)), "output": nir.Output(None)}
-    edges = list(zip(row[:-1], row[1:], strict=True))
+    edges = list(itertools.pairwise(row))
     # the library takes kernels for square when it infers shapes
     return nir.NIRGraph({**ends, **inside}, edges, type_check=square(nodes))
 
