@@ -18,11 +18,11 @@ from hwmodels.registry import build
 from neurofa.audit.poison import Fill, nan, poisoned, same_signs, strange, weights_of
 from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Directions, LowRank, dense
-from neurofa.core.loss import CrossEntropy, MeanSquaredError
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import LocalView, Tick
+from neurofa.losses import CrossEntropy, MeanSquaredError
 from neurofa.training.extra_passes import make_extra_passes
 from neurofa.training.learner import loss_and_teaching
 from neurofa.training.replay import Credit, collect, preserved, record

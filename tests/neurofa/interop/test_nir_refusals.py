@@ -178,7 +178,7 @@ def test_the_length_of_a_tick_is_never_guessed():
     for dt in (0.0, -1e-3, float("nan")):
         with pytest.raises(NeurofaError, match="expected a positive number of seconds"):
             from_nir(good(), dt=dt)
-    with pytest.raises(NeurofaError, match="method='eulr'; expected euler or exact.*did you mean 'euler'"):
+    with pytest.raises(NeurofaError, match=r"method='eulr'; expected euler or exact.*did you mean 'euler'"):
         from_nir(good(), dt=1e-3, method="eulr")
     # what has no time needs none
     assert from_nir(chain((6,), linear(3, 6, G), nir.Threshold(threshold=np.ones(3)))).outputs == 3

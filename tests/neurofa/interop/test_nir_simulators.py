@@ -99,7 +99,7 @@ def test_numbers_instead_of_arrays_stand_for_every_neuron():
 
 
 def test_norse_and_its_current_based_readout(tmp_path):
-    """Norse: numbered nodes, r = 1, single precision, thresholds that are small beside the weights; LICell is a CubaLI."""
+    """Norse: numbered nodes, r = 1, single precision, small thresholds; LICell is a CubaLI."""
     g, n = gen(4), (8,)
     ones = np.ones(n, dtype=np.float32)
     hidden = nir.CubaLIF(
@@ -177,5 +177,5 @@ def test_edges_of_an_old_file_without_their_nodes_are_refused():
         def to_dict(self):
             return graph
 
-    with pytest.raises(NeurofaError, match="no node 'lif'.*expected one of fc, input, output"):
+    with pytest.raises(NeurofaError, match=r"no node 'lif'.*expected one of fc, input, output"):
         from_nir(Stored(), dt=1e-4)
