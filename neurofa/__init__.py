@@ -33,6 +33,7 @@ from neurofa.core.plan import Plan, Site
 from neurofa.core.rule import Chained, Direct, Rule
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView
+from neurofa.interop.nir import from_nir
 from neurofa.interop.sequential import from_sequential
 from neurofa.interop.snntorch import from_snntorch, to_snntorch
 from neurofa.layers.block import Block
@@ -79,6 +80,7 @@ __all__ = [
     "Teaching",
     "build",
     "feedbacks",
+    "from_nir",
     "from_sequential",
     "from_snntorch",
     "layers",

@@ -70,7 +70,8 @@ class LIF(Firing, name="lif"):
     def dynamics(self, left: State, psi: Coefficient | None = None) -> Dynamics:
         psi = self.surrogate.derivative(left["v"]) if psi is None else psi
         if self.reset != "zero":
-            return Dynamics([[in_all_ticks(self.beta, left["v"])]], [1.0], [psi])
+            beta = in_all_ticks(self.beta, left["v"]) if isinstance(self.beta, PerNeuron) else self.beta
+            return Dynamics([[beta]], [1.0], [psi])
         stays = left["kept"] * here(self.beta, left["kept"])
         return Dynamics([[stays]], [left["gate"] if self.gated else 1.0], [psi])
 
@@ -79,7 +80,8 @@ class LIF(Firing, name="lif"):
             return super().run(currents, state, recurrent)
         # in place, three passes over the neurons of a tick: the memory of the currents takes the potentials
         mem = state["mem"]
-        beta, threshold = here(self.beta, mem), here(self.threshold, mem)
+        beta = self.beta.like(mem) if isinstance(self.beta, PerNeuron) else self.beta
+        threshold = self.threshold.like(mem) if isinstance(self.threshold, PerNeuron) else self.threshold
         outs = torch.empty_like(currents)
         z = torch.gt(mem, threshold, out=torch.empty_like(mem))
         before = z if recurrent is None else recurrent.before
@@ -135,7 +137,7 @@ class LeakyIntegrator(Neuron, name="leaky"):
         if recurrent is not None or self.membrane.name != "raw":
             return super().run(currents, state, recurrent)
         mem = state["mem"]
-        kappa = here(self.kappa, mem)
+        kappa = self.kappa.like(mem) if isinstance(self.kappa, PerNeuron) else self.kappa
         for y in currents.unbind(0):
             mem = _add_scaled(y, mem, kappa)
         return currents, self._left(currents), {"mem": mem.clone()}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import NeurofaError
-from neurofa.interop.nir.read import Graph, kind_of
+from neurofa.interop.nir.read import FlatGraph, kind_of
 from neurofa.interop.nir.shapes import Shape, shape_behind
 
 NEURONS = ("LIF", "CubaLIF", "IF", "LI", "CubaLI", "I", "Threshold")
@@ -53,7 +53,7 @@ class Branches:
     out_shape: Shape
 
 
-def chain_of(graph: Graph) -> list[Link | Branches]:
+def chain_of(graph: FlatGraph) -> list[Link | Branches]:
     """Return the nodes between input and output in the order of execution.
 
     Args:
@@ -83,7 +83,7 @@ def chain_of(graph: Graph) -> list[Link | Branches]:
     return chain
 
 
-def _loops(graph: Graph) -> dict[str, list[str]]:
+def _loops(graph: FlatGraph) -> dict[str, list[str]]:
     """Return the nodes of the recurrent weights of every neuron that has some; an edge to itself counts as one."""
     loops: dict[str, list[str]] = {}
     for name, node in graph.nodes.items():
@@ -118,7 +118,9 @@ def _order(names: list[str], edges: list[tuple[str, str]]) -> list[str]:
     return order
 
 
-def _linked(graph: Graph, name: str, sources: list[tuple[str, Shape]], loop: list[str] | None) -> tuple[Shape, Link]:
+def _linked(
+    graph: FlatGraph, name: str, sources: list[tuple[str, Shape]], loop: list[str] | None
+) -> tuple[Shape, Link]:
     """Return the shape behind a node, and the node with its recurrent weights."""
     node = graph.nodes[name]
     shapes = {shape for _, shape in sources}
@@ -134,7 +136,7 @@ def _linked(graph: Graph, name: str, sources: list[tuple[str, Shape]], loop: lis
     return out_shape, Link(name, node, in_shape, out_shape, weights)
 
 
-def _loop_weights(name: str, nodes: list[tuple[str, Any]], graph: Graph, shape: Shape) -> Loop:
+def _loop_weights(name: str, nodes: list[tuple[str, Any]], graph: FlatGraph, shape: Shape) -> Loop:
     if len(shape) != 1:
         raise NeurofaError(
             f"got recurrent weights at '{name}' of shape {shape}; expected a vector of neurons; flatten before it"

@@ -18,9 +18,9 @@ from neurofa.core.network import Network
 from neurofa.core.programming import ClippedWeights, warn_of_clipping
 from neurofa.core.randomness import generator
 from neurofa.interop.nir.chain import chain_of
-from neurofa.interop.nir.layers import Part, Settings, parts_of
+from neurofa.interop.nir.layers import GraphLayer, Settings, parts_of
 from neurofa.interop.nir.neurons import Method, needs_tick
-from neurofa.interop.nir.read import Graph, kind_of, read_graph
+from neurofa.interop.nir.read import FlatGraph, kind_of, read_graph
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import Flatten
 
@@ -77,17 +77,17 @@ def from_nir(
     return network
 
 
-def _reshaped(shape: tuple[int, ...], own: tuple[int, ...]) -> Part:
+def _reshaped(shape: tuple[int, ...], own: tuple[int, ...]) -> GraphLayer:
     """Return the layer that brings samples into the shape of a graph's input."""
     if math.prod(shape) != math.prod(own):
         raise NeurofaError(
             f"got samples of shape {shape} for a graph whose input is {own}; expected as many numbers; use the data for"
             " which the graph was made"
         )
-    return Part(Flatten() if len(own) == 1 else Block(nn.Sequential(nn.Flatten(), nn.Unflatten(1, own))), ())
+    return GraphLayer(Flatten() if len(own) == 1 else Block(nn.Sequential(nn.Flatten(), nn.Unflatten(1, own))), ())
 
 
-def _tick(graph: Graph, dt: float | None) -> float:
+def _tick(graph: FlatGraph, dt: float | None) -> float:
     """Return the length of a tick, s; any where nothing depends on it."""
     if dt is not None:
         if not (dt > 0 and math.isfinite(dt)):
@@ -112,7 +112,7 @@ def _method(method: str) -> Method:
 
 
 @torch.no_grad()
-def _take_weights(network: Network, parts: list[Part], seed: int) -> None:
+def _take_weights(network: Network, parts: list[GraphLayer], seed: int) -> None:
     """Program the weights of the graph; identities do not learn, but for a readout, which has no other weights."""
     gen, shares = generator(seed, "pretrained"), {}
     for (name, layer), part in zip(network.items(), parts, strict=True):

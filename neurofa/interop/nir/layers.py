@@ -27,7 +27,7 @@ from neurofa.spiking.neuron import Neuron
 
 
 @dataclass(frozen=True)
-class Part:
+class GraphLayer:
     """One layer with the weights that it takes from the graph."""
 
     layer: Layer
@@ -48,7 +48,7 @@ class Settings:
     surrogate: str
 
 
-def parts_of(chain: Sequence[Link | Branches], settings: Settings) -> list[Part]:
+def parts_of(chain: Sequence[Link | Branches], settings: Settings) -> list[GraphLayer]:
     """Return the layers of a chain of nodes.
 
     Raises:
@@ -66,7 +66,7 @@ class _Builder:
     """Layers so far, and a map that waits for its neurons."""
 
     settings: Settings
-    parts: list[Part] = field(default_factory=list)
+    parts: list[GraphLayer] = field(default_factory=list)
     pending: Map | None = None
     names: tuple[str, ...] = ()
     """Nodes of the pending map."""
@@ -95,7 +95,7 @@ class _Builder:
         elif kind == "Flatten" and len(item.out_shape) == 1:
             if len(item.in_shape) > 1:
                 self.flush()
-                self.parts.append(Part(Flatten(), (item.name,)))
+                self.parts.append(GraphLayer(Flatten(), (item.name,)))
         else:
             self._block(item.name, module_of(item))
 
@@ -114,13 +114,13 @@ class _Builder:
     def _append(self, layer: Layer, own: Map, more: dict[str, Values]) -> None:
         values = {"weight": own.weight, **({} if own.bias is None else {"bias": own.bias}), **more}
         weights = {key: tensor(value) for key, value in values.items()}
-        self.parts.append(Part(layer, self.names, weights, own.identity))
+        self.parts.append(GraphLayer(layer, self.names, weights, own.identity))
         self.pending, self.names = None, ()
 
     def _block(self, name: str, module: nn.Module) -> None:
         self.flush()
         weights = {key: p.detach().clone() for key, p in module.named_parameters()}
-        self.parts.append(Part(Block(module.float()), (name,), weights))
+        self.parts.append(GraphLayer(Block(module.float()), (name,), weights))
 
     def _scale(self, link: Link) -> None:
         factors = by_channel(values_of(link.node.scale, link.out_shape))
@@ -143,7 +143,7 @@ class _Builder:
             return
         # a sum is a mean whose factor the weights behind it take over
         self.owed = float(size**2) if sums else 1.0
-        self.parts.append(Part(AvgPool2d(size, stride=stride), (link.name,)))
+        self.parts.append(GraphLayer(AvgPool2d(size, stride=stride), (link.name,)))
 
     def _require_undelayed(self, link: Link) -> None:
         if kind_of(link.node) == "Delay":

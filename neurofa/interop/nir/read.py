@@ -22,7 +22,7 @@ Edge = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Graph:
+class FlatGraph:
     """Nodes by name, of one level: the nodes of a graph in a graph have its name before theirs (``block/lif``)."""
 
     nodes: Mapping[str, Any]
@@ -61,7 +61,7 @@ def library(name: str = "nir") -> ModuleType:
         ) from None
 
 
-def read_graph(source: Path | str | Any) -> Graph:
+def read_graph(source: Path | str | Any) -> FlatGraph:
     """Return a NIR graph of one level, with one input and one output to which every node is connected.
 
     Args:
@@ -217,7 +217,7 @@ class _Flat:
             )
         return f"{place}{found[0]}"
 
-    def graph(self, outer: Edge) -> Graph:
+    def graph(self, outer: Edge) -> FlatGraph:
         """Return the finished graph; places inside it are bridged."""
         for name in [n for n, node in self.nodes.items() if kind_of(node) in PLACES and n not in outer]:
             sources = [a for a, b in self.edges if b == name]
@@ -226,7 +226,7 @@ class _Flat:
             self.edges += [(a, b) for a in sources for b in targets if (a, b) not in self.edges]
             del self.nodes[name]
         dt = self.ticks.pop() if len(self.ticks) == 1 else None
-        graph = Graph(self.nodes, tuple(self.edges), *outer, dt)
+        graph = FlatGraph(self.nodes, tuple(self.edges), *outer, dt)
         onwards, backwards = _reached(graph.behind, graph.input), _reached(graph.before, graph.output)
         for name in graph.nodes:
             if name not in onwards or name not in backwards:
