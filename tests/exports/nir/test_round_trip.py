@@ -13,6 +13,7 @@ from neurofa import Learner, Network, build
 from neurofa.interop.nir import from_nir
 from neurofa.layers import AvgPool2d, Flatten, Spiking, SpikingConv2d
 from neurofa.neurons import LIF, LeakyIntegrator, Synaptic
+from neurofa.spiking.temporal import Temporal
 from neurofa.training.evaluation import respond
 from tests.neurofa.interop import nir_graphs
 
@@ -64,7 +65,7 @@ def ticks_of(network: Network) -> tuple[torch.Tensor, list[torch.Tensor]]:
     gen = torch.Generator().manual_seed(5)
     xs = (torch.rand(TICKS, BATCH, *network.input_shape, generator=gen) < 0.6).float()
     runs = list(respond(network, xs))
-    names = [name for name, layer in network.items() if len(layer.synapses) and layer.neuron.spiking]
+    names = [name for name, layer in network.items() if isinstance(layer, Temporal) and layer.neuron.spiking]
     return torch.cat([r.tick.y for r in runs]), [torch.cat([r.tick.views[n].y for r in runs]) for n in names]
 
 
