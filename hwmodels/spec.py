@@ -81,7 +81,7 @@ def parse(text: str) -> Spec:
 
 
 def _quoted_path(match: re.Match[str]) -> str:
-    """Return a path in quotes, so that its dots and slashes are no attributes and operators; other texts as they are."""
+    """Return a path in quotes, so that its dots and slashes are no operators; other texts as they are."""
     path = match["path"]
     return match[0] if path is None or path == "None" else f"{match['option']}{path!r}"
 

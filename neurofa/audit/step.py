@@ -122,12 +122,15 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
 
 
 class Audit:
-    """One audit: a recorded tick, its clean replay, and the poisoned replays.
+    """Find which weights an update depends on: one tick is recorded, and its backward phase repeated.
+
+    The first time nothing is changed; then, for each layer in turn, all other layers' weights are overwritten, with NaN
+    and with other numbers. A layer whose update is no longer the same has read the weights of another one.
 
     Args:
         rule: bound to the network.
         network: in training mode.
-        x: (B, *input_shape); of a sequence (T B, *input_shape).
+        x: (B, *input_shape); of a sequence of T ticks (T * B, *input_shape), time first.
         target: (B,) labels or (B, o) values, for the rows of the recorded tick.
         seed: of noise.
         samples: B for a sequence; None: the rows of ``x``.
