@@ -226,6 +226,16 @@ def self_excited():
     return nir.NIRGraph(nodes, [*edges, ("out", "li"), ("li", "output")])
 
 
+def convolution_inside():
+    """A convolution with its neurons in a graph in a graph, behind a delay of nothing."""
+    g = gen(12)
+    fires = nir.IF(r=between(300, 900, (2, 4, 4), g), v_threshold=between(0.5, 1, (2, 4, 4), g))
+    inner = chain((1, 4, 4), conv(2, 1, 3, g, input_shape=(4, 4)), fires, names=["conv", "if"])
+    middle = chain((1, 4, 4), nir.Delay(delay=np.zeros((1, 4, 4))), inner, names=["delay", "unit"])
+    flat = nir.Flatten({"input": np.array([2, 4, 4])}, start_dim=0, end_dim=-1)
+    return chain((1, 4, 4), middle, flat, affine(3, 32, g), lif((3,), g), names=["block", "flat", "fc", "lif"])
+
+
 GRAPHS = [
     dense,
     current_based,
@@ -238,4 +248,5 @@ GRAPHS = [
     branches,
     scaled_thresholds,
     self_excited,
+    convolution_inside,
 ]
