@@ -150,8 +150,9 @@ def _import_graph(
     as_json: bool,
 ) -> None:
     """Make a run of a NIR file, and say what it is worth on the test data."""
-    from experiments.exporting.graphs import graph_run, import_graph, other_tick
+    from experiments.exporting.graphs import graph_run, other_tick
     from experiments.runs.folder import RunFolder
+    from experiments.runs.run import train_run
     from neurofa.networks.nir import NIR
 
     recipe = NIR(path=str(file), dt=dt, method=method, surrogate=surrogate)
@@ -159,7 +160,7 @@ def _import_graph(
     where = Path("runs", spec.folder_name) if out is None else out
     if where.exists():
         raise NeurofaError(f"got '{where}', which exists; expected a new folder for the run; choose another --out")
-    result = import_graph(spec, where)
+    result = train_run(spec, where)
     if as_json:
         print_json({"file": str(file), "run": str(where), **result.to_dict()})
         return

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from experiments.data import Sequences
 from experiments.runs.build import load_data
-from experiments.runs.result import Result
-from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from neurofa.networks.nir import NIR
@@ -34,19 +31,6 @@ def graph_run(recipe: NIR, chosen: Mapping[str, Any]) -> RunSpec:
             f"got '{recipe.path}' without data; expected the data set on which its network works; name it: --data"
         )
     return RunSpec(**chosen, network=pinned.spec, epochs=0)
-
-
-def import_graph(spec: RunSpec, out: Path) -> Result:
-    """Build the network of a run without epochs, evaluate it on the test data, and write the run.
-
-    Args:
-        spec: of :func:`graph_run`.
-        out: folder of the run.
-
-    Raises:
-        NeurofaError: a file, network or data set that do not fit, or a folder that holds a run.
-    """
-    return train_run(spec, out)
 
 
 def other_tick(recipe: NIR, data: str) -> str:

@@ -57,7 +57,7 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
         membrane: whether the output is the potential instead of spikes.
 
     Raises:
-        NeurofaError: another class, an option without counterpart, or coefficients that differ between neurons.
+        NeurofaError: another class, or an option without counterpart.
     """
     snn = library()
     kind = type(module).__name__
@@ -72,7 +72,7 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
     if _number(module.graded_spikes_factor, "graded_spikes_factor", where) != 1:
         raise NeurofaError(f"got {kind}(graded_spikes_factor) at '{where}'; expected spikes of 1; scale the weights")
     # snnTorch clamps decays in every tick
-    beta = min(max(_number(module.beta, "beta", where), 0.0), 1.0)
+    beta = _constant(module.beta.detach().clamp(0, 1))
     if membrane:
         if kind != "Leaky" or module.reset_mechanism != "none":
             raise NeurofaError(
@@ -81,10 +81,10 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
             )
         return LeakyIntegrator(kappa=beta)
     reset, delay = module.reset_mechanism, bool(module.reset_delay)
-    threshold = _number(module.threshold, "threshold", where)
+    threshold = _constant(module.threshold)
     surrogate = surrogate_of(module.spike_grad, where)
     if kind == "Synaptic":
-        alpha = min(max(_number(module.alpha, "alpha", where), 0.0), 1.0)
+        alpha = _constant(module.alpha.detach().clamp(0, 1))
         return Synaptic(alpha=alpha, beta=beta, threshold=threshold, reset=reset, delay=delay, surrogate=surrogate)
     gated = kind == "RLeaky" and reset == "zero"
     return LIF(beta=beta, threshold=threshold, reset=reset, delay=delay, gated=gated, surrogate=surrogate)
@@ -194,6 +194,13 @@ def _firing(neuron: LIF | Synaptic, where: str) -> dict[str, Any]:
                 "spike_grad": function,
             }
     raise _no(f"surrogate {neuron.surrogate.name}", where, "atan, fast_sigmoid, sigmoid or straight_through")
+
+
+def _constant(value: Tensor) -> Tensor | float:
+    """Return a snnTorch coefficient as a neuron here takes it: a number, or one for each neuron in double precision."""
+    values = value.detach().double()
+    first = float(values.reshape(-1)[0])
+    return first if bool((values == first).all()) else values
 
 
 def _plain(value: Constant) -> Tensor | float:

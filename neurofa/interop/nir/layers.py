@@ -165,10 +165,12 @@ class _Builder:
             )
         if lifted:  # (C, L) as an image of one row, since there are no layers of spiking neurons on lines
             self._block(link.name, nn.Unflatten(2, (1, shape[1])))
+            shape = (shape[0], 1, shape[1])
+            stages = [stage.in_shape(shape) for stage in stages]
         for index, stage in enumerate(stages):
             own = self.pending
             if own is None:
-                own = identity_map((shape[0], 1, shape[1]) if lifted else shape)
+                own = identity_map(shape)
             self.names = (*self.names, link.name)
             self._stage(link, stage, own, recurrent=link.loop is not None and index == len(stages) - 1)
         if lifted:
@@ -200,7 +202,7 @@ class _Builder:
             offsets = offsets + (0.0 if link.loop.bias is None else link.loop.bias * gain)
         own = own.shifted(offsets)
         neuron = stage.neuron(self.settings.surrogate, divisor)
-        self._append(_spiking(own, _in_image(neuron, link), recurrent=recurrent), own, more)
+        self._append(_spiking(own, neuron, recurrent=recurrent), own, more)
 
 
 def _begins_with_neurons(chain: Sequence[Link | Branches]) -> bool:
@@ -214,16 +216,6 @@ def _begins_with_map(chain: Sequence[Link | Branches]) -> bool:
     if isinstance(head, Link) and kind_of(head.node) == "Flatten" and len(head.out_shape) == 1:
         return _begins_with_map(chain[1:])
     return isinstance(head, Link) and map_of(head) is not None
-
-
-def _in_image(neuron: Neuron, link: Link) -> Neuron:
-    """Return the neuron, whose constants of a line (C, L) take the shape of the image (C, 1, L)."""
-    if len(link.out_shape) == 2:
-        for value in vars(neuron).values():
-            values = getattr(value, "values", None)
-            if isinstance(values, Tensor) and values.dim() == 2:
-                value.values = values.unsqueeze(1)  # (C, 1, L)
-    return neuron
 
 
 def _spiking(own: Map, neuron: Neuron, *, recurrent: bool) -> Layer:

@@ -9,7 +9,7 @@ neurons begin at v_reset, and those without a reset at 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,6 +36,11 @@ class Stage:
     beta: Values
     alpha: Values | None = None
     threshold: Values | None = None
+
+    def in_shape(self, shape: tuple[int, ...]) -> Stage:
+        """Return the same neurons in another shape."""
+        values = {key: value.reshape(shape) for key, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **values)
 
     def neuron(self, surrogate: str, divisor: Values | float = 1.0) -> Neuron:
         """Return the neuron.
