@@ -39,7 +39,9 @@ class Stage:
 
     def in_shape(self, shape: tuple[int, ...]) -> Stage:
         """Return the same neurons in another shape."""
-        values = {key: value.reshape(shape) for key, value in vars(self).items() if isinstance(value, np.ndarray)}
+        values: dict[str, Any] = {
+            key: value.reshape(shape) for key, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
         return replace(self, **values)
 
     def neuron(self, surrogate: str, divisor: Values | float = 1.0) -> Neuron:
