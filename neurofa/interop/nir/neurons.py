@@ -10,7 +10,7 @@ neurons begin at v_reset, and those without a reset at 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
