@@ -72,4 +72,5 @@ def build_learner(network: Network, spec: RunSpec) -> Learner:
             clip=spec.clip,
             fused=spec.fused,
             feedback_seed=spec.feedback_seed,
+            feedback_scale=spec.feedback_scale,
         )

@@ -103,7 +103,8 @@ class RunSpec:
 
     ``chunk`` bounds the memory of a sequence, whatever its number of ticks; None has the key of 100, the default
     before. With ``fused`` the noise of writes has the same law and other draws. Runs of several seeds share their
-    feedback where ``feedback_seed`` is given.
+    feedback where ``feedback_seed`` is given. ``feedback_scale`` is that of a direct pathway that names none by itself;
+    runs of the time before it existed were ``fixed``.
 
     ``log`` adds measurements that leave the numbers of the run as they are. ``alignment``
     (:func:`neurofa.diagnostics.measure.measure_alignment`) is measured before the first step, at steps 2^(k/2) and at
@@ -135,6 +136,10 @@ class RunSpec:
     seed: Annotated[int, Option("Seed of weights, feedback, data order and noise.")] = 0
     select: Annotated[str, Option("Epoch to report: last, or best by validation.", words=("last", "best"))] = "last"
     feedback_seed: Annotated[int | None, Option("Seed of the feedback alone.", none="the seed", earlier=None)] = None
+    feedback_scale: Annotated[
+        str,
+        Option("Size of delivered errors: backprop or fixed.", words=("backprop", "fixed"), earlier="fixed"),
+    ] = "backprop"
     chunk: Annotated[
         int | None,
         Option("Ticks of a sequence computed at once.", least=1, none="100, or more as memory allows", earlier=64),

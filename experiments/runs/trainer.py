@@ -34,6 +34,7 @@ from neurofa.spiking.sequence import has_memory
 from neurofa.training.checkpoint import save_checkpoint, save_network
 from neurofa.training.finite import NotFiniteError, check_loss
 from neurofa.training.step_types import StepResult
+from neurofa.training.summary import feedback_lines
 
 REPORT_EVERY = 20
 """Steps between two reports of the loss: reading it waits for the compute device."""
@@ -110,6 +111,7 @@ class Trainer:
         """
         spec = self.spec
         self.meter = RunMeter(spec.log, self.learner, self.dataset, spec.seed)
+        progress.note(feedback_lines(self.learner.rule))
         title = f"{spec.rule} on {spec.data}"
         progress.begin(title, epochs=spec.epochs, done=len(self.rows), samples=len(self.dataset.train))
         for epoch in range(len(self.rows) + 1, spec.epochs + 1):

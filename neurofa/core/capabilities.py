@@ -271,6 +271,9 @@ class Declaration:
     """Whether the target itself enters the teaching signals or the feedback of hidden layers."""
     return_path: ReturnPath | None = None
     """Return weights of a chained rule; None: the rule is direct, or sends no error."""
+    direct: bool = False
+    """Whether the pathway goes from the output to every hidden layer, so that its scale needs the sizes of errors
+    (:attr:`neurofa.core.plan.Site.error_size`)."""
     plastic: PlasticFeedback | None = None
     """Feedback weights that learn by the optimizer."""
     second_pass: SecondPass | None = None

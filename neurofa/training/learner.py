@@ -24,6 +24,7 @@ from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Direction, Directions, Outer, RowSums, Sum
 from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
+from neurofa.core.feedback import check_scale
 from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network, evaluating
@@ -225,6 +226,9 @@ class Learner:
         fused: compile the writes of devices, and products on arrays, into single kernels
             (:meth:`~neurofa.core.network.Network.fuse`).
         feedback_seed: of the feedback alone, so that networks with different seeds can share it; None: ``seed``.
+        feedback_scale: size of the errors that a direct pathway delivers where it names none by itself: ``backprop``,
+            as large as those of backpropagation at initialisation (:mod:`neurofa.core.error_sizes`), or ``fixed``,
+            1/sqrt(3) of the output error at every layer.
 
     Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction is accumulated directly in
     its weight, by one fused product, or requested from its device. All other cases use ``.grad`` and
@@ -246,6 +250,7 @@ class Learner:
         clip: float | None = None,
         fused: bool = False,
         feedback_seed: int | None = None,
+        feedback_scale: str = "backprop",
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
@@ -258,7 +263,8 @@ class Learner:
         self.rule: Rule = build("rule", rule)
         self.loss: Loss = build("loss", loss)
         self.gen = generator(seed, "learner", device=next(network.parameters()).device)
-        plan = network.plan(chained=self.rule.declares.chained)
+        scale, declares = self.rule.feedback.scale or check_scale("feedback", feedback_scale), self.rule.declares
+        plan = network.plan(chained=declares.chained, sized=declares.direct and scale != "fixed")
         bind_rule(self.rule, plan, generator(seed if feedback_seed is None else feedback_seed, "feedback"))
         pathways = [(name, part) for name, part in self.rule.named_modules() if isinstance(part, Synapses)]
         for name, part in pathways:
@@ -590,7 +596,7 @@ class Learner:
             return self.rule
         if self._calibrator is None:
             self._calibrator = build("rule", "bp")
-            self._calibrator.bind(self.network.plan(chained=True), generator(0, "calibration"))
+            self._calibrator.bind(self.network.plan(chained=True, sized=False), generator(0, "calibration"))
         return self._calibrator
 
     def return_weights_of(self, rule: Rule) -> ReturnWeightsOf | None:
