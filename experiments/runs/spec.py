@@ -240,11 +240,14 @@ def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
 
     ``sdfa`` without an error format was written when its default was ternary; since then the format is written out. A
     chunk of 100 was the default, which now is None. Fields that did not exist have the value that all runs had; a run
-    without an optimizer had plain SGD, whatever its rule.
+    without an optimizer had plain SGD, whatever its rule. Before ``feedback_scale`` existed, P of ``raf`` took
+    the optimizer's steps.
     """
     rule = {}
     if isinstance(values.get("rule"), str):
         rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")}
+        if "feedback_scale" not in values:
+            rule = {"rule": with_defaults(rule["rule"], "raf", step=None)}
     chunk = {"chunk": None} if values.get("chunk") == CHUNK else {}
     earlier = {name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}
     return {"optimizer": PLAIN, **earlier, **values, **rule, **chunk}

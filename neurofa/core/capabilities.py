@@ -62,6 +62,8 @@ class Plastic(NamedTuple):
     """Weight tensor of the pathway; layers may share it."""
     rows: slice | None = None
     """Rows of the tensor that belong to the layer; None: all."""
+    own_step: bool = False
+    """Whether the rule's directions are whole steps, which no optimizer scales: w <- w - direction."""
 
 
 class PlasticFeedback(Protocol):

@@ -653,7 +653,12 @@ class _Update:
         if beside and self.plastic is not None:
             targets = self.plastic.plastic(name)
             for key, direction in beside.items():
-                self._write(*targets[key], direction, self.decay)
+                target = targets[key]
+                if target.own_step:
+                    target.synapses.descend(direction, 1.0, rows=target.rows)
+                    self.touched[target.synapses] = None
+                else:
+                    self._write(target.synapses, target.rows, direction, self.decay)
 
     def _look(self, name: str, directions: Directions) -> None:
         """Refuse directions that are not finite; on an accelerator remember their size for :meth:`Learner.check`."""
@@ -691,11 +696,11 @@ class _Update:
 
     def finish(self) -> None:
         """Complete the update: devices realise the requested changes."""
+        for synapses in self.touched:
+            synapses.realise(self.learner.gen)
         if not self.direct:
             self.learner.updater.finish()
             return
-        for synapses in self.touched:
-            synapses.realise(self.learner.gen)
         for weight in self.learner.updater.weights:
             if weight.grad is not None:
                 weight.grad = None  # left by another optimizer or a backward pass
