@@ -125,9 +125,10 @@ class RunSpec:
     ] = SpecField("exact")
     epochs: Annotated[int, Option("Passes over the training data.", least=1, most=10**7)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
-    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule.')] = (
-        SpecField(RECOMMENDED)
-    )
+    optimizer: Annotated[
+        SpecField,
+        Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule; auto: its rate by short runs.'),
+    ] = SpecField(RECOMMENDED)
     schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
     loss: Annotated[SpecField, Option("Loss: cross_entropy, or mse for regression.")] = SpecField("cross_entropy")
     accumulate: Annotated[int, Option("Batches averaged into one update.", least=1)] = 1

@@ -13,8 +13,8 @@ from torch import Tensor
 from experiments.data import Dataset, Sequences
 from experiments.data.sequences import DrawnSplit
 from experiments.runs.build import build_learner, build_network, compute_device, load_data
-from experiments.runs.divergence import DivergedError, LossWatch, diverged
-from experiments.runs.evaluate import Tally, evaluate_split
+from experiments.runs.divergence import DivergedError, GrowthWatch, LossWatch, explained
+from experiments.runs.evaluate import Score, Tally, evaluate_split
 from experiments.runs.measurements import RunMeter
 from experiments.runs.memory import require_memory
 from experiments.runs.progress import Progress
@@ -83,6 +83,7 @@ class Trainer:
         self.rates = [group["lr"] for group in self.learner.optimizer.param_groups]
         _refuse_last_of_one(self.network, self.dataset, spec.batch_size, self.steps)
         self.losses = LossWatch()
+        self.growth = GrowthWatch(self.network)
         self.rows: list[EpochRow] = []
         self.best = 0
         """The best epoch so far; 0 where the last one is reported."""
@@ -120,12 +121,35 @@ class Trainer:
             except (DivergedError, NotFiniteError) as error:
                 if self.writer is not None:  # the state of the last finished epoch stays
                     self.writer.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
-                raise error if isinstance(error, DivergedError) else diverged(error) from None
+                raise explained(error, self.growth.growth(self.learner.steps), self.spec.optimizer) from None
             if silent := self._silent_layers():
                 row["silent"] = silent
                 if not any("silent" in earlier for earlier in self.rows):
                     progress.notice(_silence(silent, epoch))
             self._keep(row)
+
+    def trial(self, steps: int, samples: int) -> Score:
+        """Train some steps, and return loss and accuracy on part of the validation data; no epoch is kept.
+
+        Args:
+            steps: of the first epochs, in their order.
+            samples: of the validation split, at most.
+
+        Raises:
+            NeurofaError: the run diverges.
+        """
+        spec, learner, data = self.spec, self.learner, self.dataset
+        for epoch in itertools.count(1):
+            order = generator(spec.seed, "order", str(epoch))
+            for x, target in itertools.islice(data.batches("train", spec.batch_size, order), self.steps):
+                self._step(x, target)
+                if learner.steps >= steps:
+                    learner.check()
+                    chunk = spec.chunk or CHUNK
+                    return evaluate_split(
+                        self.network, data, "validation", learner.loss, seed=spec.seed, chunk=chunk, most=samples
+                    )
+        raise AssertionError
 
     def _train_epoch(self, epoch: int, progress: Progress, check_interrupt: Callable[[], None]) -> EpochRow:
         spec, learner, data, steps = self.spec, self.learner, self.dataset, self.steps
@@ -149,6 +173,7 @@ class Trainer:
                 score = tally.score()
                 assert score.loss is not None  # noqa: S101 (narrows a type: there are samples)
                 self.losses.see(score.loss, score.samples, epoch)
+                self.growth.see(learner.steps)
                 progress.step(tally.samples - reported, score)
                 reported = tally.samples
             check_interrupt()
