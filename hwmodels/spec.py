@@ -2,7 +2,8 @@
 
 ``"dfa(feedback=dense(gain=0.5), error=ternary)"`` is parsed into a :class:`Spec`: registered names, nested specs and
 literals (numbers, strings, booleans, ``None``, lists). A bare word is a name without options. Anything else (an
-operator, an attribute, an index, a positional argument) is refused.
+operator, an attribute, an index, a positional argument) is refused. The path of a file needs no quotes:
+``"arrays(path=data/mine.npz)"``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import keyword
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -42,6 +44,10 @@ def render(value: object) -> str:
     return str(value)
 
 
+_PATHS = re.compile(
+    r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<option>\bpath\s*=\s*)(?P<path>[^\s,()\[\]'"=]+)(?=\s*[,)])"""
+)
+"""Texts in quotes, and values of options named ``path`` without quotes, up to a comma or a bracket."""
 LARGEST = 2**63 - 1
 """Largest whole number in a spec: no tensor has a larger size, and none holds a larger number."""
 
@@ -58,6 +64,7 @@ def parse(text: str) -> Spec:
     >>> str(parse("fixed( bits = 4 )"))
     'fixed(bits=4)'
     """
+    text = _PATHS.sub(_quoted_path, text)
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -71,6 +78,12 @@ def parse(text: str) -> Spec:
     if isinstance(value, Spec):
         return value
     raise NeurofaError(f"got spec {text!r}; expected name(option=value, ...); begin with a registered name")
+
+
+def _quoted_path(match: re.Match[str]) -> str:
+    """Return a path in quotes, so that its dots and slashes are no operators; other texts as they are."""
+    path = match["path"]
+    return match[0] if path is None or path == "None" else f"{match['option']}{path!r}"
 
 
 def _value(node: ast.expr, text: str) -> object:

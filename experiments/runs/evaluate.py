@@ -28,7 +28,7 @@ class Score:
     """Loss and accuracy of a network on one split of a data set."""
 
     loss: float | None
-    """Mean over the samples; None for an empty split."""
+    """Mean over the samples, weighted as the loss weighs them; None for an empty split."""
     accuracy: float | None
     """Share of right labels, from 0 to 1; None for regression and for an empty split."""
     samples: int
@@ -41,34 +41,41 @@ class Tally:
     Args:
         regression: whether targets are numbers, so that there are no hits to count.
         device: the compute device.
+        ignored: label that does not count; None: all count.
     """
 
-    def __init__(self, *, regression: bool, device: torch.device) -> None:
-        self.regression, self.samples, self._labels = regression, 0, 0
+    def __init__(self, *, regression: bool, device: torch.device, ignored: int | None = None) -> None:
+        self.regression, self.ignored, self.samples = regression, ignored, 0
         # float64 holds the sum of a million float32 losses without drift
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._mass = torch.zeros((), dtype=torch.float64, device=device)
         self._hits = torch.zeros((), dtype=torch.int64, device=device)
+        self._labels = torch.zeros((), dtype=torch.int64, device=device)
 
-    def add(self, loss: Tensor, y: Tensor, target: Tensor) -> None:
+    def add(self, loss: Tensor, y: Tensor, target: Tensor, mass: Tensor | None = None) -> None:
         """Add one batch.
 
         Args:
             loss: 0-dim, mean over the batch.
             y: (B, o) outputs, or (B, S, o) at S positions.
             target: (B,) labels, (B, S) labels or (B, o) values.
+            mass: 0-dim, by which the mean is divided; None: the number of samples.
         """
         self.samples += len(y)
-        self._loss += loss.detach() * len(y)
+        own: Tensor | int = len(y) if mass is None else mass
+        self._loss += loss.detach() * own
+        self._mass += own
         if not self.regression:
-            self._labels += target.numel()
+            self._labels += target.numel() if self.ignored is None else (target != self.ignored).sum()
             self._hits += (y.argmax(-1) == target).sum()
 
     def score(self) -> Score:
         """Return the means so far; waits for the device."""
         if not self.samples:
             return Score(loss=None, accuracy=None, samples=0)
-        accuracy = None if self.regression else int(self._hits) / self._labels
-        return Score(loss=float(self._loss) / self.samples, accuracy=accuracy, samples=self.samples)
+        accuracy = None if self.regression else int(self._hits) / max(int(self._labels), 1)
+        mass = float(self._mass)
+        return Score(loss=float(self._loss) / mass if mass else 0.0, accuracy=accuracy, samples=self.samples)
 
 
 @torch.no_grad()
@@ -97,7 +104,7 @@ def evaluate_split(
         NotFiniteError: the loss is not finite.
     """
     gen = generator(seed, "evaluate", where, device=dataset.compute)
-    tally = Tally(regression=dataset.regression, device=dataset.compute)
+    tally = Tally(regression=dataset.regression, device=dataset.compute, ignored=loss.ignore_index)
     with evaluating(network):
         if isinstance(dataset, Sequences):
             for xs, target in dataset.batches(where, SEQUENCES):
@@ -108,7 +115,8 @@ def evaluate_split(
         else:
             for x, target in dataset.batches(where, BATCH):
                 y = network(x, gen)
-                tally.add(loss_and_teaching(loss, y, target)[0].value, y, target)
+                result = loss_and_teaching(loss, y, target)[0]
+                tally.add(result.value, y, target, result.mass)
                 if most is not None and tally.samples >= most:
                     break
     score = tally.score()

@@ -85,7 +85,8 @@ class RunMeter:
     def after_epoch(self) -> EpochRow:
         """Measure at the end of an epoch, and return the entries that the log adds to the row of the epoch.
 
-        These are ``step``, the values themselves, ``measurements`` (those made within the epoch) and ``log_seconds``.
+        These are ``step`` (steps of training so far), one value by the name of each measured quantity, ``measurements``
+        (a list of the rows measured within the epoch) and ``log_seconds`` (time that all of them took).
         """
         if not self.log:
             return {}

@@ -130,7 +130,9 @@ class RunSpec:
         Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule; auto: its rate by short runs.'),
     ] = SpecField(RECOMMENDED)
     schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
-    loss: Annotated[SpecField, Option("Loss: cross_entropy, or mse for regression.")] = SpecField("cross_entropy")
+    loss: Annotated[SpecField, Option("Loss: cross_entropy, bce for several labels, mse for regression.")] = SpecField(
+        "cross_entropy"
+    )
     accumulate: Annotated[int, Option("Batches averaged into one update.", least=1)] = 1
     clip: Annotated[float | None, Option("Largest norm of an update, such as 1.0.", none="no clipping")] = None
     fused: Annotated[bool, Option("Compile writes and analog products; needs a C++ compiler.", earlier=False)] = False

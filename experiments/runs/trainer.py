@@ -153,7 +153,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, progress: Progress, check_interrupt: Callable[[], None]) -> EpochRow:
         spec, learner, data, steps = self.spec, self.learner, self.dataset, self.steps
-        tally = Tally(regression=data.regression, device=data.compute)
+        tally = Tally(regression=data.regression, device=data.compute, ignored=self.learner.loss.ignore_index)
         self.losses.begin_epoch()
         reported, began = 0, time.perf_counter()
         order = generator(spec.seed, "order", str(epoch))
@@ -296,7 +296,8 @@ def _silence(silent: dict[str, float], epoch: int) -> str:
 def _refuse_labels_that_are_values(loss: Loss, dataset: Dataset | Sequences) -> None:
     if loss.labels and dataset.regression:
         raise NeurofaError(
-            f"got data '{dataset.name}', whose targets are numbers, for loss {loss.name}; expected labels; use loss mse"
+            f"got data '{dataset.name}', whose targets are numbers, for loss {loss.name}; expected labels; use loss"
+            " mse, or bce"
         )
 
 

@@ -41,7 +41,7 @@ def describe_learner(learner: Learner, spec: str, provenance: dict[str, Any], ti
         feedback=path,
         error=error_encoding(error_format(rule)),
         learning=learning_constants(learner, spec),
-        loss=learner.loss.name,
+        loss=repr(learner.loss),
         converters=converter_constants(network),
         more={key: array for key, array in state.items() if key not in taken},
         provenance=provenance,

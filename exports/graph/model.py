@@ -22,7 +22,7 @@ class Model:
         feedback: the pathway by which errors return; None: not exported.
         error: number format of the error that enters the pathway.
         learning: constants of the rule and of the optimizer.
-        loss: name of the loss.
+        loss: spec of the loss.
         converters: constants of the converters around arrays of forward weights; empty: exact products.
         more: state that a learner needs to go on and that is no part of the nodes.
         provenance: spec, seed and versions; JSON values.

@@ -88,7 +88,7 @@ class FeedbackPath(ABC):
     @property
     @abstractmethod
     def convention(self) -> str:
-        """One sentence of every file: how the arrays become errors."""
+        """Sentence, written into every file, on how the pathway's arrays turn the output error into errors of layers."""
 
     @property
     def exact(self) -> bool:

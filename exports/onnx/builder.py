@@ -220,7 +220,7 @@ def checked_model(model: Any) -> Any:
 
 
 def write_onnx(model: Any, path: Path) -> None:
-    """Write a model with its digest, whole or not at all.
+    """Write a model with a digest of its graph and numbers in its metadata; the file appears whole or not at all.
 
     Raises:
         NeurofaError: the place cannot be written.

@@ -95,7 +95,8 @@ class LearningStep:
             self.error = b.op("Sub", self.y, "target")
         else:
             raise NeurofaError(
-                f"got loss '{loss}' for a learning graph; expected cross_entropy or mse; use one of them"
+                f"got loss '{loss}' for a learning graph; expected cross_entropy or mse, without options; use one of"
+                " them"
             )
 
     def _backward_direct(self, path: DirectPath) -> None:

@@ -23,7 +23,7 @@ _SHELVES: dict[str, str] = {
     "feedback": "neurofa.feedbacks",
     "format": "hwmodels.formats",
     "layer": "neurofa.layers",
-    "loss": "neurofa.core.loss",
+    "loss": "neurofa.losses",
     "network": "neurofa.networks",
     "neuron": "neurofa.neurons",
     "nonlinearity": "neurofa.maps.activations",

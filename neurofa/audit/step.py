@@ -18,11 +18,11 @@ from hwmodels.registry import build
 from neurofa.audit.poison import Fill, nan, poisoned, same_signs, strange, weights_of
 from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Directions, LowRank, dense
-from neurofa.core.loss import CrossEntropy, MeanSquaredError
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
 from neurofa.core.view import LocalView, Tick
+from neurofa.losses import CrossEntropy, MeanSquaredError
 from neurofa.training.extra_passes import make_extra_passes
 from neurofa.training.learner import loss_and_teaching
 from neurofa.training.replay import Credit, collect, preserved, record
@@ -122,12 +122,15 @@ def audit(rule: Rule | str, network: Network, x: Tensor, target: Tensor, seed: i
 
 
 class Audit:
-    """One audit: a recorded tick, its clean replay, and the poisoned replays.
+    """Find which weights an update depends on: one tick is recorded, and its backward phase repeated.
+
+    The first time nothing is changed; then, for each layer in turn, all other layers' weights are overwritten, with NaN
+    and with other numbers. A layer whose update is no longer the same has read the weights of another one.
 
     Args:
         rule: bound to the network.
         network: in training mode.
-        x: (B, *input_shape); of a sequence (T B, *input_shape).
+        x: (B, *input_shape); of a sequence of T ticks (T * B, *input_shape), time first.
         target: (B,) labels or (B, o) values, for the rows of the recorded tick.
         seed: of noise.
         samples: B for a sequence; None: the rows of ``x``.

@@ -94,15 +94,19 @@ class Synapses(DescribedBuffers):
         self.settle()
         return self.weight.detach()
 
-    @torch.no_grad()
     def settle(self, gen: torch.Generator | None = None) -> None:
         """Program the weights if anything but the device has changed them in place since the last call.
 
         Args:
             gen: source of programming noise; None: one that follows from the weights.
         """
-        if self.device.exact or self._settled == _version(self.weight):
-            return
+        # every read of a step comes here, so that nothing else is done before this line
+        if not self.device.exact and self._settled != _version(self.weight):
+            self._reprogram(gen)
+
+    @torch.no_grad()
+    def _reprogram(self, gen: torch.Generator | None) -> None:
+        """Program the weights as they are now, unless they are what the cells stand for."""
         target, stored = self.weight.detach(), self.device.value(self._stored_cells())
         # a copy or a change of the number format has another version, and the same weights up to rounding
         eps = max(torch.finfo(target.dtype).eps, torch.finfo(torch.float32).eps)
@@ -153,7 +157,6 @@ class Synapses(DescribedBuffers):
         """
         self._store(self.device.write_outer(self.cells, x, d, lr=lr, gen=gen))
 
-    @torch.no_grad()
     def descend(self, direction: Direction, rate: float, *, shrink: float = 0.0, rows: slice | None = None) -> None:
         """Request w <- (1 - shrink) w - rate direction, without ``.grad``.
 
@@ -185,15 +188,16 @@ class Synapses(DescribedBuffers):
                 change.add_(weight, alpha=-shrink)
             self._requested = True
 
-    @torch.no_grad()
     def realise(self, gen: torch.Generator | None = None) -> None:
         """Let the device realise the requests of :meth:`descend`, if there are any."""
+        # assigned only where there is one: a module takes microseconds to set an attribute
         if self._requested and self._request is not None:
             self.write(self._request, gen)
+            self._requested = False
         if self._outer is not None:
             outer, rate = self._outer
             self.write_outer(outer.right, outer.left.neg(), lr=rate, gen=gen)
-        self._requested, self._outer = False, None
+            self._outer = None
 
     def forget(self) -> None:
         """Drop the request of :meth:`descend`."""

@@ -67,7 +67,10 @@ class DriftError:
 
 @dataclass(frozen=True)
 class StaticError:
-    """The matrix R that a projection holds instead of a wanted matrix W, because of one static error."""
+    """How far the matrix R of a feedback projection is from the wanted W, through one error that stays as it is made.
+
+    Such as coarse numbers, programming noise or stuck cells.
+    """
 
     source: str
     """Name of the error."""

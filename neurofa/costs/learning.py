@@ -95,7 +95,7 @@ def _tape(learner: Learner, xs: Tensor) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class LearningOperations:
-    """Operations of learning from one sample, over all its ticks."""
+    """Operations of one step of training on one sample, forward pass included, summed over all its ticks."""
 
     flop: dict[str, float]
     """FLOP of dense products by phase (:data:`neurofa.core.products.PHASES`), and of ``traces``: a multiplication

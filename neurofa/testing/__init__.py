@@ -1,4 +1,4 @@
-"""Contract checks of registered parts: rules, feedback pathways, layers, neurons, surrogates and networks.
+"""Contract checks of registered parts: rules, feedback pathways, layers, losses, neurons, surrogates and networks.
 
 They are public, so that a part of your own can be held to the same contract as the package's. Register the part by
 subclassing, and run all checks of its kind on its name; the first broken one raises an ``AssertionError``::
@@ -34,6 +34,7 @@ from neurofa.testing.contract import Check, run_check
 from neurofa.testing.exceptions import EXCEPTIONS
 from neurofa.testing.feedbacks import check_feedback, feedback_checks
 from neurofa.testing.layers import check_layer, layer_checks
+from neurofa.testing.losses import check_loss, loss_checks
 from neurofa.testing.networks import check_network, network_checks
 from neurofa.testing.neurons import check_neuron, neuron_checks
 from neurofa.testing.rules import check_rule, rule_checks
@@ -44,12 +45,14 @@ __all__ = [
     "Check",
     "check_feedback",
     "check_layer",
+    "check_loss",
     "check_network",
     "check_neuron",
     "check_rule",
     "check_surrogate",
     "feedback_checks",
     "layer_checks",
+    "loss_checks",
     "network_checks",
     "neuron_checks",
     "rule_checks",

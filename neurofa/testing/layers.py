@@ -117,7 +117,14 @@ def learning_is_pure(name: str) -> None:
 
 @CONTRACT
 def returns_through_other_weights(name: str) -> None:
-    """Other return weights change the error at the input; directions in a layer of one map stay the same."""
+    """Check that a layer sends its error back through the given return weights, not through its forward weights.
+
+    The error at the input then differs from the one through the forward weights. The directions (changes of weights) of
+    a layer with one affine map do not, since its error passes through no return weights before it meets them.
+
+    Args:
+        name: of the layer in the registry.
+    """
     for case, layer, x in layer_cases(name, training=True):
         if not layer.traits.returning:
             continue

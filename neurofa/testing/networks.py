@@ -13,11 +13,11 @@ from torch import Tensor
 from hwmodels.registry import build, parts
 from hwmodels.spec import parse
 from hwmodels.testing.tools import require, require_equal
-from neurofa.core.loss import CrossEntropy
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe, takes_tokens
 from neurofa.core.rule import Rule, bind_rule
+from neurofa.losses import CrossEntropy
 from neurofa.spiking.sequence import has_memory
 from neurofa.testing.contract import Contract, require_close, snapshot
 from neurofa.testing.samples import batch_for

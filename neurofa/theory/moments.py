@@ -27,7 +27,7 @@ class Moments:
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor) -> Moments:
-        """Return the moments of samples x (N, n) and y (N, m); classes are one-hot rows of y."""
+        """Return the means of y x^T, x x^T and y y^T over samples x (N, n) and y (N, m); classes are one-hot y."""
         x, y = x.detach().double(), y.detach().double()
         return cls(yx=y.t() @ x / len(x), xx=x.t() @ x / len(x), yy=y.t() @ y / len(x))
 

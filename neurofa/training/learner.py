@@ -54,9 +54,13 @@ from neurofa.training.targets import TargetSchedule, target_schedule
 from neurofa.training.update import Updater
 
 UPDATES = ("end", "chunk", "tick")
+Sizes = dict[int, float]
+"""Norms of tensors that exist as long as this table, by ``id``."""
 
 
-def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult, Teaching]:
+def loss_and_teaching(
+    loss: Loss, y: Tensor, target: Tensor, weight: Tensor | None = None
+) -> tuple[LossResult, Teaching]:
     """Return the loss of one batch, and the signals for a rule: output error, target, and errors for other outputs.
 
     A network that answers at each of S positions has one error a position: N = B S rows instead of B.
@@ -65,19 +69,31 @@ def loss_and_teaching(loss: Loss, y: Tensor, target: Tensor) -> tuple[LossResult
         loss: loss of the run.
         y: (B, o) network output, or (B, S, o).
         target: (B,) labels or (B, o) values; (B, S) or (B, S, o) with S positions.
+        weight: (B,) weights of the samples, or (B, S) of the positions; None: 1 each.
 
     Raises:
-        NeurofaError: targets that do not have one entry a position.
+        NeurofaError: targets or weights that do not have one entry a position; weights for a loss without them.
     """
     if y.dim() == 2:
-        result = loss.evaluate(y, target)
-        return result, Teaching(result.error, result.target, error_for=lambda other: loss.evaluate(other, target).error)
+
+        def of(outputs: Tensor) -> LossResult:
+            return loss.evaluate(outputs, target) if weight is None else loss.weighted(outputs, target, weight)
+
+        result = of(y)
+        return result, Teaching(result.error, result.target, error_for=lambda other: of(other).error)
     if target.shape[:2] != y.shape[:2]:
         raise NeurofaError(
             f"got targets of shape {tuple(target.shape)} for outputs at {y.shape[1]} positions; expected one target a"
             f" position, ({y.shape[0]}, {y.shape[1]}); check the data set"
         )
-    return loss_and_teaching(loss, y.flatten(0, 1), target.flatten(0, 1))
+    if weight is not None:
+        if weight.shape not in (y.shape[:1], y.shape[:2]):
+            raise NeurofaError(
+                f"got weights of shape {tuple(weight.shape)} for {y.shape[0]} samples of {y.shape[1]} positions;"
+                f" expected one number a sample, ({y.shape[0]},), or a position, {tuple(y.shape[:2])}; reshape them"
+            )
+        weight = (weight if weight.dim() == 2 else weight.unsqueeze(1).expand(y.shape[:2])).flatten()
+    return loss_and_teaching(loss, y.flatten(0, 1), target.flatten(0, 1), weight)
 
 
 @torch.no_grad()
@@ -219,7 +235,7 @@ class Learner:
         optimizer: any ``torch.optim`` optimizer over ``network.parameters()``; weights that require no gradient do not
             learn and may be missing. Plastic feedback is added to the
             parameter group of the weights beside it, so that both have the same learning rate and decay.
-        loss: ``"cross_entropy"``, ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
+        loss: a spec such as ``"cross_entropy"``, ``"bce"`` or ``"mse"``, or a :class:`~neurofa.core.loss.Loss`.
         seed: of feedback, dropout, device noise and rounding.
         accumulate: batches whose directions are averaged into one update.
         clip: largest norm of all directions together, or None.
@@ -288,12 +304,17 @@ class Learner:
         return learner_summary(self.network, self.rule, self.optimizer, self.loss)
 
     @torch.no_grad()
-    def step(self, x: Tensor, target: Tensor) -> StepResult:
+    def step(self, x: Tensor, target: Tensor, weight: Tensor | None = None) -> StepResult:
         """Learn from one batch.
+
+        With weights s the loss is the weighted mean of the samples' losses, sum_i s_i L_i / sum_i s_i (times the
+        weights of classes, where the loss has them), and the directions are those of this mean: twice the weight of
+        all samples changes nothing, a weight of 0 leaves a sample out.
 
         Args:
             x: (B, *input_shape).
-            target: (B,) labels or (B, o) values.
+            target: (B,) labels or (B, o) values; (B, S) or (B, S, o) where the network answers at S positions.
+            weight: (B,) weights of the samples, or (B, S) of the positions, 0 or more; None: 1 each.
 
         Returns:
             Loss and outputs before the update.
@@ -303,15 +324,16 @@ class Learner:
                 in the directions of a layer, before its weights change (the layer is named). On an accelerator this is
                 found by :meth:`check`.
         """
-        self._check_call(target)
+        self._check_call(target, weight)
         network, rule = self.network, self.acting_rule()
         tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
-        loss, teaching = loss_and_teaching(self.loss, tick.y, target)
-        if not self._finite(loss.value, x):
+        loss, teaching = loss_and_teaching(self.loss, tick.y, target, weight)
+        sizes: Sizes = {}
+        if not self._finite(loss.value, x, sizes):
             explain_loss(network, loss.value, x, self.steps, self.gen)
         if network.training:
             update_running_stats(network, tick)
-        self._assign_and_write(rule, tick, teaching, len(loss.error), tick.views, writes=True)
+        self._assign_and_write(rule, tick, teaching, len(loss.error), tick.views, sizes, writes=True)
         self.steps += 1
         return StepResult(loss.value, tick.y)
 
@@ -356,10 +378,10 @@ class Learner:
             loss, y, directions = learn_through_time(self.network, self.loss, xs, schedule, self.gen)
             if not self._finite(loss):
                 refuse_loss(loss, self.steps)
-            through_time = _Update(self, self.rule, schedule.batch)
+            through_time = _Update(self, self.rule, schedule.batch, {})
             try:
                 for name, own in directions.items():
-                    through_time.layer(name, self.network.layer(name), own)
+                    through_time.layer(name, self.network.layer(name), own, {})
                 through_time.finish()
             except BaseException:
                 through_time.forget()
@@ -429,7 +451,8 @@ class Learner:
         )
         if not _finite_memory(tick.states):
             explain_memory(tick.states, span.first, span.ticks)
-        if not self._finite(x=x):
+        sizes: Sizes = {}
+        if not self._finite(x=x, sizes=sizes):
             refuse_input(network)
         loss = None
         if span.taught is not None:
@@ -453,7 +476,7 @@ class Learner:
         batch, share = course.batch, course.share
         value = loss.value * (share * ((rows.stop - rows.start) // batch))
         teaching = self._chunk_teaching(loss, tick.y, rows, target, share)
-        self._assign_and_write(rule, tick, teaching, batch, views, writes=course.writes)
+        self._assign_and_write(rule, tick, teaching, batch, views, sizes, writes=course.writes)
         return carried, StepResult(value, as_ticks(tick.y[rows], batch).sum(0).mul_(share))
 
     def _chunk_teaching(self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, share: float) -> Teaching:
@@ -480,7 +503,15 @@ class Learner:
         return Teaching(of_all_rows(loss.error), of_all_rows(loss.target), error_for=error_for)
 
     def _assign_and_write(
-        self, rule: Rule, tick: Tick, teaching: Teaching, batch: int, kept: Mapping[str, LocalView], *, writes: bool
+        self,
+        rule: Rule,
+        tick: Tick,
+        teaching: Teaching,
+        batch: int,
+        kept: Mapping[str, LocalView],
+        sizes: Sizes,
+        *,
+        writes: bool,
     ) -> None:
         """Make the extra passes of the rule, run the backward phase, and update the weights.
 
@@ -490,6 +521,7 @@ class Learner:
             teaching: error and target.
             batch: samples over which directions are summed; positions of samples, if the network answers at each.
             kept: views for a noise pass after the update.
+            sizes: norm of the input, if it is known.
             writes: whether the update is completed here.
         """
         declares = rule.declares
@@ -498,7 +530,7 @@ class Learner:
         mirroring = declares.mirroring
         if mirroring is not None and self.steps % mirroring.every:
             mirroring = None
-        update = _Update(self, rule, batch)
+        update = _Update(self, rule, batch, sizes)
         try:
             assign(self.network, rule, tick, teaching, update.emit, self.gen, release=mirroring is None)
             if writes:
@@ -509,12 +541,13 @@ class Learner:
         if mirroring is not None:
             noise_pass(self.network, mirroring, kept, self.gen)
 
-    def _finite(self, loss: Tensor | None = None, x: Tensor | None = None) -> bool:
+    def _finite(self, loss: Tensor | None = None, x: Tensor | None = None, sizes: Sizes | None = None) -> bool:
         """Return whether loss and input are finite; on an accelerator remember them for :meth:`check`, and return True.
 
         Args:
             loss: 0-dim, or None.
             x: dense, ids of tokens, or rows of events, whose values are ones; or None.
+            sizes: takes the norm of the input, which is a factor of the lowest layer's direction; given with ``x``.
         """
         if x is not None and (x.layout != torch.strided or not x.is_floating_point()):
             x = None
@@ -526,7 +559,7 @@ class Learner:
         if loss is not None and not math.isfinite(loss.item()):
             return False
         # finite numbers may have a norm that is not
-        return x is None or math.isfinite(vector_norm(x).item()) or bool(x.isfinite().all())
+        return x is None or math.isfinite(_size(x, {} if sizes is None else sizes)) or bool(x.isfinite().all())
 
     def remember(self, direction: Direction) -> None:
         """Add the size of a direction to what :meth:`check` looks at; that of a vector follows from the others."""
@@ -545,13 +578,16 @@ class Learner:
             refuse_later(self.steps)
         self._seen.zero_()
 
-    def _check_call(self, target: Tensor) -> None:
-        """Refuse targets that are no tensor, and autocast, which would change the number format inside a step."""
-        if not isinstance(target, Tensor):
-            raise NeurofaError(
-                f"got targets of type {type(target).__name__}; expected a torch tensor; convert them with"
-                " torch.as_tensor(targets)"
-            )
+    def _check_call(self, target: Tensor, weight: Tensor | None = None) -> None:
+        """Refuse targets or weights that are no tensor, and autocast, which would change the numbers inside a step."""
+        for what, given in (("targets", target), ("weights", weight)):
+            if not isinstance(given, Tensor) and given is not None:
+                raise NeurofaError(
+                    f"got {what} of type {type(given).__name__}; expected a torch tensor; convert them with"
+                    f" torch.as_tensor({what})"
+                )
+        if target is None:
+            raise NeurofaError("got no targets; expected a torch tensor; give labels (B,) or values (B, o)")
         if torch.is_autocast_enabled(self._seen.device.type):
             raise NeurofaError(
                 "got a step inside torch.autocast; expected products in the number format of the weights; leave the"
@@ -619,14 +655,16 @@ class _Update:
         learner: the learner.
         rule: the rule of this step.
         batch: samples over which directions are summed.
+        sizes: norm of the input, if it is known.
     """
 
-    def __init__(self, learner: Learner, rule: Rule, batch: int) -> None:
-        self.learner, self.rule, self.batch = learner, rule, batch
+    def __init__(self, learner: Learner, rule: Rule, batch: int, sizes: Sizes) -> None:
+        self.learner, self.rule, self.batch, self.sizes = learner, rule, batch, sizes
         plastic = rule.declares.plastic
         self.plastic, self.decay = plastic, 0.0 if plastic is None else plastic.decay
         self.direct = learner.direct
         self.touched: dict[Synapses, None] = {}
+        """Synapses with a request that their device has not realised yet."""
 
     def forget(self) -> None:
         """Drop what is requested but not written yet, after an error, so that no later update contains it."""
@@ -647,9 +685,10 @@ class _Update:
             self.learner.watch(name, layer, view, directions)
         # before the weights change: adapt may read them
         beside = self.rule.adapt(name, view, directions)
+        sizes = self.sizes.copy()  # factors of this layer live until here, the input until the end of the step
         if beside:
-            self._look(name, beside)
-        self.layer(name, layer, directions)
+            self._look(name, beside, sizes)
+        self.layer(name, layer, directions, sizes)
         if beside and self.plastic is not None:
             targets = self.plastic.plastic(name)
             for key, direction in beside.items():
@@ -660,19 +699,26 @@ class _Update:
                 else:
                     self._write(target.synapses, target.rows, direction, self.decay)
 
-    def _look(self, name: str, directions: Directions) -> None:
+    def _look(self, name: str, directions: Directions, sizes: Sizes) -> None:
         """Refuse directions that are not finite; on an accelerator remember their size for :meth:`Learner.check`."""
         if self.learner.defers:
             for direction in directions.values():
                 self.learner.remember(direction)
             return
         for key, direction in directions.items():
-            if not finite_direction(direction):
+            if not finite_direction(direction, sizes):
                 refuse_directions(name, key, self.learner.steps)
 
-    def layer(self, name: str, layer: Layer, directions: Directions) -> None:
-        """Apply the directions of one layer's weights, if all of them are finite."""
-        self._look(name, directions)
+    def layer(self, name: str, layer: Layer, directions: Directions, sizes: Sizes) -> None:
+        """Apply the directions of one layer's weights, if all of them are finite.
+
+        Args:
+            name: the layer's name.
+            layer: the layer.
+            directions: of its weights, summed over the batch.
+            sizes: norms of factors that are known.
+        """
+        self._look(name, directions, sizes)
         decays = layer.traits.returning if self.decay else ()
         for key, direction in directions.items():
             self._write(layer.synapses[key], None, direction, self.decay if key in decays else 0.0)
@@ -692,7 +738,8 @@ class _Update:
         group = updater.group(synapses) if index is None else self.learner.optimizer.param_groups[index]
         lr = group["lr"]
         synapses.descend(direction, lr / self.batch, shrink=lr * (decay + group["weight_decay"]), rows=rows)
-        self.touched[synapses] = None
+        if not synapses.exact:
+            self.touched[synapses] = None
 
     def finish(self) -> None:
         """Complete the update: devices realise the requested changes."""
@@ -707,21 +754,33 @@ class _Update:
         self.learner.optimizer.step()  # every .grad is None: only counts the step, for schedulers and hooks
 
 
-def finite_direction(direction: Direction) -> bool:
+def finite_direction(direction: Direction, sizes: Sizes) -> bool:
     """Return whether no entry of a direction is NaN, infinite or beyond its number format, without multiplying factors.
 
     By Cauchy and Schwarz no entry of left^T right exceeds the product of the two norms.
+
+    Args:
+        direction: of one weight.
+        sizes: norms of factors that are known, by ``id``; those computed here are added.
     """
-    if isinstance(direction, Sum):
-        return all(finite_direction(part) for part in direction.parts)
-    if isinstance(direction, RowSums):
-        return finite_direction(direction.values)
-    if not isinstance(direction, Outer):
+    if isinstance(direction, Outer):
+        left, right = direction
+        # the values of rows of events are ones
+        others = len(left) ** 0.5 if right.layout == torch.sparse_csr else _size(right, sizes)
+        return _size(left, sizes) * others <= torch.finfo(left.dtype).max
+    if isinstance(direction, Tensor):
         return math.isfinite(vector_norm(direction).item()) or bool(direction.isfinite().all())
-    left, right = direction
-    # the values of rows of events are ones
-    others = len(left) ** 0.5 if right.layout == torch.sparse_csr else vector_norm(right).item()
-    return bool(vector_norm(left).item() * others <= torch.finfo(left.dtype).max)
+    if isinstance(direction, RowSums):
+        return finite_direction(direction.values, sizes)
+    return all(finite_direction(part, sizes) for part in direction.parts)
+
+
+def _size(x: Tensor, sizes: Sizes) -> float:
+    """Return the norm of a tensor, from ``sizes`` or computed and added to it."""
+    size = sizes.get(id(x))
+    if size is None:
+        size = sizes[id(x)] = vector_norm(x).item()
+    return size
 
 
 def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:

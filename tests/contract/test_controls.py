@@ -99,6 +99,7 @@ class Secretive(DFA):
         return super().deliver(name, teaching)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(
     ("part", "check"),
     [

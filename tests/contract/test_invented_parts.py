@@ -144,12 +144,14 @@ def test_the_command_lists_it(kind, capsys):
     assert listed[f"invented_{kind}"]["description"]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("kind", RUNS)
 def test_it_trains(runs, kind):
     rows = runs(kind).result.rows
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", RUNS)
 def test_it_is_exported_and_every_file_is_verified(runs, kind, tmp_path):
     held = runs(kind).held

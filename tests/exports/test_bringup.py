@@ -26,6 +26,7 @@ def failing(path):
     return {check.name: check.detail for check in verify_file(path) if not check.ok}
 
 
+@pytest.mark.long
 def test_a_perfect_chip_holds_what_it_was_given(tmp_path):
     found = measured(tmp_path, "digital")
     assert all(one.within == one.devices and one.rounds == 0 for one in found)
@@ -42,6 +43,7 @@ def test_a_perfect_chip_holds_what_it_was_given(tmp_path):
 SLOW = [pytest.param(device, marks=pytest.mark.slow) for device in ("reram_wan", "reram_es")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", ["pcm", *SLOW])
 def test_write_verify_brings_devices_nearer(tmp_path, device):
     once, often = (
@@ -54,6 +56,7 @@ def test_write_verify_brings_devices_nearer(tmp_path, device):
     assert "devices are out of tolerance, the worst: " in found["tolerance"]
 
 
+@pytest.mark.long
 def test_stuck_devices_are_named_by_address(tmp_path):
     measured(tmp_path, "stuck(low=0.0, high=0.01)", rounds=2)
     said = failing(tmp_path / "m.h5")["tolerance"]
@@ -69,6 +72,7 @@ def test_stuck_devices_are_named_by_address(tmp_path):
     assert "uS" in said
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_chip(tmp_path):
     values = []
     for seed in (1, 1, 2):

@@ -31,6 +31,7 @@ def outputs(found, seed=3):
     return found.network(x, torch.Generator().manual_seed(1))
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("network", ["mlp", "cnn", pytest.param("vit", marks=pytest.mark.slow)])
 def test_float_files_give_back_everything_bit_for_bit(tmp_path, network, rule):
@@ -86,6 +87,7 @@ def matrices(found, network, rule):
     return {path: array for path, array in stored_arrays(described) if isinstance(array, Matrix)}
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("rule", ["dfa", "ldfa_local", "dfa(feedback=mzi)", "dfa(feedback=crossbar)"])
 @pytest.mark.parametrize("network", ["mlp", "cnn", pytest.param("vit", marks=pytest.mark.slow)])
 def test_whole_numbers_are_half_a_step_off_at_most(tmp_path, network, rule):

@@ -84,6 +84,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one():
         from neurofa.rules import NoSuchRule  # noqa: F401
 
 
+@pytest.mark.long
 def test_what_is_registered_does_not_depend_on_earlier_imports():
     code = (
         "import json\n"
@@ -97,6 +98,7 @@ def test_what_is_registered_does_not_depend_on_earlier_imports():
     assert {"digits", "encoded"} <= set(found["data"])
 
 
+@pytest.mark.long
 def test_importing_neurofa_loads_no_heavy_library():
     heavy = ["h5py", "matplotlib", "onnx", "pandas", "scipy", "sklearn", "typer"]
     code = f"import sys, neurofa, hwmodels; print([name for name in {heavy} if name in sys.modules])"

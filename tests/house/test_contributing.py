@@ -117,6 +117,7 @@ def test_the_rule_learns_and_is_local(tmp_path):
     assert report.local
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("rule", ["dfa", "fa", "kp"])
 def test_the_layer_learns_by_direct_and_chained_rules(tmp_path, rule):
     from neurofa.layers import Gated

@@ -129,6 +129,7 @@ def test_there_are_commands_to_check():
     assert len(command_lines()) > 25
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("line", command_lines())
 def test_a_command_line_is_parsed_and_its_parts_exist(line):
     for key, value in parsed(line).items():
@@ -137,6 +138,7 @@ def test_a_command_line_is_parsed_and_its_parts_exist(line):
                 check_part(key, str(text))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "line", ["neurofa bench step", "neurofa train --rle dfa", "neurofa train --epochs many", "neurofa verify"]
 )
@@ -213,6 +215,7 @@ WORDS = {"device", "nn"}
         ("chip profiles", "profile"),
         ("feedback", "feedback"),
         ("neurons", "neuron"),
+        ("losses", "loss"),
         ("surrogate", "surrogate"),
         ("encoders", "encoder"),
     ],

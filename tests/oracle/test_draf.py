@@ -85,6 +85,7 @@ def test_factors_learn_from_the_sent_error_and_the_layer_s_own_activity():
     assert oja(p, z).abs().max() > 1e-3
 
 
+@pytest.mark.long
 def test_p_ends_orthonormal_in_the_directions_of_the_error():
     network = build("network", "mlp(hidden=[12, 10])", input_shape=(6,), outputs=4).double()
     x, labels = batch(32, (6,), 4)
@@ -107,6 +108,7 @@ def test_p_ends_orthonormal_in_the_directions_of_the_error():
     assert not torch.allclose(p @ p.t(), leading.flip(0) @ leading.flip(0).t(), atol=0.1)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("spec", "local"),
     [("draf", True), ("draf(broadcast=output)", True), ("draf(p=fixed)", True), ("draf(broadcast=transported)", False)],

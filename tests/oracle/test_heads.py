@@ -64,6 +64,7 @@ def test_exact_local_gradients_are_those_of_autograd(spec, shape, axis, groups):
     assert served >= 2
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("groups", [1, 3])
 def test_forward_local_gradients_are_unbiased(groups):
     network = made("mlp(hidden=[6, 5])", (4,), 3)
@@ -81,6 +82,7 @@ def test_forward_local_gradients_are_unbiased(groups):
         assert float(((found.mean(0) + wanted[name]["weight"]) / error).abs().max()) > 4.5
 
 
+@pytest.mark.long
 def test_more_probes_and_smaller_groups_lower_the_variance():
     network = made("mlp(hidden=[12, 12])", (4,), 3)
     x, labels = batch(4, (4,), 3)

@@ -36,6 +36,7 @@ def credit_of(network, rule, learner, x, labels):
     return collect(network, rule, tick, loss_and_teaching(learner.loss, tick.y, labels)[1], generator(0))
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("rule", ["raf(rank=1000)", "ldfa_local(rank=1000)", "ldfa_normative(rank=1000)"])
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
 def test_factors_of_the_weight_itself_are_bp(rule, spec, shape):
@@ -65,6 +66,7 @@ def test_factors_of_the_weight_itself_are_bp(rule, spec, shape):
     assert not torch.allclose(other[key], wanted[f"{lowest.name}.{key}"], atol=1e-6)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
 def test_raf_with_p_the_identity_is_kp(spec, shape):
     x, labels = batch(8, shape, 5)

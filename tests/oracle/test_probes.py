@@ -113,6 +113,7 @@ def estimates(network, rule, x, times, seed=0):
     return rule, torch.stack(found)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("space", ["activity", "weight"])
 @pytest.mark.parametrize("per_layer", [False, True])
 def test_the_estimate_of_the_jacobian_is_unbiased(space, per_layer):
@@ -139,6 +140,7 @@ def test_one_row_a_channel_estimates_the_mean_over_its_positions():
     assert float(z_scores(found[:, rows], 2 * wanted).abs().max()) > 4.5
 
 
+@pytest.mark.long
 def test_weight_changes_smooth_the_estimate_over_the_positions_of_a_convolution():
     network = Network([Conv2d(1, 2, 3, activation="tanh"), Flatten(), Dense(18, 3)], (1, 5, 5), seed=1).double()
     x, _ = batch(1, (1, 5, 5), 3)
@@ -200,6 +202,7 @@ def test_the_noise_floor_of_a_difference_is_the_closed_form():
     assert mean_cosine(h) < 0.9 * closed(1e9)
 
 
+@pytest.mark.long
 def test_fdfa_on_a_linear_network_ends_at_the_product_of_the_weights():
     network = linear_chain([5, 8, 6, 4])
     rule, learner = bound("fdfa(alpha=0.01)", network)
@@ -226,6 +229,7 @@ def forward_gradients(rule, network, x, labels, times):
     return {key: torch.stack(values) for key, values in found.items()}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("space", ["activity", "weight"])
 @pytest.mark.parametrize("per_layer", [False, True])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -248,6 +252,7 @@ def test_forward_gradients_are_unbiased(space, per_layer, activation):
     assert worst > 4.5
 
 
+@pytest.mark.long
 def test_layers_are_measured_by_their_own_probe():
     network = made("mlp(hidden=[5, 4])", (4,), outputs=3)
     x, labels = batch(4, (4,), 3)

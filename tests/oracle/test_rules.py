@@ -123,6 +123,7 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("spec", "shape"), [("mlp(hidden=[24, 24])", (16,)), ("vit(width=16, heads=2, depth=1)", (3, 8, 8))]
 )

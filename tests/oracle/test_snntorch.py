@@ -44,6 +44,7 @@ def same(neuron, given, theirs, among=None):
     return torch.allclose(state["mem"], mems[-1].to(ours.dtype), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("delay", [True, False])
 @pytest.mark.parametrize("reset", RESETS)
@@ -59,6 +60,7 @@ def test_lif_is_leaky(reset, delay, dtype):
     assert same(neuron, given, (torch.stack(mems), torch.stack(spikes)))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("delay", [True, False])
 @pytest.mark.parametrize("reset", RESETS)
@@ -83,6 +85,7 @@ def test_recurrent_lif_is_rleaky(reset, delay, dtype):
     assert same(neuron, given, (torch.stack(mems), torch.stack(spikes)), among)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("delay", [True, False])
 @pytest.mark.parametrize("reset", RESETS)

@@ -37,6 +37,7 @@ def given(layer_shape=(N,), inputs=(INPUTS,), ticks=T):
     return xs, torch.randn(ticks, B, *layer_shape, generator=gen, dtype=torch.float64)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kappa", [0.0, 0.7])
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("neuron", FIRING)
@@ -58,6 +59,7 @@ def test_convolutions_by_chunks_are_autograd(neuron):
         assert near(by_chunks(layer, xs, signal, k)[0], wanted), k
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("teach", [None, (4, 9), (17, 23)])
 @pytest.mark.parametrize("neuron", ["lif", "lif(reset=zero, delay=False)", "synaptic(reset=zero)", "alif"])
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -110,6 +112,7 @@ def reference_eprop(network, matrix, xs, labels, teach, kappa):
     return {key: value / (B * (teach[1] - teach[0])) for key, value in total.items()}
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("teach", [(0, T), (4, 9)])
 @pytest.mark.parametrize("neuron", ["lif", "alif"])
 @pytest.mark.parametrize("k", [1, 5, T])
@@ -155,6 +158,7 @@ def learnt(name, xs, chunk):
     return weights(network) | pathway
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", serving())
 def test_any_chunk_gives_the_same_directions_dense_and_as_events(name):
     xs = spikes(13, 4, INPUTS)

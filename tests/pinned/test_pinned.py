@@ -25,6 +25,7 @@ def printed(capsys, *words, code=0):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in RUNS])
 def test_a_run_gives_the_numbers_that_it_gave(name, tmp_path):
     stored = RUNS[name]["metrics"]
@@ -38,6 +39,7 @@ def test_a_run_gives_the_numbers_that_it_gave(name, tmp_path):
         assert after[key] == close, key
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_of_version_1_holds(name, capsys):
     file = FILES / f"{name}.h5"
@@ -61,6 +63,7 @@ def test_a_folder_of_a_run_is_evaluated_as_it_was(name, capsys):
     assert score["accuracy"] == pytest.approx(result["test_accuracy"], abs=1.001 / 360)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(n, marks=pytest.mark.slow) for n in NAMES[1:])])
 def test_a_file_of_version_1_is_restored_into_another_run(name, tmp_path, capsys):
     file, fresh, restored = FILES / f"{name}.h5", tmp_path / "fresh", tmp_path / "restored"

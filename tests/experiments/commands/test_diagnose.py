@@ -39,6 +39,7 @@ def layer(found: dict[str, Any], name: str) -> dict[str, Any]:
     return next(each for each in found["layers"] if each["name"] == name)
 
 
+@pytest.mark.long
 def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # narrow, so that random features leave something to learn
     train_run(replace(FINE, network="mlp(hidden=[24, 24])", log="all"), tmp_path / "run", control=True)
@@ -59,6 +60,7 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "run" / "diagnosis.png").exists()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", FAILURES)
 def test_each_failure_is_told_from_the_others(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change, where, cause = FAILURES[name]
@@ -73,6 +75,7 @@ def test_each_failure_is_told_from_the_others(name: str, tmp_path: Path, capsys:
         assert any(said.startswith("No hidden layer learnt") for said in found["summary"])
 
 
+@pytest.mark.long
 def test_what_stands_above_a_convolution_aligns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = replace(FINE, network=CONV, optimizer="sgd(lr=0.1)", epochs=5)
     train_run(spec, tmp_path / "run")
@@ -84,6 +87,7 @@ def test_what_stands_above_a_convolution_aligns(tmp_path: Path, capsys: pytest.C
     assert above["reachable_cosine"] is None
 
 
+@pytest.mark.long
 def test_gain_is_not_judged_where_the_optimizer_rescales_updates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said.err
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -192,6 +193,7 @@ def test_the_best_epoch_needs_validation_data() -> None:
     assert result.row["validation_loss"] is None
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -31,6 +31,7 @@ def accuracy(capsys, folder):
     return printed(capsys, "evaluate", folder)["accuracy"]
 
 
+@pytest.mark.long
 def test_the_loop_closes(trained, tmp_path, capsys):
     file, measured = tmp_path / "n.h5", tmp_path / "m.h5"
     assert run(["export", str(trained), "--tile", "16x16", "--bits", "6", "-o", str(file)]) == 0
@@ -69,6 +70,7 @@ def test_all_formats_at_once(trained, tmp_path, capsys):
     assert {p.suffix for p in (tmp_path / "files" / "tiles").iterdir()} == {".csv", ".npz"}
 
 
+@pytest.mark.long
 def test_inspect_shows_and_draws(trained, tmp_path, capsys):
     assert run(["export", str(trained), "--tile", "16x16", "-o", str(tmp_path / "n.h5")]) == 0
     found = printed(capsys, "inspect", tmp_path / "n.h5", "--picture", tmp_path / "n.png")

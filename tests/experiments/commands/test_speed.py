@@ -201,11 +201,13 @@ def test_peak_counts_what_is_kept_and_what_a_step_needs_but_not_what_building_ne
     assert 136 - 8 < peak_bytes(make, CPU) / 2**20 < 136 + 8
 
 
+@pytest.mark.long
 def test_memory_is_measured_in_a_process_of_its_own():
     weights = 4 * (784 * 256 + 2 * 256**2 + 256 * 10)
     assert weights < method_peak("step", "mlp-256", "dfa", CPU, 1) < 40 * weights
 
 
+@pytest.mark.long
 def test_memory_that_cannot_be_measured_is_one_line():
     with pytest.raises(NeurofaError, match=r"got no memory peak of 'dfa' in case 'mlp'.*--no-memory"):
         method_peak("step", "mlp", "dfa", CPU, 1)
@@ -235,6 +237,7 @@ class Breaking(suite.SpeedSuite):
         return (tiny_case("first"), broken, tiny_case("last"))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_case_that_fails_loses_no_other(as_json, capsys, monkeypatch):
     monkeypatch.setattr(timing, "SAMPLE_S", 1e-4)
@@ -251,6 +254,7 @@ def test_a_case_that_fails_loses_no_other(as_json, capsys, monkeypatch):
         assert "step last" in said.out
 
 
+@pytest.mark.long
 def test_no_rule_diverges_while_it_is_timed():
     work = tiny_cnn()
     for rule in (*step_suite.RULES, *step_suite.MORE_RULES):

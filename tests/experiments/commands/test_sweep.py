@@ -65,6 +65,7 @@ def group_is_gone(group: int) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_a_killed_sweep_goes_on_and_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     options = ["--rule", "bp", "dfa", "--seeds", "20"]
@@ -131,6 +132,7 @@ def test_json_and_csv_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "readout_only" in capsys.readouterr().out
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -173,6 +175,7 @@ def test_a_grid_is_every_combination_once() -> None:
         spec_grid({"rool": ["bp"]})
 
 
+@pytest.mark.long
 def test_a_lost_worker_costs_only_what_was_under_way() -> None:
     # raise_signal(0) does nothing and returns None; raise_signal(9) ends the worker
     answers = list(map_processes(signal.raise_signal, [0, 9, 0, 0], workers=1, threads=1))
@@ -180,6 +183,7 @@ def test_a_lost_worker_costs_only_what_was_under_way() -> None:
     assert [type(answer) for _, answer in answers] == [type(None), LostWorkerError, type(None), type(None)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 1])
 def test_exceptions_of_a_worker_come_back(workers: int) -> None:
     ((item, answer),) = map_processes(os.listdir, ["/no such folder"], workers=workers, threads=1)

@@ -46,6 +46,7 @@ class Stop(Progress):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.long
 def test_the_folder_holds_what_it_should(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert command(["train", *FLAGS, "--out", str(out), "--json"]) == 0
@@ -80,6 +81,7 @@ def test_the_folder_holds_what_it_should(tmp_path: Path, capsys: pytest.CaptureF
     assert f"{printed['validation_accuracy']:.2%}" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_table_shows_the_control_and_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["train", *FLAGS, "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr()
@@ -88,6 +90,7 @@ def test_the_table_shows_the_control_and_the_picture(tmp_path: Path, capsys: pyt
     assert "loss" in said.err
 
 
+@pytest.mark.long
 def test_no_control_where_none_is_wanted_or_none_makes_sense(tmp_path: Path) -> None:
     assert command(["train", *FLAGS, "--out", str(tmp_path / "a"), "--no-control", "-q"]) == 0
     assert command(["train", *FLAGS, "--out", str(tmp_path / "b"), "--rule", "readout_only", "-q"]) == 0
@@ -96,6 +99,7 @@ def test_no_control_where_none_is_wanted_or_none_makes_sense(tmp_path: Path) -> 
         assert not (tmp_path / name / "control").exists()
 
 
+@pytest.mark.long
 def test_defaults_beat_the_control_on_several_seeds() -> None:
     for seed in range(3):
         result = train_run(RunSpec(seed=seed), control=True)
@@ -117,6 +121,7 @@ CASES = [
 ]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("spec", CASES, ids=lambda spec: spec.rule + spec.optimizer)
 def test_same_numbers_again_and_across_an_interruption(spec: RunSpec, tmp_path: Path) -> None:
     whole = train_run(spec, tmp_path / "whole")
@@ -139,6 +144,7 @@ def test_another_seed_gives_other_numbers() -> None:
     assert train_run(SMALL).test_loss != train_run(replace(SMALL, seed=1)).test_loss
 
 
+@pytest.mark.long
 def test_a_run_stopped_in_its_first_epoch_or_in_its_control_can_be_resumed(tmp_path: Path) -> None:
     whole = train_run(SMALL, tmp_path / "whole", control=True)
     for name, after in (("first", 1), ("control", 5)):
@@ -150,6 +156,7 @@ def test_a_run_stopped_in_its_first_epoch_or_in_its_control_can_be_resumed(tmp_p
         assert rows(tmp_path / name / "control") == rows(tmp_path / "whole" / "control")
 
 
+@pytest.mark.long
 def test_ctrl_c_on_the_command(tmp_path: Path) -> None:
     out, flags = tmp_path / "run", ["--data", "digits(subset=200)", "--network", "mlp(hidden=[8])", "--epochs", "200"]
     words = [sys.executable, "-m", "experiments.cli", "train", *flags, "--threads", "1", "--out", str(out)]
@@ -172,6 +179,7 @@ def test_ctrl_c_on_the_command(tmp_path: Path) -> None:
     assert rows(out) == rows(tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_resuming_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "run")]
     assert command(["train", *FLAGS, *out, "--json"]) == 0
@@ -184,6 +192,7 @@ def test_resuming_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_a_folder_that_holds_a_run_is_not_overwritten_unasked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +208,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten_unasked(
     assert json.loads((tmp_path / "run" / "result.json").read_text())["spec"]["rule"] == "fa"
 
 
+@pytest.mark.long
 def test_the_default_folder_takes_the_same_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -207,6 +217,7 @@ def test_the_default_folder_takes_the_same_run_again(tmp_path: Path, monkeypatch
     assert SMALL.folder_name.startswith("digits-mlp-dfa-0-")
 
 
+@pytest.mark.long
 def test_select_best_reports_the_best_epoch_by_validation(tmp_path: Path) -> None:
     # the rate is so high at the end that the last epoch is not the best one
     spec = replace(SMALL, epochs=6, optimizer="sgd(lr=0.05)", schedule="exponential(factor=3.5)", select="best")
@@ -221,6 +232,7 @@ def test_select_best_reports_the_best_epoch_by_validation(tmp_path: Path) -> Non
     assert best.test_loss == stopped_there.test_loss
 
 
+@pytest.mark.long
 def test_regression_has_losses_and_no_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = "teacher(n_in=10, hidden=[8], classes=2, samples=300, validation=50, test=50, task=regression)"
     flags = ["train", "--data", data, "--loss", "mse", "--optimizer", "sgd(lr=0.05)", "--epochs", "2"]
@@ -232,6 +244,7 @@ def test_regression_has_losses_and_no_accuracies(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "run" / "curves.png").is_file()
 
 
+@pytest.mark.long
 def test_the_logged_alignment_is_in_every_row_and_changes_nothing(tmp_path: Path) -> None:
     train_run(SMALL, tmp_path / "without")
     train_run(replace(SMALL, log="alignment"), tmp_path / "with")

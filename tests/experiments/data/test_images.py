@@ -43,7 +43,7 @@ def test_digits_are_stratified_and_disjoint():
 
 
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), share=st.floats(0, 1), seed=st.integers(0, 9))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_beginning_of_a_stratified_order_holds_the_overall_shares(sizes, share, seed):
     labels = torch.cat([torch.full((size,), k) for k, size in enumerate(sizes)])
     order = stratified_order(labels, seeded(seed))
@@ -106,7 +106,7 @@ def split_of(n: int) -> Split:
 
 
 @given(n=st.integers(1, 40), size=st.integers(1, 50), seed=st.none() | st.integers(0, 5))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_batches_hold_every_sample_once(n, size, seed):
     split = split_of(n)
     got = list(batches(split, size, None if seed is None else seeded(seed)))

@@ -27,6 +27,7 @@ SMALL = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("spec", "part"), [(spec, part) for spec, parts in SMALL.items() for part in parts])
 def test_a_small_run_leaves_rows_checks_and_a_picture(tmp_path, spec, part):
     result = conduct(build("experiment", spec), Setup(folder=tmp_path, seeds=2, workers=0), parts=[part])

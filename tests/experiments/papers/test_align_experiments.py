@@ -44,6 +44,7 @@ def test_similarity_is_the_cosine_of_weights_without_biases():
     assert all(abs(c) < 0.9 for c in found["dense1"][1:])
 
 
+@pytest.mark.long
 def test_networks_that_share_their_feedback_end_alike_and_others_do_not(tmp_path: Path):
     digits = "digits(subset=600)"
     spec = f"align_degeneracy_deep(digits='{digits}', hidden=[32], epochs=6, tuning_epochs=1)"

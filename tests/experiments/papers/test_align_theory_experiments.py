@@ -37,6 +37,7 @@ def failed(result: dict[str, Any]) -> list[str]:
     return [check["name"] for check in result["checks"] if not check["holds"]]
 
 
+@pytest.mark.long
 def test_deep_linear_holds_everything_it_says(tmp_path: Path) -> None:
     result = done("align_deep_linear(width=20)", tmp_path, "early", "conditioning")
     assert not failed(result)
@@ -76,6 +77,7 @@ def test_structure_follows_the_closed_form(tmp_path: Path) -> None:
     assert swapped > 0.1
 
 
+@pytest.mark.long
 def test_structure_trains_networks_and_reports_their_alignment(tmp_path: Path) -> None:
     result = done("align_structure(values=[0.2, 1.0], activations=[tanh], epochs=2)", tmp_path, "training")
     assert [(row["alpha"], row["beta"]) for row in result["rows"]] == [(0.2, 0.2), (0.2, 1.0), (1.0, 0.2), (1.0, 1.0)]
@@ -114,6 +116,7 @@ def test_the_bound_is_measured_for_several_sizes(tmp_path: Path, monkeypatch: py
 SMALL = "align_conv(digits='digits', images='digits', epochs=1, tuning_epochs=1, rates=[0.1])"
 
 
+@pytest.mark.long
 def test_wirings_stand_beside_their_controls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(align_conv, "wirings", lambda rates: _smaller(wirings(rates)))
     result = done(SMALL, tmp_path, "wiring")

@@ -66,6 +66,7 @@ def test_a_method_without_a_setting_that_runs_is_refused(tmp_path: Path) -> None
         Study(common={}, methods={"bp": [only]}, tuning_epochs=1, control="readout_only")
 
 
+@pytest.mark.long
 def test_the_command_leaves_a_result_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["experiment", SMALL, "--part", "bits", "--seeds", "2", "--workers", "0", "--out", str(tmp_path)]
     assert cli.run_command([*command, "--json"]) == 0

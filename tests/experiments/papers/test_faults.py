@@ -51,6 +51,7 @@ def test_weights_end_at_the_full_scale_with_and_without_faults() -> None:
     assert fine.value(fine.write(cells, torch.full((4, 4), 3e-7))) == pytest.approx(0.0500003, abs=2e-8)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::neurofa.core.programming.ClippedWeights")  # the full scale is what is asked
 def test_faults_sit_where_the_series_says(tmp_path: Path) -> None:
     result = conduct(build("experiment", SMALL), Setup(folder=tmp_path, seeds=1, workers=0))

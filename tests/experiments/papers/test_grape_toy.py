@@ -99,6 +99,7 @@ def test_starts_are_at_their_cosine_and_estimates_are_unbiased() -> None:
         FeedbackTracker(rule="2025", eta=0.1)
 
 
+@pytest.mark.long
 def test_the_experiment_says_what_is_not_reproduced(tmp_path: Path) -> None:
     made = build("experiment", "grape_toy(rows=40, columns=40, steps=20, long_steps=20)")
     result = conduct(made, Setup(folder=tmp_path, seeds=1, workers=0))

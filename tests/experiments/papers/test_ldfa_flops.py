@@ -8,6 +8,7 @@ from experiments.sweeps.setup import Setup
 from hwmodels.errors import NeurofaError
 
 
+@pytest.mark.long
 def test_the_count_agrees_with_the_hand_count_and_the_claim_has_its_ranks(tmp_path):
     result = conduct(LDFAFlops(ranks=(48, 64)), Setup(folder=tmp_path), parts=["count"])
     rows = {row["method"]: row for row in result["rows"]}
@@ -26,6 +27,7 @@ def test_the_count_agrees_with_the_hand_count_and_the_claim_has_its_ranks(tmp_pa
     assert (tmp_path / "count.png").stat().st_size > 10000
 
 
+@pytest.mark.long
 def test_a_small_timing(tmp_path):
     made = LDFAFlops(timed=(2,), seconds=1e-3, network="vit(width=8, depth=1, heads=2)", batch=2)
     result = conduct(made, Setup(folder=tmp_path), parts=["time"])

@@ -29,6 +29,7 @@ from neurofa.theory.moments import Moments
 SMALL = "ldfa_linear(n=24, k=12, m=12, rank=2, samples=200, steps=1500)"
 
 
+@pytest.mark.long
 def test_the_command_finds_the_modes_that_a_fixed_p_misses(tmp_path: Path) -> None:
     result = conduct(build("experiment", SMALL), Setup(folder=tmp_path, seeds=1, workers=0), parts=["oja", "step"])
     rows = {row["method"]: row for row in result["rows"] if row["part"] == "oja"}

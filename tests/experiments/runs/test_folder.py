@@ -246,6 +246,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 HUGE = "mlp(hidden=[100000000000])"
 
 
+@pytest.mark.sample(25)
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_one_line(damage: str, old: bool, run: Path) -> None:

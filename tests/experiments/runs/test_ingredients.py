@@ -127,6 +127,7 @@ def test_a_function_of_somebody_is_called_again_when_it_has_changed(package: Pat
     assert row.stat().st_mtime_ns != before
 
 
+@pytest.mark.long
 def test_a_run_on_changed_data_is_not_resumed_unasked(package: Path, tmp_path: Path) -> None:
     first = train_run(SPEC, tmp_path / "run")
     assert train_run(SPEC, tmp_path / "run", resume=True) == first

@@ -68,6 +68,7 @@ def test_a_control_is_gone_on_with_as_it_was_begun(tmp_path: Path) -> None:
     assert control_of(spec, tmp_path / "none").optimizer == recommended_optimizer("readout_only", "mlp")
 
 
+@pytest.mark.long
 def test_train_says_what_it_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = recommended_optimizer("raf", "mlp")
     line = f"optimizer {found}: recommended for raf on mlp"

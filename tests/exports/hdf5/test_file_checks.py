@@ -32,6 +32,7 @@ def failing(path):
     return {check.name: check.detail for check in verify_file(path) if not check.ok}
 
 
+@pytest.mark.long
 def test_a_sound_file_passes(sound):
     checks = verify_file(sound)
     assert not failing(sound)
@@ -56,6 +57,7 @@ def test_a_flipped_byte_of_data_is_named(damaged, share):
     assert "layers/dense1/weight" in failing(damaged)["checksums"]
 
 
+@pytest.mark.long
 def test_flipped_bytes_anywhere_are_found_where_they_matter(damaged):
     content, missed = damaged.read_bytes(), 0
     before = everything(damaged)

@@ -117,6 +117,7 @@ def test_rules_that_declare_their_whole_step_are_known():
     assert declared == set(WHOLE_STEPS)
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("rule", WHOLE_STEPS)
 @pytest.mark.parametrize("network", ["mlp", "cnn(channels=[3, 4], hidden=8, activation=tanh)"])
 def test_steps_of_learning_follow_torch(network, rule):

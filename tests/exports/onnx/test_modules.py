@@ -66,6 +66,7 @@ def learner(module):
     return Learner(network, "bp", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", EXPORTED)
 def test_outputs_are_those_of_torch(name):
     found = learner(EXPORTED[name]())
@@ -74,6 +75,7 @@ def test_outputs_are_those_of_torch(name):
     torch.testing.assert_close(graph({"input": x})["output"], found.network(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_differs_in_onnx_is_refused(name):
     make, match = REFUSED[name]

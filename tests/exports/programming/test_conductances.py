@@ -42,7 +42,7 @@ def test_weights_come_back_within_the_tolerance(spec, tile):
     assert float((back - w).abs().max()) * chart.scale * MICRO < chart.tolerance
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 17), st.integers(1, 17), st.sampled_from(MAPS))
 def test_tiles_of_any_size_reassemble(rows, columns, height, width, spec):
     w = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
@@ -78,6 +78,7 @@ def test_whole_numbers_are_half_a_step_off(bits, symmetric, per):
     assert float(off.max()) <= 0.5 + 1e-4
 
 
+@pytest.mark.long
 def test_tables_hold_what_the_file_holds(tmp_path):
     exported(tmp_path / "x.h5", device="stuck(device=pcm)", mapping=TileMapping(tile=(16, 8)))
     with open_hardware_file(tmp_path / "x.h5") as stored:

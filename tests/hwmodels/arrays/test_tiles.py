@@ -17,7 +17,7 @@ def weights(seed=0, shape=(7, 5)):
 
 
 @pytest.mark.parametrize("spec", MAPS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), size=st.floats(1e-6, 1e6))
 def test_conductances_stay_in_range_and_give_the_weights_back(spec, seed, size):
     part, w = build("conductance", spec), weights(seed) * size
@@ -74,7 +74,7 @@ def test_wrong_constants_are_refused(spec):
         build("conductance", spec)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     rows=st.integers(1, 25),

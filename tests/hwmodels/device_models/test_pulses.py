@@ -39,6 +39,7 @@ def scores(moved, lr, s):
     return z_mean[common].abs().max().item(), z_variance[common].abs().max().item()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("lr", [0.0005, 0.004, 0.03])
 def test_trains_have_the_mean_of_the_outer_product_and_its_variance(lr):
     analog, gen = device(), generator()
@@ -86,6 +87,7 @@ def test_cancelling_samples_cost_pulses_only_when_played():
     assert torch.equal(analog.write(cells, 0.01 * d.t() @ x, gen)["weight"], cells["weight"])
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("train", [PulseTrain(fit_length=False), PulseTrain(balance=False), PulseTrain(slots=7)])
 def test_every_management_keeps_the_mean(train):
     analog, gen = device(", dw_min_std=0"), generator()

@@ -163,6 +163,7 @@ def worst_step(device, name):
     return max(z)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", TABLE)
 def test_a_pulse_moves_as_published(name):
     device = preset(name)

@@ -28,6 +28,7 @@ def change(made, x):
     return {k: v.detach() - before[k].detach() for k, v in made.network.named_parameters() if v.dim() > 1}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("spec", "shape"), [("mlp(hidden=[6])", (8,)), ("cnn(channels=[3], kernel=3)", (1, 8, 8))])
 def test_the_mean_of_played_steps_is_the_step_of_plain_sgd(spec, shape):
     x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(1))

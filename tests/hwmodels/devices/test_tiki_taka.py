@@ -52,6 +52,7 @@ def test_random_pulses_leave_the_fast_array_at_its_symmetry_point(spec):
     assert ((up + down).abs() / (up - down).abs())[inside].max() < 1e-3
 
 
+@pytest.mark.long
 def test_two_arrays_learn_what_one_asymmetric_array_cannot():
     """Regression from noisy gradients on soft bounds whose symmetry points lie far from the solution."""
     # steps up are larger: plain training is dragged to the symmetry point by the noise of its gradients

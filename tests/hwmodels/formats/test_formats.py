@@ -175,6 +175,7 @@ def test_bits(spec, bits):
     assert fmt(spec).bits == bits
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("spec", "inside"),
     [

@@ -44,6 +44,7 @@ def agree(spec):
     )
 
 
+@pytest.mark.long
 @needs_compiler
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_write_is_the_eager_one():
@@ -117,6 +118,7 @@ def same_product(spec):
     return ((slow - fast).abs() > 1e-4 * slow.abs().max()).double().mean() < 0.02
 
 
+@pytest.mark.long
 @needs_compiler
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_product_is_the_eager_one():

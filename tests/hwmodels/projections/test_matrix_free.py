@@ -120,6 +120,7 @@ def check_large(n):
     assert off < 1e-3
 
 
+@pytest.mark.long
 def test_a_large_projection_takes_little_memory():
     check_large(12_000)  # 550 MiB if it were stored
 

@@ -390,6 +390,7 @@ def test_wrong_matrices_are_refused(spec):
         projection.program(torch.full((10, 60), math.nan))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "feedback",
     [

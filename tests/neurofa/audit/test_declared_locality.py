@@ -21,6 +21,7 @@ def test_only_the_controls_that_read_weights_are_not_local_by_default():
     assert found == {"bp", "ldfa_normative", "bptt", "eprop_symmetric", "ostl"}
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("spec", "local"),
     [

@@ -193,6 +193,7 @@ def make(kind: Callable[..., Rule], network: Network) -> Rule:
     return kind() if kind in (ByViews, ByCopies, ByReturns) else kind(network)
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("device", ["digital", "fixed(bits=6)"])
 @pytest.mark.parametrize("kind", SMUGGLERS, ids=lambda k: k.__name__)
 def test_smuggler_is_caught(kind, device):
@@ -303,6 +304,7 @@ def test_coupling_through_the_error_is_found():
     assert [d.other_samples for d in report.dependencies.values()] == [True, True, False]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("rule", ["fa", "brsf", "dkp", "bp"])
 @pytest.mark.parametrize(
     "spec", ["cnn(channels=[3, 4], kernel=3, hidden=10, norm=batch, dropout=0.5)", "vit(width=8, depth=1)"]

@@ -126,6 +126,7 @@ def test_chained_errors_return_through_the_converters():
     assert torch.cosine_similarity(found[0].flatten(), found[1].flatten(), dim=0) > 0.3
 
 
+@pytest.mark.long
 def test_digits_are_learnt_through_noisy_converters():
     spec = RunSpec(data="digits", network="mlp(hidden=[64])", periphery="training", epochs=4)
     result = train_run(spec, control=True)

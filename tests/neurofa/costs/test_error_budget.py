@@ -57,6 +57,7 @@ def start(spec, size=1.0):
     return projection, (torch.randn(64, 10, generator=source) * size).softmax(1) - torch.eye(10)[torch.arange(64) % 10]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("size", [0.1, 5.0])
 @pytest.mark.parametrize("spec", PROJECTIONS)
 def test_predicted_and_measured_alignment_agree(spec, size):
@@ -93,6 +94,7 @@ def test_cosines_of_rows_have_no_floor():
     assert drift[0].gain == pytest.approx(drift[1].gain, abs=1e-6)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("spec", AGEING)
 def test_predicted_and_measured_drift_agree(spec):
     projection, error = start(spec)
@@ -102,6 +104,7 @@ def test_predicted_and_measured_drift_agree(spec):
     assert all(torch.equal(before[key], value) for key, value in projection.state_dict().items())
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("spec", "source", "wrong"),
     [
@@ -127,6 +130,7 @@ def test_another_constant_is_told_apart(spec, source, wrong):
     assert abs(other.predicted - right.measured) > 0.03
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("spec", "other"),
     [
@@ -294,6 +298,7 @@ def test_networks_without_a_projection_get_their_costs(capsys):
     assert "return weights are not modelled" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_finished_run_speaks_for_itself_but_for_the_rule(tmp_path, capsys):
     flags = ["--data", "digits(subset=64)", "--network", "mlp(hidden=[20])", "--epochs", "1", "--no-control", "-q"]
     assert run(["train", *flags, "--rule", "dfa", "--device", "reram_es", "--out", str(tmp_path / "x")]) == 0
@@ -305,6 +310,7 @@ def test_a_finished_run_speaks_for_itself_but_for_the_rule(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["hardware"] == "opu"
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

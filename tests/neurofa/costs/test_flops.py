@@ -39,6 +39,7 @@ RULES = [
 ]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("network", ["cnn", "vit", "resnet20(width=4, blocks=1)"])
 @pytest.mark.parametrize("rule", RULES)
 def test_options_of_rules_are_declared_to_the_flop(rule, network):

@@ -28,6 +28,7 @@ def test_a_chunk_takes_as_many_products_as_it_has_ticks(rule, ticks):
     assert counted.flop == ticks * told.at_step(0)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("neuron", [*parts("neuron"), "'lif(reset=zero, delay=False)'"])
 @pytest.mark.parametrize("rule", ["eprop", "bptt", "stllr", "fa"])
 def test_memory_and_footprint_of_every_neuron(rule, neuron):

@@ -151,6 +151,7 @@ def test_bp_is_its_own_shadow_even_with_dropout():
             assert row["update_norm"] == pytest.approx(row["gradient_norm"], rel=1e-5)
 
 
+@pytest.mark.long
 def test_chained_weight_alignment_rises_under_kolen_pollack():
     made = learner("kp(decay=0.05)", lr=0.2)
     x, labels = batch(n=32)
@@ -176,6 +177,7 @@ def test_layers_of_unlike_width_have_no_weight_alignment():
     assert [name for name, row in found.items() if "weight_alignment" in row] == ["dense6"]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "spec", ["cnn(channels=[3, 4], kernel=3, hidden=10, norm=batch, dropout=0.3)", "vit(width=8, depth=1)"]
 )
@@ -259,7 +261,7 @@ def test_samples_without_an_error_count_as_0_here_and_as_1_in_the_source():
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ranks_lie_between_one_and_the_rank(rows, columns, seed):
     m = torch.randn(rows, columns, generator=generator(seed, "matrix"))
     for rank in ranks(m):

@@ -93,6 +93,7 @@ def verdict(seed):
     return "equal"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("first", range(0, 40, 10))
 def test_drawn_models_are_equal_or_refused(first):
     with warnings.catch_warnings():

@@ -173,6 +173,7 @@ SEQUENTIAL = {
 }
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("name", SEQUENTIAL)
 def test_sequential_gives_identical_spikes_there_and_back(name):
     net, xs = SEQUENTIAL[name](), 4 * noise(30, ticks=50)

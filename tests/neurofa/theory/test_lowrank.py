@@ -50,6 +50,7 @@ def far(a: list[Weights], b: list[Weights]) -> float:
     return max((s - t).abs().max().item() for s, t in pairs)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", RULES)
 def test_simulation_goes_to_theory_in_proportion_to_the_learning_rate(name: str) -> None:
     x, y, begin = task()
@@ -62,6 +63,7 @@ def test_simulation_goes_to_theory_in_proportion_to_the_learning_rate(name: str)
     assert found[0] / found[1] == pytest.approx(2, abs=0.15)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", [name for name in RULES if name != "backpropagation"])
 def test_another_decay_or_another_p_disagrees(name: str) -> None:
     x, y, begin = task()
@@ -76,6 +78,7 @@ def test_another_decay_or_another_p_disagrees(name: str) -> None:
         assert far(path, wrong) > 10 * right
 
 
+@pytest.mark.long
 def test_online_learning_follows_the_theory_of_white_inputs() -> None:
     gen = torch.Generator().manual_seed(3)
     a, begin = random_teacher(N, M, M, gen), task()[2]

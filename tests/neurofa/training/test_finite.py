@@ -101,19 +101,19 @@ def test_finite_directions_are_told_from_others_without_a_product():
     for bad in BAD:
         spoilt = one.clone()
         spoilt[1, 2] = bad
-        assert not finite_direction(spoilt)
-        assert not finite_direction(Outer(spoilt, one))
-        assert not finite_direction(Outer(one, spoilt))
-        assert not finite_direction(Sum((one, Outer(one, spoilt))))
-        assert not finite_direction(Outer(torch.zeros(3, 4), spoilt))
-    assert finite_direction(Outer(one, one))
-    assert finite_direction(Sum((one, Outer(one, one))))
-    assert finite_direction(torch.full((4,), 3e38))  # whose sum is not
-    assert not finite_direction(Outer(one * 1e19, one * 1e19))
-    assert finite_direction(Outer(one.double() * 1e19, one.double() * 1e19))
+        assert not finite_direction(spoilt, {})
+        assert not finite_direction(Outer(spoilt, one), {})
+        assert not finite_direction(Outer(one, spoilt), {})
+        assert not finite_direction(Sum((one, Outer(one, spoilt))), {})
+        assert not finite_direction(Outer(torch.zeros(3, 4), spoilt), {})
+    assert finite_direction(Outer(one, one), {})
+    assert finite_direction(Sum((one, Outer(one, one))), {})
+    assert finite_direction(torch.full((4,), 3e38), {})  # whose sum is not
+    assert not finite_direction(Outer(one * 1e19, one * 1e19), {})
+    assert finite_direction(Outer(one.double() * 1e19, one.double() * 1e19), {})
     events = Events.from_dense(one.view(3, 1, 4)).to_csr()
-    assert finite_direction(Outer(one, events))
-    assert not finite_direction(Outer(one * torch.nan, events))
+    assert finite_direction(Outer(one, events), {})
+    assert not finite_direction(Outer(one * torch.nan, events), {})
 
 
 def test_where_a_step_may_not_wait_the_numbers_are_looked_at_later():
@@ -126,3 +126,34 @@ def test_where_a_step_may_not_wait_the_numbers_are_looked_at_later():
         learner.step(spoil, labels)
         with pytest.raises(NeurofaError, match=r"got NaN or infinity in an input, a loss or a direction before step"):
             learner.check()
+
+
+@pytest.mark.parametrize("rule", ["dfa", "kp", "raf(rank=2)"])
+def test_no_tensor_is_looked_at_twice_in_a_step(rule, monkeypatch):
+    learner = make("mlp(hidden=[5, 4])", rule)
+    looked: list[torch.Tensor] = []  # kept, so that no two have one place in memory
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        looked.append(x)
+        return torch.linalg.vector_norm(x)
+
+    monkeypatch.setattr("neurofa.training.learner.vector_norm", norm)
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    for step in range(3):
+        looked.clear()
+        learner.step(x, torch.tensor([0, 1, 2, 0]))
+        places = [(part.data_ptr(), tuple(part.shape)) for part in looked]
+        assert len(set(places)) == len(places), step
+        assert sum(part is x for part in looked) == 1
+
+
+def test_a_factor_is_not_taken_for_another_one_that_had_its_place():
+    learner = make("mlp(hidden=[5, 5, 5])", "dfa")
+    x, labels = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
+    for layer in range(3):  # every layer has factors of one shape, which are released one after the other
+        before = {key: value.clone() for key, value in learner.rule.state_dict().items()}
+        for value in learner.rule.parameters():
+            value.data[5 * layer : 5 * layer + 5].fill_(torch.nan)
+        with pytest.raises(NeurofaError, match=f"got directions of 'weight' of layer 'dense{layer}'"):
+            learner.step(x, labels)
+        learner.rule.load_state_dict(before)

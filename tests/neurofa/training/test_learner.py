@@ -29,6 +29,7 @@ class SlowSGD(torch.optim.SGD):
 RULES = ["bp", "readout_only", "fa", "usf", "frsf", "kp", "dfa", "sdfa", "tdfa", "adfa", "dkp", "drtp", "weight_mirror"]
 
 
+@pytest.mark.sample(14)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 def test_writing_straight_into_weights_equals_the_optimizer(rule, decay):

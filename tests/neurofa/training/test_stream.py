@@ -57,6 +57,7 @@ def near(ours, theirs, tolerance=1e-6):
     return all(torch.allclose(ours[key], value, atol=tolerance, rtol=tolerance) for key, value in theirs.items())
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("update", ["chunk", "tick"])
 @pytest.mark.parametrize("rule", [*LOCAL, "eprop_symmetric", "bptt"])
 def test_later_ticks_reach_no_earlier_update(rule, update):
@@ -162,6 +163,7 @@ def test_targets_of_every_tick_are_taken_in_their_own_tick():
     assert not near(found["ticks", 3], found["sample", 3])
 
 
+@pytest.mark.long
 def test_learning_lowers_the_loss_and_memory_of_ticks_is_carried():
     made = learner(options={"lr": 0.05})
     losses = [float(made.stream(given(), LABELS, chunk=4).loss) for _ in range(60)]
@@ -366,6 +368,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_changes(made, opt
     assert same(weights(ours), before)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

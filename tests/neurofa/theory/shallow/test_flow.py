@@ -63,6 +63,7 @@ def worst(problem, rows, order):
     return float(np.concatenate(scores).max())
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_derivative_is_the_expected_step(students, name):
     problem, order = PROBLEMS[name], students.order()[0]
@@ -82,6 +83,7 @@ def controls(problem):
     return made
 
 
+@pytest.mark.long
 def test_equations_follow_a_simulation():
     problem = Problem(rate=0.2)
     students = draw_students(torch.Generator().manual_seed(0), runs=16, N=300, K=3, M=2, sd=0.1)
@@ -100,6 +102,7 @@ def start(seed=0, *, sd=0.1, K=2, M=2):
     return draw_students(gen, runs=1, N=500, K=K, M=M, sd=sd, dtype=torch.float64).order()[0]
 
 
+@pytest.mark.long
 def test_plateaus_are_found_by_what_defines_them():
     problem, order = Problem(), start()
     found = solve_flow(problem, order, [1.0, 3000.0])
@@ -120,6 +123,7 @@ def test_plateaus_are_found_by_what_defines_them():
     assert stopped.error[2] == pytest.approx(1e-6, rel=1e-4)
 
 
+@pytest.mark.long
 def test_small_feedback_takes_long():
     order = start()
     even = replace(order, F=np.array([1.0, -1.0]))

@@ -65,6 +65,7 @@ def test_cells_of_the_normal_law_are_filled_evenly():
     assert abs(float(((joint - expected) ** 2 / expected).sum()) - 1023) < Z * (2 * 1023) ** 0.5
 
 
+@pytest.mark.long
 def test_numbers_do_not_know_of_each_other():
     x = sample()
     flat = x.flatten()
