@@ -48,7 +48,8 @@ class RAF(LowRankChained, name="raf"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, as in the first author's code"
-    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
+    revision = 2
+    recommended = Recommended(convolutional="adam(lr=0.003)")
 
     def __init__(
         self,
