@@ -6,8 +6,8 @@ import copy
 import functools
 import math
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
 from neurofa.core.synapses import SynapseGroup
 from neurofa.core.view import Params, State
-
-if TYPE_CHECKING:
-    from neurofa.core.network import Network
 
 SEED = 20_160_906
 """Of every twin, so that the sizes belong to an architecture and not to a run."""
@@ -35,11 +32,32 @@ Twin = list[tuple[str, Layer, Params]]
 """Names, layers and newly drawn weights, from input to readout."""
 
 
+class Architecture(Protocol):
+    """What is used of a network: recipe, shapes and initialisers of its layers."""
+
+    spec: str
+    """Recipe; empty: no recipe built it."""
+    input_shape: tuple[int, ...]
+    """Shape of one sample."""
+    shapes: dict[str, tuple[int, ...]]
+    """Output shape of every layer, by name."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+
+    def items(self) -> Iterator[tuple[str, Layer]]:
+        """Return names and layers, from input to readout."""
+
+    def example(self, samples: int, gen: torch.Generator | None = None) -> Tensor:
+        """Return a random batch."""
+
+
 class UnknownErrorSizes(UserWarning):
     """A network whose initialisers are not known, so that its feedback keeps the fixed scale."""
 
 
-def error_sizes(network: Network) -> dict[str, float]:
+def error_sizes(network: Architecture) -> dict[str, float]:
     """Return rms(error at a layer's output) / rms(output error) of backpropagation, by layer, at initialisation.
 
     A twin of the network with weights of its own, drawn by the same initialisers from another seed, gets random inputs
@@ -76,7 +94,7 @@ def _sizes_of_recipe(
 ) -> Mapping[str, float] | None:
     """Return the sizes of a network that its recipe builds; None: the recipe now builds another network."""
     try:
-        twin: Network = build("network", spec, input_shape=input_shape, outputs=outputs, seed=SEED)
+        twin: Architecture = build("network", spec, input_shape=input_shape, outputs=outputs, seed=SEED)
     except NeurofaError:
         return None
     if tuple(twin.shapes.items()) != shapes:
@@ -84,7 +102,7 @@ def _sizes_of_recipe(
     return measured(twin, [(name, layer, layer.synapses.stored()) for name, layer in twin.items()])
 
 
-def redrawn(network: Network, gen: torch.Generator) -> Twin:
+def redrawn(network: Architecture, gen: torch.Generator) -> Twin:
     """Return copies of a network's layers, on the CPU, with weights that their initialisers drew anew.
 
     Args:
@@ -111,7 +129,7 @@ def redrawn(network: Network, gen: torch.Generator) -> Twin:
     return twin
 
 
-def measured(network: Network, twin: Twin) -> dict[str, float]:
+def measured(network: Architecture, twin: Twin) -> dict[str, float]:
     """Return the ratios of a twin by one pass of backpropagation.
 
     Args:
