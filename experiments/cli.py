@@ -16,8 +16,11 @@ import typer
 
 import experiments.commands
 from hwmodels.errors import NeurofaError
+from hwmodels.registry.code import allowed_code, code_named
 
 WRONG_INPUT, STOPPED = 2, 130
+ALLOW_CODE = "--allow-code"
+"""Word, anywhere on the command line, by which code may be run that a run, a study or an export names."""
 
 # Errors of the command line itself. Their class has moved between versions of typer; this base has not.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -25,6 +28,8 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 EPILOG = (
     "Parts are written as specs that read like calls: dfa, 'mlp(hidden=[800, 800], activation=tanh)',"
     " 'fixed(bits=4, rounding=stochastic)'. Quote them. 'neurofa list' shows every part and its options."
+    f" Code files are run where their path stands on the command line; with {ALLOW_CODE} also where a stored run, a"
+    " study or an export names them."
 )
 
 
@@ -70,9 +75,10 @@ def run_command(arguments: Sequence[str]) -> int:
     Args:
         arguments: the words after ``neurofa``.
     """
+    words = [word for word in arguments if word != ALLOW_CODE]
     try:
-        with _warnings_in_one_line():
-            code = application()(list(arguments), standalone_mode=False, prog_name="neurofa")
+        with _warnings_in_one_line(), allowed_code(*_code_on(words), everything=ALLOW_CODE in arguments):
+            code = application()(words, standalone_mode=False, prog_name="neurofa")
     except NeurofaError as error:
         return _refuse(str(error))
     except _CommandLineError as error:
@@ -96,6 +102,12 @@ def run_command(arguments: Sequence[str]) -> int:
         place = f"'{error.filename}'" if error.filename else "a file"
         return _refuse(f"got {place} ({error.strerror or error}); expected a place that can be used; choose another")
     return code if isinstance(code, int) else 0
+
+
+def _code_on(words: Sequence[str]) -> list[str]:
+    """Return the code files whose paths stand in specs on the command line, which may therefore be imported."""
+    texts = [text for word in words for text in {word, word.partition("=")[2] if word.startswith("--") else word}]
+    return [str(spec.options["path"]) for spec in code_named(texts)]
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -53,3 +53,14 @@ def from_faults(name: str, faults: list[str], detail: str, most: int = 3) -> Fil
         return FileCheck(name, True, detail)
     more = f"; and {len(faults) - most} more" if len(faults) > most else ""
     return FileCheck(name, False, "; ".join(faults[:most]) + more)
+
+
+def seal_check(sealed: bool | None) -> FileCheck:
+    """Return the check of the digest in front of a file (:mod:`exports.files.seal`).
+
+    Args:
+        sealed: whether the bytes are those that were written; None: the file does not say.
+    """
+    if sealed is None:
+        return FileCheck("seal", True, "none in front of the file: another process has read all of it first")
+    return FileCheck("seal", sealed, "SHA-256 of all bytes" if sealed else "bytes differ from what was written")

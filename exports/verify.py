@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exports.checks import FileCheck, error_text, from_faults, guarded
+from exports.checks import FileCheck, error_text, from_faults, guarded, seal_check
 from exports.files.listing import NAME, is_as_listed
 from exports.graph.model import Model
 from exports.hdf5.checks import file_checks
@@ -70,7 +70,8 @@ def _checks(path: Path, learner: Learner | None, model: Model | None, inputs: Te
         return nir_checks(path, model, inputs)
     with open_hardware_file(path) as file:
         version = file.h5.attrs["format_version"]
-        checks = [FileCheck("opens", True, f"HDF5, kind {file.kind}, version {version}"), *file_checks(file)]
+        opens = FileCheck("opens", True, f"HDF5, kind {file.kind}, version {version}")
+        checks = [opens, seal_check(file.sealed), *file_checks(file)]
         if file.kind == "measured":
             return checks + measured_checks(file)
         return checks + (_computed_checks(file, learner) if all(check.ok for check in checks) else [])

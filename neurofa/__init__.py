@@ -33,6 +33,7 @@ from neurofa.core.plan import Plan, Site
 from neurofa.core.rule import Chained, Direct, Rule
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView
+from neurofa.interop.module import from_module
 from neurofa.interop.sequential import from_sequential
 from neurofa.interop.snntorch import from_snntorch, to_snntorch
 from neurofa.layers.block import Block
@@ -44,6 +45,12 @@ from neurofa.layers.spiking_conv import SpikingConv2d
 from neurofa.maps.autograd_layer import AutogradLayer
 from neurofa.training.checkpoint import load_network, save_network
 from neurofa.training.learner import Learner
+from neurofa.training.loop.callback import Callback
+from neurofa.training.loop.checkpoints import Checkpoint
+from neurofa.training.loop.early_stop import EarlyStop
+from neurofa.training.loop.history import History
+from neurofa.training.loop.logs import CSVLog, TensorBoardLog, WandbLog
+from neurofa.training.loop.rate_schedule import RateSchedule
 from neurofa.training.step_types import StepResult
 
 __version__ = "0.1.0"
@@ -52,15 +59,20 @@ __all__ = [
     "AutogradLayer",
     "AvgPool2d",
     "Block",
+    "CSVLog",
+    "Callback",
     "Chained",
+    "Checkpoint",
     "Conv2d",
     "Dense",
     "Direct",
     "Dropout",
+    "EarlyStop",
     "Events",
     "Feedback",
     "Flatten",
     "GlobalAvgPool2d",
+    "History",
     "Layer",
     "Learner",
     "LocalView",
@@ -70,6 +82,7 @@ __all__ = [
     "NeurofaError",
     "Outer",
     "Plan",
+    "RateSchedule",
     "Rule",
     "Site",
     "Spiking",
@@ -77,8 +90,11 @@ __all__ = [
     "StepResult",
     "Synapses",
     "Teaching",
+    "TensorBoardLog",
+    "WandbLog",
     "build",
     "feedbacks",
+    "from_module",
     "from_sequential",
     "from_snntorch",
     "layers",

@@ -17,6 +17,9 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from experiments.runs import spec
+from hwmodels.errors import NeurofaError
+from hwmodels.registry.code import PART
+from hwmodels.spec import Spec, parse
 
 Command = Callable[..., None]
 ChosenFields = dict[str, Any]
@@ -29,6 +32,9 @@ Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0: compute 
 WorkerThreads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each worker.")]
 Profile = Annotated[
     str | None, typer.Option(help="Chip that chooses what is not given, such as loihi1. Default: none.")
+]
+Weights = Annotated[
+    Path | None, typer.Option(help='Safetensors file with the weights of a network "module(path=...)".')
 ]
 CsvFile = Annotated[Path | None, typer.Option(help="Also write the rows to this CSV file.")]
 
@@ -89,6 +95,27 @@ def _parameter(name: str, default: str | None, *, lists: bool) -> inspect.Parame
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value | None, shown]
     )
+
+
+def with_weights(chosen: ChosenFields, weights: Path | None) -> ChosenFields:
+    """Return the fields of a run whose network takes its weights from a file.
+
+    Args:
+        chosen: fields that were given.
+        weights: the file; None: the fields stay as they are.
+
+    Raises:
+        NeurofaError: the network is not one that a code file makes.
+    """
+    if weights is None:
+        return chosen
+    network = parse(str(chosen.get("network", spec.RunSpec().network)))
+    if network.name != PART:
+        raise NeurofaError(
+            f"got --weights for network '{network.name}'; expected a network that a code file makes; give --network"
+            ' "module(path=model.py, name=make_model)"'
+        )
+    return chosen | {"network": str(Spec(network.name, {**network.options, "weights": str(weights)}))}
 
 
 class ListCommand(TyperCommand):

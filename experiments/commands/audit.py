@@ -95,4 +95,7 @@ def _show(report: AuditReport, network: str) -> None:
         )
         rows.append([name, learns, ", ".join(found.other_weights) or "no", found.transports, samples, ticks])
     print_table(f"What an update of {report.rule} depends on ({network})", headers, rows, left=len(headers))
+    from neurofa.core.summary import exact_text
+
     typer.secho(report.verdict, fg="blue" if report.agrees else "red")
+    typer.echo(exact_text(report.exact_inside, report.weights))

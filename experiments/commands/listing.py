@@ -43,7 +43,7 @@ def list_command(
       neurofa list device --json
     """
     chosen = [singular(kind, kinds())] if kind is not None else kinds()
-    listed = {each: [_describe(name, part) for name, part in parts(each).items()] for each in chosen}
+    listed = {each: [_describe(each, name, part) for name, part in parts(each).items()] for each in chosen}
     if as_json:
         print_json(listed)
         return
@@ -63,16 +63,18 @@ def singular(word: str, known: Sequence[str]) -> str:
     return word if word in known else plurals.get(word, word)
 
 
-def _describe(name: str, part: Callable[..., Any]) -> dict[str, Any]:
+def _describe(kind: str, name: str, part: Callable[..., Any]) -> dict[str, Any]:
     """Return name, first paragraph of the description, source, options and provenance of a part."""
     description = (inspect.getdoc(part) or "").split("\n\n")[0]
-    # what has no default comes from the caller (shapes, seeds), never from a spec
-    defaults = {key: p.default for key, p in options(part).items() if p.default is not p.empty}
+    # what has no default comes from the caller (shapes, seeds), never from a spec; data have no caller but the spec
+    known = options(part).items()
+    needed = {key: "..." for key, p in known if p.default is p.empty and kind == "data"}
+    defaults = {key: p.default for key, p in known if p.default is not p.empty}
     about = {
         "name": name,
         "description": " ".join(description.replace("``", "").split()),
         "source": str(getattr(part, "source", "")),
-        "options": {key: str(v) if isinstance(v, Spec) else render(v) for key, v in defaults.items()},
+        "options": needed | {key: str(v) if isinstance(v, Spec) else render(v) for key, v in defaults.items()},
     }
     if recommended := getattr(part, "recommended", None):  # only rules have it
         about["recommended"] = asdict(recommended)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,6 +60,7 @@ def sweep_command(
     from experiments.sweeps.setup import Setup
     from experiments.sweeps.sweep import run_sweep, spec_grid
 
+    _require_network(chosen)
     specs = spec_grid({**chosen, "seed": range(seeds)})
     for line in recommended_lines(specs, chosen):
         typer.echo(line, err=True)
@@ -68,6 +69,23 @@ def sweep_command(
     _show(rows, f"sweep in {out}", csv, as_json=as_json)
     if not all(row.done for row in rows):
         raise typer.Exit(1)
+
+
+def _require_network(chosen: Mapping[str, Any]) -> None:
+    """Refuse sequences without a network: the default has no memory, and would take every tick for a sample.
+
+    Raises:
+        NeurofaError: naming the data set.
+    """
+    from experiments.runs.recommended import SPIKING, makes_sequences
+
+    values = chosen.get("data", [])
+    for data in [] if "network" in chosen else values if isinstance(values, list | tuple) else [values]:
+        if makes_sequences(str(data)):
+            raise NeurofaError(
+                f"got data '{data}', which are sequences, without a network; expected one that spikes; add --network"
+                f" {SPIKING}, and sweep data without time separately"
+            )
 
 
 def results_command(

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.commands._options import AsJson, ChosenFields, Profile, Quiet, Threads, with_run_options
+from experiments.commands._options import (
+    AsJson,
+    ChosenFields,
+    Profile,
+    Quiet,
+    Threads,
+    Weights,
+    with_run_options,
+    with_weights,
+)
 from experiments.commands._output import (
     print_json,
     print_table,
@@ -30,6 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def train_command(
     chosen: ChosenFields,
+    weights: Weights = None,
     profile: Profile = None,
     threads: Threads = None,
     control: Annotated[
@@ -59,11 +69,15 @@ def train_command(
 
       neurofa train --data encoded --network snn --rule eprop
 
+      neurofa train --data "folder(path=photos, size=32)" --network cnn
+
       neurofa train --profile loihi1
 
       neurofa train --log all
 
       neurofa train --resume --out runs/my-run
+
+      neurofa train --network "module(path=model.py, name=make_model)" --data "module(path=data.py, name=make_data)"
 
     [bold]The folder[/bold] holds run.json (the run, versions, machine),
     metrics.jsonl (one row for each epoch), result.json, model.safetensors,
@@ -83,6 +97,7 @@ def train_command(
     [bold]--optimizer auto[/bold] keeps the recommended one and finds its rate: 100
     steps for each rate of a grid, from the same weights; the lowest validation
     loss wins, for the control too. What was tried is printed and kept in run.json.
+    Sequences are learned by a spiking network (snn) where none is given.
 
     [bold]--log[/bold] measures without changing the numbers of the run:
     alignment with backpropagation, norms and conditioning before the first
@@ -98,7 +113,10 @@ def train_command(
     and its rule. These choices are told, and the run stores them. Limits that
     are broken nevertheless are named; see: neurofa check
 
-    [bold]Parts[/bold] are specs that read like calls; see: neurofa list
+    [bold]Parts[/bold] are specs that read like calls; see: neurofa list. A network or
+    data set "module(path=..., name=...)" is made by a function of your own code
+    file, which is run because its path stands in the command. A trained model
+    becomes a run without training by neurofa wrap.
     """
     import torch
 
@@ -108,7 +126,7 @@ def train_command(
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Progress, shown_progress
     from experiments.runs.rate_search import RateSearch, search_rates
-    from experiments.runs.recommended import AUTO
+    from experiments.runs.recommended import AUTO, with_network
     from experiments.runs.run import control_of, train_run
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
@@ -118,6 +136,7 @@ def train_command(
     if threads is not None:
         torch.set_num_threads(threads)
     notes: list[str] = []
+    chosen = with_weights(chosen, weights)
     if profile is not None:
         chip = build_profile(profile)
         given, chosen = RunSpec(**chosen), train_fields(chip, chosen)
@@ -129,14 +148,18 @@ def train_command(
         begun = resume and out is not None and RunFolder(out).run.is_file()
         chosen = {name: value for name, value in chosen.items() if name != "optimizer"}
         if not begun:  # a run that is gone on with has the optimizer that was found for it
-            searches = search_rates(RunSpec(**chosen), control=control is not False)
+            searches = search_rates(RunSpec(**with_network(chosen)), control=control is not False)
             notes += [search.line for search in searches.values()]
             chosen = {**chosen, "optimizer": searches["run"].optimizer}
-    folder = RunFolder(Path("runs", RunSpec(**chosen).folder_name) if out is None else out)
+    filled = with_network(chosen)
+    folder = RunFolder(Path("runs", RunSpec(**filled).folder_name) if out is None else out)
     if resume and folder.run.is_file():
         warn_of_folder(folder)
         chosen = folder.spec().to_json() | chosen
         control = folder.about().get("control") if control is None else control
+    elif filled != chosen:
+        notes.append(f"network {filled['network']}: for the sequences of {filled['data']}")
+        chosen = filled
     spec = RunSpec(**chosen)
     notes += recommended_lines([spec] if control is False else [spec, control_of(spec)], chosen)
     if folder.finished and resume and not as_json:

@@ -104,6 +104,16 @@ class Recordings:
     kept: str = ""
     """How many events lie inside the ticks, one line for the provenance; set by :meth:`split`."""
 
+    @property
+    def inside(self) -> int:
+        """Number of events so far that lie inside the ticks."""
+        return self._coverage.kept
+
+    @property
+    def outside(self) -> int:
+        """Number of events so far that lie behind the last tick, and are cut off."""
+        return self._coverage.events - self._coverage.kept
+
     def __init__(self, name: str, *, ticks: int, tick: float, input_shape: tuple[int, ...], binary: bool) -> None:
         if not 1 <= ticks <= 2**31 or not 0 < tick < float("inf"):
             raise NeurofaError(f"got {name}(ticks={ticks}, tick={tick}); expected both above 0; tick is in seconds")

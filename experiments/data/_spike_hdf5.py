@@ -6,6 +6,7 @@ Format: ``spikes/times`` (N ragged float16 rows, seconds), ``spikes/units`` (N r
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 from experiments.data._archives import Archive, digest, unpacked
 from experiments.data._columns import real_column, whole_column
 from experiments.data._recordings import EventSplit, Recordings
+from exports.hdf5.apart import LayoutError, read_columns
 from hwmodels.errors import NeurofaError
 
 UNITS = 700
@@ -94,20 +96,14 @@ class HeidelbergReader:
 
 def _read_columns(path: Path, classes: int, extra: list[str]) -> dict[str, Any]:
     """Return the columns of a file by name; labels have to be below ``classes``."""
-    try:
-        import h5py
-    except ImportError:
+    if importlib.util.find_spec("h5py") is None:
         raise NeurofaError(
             f"got no h5py to read {path}; expected it beside neurofa; run: pip install 'neurofa[datasets]'"
-        ) from None
+        )
     names = ["spikes/times", "spikes/units", "labels", *extra]
     try:
-        with h5py.File(path, "r") as file:
-            columns = {name: np.asarray(file[name][:]) for name in names}
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise NeurofaError(f"got {path} ({reason}); expected a whole HDF5 file; delete it to fetch it again") from None
-    except (KeyError, AttributeError, ValueError):
+        columns: dict[str, Any] = dict(read_columns(path, names))
+    except LayoutError:
         raise NeurofaError(
             f"got {path} without {', '.join(names)}; expected a file of the Heidelberg data sets; fetch it again"
         ) from None

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
-from experiments.data import _files, _fsdd
-from experiments.data._npz import NPZ_ERRORS, load_arrays
+from experiments.data import _fsdd
+from experiments.data._cached_spikes import cached_spikes
 from experiments.data._recordings import Recordings
 from experiments.data.cochlea import Cochlea, by_recording
 from experiments.data.sequences import Sequences
-from experiments.files import make_folder
 from hwmodels.errors import NeurofaError
-from hwmodels.files import write_atomic
 from hwmodels.registry import recipe
 
 TEST_TAKES = 5
 """The authors keep takes 0 to 4 of every digit and speaker for the test."""
-_VERSION = 1
-"""Version of the cochlea's algorithm: cached spikes of older versions are not used."""
 
 
 @recipe("data", "spoken_digits", source="Jakobovski et al., free spoken digit data set, CC BY-SA 4.0")
@@ -65,7 +57,8 @@ def spoken_digits(
     recordings = Recordings("spoken_digits", ticks=ticks, tick=tick, input_shape=(channels,), binary=binary)
     speech = _fsdd.load_speech()
     cochlea = Cochlea(channels=channels, rate=_fsdd.RATE, seconds=ticks * tick)
-    for i, (seconds, units) in enumerate(by_recording(*cached_spikes(cochlea, speech))):
+    spikes = cached_spikes("spoken_digits", cochlea, speech.waves, speech.content)
+    for i, (seconds, units) in enumerate(by_recording(*spikes)):
         recordings.add(seconds, units, int(speech.digit[i]), f"spoken digit {i}")
     events = recordings.split()
     masks = zip(("train", "validation", "test"), _masks(speech, split, validation, fold), strict=True)
@@ -97,30 +90,3 @@ def _masks(speech: _fsdd.Speech, split: str, validation: int, fold: int) -> tupl
         test = speech.speaker == fold
         held = speech.speaker == (fold + 1) % speakers
     return ~test & ~held, held, test
-
-
-def cached_spikes(cochlea: Cochlea, speech: _fsdd.Speech) -> tuple[Any, Any, Any]:
-    """Return the spikes of :meth:`Cochlea.spikes`, from the cache folder where they were computed before.
-
-    Raises:
-        NeurofaError: a damaged file in the cache, or a cache folder that cannot be written.
-    """
-    about = json.dumps([_VERSION, asdict(cochlea), speech.content], sort_keys=True)
-    path = _files.cache_folder() / "spoken_digits" / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.npz"
-    if path.exists():
-        return _read_cache(path)
-    spikes = cochlea.spikes(speech.waves)
-    make_folder(path.parent)
-    file = io.BytesIO()
-    np.savez_compressed(file, times=spikes[0], units=spikes[1], offsets=spikes[2])
-    write_atomic(path, file.getvalue())
-    return spikes
-
-
-def _read_cache(path: Path) -> tuple[Any, Any, Any]:
-    blob = _files.read_file(path)
-    try:
-        arrays = load_arrays(blob, ("times", "units", "offsets"))
-    except NPZ_ERRORS as error:
-        raise NeurofaError(f"got {path} ({error}); expected cached spikes; delete it to compute them again") from None
-    return arrays["times"], arrays["units"], arrays["offsets"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import torch
 
@@ -11,13 +12,41 @@ from experiments.runs.memory import within_memory
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from hwmodels.spec import Spec, parse
 from neurofa.core.network import Network
 from neurofa.training.learner import Learner
 
 
-@functools.lru_cache(maxsize=1)
 def load_data(text: str) -> Dataset | Sequences:
-    """Return the data set of a spec; the last one stays in memory, since the runs of a sweep share it."""
+    """Return the data set of a spec; the last one stays in memory, since the runs of a sweep share it.
+
+    Files that the spec names are read again when they have changed.
+    """
+    return read_data(text, _state_of_files(parse(text)))
+
+
+def _state_of_files(spec: Spec) -> tuple[object, ...]:
+    """Return where the files lie that a spec names, with sizes and times of change."""
+    found: list[object] = []
+    for key, value in spec.options.items():
+        if isinstance(value, Spec):
+            found += _state_of_files(value)
+        elif key == "path" and isinstance(value, str):
+            path = Path(value).expanduser().absolute()
+            files = sorted(path.rglob("*")) if path.is_dir() else [path]
+            states = [(file, file.stat()) for file in files if file.is_file()]
+            found += [(str(file), state.st_size, state.st_mtime_ns) for file, state in states]
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=1)
+def read_data(text: str, files: tuple[object, ...]) -> Dataset | Sequences:  # noqa: ARG001
+    """Return the data set of a spec.
+
+    Args:
+        text: the spec.
+        files: the state of its files, by which a call is recognised.
+    """
     with within_memory(text):
         dataset: Dataset | Sequences = build("data", text)
     return dataset

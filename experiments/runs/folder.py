@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from experiments.runs.ingredients import Ingredients, same_ingredients
+from experiments.runs.ingredients import Ingredients, run_code, same_ingredients
 from experiments.runs.manifest import NAME, Manifest, read_manifest
 from experiments.runs.result import Result
 from experiments.runs.spec import RunSpec
 from experiments.runs.stored import check_rows, read_about, read_figures, read_rows
 from hwmodels.errors import NeurofaError
+from hwmodels.registry.code import code_named
 from neurofa.core.network import Network
 from neurofa.training.checkpoint import load_checkpoint, load_network, network_states
 from neurofa.training.learner import Learner
@@ -116,6 +117,7 @@ class RunFolder:
                     f"got '{self.model}' with other weights than {kept.name}; expected those of the same run; train"
                     " again with --overwrite"
                 )
+        self._require_same_code(spec)
         network = load_network(self.model)
         if network.seed != spec.seed:
             raise NeurofaError(
@@ -123,6 +125,19 @@ class RunFolder:
                 " of one run: somebody else wrote into it; train again with --overwrite"
             )
         return network
+
+    def _require_same_code(self, spec: RunSpec) -> None:
+        """Refuse code files that have changed since the run was made of them."""
+        texts = (spec.network, spec.data)
+        if not code_named(texts):
+            return
+        files = ", ".join(f"'{part.options['path']}'" for part in code_named(texts))
+        present, stored = run_code(spec), self.about().get("ingredients")
+        if present != (stored.get("code") if isinstance(stored, dict) else None):
+            raise NeurofaError(
+                f"got {files} with another content than when '{self.path}' was made; expected the same code and"
+                " weights; put the files back, or make the run anew with --overwrite"
+            )
 
     def load_best(self, network: Network) -> None:
         """Fill a network with the best epoch so far."""

@@ -26,6 +26,8 @@ from experiments.runs.spec import PARTS, RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.files import file_digest
 from hwmodels.registry import kinds, parts
+from hwmodels.registry.code import code_named, load_module
+from hwmodels.spec import Spec, parse
 
 Ingredients = dict[str, str]
 """Digests: ``data``, and ``code`` where parts of other people are used; ``parts``: corrected parts, by revision."""
@@ -48,6 +50,11 @@ def run_ingredients(spec: RunSpec) -> Ingredients:
         return found | {"data": _data_digest(spec.data)}
     except NeurofaError:
         return found
+
+
+def run_code(spec: RunSpec) -> str | None:
+    """Return the digest of other people's code that a run uses; None where there is none."""
+    return code_ingredients(tuple(str(getattr(spec, name)) for name in PARTS)).get("code")
 
 
 def same_ingredients(stored: Any, present: Ingredients) -> bool:
@@ -75,6 +82,7 @@ def code_ingredients(texts: tuple[str, ...], functions: Sequence[Callable[..., A
     """
     foreign = [function for function in functions if not _is_own(function.__module__)]
     digests = sorted({digest for part in [*_foreign_parts(texts), *foreign] for digest in _sources(part)})
+    digests += sorted({digest for spec in code_named(texts) for digest in _code_files(spec)})
     return {"code": hashlib.sha256("\n".join(digests).encode()).hexdigest()} if digests else {}
 
 
@@ -84,9 +92,30 @@ def revised_parts(texts: tuple[str, ...]) -> Ingredients:
     Args:
         texts: specs, which may name such parts.
     """
-    revised = {name: getattr(part, "revision", 1) for name, part in _named_parts(texts)}
+    calls = [call for text in texts for call in _calls(text)]
+    revised = {}
+    for name, part in _named_parts(texts):
+        given = [call.options for call in calls if call.name == name] or [{}]
+        of = getattr(part, "revision_of", lambda _, part=part: getattr(part, "revision", 1))
+        revised[name] = max(of(options) for options in given)
     found = ", ".join(f"{name} {revision}" for name, revision in sorted(revised.items()) if revision > 1)
     return {"parts": found} if found else {}
+
+
+def _calls(value: object) -> Iterator[Spec]:
+    """Yield a spec, and those among its options at any depth; texts are parsed, and skipped where they are no specs."""
+    if isinstance(value, str):
+        try:
+            value = parse(value)
+        except NeurofaError:
+            return
+    if isinstance(value, Spec):
+        yield value
+        for option in value.options.values():
+            yield from _calls(option)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _calls(part)
 
 
 def _foreign_parts(texts: tuple[str, ...]) -> list[Callable[..., Any]]:
@@ -108,8 +137,13 @@ def _is_own(module: str) -> bool:
 def _sources(part: Callable[..., Any]) -> Iterator[str]:
     """Yield the digests of the modules that define a part: its own, and those of the same author that it uses."""
     classes = part.__mro__ if isinstance(part, type) else (part,)
-    waiting = [cls.__module__ for cls in classes if not _is_own(cls.__module__)]
-    seen = set[str]()
+    for name, file in _files_of([cls.__module__ for cls in classes if not _is_own(cls.__module__)]):
+        yield f"{name} {_text_digest(part) if file is None else file_digest(file)}"
+
+
+def _files_of(modules: list[str]) -> Iterator[tuple[str, Path | None]]:
+    """Yield the names and files of modules, and of those of the same author that they use; None: it has no file."""
+    waiting, seen = list(modules), set[str]()
     while waiting:
         name = waiting.pop()
         if name in seen or name == "builtins":
@@ -118,10 +152,19 @@ def _sources(part: Callable[..., Any]) -> Iterator[str]:
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
         if module is None or file is None or not Path(file).is_file():
-            yield f"{name} {_text_digest(part)}"
+            yield name, None
             continue
-        yield f"{name} {file_digest(Path(file))}"
+        yield name, Path(file)
         waiting += [other.__name__ for other in _used_modules(module) if _same_author(module, other)]
+
+
+def _code_files(spec: Spec) -> Iterator[str]:
+    """Yield the digests of the files that make a part: its code, what that uses beside it, and its weights."""
+    module = load_module(str(spec.options["path"]))
+    yield from (f"{name} {file_digest(file)}" for name, file in _files_of([module.__name__]) if file is not None)
+    weights = spec.options.get("weights")
+    if isinstance(weights, str) and Path(weights).is_file():
+        yield f"weights {file_digest(Path(weights))}"
 
 
 def _used_modules(module: ModuleType) -> Iterator[ModuleType]:
@@ -162,7 +205,7 @@ def _data_digest(text: str) -> str:
 
 def _digest_of(text: str, dataset: Dataset | Sequences) -> str:
     digest = hashlib.sha256(json.dumps(dict(dataset.provenance), sort_keys=True, default=str).encode())
-    if _foreign_parts((text,)) or not _is_own(type(dataset).__module__):
+    if _foreign_parts((text,)) or code_named((text,)) or not _is_own(type(dataset).__module__):
         _add_numbers(digest, dataset, set())
     return digest.hexdigest()
 

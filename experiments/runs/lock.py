@@ -1,4 +1,8 @@
-"""One writer at a time in a folder: a lock that ends with the process that holds it, however it ends."""
+"""One writer at a time in a folder: a lock that ends with the process that holds it, however it ends.
+
+Ours, because the package ``filelock`` does not say which process holds a lock, leaves its file in the folder, and ends
+in an error or in a lock that outlives its process where a file system has no locks.
+"""
 
 from __future__ import annotations
 

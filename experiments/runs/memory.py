@@ -1,4 +1,8 @@
-"""Sizes that do not fit into memory are refused before they are taken, since a system may end the process instead."""
+"""Sizes that do not fit into memory are refused before they are taken, since a system may end the process instead.
+
+The free memory is read here, because the package ``psutil`` does not know the limit of a control group, which is what
+ends a process in a container.
+"""
 
 from __future__ import annotations
 

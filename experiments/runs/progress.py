@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn, Task, TextColumn
     from rich.text import Text
 
-    from experiments.runs.evaluate import Score
+    from neurofa.training.loop.tally import Score
 
 
 class Progress:

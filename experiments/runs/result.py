@@ -12,6 +12,11 @@ from neurofa.core.recipes import takes_tokens
 EpochRow = dict[str, Any]
 """One epoch: its number, train and validation loss and accuracy, lr, seconds, and what was logged."""
 
+UNTRAINED: EpochRow = dict.fromkeys(
+    ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr")
+) | {"epoch": 0, "seconds": 0.0}
+"""What a run of no epochs has in the place of a row."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -23,7 +28,7 @@ class Result:
     test_loss: float | None
     """Test loss of the same network."""
     epoch: int
-    """The reported epoch: the last one, or the best by validation."""
+    """The reported epoch: the last one, or the best by validation; 0: nothing was trained."""
     rows: tuple[EpochRow, ...]
     """All epochs."""
     samples: int
@@ -33,8 +38,8 @@ class Result:
 
     @property
     def row(self) -> EpochRow:
-        """The reported epoch's row."""
-        return self.rows[self.epoch - 1]
+        """The reported epoch's row; of a run without training one that holds nothing."""
+        return self.rows[self.epoch - 1] if self.rows else UNTRAINED
 
     @property
     def seconds(self) -> float:

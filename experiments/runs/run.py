@@ -64,7 +64,7 @@ def train_run(
             holds another run, or data or code that have changed since it was begun.
         Interrupted: Ctrl-C; ``out`` holds the state of the last finished epoch.
     """
-    control = control and spec.rule != CONTROL
+    control = control and spec.rule != CONTROL and spec.epochs > 0
     trainer = Trainer(spec)
     if out is None:
         return _train(trainer, None, progress or Progress(), control=control, control_optimizer=control_optimizer)

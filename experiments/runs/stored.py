@@ -108,6 +108,8 @@ def read_figures(path: Path, key: str, rows: tuple[EpochRow, ...]) -> dict[str, 
             f"got '{path}' of the run {content['key'][:8]} in the folder of {key[:8]}; expected files of one run:"
             f" somebody else wrote into it; {_REMEDY}"
         )
+    if not rows and content["epoch"] == 0:
+        return content
     if not 1 <= content["epoch"] <= len(rows):
         raise NeurofaError(f"got '{path}' of epoch {content['epoch']} of {len(rows)}; expected one of them; {_REMEDY}")
     row = rows[content["epoch"] - 1]

@@ -14,7 +14,7 @@ from experiments.data import Dataset, Sequences
 from experiments.data.sequences import DrawnSplit
 from experiments.runs.build import build_learner, build_network, compute_device, load_data
 from experiments.runs.divergence import DivergedError, GrowthWatch, LossWatch, explained
-from experiments.runs.evaluate import Score, Tally, evaluate_split
+from experiments.runs.evaluate import evaluate_split
 from experiments.runs.measurements import RunMeter
 from experiments.runs.memory import require_memory
 from experiments.runs.progress import Progress
@@ -33,11 +33,11 @@ from neurofa.diagnostics.firing import SILENT, firing_rates
 from neurofa.spiking.sequence import has_memory
 from neurofa.training.checkpoint import save_checkpoint, save_network
 from neurofa.training.finite import NotFiniteError, check_loss
+from neurofa.training.loop.epoch import StepHooks, train_epoch
+from neurofa.training.loop.tally import Score, Tally
 from neurofa.training.step_types import StepResult
 from neurofa.training.summary import feedback_lines
 
-REPORT_EVERY = 20
-"""Steps between two reports of the loss: reading it waits for the compute device."""
 LISTENED = 32
 """Training samples on which is looked whether a spiking network fires."""
 
@@ -58,8 +58,10 @@ class Trainer:
         # wrong options are refused before data are loaded
         build("optimizer", spec.optimizer)
         self.schedule: Schedule = build("schedule", spec.schedule)
-        self.schedule(0.0, spec.epochs)
+        self.schedule(0.0, max(1, spec.epochs))
         self.dataset = load_data(spec.data).to(device)
+        if spec.select == "best" and not spec.epochs:
+            raise NeurofaError("got select=best for no epochs; expected some to choose from; use select=last")
         if spec.select == "best" and not len(self.dataset.validation):
             raise NeurofaError(
                 "got select=best without validation data; expected some to choose by; use select=last or hold data out"
@@ -111,6 +113,9 @@ class Trainer:
             check_interrupt: called after every step; may raise.
         """
         spec = self.spec
+        if not spec.epochs:  # the state as it is, so that the folder is that of a finished run
+            self._store()
+            return
         self.meter = RunMeter(spec.log, self.learner, self.dataset, spec.seed)
         progress.note(feedback_lines(self.learner.rule))
         title = f"{spec.rule} on {spec.data}"
@@ -155,30 +160,12 @@ class Trainer:
         spec, learner, data, steps = self.spec, self.learner, self.dataset, self.steps
         tally = Tally(regression=data.regression, device=data.compute, ignored=self.learner.loss.ignore_index)
         self.losses.begin_epoch()
-        reported, began = 0, time.perf_counter()
+        began = time.perf_counter()
         order = generator(spec.seed, "order", str(epoch))
         batches = itertools.islice(data.batches("train", spec.batch_size, order), steps)
-        for step, (x, target) in enumerate(batches, start=1):
-            # at the middle of the step, so that a rise from 0 and a fall to 0 both move the weights
-            self._set_rate(epoch - 1 + (step - 0.5) / steps)
-            self.meter.before_step()
-            result = self._step(x, target)
-            tally.add(result.loss, result.y, target)
-            if self.losses.first is None:
-                self.losses.first = result.loss.item()
-            if step % REPORT_EVERY == 0 or step == steps:
-                if isinstance(x, Tensor) and isinstance(data, Dataset):
-                    check_loss(self.network, result.loss, x, learner.steps, learner.gen)
-                learner.check()
-                score = tally.score()
-                assert score.loss is not None  # noqa: S101 (narrows a type: there are samples)
-                self.losses.see(score.loss, score.samples, epoch)
-                self.growth.see(learner.steps)
-                progress.step(tally.samples - reported, score)
-                reported = tally.samples
-            check_interrupt()
+        hooks = _RunHooks(self, epoch, progress, check_interrupt)
+        train = train_epoch(self._step, batches, tally, hooks)
         seconds = time.perf_counter() - began - self.meter.seconds
-        train = tally.score()
         progress.end_epoch(epoch, train, seconds)
         validation = evaluate_split(
             self.network, data, "validation", learner.loss, seed=spec.seed, chunk=spec.chunk or CHUNK
@@ -213,7 +200,8 @@ class Trainer:
         rates = firing_rates(self.network, xs, chunk=self.spec.chunk or CHUNK, gen=gen)
         return {name: rate for name, rate in rates.items() if rate < SILENT}
 
-    def _set_rate(self, t: float) -> None:
+    def set_rate(self, t: float) -> None:
+        """Set the learning rate of a time in epochs."""
         multiplier = self.schedule(t, self.spec.epochs)
         for group, rate in zip(self.learner.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * multiplier
@@ -225,6 +213,10 @@ class Trainer:
             self.best, self._best_state = row["epoch"], _copy_state(self.network)
             if self.writer is not None:
                 self.writer.put(self.writer.folder.best, lambda part: save_network(self.network, part))
+        self._store()
+
+    def _store(self) -> None:
+        """Write the present state of the training, with the rows so far."""
         if self.writer is not None:
             extra = {"rows": self.rows, "best": self.best, "first_loss": self.losses.first}
             self.writer.put(self.writer.folder.checkpoint, lambda part: save_checkpoint(part, self.learner, extra))
@@ -246,6 +238,42 @@ class Trainer:
             rows=tuple(self.rows),
             samples=len(self.dataset.train),
         )
+
+
+class _RunHooks(StepHooks):
+    """What a run does around its steps.
+
+    Args:
+        trainer: of the run.
+        epoch: its present epoch.
+        progress: receives the loss and accuracy so far.
+        check_interrupt: called after every step; may raise.
+    """
+
+    def __init__(self, trainer: Trainer, epoch: int, progress: Progress, check_interrupt: Callable[[], None]) -> None:
+        self.trainer, self.epoch, self.progress, self.check_interrupt = trainer, epoch, progress, check_interrupt
+        self._reported = 0
+
+    def before_step(self, step: int) -> None:
+        # at the middle of the step, so that a rise from 0 and a fall to 0 both move the weights
+        self.trainer.set_rate(self.epoch - 1 + (step - 0.5) / self.trainer.steps)
+        self.trainer.meter.before_step()
+
+    def after_step(self, step: int, result: StepResult) -> None:
+        if self.trainer.losses.first is None:
+            self.trainer.losses.first = result.loss.item()
+        self.check_interrupt()
+
+    def report(self, x: Tensor | Events, result: StepResult, score: Score) -> None:
+        learner = self.trainer.learner
+        if isinstance(x, Tensor) and isinstance(self.trainer.dataset, Dataset):
+            check_loss(learner.network, result.loss, x, learner.steps, learner.gen)
+        learner.check()
+        assert score.loss is not None  # noqa: S101 (narrows a type: there are samples)
+        self.trainer.losses.see(score.loss, score.samples, self.epoch)
+        self.trainer.growth.see(learner.steps)
+        self.progress.step(score.samples - self._reported, score)
+        self._reported = score.samples
 
 
 def _require_batches(dataset: Dataset | Sequences, spec: RunSpec) -> None:

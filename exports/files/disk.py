@@ -17,10 +17,12 @@ class SpillingFile(io.RawIOBase):
 
     Args:
         path: of the file.
+        front: bytes before the place that counts as the first one (:mod:`exports.files.seal`).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, front: int = 0) -> None:
         super().__init__()
+        self.front = front
         self.error: OSError | None = None
         self._file = path.open("w+b", buffering=0)
         self._at, self._end = 0, 0
@@ -55,7 +57,7 @@ class SpillingFile(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._end - self._at))
         wanted = view[:count]
-        self._file.seek(self._at)
+        self._file.seek(self.front + self._at)
         done = self._file.readinto(wanted) or 0
         wanted[done:] = bytes(count - done)
         for start, content in self._spilt:
@@ -69,7 +71,7 @@ class SpillingFile(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if self.error is None:
             try:
-                self._file.seek(self._at)
+                self._file.seek(self.front + self._at)
                 done = 0
                 while done < len(view):
                     done += self._file.write(view[done:])
@@ -85,7 +87,7 @@ class SpillingFile(io.RawIOBase):
         self._end = self._at if size is None else size
         if self.error is None:
             try:
-                self._file.truncate(self._end)
+                self._file.truncate(self.front + self._end)
             except OSError as error:
                 self.error = error
         return self._end

@@ -88,7 +88,7 @@ class FeedbackPath(ABC):
     @property
     @abstractmethod
     def convention(self) -> str:
-        """Sentence, written into every file, on how the pathway's arrays turn the output error into layers' errors."""
+        """Sentence, written into every file, on how the arrays turn the output error into errors of layers."""
 
     @property
     def exact(self) -> bool:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from exports.checks import error_text
 from exports.files.optional import require_library
+from exports.files.seal import seal_holds
+from exports.hdf5.apart import require_readable
 from exports.hdf5.layout import FORMAT, VERSION, json_value, limit_metadata_cache, paths_by_kind, require_plausible
 from exports.programming.conductances import conductances_to_weights
 from exports.programming.integers import BLOCK, per_row
@@ -57,10 +59,11 @@ class HardwareFile:
     Args:
         h5: open file of h5py.
         path: path of the file, for messages.
+        sealed: whether its bytes are those that were written; None: it does not say.
     """
 
-    def __init__(self, h5: Any, path: Path) -> None:
-        self.h5, self.path = h5, path
+    def __init__(self, h5: Any, path: Path, *, sealed: bool | None = None) -> None:
+        self.h5, self.path, self.sealed = h5, path, sealed
 
     def __getitem__(self, path: str) -> Any:
         return self.h5[path]
@@ -209,11 +212,14 @@ def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[Hardwa
         measured: accept plain HDF5 without a format too, as a lab may write it.
 
     Raises:
-        NeurofaError: the file is missing, no HDF5, truncated, or of another format or version.
+        NeurofaError: the file is missing, no HDF5, damaged, or of another format or version.
     """
     h5py = require_library("h5py")
     if not path.is_file():
         raise NeurofaError(f"got '{path}', which is no file; expected an exported HDF5 file; check the path")
+    sealed = seal_holds(path)
+    if not sealed:
+        require_readable(path)
     try:
         h5 = h5py.File(path, "r")
     except OSError as error:
@@ -226,7 +232,7 @@ def open_hardware_file(path: Path, *, measured: bool = False) -> Iterator[Hardwa
             limit_metadata_cache(h5)
             require_plausible(h5)
             _check_format(h5, path, measured=measured)
-            yield HardwareFile(h5, path)
+            yield HardwareFile(h5, path, sealed=sealed)
         except (NeurofaError, GeneratorExit):
             raise
         except Exception as error:  # h5py and numpy raise many classes for a damaged file

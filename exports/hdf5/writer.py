@@ -16,6 +16,7 @@ from torch import Tensor
 from exports.files.disk import SpillingFile
 from exports.files.heap import separate_blocks
 from exports.files.optional import require_library
+from exports.files.seal import FRONT, seal
 from exports.hdf5.chunks import ChunkCompressor
 from exports.hdf5.layout import (
     FORMAT,
@@ -183,7 +184,7 @@ def create_file(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writ
     h5py = require_library("h5py")
     with separate_blocks(), atomic_path(path) as part, SpillingFile(part) as disk:
         # metadata of the newer format carries checksums of its own
-        with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+        with h5py.File(disk, "w", libver=("v110", "v110"), userblock_size=FRONT) as file:
             limit_metadata_cache(file)
             writer = Writer(file, compression=compression, disk=disk)
             file.attrs["format"], file.attrs["format_version"], file.attrs["kind"] = FORMAT, VERSION, kind
@@ -195,3 +196,4 @@ def create_file(path: Path, kind: str, *, compression: int = 1) -> Iterator[Writ
             finally:
                 writer.close()
         disk.require_whole()
+        seal(part)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from exports.checks import FileCheck, error_text, from_faults, guarded
+from exports.checks import FileCheck, error_text, from_faults, guarded, seal_check
 from exports.files.optional import require_library
+from exports.files.seal import seal_holds
+from exports.hdf5.apart import require_readable
 from exports.graph.model import Model
 from exports.graph.reference import run_ticks
 from exports.hdf5.layout import require_plausible
@@ -45,6 +47,7 @@ def nir_checks(path: Path, model: Model | None, inputs: Tensor | None = None) ->
     bad = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     checks = [
         FileCheck("opens", True, f"{len(graph.nodes)} nodes, {len(graph.edges)} edges, types agree"),
+        seal_check(seal_holds(path)),
         check_digest(path),
         FileCheck("finite", not bad, f"NaN or infinity in '{bad[0]}'" if bad else "no NaN, no infinity"),
         guarded("constants", lambda: from_faults("constants", _time_faults(graph), "time constants above 0")),
@@ -66,6 +69,8 @@ def read_nir(path: Path) -> Any:
     if not path.is_file():
         raise NeurofaError(f"got '{path}', which is no file; expected a NIR file; check the path")
     nir = require_library("nir")
+    if not seal_holds(path):
+        require_readable(path)
     try:
         with require_library("h5py").File(path, "r") as file:
             require_plausible(file)

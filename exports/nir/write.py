@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from exports.files.disk import SpillingFile
+from exports.files.seal import FRONT, seal
 from exports.files.optional import require_library
 from exports.graph.arrays import Array
 from exports.graph.model import Model
@@ -113,10 +114,11 @@ def write_nir(graph: Any, path: Path) -> None:
     Raises:
         NeurofaError: the place cannot be written.
     """
-    with atomic_path(path) as part, SpillingFile(part) as disk:
+    with atomic_path(path) as part, SpillingFile(part, front=FRONT) as disk:
         require_library("nir").write(disk, graph)
         add_digest(disk)
         disk.require_whole()
+        seal(part)
 
 
 class _Chain:

@@ -145,18 +145,24 @@ def _softmax(b: GraphBuilder, x: str, axis: int, half: bool = False) -> str:  # 
 
 def _max_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> list[str]:
     """Add a pooling; ``options`` are stride, padding, dilation and whether sizes are rounded up."""
-    stride, pad, dilation, up = _filled(options, (), (0, 0), (1, 1), False)
+    stride, pad, dilation, up = _filled(options, (), (0,) * len(size), (1,) * len(size), False)
     shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
     return [b.op("MaxPool", x, **shape, dilations=_both(dilation), ceil_mode=int(up))]
 
 
 def _mean_pool(b: GraphBuilder, x: str, size: Ints, *options: Any) -> str:
     """Add a pooling; ``options`` are stride, padding, round up, count the padding, and the divisor."""
-    stride, pad, up, counted, divisor = _filled(options, (), (0, 0), False, True, None)
+    stride, pad, up, counted, divisor = _filled(options, (), (0,) * len(size), False, True, None)
     shape = {"kernel_shape": list(size), "strides": list(stride or size), "pads": [*_both(pad), *_both(pad)]}
     counted = counted or divisor is not None
     y = b.op("AveragePool", x, **shape, count_include_pad=int(counted), ceil_mode=int(up))
     return y if divisor is None else b.op("Mul", y, b.constant(math.prod(size) / divisor))
+
+
+def _split(b: GraphBuilder, x: str, sizes: Ints, axis: int = 0) -> list[str]:
+    """Add a slice for each part."""
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [_slice(b, x, axis, start, start + size) for start, size in zip(starts, sizes, strict=True)]
 
 
 def _filled(options: tuple[Any, ...], *defaults: Any) -> tuple[Any, ...]:
@@ -225,6 +231,10 @@ TRANSLATORS: dict[str, Translator] = {
     "rsqrt.default": lambda b, x: b.op("Reciprocal", b.op("Sqrt", x)),
     "max_pool2d_with_indices.default": _max_pool,
     "avg_pool2d.default": _mean_pool,
+    "max_pool3d_with_indices.default": _max_pool,
+    "avg_pool3d.default": _mean_pool,
+    "split_with_sizes.default": _split,
+    "sign.default": _unary("Sign"),
     "eq.Scalar": lambda b, x, value: b.op("Equal", x, b.constant(value)),
     "any.dim": _any,
     "full_like.default": _full_like,

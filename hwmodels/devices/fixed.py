@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -53,6 +54,12 @@ class Fixed(Device, name="fixed"):
         check_options(self, ROUNDING, "rounding", remedy="choose one")
         check_options(self, POSITIVE_OR_NONE, "range")
         check_options(self, POSITIVE_OR_NONE, "headroom")
+
+    @classmethod
+    def revision_of(cls, options: Mapping[str, object]) -> int:
+        # two bits had a headroom of 3, at which all of an initial matrix became zero
+        default = options.get("range") is None and options.get("headroom") is None
+        return 2 if default and options.get("bits") == 2 else cls.revision
 
     def describe(self) -> DeviceDescription:
         return replace(super().describe(), digital=True, word_bits=self.bits, rounding=self.rounding)

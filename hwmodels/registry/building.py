@@ -45,7 +45,8 @@ def build(kind: str, spec: object, **context: Any) -> Any:
         _refuse_foreign(kind, spec)
         return spec
     part = find(kind, spec.name)
-    described = isinstance(part, type) and issubclass(part, Recipe)
+    made = part if isinstance(part, type) else type_hints(part).get("return")  # a function may return a recipe
+    described = isinstance(made, type) and issubclass(made, Recipe)
     known = {key: p for key, p in options(part).items() if described or key not in context}
     _check(kind, spec, known, type_hints(part))
     if described:
@@ -73,7 +74,7 @@ def _refuse_foreign(kind: str, part: object) -> None:
         )
 
 
-_HINTS = {"network": "turn torch modules into one with from_sequential(model, input_shape)"}
+_HINTS = {"network": "turn torch modules into one with from_module(model, example_input)"}
 """What to do instead, by kind."""
 
 

@@ -78,6 +78,15 @@ class Registered:
     _recipe: Call | None = None
     """The call of the recipe that built the part, where one did."""
 
+    @classmethod
+    def revision_of(cls, options: Mapping[str, object]) -> int:
+        """Return the revision of a part with these options: :attr:`revision`, unless a correction touched only some.
+
+        Args:
+            options: those that its spec gives, by name.
+        """
+        return cls.revision
+
     def __init_subclass__(cls, *, name: str = "", kind: str = "", **more: Any) -> None:
         super().__init_subclass__(**more)
         if kind:

@@ -21,6 +21,7 @@ from neurofa.core.directions import Directions, LowRank, dense
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.rule import Rule, bind_rule
+from neurofa.core.summary import exact_credit
 from neurofa.core.view import LocalView, Tick
 from neurofa.losses import CrossEntropy, MeanSquaredError
 from neurofa.training.extra_passes import make_extra_passes
@@ -65,6 +66,10 @@ class AuditReport:
     """Measured: an update mixes samples (as batch normalisation does); this is allowed, but always reported."""
     dependencies: dict[str, Dependence]
     """Dependencies by layer, from input to readout."""
+    exact_inside: int = 0
+    """Weights that errors reach through exact transposes of other weights: inside their layer, or of all layers."""
+    weights: int = 0
+    """Weights of all layers that learn."""
 
     @property
     def agrees(self) -> bool:
@@ -179,6 +184,12 @@ class Audit:
                 )
         transports = max((d.transports for d in dependencies.values()), key=TRANSPORTS.index)
         declares = self.rule.declares
+        learning = [layer for key, layer in self.network.items() if key in self.learning]
+        inside, weights = exact_credit(learning)
+        if not declares.local:
+            inside = weights
+        elif declares.return_path is not None:
+            inside = 0  # errors return through the weights of the rule, inside a layer too
         return AuditReport(
             rule=name,
             declared_local=declares.local,
@@ -187,6 +198,8 @@ class Audit:
             transports=transports,
             couples_samples=bool(coupled),
             dependencies=dependencies,
+            exact_inside=inside,
+            weights=weights,
         )
 
     def future(self) -> str:

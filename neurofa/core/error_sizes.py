@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
+from hwmodels.spec import parse
 from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
 from neurofa.core.synapses import SynapseGroup
@@ -25,6 +26,8 @@ SAMPLES = 32
 """Most random samples of a twin's pass."""
 VALUES = 2**20
 """Most numbers that all layers of a twin put out in one tick; larger networks take fewer samples."""
+UNSEEDED = ("module",)
+"""Recipes whose weights come from code or files of the user and not from the seed: their modules are redrawn."""
 TICKS = 8
 """Ticks of the pass through layers with a memory, whose potentials build up."""
 
@@ -76,7 +79,7 @@ def error_sizes(network: Architecture) -> dict[str, float]:
     """
     outside = torch.utils._python_dispatch._disable_current_modes
     with outside(), torch.random.fork_rng(devices=[]):
-        if network.spec:
+        if network.spec and parse(network.spec).name not in UNSEEDED:
             sizes = _sizes_of_recipe(network.spec, network.input_shape, network.outputs, tuple(network.shapes.items()))
             if sizes is not None:
                 return dict(sizes)

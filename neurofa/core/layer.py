@@ -113,6 +113,8 @@ class LayerTraits:
     """Whether the layer keeps a state from tick to tick, so that no module of one input computes the same."""
     vocabulary: int | None = None
     """Number of tokens of which the layer takes the ids as input; None: it takes numbers."""
+    exact_inside: bool = False
+    """Whether it holds several maps, so that errors reach some weights through the exact transposes of others."""
     window: Window | None = None
     """Receptive field of an output position in an input image; None: the whole input, or not known."""
     array_host: ArrayHost | None = None
@@ -232,7 +234,10 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
             # not strict: the error at the input follows the gradients of the weights
             for (key, leaf), g in zip(graph.params.items(), gradients or [None] * len(graph.params), strict=False)
         }
-        input_error = gradients[-1] if gradients and graph.x.requires_grad else None
+        input_error = None
+        if graph.x.requires_grad:  # none reaches an input behind a detach
+            found = gradients[-1] if gradients else None
+            input_error = torch.zeros_like(graph.x) if found is None else found
         return replace(view, partial=partial, input_error=input_error, inner=dict(graph.inner))
 
     def pullback(self, view: LocalView) -> Directions:
@@ -249,7 +254,12 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         Args:
             view: after :meth:`backprop_local`.
             weights: return weights by the name of the forward weight.
+
+        Returns:
+            (B, *in_shape); nothing for ids of tokens.
         """
+        if not view.x.is_floating_point():
+            return view.y.new_empty(0)  # ids of tokens have no error
         # computed on the way, if the graph was recorded with these return weights
         if view.input_error is not None and (view.return_weights is None or view.return_weights is weights):
             return view.input_error

@@ -46,6 +46,9 @@ class Loss(Registered, ABC, kind="loss"):
     ignore_index: int | None = None
     """Label of rows that do not count; None: all rows count."""
 
+    whole: bool = False
+    """Whether a sequence is judged by its outputs together, after the last tick, rather than tick by tick."""
+
     @abstractmethod
     def evaluate(self, y: Tensor, target: Tensor) -> LossResult:
         """Compute value, error and target values of one batch.
@@ -57,6 +60,16 @@ class Loss(Registered, ABC, kind="loss"):
         Raises:
             NeurofaError: a target of the wrong shape or range.
         """
+
+    def of_ticks(self, y: Tensor, target: Tensor, batch: int) -> LossResult:
+        """Compute the loss of K ticks, and K B times its derivative by the output of each row; default: their mean.
+
+        Args:
+            y: (K B, o) outputs, tick by tick.
+            target: (K B,) or (K B, o) targets of the rows.
+            batch: B.
+        """
+        return self.evaluate(y, target)
 
     def weighted(self, y: Tensor, target: Tensor, weight: Tensor) -> LossResult:
         """Compute value, error and target values of one batch whose samples weigh differently; default: refused.

@@ -15,6 +15,8 @@ from neurofa.core.layer import Layer
 
 PRODUCTS = re.compile(r"mm|mv|dot|conv|linear|lstm|gru|rnn|attention|transformer|matmul")
 """Names of torch's operators that multiply matrices."""
+SCALES, SUMS = re.compile(r"aten::mul_?[.]Tensor"), re.compile(r"aten::(sum|mean)\b")
+"""Names of those that write such a product out: an elementwise product, and a sum over an axis of both factors."""
 
 
 class _Factors(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -30,6 +32,7 @@ class _Factors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.found: set[str] = set()
         self._origin = {id(w): frozenset([name]) for name, w in weights.items()}
         self._moving = {id(x)}
+        self._scaled: dict[int, tuple[frozenset[str], frozenset[int]]] = {}
         self._alive: list[Any] = [x, *weights.values()]  # so that no id is used a second time
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -39,13 +42,32 @@ class _Factors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         origin = frozenset().union(*(self._origin.get(i, ()) for i in inputs if i not in self._moving))
         if moving and origin and PRODUCTS.search(func.name()):
             self.found |= origin
+        if SUMS.match(func.name()) and id(args[0]) in self._scaled:
+            names, axes = self._scaled[id(args[0])]
+            if axes & _summed(args, kwargs or {}):
+                self.found |= names
         for t in _tensors(result):
             self._alive.append(t)
+            if moving and origin and SCALES.match(func.name()):
+                self._scaled[id(t)] = origin, _common_axes(*args[:2])
             if moving:
                 self._moving.add(id(t))
             elif origin:
                 self._origin[id(t)] = origin
         return result
+
+
+def _common_axes(a: Tensor, b: Tensor) -> frozenset[int]:
+    """Return the axes, counted from the last, -1, in which both factors of an elementwise product vary."""
+    return frozenset(axis for axis in range(-min(a.dim(), b.dim()), 0) if a.shape[axis] > 1 and b.shape[axis] > 1)
+
+
+def _summed(args: Any, kwargs: dict[str, Any]) -> frozenset[int]:
+    """Return the axes, counted from the last, -1, over which a call of a sum or a mean adds."""
+    count = args[0].dim()
+    given = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    chosen = [given] if isinstance(given, int) else given or range(count)
+    return frozenset(axis if axis < 0 else axis - count for axis in chosen)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -62,8 +84,8 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def multiplied(layer: Layer, x: Tensor) -> list[str]:
     """Return the names of the weights (matrices and kernels) that are factors of matrix products with the input.
 
-    A weight counts too if the factor is computed from it, as in weight normalisation. A product that is written out as
-    an elementwise product and a sum is not found.
+    A weight counts too if the factor is computed from it, as in weight normalisation, and if the product is written out
+    as an elementwise product and the sum of what it gives.
 
     Args:
         layer: any layer; it is run once.

@@ -112,8 +112,11 @@ def takes_tokens(spec: str) -> bool:
     Raises:
         NeurofaError: an unknown network.
     """
-    part = find("network", parse(spec).name)
-    return isinstance(part, type) and issubclass(part, NetworkRecipe) and part.tokens
+    asked = parse(spec)
+    part = find("network", asked.name)
+    if isinstance(part, type) and issubclass(part, NetworkRecipe):
+        return part.tokens
+    return asked.options.get("tokens") is True  # a recipe that is a function may take either
 
 
 def draw_weights(module: nn.Module, gen: torch.Generator) -> nn.Module:

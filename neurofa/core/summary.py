@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from neurofa.core.layer import Layer
 from neurofa.core.synapses import Synapses
@@ -31,7 +31,31 @@ def network_summary(title: str, layers: Mapping[str, Layer], shapes: Mapping[str
         for name, layer in layers.items()
     ]
     total = ("total", "", "", "", _parameters(*layers.values()))
-    return "\n".join([title, *_aligned([_HEADINGS, *rows, total])])
+    inside, weights = exact_credit(layers.values())
+    remark = [exact_text(inside, weights)] if inside else []
+    return "\n".join([title, *_aligned([_HEADINGS, *rows, total]), *remark])
+
+
+def exact_credit(layers: Iterable[Layer]) -> tuple[int, int]:
+    """Return how many weights lie in layers of several maps, and how many there are.
+
+    Under a direct rule an error reaches the former through exact transposes inside their layer.
+
+    Args:
+        layers: of a network, or some of them.
+    """
+    sizes = [(layer.traits.exact_inside, sum(p.numel() for p in layer.parameters())) for layer in layers]
+    return sum(size for inside, size in sizes if inside), sum(size for _, size in sizes)
+
+
+def exact_text(inside: int, weights: int) -> str:
+    """Return the sentence on credit inside units.
+
+    Args:
+        inside: weights that exact transposes inside their unit serve.
+        weights: all weights.
+    """
+    return f"credit inside a unit is exact: {inside:,} of {weights:,} weights"
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -209,9 +209,9 @@ def _by_weights(layer: Affine, view: LocalView, gen: torch.Generator | None) -> 
     weight = view.params["weight"]
     change = torch.randn(weight.shape, generator=gen, device=weight.device, dtype=weight.dtype)
     # the same map with weights of one gives |x|^2 per position; all outputs of a group share it
-    norm = layer.product(view.x.square(), weight.new_ones(layer.map.groups, *weight.shape[1:])).sqrt_()
+    norm = layer.product(view.x.square(), weight.new_ones(layer.map.one_output)).sqrt_()
     if layer.map.groups > 1:
-        norm = norm.repeat_interleave(len(weight) // layer.map.groups, 1)
+        norm = norm.repeat_interleave(layer.map.channels // layer.map.groups, 1)
     return layer.product(view.x, change).div_(norm.clamp_min_(1e-12))
 
 

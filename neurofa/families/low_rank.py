@@ -114,7 +114,8 @@ class LowRankChained(Chained, ABC):
         full = min(shape[0], math.prod(shape[1:]))
         if self.only is not None and name not in self.only:
             return full
-        return min(full, self.rank * (3 if "qkv" in key.split(".") else 1))
+        packed = {"qkv", "in_proj_weight"} & set(key.split("."))  # three maps in one
+        return min(full, self.rank * (3 if packed else 1))
 
     def start_p(self, shape: tuple[int, int]) -> Tensor | None:
         """Return the initial P, (n_out, r); None: it is drawn."""
@@ -284,13 +285,13 @@ def standardised(errors: Tensor, *, each: bool = False) -> Tensor:
     """Return errors minus their mean over samples, divided by the largest standard deviation of an element.
 
     Args:
-        errors: (N, n), or (B, C, H, W), where every position is a sample.
+        errors: (..., n), where every position is a sample.
         each: use each element's own standard deviation instead.
 
     Returns:
         (N, n).
     """
-    rows = errors.movedim(1, -1).flatten(0, -2) if errors.dim() == 4 else errors.flatten(0, -2)
+    rows = errors.flatten(0, -2)
     centred = rows - rows.mean(0)
     variance = centred.square().sum(0).div(max(1, len(rows) - 1))
     return centred.div_((variance if each else variance.amax()).sqrt() + 1e-8)

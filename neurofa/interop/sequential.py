@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from hwmodels.arrays.periphery import Periphery
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from neurofa.core.network import Network
-from neurofa.core.programming import ClippedWeights, warn_of_clipping
-from neurofa.core.randomness import generator
 from neurofa.interop.borrowed_model import kept
 from neurofa.interop.comparison import compare_layers
-from neurofa.interop.modules import Named, flat, numbers_of, passes_through, refuse_sharing, unchanged
-from neurofa.interop.units import Unit, affine_layer, parameter_free_layer, plain_affine
+from neurofa.interop.modules import Named, flat, passes_through, refuse_sharing, unchanged
+from neurofa.interop.units import Unit, affine_layer, assemble, has_layer, parameter_free_layer
 from neurofa.layers.block import Block
-from neurofa.maps.wrapped import independent_copy, refuse_lazy
+from neurofa.maps.wrapped import refuse_lazy
 
 
 def from_sequential(
@@ -54,9 +50,8 @@ def from_sequential(
     """
     modules = _modules_of(model)
     with kept(model):
-        exact = assemble(modules, input_shape, "digital", "exact", seed)
-        compare_layers(model, exact, units_of(modules))
-    return assemble(modules, input_shape, device, periphery, seed)
+        compare_layers(model, assemble(units_of(modules), input_shape, seed=seed), units_of(modules))
+    return assemble(units_of(modules), input_shape, device=device, periphery=periphery, seed=seed)
 
 
 def _modules_of(model: nn.Module) -> list[Named]:
@@ -67,7 +62,7 @@ def _modules_of(model: nn.Module) -> list[Named]:
     """
     kind = type(model).__name__
     if not isinstance(model, nn.Sequential):
-        raise NeurofaError(f"got a {kind}; expected an nn.Sequential; wrap other modules as neurofa.layers.Block")
+        raise NeurofaError(f"got a {kind}; expected an nn.Sequential; use from_module for any other module")
     if not passes_through(model):
         raise NeurofaError(
             f"got a {kind} with a forward, hooks or weights of its own; expected an nn.Sequential that calls its"
@@ -89,7 +84,7 @@ def units_of(modules: Sequence[Named]) -> list[Unit]:
     rest = list(modules)
     while rest:
         head = rest[0][1]
-        if unchanged(head) and plain_affine(head):
+        if unchanged(head) and has_layer(head):
             layer, used = affine_layer([module for _, module in rest])
         else:
             free = parameter_free_layer(head) if unchanged(head) else None
@@ -97,34 +92,3 @@ def units_of(modules: Sequence[Named]) -> list[Unit]:
         units.append(Unit(layer, tuple(rest[:used])))
         del rest[:used]
     return units
-
-
-def assemble(
-    modules: Sequence[Named], input_shape: Sequence[int], device: Device | str, periphery: Periphery | str, seed: int
-) -> Network:
-    """Return the network of consecutive modules, with their weights, frozen weights, modes, dtype and place.
-
-    Args:
-        modules: in the order of their calls.
-        input_shape: shape of one sample.
-        device: device that stores the affine weights, or its spec.
-        periphery: converters and noise around the arrays of affine weights, or their spec.
-        seed: of the noise with which a device is programmed.
-    """
-    units = units_of(modules)
-    numbers = numbers_of([module for _, module in modules])
-    # devices are programmed on the CPU, where their source of noise is
-    built = units_of([(name, independent_copy(module).to("cpu", torch.float32)) for name, module in modules])
-    layers = [unit.layer for unit in built]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ClippedWeights)  # of the drawn weights, and of blocks; said once below
-        network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
-    gen = generator(seed, "pretrained")
-    shares: dict[str, tuple[float, float]] = {}
-    for (name, layer), unit in zip(network.items(), units, strict=True):
-        unit.take_weights(layer, gen)
-        unit.take_modes(layer)
-        shares |= {f"'{key}' of layer '{name}'": part.clipped for key, part in layer.synapses.items()}
-    warn_of_clipping(shares, network.device_spec)
-    network.training = any(part.training for _, module in modules for part in module.modules())
-    return network.to(numbers.device)

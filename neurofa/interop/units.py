@@ -1,22 +1,42 @@
-"""Layers that stand for torch modules, and the transfer of weights, statistics and modes."""
+"""Layers that stand for torch modules, the transfer of weights, statistics and modes, and the network of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
+from hwmodels.arrays.periphery import Periphery
+from hwmodels.device import Device
 from neurofa.core.layer import Layer
-from neurofa.interop.modules import Named, unchanged
+from neurofa.core.network import Network
+from neurofa.core.programming import ClippedWeights, warn_of_clipping
+from neurofa.core.randomness import generator
+from neurofa.interop.modules import Named, Numbers, numbers_of, unchanged
 from neurofa.layers.block import Block
 from neurofa.layers.carriers import AvgPool2d, Dropout, Flatten, MaxPool2d
-from neurofa.layers.conv import Conv2d
+from neurofa.layers.conv import Conv1d, Conv2d, Conv3d
+from neurofa.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from neurofa.layers.dense import Dense
 from neurofa.maps.activations import from_module
 from neurofa.maps.affine import Affine
-from neurofa.maps.norms import BatchNorm, LayerNorm, Norm
+from neurofa.maps.norms import BatchNorm, GroupNorm, LayerNorm, Norm, RMSNorm
+from neurofa.maps.wrapped import independent_copy
+
+LAYERS: dict[type[nn.Module], Callable[..., Affine]] = {
+    nn.Conv1d: Conv1d,
+    nn.Conv2d: Conv2d,
+    nn.Conv3d: Conv3d,
+    nn.ConvTranspose1d: ConvTranspose1d,
+    nn.ConvTranspose2d: ConvTranspose2d,
+    nn.ConvTranspose3d: ConvTranspose3d,
+}
+"""Layers by the convolution of torch that they are."""
 
 
 class Unit(NamedTuple):
@@ -24,6 +44,10 @@ class Unit(NamedTuple):
 
     layer: Layer
     modules: tuple[Named, ...]
+    vocabulary: int | None = None
+    """Number of tokens whose ids enter; None: numbers do."""
+    evaluating: tuple[str, ...] = ()
+    """Parts that stay in evaluation mode whatever the mode of the network."""
 
     @property
     def title(self) -> str:
@@ -51,6 +75,17 @@ class Unit(NamedTuple):
             theirs = dict(self._norm.named_buffers())
             yield from ((key, value, theirs[key]) for key, value in layer.norm.named_buffers())
 
+    def rebuilt(self, modules: Sequence[nn.Module]) -> Layer:
+        """Return a new layer of copies of this unit's modules.
+
+        Args:
+            modules: the copies, in order.
+        """
+        if isinstance(self.layer, Block):
+            return Block(modules[0], vocabulary=self.vocabulary, evaluating=self.evaluating)
+        free = parameter_free_layer(modules[0])
+        return affine_layer(modules)[0] if free is None else free
+
     @property
     def _norm(self) -> nn.Module | None:
         has = isinstance(self.layer, Affine) and self.layer.norm is not None
@@ -72,6 +107,13 @@ class Unit(NamedTuple):
         for _, ours, theirs in self.statistics(layer):
             ours.copy_(theirs)
 
+    def set_mode(self, *, training: bool) -> None:
+        """Set the modules into a mode, except the parts that stay in evaluation mode."""
+        for _, module in self.modules:
+            module.train(training)
+        for name in self.evaluating:
+            self.modules[0][1].get_submodule(name).training = False
+
     def take_modes(self, layer: Layer) -> None:
         """Set a layer of the same modules into their modes."""
         layer.training = self.modules[0][1].training
@@ -85,8 +127,48 @@ class Unit(NamedTuple):
             layer.training = self.modules[-1][1].training
 
 
+def assemble(
+    units: Sequence[Unit],
+    input_shape: Sequence[int],
+    *,
+    device: Device | str = "digital",
+    periphery: Periphery | str = "exact",
+    seed: int = 0,
+    numbers: Numbers | None = None,
+) -> Network:
+    """Return the network of units, with the weights, frozen weights, modes, dtype and place of their modules.
+
+    Args:
+        units: in the order of their calls; their own layers are not used.
+        input_shape: shape of one sample.
+        device: device that stores the affine weights, or its spec.
+        periphery: converters and noise around the arrays of affine weights, or their spec.
+        seed: of the noise with which a device is programmed.
+        numbers: dtype and place of the network; None: those of the modules' tensors.
+    """
+    numbers = numbers or numbers_of([module for unit in units for _, module in unit.modules])
+    # devices are programmed on the CPU, where their source of noise is
+    layers = [
+        unit.rebuilt([independent_copy(module).to("cpu", torch.float32) for _, module in unit.modules])
+        for unit in units
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClippedWeights)  # of the drawn weights, and of blocks; said once below
+        network = Network(layers, input_shape, device=device, periphery=periphery, seed=seed).to(numbers.dtype)
+    gen = generator(seed, "pretrained")
+    shares: dict[str, tuple[float, float]] = {}
+    for (name, layer), unit in zip(network.items(), units, strict=True):
+        unit.take_weights(layer, gen)
+        unit.take_modes(layer)
+        shares |= {f"'{key}' of layer '{name}'": part.clipped for key, part in layer.synapses.items()}
+    network.first = (network.layer(network.lowest).synapses.values()[0],)
+    warn_of_clipping(shares, network.device_spec)
+    network.training = any(part.training for unit in units for _, module in unit.modules for part in module.modules())
+    return network.to(numbers.device)
+
+
 def plain_affine(module: nn.Module) -> bool:
-    """Return whether a module is an affine map that a layer of this package supports."""
+    """Return whether a module is linear, or a convolution of square kernels, undilated and padded by zeros."""
     if type(module) is nn.Conv2d:
         square = all(len(set(pair)) == 1 for pair in (module.kernel_size, module.stride))
         padding = module.padding
@@ -95,8 +177,16 @@ def plain_affine(module: nn.Module) -> bool:
     return type(module) is nn.Linear
 
 
+def has_layer(module: nn.Module) -> bool:
+    """Return whether a module is an affine map for which there is a layer: linear, or a convolution padded by zeros."""
+    if type(module) in LAYERS:
+        assert isinstance(module, _ConvNd)
+        return module.padding_mode == "zeros" and isinstance(module.padding, tuple)
+    return type(module) is nn.Linear
+
+
 def affine_layer(modules: Sequence[nn.Module]) -> tuple[Layer, int]:
-    """Return the layer that begins with a plain affine map, and the number of modules that it stands for.
+    """Return the layer that begins with an affine map, and the number of modules that it stands for.
 
     Args:
         modules: the map, and everything behind it.
@@ -118,27 +208,35 @@ def affine_layer(modules: Sequence[nn.Module]) -> tuple[Layer, int]:
     bias = head.bias is not None
     if isinstance(head, nn.Linear):
         return Dense(head.in_features, head.out_features, bias=bias, **options), used
-    assert isinstance(head, nn.Conv2d) and isinstance(head.padding, tuple)
-    layer = Conv2d(
-        head.in_channels,
-        head.out_channels,
-        head.kernel_size[0],
-        stride=head.stride[0],
-        padding=head.padding[0],
-        groups=head.groups,
-        bias=bias,
-        **options,
-    )
-    return layer, used
+    assert isinstance(head, _ConvNd) and isinstance(head.padding, tuple)
+    sizes = {"stride": head.stride, "padding": head.padding, "dilation": head.dilation}
+    if head.transposed:
+        sizes["output_padding"] = head.output_padding
+    kind = LAYERS[type(head)]
+    kernel, options["groups"] = _short(head.kernel_size), head.groups
+    options |= {key: _short(size) for key, size in sizes.items()}
+    return kind(head.in_channels, head.out_channels, kernel, bias=bias, **options), used
 
 
 def _norm(head: nn.Module, module: nn.Module | None) -> Norm | None:
-    wanted = nn.BatchNorm1d if isinstance(head, nn.Linear) else nn.BatchNorm2d
-    if type(module) is wanted and module.track_running_stats and module.momentum:
+    axes = 0 if isinstance(head, nn.Linear) else len(head.kernel_size) if isinstance(head, _ConvNd) else None
+    wanted = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+    fits = isinstance(module, _BatchNorm) and axes is not None and type(module) is wanted[axes]
+    if fits and module.track_running_stats and module.momentum:
         return BatchNorm(affine=module.affine, eps=module.eps, momentum=module.momentum)
-    if type(module) is nn.GroupNorm and module.num_groups == 1:
-        return LayerNorm(affine=module.affine, eps=module.eps)
+    if type(module) is nn.GroupNorm:
+        if module.num_groups == 1:
+            return LayerNorm(affine=module.affine, eps=module.eps)
+        return GroupNorm(module.num_groups, affine=module.affine, eps=module.eps)
+    # without eps of its own the number depends on the dtype
+    if type(module) is nn.RMSNorm and axes == 0 and len(module.normalized_shape) == 1 and module.eps is not None:
+        return RMSNorm(affine=module.elementwise_affine, eps=module.eps)
     return None
+
+
+def _short(sizes: Sequence[int]) -> int | list[int]:
+    """Return one number where all are equal."""
+    return sizes[0] if len(set(sizes)) == 1 else list(sizes)
 
 
 def _dropout(module: nn.Module | None) -> float | None:

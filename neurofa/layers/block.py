@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
@@ -25,12 +27,16 @@ from neurofa.maps.wrapped import MULTIPLIED, Behaviour, behaviour_of, independen
 
 SEED = "seed"
 """Name of the dropout seed in the state of a block."""
-AFFINE: dict[type[nn.Module], tuple[str, ...]] = {nn.Linear: ("weight",), nn.Conv2d: ("weight",)}
+AFFINE: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("weight",),
+    _ConvNd: ("weight",),
+    nn.MultiheadAttention: MULTIPLIED[nn.MultiheadAttention],
+}
 """Modules whose errors a chained rule can return through weights of its own."""
 SCALING: dict[type[nn.Module], tuple[str, ...]] = dict.fromkeys(
-    (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d), ("weight",)
+    (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _NormBase, nn.PReLU), ("weight",)
 )
-"""Modules with gains, which return an error in the same way."""
+"""Modules with gains or slopes, which return an error in the same way."""
 
 
 class Block(AutogradLayer, name="block"):
@@ -43,15 +49,20 @@ class Block(AutogradLayer, name="block"):
     the module draws (dropout of any kind, noise) follows the seed of the pass.
 
     Under a direct rule the pullback is the exact vector-Jacobian product inside the block. Under a chained rule every
-    linear map, two-dimensional convolution and gain in it returns its error through the rule's return weights; other
-    matrices are refused.
+    linear map, convolution (transposed ones too), projection of an attention, gain and slope in it returns its error
+    through the rule's return weights; other matrices are refused.
 
     Args:
         wrapped: the module; its present weights are the initial ones. It is not changed.
+        vocabulary: number of tokens, where the input are their ids (then it is the lowest layer); None: numbers.
+        evaluating: names of parts that stay in evaluation mode, whatever the mode of the network.
     """
 
-    def __init__(self, wrapped: nn.Module | None = None) -> None:
+    def __init__(
+        self, wrapped: nn.Module | None = None, *, vocabulary: int | None = None, evaluating: Sequence[str] = ()
+    ) -> None:
         super().__init__()
+        self._vocabulary, self._evaluating = vocabulary, tuple(evaluating)
         if wrapped is None:
             wrapped = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3))
         if not isinstance(wrapped, nn.Module):
@@ -65,6 +76,7 @@ class Block(AutogradLayer, name="block"):
         self._stored = weight_names(skeleton, MULTIPLIED)
         self._affine, self._scaling = weight_names(skeleton, AFFINE), weight_names(skeleton, SCALING)
         self._initial = {k: p.detach().clone() for k, p in skeleton.named_parameters()}
+        self._matrix_names = [k for k, p in skeleton.named_parameters() if p.dim() > 1]
         self._frozen = {k for k, p in skeleton.named_parameters() if not p.requires_grad}
         for key, buffer in skeleton.named_buffers():
             self.register_buffer(_buffer(key), buffer.detach().clone())
@@ -82,12 +94,19 @@ class Block(AutogradLayer, name="block"):
         return LayerTraits(
             returning=tuple(k for k in self._names() if k in self._affine or k in self._scaling),
             couples_samples=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.skeleton.modules()),
+            exact_inside=self._several_maps(),
             window=self._window(),
             mirror=self,
             unreturned=self.unreturned,
             redraw=self.redraw,
+            vocabulary=self._vocabulary,
             facts=BlockFacts(self),
         )
+
+    def _several_maps(self) -> bool:
+        """Return whether several parts hold matrices or kernels, or a recurrent one crosses its own."""
+        holders = {key.rpartition(".")[0].partition("parametrizations.")[0] for key in self._matrix_names}
+        return len(holders) > 1 or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in self.skeleton.modules())
 
     def _window(self) -> Window | None:
         """Return the receptive field of the module, or of the first in an ``nn.Sequential`` with elementwise others."""
@@ -130,6 +149,8 @@ class Block(AutogradLayer, name="block"):
     def train(self, mode: bool = True) -> Block:
         super().train(mode)
         self.skeleton.train(mode)
+        for name in self._evaluating:
+            self.skeleton.get_submodule(name).training = False
         return self
 
     def wrapped_modules(self) -> Iterable[nn.Module]:
@@ -151,6 +172,8 @@ class Block(AutogradLayer, name="block"):
         with self._seeded(x, state, known):
             try:
                 y = functional_call(self.skeleton, {**params, **buffers}, (own,))
+            except NeurofaError:
+                raise
             except ValueError as error:  # such as batch normalisation of one sample
                 raise NeurofaError(
                     f"got a batch of shape {tuple(x.shape)} at a block ({' '.join(str(error).split())}); expected what"
@@ -165,6 +188,11 @@ class Block(AutogradLayer, name="block"):
             )
         return y, buffers if self.training else {}
 
+    @property
+    def draws(self) -> bool:
+        """Whether the module draws anything but plain dropout in its present mode."""
+        return self._behaviour is not None and self._behaviour.draws[self.training]
+
     def _observed(self, x: Tensor) -> Behaviour | None:
         """Return what the module's forward does besides its output, from a trial when it is first called."""
         if self._behaviour is None and type(x) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x):
@@ -174,7 +202,8 @@ class Block(AutogradLayer, name="block"):
 
     def _seeded(self, x: Tensor, state: State, known: Behaviour | None) -> AbstractContextManager[None]:
         draws = known is not None and known.draws[self.training]
-        if not (draws or SEED in state or (self.training and self._drops)):
+        drops = self._drops if known is None else known.drops[self.training]
+        if not (draws or SEED in state or drops or (self.training and self._drops)):
             return nullcontext()
         return drawing(x.device, int(state[SEED]) if SEED in state else None, globally=draws)
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from hwmodels.errors import NeurofaError
 from hwmodels.registry import Registered, parts, recipe
 
 aten = torch.ops.aten
@@ -42,6 +43,19 @@ class Activation(Registered, ABC, kind="activation"):
     @abstractmethod
     def module(self) -> nn.Module:
         """Return the same function as a torch module."""
+
+    @classmethod
+    def like(cls, module: nn.Module) -> Activation | None:
+        """Return the activation of this class that equals a torch module; None: there is none.
+
+        Args:
+            module: of any kind; the default compares it with that of the class built from defaults.
+        """
+        candidate = cls()
+        plain = candidate.module()
+        # equal text means equal options; whether a module works in place makes no difference
+        text = repr(module).replace("inplace=True", "").replace("(, )", "()")
+        return candidate if type(plain) is type(module) and repr(plain) == text else None
 
 
 class Identity(Activation, name="identity"):
@@ -96,9 +110,22 @@ class Sigmoid(Activation, name="sigmoid"):
 
 
 class LeakyReLU(Activation, name="leaky_relu"):
-    """Leaky rectifier, h = max(0, a) + 0.01 min(0, a)."""
+    """Leaky rectifier, h = max(0, a) + slope min(0, a).
 
-    slope: ClassVar[float] = 0.01
+    Args:
+        slope: of the negative part, 0 or more.
+    """
+
+    def __init__(self, slope: float = 0.01) -> None:
+        if not slope >= 0:
+            raise NeurofaError(f"got leaky_relu(slope={slope}); expected 0 or more; 0.01 is the default")
+        self.slope = slope
+
+    @classmethod
+    def like(cls, module: nn.Module) -> LeakyReLU | None:
+        if type(module) is not nn.LeakyReLU or module.negative_slope < 0:
+            return None
+        return cls() if module.negative_slope == cls().slope else cls(module.negative_slope)
 
     def forward(self, a: Tensor) -> Tensor:
         return nn.functional.leaky_relu(a, self.slope)
@@ -111,6 +138,62 @@ class LeakyReLU(Activation, name="leaky_relu"):
 
     def module(self) -> nn.Module:
         return nn.LeakyReLU(self.slope)
+
+
+class ELU(Activation, name="elu"):
+    """Exponential linear unit, h = max(0, a) + alpha (exp(min(0, a)) - 1) (Clevert et al. 2016).
+
+    Args:
+        alpha: minus the smallest output, 0 or more.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        if not alpha >= 0:
+            raise NeurofaError(f"got elu(alpha={alpha}); expected 0 or more; 1 is the default")
+        self.alpha = alpha
+
+    @classmethod
+    def like(cls, module: nn.Module) -> ELU | None:
+        if type(module) is not nn.ELU or module.alpha < 0:
+            return None
+        return cls() if module.alpha == cls().alpha else cls(module.alpha)
+
+    def forward(self, a: Tensor) -> Tensor:
+        return nn.functional.elu(a, self.alpha)
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.elu_backward(error, self.alpha, 1.0, 1.0, True, kept)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.ELU(self.alpha)
+
+
+class ReLU6(Activation, name="relu6"):
+    """Rectifier with an upper bound, h = min(6, max(0, a))."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        return nn.functional.relu6(a)
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.hardtanh_backward(error, kept, 0.0, 6.0)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.ReLU6()
+
+
+class Softplus(Activation, name="softplus"):
+    """Smooth rectifier, h = log(1 + exp(a)), the identity above a = 20."""
+
+    needs_input = True
+
+    def forward(self, a: Tensor) -> Tensor:
+        return nn.functional.softplus(a)
+
+    def backward(self, error: Tensor, kept: Tensor) -> Tensor:
+        return aten.softplus_backward(error, kept, 1.0, 20.0)  # type: ignore[no-any-return]
+
+    def module(self) -> nn.Module:
+        return nn.Softplus()
 
 
 class GELU(Activation, name="gelu"):
@@ -146,13 +229,9 @@ class SiLU(Activation, name="silu"):
 def from_module(module: nn.Module) -> Activation | None:
     """Return the registered activation that equals a torch module, or None."""
     for part in parts("activation").values():
-        candidate: Activation = part()
-        plain = candidate.module()
-        # equal text means equal options; whether a module works in place makes no difference
-        if type(plain) is type(module) and repr(plain) == repr(module).replace("inplace=True", "").replace(
-            "(, )", "()"
-        ):
-            return candidate
+        found: Activation | None = part.like(module)  # type: ignore[attr-defined]
+        if found is not None:
+            return found
     return None
 
 

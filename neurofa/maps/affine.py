@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,7 +21,7 @@ from neurofa.maps.activations import Activation
 from neurofa.maps.affine_facts import AffineFacts
 from neurofa.maps.affine_map import AffineMap
 from neurofa.maps.analog import Arrays, through
-from neurofa.maps.asymmetric import narrowed, refuse_groups
+from neurofa.maps.convolutions import narrowed, refuse_factors
 from neurofa.maps.norms import Norm
 
 DIGITAL = "digital"
@@ -101,7 +100,7 @@ class Affine(Layer):
         self.arrays = None if periphery is None else Arrays(periphery, fused=fused)
 
     def initialise(self, device: Device, gen: torch.Generator) -> None:
-        bound, channels = self.map.fan_in**-0.5, self.map.channels
+        bound, channels = self.map.fan_drawn**-0.5, self.map.channels
         weight = torch.empty(self.map.weight_shape).uniform_(-bound, bound, generator=gen)
         self.synapses.add("weight", weight, device, gen)
         exact = build("device", DIGITAL)
@@ -109,7 +108,8 @@ class Affine(Layer):
             self.synapses.add("bias", torch.empty(channels).uniform_(-bound, bound, generator=gen), exact, gen)
         if self.norm is not None and self.norm.affine:
             self.synapses.add("gain", torch.ones(channels), exact, gen)
-            self.synapses.add("shift", torch.zeros(channels), exact, gen)
+            if self.norm.shifts:
+                self.synapses.add("shift", torch.zeros(channels), exact, gen)
 
     def fresh_state(self, x: Tensor, gen: torch.Generator | None) -> State:
         state = {} if self.arrays is None else self.arrays.start(gen)
@@ -204,7 +204,9 @@ class Affine(Layer):
         if self.norm is None:
             return replace(view, delta=error)
         delta, gain, shift = self.norm.backward(error, view.params.get("gain"), view.after)
-        partial: Directions = {} if gain is None or shift is None else {"gain": gain, "shift": shift}
+        partial: Directions = {} if gain is None else {"gain": gain}
+        if shift is not None:
+            partial["shift"] = shift
         # input_error here holds the error at the activation's input: the return path differentiates the normalisation
         # again, with its own gain
         return replace(view, delta=delta, partial=partial, input_error=error if partial else None)
@@ -248,7 +250,7 @@ class Affine(Layer):
 
     def _narrow(self, delta: Tensor, p: Tensor, before: State) -> Tensor:
         """Return delta P, (B, r, ...), for P (n_out, r)."""
-        refuse_groups(self.map.groups)
+        refuse_factors(self.map.groups, transposed=self.map.transposes)
         if self.arrays is None:
             return delta @ p if delta.dim() == 2 else narrowed(delta, p)
         rows = delta.movedim(1, -1)
@@ -284,11 +286,10 @@ class Affine(Layer):
     def work(self, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
         """Return the size of the product of one pass; see :class:`neurofa.core.layer.ProductCount`."""
         own = self.map
-        rows = math.prod(own.out_shape(torch.Size(shape))) // own.channels
         # convolutions form factors only for devices that need them
         factored = len(own.weight_shape) == 2 or self.synapses["weight"].device.factored
         factored = factored and own.groups == 1
-        product = MapWork("weight", rows, own.fan_in, own.channels, sends, own.groups, factored)
+        product = MapWork("weight", own.rows(shape), own.fan_in, own.channels, sends, own.groups, factored)
         return LayerWork((product,), kept=self.activation.needs_input)
 
     def mirror(self, params: Params, x: Tensor, amplitude: float, gen: torch.Generator | None) -> dict[str, Direction]:
@@ -314,12 +315,11 @@ class Affine(Layer):
         """Return torch modules of normalisation, activation and dropout, as far as there are any."""
         modules: list[nn.Module] = []
         if self.norm is not None:
-            plain = self.norm.module(self.map.channels, len(self.map.weight_shape) > 2, stored["weight"])
-            if self.norm.affine:
-                plain.weight.data.copy_(stored["gain"])  # type: ignore[operator]
-                plain.bias.data.copy_(stored["shift"])  # type: ignore[operator]
-                for p, key in zip(plain.parameters(), ("gain", "shift"), strict=True):
-                    p.requires_grad_(self.synapses[key].weight.requires_grad)
+            plain = self.norm.module(self.map.channels, len(self.map.weight_shape) - 2, stored["weight"])
+            own = [key for key in ("gain", "shift") if key in stored]
+            for p, key in zip(plain.parameters(), own, strict=True):
+                p.data.copy_(stored[key])
+                p.requires_grad_(self.synapses[key].weight.requires_grad)
             modules.append(plain)
         if self.activation.name != "identity":
             modules.append(self.activation.module())
@@ -334,6 +334,5 @@ def _refuse_shape(x: Tensor, dims: int) -> None:
             f"got input of shape {tuple(x.shape[1:])} at a dense layer; expected a vector; flatten it, or put an"
             " nn.Linear in a Block to map tokens"
         )
-    raise NeurofaError(
-        f"got input of shape {tuple(x.shape[1:])} at a convolution; expected an image (C, H, W); reshape it"
-    )
+    image = {3: "a signal (C, L)", 4: "an image (C, H, W)", 5: "a volume (C, D, H, W)"}[dims]
+    raise NeurofaError(f"got input of shape {tuple(x.shape[1:])} at a convolution; expected {image}; reshape it")

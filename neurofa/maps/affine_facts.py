@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -26,23 +25,24 @@ class AffineFacts(LayerFacts):
     def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
         norm = None if self.layer.norm is None else self.layer.norm.describe()
         known = self.layer.norm is None or norm is not None
-        return self.affine_description(norm) if known else super().describe(in_shape)
+        described = self.affine_description(norm) if known else None
+        return super().describe(in_shape) if described is None else described
 
-    def affine_description(self, norm: NormDescription | None) -> AffineDescription:
-        """Return the description of the affine map, normalisation, activation and dropout.
+    def affine_description(self, norm: NormDescription | None) -> AffineDescription | None:
+        """Return the description of the affine map, normalisation, activation and dropout; None: files have none.
 
         Args:
             norm: description of the normalisation; None: there is none.
         """
         layer, synapses = self.layer, self.layer.synapses
         scaled = norm is not None and "gain" in synapses
-        described: AffineDescription = layer.map.describe(
+        described: AffineDescription | None = layer.map.describe(
             weight=synapses["weight"],
             bias=synapses["bias"] if layer.bias else None,
             norm=norm,
             gain=synapses["gain"] if scaled else None,
             shift=synapses["shift"] if scaled else None,
-            activation=layer.activation.name,
+            activation=repr(layer.activation),
             dropout=layer.dropout,
         )
         return described
@@ -53,15 +53,15 @@ class AffineFacts(LayerFacts):
         return fan_in
 
     def connections(self, out_shape: tuple[int, ...]) -> int:
-        # a shared weight counts once per position
-        return self.connections_in * math.prod(out_shape)
+        connections: int = self.layer.map.connections(out_shape)
+        return connections
 
     @property
     def activates(self) -> bool:
         return not self.layer.activation.identity
 
     def slope(self) -> tuple[str, Callable[[Tensor], Tensor]] | None:
-        return self.layer.activation.name, self.layer.activation.derivative
+        return repr(self.layer.activation), self.layer.activation.derivative
 
     def matrix_inputs(self, view: LocalView) -> tuple[MatrixInputs, ...]:
         return (MatrixInputs("weight", view.x, self._products, self._updates),)

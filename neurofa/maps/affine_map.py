@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -27,6 +28,34 @@ class AffineMap(ABC):
     """Shape of W."""
     groups: int = 1
     """Number of groups of channels that are convolved separately."""
+    transposes: bool = False
+    """Whether the first axis of W are inputs."""
+
+    @property
+    def fan_drawn(self) -> int:
+        """Fan by which torch draws W and b; default: that of an output."""
+        return self.fan_in
+
+    @property
+    def one_output(self) -> tuple[int, ...]:
+        """Shape of a W that has one output (of a convolution one channel) for each group."""
+        return (self.groups, *self.weight_shape[1:])
+
+    def rows(self, in_shape: tuple[int, ...]) -> int:
+        """Return the number of vectors that W multiplies: samples times positions.
+
+        Args:
+            in_shape: (B, *in_shape).
+        """
+        return math.prod(self.out_shape(torch.Size(in_shape))) // self.channels
+
+    def connections(self, out_shape: tuple[int, ...]) -> int:
+        """Return the number of connections; a shared weight counts once per position.
+
+        Args:
+            out_shape: shape of one sample at the output.
+        """
+        return self.fan_in * math.prod(out_shape)
 
     @property
     def window(self) -> Window | None:
@@ -106,8 +135,8 @@ class AffineMap(ABC):
         """Return the output shape (B, channels, ...) for an input shape (B, *in_shape)."""
 
     @abstractmethod
-    def describe(self, **shared: Any) -> AffineDescription:
-        """Return the description for exports; ``shared`` are the fields that the layer fills in."""
+    def describe(self, **shared: Any) -> AffineDescription | None:
+        """Return the description for exports, None where files have no such map; the layer fills in ``shared``."""
 
     @abstractmethod
     def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:

@@ -25,7 +25,12 @@ class AutogradLayer(Layer, ABC):
 
     @property
     def traits(self) -> LayerTraits:
-        return LayerTraits(returning=self.matrices, mirror=self, unreturned=self.unreturned)
+        return LayerTraits(
+            returning=self.matrices,
+            exact_inside=len(self.matrices) > 1,
+            mirror=self,
+            unreturned=self.unreturned,
+        )
 
     @property
     def matrices(self) -> tuple[str, ...]:
@@ -37,7 +42,8 @@ class AutogradLayer(Layer, ABC):
     ) -> tuple[Tensor, State, Graph | None]:
         if not (self.training or needs_input_error):
             return *self.compute(params, x, state), None
-        leaf = x.detach().requires_grad_(needs_input_error)
+        # ids of tokens have no error
+        leaf = x.detach().requires_grad_(needs_input_error and x.is_floating_point())
         leaves = {key: value.detach().requires_grad_() for key, value in params.items()}
         inner: dict[str, Tensor] = {}
         with torch.enable_grad(), ExitStack() as stack:
@@ -64,7 +70,7 @@ class AutogradLayer(Layer, ABC):
             x: (B, *in_shape).
         """
         names = list(self.synapses)
-        if not self._leaks(x, names):
+        if not x.is_floating_point() or not self._leaks(x, names):
             return []
         return [name for name in names if self._leaks(x, [name])]
 
@@ -73,6 +79,8 @@ class AutogradLayer(Layer, ABC):
         trial = {k: v.clone() for k, v in self.synapses.stored().items()}
         graph = self.record(trial, x, {}, {k: trial[k].clone() for k in self.traits.returning}, True)[2]
         assert graph is not None
+        if not graph.y.requires_grad:
+            return False
         # an error that passes through a weight of NaN is NaN, whatever else it is multiplied by
         for name in names:
             graph.params[name].data.fill_(float("nan"))

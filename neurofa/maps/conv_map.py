@@ -1,7 +1,9 @@
-"""Arithmetic of a convolution: product, direction, transposed product."""
+"""Arithmetic of convolutions of one to three dimensions, plain or transposed: product, direction, transpose."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,124 +15,236 @@ from neurofa.core.directions import Direction, Outer
 from neurofa.core.window import Window
 from neurofa.maps.affine_map import AffineMap
 from neurofa.maps.analog import Product
-from neurofa.maps.asymmetric import correlation_conv2d
+from neurofa.maps.convolutions import ConvSizes, axes, conv_correlation
+from neurofa.maps.patches import folded, positions_of, unfolded
 
-aten = torch.ops.aten
+PLAIN: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_FUNCTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
+_TRANSPOSED_FUNCTIONS = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
+
+Sizes = int | Sequence[int]
+"""Pixels: one number for all axes, or one for each."""
 
 
 class ConvMap(AffineMap):
-    """Convolution W * x + b: (B, C_in, H, W) to (B, C_out, H', W').
+    """Convolution W * x + b: (B, C_in, ...) to (B, C_out, ...), on images of n axes.
+
+    Of a transposed convolution W is (C_in, C_out / groups, ...): it is the transpose of the convolution with these
+    kernels, which takes C_out channels to C_in.
 
     Args:
         c_in: input channels.
         c_out: output channels.
-        kernel: side of the kernel, pixels.
-        stride: step between positions, pixels.
-        padding: zeros added on every side, pixels.
+        kernel: sides of the kernel, pixels.
+        n: axes of an image, 1 to 3.
+        stride: steps between positions, pixels.
+        padding: zeros added on both sides of every axis, pixels.
+        dilation: distances between kernel elements, pixels.
         groups: groups of channels that are convolved separately.
+        transposed: whether the convolution is transposed.
+        output_padding: pixels added behind the output of a transposed convolution.
 
     Raises:
-        NeurofaError: groups that do not divide the channels, a stride below 1, a negative padding.
+        NeurofaError: groups that do not divide the channels, sizes out of range or of another number of axes.
     """
 
-    input_dims = 4
-
     def __init__(
-        self, c_in: int, c_out: int, kernel: int, *, stride: int = 1, padding: int = 0, groups: int = 1
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: Sizes,
+        *,
+        n: int = 2,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        transposed: bool = False,
+        output_padding: Sizes = 0,
     ) -> None:
         if groups < 1 or c_in % groups or c_out % groups:
             raise NeurofaError(
                 f"got groups={groups} for {c_in} to {c_out} channels; expected a divisor of both; change groups"
             )
-        if stride < 1 or padding < 0:
-            raise NeurofaError(f"got stride={stride}, padding={padding}; expected stride >= 1, padding >= 0; change it")
-        self.c_in, self.kernel, self.stride, self.padding, self.groups = c_in, kernel, stride, padding, groups
-        self.fan_in, self.channels = c_in // groups * kernel**2, c_out
-        self.weight_shape = (c_out, c_in // groups, kernel, kernel)
+        named = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+        sizes = {key: _sizes(key, size, n) for key, size in (named | {"output_padding": output_padding}).items()}
+        steps = sizes["stride"], sizes["dilation"]
+        if min(sizes["kernel"] + steps[0] + steps[1]) < 1 or min(sizes["padding"] + sizes["output_padding"]) < 0:
+            raise NeurofaError(
+                f"got {', '.join(f'{key}={size}' for key, size in named.items())}; expected kernel, stride and dilation"
+                " >= 1, padding >= 0; change it"
+            )
+        behind = sizes["output_padding"]
+        if any(o >= max(s, d) for o, s, d in zip(behind, *steps, strict=True)):
+            raise NeurofaError(
+                f"got output_padding={output_padding}; expected less than the stride or the dilation; change it"
+            )
+        self.c_in, self.groups, self.transposes, self.input_dims = c_in, groups, transposed, n + 2
+        self.kernel = sizes["kernel"]
+        self.sizes = ConvSizes(
+            sizes["stride"], sizes["padding"], sizes["dilation"], groups, transposed, behind if transposed else ()
+        )
+        self.fan_in, self.channels = c_in // groups * math.prod(self.kernel), c_out
+        first, second = (c_in, c_out) if transposed else (c_out, c_in)
+        self.weight_shape = (first, second // groups, *self.kernel)
+        self._convolve = (_TRANSPOSED_FUNCTIONS if transposed else _FUNCTIONS)[n]
+        own = self.sizes
+        last = (own.output_padding, groups, own.dilation) if transposed else (own.dilation, groups)
+        self._options = (own.stride, own.padding, *last)
+        # strided 1x1 kernels keep the plain order of memory: there oneDNN writes past its workspace
+        # (uxlfoundation/oneDNN issue 6035)
+        inner = n == 2 and (max(self.kernel) > 1 or max(own.stride) == 1)
+        self._order = torch.channels_last if inner else torch.contiguous_format
 
     @property
-    def window(self) -> Window:
-        return Window(self.kernel, self.stride, self.padding)
+    def square(self) -> bool:
+        """Whether the map is a plain convolution of images (C, H, W) with the same sizes on both axes, undilated."""
+        own = self.sizes
+        same = all(len(set(size)) == 1 for size in (self.kernel, own.stride, own.padding))
+        return self.input_dims == 4 and not own.transposed and same and set(own.dilation) == {1}
+
+    @property
+    def window(self) -> Window | None:
+        return Window(self.kernel[0], self.sizes.stride[0], self.sizes.padding[0]) if self.square else None
+
+    @property
+    def fan_drawn(self) -> int:
+        return math.prod(self.weight_shape[1:])
+
+    @property
+    def one_output(self) -> tuple[int, ...]:
+        own = (self.c_in, 1) if self.transposes else (self.groups, self.weight_shape[1])
+        return (*own, *self.kernel)
+
+    def rows(self, in_shape: tuple[int, ...]) -> int:
+        shape = in_shape if self.transposes else self.out_shape(torch.Size(in_shape))
+        return math.prod(shape) // shape[1]
+
+    def connections(self, out_shape: tuple[int, ...]) -> int:
+        if not self.transposes:
+            return super().connections(out_shape)
+        own = self.sizes
+        behind = zip(out_shape[1:], self.kernel, own.stride, own.padding, own.dilation, own.output_padding, strict=True)
+        inputs: int = math.prod((n - o - d * (k - 1) - 1 + 2 * p) // s + 1 for n, k, s, p, d, o in behind)
+        return self.fan_in * self.channels * inputs
 
     def _ordered(self, images: Tensor) -> Tensor:
-        """Return the images in the memory order for which the CPU's kernels are fastest: channels last.
-
-        Strided 1x1 kernels keep the plain order: there oneDNN writes past its workspace (uxlfoundation/oneDNN issue
-        6035).
-        """
-        if images.device.type != "cpu":
-            return images
-        inner = self.kernel > 1 or self.stride == 1
-        return images.contiguous(memory_format=torch.channels_last if inner else torch.contiguous_format)
+        """Return the images in the memory order for which the CPU's kernels are fastest: channels last."""
+        return images if images.device.type != "cpu" else images.contiguous(memory_format=self._order)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return nn.functional.conv2d(self._ordered(x), weight, bias, self.stride, self.padding, 1, self.groups)
+        y: Tensor = self._convolve(self._ordered(x), weight, bias, *self._options)
+        return y
 
     def on_arrays(self, product: Product, x: Tensor, weight: Tensor) -> Tensor:
-        columns = [
-            product(self._patches(images), kernels.flatten(1).t())
-            for images, kernels in zip(x.chunk(self.groups, 1), weight.chunk(self.groups), strict=True)
-        ]
-        b, c, h, w = self.out_shape(x.shape)
-        return torch.cat(columns, 1).view(b, h, w, c).permute(0, 3, 1, 2)
+        size = self.out_shape(x.shape)
+        return self._spread(product, x, weight, size) if self.transposes else self._gather(product, x, weight, size)
 
     def transposed_on_arrays(self, product: Product, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        size = tuple(x.shape[2:])
-        images = []
-        for errors, kernels in zip(delta.chunk(self.groups, 1), weight.chunk(self.groups), strict=True):
-            patches = product(_positions(errors), kernels.flatten(1))
-            columns = patches.view(len(x), -1, patches.shape[1]).transpose(1, 2)
-            # fold sums the errors of overlapping patches
-            images.append(nn.functional.fold(columns, size, self.kernel, 1, self.padding, self.stride))
-        return torch.cat(images, 1)
+        size = tuple(x.shape)
+        return (
+            self._gather(product, delta, weight, size)
+            if self.transposes
+            else self._spread(product, delta, weight, size)
+        )
 
-    def _patches(self, x: Tensor) -> Tensor:
-        """Return the patches of all positions as rows: (B * positions, C_in k^2)."""
-        columns = nn.functional.unfold(x, self.kernel, 1, self.padding, self.stride)
-        return columns.transpose(1, 2).flatten(0, 1)
+    def _gather(self, product: Product, large: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return the small image: one product for the patch of the large one at each of its positions.
+
+        Args:
+            product: function that multiplies vectors by a matrix on one array.
+            large: (B, C', ...).
+            weight: W.
+            size: of the small image, (B, C, ...).
+        """
+        columns = [
+            product(unfolded(images, self.kernel, self.sizes, size[2:]), kernels.flatten(1).t())
+            for images, kernels in zip(large.chunk(self.groups, 1), weight.chunk(self.groups), strict=True)
+        ]
+        return torch.cat(columns, 1).view(size[0], *size[2:], -1).movedim(-1, 1)
+
+    def _spread(self, product: Product, small: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return the large image: the sum of the patches that one product gives for each position of the small one.
+
+        Args:
+            product: function that multiplies vectors by a matrix on one array.
+            small: (B, C, ...).
+            weight: W.
+            size: of the large image, (B, C', ...).
+        """
+        images = [
+            folded(product(positions_of(part), kernels.flatten(1)), self.kernel, self.sizes, small.shape[2:], size[2:])
+            for part, kernels in zip(small.chunk(self.groups, 1), weight.chunk(self.groups), strict=True)
+        ]
+        return torch.cat(images, 1)
 
     def direction(self, delta: Tensor, x: Tensor) -> Direction:
         weight = x.new_empty(1).expand(self.weight_shape)  # only its shape is used
-        return self._backward(self._ordered(delta), self._ordered(x), weight, (False, True))[1]
+        direction: Tensor = self.sizes.backward(self._ordered(delta), self._ordered(x), weight, [False, True, False])[1]
+        return direction
 
     def outer(self, delta: Tensor, x: Tensor) -> Outer:
-        return Outer(_positions(delta), self._patches(x))
+        small, large = (x, delta) if self.transposes else (delta, x)
+        return Outer(positions_of(small), unfolded(large, self.kernel, self.sizes, small.shape[2:]))
 
     def transposed(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        return self._backward(self._ordered(delta), self._ordered(x), weight, (True, False))[0]
+        error: Tensor = self.sizes.backward(self._ordered(delta), self._ordered(x), weight, [True, False, False])[0]
+        return error
 
     def noise_correlation(self, y: Tensor, noise: Tensor) -> Direction:
-        weight = noise.new_empty(1).expand(self.weight_shape)
-        return correlation_conv2d(y, noise, weight, [self.stride] * 2, [self.padding] * 2, [1, 1], self.groups)
-
-    def _backward(self, delta: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
-        """Return the error at the input and the direction of the weight; only those ``wanted`` are computed."""
-        stride, padding = [self.stride] * 2, [self.padding] * 2
-        gradients = aten.convolution_backward(
-            delta, x, weight, None, stride, padding, [1, 1], False, [0, 0], self.groups, [*wanted, False]
-        )
-        return gradients[0], gradients[1]
+        return conv_correlation(y, noise, noise.new_empty(1).expand(self.weight_shape), self.sizes)
 
     def out_shape(self, in_shape: torch.Size) -> tuple[int, ...]:
-        side = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in in_shape[2:]]
-        return (in_shape[0], self.channels, *side)
+        own = self.sizes
+        sides = []
+        behind = own.output_padding or own.padding  # of a plain convolution not used
+        for n, k, s, p, d, o in zip(
+            in_shape[2:], self.kernel, own.stride, own.padding, own.dilation, behind, strict=True
+        ):
+            reach = d * (k - 1)
+            sides.append((n - 1) * s - 2 * p + reach + o + 1 if self.transposes else (n + 2 * p - reach - 1) // s + 1)
+        return (in_shape[0], self.channels, *sides)
 
-    def describe(self, **shared: Any) -> ConvDescription:
-        axes = "(C_out, C_in / groups, k, k)"
-        return ConvDescription(axes=axes, stride=self.stride, padding=self.padding, groups=self.groups, **shared)
+    def describe(self, **shared: Any) -> ConvDescription | None:
+        if not self.square:
+            return None
+        (stride, padding), axes = (self.sizes.stride[0], self.sizes.padding[0]), "(C_out, C_in / groups, k, k)"
+        return ConvDescription(axes=axes, stride=stride, padding=padding, groups=self.groups, **shared)
 
     def module(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
-        sizes = {"stride": self.stride, "padding": self.padding, "groups": self.groups, "bias": bias is not None}
-        plain: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-            nn.Conv2d, self.c_in, self.channels, self.kernel, device=weight.device, dtype=weight.dtype, **sizes
+        own = self.sizes
+        sizes: dict[str, Any] = {"stride": own.stride, "padding": own.padding, "dilation": own.dilation}
+        if self.transposes:
+            sizes["output_padding"] = own.output_padding
+        if self.square:  # one number where one is enough: the text of the module stays short
+            sizes = {"stride": own.stride[0], "padding": own.padding[0]}
+        kernel = self.kernel[0] if self.square else self.kernel
+        plain: Any = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            (TRANSPOSED if self.transposes else PLAIN)[self.input_dims - 2],
+            self.c_in,
+            self.channels,
+            kernel,
+            groups=self.groups,
+            bias=bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+            **sizes,
         )
         plain.weight.data.copy_(weight)
         if bias is not None:
-            assert plain.bias is not None
             plain.bias.data.copy_(bias)
-        return plain
+        module: nn.Module = plain
+        return module
 
 
-def _positions(delta: Tensor) -> Tensor:
-    """Return errors with the positions as rows: (B, C, H, W) to (B * positions, C)."""
-    return delta.flatten(2).transpose(1, 2).flatten(0, 1)
+def _sizes(key: str, size: Sizes, n: int) -> tuple[int, ...]:
+    """Return one number for each of n axes.
+
+    Raises:
+        NeurofaError: another number of them.
+    """
+    found = axes(size, n)
+    if len(found) != n:
+        raise NeurofaError(f"got {key}={list(found)} for images of {n} axes; expected one number, or {n}; change {key}")
+    return found

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from neurofa.core.layer import Layer
 from neurofa.core.products import TANGENT_ATTENTION, LayerWork
 from neurofa.core.view import LocalView, Params
-from neurofa.maps.asymmetric import Affines
+from neurofa.maps.affine_calls import Affines
 
 # these functions are untyped in torch
 make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
@@ -84,16 +84,18 @@ def tangent_flop(layer: Layer, work: LayerWork, moved: frozenset[str], *, dot: b
 
 def _product(name: str, op: str, call: dict[str, Any]) -> Tensor:  # noqa: ARG001
     """Return W x + b as a dual number whose tangent is the sum of W dx, dW x and db, as far as they exist."""
-    function = torch.nn.functional.linear if op == "linear" else torch.conv2d
-    sizes = {k: call[k] for k in ("stride", "padding", "dilation", "groups") if k in call}
+    if op == "scale":
+        scaled: Tensor = call["input"] * call["weight"].reshape(call["shape"])
+        return scaled
+    function = call["sizes"].product if op == "conv" else torch.nn.functional.linear
     x, weight = unpack_dual(call["input"]), unpack_dual(call["weight"])
     bias = None if call.get("bias") is None else unpack_dual(call["bias"])
-    y = function(x.primal, weight.primal, None if bias is None else bias.primal, **sizes)
+    y = function(x.primal, weight.primal, None if bias is None else bias.primal)
     changes = []
     if x.tangent is not None:
-        changes.append(function(x.tangent, weight.primal, None, **sizes))
+        changes.append(function(x.tangent, weight.primal, None))
     if weight.tangent is not None:
-        changes.append(function(x.primal, weight.tangent, None, **sizes))
+        changes.append(function(x.primal, weight.tangent, None))
     if bias is not None and bias.tangent is not None:
-        changes.append(bias.tangent.view(-1, *[1] * (y.dim() - 2) if op == "conv2d" else ()).expand_as(y))
+        changes.append(bias.tangent.view(-1, *[1] * (y.dim() - 2) if op == "conv" else ()).expand_as(y))
     return make_dual(y, sum(changes[1:], changes[0])) if changes else y

@@ -27,6 +27,8 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
 
     couples_samples: bool = False
     """Whether one sample's output depends on the other samples of the batch."""
+    shifts: bool = True
+    """Whether a shift goes with the gain."""
 
     def __init__(self, *, affine: bool = True, eps: float = 1e-5) -> None:
         super().__init__()
@@ -39,6 +41,9 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
 
         Args:
             channels: C, numbers in each buffer.
+
+        Raises:
+            NeurofaError: a number of channels that the norm does not take.
         """
 
     @abstractmethod
@@ -76,12 +81,12 @@ class Norm(nn.Module, Registered, ABC, kind="norm"):
         return None
 
     @abstractmethod
-    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
+    def module(self, channels: int, axes: int, like: Tensor) -> nn.Module:
         """Return the torch module of the same map; its affine weights are not filled in.
 
         Args:
             channels: C.
-            spatial: whether inputs are images.
+            axes: axes of the positions of an input: 0 for vectors, 2 for images.
             like: tensor with the dtype and device of the module.
         """
 
@@ -158,28 +163,25 @@ class BatchNorm(Norm, name="batch"):
         self.running_mean.lerp_(kept["mean"].to(self.running_mean), self.momentum)
         self.running_var.lerp_(variance.to(self.running_var), self.momentum)
 
-    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
-        kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-        plain = kind(channels, eps=self.eps, momentum=self.momentum, affine=self.affine).to(like)
+    def module(self, channels: int, axes: int, like: Tensor) -> nn.Module:
+        kinds = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        plain = kinds[axes](channels, eps=self.eps, momentum=self.momentum, affine=self.affine).to(like)
         assert plain.running_mean is not None and plain.running_var is not None
         plain.running_mean.copy_(self.running_mean)
         plain.running_var.copy_(self.running_var)
         return plain
 
 
-class LayerNorm(Norm, name="layer"):
-    """Layer normalisation: statistics over the channels and positions of one sample."""
+class _Grouped(Norm):
+    """Normalisation by mean and variance of groups of channels of one sample, over their channels and positions."""
 
-    source = "Ba, Kiros and Hinton 2016, arXiv 1607.06450"
-
-    def describe(self) -> NormDescription:
-        return NormDescription(kind="layer", eps=self.eps)
+    groups: int = 1
 
     def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
         a = a.contiguous()
         n, c = a.shape[:2]
-        # group normalisation with one group: statistics over all channels and positions of a sample
-        y, mean, rstd = torch.native_group_norm(a, gain, shift, n, c, a[0, 0].numel() if n else 1, 1, self.eps)
+        pixels = a[0, 0].numel() if n else 1
+        y, mean, rstd = torch.native_group_norm(a, gain, shift, n, c, pixels, self.groups, self.eps)
         return y, {"pre": a, "mean": mean, "invstd": rstd}
 
     def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -194,10 +196,100 @@ class LayerNorm(Norm, name="layer"):
             n,
             c,
             a[0, 0].numel(),
-            1,
+            self.groups,
             [True, gain is not None, gain is not None],
         )
         return d, d_gain, d_shift
 
-    def module(self, channels: int, spatial: bool, like: Tensor) -> nn.Module:
-        return nn.GroupNorm(1, channels, eps=self.eps, affine=self.affine).to(like)
+    def module(self, channels: int, axes: int, like: Tensor) -> nn.Module:
+        return nn.GroupNorm(self.groups, channels, eps=self.eps, affine=self.affine).to(like)
+
+
+class LayerNorm(_Grouped, name="layer"):
+    """Layer normalisation: statistics over the channels and positions of one sample."""
+
+    source = "Ba, Kiros and Hinton 2016, arXiv 1607.06450"
+
+    def describe(self) -> NormDescription:
+        return NormDescription(kind="layer", eps=self.eps)
+
+
+class GroupNorm(_Grouped, name="group"):
+    """Group normalisation: statistics over the channels of a group and the positions of one sample.
+
+    Args:
+        groups: groups of channels, a divisor of their number; 1: layer normalisation.
+        affine: whether there are a gain and a shift.
+        eps: added to the variance.
+    """
+
+    source = "Wu and He 2018, arXiv 1803.08494"
+
+    def __init__(self, groups: int = 1, *, affine: bool = True, eps: float = 1e-5) -> None:
+        super().__init__(affine=affine, eps=eps)
+        if groups < 1:
+            raise NeurofaError(f"got group(groups={groups}); expected at least 1; 1 is layer normalisation")
+        self.groups = groups
+
+    def size(self, channels: int) -> None:
+        if channels % self.groups:
+            raise NeurofaError(
+                f"got group(groups={self.groups}) for {channels} channels; expected a divisor of them; change groups"
+            )
+
+
+class RMSNorm(Norm, name="rms"):
+    """Root mean square normalisation, y = gain a / sqrt(mean(a^2) + eps), over channels and positions of one sample.
+
+    No mean is subtracted, and no shift is added.
+
+    Args:
+        affine: whether there is a gain.
+        eps: added to the mean square.
+    """
+
+    source = "Zhang and Sennrich 2019, arXiv 1910.07467, equation 4"
+    shifts = False
+
+    def forward(self, a: Tensor, gain: Tensor | None, shift: Tensor | None) -> tuple[Tensor, State]:
+        inverse = a.square().mean(tuple(range(1, a.dim())), keepdim=True).add_(self.eps).rsqrt_()
+        y = a * inverse
+        return y if gain is None else y * _over_channels(gain, a), {"pre": a, "invstd": inverse}
+
+    def backward(self, error: Tensor, gain: Tensor | None, kept: State) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        inverse = kept["invstd"]
+        hat = kept["pre"] * inverse
+        scaled = error if gain is None else error * _over_channels(gain, error)
+        shared = (scaled * hat).mean(tuple(range(1, hat.dim())), keepdim=True)
+        d_gain = None if gain is None else (error * hat).sum([axis for axis in range(hat.dim()) if axis != 1])
+        return (scaled - hat * shared).mul_(inverse), d_gain, None
+
+    def module(self, channels: int, axes: int, like: Tensor) -> nn.Module:
+        if axes == 0:
+            return nn.RMSNorm(channels, eps=self.eps, elementwise_affine=self.affine).to(like)
+        return ImageRMSNorm(channels, eps=self.eps, affine=self.affine).to(like)
+
+
+class ImageRMSNorm(nn.Module):
+    """:class:`RMSNorm` of images as a torch module, which has none with one gain a channel.
+
+    Args:
+        channels: C.
+        eps: added to the mean square.
+        affine: whether there is a gain.
+    """
+
+    def __init__(self, channels: int, *, eps: float, affine: bool) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised images, (B, C, ...)."""
+        y = x * (x.square().mean(tuple(range(1, x.dim())), keepdim=True) + self.eps).rsqrt()
+        return y if self.weight is None else y * _over_channels(self.weight, x)
+
+
+def _over_channels(gain: Tensor, like: Tensor) -> Tensor:
+    """Return one number a channel in a shape that multiplies (B, C, ...)."""
+    return gain.view(-1, *[1] * (like.dim() - 2))

@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
 from neurofa.core.products import LayerWork, MapWork
-from neurofa.maps.asymmetric import Affines
+from neurofa.maps.affine_calls import Affines
+from neurofa.maps.convolutions import ConvSizes
 
 
 class _Attentions(TorchFunctionMode):
@@ -41,7 +42,7 @@ def products(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
 
 
 def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
-    """Return the sizes of all matrix products of ``layer.compute``: those of ``linear``, ``conv2d`` and attention.
+    """Return the sizes of all matrix products of ``layer.compute``: those of ``linear``, convolutions and attention.
 
     The layer runs on tensors that have shapes but no data.
 
@@ -61,14 +62,17 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
 
     def visit(name: str, op: str, call: dict[str, Any]) -> Tensor:
         x, weight, bias = call["input"], call["weight"], call.get("bias")
+        if op == "scale":
+            scaled: Tensor = x * weight.reshape(call["shape"])
+            return scaled
         if op == "linear":
             y = nn.functional.linear(x, weight, bias)
-            rows = y.numel() // y.shape[-1]
-        else:
-            sizes = {k: call[k] for k in ("stride", "padding", "dilation", "groups") if k in call}
-            y = torch.conv2d(x, weight, bias, **sizes)
-            rows = y.numel() // y.shape[1]
-        maps.append(MapWork(name, rows, math.prod(weight.shape[1:]), len(weight), x.requires_grad))
+            maps.append(MapWork(name, y.numel() // y.shape[-1], weight.shape[1], len(weight), x.requires_grad))
+            return y
+        sizes: ConvSizes = call["sizes"]
+        y = sizes.product(x, weight, bias)
+        n_out = y.shape[1]
+        maps.append(MapWork(name, sizes.rows(x, y), weight.numel() // n_out, n_out, x.requires_grad, sizes.groups))
         return y
 
     fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -88,6 +92,6 @@ def traced(layer: Layer, shape: tuple[int, ...], *, sends: bool) -> LayerWork:
     if work.forward != counter.get_total_flops():
         raise NeurofaError(
             f"got a {layer.name} with products that cannot be attributed ({counter.get_total_flops()} FLOP, of which"
-            f" {work.forward} in linear, conv2d and attention); expected no others; write its `work`"
+            f" {work.forward} in linear, convolutions and attention); expected no others; write its `work`"
         )
     return work

@@ -96,14 +96,13 @@ class RAF(LowRankChained, name="raf"):
         if self.q == "kp":
             factors[Q + key] = along_p(back, direction)
         if self.p == "oja":
-            # errors at the output of the map itself; in a layer of one map that is delta
-            errors = self._target if name == self.plan.readout.name else view.inner.get(key, view.delta)
-            assert errors is not None
+            errors = self._errors(name, key, view)
+            if errors is None:
+                return factors  # a map that the pass did not use
             z = standardised(errors.to(back.p.dtype))
-            towards = oja(back.p, z)
             # the trace of C = Z^T Z is the sum of its eigenvalues
-            own = None if self.step is None else self.step / z.square().sum().clamp_min(1e-12)
-            factors[P + key] = towards * (self.oja if own is None else own)
+            size = self.oja if self.step is None else self.step / z.square().sum().clamp_min(1e-12)
+            factors[P + key] = oja(back.p, z) * size
         return factors
 
     def plastic(self, name: str) -> dict[str, Plastic]:
@@ -111,6 +110,14 @@ class RAF(LowRankChained, name="raf"):
         if self.step is None:
             return weights
         return {key: part._replace(own_step=True) if key.startswith(P) else part for key, part in weights.items()}
+
+    def _errors(self, name: str, key: str, view: LocalView) -> Tensor | None:
+        """Return the errors at the output of one map, with its outputs as the last axis; None: it was not used."""
+        if name == self.plan.readout.name:
+            return self._target
+        if key in view.inner:
+            return view.inner[key]
+        return None if view.delta is None else view.delta.movedim(1, -1)  # in a layer of one map
 
     def work_of(self, served: ServedLayer, m: MapWork, rank: int) -> list[PhaseFlop]:
         found = [PhaseFlop("adaptation", along_flop(m, rank))] if self.q == "kp" else []

@@ -38,7 +38,8 @@ class TemporalFacts(AffineFacts):
 
     def describe(self, in_shape: tuple[int, ...]) -> LayerDescription:
         layer = self.layer
-        neuron = layer.neuron.describe()
+        neuron, current = layer.neuron.describe(), self.affine_description(None)
+        assert current is not None  # maps of spiking layers are dense, or square convolutions
         if neuron is None:
             return ModuleDescription(
                 source=layer.neuron.name,
@@ -47,7 +48,7 @@ class TemporalFacts(AffineFacts):
                 reason=f"neurons of the model '{layer.neuron.name}' do not describe their dynamics",
             )
         return SpikingDescription(
-            current=self.affine_description(None),
+            current=current,
             current_shape=tuple(layer.map.out_shape(torch.Size((1, *in_shape)))[1:]),
             neuron=neuron,
             recurrent=layer.synapses["recurrent"] if layer.recurrent else None,

@@ -13,14 +13,17 @@ from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView
 
-SHAPES = ((4,), (2, 8, 8), (5, 4))
-"""Shapes of one sample: a vector, an image, and tokens (only for layers that take vectors)."""
+SHAPES = ((4,), (2, 8, 8), (5, 4), (2, 9), (2, 3, 4, 3))
+"""Shapes of one sample: a vector, an image, tokens (only for layers that take vectors), and a signal and a volume (only
+for layers that take none of the others)."""
 VARIANTS = {
     "bias": ["bias=False"],
     "dropout": ["dropout=0.5"],
     "stride": ["stride=2"],
     "padding": ["padding=1, stride=2"],
+    "dilation": ["dilation=2, padding=2"],
     "groups": ["groups=2"],
+    "output_padding": ["output_padding=1, stride=2, padding=1, groups=2"],
     "pool": ["pool=avg_pool2d", "pool=max_pool2d, stride=2", "pool='max_pool2d(size=2, stride=1)'"],
     "neuron": ["neuron=leaky", "neuron=synaptic"],
 }
@@ -56,8 +59,10 @@ def layer_cases(name: str, *, training: bool) -> Iterator[tuple[str, Layer, Tens
     for spec in layer_specs(name):
         served: list[tuple[int, ...]] = []
         for shape in SHAPES:
-            if len(shape) == 2 and (4,) not in served:
+            if shape == (5, 4) and (4,) not in served:
                 continue  # torch's image maps would take the samples of (B, S, d) for channels
+            if shape in SHAPES[3:] and served:
+                continue
             layer: Layer = build("layer", spec)
             gen = generator(0, "layer")
             layer.initialise(build("device", "digital"), gen)

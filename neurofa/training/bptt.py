@@ -58,7 +58,7 @@ def learn_through_time(
     taught = schedule.at(0, xs.shape[0])
     assert taught is not None
     rows, target = taught
-    outcome = loss.evaluate(y.flatten(0, 1)[rows], target[rows])
+    outcome = loss.of_ticks(y.flatten(0, 1)[rows], target[rows], schedule.batch)
     errors = as_ticks(outcome.error * schedule.share, schedule.batch).unbind(0)
     weights = [(name, key, leaf) for name, params in leaves.items() for key, leaf in params.items()]
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from hwmodels.errors import NeurofaError
+from neurofa.core.loss import Loss
 from neurofa.core.network import Network
 from neurofa.core.rule import Rule
 from neurofa.spiking.eligibility import is_constant
@@ -32,9 +34,40 @@ def chunk_size(network: Network, rule: Rule, ticks: int, batch: int) -> int:
     """
     if ticks <= CHUNK or not own_traces_needed(network, rule):
         return CHUNK
+    return max(CHUNK, memory_chunk(network, ticks, batch))
+
+
+def memory_chunk(network: Network, ticks: int, batch: int) -> int:
+    """Return the ticks of a chunk that :data:`MEMORY` holds, from 1 to all.
+
+    Args:
+        network: the network that computes.
+        ticks: T.
+        batch: B.
+    """
     units = math.prod(network.input_shape) + TENSORS * sum(math.prod(shape) for shape in network.shapes.values())
     size = next(network.parameters()).element_size()
-    return max(CHUNK, min(ticks, MEMORY // (units * batch * size)))
+    return max(1, min(ticks, MEMORY // (units * batch * size)))
+
+
+def whole_sequence(loss: Loss, ticks: int, chunk: int | None, update: str) -> int:
+    """Return T as the size of the only chunk, for a loss whose errors are known after the last tick.
+
+    Args:
+        loss: of the whole sequence.
+        ticks: T.
+        chunk: as given; None: nothing was said.
+        update: time of the weight change.
+
+    Raises:
+        NeurofaError: several chunks.
+    """
+    if update != "end" or (chunk is not None and chunk < ticks):
+        raise NeurofaError(
+            f"got loss {loss} with chunk={chunk}, update='{update}' for {ticks} ticks; expected one chunk, since its"
+            " errors are known after the last tick; leave both out, or use loss per_tick"
+        )
+    return ticks
 
 
 def own_traces_needed(network: Network, rule: Rule) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -11,26 +10,13 @@ from torch import Tensor
 from neurofa.core.events import Events
 from neurofa.core.loss import Loss
 from neurofa.core.network import Network
-from neurofa.core.view import State, Tick
-from neurofa.spiking.eligibility import as_ticks
-from neurofa.spiking.sequence import CHUNK, check_sequence, chunks, initial_states
+from neurofa.spiking.sequence import CHUNK
+from neurofa.training.answers import Response, loss_of_sequence, responses
 from neurofa.training.learner import forward_pass
 from neurofa.training.step_types import StepResult
 from neurofa.training.targets import target_schedule
 
 
-class Response(NamedTuple):
-    """Outputs and views of a network for one chunk of sequences."""
-
-    first: int
-    """First tick of the chunk."""
-    ticks: int
-    """K, number of ticks."""
-    tick: Tick
-    """Outputs and views of K B rows."""
-
-
-@torch.no_grad()
 def respond(
     network: Network, xs: Tensor | Events, *, chunk: int = CHUNK, gen: torch.Generator | None = None
 ) -> Iterator[Response]:
@@ -42,12 +28,7 @@ def respond(
         chunk: K, ticks of a chunk.
         gen: source of noise.
     """
-    check_sequence(network, xs)
-    states: Mapping[str, State] = initial_states(network, xs.shape[1])
-    for first, ticks, x in chunks(network, xs, chunk):
-        tick = forward_pass(network, x, gen=gen, states=states, ticks=ticks)
-        states = tick.states
-        yield Response(first, ticks, tick)
+    return responses(forward_pass, network, xs, chunk=chunk, gen=gen)
 
 
 @torch.no_grad()
@@ -65,23 +46,12 @@ def sequence_loss(
 
     Args:
         network: in training or evaluation mode, which is not changed.
-        loss: loss of the outputs of one tick.
+        loss: loss of the outputs of one tick, or of the whole sequence (``rate``).
         xs: (T, B, *input_shape) or events.
         targets: as for :meth:`~neurofa.training.learner.Learner.stream`.
         teach: first taught tick, and the one after the last; None: all.
         chunk: K, ticks of a chunk.
         gen: source of noise.
     """
-    schedule = target_schedule(network, xs, targets, teach)
-    like = next(network.parameters())
-    value, total = like.new_zeros(()), like.new_zeros(schedule.batch, network.outputs)
-    for first, ticks, tick in respond(network, xs, chunk=chunk, gen=gen):
-        taught = schedule.at(first, ticks)
-        if taught is None:
-            continue
-        rows, target = taught
-        # the loss is a mean over the rows of this chunk: weighted by its number of taught ticks
-        share = (rows.stop - rows.start) // schedule.batch * schedule.share
-        value += loss.evaluate(tick.y[rows], target[rows]).value * share
-        total += as_ticks(tick.y[rows], schedule.batch).sum(0).mul_(schedule.share)
-    return StepResult(value, total)
+    schedule = target_schedule(network, xs, targets, teach, whole=loss.whole)
+    return loss_of_sequence(respond(network, xs, chunk=chunk, gen=gen), loss, schedule, next(network.parameters()))

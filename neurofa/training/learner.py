@@ -36,8 +36,9 @@ from neurofa.core.view import LocalView, State, Tick
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.sequence import CHUNK, chunks, initial_states, takes_events
 from neurofa.spiking.temporal import Temporal, carry_traces
+from neurofa.training.answers import loss_of_sequence, outputs_of_ticks, responses
 from neurofa.training.bptt import learn_through_time
-from neurofa.training.chunk_size import chunk_size
+from neurofa.training.chunk_size import chunk_size, memory_chunk, whole_sequence
 from neurofa.training.extra_passes import make_extra_passes, noise_pass
 from neurofa.training.finite import (
     explain_loss,
@@ -47,10 +48,11 @@ from neurofa.training.finite import (
     refuse_later,
     refuse_loss,
 )
+from neurofa.training.loop.fit import fit
 from neurofa.training.sequence_rules import check_sequence_rule, check_sequence_traces, filter_decay
-from neurofa.training.step_types import ChunkSpan, Emit, ReturnWeightsOf, SequenceUpdate, StepResult
+from neurofa.training.step_types import ChunkSpan, Emit, Graded, ReturnWeightsOf, SequenceUpdate, StepResult
 from neurofa.training.summary import learner_summary
-from neurofa.training.targets import TargetSchedule, target_schedule
+from neurofa.training.targets import TargetSchedule, target_schedule, taught_ticks
 from neurofa.training.update import Updater
 
 UPDATES = ("end", "chunk", "tick")
@@ -273,7 +275,7 @@ class Learner:
         if not isinstance(network, Network):
             raise NeurofaError(
                 f"got a {type(network).__name__} for a network; expected a neurofa Network; make one with"
-                " from_sequential(model, input_shape), or of layers such as neurofa.layers.Block(module)"
+                " from_module(model, example_input), or of layers such as neurofa.layers.Block(module)"
             )
         self.network = network
         self.rule: Rule = build("rule", rule)
@@ -355,7 +357,7 @@ class Learner:
             targets: (B,) labels or (B, o) values of the whole sequence, or (T, B, o) values of every tick.
             chunk: K, ticks that are processed together: memory depends on K, not on T; 1 is purely online. None: 100,
                 or more where every weight has a trace of its own and memory allows
-                (:func:`neurofa.training.chunk_size.chunk_size`).
+                (:func:`neurofa.training.chunk_size.chunk_size`); all ticks for a loss of the whole sequence (``rate``).
             update: time of the weight change: after the last tick (``end``: the directions do not depend on ``chunk``),
                 after every ``chunk``, or after every ``tick`` (chunks of one tick).
             teach: first taught tick, and the one after the last; None: all. The loss is the mean over these ticks.
@@ -372,7 +374,7 @@ class Learner:
                 f"got chunk={chunk}, update='{update}'; expected at least 1 tick, and {', '.join(UPDATES)}; change them"
             )
         self._check_call(targets)
-        schedule = target_schedule(self.network, xs, targets, teach, binary=binary)
+        schedule = target_schedule(self.network, xs, targets, teach, binary=binary, whole=self.loss.whole)
         if self.rule.declares.sequences.through_time:
             self.updater.refuse_factored("directions that are sums over all ticks", "use dfa or another device")
             loss, y, directions = learn_through_time(self.network, self.loss, xs, schedule, self.gen)
@@ -388,12 +390,13 @@ class Learner:
                 raise
             result = StepResult(loss, y)
         else:
-            if update == "tick":
-                chunk = 1
-            elif chunk is None:
+            size = 1 if update == "tick" else chunk
+            if self.loss.whole:
+                size = whole_sequence(self.loss, xs.shape[0], size, update)
+            elif size is None:
                 at_end = update == "end"
-                chunk = chunk_size(self.network, self.rule, xs.shape[0], schedule.batch) if at_end else CHUNK
-            result = self._online(xs, schedule, chunk, at_end=update == "end")
+                size = chunk_size(self.network, self.rule, xs.shape[0], schedule.batch) if at_end else CHUNK
+            result = self._online(xs, schedule, size, at_end=update == "end")
         self.steps += 1
         return result
 
@@ -457,7 +460,7 @@ class Learner:
         loss = None
         if span.taught is not None:
             rows, target = span.taught
-            loss = self.loss.evaluate(tick.y[rows], target[rows])
+            loss = self._loss_of_ticks(tick.y[rows], target[rows], course.batch)
             if not self._finite(loss.value):
                 refuse_loss(loss.value, self.steps)
         if network.training:
@@ -475,11 +478,17 @@ class Learner:
             return carried, None
         batch, share = course.batch, course.share
         value = loss.value * (share * ((rows.stop - rows.start) // batch))
-        teaching = self._chunk_teaching(loss, tick.y, rows, target, share)
+        teaching = self._chunk_teaching(loss, tick.y, rows, target, course)
         self._assign_and_write(rule, tick, teaching, batch, views, sizes, writes=course.writes)
         return carried, StepResult(value, as_ticks(tick.y[rows], batch).sum(0).mul_(share))
 
-    def _chunk_teaching(self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, share: float) -> Teaching:
+    def _loss_of_ticks(self, y: Tensor, target: Tensor, batch: int) -> LossResult:
+        """Return the loss of the taught rows of a chunk: their mean, or that of all ticks together."""
+        return self.loss.of_ticks(y, target, batch) if self.loss.whole else self.loss.evaluate(y, target)
+
+    def _chunk_teaching(
+        self, loss: LossResult, y: Tensor, rows: slice, target: Tensor, course: SequenceUpdate
+    ) -> Teaching:
         """Return the teaching of a chunk: errors and targets of all rows, weighted by their share of the sequence.
 
         Args:
@@ -487,8 +496,9 @@ class Learner:
             y: (K B, o) outputs of all rows.
             rows: taught rows.
             target: targets of all rows, (K B,) or (K B, o).
-            share: weight of one tick's loss.
+            course: with B, and the weight of one tick's loss.
         """
+        share, batch = course.share, course.batch
 
         def of_all_rows(part: Tensor) -> Tensor:
             if len(part) == len(y):
@@ -498,7 +508,7 @@ class Learner:
             return padded.mul_(share)
 
         def error_for(other: Tensor) -> Tensor:
-            return of_all_rows(self.loss.evaluate(other[rows], target[rows]).error)
+            return of_all_rows(self._loss_of_ticks(other[rows], target[rows], batch).error)
 
         return Teaching(of_all_rows(loss.error), of_all_rows(loss.target), error_for=error_for)
 
@@ -641,11 +651,76 @@ class Learner:
         return None if path is None else lambda name, params: path.return_weights(name, params, self.gen)
 
     @torch.no_grad()
-    def evaluate(self, x: Tensor) -> Tensor:
-        """Return the network's outputs in evaluation mode, (B, *input_shape) to (B, o); the mode is restored."""
-        with evaluating(self.network):
-            y: Tensor = self.network(x, self.gen)
-        return y
+    def evaluate(
+        self,
+        x: Tensor | Events,
+        *,
+        batch_first: bool = False,
+        every_tick: bool = False,
+        teach: tuple[int, int] | None = None,
+        chunk: int | None = None,
+    ) -> Tensor:
+        """Return the network's outputs in evaluation mode; the mode is restored.
+
+        Args:
+            x: (B, *input_shape), or sequences (T, B, *input_shape) or events.
+            batch_first: whether sequences come as (B, T, *input_shape).
+            every_tick: whether the outputs of all ticks are returned, (T, B, o) or (B, T, o).
+            teach: first tick of the mean, and the one after the last; None: all.
+            chunk: ticks of a sequence that are computed at once; None: as many as memory allows.
+
+        Returns:
+            (B, o); of sequences the mean over ticks.
+
+        Raises:
+            NeurofaError: wrong shapes or dtype.
+        """
+        network = self.network
+        with evaluating(network):
+            if isinstance(x, Tensor) and x.dim() != len(network.input_shape) + 2:
+                y: Tensor = network(x, self.gen)
+                return y
+            xs = x.transpose(0, 1) if batch_first and isinstance(x, Tensor) else x
+            size = chunk or memory_chunk(network, *xs.shape[:2])
+            ys = outputs_of_ticks(responses(forward_pass, network, xs, chunk=size, gen=self.gen), xs.shape[1])
+        if every_tick:
+            return ys.transpose(0, 1) if batch_first else ys
+        return ys[slice(*taught_ticks(teach, len(ys)))].mean(0)
+
+    @torch.no_grad()
+    def grade(
+        self,
+        x: Tensor | Events,
+        target: Tensor,
+        *,
+        teach: tuple[int, int] | None = None,
+        chunk: int | None = None,
+        gen: torch.Generator | None = None,
+    ) -> Graded:
+        """Return loss and outputs in evaluation mode, without learning; the mode is restored.
+
+        Args:
+            x: as for :meth:`step` or :meth:`stream`; sequences have an axis of time, (T, B, *input_shape).
+            target: as for :meth:`step` or :meth:`stream`.
+            teach: taught ticks of sequences; None: all.
+            chunk: ticks of a sequence that are computed at once; None: as many as memory allows.
+            gen: source of read noise; None: that of the learner.
+
+        Raises:
+            NeurofaError: wrong shapes, dtypes or labels.
+        """
+        network, gen = self.network, self.gen if gen is None else gen
+        with evaluating(network):
+            if isinstance(x, Tensor) and x.dim() != len(network.input_shape) + 2:
+                y = network(x, gen)
+                result = loss_and_teaching(self.loss, y, target)[0]
+                return Graded(result.value, y, result.mass)
+            schedule = target_schedule(network, x, target, teach, whole=self.loss.whole)
+            size = chunk or memory_chunk(network, x.shape[0], schedule.batch)
+            parts = responses(forward_pass, network, x, chunk=size, gen=gen)
+            return Graded(*loss_of_sequence(parts, self.loss, schedule, next(network.parameters())), None)
+
+    fit = fit
 
 
 class _Update:

@@ -29,6 +29,17 @@ class StepResult(NamedTuple):
     """(B, o): outputs before the update."""
 
 
+class Graded(NamedTuple):
+    """Loss and outputs of one batch without learning, as tensors on the device of the network."""
+
+    loss: Tensor
+    """Mean loss of the batch, 0-dim."""
+    y: Tensor
+    """(B, o): outputs, of sequences their mean over the taught ticks."""
+    mass: Tensor | None
+    """0-dim: sum of the samples' weights, by which the mean is divided; None: B."""
+
+
 @dataclass(frozen=True)
 class SequenceUpdate:
     """Settings of learning from one batch of sequences, the same for all of its chunks."""

@@ -47,7 +47,13 @@ class TargetSchedule:
 
 
 def target_schedule(
-    network: Network, xs: Tensor | Events, targets: Tensor, teach: tuple[int, int] | None, *, binary: bool = False
+    network: Network,
+    xs: Tensor | Events,
+    targets: Tensor,
+    teach: tuple[int, int] | None,
+    *,
+    binary: bool = False,
+    whole: bool = False,
 ) -> TargetSchedule:
     """Check one batch of sequences with its targets, and return the targets with the taught ticks.
 
@@ -57,16 +63,35 @@ def target_schedule(
         targets: (B,) labels, or (B, o) or (T, B, o) values.
         teach: first taught tick, and the one after the last; None: all.
         binary: refuse inputs other than 0 and 1.
+        whole: refuse targets of single ticks, for a loss of the whole sequence.
 
     Raises:
         NeurofaError: shapes that do not match, taught ticks out of range.
     """
     check_sequence(network, xs, _samples(xs, targets), binary=binary)
     ticks, batch = xs.shape[:2]
+    if whole and targets.dim() == 3:
+        raise NeurofaError(
+            f"got targets of {ticks} ticks for a loss of the whole sequence; expected one target a sample; use loss"
+            " per_tick"
+        )
+    return TargetSchedule(targets, *taught_ticks(teach, ticks), batch)
+
+
+def taught_ticks(teach: tuple[int, int] | None, ticks: int) -> tuple[int, int]:
+    """Return the first taught tick, and the one after the last.
+
+    Args:
+        teach: as given; None: all.
+        ticks: T.
+
+    Raises:
+        NeurofaError: no part of the ticks.
+    """
     begin, end = (0, ticks) if teach is None else teach
     if not 0 <= begin < end <= ticks:
         raise NeurofaError(f"got teach=({begin}, {end}) for {ticks} ticks; expected a part of them; change teach")
-    return TargetSchedule(targets, begin, end, batch)
+    return begin, end
 
 
 def _samples(xs: Tensor | Events, targets: Tensor) -> int:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+from exports.files.seal import FRONT, seal_holds
 from exports.hdf5.checks import require_intact
 from exports.hdf5.read import open_hardware_file
 from exports.nir.write import network_to_nir, write_nir
@@ -113,7 +114,10 @@ def test_changed_numbers_of_a_nir_file_are_noticed(tmp_path):
     assert said(path)["digest"] == "SHA-256 of the graph"
     with h5py.File(path, "r+") as file:
         file["node/nodes/hidden_w/weight"][0, 0] += 1
-    assert faults(path) == {"digest": "the graph differs from what was written"}
+    assert faults(path) == {
+        "seal": "bytes differ from what was written",
+        "digest": "the graph differs from what was written",
+    }
     # other libraries write no digest
     other = tmp_path / "other.nir"
     nir.write(other, network_to_nir(spiking_model(), dt=1e-4)[0])
@@ -144,8 +148,44 @@ def test_an_hdf5_file_without_digests_says_so(tmp_path):
     exported(tmp_path / "x.h5", mapping=None)
     with h5py.File(tmp_path / "x.h5", "r+") as file:
         del file["manifest"], file.attrs["manifest_sha256"]
+    unsealed(tmp_path / "x.h5")
     assert not faults(tmp_path / "x.h5")
     assert said(tmp_path / "x.h5")["manifest"].startswith("no digests in the file")
+
+
+def unsealed(path: Path) -> None:
+    """Make a file as earlier versions wrote it, without a digest in front."""
+    content = path.read_bytes()
+    assert content.startswith(b"neurofa: sha256 ")
+    path.write_bytes(bytes(FRONT) + content[FRONT:])
+
+
+def test_a_sealed_file_is_hdf5_to_everybody(tmp_path):
+    exported(tmp_path / "x.h5")
+    assert seal_holds(tmp_path / "x.h5") is True
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file.userblock_size == FRONT
+        assert file["layers/dense1/weight"][()].size
+    nir_path = written(network_to_nir(spiking_model(), dt=1e-4)[0], tmp_path / "x.nir")
+    assert seal_holds(nir_path) is True
+    assert nir.read(nir_path).nodes.keys()
+
+
+def test_every_flipped_byte_breaks_the_seal(tmp_path):
+    exported(tmp_path / "x.h5", mapping=None)
+    content = bytearray((tmp_path / "x.h5").read_bytes())
+    for at in [*range(0, FRONT, 37), FRONT, len(content) // 2, len(content) - 1]:
+        content[at] ^= 1
+        (tmp_path / "y.h5").write_bytes(content)
+        assert seal_holds(tmp_path / "y.h5") is False, at
+        content[at] ^= 1
+    for size in (FRONT - 1, FRONT, len(content) - 1):
+        (tmp_path / "y.h5").write_bytes(content[:size])
+        assert seal_holds(tmp_path / "y.h5") is False, size
+    unsealed(tmp_path / "x.h5")
+    assert seal_holds(tmp_path / "x.h5") is None
+    (tmp_path / "z.h5").write_bytes(content[FRONT:])
+    assert seal_holds(tmp_path / "z.h5") is None
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".nir", ".h5"])

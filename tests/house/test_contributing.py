@@ -34,7 +34,14 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 FILES = dict(SHOWN)
-KINDS = {"rules": "rule", "layers": "layer", "devices": "device", "feedbacks": "feedback", "papers": "experiment"}
+KINDS = {
+    "rules": "rule",
+    "layers": "layer",
+    "devices": "device",
+    "feedbacks": "feedback",
+    "papers": "experiment",
+    "data": "data",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,7 +101,7 @@ def export(learner, folder, rule="dfa", mapping=None):
 
 
 def test_every_python_block_is_a_file_of_fewer_than_fifty_lines():
-    assert len(FILES) == len(SHOWN) == TEXT.count("```python") == 6
+    assert len(FILES) == len(SHOWN) == TEXT.count("```python") == 7
     for source in FILES.values():
         assert ast.get_docstring(ast.parse(source))
         assert source.count("\n") < 50
@@ -147,6 +154,17 @@ def test_the_feedback_teaches(tmp_path):
     check_feedback("two_valued")
     model = export(learner, tmp_path, "dfa(feedback=two_valued)")
     assert model.feedback.matrix.values.abs().unique().numel() == 1
+
+
+def test_the_data_are_learnt():
+    from experiments.data import clouds
+
+    data = clouds(samples=100)
+    assert build("data", "clouds(samples=100)").provenance == data.provenance == {"origin": "synthetic", "seed": "0"}
+    network = Network([Dense(2, 2)], data.input_shape, seed=0)
+    learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    history = learner.fit((data.train.x, data.train.y), validation=(data.test.x, data.test.y), epochs=5)
+    assert history.best()["validation_accuracy"] > 0.9
 
 
 def test_the_experiment_is_answered(tmp_path):

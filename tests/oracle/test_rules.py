@@ -9,7 +9,8 @@ import torch
 
 from hwmodels.registry import build
 from neurofa import Block, Dense, Learner, Network
-from neurofa.maps.asymmetric import asymmetric_conv2d, asymmetric_linear, correlation_conv2d
+from neurofa.maps.asymmetric import asymmetric_linear
+from neurofa.maps.convolutions import ConvSizes, conv_correlation, returning_convolution
 from neurofa.training.learner import forward_pass
 from tests.oracle.test_bp_is_autograd import directions
 
@@ -90,7 +91,8 @@ def test_asymmetric_conv_with_its_own_weight_is_autograd(stride, padding, groups
     b = torch.randn(6, dtype=torch.float64, generator=gen, requires_grad=True)
     y = torch.conv2d(x, w, b, stride, padding, 1, groups)
     e = torch.randn(y.shape, dtype=torch.float64, generator=gen)
-    mine = asymmetric_conv2d(x, w, b, w.detach(), stride, padding, 1, groups)
+    sizes = ConvSizes((stride,) * 2, (padding,) * 2, (1, 1), groups)
+    mine = returning_convolution(x, w, b, w.detach(), sizes)
     for got, wanted in zip(torch.autograd.grad(mine, (x, w, b), e), torch.autograd.grad(y, (x, w, b), e), strict=True):
         assert torch.allclose(got, wanted, atol=1e-12)
 
@@ -251,7 +253,7 @@ def test_the_mean_of_a_mirror_pass_is_the_kernel_also_where_it_meets_padding(str
     noise = torch.randn(4000, 2 * groups, 6, 6, dtype=torch.float64, generator=gen)
     sizes = [stride] * 2, [padding] * 2, [dilation] * 2
     y = torch.conv2d(noise, weight, None, *sizes, groups)
-    mean = correlation_conv2d(y, noise, weight, *sizes, groups)
+    mean = conv_correlation(y, noise, weight, ConvSizes(*map(tuple, sizes), groups))
     assert torch.allclose(mean, weight, atol=0.15)
     assert mean.mean().item() == pytest.approx(1, abs=0.02)
     assert mean[..., 0, 0].mean().item() == pytest.approx(1, abs=0.05)

@@ -54,7 +54,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--optimizer", "sgd(lr=-0.1)"], "positive learning rate"),
         (["--optimizer", "adam(beta1=1.0)"], "beta1=1.0"),
         (["--schedule", "cosine(warmup=9)"], "lower warmup"),
-        (["--epochs", "0"], "epochs=0"),
+        (["--epochs", "-1"], "epochs=-1"),
         (["--batch-size", "-1"], "batch_size=-1"),
         (["--accumulate", "100"], "lower accumulate"),
         (["--clip", "0"], "positive norm"),

@@ -38,6 +38,12 @@ def test_listed_defaults_are_valid_specs(kind: str, capsys: pytest.CaptureFixtur
         assert build(kind, str(parse(text))) is not None
 
 
+def test_options_without_a_default_are_listed_where_a_spec_has_to_give_them(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {row["name"]: row["options"] for row in listed("data", capsys)}
+    assert shown["events"]["path"] == shown["events"]["unit"] == shown["table"]["target"] == "..."
+    assert "..." not in shown["digits"].values()
+
+
 def test_without_a_kind_every_kind_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["list", "--json"]) == 0
     kinds = json.loads(capsys.readouterr().out)

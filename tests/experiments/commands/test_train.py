@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.cli import run_command as command
-from experiments.runs.evaluate import Score
 from experiments.runs.progress import Progress
+from experiments.runs.recommended import with_network
 from experiments.runs.run import Interrupted, RunSpec, train_run
 from experiments.runs.spec import canonical
 from hwmodels.errors import NeurofaError
+from neurofa.training.loop.tally import Score
 
 SMALL = RunSpec(data="digits(subset=200)", network="mlp(hidden=[24])", epochs=3)
 FLAGS = ["--data", "digits(subset=200)", "--network", "mlp(hidden=[24])", "--epochs", "3"]
@@ -276,3 +277,20 @@ def test_one_key_for_one_run() -> None:
 def test_a_diverging_run_is_refused_not_reported() -> None:
     with pytest.raises(NeurofaError, match="lower the learning rate"):
         train_run(replace(SMALL, network="mlp(hidden=[24], activation=relu)", optimizer="sgd(lr=1e9)", loss="mse"))
+
+
+def test_sequences_without_a_network_get_a_spiking_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--data", "encoded(data=digits(subset=32), ticks=3)", "--epochs", "1", "--no-control"]
+    assert command([*words, "--out", str(tmp_path / "run")]) == 0
+    assert "network snn: for the sequences of encoded" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run/run.json").read_text())["spec"]["network"] == "snn"
+    # one that is named is taken, whatever it is
+    assert with_network({"data": "encoded", "network": "mlp"})["network"] == "mlp"
+    assert "network" not in with_network({"data": "digits"})
+    assert "network" not in with_network({})
+
+
+def test_a_sweep_over_sequences_wants_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["sweep", "--data", "digits", "shd", "--out", str(tmp_path / "s")]) == 2
+    assert "got data 'shd', which are sequences, without a network" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()

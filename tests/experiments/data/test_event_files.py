@@ -143,7 +143,7 @@ def test_a_truncated_hdf5_file_is_one_line(small_shd):
     blob = path.read_bytes()
     for size in (0, 100, len(blob) // 2, len(blob) - 1):
         path.write_bytes(blob[:size])
-        with pytest.raises(NeurofaError, match=r"shd_test\.h5 .*expected a whole HDF5 file") as error:
+        with pytest.raises(NeurofaError, match=r"shd_test\.h5.*expected a whole HDF5 file") as error:
             build("data", "shd")
         assert one_line(error)
 

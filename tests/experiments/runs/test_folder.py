@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from experiments.cli import run_command as command
 from experiments.exporting.load import load_run
-from experiments.runs.evaluate import Score
 from experiments.runs.folder import RunFolder
 from experiments.runs.lock import folder_lock
 from experiments.runs.progress import Progress
 from experiments.runs.run import RunSpec, train_run
 from hwmodels.errors import NeurofaError
+from neurofa.training.loop.tally import Score
 
 SMALL = RunSpec(data="digits(subset=64)", network="mlp(hidden=[8])", epochs=2)
 READERS = ("evaluate", "export", "resume")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.cli import run_command as command
-from experiments.runs.build import load_data
+from experiments.runs.build import read_data
 from experiments.runs.ingredients import run_ingredients, same_ingredients
 from experiments.runs.run import RunSpec, train_run
 from experiments.sweeps.function_sweep import run_function_sweep
@@ -57,15 +57,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     module = importlib.util.module_from_spec(spec)
     sys.modules["borrowed"] = module
     spec.loader.exec_module(module)
-    load_data.cache_clear()
+    read_data.cache_clear()
     yield folder
     del shelves._PARTS["data"]["borrowed"], sys.modules["borrowed"], sys.modules["borrowed_helper"]
-    load_data.cache_clear()
+    read_data.cache_clear()
 
 
 def draw(folder: Path, seed: int) -> None:
     np.save(folder / "x.npy", np.random.default_rng(seed).normal(size=(30, 5)).astype(np.float32))
-    load_data.cache_clear()
+    read_data.cache_clear()
 
 
 def change(folder: Path, what: str) -> None:
@@ -79,7 +79,7 @@ def change(folder: Path, what: str) -> None:
 @pytest.mark.parametrize("what", ["data", "code", "helper"])
 def test_changes_are_seen(package: Path, what: str) -> None:
     before = run_ingredients(SPEC)
-    load_data.cache_clear()
+    read_data.cache_clear()
     assert run_ingredients(SPEC) == before
     assert before.keys() == {"data", "code"}
     change(package, what)

@@ -16,6 +16,13 @@ SMALL = {"data": "digits(subset=64)"}
         ({"rule": "dfa(feedback=crossbar(device=reram_cmo))"}, "reram_cmo 2"),
         ({"rule": "stllr", "device": "pcm_gst"}, "pcm_gst 2, stllr 2"),
         ({"device": "reram_sb"}, None),
+        ({"device": "fixed(bits=2)"}, "fixed 2"),
+        ({"device": "wear(device='fixed(bits=2)')"}, "fixed 2"),
+        ({"rule": "dfa(feedback=crossbar(device=fixed(bits=2)))", "device": "fixed"}, "fixed 2"),
+        ({"device": "fixed(bits=2, headroom=2)"}, None),  # which means what it meant
+        ({"device": "fixed(bits=2, range=1.0)"}, None),
+        ({"device": "fixed(bits=3)"}, None),
+        ({"device": "fixed"}, None),
         ({}, None),
     ],
 )

@@ -185,9 +185,20 @@ def test_computed_weights_learn_and_a_device_refuses_them(wrap):
         from_sequential(model, (6,), device="fixed(bits=4)")
 
 
+class Inside(nn.Module):
+    """A module of one's own around another one."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
 IMAGES = {
-    "Conv1d": lambda: [nn.Flatten(2), nn.Conv1d(2, 2, 3)],
-    "ConvTranspose2d": lambda: [nn.ConvTranspose2d(2, 2, 2)],
+    "Conv1d": lambda: [nn.Flatten(2), nn.Conv1d(2, 2, 3, padding="same")],
+    "ConvTranspose2d": lambda: [Inside(nn.ConvTranspose2d(2, 2, 2))],
     "GRU": lambda: [nn.Flatten(2), Recurrent(nn.GRU, 9, 4)],
     "LSTM": lambda: [nn.Flatten(2), Recurrent(nn.LSTM, 9, 4, bidirectional=True)],
     "attention": lambda: [nn.Flatten(2), Attention(9, 3)],
@@ -304,9 +315,9 @@ def test_an_empty_sequence_is_the_identity():
 
 def test_torch_modules_are_refused_where_networks_are_expected():
     module = nn.Linear(6, 3)
-    with pytest.raises(NeurofaError, match="from_sequential"):
+    with pytest.raises(NeurofaError, match="from_module"):
         build("network", module)
-    with pytest.raises(NeurofaError, match="from_sequential"):
+    with pytest.raises(NeurofaError, match="from_module"):
         Learner(module, "bp", optimizer=torch.optim.SGD(module.parameters(), lr=0.1))
     with pytest.raises(NeurofaError, match="got a Linear as a layer"):
         Network([module], (6,))

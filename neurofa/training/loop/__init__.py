@@ -1,0 +1,1 @@
+"""The loop over batches and epochs: data of any kind, history, callbacks, progress."""
