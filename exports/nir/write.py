@@ -98,6 +98,7 @@ def feedback_to_nir(model: Model) -> Any:
     edges = []
     for part in path.slices:
         rows = path.matrix.values[part.rows[0] : part.rows[1]]
+        rows = rows if part.factor == 1 else rows * part.factor
         layer = {"layer": part.layer, "shape": np.array(part.shape), "spread": part.spread}
         nodes[f"fb_{part.layer}"] = nir.Linear(weight=_numpy(rows), metadata={"neurofa": layer})
         nodes[f"teaching_{part.layer}"] = nir.Output(np.array((len(rows),)))

@@ -40,6 +40,8 @@ class FeedbackDescription:
     """Hardware that multiplies by B."""
     spread: Literal["own", "channels"] = "own"
     """``own``: one row of B per output of a layer; ``channels``: one row per channel, shared by all positions."""
+    behind: Mapping[str, float] = field(default_factory=dict)
+    """Factor by which each layer's rows of B e are scaled digitally, by layer; none where B holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
