@@ -129,6 +129,9 @@ class LayerTraits:
     """Plain data for exports, costs and chip checks; None: those that follow from the weights alone."""
     unreturned: Callable[[Tensor], list[str]] | None = None
     """Returns the weights that an error would cross without a return weight, for a (B, *in_shape) input."""
+    redraw: Callable[[], Params] | None = None
+    """Draws new weights, by name, from torch's global generator; None: ``initialise`` draws them on a copy of the
+    layer. It refuses weights whose initialiser it does not know."""
 
 
 class Layer(nn.Module, Registered, ABC, kind="layer"):
@@ -220,7 +223,9 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         Args:
             view: with ``error``.
         """
-        graph = view.graph or self.record(view.params, view.x, view.before, view.return_weights, True)[2]
+        # under a direct rule nobody asks for the error at the input
+        sends = view.return_weights is not None or not view.params
+        graph = view.graph or self.record(view.params, view.x, view.before, view.return_weights, sends)[2]
         assert graph is not None and view.error is not None
         leaves = [*graph.params.values(), *([graph.x] if graph.x.requires_grad else [])]
         gradients: tuple[Tensor | None, ...] = ()

@@ -98,6 +98,7 @@ class Block(AutogradLayer, name="block"):
             window=self._window(),
             mirror=self,
             unreturned=self.unreturned,
+            redraw=self.redraw,
             vocabulary=self._vocabulary,
             facts=BlockFacts(self),
         )
@@ -130,6 +131,27 @@ class Block(AutogradLayer, name="block"):
             self.synapses.add(key, target, device if key in self._stored else exact, gen)
             self.synapses[key].weight.requires_grad_(key not in self._frozen)
         self._initial = {}
+
+    def redraw(self) -> Params:
+        """Return new weights of the module, drawn as each part of it draws its own (``reset_parameters``).
+
+        Raises:
+            NeurofaError: a part of the module has parameters and no such method; it is named.
+        """
+        module = independent_copy(self.skeleton).cpu().float()
+        for path, part in module.named_modules():
+            # torch's attention has a private one
+            reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif part._parameters:
+                raise NeurofaError(
+                    f"got parameter '{next(iter(part._parameters))}' of {type(part).__name__} ({path or 'the block'})"
+                    " without reset_parameters, so that the size of errors at initialisation is not known, and feedback"
+                    " keeps its fixed scale; expected a method that draws initial values; add it, or choose feedback"
+                    " scale fixed"
+                )
+        return {key: parameter.detach() for key, parameter in module.named_parameters()}
 
     def _names(self) -> list[str]:
         return [k for k, _ in self.skeleton.named_parameters()]
