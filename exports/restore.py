@@ -26,7 +26,8 @@ def rebuild_learner(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: fl
 
     Args:
         recipe: specs of ``network``, ``device``, ``periphery`` and ``rule``, name of the ``loss``; ``input_shape``,
-            ``outputs`` and ``seed``: an exported file holds it in its provenance.
+            ``outputs`` and ``seed``: an exported file holds it in its provenance. ``feedback_scale`` is missing in
+            older files, which mean ``fixed``.
         lr: learning rate.
         weight_decay: factor at which the optimizer adds the weights to their gradient.
 
@@ -38,7 +39,9 @@ def rebuild_learner(recipe: dict[str, Any], *, lr: float = 0.1, weight_decay: fl
     options = {key: recipe[key] for key in ("outputs", "seed", "device", "periphery")}
     network = build("network", recipe["network"], input_shape=tuple(recipe["input_shape"]), **options)
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, weight_decay=weight_decay)
-    return Learner(network, recipe["rule"], optimizer=optimizer, loss=recipe["loss"], seed=recipe["seed"])
+    about = {key: recipe[key] for key in ("loss", "seed")}
+    scale = recipe.get("feedback_scale", "fixed")
+    return Learner(network, recipe["rule"], optimizer=optimizer, feedback_scale=scale, **about)
 
 
 def twin_learner(learner: Learner, recipe: dict[str, Any]) -> Learner:

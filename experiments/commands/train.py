@@ -91,9 +91,15 @@ def train_command(
     given from the folder. The test data are evaluated once, at the end, and
     never choose anything.
 
+    [bold]Without training[/bold] (--epochs 0) the folder holds the network as it is
+    built, such as that of a NIR file.
+
     [bold]The optimizer[/bold], where none is given, is the one that the rule
     recommends for this kind of network (neurofa list rule); run.json holds it.
     The control has its own, unless an optimizer is given: then both have that.
+    [bold]--optimizer auto[/bold] keeps the recommended one and finds its rate: 100
+    steps for each rate of a grid, from the same weights; the lowest validation
+    loss wins, for the control too. What was tried is printed and kept in run.json.
     Sequences are learned by a spiking network (snn) where none is given.
 
     [bold]--log[/bold] measures without changing the numbers of the run:
@@ -122,7 +128,8 @@ def train_command(
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Progress, shown_progress
-    from experiments.runs.recommended import with_network
+    from experiments.runs.rate_search import RateSearch, search_rates
+    from experiments.runs.recommended import AUTO, with_network
     from experiments.runs.run import control_of, train_run
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError
@@ -139,6 +146,14 @@ def train_command(
         notes += profile_lines(chip, given, RunSpec(**chosen))
         findings = chip_findings(chip, RunSpec(**chosen))
         warn_of_broken_limits(chip, [] if quiet else findings)
+    searches: dict[str, RateSearch] = {}
+    if chosen.get("optimizer") == AUTO:
+        begun = resume and out is not None and RunFolder(out).run.is_file()
+        chosen = {name: value for name, value in chosen.items() if name != "optimizer"}
+        if not begun:  # a run that is gone on with has the optimizer that was found for it
+            searches = search_rates(RunSpec(**with_network(chosen)), control=control is not False)
+            notes += [search.line for search in searches.values()]
+            chosen = {**chosen, "optimizer": searches["run"].optimizer}
     filled = with_network(chosen)
     folder = RunFolder(Path("runs", RunSpec(**filled).folder_name) if out is None else out)
     if resume and folder.run.is_file():
@@ -157,7 +172,14 @@ def train_command(
     try:
         with Progress() if quiet else shown_progress(notes) as progress:
             result = train_run(
-                spec, folder.path, progress=progress, resume=resume, overwrite=overwrite, control=control is not False
+                spec,
+                folder.path,
+                progress=progress,
+                resume=resume,
+                overwrite=overwrite,
+                control=control is not False,
+                control_optimizer=searches["control"].optimizer if "control" in searches else None,
+                search={name: search.to_json() for name, search in searches.items()} or None,
             )
     except Interrupted:
         again = shlex.quote(str(folder.path))

@@ -66,7 +66,7 @@ class LoadedRun:
     def provenance(self) -> dict[str, Any]:
         """Return spec, seed, versions, and the recipe that builds the learner again."""
         network, spec = self.learner.network, self.spec
-        recipe = {key: getattr(spec, key) for key in ("device", "periphery", "rule", "loss")}
+        recipe = {key: getattr(spec, key) for key in ("device", "periphery", "rule", "loss", "feedback_scale")}
         recipe |= {"network": network.spec, "input_shape": list(network.input_shape)}
         recipe |= {"outputs": network.outputs, "seed": network.seed}
         about = {"spec": spec.to_json(), "key": spec.key, "seed": spec.seed, "run": self.folder.path.name}

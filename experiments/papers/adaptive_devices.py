@@ -18,7 +18,7 @@ DEVICES = {"digital": "digital", "fixed 6 bit": "fixed(bits=6)", "ReRamES": "rer
 RULES = {
     "bp": "bp",
     "dfa": "dfa(feedback=dense(device={device}))",
-    "raf": "raf(rank=10, feedback=dense(device={device}))",
+    "raf": "raf(rank=10, step=None, feedback=dense(device={device}))",
     "fdfa": "fdfa(feedback=dense(device={device}))",
     "grape2026": "grape2026(feedback=dense(distribution=normal, device={device}))",
     CONTROL: CONTROL,

@@ -150,7 +150,8 @@ def compare_with_recursion(case: LinearCase, seed: int) -> Record:
             for weight in network.parameters():
                 weight.zero_()
     optimizer = torch.optim.SGD(network.parameters(), lr=case.lr)
-    learner = Learner(network, f"dfa(feedback={case.feedback})", optimizer=optimizer, loss="mse", seed=seed)
+    rule = f"dfa(feedback={case.feedback})"
+    learner = Learner(network, rule, optimizer=optimizer, loss="mse", seed=seed, feedback_scale="fixed")
     feedback = feedback_matrices(learner.rule, generator(seed, "read"))
     theory = DeepLinear([feedback[name] for name in network.names if name in feedback], INPUTS)
     losses = []

@@ -225,7 +225,7 @@ def run_of(activation: str, alpha: float, beta: float, seed: int, *, lr: float, 
         "rule": f"dfa(feedback=dense(gain={math.sqrt(2 / WIDTH):.4g}))",
     }
     training = {"optimizer": f"sgd(lr={lr:g})", "loss": "mse", "epochs": epochs, "batch_size": 100, "seed": seed}
-    return RunSpec.from_json({**fields, **training, "log": "alignment", "compute": compute})
+    return RunSpec.from_json({**fields, **training, "feedback_scale": "fixed", "log": "alignment", "compute": compute})
 
 
 def rise(losses: Sequence[float]) -> float:

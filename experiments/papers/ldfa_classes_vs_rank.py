@@ -67,7 +67,7 @@ class ClassesAgainstRank(Experiment, name="ldfa_classes_vs_rank"):
         needed: list[Record] = []
         for c in sorted(self.classes):
             name = f"{c} classes"
-            ranks = curve(name, sorted(self.ranks), lambda r: [{"rule": f"raf(rank={r}, clamp=1.0)"}])
+            ranks = curve(name, sorted(self.ranks), lambda r: [{"rule": f"raf(rank={r}, step=None, clamp=1.0)"}])
             levels = [CurvePoint(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)]
             outcome = run_curves([*ranks, *levels], {"data": self._data(c), **common}, epochs, setup, name=name)
             lines = [_relative(line, outcome.lines) for line in outcome.lines]

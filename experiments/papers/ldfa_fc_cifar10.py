@@ -100,7 +100,7 @@ class LowDimensionalErrorFC(Experiment, name="ldfa_fc_cifar10"):
             return curve(DIRECT, self.ranks, lambda r: self._setting(f"draf(rank={r})"))
 
         def raf(series: str, ranks: Sequence[int], options: str = "") -> list[CurvePoint]:
-            return curve(series, ranks, lambda r: self._setting(f"raf(rank={r}, clamp=1.0{options})"))
+            return curve(series, ranks, lambda r: self._setting(f"raf(rank={r}, step=None, clamp=1.0{options})"))
 
         if part == "one":
             paths = [raf(f"return path {what} alone", (1, 4, 10), f", only=[{layer}]") for layer, what in PATHS.items()]

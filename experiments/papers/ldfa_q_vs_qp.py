@@ -61,8 +61,8 @@ class QAgainstQP(Experiment, name="ldfa_q_vs_qp"):
         common |= {"schedule": f"exponential(factor={0.98 ** (250 / epochs):.4g})"}
         ranks = self.ranks or ((1, 4, 8, 16, 32) if full else (1, 2, 4, 8))
         points = [
-            *curve(LEARNT, ranks, lambda r: [{"rule": f"raf(rank={r}, clamp=1.0)"}]),
-            *curve(Q_ONLY, ranks, lambda r: [{"rule": f"raf(rank={r}, clamp=1.0, p=fixed)"}]),
+            *curve(LEARNT, ranks, lambda r: [{"rule": f"raf(rank={r}, step=None, clamp=1.0)"}]),
+            *curve(Q_ONLY, ranks, lambda r: [{"rule": f"raf(rank={r}, step=None, clamp=1.0, p=fixed)"}]),
             *[CurvePoint(series=rule, candidates=[{"rule": rule}]) for rule in (BP, CONTROL)],
         ]
         marks = [Published(r, then, "P and Q learn, the source") for r, then in LEARNT_THEN.items() if full]

@@ -55,7 +55,9 @@ class ReceptiveFields(Experiment, name="ldfa_receptive_fields"):
 
     def run(self, part: str, setup: Setup) -> Findings:
         ranks, nerve, narrow = ((1, 4, 32), 32, 4) if setup.full else ((1, 2, 8), 8, 1)
-        methods = {f"rank {r}": (f"raf(rank={r}, only=[conv2d2], clamp=1.0)", nerve) for r in self.ranks or ranks}
+        methods = {
+            f"rank {r}": (f"raf(rank={r}, step=None, only=[conv2d2], clamp=1.0)", nerve) for r in self.ranks or ranks
+        }
         methods |= {BP: ("bp", nerve), NARROW: ("bp", self.narrow or narrow)}
         runs = itertools.product(methods, range(setup.seeds))
         specs = {(method, seed): self._spec(*methods[method], seed, setup) for method, seed in runs}

@@ -76,7 +76,7 @@ class LowDimensionalErrorViT(Experiment, name="ldfa_vit"):
         return [
             *curve(NORMATIVE, self.ranks, lambda r: grid(f"ldfa_normative(rank={r})", 0.0005, 0.001)),
             *curve(LOCAL, self.local, lambda r: grid(f"ldfa_local(rank={r})", 0.0005, 0.001)),
-            *curve(RAF, self.local, lambda r: grid(f"raf(rank={r}, clamp=1.0)", 0.0005, 0.001)),
+            *curve(RAF, self.local, lambda r: grid(f"raf(rank={r}, step=None, clamp=1.0)", 0.0005, 0.001)),
             CurvePoint(series=BP, candidates=grid(BP, 0.0005, 0.001)),
             CurvePoint(series=DFA, candidates=grid(DFA, 0.0001, 0.0003, 0.001)),
             CurvePoint(series="dfa, pooled", candidates=grid("dfa(feedback=pooled)", 0.0001, 0.0003, 0.001)),

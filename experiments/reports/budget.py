@@ -73,7 +73,8 @@ def budget_report(
 
 def _learner(spec: RunSpec, network: Network) -> Learner:
     optimizer = build("optimizer", spec.optimizer)(network.parameters())
-    return Learner(network, spec.rule, optimizer=optimizer, loss=spec.loss, seed=spec.seed)
+    scale = spec.feedback_scale
+    return Learner(network, spec.rule, optimizer=optimizer, loss=spec.loss, seed=spec.seed, feedback_scale=scale)
 
 
 def _feedback_errors(

@@ -101,4 +101,5 @@ def build_learner(network: Network, spec: RunSpec) -> Learner:
             clip=spec.clip,
             fused=spec.fused,
             feedback_seed=spec.feedback_seed,
+            feedback_scale=spec.feedback_scale,
         )

@@ -24,7 +24,14 @@ SEQUENCES = 100
 
 @torch.no_grad()
 def evaluate_split(
-    network: Network, dataset: Dataset | Sequences, where: str, loss: Loss, *, seed: int = 0, chunk: int = CHUNK
+    network: Network,
+    dataset: Dataset | Sequences,
+    where: str,
+    loss: Loss,
+    *,
+    seed: int = 0,
+    chunk: int = CHUNK,
+    most: int | None = None,
 ) -> Score:
     """Return loss and accuracy of a network on one split; its training mode and the run's generators do not change.
 
@@ -35,6 +42,7 @@ def evaluate_split(
         loss: the loss that is averaged.
         seed: seed of the read noise of the network's device.
         chunk: ticks of a sequence that are computed at once.
+        most: samples after which no further batch is evaluated; None: the whole split.
 
     Raises:
         NotFiniteError: the loss is not finite.
@@ -46,11 +54,15 @@ def evaluate_split(
             for xs, target in dataset.batches(where, SEQUENCES):
                 value, y = sequence_loss(network, loss, xs, target, teach=dataset.teach, chunk=chunk, gen=gen)
                 tally.add(value, y, target)
+                if most is not None and tally.samples >= most:
+                    break
         else:
             for x, target in dataset.batches(where, BATCH):
                 y = network(x, gen)
                 result = loss_and_teaching(loss, y, target)[0]
                 tally.add(result.value, y, target, result.mass)
+                if most is not None and tally.samples >= most:
+                    break
     score = tally.score()
     if score.loss is not None and not math.isfinite(score.loss):
         raise NotFiniteError(

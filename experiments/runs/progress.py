@@ -28,6 +28,9 @@ class Progress:
             samples: of one epoch.
         """
 
+    def note(self, lines: Sequence[str]) -> None:
+        """Add lines that are said when the next run begins; default: none is shown."""
+
     def step(self, samples: int, score: Score) -> None:
         """Report some steps.
 
@@ -70,6 +73,9 @@ class Shown(Progress):
 
     def __init__(self, notes: Sequence[str] = ()) -> None:
         self._notes = list(notes)
+
+    def note(self, lines: Sequence[str]) -> None:
+        self._notes += lines
 
     def begin(self, title: str, *, epochs: int, done: int, samples: int) -> None:
         while self._notes:

@@ -11,6 +11,8 @@ from hwmodels.spec import parse
 
 RECOMMENDED = "recommended"
 """Word that stands for it; the fields of a run never hold it, so that a stored run says what it was trained with."""
+AUTO = "auto"
+"""Word that stands for the optimizer whose rate short runs find (:mod:`experiments.runs.rate_search`)."""
 PLAIN = "sgd(lr=0.1)"
 """What every run had before rules recommended anything, and what a rule has that recommends nothing."""
 SPIKING = "snn"

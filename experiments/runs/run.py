@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,6 +40,8 @@ def train_run(
     overwrite: bool = False,
     control: bool = False,
     renew: bool = False,
+    control_optimizer: str | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> Result:
     """Train one network, and return its result; with a folder, write checkpoints, network, curves and result there.
 
@@ -52,6 +56,8 @@ def train_run(
         overwrite: begin anew in a folder that holds a run.
         renew: with ``resume``, begin anew where data or other people's code have changed since; False: refuse.
         control: also train the readout-only control (in ``out/control``), with the settings of :func:`control_of`.
+        control_optimizer: of the control; None: as :func:`control_of` chooses it.
+        search: how the optimizers were found, JSON values, kept in ``run.json``.
 
     Raises:
         NeurofaError: an unknown or impossible part, numbers that are not finite, a folder that cannot be written or
@@ -61,7 +67,7 @@ def train_run(
     control = control and spec.rule != CONTROL and spec.epochs > 0
     trainer = Trainer(spec)
     if out is None:
-        return _train(trainer, None, progress or Progress(), control=control)
+        return _train(trainer, None, progress or Progress(), control=control, control_optimizer=control_optimizer)
     folder, present = RunFolder(out), run_ingredients(spec)
     if resume and folder.run.exists() and not folder.is_made_of(present):
         if not renew:
@@ -77,12 +83,18 @@ def train_run(
                 return finished
         about = {"spec": spec.to_json(), "key": spec.key, "seed": spec.seed, "control": control}
         data = dict(trainer.dataset.provenance)
+        if search is not None:
+            about["optimizer_search"] = dict(search)
+        elif resume and folder.run.exists():
+            about |= {key: value for key, value in folder.about().items() if key == "optimizer_search"}
         writer.begin({**about, "data": data, "ingredients": present, **machine_info()})
         trainer.continue_in(writer)
-        return _train(trainer, writer, progress or Progress(), control=control)
+        return _train(trainer, writer, progress or Progress(), control=control, control_optimizer=control_optimizer)
 
 
-def _train(trainer: Trainer, writer: RunWriter | None, progress: Progress, *, control: bool) -> Result:
+def _train(
+    trainer: Trainer, writer: RunWriter | None, progress: Progress, *, control: bool, control_optimizer: str | None
+) -> Result:
     """Train what is left, report it, and write the report."""
     spec = trainer.spec
     with deferred_interrupt() as check_interrupt, _deterministic(spec.compute):
@@ -91,9 +103,12 @@ def _train(trainer: Trainer, writer: RunWriter | None, progress: Progress, *, co
         if control:
             inside = None if writer is None else writer.folder.control
             resume = writer is not None and writer.resume
+            other = control_of(spec, inside if resume else None)
+            if control_optimizer is not None:
+                other = replace(other, optimizer=control_optimizer)
             try:
                 beside = train_run(
-                    control_of(spec, inside if resume else None),
+                    other,
                     inside,
                     progress=progress,
                     resume=resume,

@@ -103,7 +103,8 @@ class RunSpec:
 
     ``chunk`` bounds the memory of a sequence, whatever its number of ticks; None has the key of 100, the default
     before. With ``fused`` the noise of writes has the same law and other draws. Runs of several seeds share their
-    feedback where ``feedback_seed`` is given.
+    feedback where ``feedback_seed`` is given. ``feedback_scale`` is that of a direct pathway that names none by itself;
+    runs of the time before it existed were ``fixed``.
 
     ``log`` adds measurements that leave the numbers of the run as they are. ``alignment``
     (:func:`neurofa.diagnostics.measure.measure_alignment`) is measured before the first step, at steps 2^(k/2) and at
@@ -124,9 +125,10 @@ class RunSpec:
     ] = SpecField("exact")
     epochs: Annotated[int, Option("Passes over the training data; 0: as it is.", least=0, most=10**7)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
-    optimizer: Annotated[SpecField, Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule.')] = (
-        SpecField(RECOMMENDED)
-    )
+    optimizer: Annotated[
+        SpecField,
+        Option('Optimizer, such as "adam(lr=0.003)"; recommended: that of the rule; auto: its rate by short runs.'),
+    ] = SpecField(RECOMMENDED)
     schedule: Annotated[SpecField, Option("Learning rate over time, such as cosine.")] = SpecField("constant")
     loss: Annotated[SpecField, Option("Loss: cross_entropy, bce for several labels, mse for regression.")] = SpecField(
         "cross_entropy"
@@ -137,6 +139,10 @@ class RunSpec:
     seed: Annotated[int, Option("Seed of weights, feedback, data order and noise.")] = 0
     select: Annotated[str, Option("Epoch to report: last, or best by validation.", words=("last", "best"))] = "last"
     feedback_seed: Annotated[int | None, Option("Seed of the feedback alone.", none="the seed", earlier=None)] = None
+    feedback_scale: Annotated[
+        str,
+        Option("Size of delivered errors: backprop or fixed.", words=("backprop", "fixed"), earlier="fixed"),
+    ] = "backprop"
     chunk: Annotated[
         int | None,
         Option("Ticks of a sequence computed at once.", least=1, none="100, or more as memory allows", earlier=64),
@@ -237,11 +243,14 @@ def stored_meaning(values: Mapping[str, Any]) -> dict[str, Any]:
 
     ``sdfa`` without an error format was written when its default was ternary; since then the format is written out. A
     chunk of 100 was the default, which now is None. Fields that did not exist have the value that all runs had; a run
-    without an optimizer had plain SGD, whatever its rule.
+    without an optimizer had plain SGD, whatever its rule. Before ``feedback_scale`` existed, P of ``raf`` took
+    the optimizer's steps.
     """
     rule = {}
     if isinstance(values.get("rule"), str):
         rule = {"rule": with_defaults(values["rule"], "sdfa", error="ternary")}
+        if "feedback_scale" not in values:
+            rule = {"rule": with_defaults(rule["rule"], "raf", step=None)}
     chunk = {"chunk": None} if values.get("chunk") == CHUNK else {}
     earlier = {name: o.earlier for name, o in options_of(RunSpec).items() if o.earlier is not ...}
     return {"optimizer": PLAIN, **earlier, **values, **rule, **chunk}

@@ -13,7 +13,7 @@ from torch import Tensor
 from experiments.data import Dataset, Sequences
 from experiments.data.sequences import DrawnSplit
 from experiments.runs.build import build_learner, build_network, compute_device, load_data
-from experiments.runs.divergence import DivergedError, LossWatch, diverged
+from experiments.runs.divergence import DivergedError, GrowthWatch, LossWatch, explained
 from experiments.runs.evaluate import evaluate_split
 from experiments.runs.measurements import RunMeter
 from experiments.runs.memory import require_memory
@@ -36,6 +36,7 @@ from neurofa.training.finite import NotFiniteError, check_loss
 from neurofa.training.loop.epoch import StepHooks, train_epoch
 from neurofa.training.loop.tally import Score, Tally
 from neurofa.training.step_types import StepResult
+from neurofa.training.summary import feedback_lines
 
 LISTENED = 32
 """Training samples on which is looked whether a spiking network fires."""
@@ -84,6 +85,7 @@ class Trainer:
         self.rates = [group["lr"] for group in self.learner.optimizer.param_groups]
         _refuse_last_of_one(self.network, self.dataset, spec.batch_size, self.steps)
         self.losses = LossWatch()
+        self.growth = GrowthWatch(self.network)
         self.rows: list[EpochRow] = []
         self.best = 0
         """The best epoch so far; 0 where the last one is reported."""
@@ -115,6 +117,7 @@ class Trainer:
             self._store()
             return
         self.meter = RunMeter(spec.log, self.learner, self.dataset, spec.seed)
+        progress.note(feedback_lines(self.learner.rule))
         title = f"{spec.rule} on {spec.data}"
         progress.begin(title, epochs=spec.epochs, done=len(self.rows), samples=len(self.dataset.train))
         for epoch in range(len(self.rows) + 1, spec.epochs + 1):
@@ -123,12 +126,35 @@ class Trainer:
             except (DivergedError, NotFiniteError) as error:
                 if self.writer is not None:  # the state of the last finished epoch stays
                     self.writer.write_rows([*self.rows, {"epoch": epoch, "diverged": True}])
-                raise error if isinstance(error, DivergedError) else diverged(error) from None
+                raise explained(error, self.growth.growth(self.learner.steps), self.spec.optimizer) from None
             if silent := self._silent_layers():
                 row["silent"] = silent
                 if not any("silent" in earlier for earlier in self.rows):
                     progress.notice(_silence(silent, epoch))
             self._keep(row)
+
+    def trial(self, steps: int, samples: int) -> Score:
+        """Train some steps, and return loss and accuracy on part of the validation data; no epoch is kept.
+
+        Args:
+            steps: of the first epochs, in their order.
+            samples: of the validation split, at most.
+
+        Raises:
+            NeurofaError: the run diverges.
+        """
+        spec, learner, data = self.spec, self.learner, self.dataset
+        for epoch in itertools.count(1):
+            order = generator(spec.seed, "order", str(epoch))
+            for x, target in itertools.islice(data.batches("train", spec.batch_size, order), self.steps):
+                self._step(x, target)
+                if learner.steps >= steps:
+                    learner.check()
+                    chunk = spec.chunk or CHUNK
+                    return evaluate_split(
+                        self.network, data, "validation", learner.loss, seed=spec.seed, chunk=chunk, most=samples
+                    )
+        raise AssertionError
 
     def _train_epoch(self, epoch: int, progress: Progress, check_interrupt: Callable[[], None]) -> EpochRow:
         spec, learner, data, steps = self.spec, self.learner, self.dataset, self.steps
@@ -245,6 +271,7 @@ class _RunHooks(StepHooks):
         learner.check()
         assert score.loss is not None  # noqa: S101 (narrows a type: there are samples)
         self.trainer.losses.see(score.loss, score.samples, self.epoch)
+        self.trainer.growth.see(learner.steps)
         self.progress.step(score.samples - self._reported, score)
         self._reported = score.samples
 

@@ -117,7 +117,8 @@ def run_study(study: Study, setup: Setup, *, name: str, keep: bool = False) -> S
 
 
 def _spec(common: Fields, setting: Fields, **more: object) -> RunSpec:
-    return RunSpec.from_json({**common, **setting, **more})
+    # published rates and the targets of the experiments belong to feedback of one size for every network
+    return RunSpec.from_json({"feedback_scale": "fixed", **common, **setting, **more})
 
 
 def _rows(specs: Sequence[RunSpec], setup: Setup, title: str, keep: bool = False) -> dict[str, SweepRow]:

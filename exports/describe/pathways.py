@@ -53,7 +53,13 @@ def _direct(feedback: Feedback, about: FeedbackDescription | None, keys: StateKe
     if about is None:
         return UndescribedPath(rule=feedback.name)
     slices = tuple(
-        Slice(layer=name, rows=(rows.start, rows.stop), shape=tuple(feedback.shapes[name]), spread=about.spread)
+        Slice(
+            layer=name,
+            rows=(rows.start, rows.stop),
+            shape=tuple(feedback.shapes[name]),
+            spread=about.spread,
+            factor=about.behind.get(name, 1.0),
+        )
         for name, rows in feedback.slices.items()
     )
     if about.projection is not None:

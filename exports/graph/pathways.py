@@ -35,6 +35,7 @@ class Slice:
         rows: first and last + 1 row of the matrix.
         shape: shape of the signal of one sample.
         spread: ``own``, one row for each value; ``channels``, one row for each channel, the same at every position.
+        factor: by which the rows of the product are scaled, digitally and behind hardware.
 
     Raises:
         NeurofaError: the number of rows does not fit the shape.
@@ -44,6 +45,7 @@ class Slice:
     rows: tuple[int, int]
     shape: tuple[int, ...]
     spread: Literal["own", "channels"] = "own"
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         wanted = math.prod(self.shape) if self.spread == "own" else self.shape[self.channel_axis]
@@ -119,8 +121,6 @@ class DirectPath(FeedbackPath):
     """
 
     kind = "direct"
-    convention = "teaching signal of a layer = matrix[rows] @ error; the readout gets the error itself"
-
     matrix: Matrix | None
     slices: tuple[Slice, ...]
     hardware: ProjectionHardware | None = None
@@ -134,6 +134,15 @@ class DirectPath(FeedbackPath):
                 )
 
     @property
+    def convention(self) -> str:
+        factor = "factor * " if self._factors else ""
+        return f"teaching signal of a layer = {factor}matrix[rows] @ error; the readout gets the error itself"
+
+    @property
+    def _factors(self) -> bool:
+        return any(part.factor != 1 for part in self.slices)
+
+    @property
     def exact(self) -> bool:
         return self.hardware is None or self.hardware.exact
 
@@ -145,6 +154,7 @@ class DirectPath(FeedbackPath):
     def attributes(self) -> dict[str, dict[str, Any]]:
         groups: dict[str, dict[str, Any]] = {
             f"slices/{part.layer}": {"rows": part.rows, "shape": part.shape, "spread": part.spread}
+            | ({"factor": part.factor} if self._factors else {})
             for part in self.slices
         }
         if self.hardware is not None:

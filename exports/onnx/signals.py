@@ -74,7 +74,7 @@ def teaching_signal(b: GraphBuilder, path: DirectPath, part: Slice, sent: str, m
         rows = b.weight(f"feedback.{part.layer}", path.matrix.values[first:last])
     else:
         rows = b.op("Slice", matrix, b.sizes(first), b.sizes(last), b.sizes(0), b.sizes(1))
-    signal = b.op("Gemm", sent, rows, transB=1)
+    signal = b.op("Gemm", sent, rows, transB=1, **({} if part.factor == 1 else {"alpha": part.factor}))
     if part.spread == "own":
         return b.reshape(signal, -1, *part.shape) if len(part.shape) > 1 else signal
     # one value for each channel, spread over all positions

@@ -87,7 +87,7 @@ def requirements_of(learner: Learner, *, batch_size: int = 1, rates: tuple[float
     network, rule = learner.network, learner.rule
     layers = {name: layer for name, layer in network.items() if layer.synapses}
     facts = {name: facts_of(layer) for name, layer in layers.items()}
-    plan, about = network.plan(chained=False), describe_path(rule.declares)
+    plan, about = network.plan(chained=False, sized=False), describe_path(rule.declares)
     matrices = [(layer, layer.synapses[key]) for name, layer in layers.items() for key in facts[name].matrices]
     devices = [synapses.device for _, synapses in matrices]
     memories = [memory for each in facts.values() if (memory := each.memory()) is not None]

@@ -62,6 +62,8 @@ class Plastic(NamedTuple):
     """Weight tensor of the pathway; layers may share it."""
     rows: slice | None = None
     """Rows of the tensor that belong to the layer; None: all."""
+    own_step: bool = False
+    """Whether the rule's directions are whole steps, which no optimizer scales: w <- w - direction."""
 
 
 class PlasticFeedback(Protocol):
@@ -271,6 +273,9 @@ class Declaration:
     """Whether the target itself enters the teaching signals or the feedback of hidden layers."""
     return_path: ReturnPath | None = None
     """Return weights of a chained rule; None: the rule is direct, or sends no error."""
+    direct: bool = False
+    """Whether the pathway goes from the output to every hidden layer, so that its scale needs the sizes of errors
+    (:attr:`neurofa.core.plan.Site.error_size`)."""
     plastic: PlasticFeedback | None = None
     """Feedback weights that learn by the optimizer."""
     second_pass: SecondPass | None = None

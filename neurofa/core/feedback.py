@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,10 @@ from neurofa.core.description import FeedbackDescription
 from neurofa.core.plan import Site
 from neurofa.core.synapses import Synapses
 
+Scale = Literal["backprop", "fixed"]
+"""How large the errors are that a direct pathway delivers, with gain 1: as those of backpropagation at each layer at
+initialisation, or 1/sqrt(3) of the output error at every layer."""
+
 
 class Feedback(nn.Module, Registered, ABC, kind="feedback"):
     """A pathway from the output error to teaching signals, the errors that hidden layers receive.
@@ -31,6 +36,12 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
     """Rows of the projected error that belong to each layer; there after :meth:`open`."""
     shapes: dict[str, tuple[int, ...]]
     """Shape of the signal of one sample at each layer; there after :meth:`open`."""
+    factors: dict[str, float]
+    """By what each layer's signal is scaled beyond 1/sqrt(3) of the error; there after :meth:`open`."""
+    gain: float = 1.0
+    """Factor of all signals."""
+    scale: Scale | None = None
+    """Scale that the pathway was given; None: that of the plan."""
 
     def open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
         """Create the pathway to the hidden layers of a network.
@@ -42,7 +53,17 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         """
         self.slices = {}
         self.shapes = {site.name: site.out_shape for site in sites}
+        # with entries of standard deviation 1/sqrt(3 o), an error of rms 1 is delivered with rms 1/sqrt(3)
+        self.factors = {
+            site.name: 1.0 if self.scale == "fixed" or site.error_size is None else site.error_size * math.sqrt(3)
+            for site in sites
+        }
         self._open(sites, outputs, gen)
+
+    @property
+    def delivered(self) -> dict[str, float]:
+        """Expected rms(delivered error) / rms(sent error) of each layer, as the pathway was drawn."""
+        return {name: self.gain * factor / math.sqrt(3) for name, factor in self.factors.items()}
 
     @abstractmethod
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
@@ -169,18 +190,41 @@ class Feedback(nn.Module, Registered, ABC, kind="feedback"):
         return self.rows_of(name, change).flatten(1)
 
 
-class RandomMatrices(Feedback, ABC):
-    """Fixed random matrices with a declared gain, number format and device.
-
-    Entries are uniform in +-gain sqrt(3) s, where s is the standard deviation 1/sqrt(3 o) for direct pathways and
-    1/sqrt(3 fan_in) for return weights: with gain 1 the direct B is U(-1, 1)/sqrt(o) and a return weight is drawn as
-    the forward weights are. A coarse format keeps that standard deviation.
+def check_scale(name: str, scale: str | None) -> Scale | None:
+    """Return the checked option ``scale`` of a pathway.
 
     Args:
-        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        name: of the pathway, for the message.
+        scale: as it was given.
+
+    Raises:
+        NeurofaError: another word.
+    """
+    for known in get_args(Scale):
+        if scale == known:
+            checked: Scale = known
+            return checked
+    if scale is not None:
+        raise NeurofaError(f"got {name}(scale={scale}); expected backprop or fixed; choose one, or leave it out")
+    return None
+
+
+class RandomMatrices(Feedback, ABC):
+    """Fixed random matrices with a declared gain, scale, number format and device.
+
+    Entries are uniform in +-gain sqrt(3) s. For return weights s is the standard deviation 1/sqrt(3 fan_in), so that
+    with gain 1 they are drawn as the forward weights are. For the rows of layer l of a direct pathway s is
+    c_l/sqrt(o), where c_l is the rms of the errors of backpropagation at the layer at initialisation, in units of the
+    rms of the output error (:attr:`neurofa.core.plan.Site.error_size`): delivered errors have that size. With
+    ``scale=fixed`` s is 1/sqrt(3 o) for all layers: B is U(-1, 1)/sqrt(o). A coarse format keeps the standard
+    deviation.
+
+    Args:
+        gain: factor of the entries.
         distribution: ``uniform`` or ``normal``.
         values: number format of the entries (``sign``, ``ternary``, ``uniform(bits=4)``); default: as drawn.
         device: device on which the matrices live (read noise, drift).
+        scale: ``backprop`` or ``fixed``; None: as the learner says, ``backprop`` unless it is told otherwise.
     """
 
     def __init__(
@@ -190,8 +234,10 @@ class RandomMatrices(Feedback, ABC):
         distribution: str = "uniform",
         values: Format | str = "raw",
         device: Device | str = "digital",
+        scale: Scale | None = None,
     ) -> None:
         super().__init__()
+        self.scale = check_scale(self.name, scale)
         if gain <= 0 or not math.isfinite(gain):
             raise NeurofaError(f"got {self.name}(gain={gain}); expected a positive number; 1 is the default")
         if distribution not in ("uniform", "normal"):
@@ -201,7 +247,7 @@ class RandomMatrices(Feedback, ABC):
         self.device: Device = build("device", device)
 
     def entries(self, shape: tuple[int, ...], fan: float, gen: torch.Generator) -> Tensor:
-        """Draw one matrix with the standard deviation gain/sqrt(3 fan).
+        """Draw one matrix with the standard deviation gain/sqrt(3 fan), before rows are scaled by layer.
 
         Args:
             shape: of the matrix.
@@ -250,11 +296,14 @@ class MatrixFeedback(RandomMatrices, ABC):
         return array
 
     def _open(self, sites: tuple[Site, ...], outputs: int, gen: torch.Generator) -> None:
-        width = self.stack(sites)
-        self.b = Synapses(self.rows(sites, width, outputs, gen), self.device, gen, adopt=True)
+        rows = self.rows(sites, self.stack(sites), outputs, gen)
+        for name, part in self.slices.items():
+            if self.factors[name] != 1:
+                rows[part] *= self.factors[name]
+        self.b = Synapses(rows, self.device, gen, adopt=True)
 
     def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
-        """Draw the matrix of all layers, (m, o); default: independent entries.
+        """Draw the matrix of all layers, (m, o), before each layer's rows are scaled; default: independent entries.
 
         Args:
             sites: hidden layers, from input to readout.

@@ -129,6 +129,9 @@ class LayerTraits:
     """Plain data for exports, costs and chip checks; None: those that follow from the weights alone."""
     unreturned: Callable[[Tensor], list[str]] | None = None
     """Returns the weights that an error would cross without a return weight, for a (B, *in_shape) input."""
+    redraw: Callable[[], Params] | None = None
+    """Draws new weights, by name, from torch's global generator; None: ``initialise`` draws them on a copy of the
+    layer. It refuses weights whose initialiser it does not know."""
 
 
 class Layer(nn.Module, Registered, ABC, kind="layer"):

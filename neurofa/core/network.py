@@ -14,6 +14,7 @@ from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
 from neurofa.core.description import ModuleDescription
+from neurofa.core.error_sizes import error_sizes
 from neurofa.core.layer import Layer, facts_of
 from neurofa.core.multiplied import multiplied, refuse_digital_products
 from neurofa.core.plan import Plan, Site
@@ -249,13 +250,16 @@ class Network(nn.Module):
         """Number format of the weights, and so of inputs and outputs."""
         return self.first[0].weight.dtype
 
-    def plan(self, *, chained: bool = True) -> Plan:
+    def plan(self, *, chained: bool = True, sized: bool = True) -> Plan:
         """Return the names and shapes of this network to which a rule is bound.
 
         Args:
             chained: look for weights that an error would cross without a return weight (a forward and a backward pass
                 per weight of a block); direct rules do not need them.
+            sized: find the size that errors of backpropagation have at each hidden layer at initialisation, from a
+                redrawn twin; chained rules do not need it.
         """
+        sizes = error_sizes(self) if sized and len(self.names) > 1 else {}
         like = next(self.parameters())
         sites = []
         probe = self._here(self.example(2, generator(0, "probe")))
@@ -278,7 +282,8 @@ class Network(nn.Module):
                         out_shape = out_shape[1:]
                     else:
                         mixed.append(name)
-                sites.append(Site(name, out_shape, shapes, traits.elementwise, unreturned, window))
+                site = Site(name, out_shape, shapes, traits.elementwise, unreturned, window, sizes.get(name))
+                sites.append(site)
                 window = Window(1)
             with torch.no_grad(), _numbers_as_indices(name):
                 probe = layer.compute(layer.synapses.stored(), probe, layer.fresh_state(probe, gen))[0]

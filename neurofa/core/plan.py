@@ -26,6 +26,9 @@ class Site:
     window: Window | None = None
     """Receptive field of an output position on the output image of the site before (for the first site: on the
     network's input), pooling in between included; None: all positions, or not known."""
+    error_size: float | None = None
+    """rms(error at the layer's output) / rms(output error) of backpropagation at initialisation, from shapes and
+    initialisers alone (:mod:`neurofa.core.error_sizes`); None: not known, or not asked for."""
 
     @property
     def width(self) -> int:

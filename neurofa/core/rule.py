@@ -114,7 +114,7 @@ class Direct(Rule, WorkCount, ABC):
 
     @cached_property
     def declares(self) -> Declaration:
-        return Declaration(work=self, path=self)
+        return Declaration(direct=True, work=self, path=self)
 
     def describe_path(self) -> PathDescription:
         return PathDescription(kind="direct", feedback=self.feedback.describe(), frozen=self.frozen)

@@ -84,7 +84,7 @@ def step_flops(learner: Learner, *, batch_size: int) -> StepFlops:
     calibration = None
     if rule.declares.calibrate:
         bp: Rule = build("rule", "bp")
-        bind_rule(bp, network.plan(chained=True), generator(0, "calibration"))
+        bind_rule(bp, network.plan(chained=True, sized=False), generator(0, "calibration"))
         calibration = StepFlops(bp.name, batch_size, _items(network, bp, batch_size))
     return StepFlops(rule.name, batch_size, _items(network, rule, batch_size), calibration, rule.declares.calibrate)
 

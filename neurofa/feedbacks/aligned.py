@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
-from neurofa.core.feedback import MatrixFeedback
+from neurofa.core.feedback import MatrixFeedback, Scale
 from neurofa.core.plan import Site
 from neurofa.linalg.convolution import ConvGeometry, ConvolutionOperator
 from neurofa.linalg.nmf import nonnegative_factors
@@ -32,8 +32,10 @@ class AlignedFeedback(MatrixFeedback, name="aligned"):
 
     Args:
         by: ``nmf`` or ``svd``.
-        gain: standard deviation of a layer's entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        gain: factor of the entries.
         device: device on which B lives.
+        scale: ``backprop``: delivered errors are as large as those of backpropagation at initialisation; ``fixed``:
+            1/sqrt(3) of the error at every layer; None: as the learner says, ``backprop`` unless it is told otherwise.
     """
 
     source = (
@@ -42,9 +44,14 @@ class AlignedFeedback(MatrixFeedback, name="aligned"):
     )
 
     def __init__(
-        self, *, by: Literal["nmf", "svd"] = "nmf", gain: float = 1.0, device: Device | str = "digital"
+        self,
+        *,
+        by: Literal["nmf", "svd"] = "nmf",
+        gain: float = 1.0,
+        device: Device | str = "digital",
+        scale: Scale | None = None,
     ) -> None:
-        super().__init__(gain=gain, distribution="normal", device=device)
+        super().__init__(gain=gain, distribution="normal", device=device, scale=scale)
         if by not in ("nmf", "svd"):
             raise NeurofaError(f"got aligned(by={by}); expected nmf or svd; choose one")
         self.by = by

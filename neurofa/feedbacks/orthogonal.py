@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.device import Device
-from neurofa.core.feedback import MatrixFeedback
+from neurofa.core.feedback import MatrixFeedback, Scale
 from neurofa.core.plan import Site
 
 
@@ -19,14 +19,16 @@ class OrthogonalFeedback(MatrixFeedback, name="orthogonal"):
     backpropagation in a linear net; with independent entries both hold for wide layers only.
 
     Args:
-        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        gain: factor of the entries.
         device: device on which B lives.
+        scale: ``backprop``: delivered errors are as large as those of backpropagation at initialisation; ``fixed``:
+            1/sqrt(3) of the error at every layer; None: as the learner says, ``backprop`` unless it is told otherwise.
     """
 
     source = "left-orthogonal feedback: Refinetti et al. 2021, arXiv 2011.12428, as in the authors' code"
 
-    def __init__(self, *, gain: float = 1.0, device: Device | str = "digital") -> None:
-        super().__init__(gain=gain, distribution="normal", values="raw", device=device)
+    def __init__(self, *, gain: float = 1.0, device: Device | str = "digital", scale: Scale | None = None) -> None:
+        super().__init__(gain=gain, distribution="normal", values="raw", device=device, scale=scale)
 
     def rows(self, sites: tuple[Site, ...], width: int, outputs: int, gen: torch.Generator) -> Tensor:
         blocks = [self.entries((site.width, outputs), outputs, gen) for site in sites]

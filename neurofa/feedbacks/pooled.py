@@ -19,10 +19,12 @@ class PooledFeedback(MatrixFeedback, name="pooled"):
     own row, as with ``dense``.
 
     Args:
-        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        gain: factor of the entries.
         distribution: ``uniform`` or ``normal``.
         values: number format of the entries; default: as drawn.
         device: device on which B lives.
+        scale: ``backprop``: delivered errors are as large as those of backpropagation at initialisation; ``fixed``:
+            1/sqrt(3) of the error at every layer; None: as the learner says, ``backprop`` unless it is told otherwise.
     """
 
     source = "feedback (o, C), a cheaper choice beside the (o, C, H, W) of Bacho and Chu 2024, arXiv 2212.07282"

@@ -10,7 +10,7 @@ from torch import Tensor
 from hwmodels.device import Device
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from neurofa.core.feedback import MatrixFeedback
+from neurofa.core.feedback import MatrixFeedback, Scale
 
 
 class SparseFeedback(MatrixFeedback, name="sparse"):
@@ -20,10 +20,12 @@ class SparseFeedback(MatrixFeedback, name="sparse"):
 
     Args:
         density: probability that an entry is not zero.
-        gain: standard deviation of the entries in units of 1/sqrt(3 o) (return weights: 1/sqrt(3 fan_in)).
+        gain: factor of the entries.
         distribution: ``uniform`` or ``normal``.
         values: number format of the entries that are kept; default: as drawn.
         device: device on which B lives.
+        scale: ``backprop``: delivered errors are as large as those of backpropagation at initialisation; ``fixed``:
+            1/sqrt(3) of the error at every layer; None: as the learner says, ``backprop`` unless it is told otherwise.
     """
 
     source = "Crafton et al. 2019, arXiv 1903.02083"
@@ -36,8 +38,9 @@ class SparseFeedback(MatrixFeedback, name="sparse"):
         distribution: str = "uniform",
         values: Format | str = "raw",
         device: Device | str = "digital",
+        scale: Scale | None = None,
     ) -> None:
-        super().__init__(gain=gain, distribution=distribution, values=values, device=device)
+        super().__init__(gain=gain, distribution=distribution, values=values, device=device, scale=scale)
         if not 0 < density <= 1:
             raise NeurofaError(f"got sparse(density={density}); expected above 0 and at most 1; 0.1 is the default")
         self.density = density

@@ -98,14 +98,25 @@ class Block(AutogradLayer, name="block"):
             window=self._window(),
             mirror=self,
             unreturned=self.unreturned,
+            redraw=self.redraw,
             vocabulary=self._vocabulary,
             facts=BlockFacts(self),
         )
 
     def _several_maps(self) -> bool:
-        """Return whether several parts hold matrices or kernels, or a recurrent one crosses its own."""
-        holders = {key.rpartition(".")[0].partition("parametrizations.")[0] for key in self._matrix_names}
-        return len(holders) > 1 or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in self.skeleton.modules())
+        """Return whether errors may cross one matrix of the module on their way to another.
+
+        A recurrent module crosses its own; rows that are looked up are crossed by no error. A matrix that is added
+        counts as one that multiplies.
+        """
+        looked_up = weight_names(self.skeleton, {nn.Embedding: ("weight",)})
+        owners = {
+            key.rpartition(".")[0].partition("parametrizations.")[0]
+            for key in self._matrix_names
+            if key not in looked_up
+        }
+        recurrent = any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in self.skeleton.modules())
+        return recurrent or len(owners) + bool(looked_up and owners) > 1
 
     def _window(self) -> Window | None:
         """Return the receptive field of the module, or of the first in an ``nn.Sequential`` with elementwise others."""
@@ -120,6 +131,27 @@ class Block(AutogradLayer, name="block"):
             self.synapses.add(key, target, device if key in self._stored else exact, gen)
             self.synapses[key].weight.requires_grad_(key not in self._frozen)
         self._initial = {}
+
+    def redraw(self) -> Params:
+        """Return new weights of the module, drawn as each part of it draws its own (``reset_parameters``).
+
+        Raises:
+            NeurofaError: a part of the module has parameters and no such method; it is named.
+        """
+        module = independent_copy(self.skeleton).cpu().float()
+        for path, part in module.named_modules():
+            # torch's attention has a private one
+            reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif part._parameters:
+                raise NeurofaError(
+                    f"got parameter '{next(iter(part._parameters))}' of {type(part).__name__} ({path or 'the block'})"
+                    " without reset_parameters, so that the size of errors at initialisation is not known, and feedback"
+                    " keeps its fixed scale; expected a method that draws initial values; add it, or choose feedback"
+                    " scale fixed"
+                )
+        return {key: parameter.detach() for key, parameter in module.named_parameters()}
 
     def _names(self) -> list[str]:
         return [k for k, _ in self.skeleton.named_parameters()]

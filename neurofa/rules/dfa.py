@@ -33,7 +33,7 @@ class DFA(Direct, name="dfa"):
     """
 
     source = "Nokland 2016, arXiv 1609.01596"
-    recommended = Recommended()
+    recommended = Recommended(dense="sgd(lr=0.3)")
 
     def __init__(
         self,
@@ -64,7 +64,8 @@ class DFA(Direct, name="dfa"):
     "rule",
     "sdfa",
     source="Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311 (sDFA)",
-    recommended=Recommended(dense="adam(lr=0.003)"),
+    # one bit an output does not shrink with the error: layers of rectifiers bear small steps only
+    recommended=Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.0002)"),
 )
 def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") -> DFA:
     """Direct feedback alignment of the sign of the error: one bit for each output."""

@@ -32,7 +32,7 @@ class DRTP(Direct, name="drtp"):
     """
 
     source = "Frenkel, Lefebvre and Bol 2021, arXiv 1909.01311"
-    recommended = Recommended(spiking="adam(lr=0.01)")
+    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.0003)", spiking="adam(lr=0.01)")
 
     def __init__(
         self, *, feedback: Feedback | str = "dense", error: Format | str = "raw", centred: bool = False
@@ -57,7 +57,7 @@ class DRTP(Direct, name="drtp"):
     "rule",
     "etlp",
     source="Quintana et al. 2024, Neuromorphic Computing and Engineering, arXiv 2301.08281",
-    recommended=Recommended(spiking="adam(lr=0.01)"),
+    recommended=Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.0003)", spiking="adam(lr=0.01)"),
 )
 def etlp(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> DRTP:
     """Event-based three-factor local plasticity: input trace times surrogate derivative times B y* at taught ticks.

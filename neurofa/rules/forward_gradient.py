@@ -38,7 +38,7 @@ class ForwardGradient(Rule, WorkCount, name="forward_gradient"):
     """
 
     source = "Baydin et al. 2022, arXiv 2202.08587 (weights); Ren et al. 2023, arXiv 2210.03310 (activities)"
-    recommended = Recommended(dense="adam(lr=0.002)")
+    recommended = Recommended(dense="adam(lr=0.002)", spiking="adam(lr=0.01)")
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ class LDFALocal(LDFA, name="ldfa_local"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v4, the synapse-local rule, as in the first author's code"
-    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
+    recommended = Recommended(dense="adam(lr=0.001)", convolutional="adam(lr=0.003)")
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class LocalGuess(Headed, name="local_guess"):
     """
 
     source = "Fournier, Rivaud, Belilovsky, Eickenberg and Oyallon 2023, ICML, arXiv 2306.06968 (linear heads)"
-    recommended = Recommended()
+    recommended = Recommended(convolutional="adam(lr=0.003)")
 
     def __init__(
         self,

@@ -106,7 +106,7 @@ class LocalLoss(Headed, name="local_loss"):
     "rule",
     "decolle",
     source="Kaiser, Mostafa and Neftci 2020, Frontiers in Neuroscience 14, 424",
-    recommended=Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)", spiking="adam(lr=0.003)"),
+    recommended=Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)", spiking="adam(lr=0.01)"),
 )
 def decolle(*, feedback: Feedback | str = "dense", error: Format | str = "raw") -> LocalLoss:
     """Deep continuous local learning: every layer descends the loss of a fixed random readout of its own spikes.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format
-from neurofa.core.capabilities import Declaration, Teaching
+from neurofa.core.capabilities import Declaration, Plastic, Teaching
 from neurofa.core.directions import Direction, Directions, LowRank
 from neurofa.core.feedback import Feedback
 from neurofa.core.products import MapWork, PhaseFlop, ServedLayer
@@ -28,16 +28,19 @@ class RAF(LowRankChained, name="raf"):
     targets. At the fixed point of P the returned error is that of backpropagation restricted to its r leading
     components.
 
-    Both factors take the optimizer's steps; the same decay of W and Q removes the initial values of Q. Oja's rule needs
-    small steps: with plain SGD, lr times ``oja`` times the leading eigenvalue of C/B has to stay below 1. An optimizer
-    that normalises each step (Adam, as in the paper's code) has no such limit. On a pulsed device with asymmetric steps
-    a large ``oja`` adds more noise to P than alignment: use a smaller one.
+    Q takes the optimizer's steps, as W does; the same decay of both removes the initial values of Q. P takes steps of
+    its own, P <- P + step (C P - P P^T C P) / tr C, whatever the optimizer: Oja's rule diverges where a step times the
+    leading eigenvalue of C exceeds 1 or so, and the trace bounds that eigenvalue. In the paper's code an optimizer that
+    normalises each step (Adam) has that part. With ``step=None`` P takes the optimizer's steps too; with plain SGD, lr
+    times ``oja`` times the leading eigenvalue of C/B then has to stay below 1. On a pulsed device with asymmetric steps
+    a large step adds more noise to P than alignment: use a smaller one.
 
     Args:
         rank: r, at least 1; at most min(n_out, n_in) of each map.
         p: ``oja``, ``fixed`` (only Q learns), or ``identity`` (full rank: Q is then the return weight of kp).
         q: ``kp`` or ``fixed`` (with p=fixed: feedback alignment of low rank).
-        oja: learning rate of P in units of the optimizer's.
+        step: of P, 0 to 1; None: that of the optimizer.
+        oja: learning rate of P in units of the optimizer's, with ``step=None``.
         only: names of the layers whose rank is r; the others have full rank. None: all.
         feedback: distribution and device of both factors.
         error: number format of the output error before it is returned.
@@ -45,7 +48,8 @@ class RAF(LowRankChained, name="raf"):
     """
 
     source = "Hanut and Kadmon 2025, arXiv 2502.20580 v1-v3, as in the first author's code"
-    recommended = Recommended(dense="adam(lr=0.003)", convolutional="adam(lr=0.003)")
+    revision = 2
+    recommended = Recommended(convolutional="adam(lr=0.003)")
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class RAF(LowRankChained, name="raf"):
         rank: int = 10,
         p: str = "oja",
         q: str = "kp",
+        step: float | None = 0.03,
         oja: float = 1.0,
         only: list[str] | None = None,
         feedback: Feedback | str = "dense",
@@ -66,7 +71,9 @@ class RAF(LowRankChained, name="raf"):
             raise NeurofaError(f"got raf(q={q}); expected kp or fixed; choose one")
         if not oja > 0:
             raise NeurofaError(f"got raf(oja={oja}); expected a positive number; 1 is the default")
-        self.p, self.q, self.oja = p, q, oja
+        if step is not None and not 0 < step < 1:
+            raise NeurofaError(f"got raf(step={step}); expected between 0 and 1, or None; 0.03 is the default")
+        self.p, self.q, self.step, self.oja = p, q, step, oja
 
     @cached_property
     def declares(self) -> Declaration:
@@ -92,8 +99,17 @@ class RAF(LowRankChained, name="raf"):
             errors = self._errors(name, key, view)
             if errors is None:
                 return factors  # a map that the pass did not use
-            factors[P + key] = oja(back.p, standardised(errors.to(back.p.dtype))) * self.oja
+            z = standardised(errors.to(back.p.dtype))
+            # the trace of C = Z^T Z is the sum of its eigenvalues
+            size = self.oja if self.step is None else self.step / z.square().sum().clamp_min(1e-12)
+            factors[P + key] = oja(back.p, z) * size
         return factors
+
+    def plastic(self, name: str) -> dict[str, Plastic]:
+        weights = super().plastic(name)
+        if self.step is None:
+            return weights
+        return {key: part._replace(own_step=True) if key.startswith(P) else part for key, part in weights.items()}
 
     def _errors(self, name: str, key: str, view: LocalView) -> Tensor | None:
         """Return the errors at the output of one map, with its outputs as the last axis; None: it was not used."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -108,6 +109,27 @@ def _z_test(b: Tensor, std: float, what: str) -> None:
     z_power = (float(squares.mean()) - std**2) / max(float(squares.std()) / root, 1e-5 * std**2)
     require(abs(z_mean) < 4, f"{what}: mean {float(b.mean()):.3g} is {z_mean:.1f} standard errors from 0")
     require(abs(z_power) < 4, f"{what}: std {float(squares.mean()) ** 0.5:.4g}, declared {std:.4g} (z = {z_power:.1f})")
+
+
+@CONTRACT
+def delivers_the_size_of_the_plan(name: str) -> None:
+    """Delivered errors have the size that the plan states, within 20 %; with ``scale=fixed`` the plan is ignored."""
+    sized = tuple(replace(site, error_size=size) for site, size in zip(SITES, (0.002, 0.3, 5.0, 0.04), strict=True))
+    error = torch.randn(64, OUTPUTS, generator=generator(6, "error"))
+    rms = error.square().mean().sqrt()
+    settings = [(name, False)]
+    settings += [(f"{name}(scale=fixed)", True)] if "scale" in options(parts("feedback")[name]) else []
+    for spec, fixed in settings:
+        feedback: Feedback = build("feedback", spec)
+        feedback.open(sized, OUTPUTS, generator(0, "feedback"))
+        with torch.no_grad():
+            signals = feedback(error, generator(0, "read"))
+        for site in sized:
+            wanted = 1 / math.sqrt(3) if fixed else site.error_size
+            found = float(signals[site.name].square().mean().sqrt() / rms)
+            require(wanted is not None and abs(found / wanted - 1) < 0.2, f"{spec}: {found:.3g} for {wanted:.3g}")
+            stated = feedback.delivered[site.name]
+            require(abs(stated - (wanted or 0.0)) < 1e-6, f"{spec} states {stated:.3g} for {wanted:.3g}")
 
 
 @CONTRACT

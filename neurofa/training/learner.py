@@ -24,6 +24,7 @@ from neurofa.core.capabilities import Teaching
 from neurofa.core.directions import Direction, Directions, Outer, RowSums, Sum
 from neurofa.core.event_rows import SEARCH_FROM, event_rows
 from neurofa.core.events import Events
+from neurofa.core.feedback import check_scale
 from neurofa.core.layer import Layer
 from neurofa.core.loss import Loss, LossResult
 from neurofa.core.network import Network, evaluating
@@ -250,6 +251,9 @@ class Learner:
         feedback_seed: of the feedback alone, so that networks with different seeds can share it; None: ``seed``.
         recompute: whether blocks of foreign modules keep their input alone and compute again when they learn, one
             after the other: the memory of one graph instead of all, for one more forward pass. Direct rules only.
+        feedback_scale: size of the errors that a direct pathway delivers where it names none by itself: ``backprop``,
+            as large as those of backpropagation at initialisation (:mod:`neurofa.core.error_sizes`), or ``fixed``,
+            1/sqrt(3) of the output error at every layer.
 
     Plain SGD (no momentum, no clipping, no accumulation) needs no ``.grad``: each direction is accumulated directly in
     its weight, by one fused product, or requested from its device. All other cases use ``.grad`` and
@@ -272,6 +276,7 @@ class Learner:
         fused: bool = False,
         feedback_seed: int | None = None,
         recompute: bool = False,
+        feedback_scale: str = "backprop",
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
             raise NeurofaError(f"got accumulate={accumulate}, clip={clip}; expected positive numbers; change them")
@@ -290,7 +295,8 @@ class Learner:
         self.recompute = recompute
         self.loss: Loss = build("loss", loss)
         self.gen = generator(seed, "learner", device=next(network.parameters()).device)
-        plan = network.plan(chained=self.rule.declares.chained)
+        scale, declares = self.rule.feedback.scale or check_scale("feedback", feedback_scale), self.rule.declares
+        plan = network.plan(chained=declares.chained, sized=declares.direct and scale != "fixed")
         bind_rule(self.rule, plan, generator(seed if feedback_seed is None else feedback_seed, "feedback"))
         pathways = [(name, part) for name, part in self.rule.named_modules() if isinstance(part, Synapses)]
         for name, part in pathways:
@@ -651,7 +657,7 @@ class Learner:
             return self.rule
         if self._calibrator is None:
             self._calibrator = build("rule", "bp")
-            self._calibrator.bind(self.network.plan(chained=True), generator(0, "calibration"))
+            self._calibrator.bind(self.network.plan(chained=True, sized=False), generator(0, "calibration"))
         return self._calibrator
 
     def return_weights_of(self, rule: Rule) -> ReturnWeightsOf | None:
@@ -776,7 +782,12 @@ class _Update:
         if beside and self.plastic is not None:
             targets = self.plastic.plastic(name)
             for key, direction in beside.items():
-                self._write(*targets[key], direction, self.decay)
+                target = targets[key]
+                if target.own_step:
+                    target.synapses.descend(direction, 1.0, rows=target.rows)
+                    self.touched[target.synapses] = None
+                else:
+                    self._write(target.synapses, target.rows, direction, self.decay)
 
     def _look(self, name: str, directions: Directions, sizes: Sizes) -> None:
         """Refuse directions that are not finite; on an accelerator remember their size for :meth:`Learner.check`."""
@@ -822,11 +833,11 @@ class _Update:
 
     def finish(self) -> None:
         """Complete the update: devices realise the requested changes."""
+        for synapses in self.touched:
+            synapses.realise(self.learner.gen)
         if not self.direct:
             self.learner.updater.finish()
             return
-        for synapses in self.touched:
-            synapses.realise(self.learner.gen)
         for weight in self.learner.updater.weights:
             if weight.grad is not None:
                 weight.grad = None  # left by another optimizer or a backward pass

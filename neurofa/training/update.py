@@ -62,7 +62,7 @@ class Updater:
                     )
         plasticity = rule.declares.plastic
         for name, layer in network.items() if plasticity is not None else ():
-            for key, (synapses, _) in plasticity.plastic(name).items() if plasticity is not None else ():
+            for key, (synapses, _, own_step) in plasticity.plastic(name).items() if plasticity is not None else ():
                 forward = key.rpartition("@")[2]  # name of the forward weight, without the prefix of a factor
                 beside = forward if forward in layer.traits.returning else next(iter(layer.synapses))
                 if not layer.synapses[beside].weight.requires_grad:
@@ -70,7 +70,8 @@ class Updater:
                         f"got '{beside}' of layer '{name}' that requires no gradient, beside feedback that learns with"
                         " it; expected weights that learn; unfreeze it, or use a rule with fixed feedback"
                     )
-                self._join(synapses, layer.synapses[beside])
+                if not own_step:
+                    self._join(synapses, layer.synapses[beside])
         self._synapses = [synapses for _, layer in network.items() for synapses in layer.synapses.values()]
         pathway = [part for part in rule.modules() if isinstance(part, Synapses)]
         self.weights = [synapses.weight for synapses in (*self._synapses, *pathway)]
@@ -181,7 +182,7 @@ class Updater:
                 if key not in traits.factored:
                     got = f"updates that are no outer products {where}"
                     synapses.refuse(got, "use dense layers, or convolutions of one group")
-            for key, (beside, _) in plasticity.plastic(name).items() if plasticity is not None else ():
+            for key, (beside, *_) in plasticity.plastic(name).items() if plasticity is not None else ():
                 if beside.device.factored:
                     beside.refuse(f"plastic feedback '{key}' at layer '{name}'", "use the device inside it")
 

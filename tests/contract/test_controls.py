@@ -199,6 +199,12 @@ class Weak(Pathway):
         return super().entries(shape, fan, gen) * 0.9
 
 
+class Unsized(Pathway):
+    def rows(self, sites, width, outputs, gen):
+        self.factors = dict.fromkeys(self.factors, 1.0)
+        return super().rows(sites, width, outputs, gen)
+
+
 class Unseeded(Pathway):
     def entries(self, shape, fan, gen):
         return super().entries(shape, fan, torch.Generator().manual_seed(0))
@@ -230,6 +236,7 @@ class Unsaved(Pathway):
     ("part", "check"),
     [
         (Weak, "gain_is_as_declared"),
+        (Unsized, "delivers_the_size_of_the_plan"),
         (Unseeded, "seed_decides"),
         (Saturating, "is_linear"),
         (Overlapping, "slices_fit"),

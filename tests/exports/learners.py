@@ -35,6 +35,7 @@ def recipe(network: str = "mlp", rule: str = "dfa", device: str = "digital", **m
         "periphery": "exact",
         "rule": rule,
         "loss": "cross_entropy",
+        "feedback_scale": "backprop",
         **more,
     }
 

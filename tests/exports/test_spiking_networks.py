@@ -74,6 +74,7 @@ def recipe(rule: str = "eprop") -> dict:
         "periphery": "exact",
         "rule": rule,
         "loss": "cross_entropy",
+        "feedback_scale": "backprop",
     }
 
 

@@ -203,7 +203,8 @@ def test_typed_parts_serve_wherever_specs_do():
             assert torch.equal(value, other)
     learner = Learner(typed, DFA(error="ternary"), optimizer=torch.optim.SGD(typed.parameters(), lr=0.1))
     assert repr(learner).startswith(
-        "rule dfa(error=ternary), optimizer SGD(lr=0.1), loss cross_entropy\nmlp(hidden=[5])"
+        "rule dfa(error=ternary), optimizer SGD(lr=0.1), loss cross_entropy\n"
+        "feedback scale backprop: errors of 0.46 of the output error\nmlp(hidden=[5])"
     )
     typed_run = RunSpec(network=MLP(hidden=[5]), rule=DFA(error="ternary"), device=Fixed(bits=6))
     assert typed_run == RunSpec(network="mlp(hidden=[5])", rule="dfa(error=ternary)", device="fixed(bits=6)")

@@ -263,7 +263,9 @@ def train(words: list[str], out: Path) -> dict[str, Any]:
     """Train by ``neurofa train`` into a folder; returns the figures of result.json, and the rows of the epochs."""
     # what a run had without --optimizer when these were stored; now a rule recommends one
     optimizer = [] if "--optimizer" in words else ["--optimizer", "sgd(lr=0.1)"]
-    code = neurofa("train", *words, *optimizer, "--no-control", "-q", "--out", out)
+    # and the size of delivered errors was the same for every network
+    scale = [] if "--feedback-scale" in words else ["--feedback-scale", "fixed"]
+    code = neurofa("train", *words, *optimizer, *scale, "--no-control", "-q", "--out", out)
     if code:
         raise RuntimeError(f"neurofa train {' '.join(words)}: exit code {code}")
     result = json.loads((out / "result.json").read_text())

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from experiments import cli
-from experiments.runs.divergence import LIMIT, DivergedError, LossWatch
+from experiments.runs.divergence import LIMIT, DivergedError, GrowthWatch, LossWatch
 from experiments.runs.progress import Progress
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
 from experiments.sweeps.rows import load_rows
 from hwmodels.errors import NeurofaError
+from hwmodels.registry import build
 
 SMALL: dict[str, Any] = {
     "data": "digits(subset=200, validation=50)",
@@ -44,6 +46,20 @@ def test_a_run_that_diverges_ends_early_and_says_what_to_change(tmp_path: Path) 
         train_run(RunSpec(**WILD), tmp_path / "run")
     assert rows_of(tmp_path / "run")[-1] == {"epoch": 1, "diverged": True}
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_the_layer_that_grew_is_named_with_a_smaller_rate() -> None:
+    with pytest.raises(
+        DivergedError, match=r"of layer 'dense\d' grew most, [\d.e+]+ times a step .* try --optimizer 'sgd"
+    ):
+        train_run(RunSpec(**WILD))
+    growth = GrowthWatch(network := build("network", "mlp(hidden=[3, 3])", input_shape=(4,), outputs=2))
+    with torch.no_grad():
+        network.layer("dense1").synapses["weight"].weight.mul_(64)
+        network.layer("dense1").synapses["bias"].weight.mul_(64)
+    assert growth.growth(3).startswith("the weights of layer 'dense1' grew most, 4 times a step over the last 3")
+    growth.see(3)
+    assert growth.growth(4) == ""
 
 
 def test_a_run_that_ends_in_numbers_that_are_none_has_diverged_too() -> None:

@@ -1,0 +1,125 @@
+"""The size of backpropagated errors at initialisation, and feedback that delivers it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hwmodels.registry import build
+from neurofa import Learner, from_sequential
+from neurofa.core.error_sizes import UnknownErrorSizes, error_sizes
+from neurofa.core.network import Network
+from neurofa.core.randomness import generator
+from neurofa.training.learner import assign, forward_pass, loss_and_teaching
+
+CASES = [
+    ("mlp(hidden=[64, 48], activation=tanh)", (8,), 10),
+    ("cnn(channels=[4, 8], kernel=3, hidden=16)", (1, 8, 8), 10),
+    ("vit(patch=4, width=16, depth=2, heads=2)", (1, 8, 8), 10),
+    ("gpt(width=16, depth=1, heads=2)", (6,), 11),
+    ("snn(hidden=[64, 64])", (20,), 10),
+]
+
+
+def network_of(spec: str, shape: tuple[int, ...], outputs: int, seed: int = 3) -> Network:
+    network: Network = build("network", spec, input_shape=shape, outputs=outputs, seed=seed)
+    return network
+
+
+def learner_of(network: Network, rule: str = "dfa", **more: str) -> Learner:
+    return Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1), **more)
+
+
+def test_below_a_linear_readout_the_size_follows_from_its_weights() -> None:
+    network = network_of("mlp(hidden=[400])", (5,), 30)
+    # the readout's weights are uniform in +-1/sqrt(n)
+    assert error_sizes(network)["dense0"] == pytest.approx(math.sqrt(30 / (3 * 400)), rel=0.1)
+
+
+@pytest.mark.parametrize(("spec", "shape", "outputs"), [case for case in CASES if case[0][:3] != "snn"])
+def test_it_is_that_of_backpropagation_in_a_network_of_another_seed(
+    spec: str, shape: tuple[int, ...], outputs: int
+) -> None:
+    network = network_of(spec, shape, outputs)
+    learner, gen = learner_of(network, "bp"), generator(1, "inputs")
+    x = network.example(64, gen)
+    tick = forward_pass(network, x, gen=learner.gen, return_weights=learner.return_weights_of(learner.rule))
+    target = torch.randint(outputs, tick.y.shape[:-1], generator=gen)
+    teaching = loss_and_teaching(learner.loss, tick.y, target)[1]
+    teaching = replace(teaching, error=torch.randn(teaching.error.shape, generator=gen))
+    found = {}
+    assign(network, learner.rule, tick, teaching, lambda name, layer, view, d: found.update({name: view.error}))
+    for name, size in error_sizes(network).items():
+        assert float(found[name].square().mean().sqrt()) == pytest.approx(size, rel=0.5), name
+
+
+@pytest.mark.parametrize(("spec", "shape", "outputs"), CASES)
+def test_no_weight_of_the_network_enters(spec: str, shape: tuple[int, ...], outputs: int) -> None:
+    network = network_of(spec, shape, outputs)
+    sizes = error_sizes(network)
+    assert sizes
+    assert all(0 < size < math.inf for size in sizes.values())
+    for again in (network, network_of(spec, shape, outputs, seed=8)):
+        again.spec += " "  # so that nothing is remembered
+        with torch.no_grad():
+            for weight in again.parameters():
+                weight.fill_(math.nan)
+        assert error_sizes(again) == sizes
+
+
+def test_a_network_without_a_recipe_is_drawn_again_by_its_parts() -> None:
+    def model(seed: int) -> nn.Sequential:
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(6, 200), nn.ReLU(), nn.LayerNorm(200), nn.Linear(200, 100), nn.GRUCell(100, 20))
+
+    def sizes(seed: int) -> dict[str, float]:
+        return error_sizes(from_sequential(model(seed)[:4], (6,)))
+
+    first = sizes(0)
+    assert first
+    assert first == sizes(1)
+    before = torch.get_rng_state()
+    sizes(2)
+    torch.manual_seed(2)
+    model(2)
+    assert before.shape == torch.get_rng_state().shape
+
+
+def test_a_module_whose_initialiser_is_unknown_keeps_the_fixed_scale_and_says_so() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gamma = nn.Parameter(torch.ones(6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.gamma
+
+    network = from_sequential(nn.Sequential(Scaled(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)), (6,))
+    with pytest.warns(UnknownErrorSizes, match=r"'gamma' of Scaled .* without reset_parameters"):
+        learner = learner_of(network)
+    assert set(learner.rule.feedback.factors.values()) == {1.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learner_of(network, feedback_scale="fixed")
+        learner_of(network, "dfa(feedback=dense(scale=fixed))")
+        learner_of(network, "bp")
+
+
+def test_the_scale_is_the_pathway_s_own_else_the_learner_s() -> None:
+    network = network_of("mlp(hidden=[30])", (8,), 10)
+
+    def factor(rule: str, **more: str) -> float:
+        return learner_of(network, rule, **more).rule.feedback.factors["dense0"]
+
+    assert factor("dfa") == pytest.approx(math.sqrt(3) * error_sizes(network)["dense0"])
+    assert factor("dfa", feedback_scale="fixed") == 1
+    assert factor("dfa(feedback=opu(scale=fixed))") == 1
+    assert factor("dfa(feedback=shared(scale=backprop))", feedback_scale="fixed") == factor("dfa")
+    assert "errors of 0.577 of the output error" in repr(learner_of(network, feedback_scale="fixed"))
+    with pytest.raises(ValueError, match="expected backprop or fixed"):
+        factor("dfa", feedback_scale="large")
