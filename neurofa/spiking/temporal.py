@@ -63,7 +63,7 @@ class Currents:
         """Return values at the currents, summed over those of a unit: the transpose of :meth:`repeated`."""
         return rows
 
-    def entry(self, name: str, view: LocalView) -> Tensor | None:  # noqa: ARG002
+    def entry(self, name: str, view: LocalView) -> Tensor | None:
         """Return by what a weight's current is multiplied before it drives the units, at the currents; None: 1.
 
         Args:
