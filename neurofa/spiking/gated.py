@@ -26,7 +26,7 @@ from neurofa.core.view import LocalView, Params, State
 from neurofa.maps.dense_map import DenseMap
 from neurofa.spiking.eligibility import as_ticks
 from neurofa.spiking.neuron import Neuron
-from neurofa.spiking.temporal import Currents, Run, Temporal, map_inputs
+from neurofa.spiking.temporal import Run, Temporal, map_inputs
 from neurofa.spiking.temporal_facts import TemporalFacts
 
 
@@ -51,35 +51,6 @@ class GatedUnit(Neuron):
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         return self.drive(current, torch.zeros_like(current), state)
 
-    def entry(self, left: State) -> Tensor | None:
-        """Return by what a recurrent current is multiplied before it acts as an input current, (K B, G n); None: 1.
-
-        Args:
-            left: tensors that the ticks recorded.
-        """
-        return None
-
-
-class GateCurrents(Currents):
-    """Input currents of gated units, those of the first gate before those of the second: (N, G n).
-
-    Args:
-        unit: model of the units.
-        units: n.
-    """
-
-    def __init__(self, unit: GatedUnit, units: int) -> None:
-        self.unit, self.units = unit, units
-
-    def repeated(self, rows: Tensor) -> Tensor:
-        return rows.repeat(1, self.unit.gates)
-
-    def summed(self, rows: Tensor) -> Tensor:
-        return rows.reshape(len(rows), self.unit.gates, self.units).sum(1)
-
-    def entry(self, name: str, view: LocalView) -> Tensor | None:
-        return self.unit.entry(view.after) if name == "recurrent" else None
-
 
 class Gated(Temporal):
     """A recurrent layer of gated units with currents W x_t + b and V y_{t-1}: (B, n_in) to (B, n).
@@ -96,7 +67,6 @@ class Gated(Temporal):
     def __init__(self, n_in: int, n_out: int, unit: GatedUnit, *, bias: bool) -> None:
         super().__init__(DenseMap(n_in, unit.gates * n_out), unit, bias=bias, recurrent=True, traces="raw")
         self.units = n_out
-        self.driven_by = GateCurrents(unit, n_out)
 
     @property
     def traits(self) -> LayerTraits:
