@@ -34,6 +34,7 @@ from neurofa.core.rule import Chained, Direct, Rule
 from neurofa.core.synapses import Synapses
 from neurofa.core.view import LocalView
 from neurofa.interop.module import from_module
+from neurofa.interop.nir import from_nir
 from neurofa.interop.sequential import from_sequential
 from neurofa.interop.snntorch import from_snntorch, to_snntorch
 from neurofa.layers.block import Block
@@ -95,6 +96,7 @@ __all__ = [
     "build",
     "feedbacks",
     "from_module",
+    "from_nir",
     "from_sequential",
     "from_snntorch",
     "layers",

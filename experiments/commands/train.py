@@ -91,6 +91,9 @@ def train_command(
     given from the folder. The test data are evaluated once, at the end, and
     never choose anything.
 
+    [bold]Without training[/bold] (--epochs 0) the folder holds the network as it is
+    built, such as that of a NIR file.
+
     [bold]The optimizer[/bold], where none is given, is the one that the rule
     recommends for this kind of network (neurofa list rule); run.json holds it.
     The control has its own, unless an optimizer is given: then both have that.

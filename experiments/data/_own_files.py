@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
-import tarfile
+import wave
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.data import _files
+from exports.hdf5.apart import require_readable
 from hwmodels.errors import NeurofaError
 from hwmodels.files import file_digest
 
@@ -32,7 +33,7 @@ DAMAGE = (
     ValueError,
     csv.Error,
     struct.error,
-    tarfile.TarError,
+    wave.Error,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -231,6 +232,7 @@ class NamedArrays:
 
     def _names_of_hdf5(self) -> list[str]:
         h5py = _h5py(self.path)
+        require_readable(self.path)  # a damaged file may lead the library in circles
         found: list[str] = []
         with reading(self.path, "a whole HDF5 file"), h5py.File(self.path, "r") as file:
             file.visititems(lambda key, node: found.append(key) if isinstance(node, h5py.Dataset) else None)

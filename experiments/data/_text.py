@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
+from experiments.data._bpe import learn_pairs, pair_ids
 from experiments.data.base import Dataset
 from experiments.data.split import Split
 from hwmodels.errors import NeurofaError
 
-TOKENS = ("bytes", "chars", "words")
+TOKENS = ("bytes", "bpe", "chars", "words")
+PAIRS = 1024
+"""Number of tokens of ``bpe`` where none is given."""
+BYTES = 256
 UNKNOWN, LINE_END = "<unk>", "<eos>"
 """Words of the field: of a token that is not in the vocabulary, and of the end of a line."""
 WHERE = ("train", "validation", "test")
@@ -23,8 +27,8 @@ class Vocabulary:
     """Tokens of a text, and their ids.
 
     Args:
-        tokens: ``bytes``, ``chars`` or ``words``.
-        known: the tokens in the order of their ids.
+        tokens: ``bytes``, ``bpe``, ``chars`` or ``words``.
+        known: the tokens in the order of their ids; those of ``bpe`` have a character for each byte.
     """
 
     tokens: str
@@ -36,12 +40,13 @@ class Vocabulary:
 
         Args:
             text: the training text.
-            tokens: ``bytes`` (all 256), ``chars`` or ``words``; words are what spaces separate, and ``<eos>`` at the
-                end of a line.
-            size: number of tokens to keep, the most frequent ones; all others become ``<unk>``. None: all.
+            tokens: ``bytes`` (all 256), ``bpe`` (joined bytes, :mod:`experiments.data._bpe`), ``chars`` or ``words``;
+                words are what spaces separate, and ``<eos>`` at the end of a line.
+            size: number of tokens to keep, the most frequent ones; all others become ``<unk>``. None: all; of ``bpe``
+                :data:`PAIRS`.
 
         Raises:
-            NeurofaError: an unknown kind of tokens, a size below 2, or one for bytes.
+            NeurofaError: an unknown kind of tokens, a size below 2 (of ``bpe``: below 256), or one for bytes.
         """
         if tokens not in TOKENS:
             raise NeurofaError(f"got tokens={tokens}; expected {', '.join(TOKENS)}; choose one")
@@ -51,6 +56,10 @@ class Vocabulary:
             if size is not None:
                 raise NeurofaError(f"got vocabulary={size} for tokens=bytes; expected all 256 bytes; leave it out")
             return cls(tokens, tuple(map(str, range(256))))
+        if tokens == "bpe":
+            if size is not None and size < BYTES:
+                raise NeurofaError(f"got vocabulary={size} for tokens=bpe; expected at least the 256 bytes; raise it")
+            return cls(tokens, tuple(token.decode("latin-1") for token in learn_pairs(text, size or PAIRS)))
         counts = Counter(_pieces(text, tokens))
         counts.pop(UNKNOWN, None)
         kept = [token for token, _ in counts.most_common(None if size is None else size - 1)]
@@ -61,6 +70,9 @@ class Vocabulary:
         if self.tokens == "bytes":
             return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).long()
         index = {token: i for i, token in enumerate(self.known)}
+        if self.tokens == "bpe":
+            found = pair_ids(text, {token.encode("latin-1"): i for token, i in index.items()})
+            return torch.tensor(found, dtype=torch.int64)
         return torch.tensor([index.get(token, 0) for token in _pieces(text, self.tokens)], dtype=torch.int64)
 
     def text(self, ids: Sequence[int]) -> str:
@@ -68,6 +80,8 @@ class Vocabulary:
         if self.tokens == "bytes":
             return bytes(ids).decode(errors="replace")
         pieces = [self.known[i] for i in ids]
+        if self.tokens == "bpe":
+            return "".join(pieces).encode("latin-1").decode(errors="replace")
         return "".join(pieces) if self.tokens == "chars" else " ".join(pieces).replace(f" {LINE_END}", "\n")
 
 
@@ -85,7 +99,7 @@ def text_dataset(
     Args:
         name: of the data set.
         pieces: text for training, validation and test.
-        tokens: ``bytes``, ``chars`` or ``words``.
+        tokens: ``bytes``, ``bpe``, ``chars`` or ``words``.
         context: S, tokens of a window.
         vocabulary: number of tokens to keep; None: all of the training text.
         provenance: origin of the text.
@@ -108,8 +122,10 @@ def text_dataset(
         x, y = (ids[start : start + windows * context].view(windows, context) for start in (0, 1))
         splits.append(Split(x, y))
     train, validation, test = splits
-    unknown = float((test.y == 0).double().mean()) if tokens != "bytes" else 0.0
+    unknown = float((test.y == 0).double().mean()) if tokens in ("chars", "words") else 0.0
     about = {"tokens": tokens, "vocabulary": str(len(known.known)), "unknown tokens of the test": f"{unknown:.4f}"}
+    if tokens == "bpe":
+        about["bytes a token of the test"] = f"{len(pieces[2].encode()) / len(known.ids(pieces[2])):.3f}"
     return Dataset.of(name, (train, validation, test), classes=len(known.known), provenance={**provenance, **about})
 
 

@@ -20,15 +20,18 @@ def shakespeare(
     vocabulary: int | None = None,
     validation: float = 0.05,
     test: float = 0.05,
+    subset: int | None = None,
 ) -> Dataset:
     """Windows of plays by Shakespeare; the target of every token is the token after it.
 
     Args:
-        tokens: ``chars`` (65 of them), ``bytes`` or ``words``.
+        tokens: ``chars`` (65 of them), ``bytes``, ``bpe`` or ``words``.
         context: S, tokens of a window.
-        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text.
+        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text
+            (bpe: 1024).
         validation: share of the text for validation, before the test (the source: the last 5 %).
         test: share of the text for the test, its end.
+        subset: characters of the training text to keep, from its beginning; None: all.
 
     Returns:
         Ids of tokens (S,) with targets (S,).
@@ -36,7 +39,12 @@ def shakespeare(
     provenance: dict[str, str] = {}
     address = raw_address("karpathy/char-rnn", COMMIT, f"data/{FILE}")
     content = published_text(FILE, address, {BLOB: "the published file"}, provenance)
-    pieces = split_text("shakespeare", content, validation=validation, test=test)
+    train, *held = split_text("shakespeare", content, validation=validation, test=test)
     return text_dataset(
-        "shakespeare", pieces, tokens=tokens, context=context, vocabulary=vocabulary, provenance=provenance
+        "shakespeare",
+        (train[:subset], held[0], held[1]),
+        tokens=tokens,
+        context=context,
+        vocabulary=vocabulary,
+        provenance=provenance,
     )

@@ -92,6 +92,8 @@ def _samples(path: Path) -> Any:
     with reading(path, "a whole wave file of whole numbers (PCM)"), wave.open(str(path), "rb") as file:
         lanes, width, rate, count = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
         blob = file.readframes(count)
+    if width not in (1, 2, 3, 4):
+        raise NeurofaError(f"got '{path}' of {8 * width} bits a sample; expected 8, 16, 24 or 32; convert it")
     if lanes != 1 or rate < RATE or len(blob) != width * count or not count:
         raise NeurofaError(
             f"got '{path}' of {lanes} channels, {rate} samples in a second and {len(blob)} bytes; expected 1 channel,"

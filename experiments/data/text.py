@@ -25,9 +25,11 @@ def text(
 
     Args:
         path: the file; empty: a rhyme that is part of the package, for a first try.
-        tokens: ``bytes``, ``chars`` or ``words`` (what spaces separate, and the ends of lines).
+        tokens: ``bytes``, ``bpe`` (bytes that occur together, learnt from the training text), ``chars`` or
+            ``words`` (what spaces separate, and the ends of lines).
         context: S, tokens of a window.
-        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text.
+        vocabulary: number of tokens to keep, the most frequent; others are ``<unk>``. None: all in the training text
+            (bpe: 1024).
         validation: share of the text for validation, before the test.
         test: share of the text for the test, its end.
 

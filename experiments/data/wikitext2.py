@@ -21,7 +21,12 @@ KNOWN = {
 
 @recipe("data", "wikitext2", source="Merity et al. 2016, arXiv 1609.07843")
 def wikitext2(
-    *, tokens: str = "words", context: int = 64, vocabulary: int | None = None, subset: int | None = None
+    *,
+    tokens: str = "words",
+    context: int = 64,
+    vocabulary: int | None = None,
+    subset: int | None = None,
+    held: int | None = None,
 ) -> Dataset:
     """Windows of Wikipedia articles; the target of every token is the token after it.
 
@@ -29,11 +34,12 @@ def wikitext2(
     ``<unk>``, with ``<eos>`` at the ends of lines.
 
     Args:
-        tokens: ``words``, ``bytes`` or ``chars``.
+        tokens: ``words``, ``bpe``, ``bytes`` or ``chars``.
         context: S, tokens of a window.
         vocabulary: number of tokens to keep, the most frequent; others become ``<unk>``. None: all of the training part
             (33,278 words).
         subset: characters of the training text to keep, from its beginning; None: all.
+        held: characters of validation and test text to keep, each from its beginning; None: all, the published test.
 
     Returns:
         Ids of tokens (S,) with targets (S,).
@@ -47,7 +53,7 @@ def wikitext2(
     train, validation, test = pieces
     return text_dataset(
         "wikitext2",
-        (train[:subset], validation, test),
+        (train[:subset], validation[:held], test[:held]),
         tokens=tokens,
         context=context,
         vocabulary=vocabulary,

@@ -40,6 +40,8 @@ class Study:
     """Epochs of the runs that choose; the schedule of the learning rate is as long as they are."""
     control: str | None = None
     """Method whose accuracy is subtracted to give the margin of the others; None: ``readout_only``, if it is one."""
+    by_loss: bool = False
+    """Whether the validation loss chooses, as where perplexity is reported, although there are labels."""
 
     def __post_init__(self) -> None:
         if self.control is None and CONTROL in self.methods:
@@ -91,7 +93,7 @@ def run_study(study: Study, setup: Setup, *, name: str, keep: bool = False) -> S
     tuning = []
     for method, candidates in study.methods.items():
         rows = [tried[spec.key] for spec in contested.get(method, ())]
-        winners[method] = candidates[_best(method, rows)] if rows else candidates[0]
+        winners[method] = candidates[_best(method, rows, study.by_loss)] if rows else candidates[0]
         part = {"part": name, "method": method}
         tuning += [part | _trial(candidate, row) for candidate, row in zip(candidates, rows, strict=bool(rows))]
     counting = {
@@ -128,14 +130,14 @@ def _number(row: SweepRow, measure: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _best(method: str, rows: Sequence[SweepRow]) -> int:
+def _best(method: str, rows: Sequence[SweepRow], by_loss: bool) -> int:
     """Return the index of the candidate that is best on validation data, the first of equals; diverged ones are out."""
     scores = {}
     for index, row in enumerate(rows):
         accuracy, loss = _number(row, "validation_accuracy"), _number(row, "validation_loss")
-        if accuracy is not None:
+        if accuracy is not None and not by_loss:
             scores[index] = accuracy
-        elif loss is not None:  # there are no labels
+        elif loss is not None:
             scores[index] = -loss
     if not scores:
         raise NeurofaError(

@@ -21,7 +21,11 @@ def neuron_dynamics(about: NeuronDescription, ones: Tensor, tick: float) -> Neur
         tick: length of a tick, s.
     """
     arrays = {
-        key: Array(values=ones * value, meaning=tensor.meaning, axes=tensor.axes)
+        key: Array(
+            values=ones * (value.to(ones) if isinstance(value, Tensor) else value),
+            meaning=tensor.meaning,
+            axes=tensor.axes,
+        )
         for key, (value, tensor) in about.parameters.items()
     }
     return NeuronDynamics(

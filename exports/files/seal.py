@@ -1,7 +1,7 @@
 """A digest in front of an HDF5 file, in its user block: damage is found before the library reads anything.
 
-The C library of HDF5 trusts the addresses and lengths in a file, and may read a damaged one without end. A user block is
-what the format leaves to others in front of a file; every reader of HDF5 skips it.
+The C library of HDF5 trusts the addresses and lengths in a file, and may read a damaged one without end. A user block
+is what the format leaves to others in front of a file; every reader of HDF5 skips it.
 """
 
 from __future__ import annotations

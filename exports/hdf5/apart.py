@@ -1,7 +1,8 @@
 """HDF5 files of others, read by a process of its own: a damaged one can neither stop nor crash this process.
 
 The C library of HDF5 trusts the addresses and lengths in a file; one flipped bit may lead it in circles, inside a call
-that nothing in the same process can end. Files that this project writes carry a seal instead (:mod:`exports.files.seal`).
+that nothing in the same process can end. Files that this project writes carry a seal instead
+(:mod:`exports.files.seal`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,7 @@ def _run(path: Path, names: list[str] | None, seconds: float) -> Iterator[tuple[
     """
     require_library("h5py")
     job = {"path": str(path), "names": names, "largest": path.stat().st_size * PACKED + LARGEST_ATTRIBUTE}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 (this Python, and a script of this package)
         [sys.executable, "-c", _START, str(_SCRIPT), *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -104,7 +106,8 @@ def _run(path: Path, names: list[str] | None, seconds: float) -> Iterator[tuple[
     )
     received: queue.Queue[tuple[dict[str, Any], bytearray] | None] = queue.Queue(maxsize=4)
     ended = threading.Event()
-    threading.Thread(target=_receive, args=(process, job, received, ended), daemon=True).start()
+    pipes = process.stdin, process.stdout
+    threading.Thread(target=_receive, args=(*pipes, job, received, ended), daemon=True).start()
     try:
         while True:
             try:
@@ -124,7 +127,8 @@ def _run(path: Path, names: list[str] | None, seconds: float) -> Iterator[tuple[
                 kind = LayoutError if block[0]["whole"] else UnreadableError
                 reason = " ".join(block[0]["error"].split())
                 raise kind(
-                    f"got '{path}', which cannot be opened ({reason}); expected a whole HDF5 file; copy or fetch it again"
+                    f"got '{path}', which cannot be opened ({reason}); expected a whole HDF5 file; copy or fetch it"
+                    " again"
                 )
             if "end" in block[0]:
                 return
@@ -136,7 +140,8 @@ def _run(path: Path, names: list[str] | None, seconds: float) -> Iterator[tuple[
 
 
 def _receive(
-    process: subprocess.Popen[bytes],
+    stdin: Any,
+    stdout: Any,
     job: dict[str, Any],
     received: queue.Queue[tuple[dict[str, Any], bytearray] | None],
     ended: threading.Event,
@@ -144,30 +149,29 @@ def _receive(
     """Pass on what the process sends, until it ends; None stands for a process that ended by itself.
 
     Args:
-        process: that reads.
+        stdin: of the process that reads.
+        stdout: of it.
         job: for it.
         received: takes the blocks.
         ended: set when nobody takes them any more.
     """
-    assert process.stdin is not None
-    assert process.stdout is not None
 
     def put(block: tuple[dict[str, Any], bytearray] | None) -> None:
-        while not ended.is_set():
-            try:
-                return received.put(block, timeout=0.1)
-            except queue.Full:
-                continue
+        done = False
+        while not done and not ended.is_set():
+            with suppress(queue.Full):
+                received.put(block, timeout=0.1)
+                done = True
 
-    with process.stdin, process.stdout:
+    with stdin, stdout:
         try:
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.flush()
-            while line := process.stdout.readline():
+            stdin.write(json.dumps(job).encode() + b"\n")
+            stdin.flush()
+            while line := stdout.readline():
                 head = json.loads(line)
                 content = bytearray(head["bytes"])
                 view, at = memoryview(content), 0
-                while at < len(view) and (count := process.stdout.readinto(view[at:])):  # type: ignore[attr-defined]
+                while at < len(view) and (count := stdout.readinto(view[at:])):
                     at += count
                 put((head, content))
         except (OSError, ValueError):  # it was ended in the middle of a block

@@ -12,9 +12,9 @@ from torch import Tensor
 from exports.checks import FileCheck, error_text, from_faults, guarded, seal_check
 from exports.files.optional import require_library
 from exports.files.seal import seal_holds
-from exports.hdf5.apart import require_readable
 from exports.graph.model import Model
 from exports.graph.reference import run_ticks
+from exports.hdf5.apart import require_readable
 from exports.hdf5.layout import require_plausible
 from exports.nir.digest import check_digest
 from exports.nir.reset import with_zero_reset

@@ -29,8 +29,9 @@ class ResetMismatch:
 
 
 def resets_to_zero(neuron: NeuronDynamics) -> bool:
-    """Return whether NIR can express the reset: to zero without loss of the next drive, or no spikes at all."""
-    return not neuron.spikes or (neuron.reset == "zero" and not neuron.skips)
+    """Return whether NIR can express the reset: to zero without loss of the next drive, or none where none is felt."""
+    forgets = neuron.model == "lif" and neuron.reset == "none" and not bool(neuron.beta.values.any())
+    return not neuron.spikes or forgets or (neuron.reset == "zero" and not neuron.skips)
 
 
 def with_zero_reset(model: Model) -> Model:

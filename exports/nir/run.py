@@ -17,7 +17,7 @@ from hwmodels.errors import NeurofaError
 
 _F = torch.nn.functional
 
-NEURONS = ("LIF", "CubaLIF", "LI")
+NEURONS = ("LIF", "CubaLIF", "LI", "IF", "I")
 """Kinds of nodes with a membrane."""
 
 
@@ -78,7 +78,7 @@ def run_nir(graph: Any, xs: Tensor) -> dict[str, Tensor]:
             loops = [s for s in sources[name] if s in delayed and sources[s][0] in before]
             inputs += [functions[s](before[sources[s][0]]) for s in loops]
             now[name] = functions[name](sum(inputs[1:], inputs[0]))
-            if kinds[name] in ("LIF", "CubaLIF"):
+            if kinds[name] in ("LIF", "CubaLIF", "IF"):
                 outputs.setdefault(f"spikes.{name}", []).append(now[name])
             elif kinds[name] == "Output":
                 outputs.setdefault("output", []).append(now[name])
@@ -104,7 +104,7 @@ def _node_function(name: str, node: Any) -> Callable[[Tensor], Tensor]:
             return lambda x: _F.avg_pool2d(x, size, stride)
         case "Flatten":
             return lambda x: x.flatten(1)
-        case "LIF" | "CubaLIF" | "LI":
+        case _ if kind in NEURONS:
             return _neuron_function(kind, node)
     raise NeurofaError(f"got a {kind} at '{name}' in a NIR graph; expected a node that exports write; export anew")
 
@@ -112,12 +112,15 @@ def _node_function(name: str, node: Any) -> Callable[[Tensor], Tensor]:
 def _neuron_function(kind: str, node: Any) -> Callable[[Tensor], Tensor]:
     """Return the Euler step of a membrane, and of a synaptic current alike.
 
-    v <- v + dt / tau (v_leak - v + R I) = beta v + (1 - beta) v_leak + (dt R / tau) I.
+    v <- v + dt / tau (v_leak - v + R I) = beta v + (1 - beta) v_leak + (dt R / tau) I; without a leak v <- v + dt R I.
     """
     dt = float(node.metadata["neurofa"]["dt"])
-    tau = node.tau_mem if kind == "CubaLIF" else node.tau
-    beta, gain = _decay(dt, tau), _tensor(dt * np.asarray(node.r) / np.asarray(tau))
-    leak = (1 - beta) * _tensor(node.v_leak)
+    if kind in ("IF", "I"):
+        beta, gain, leak = _tensor(np.ones_like(node.r)), _tensor(dt * np.asarray(node.r)), _tensor(0.0)
+    else:
+        tau = node.tau_mem if kind == "CubaLIF" else node.tau
+        beta, gain = _decay(dt, tau), _tensor(dt * np.asarray(node.r) / np.asarray(tau))
+        leak = (1 - beta) * _tensor(node.v_leak)
     state: dict[str, Tensor | float] = {"v": 0.0, "i": 0.0}
 
     def tick(x: Tensor) -> Tensor:
@@ -125,7 +128,7 @@ def _neuron_function(kind: str, node: Any) -> Callable[[Tensor], Tensor]:
             drive = _tensor(dt * np.asarray(node.w_in) / np.asarray(node.tau_syn)) * x
             state["i"] = x = _decay(dt, node.tau_syn) * state["i"] + drive
         v = beta * state["v"] + gain * x + leak
-        if kind == "LI":
+        if kind in ("LI", "I"):
             state["v"] = v
             return v
         z = (v > _tensor(node.v_threshold)).to(v.dtype)

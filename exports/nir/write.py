@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from exports.files.disk import SpillingFile
-from exports.files.seal import FRONT, seal
 from exports.files.optional import require_library
+from exports.files.seal import FRONT, seal
 from exports.graph.arrays import Array
 from exports.graph.model import Model
 from exports.graph.neurons import SpikingNode
@@ -173,6 +173,8 @@ def _affine(nir: Any, node: DenseNode | ConvNode) -> Any:
 def _neuron(nir: Any, node: SpikingNode, dt: float) -> Any:
     n = node.neuron
     arrays, zero = n.arrays(), np.zeros(node.out_shape)
+    if n.model in ("lif", "leaky") and bool((n.beta.values == 1).all()):
+        return _integrator(nir, node, dt)
     about = {"dt": dt, "reset": n.reset if n.spikes else "none", "reset_delay": str(n.delay), "model": n.model}
     tau = _time_constant(node, n.beta, dt)
     membrane = {"r": tau / dt, "v_leak": zero, "metadata": {"neurofa": about}}
@@ -185,13 +187,24 @@ def _neuron(nir: Any, node: SpikingNode, dt: float) -> Any:
     return nir.LIF(tau=tau, **membrane, **fires)
 
 
+def _integrator(nir: Any, node: SpikingNode, dt: float) -> Any:
+    """Return neurons without a leak, which have no time constant: v <- v + dt R I, with R = 1 / dt."""
+    n = node.neuron
+    about = {"dt": dt, "reset": n.reset if n.spikes else "none", "reset_delay": str(n.delay), "model": n.model}
+    own = {"r": np.full(node.out_shape, 1 / dt), "metadata": {"neurofa": about}}
+    if not n.spikes:
+        return nir.I(**own)
+    threshold = _numpy(n.arrays()["threshold"].values).astype(np.float64)
+    return nir.IF(v_threshold=threshold, v_reset=np.zeros(node.out_shape), **own)
+
+
 def _time_constant(node: SpikingNode, decay: Array, dt: float) -> np.ndarray[Any, Any]:
     """Return dt / (1 - decay), s, in double precision: readers get the decay back to the last bit of a float32."""
     beta = _numpy(decay.values).astype(np.float64)
     if bool((beta >= 1).any()):
         raise NeurofaError(
-            f"got a decay of 1 at '{node.name}' for NIR; expected below 1: its time constant would be infinite; train"
-            " with a leak, or export to ONNX"
+            f"got a decay of 1 at '{node.name}' for NIR; expected below 1, or 1 of all of its lif or leaky neurons: its"
+            " time constant would be infinite; train with a leak, or export to ONNX"
         )
     return dt / (1 - beta)
 

@@ -79,7 +79,7 @@ class Registered:
     """The call of the recipe that built the part, where one did."""
 
     @classmethod
-    def revision_of(cls, options: Mapping[str, object]) -> int:
+    def revision_of(cls, options: Mapping[str, object]) -> int:  # noqa: ARG003 (parts look at them)
         """Return the revision of a part with these options: :attr:`revision`, unless a correction touched only some.
 
         Args:

@@ -26,6 +26,9 @@ the outer product of error and outputs). ``two_factor``: each of two factors thr
 PER_OUTPUT = "(*out_shape)"
 """Axes of a parameter with one number for each output of a layer."""
 
+DescribedConstant = tuple[float | Tensor, TensorDescription]
+"""A constant of neurons with its meaning: one number for all of them, or (*out_shape) in double precision."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackDescription:
@@ -82,7 +85,7 @@ class NeuronDescription:
     """Dynamics of a neuron, in one of the models that exported files can express."""
 
     model: Literal["lif", "synaptic", "alif", "leaky"]
-    parameters: Mapping[str, tuple[float, TensorDescription]]
+    parameters: Mapping[str, DescribedConstant]
     """Value and meaning by name. ``beta``, ``alpha`` and ``rho`` are decays per tick: of the potential, of the synaptic
     current and of the adaptation; ``kappa`` is the increase of the threshold per unit of adaptation."""
     reset: Literal["subtract", "zero", "none"] = "none"
@@ -95,11 +98,11 @@ class NeuronDescription:
     """Spec of the number format of the potential."""
 
     @staticmethod
-    def decay(value: float, what: str) -> tuple[float, TensorDescription]:
+    def decay(value: float | Tensor, what: str) -> DescribedConstant:
         """Return the decay factor of a state variable per tick, with its meaning.
 
         Args:
-            value: the factor.
+            value: the factor, or one for each neuron.
             what: the state variable, for the meaning.
         """
         return value, TensorDescription(meaning=f"decay of {what} in one tick", axes=PER_OUTPUT)

@@ -223,7 +223,9 @@ class Layer(nn.Module, Registered, ABC, kind="layer"):
         Args:
             view: with ``error``.
         """
-        graph = view.graph or self.record(view.params, view.x, view.before, view.return_weights, True)[2]
+        # under a direct rule nobody asks for the error at the input
+        sends = view.return_weights is not None or not view.params
+        graph = view.graph or self.record(view.params, view.x, view.before, view.return_weights, sends)[2]
         assert graph is not None and view.error is not None
         leaves = [*graph.params.values(), *([graph.x] if graph.x.requires_grad else [])]
         gradients: tuple[Tensor | None, ...] = ()

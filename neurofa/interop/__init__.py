@@ -1,1 +1,1 @@
-"""Import and export of models of other libraries: torch and snnTorch."""
+"""Import and export of models of other libraries: torch, snnTorch and NIR."""

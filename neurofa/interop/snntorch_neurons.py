@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hwmodels.errors import NeurofaError
 from neurofa.neurons.lif import LIF, LeakyIntegrator
 from neurofa.neurons.synaptic import Synaptic
+from neurofa.spiking.constants import Constant, plain
 from neurofa.spiking.neuron import Neuron
 from neurofa.spiking.surrogate import ATan, FastSigmoid, SigmoidSurrogate, StraightThrough, Surrogate
 
@@ -56,7 +57,7 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
         membrane: whether the output is the potential instead of spikes.
 
     Raises:
-        NeurofaError: another class, an option without counterpart, or coefficients that differ between neurons.
+        NeurofaError: another class, or an option without counterpart.
     """
     snn = library()
     kind = type(module).__name__
@@ -71,7 +72,7 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
     if _number(module.graded_spikes_factor, "graded_spikes_factor", where) != 1:
         raise NeurofaError(f"got {kind}(graded_spikes_factor) at '{where}'; expected spikes of 1; scale the weights")
     # snnTorch clamps decays in every tick
-    beta = min(max(_number(module.beta, "beta", where), 0.0), 1.0)
+    beta = _constant(module.beta.detach().clamp(0, 1))
     if membrane:
         if kind != "Leaky" or module.reset_mechanism != "none":
             raise NeurofaError(
@@ -80,10 +81,10 @@ def neuron_of(module: Any, where: str, *, membrane: bool) -> Neuron:
             )
         return LeakyIntegrator(kappa=beta)
     reset, delay = module.reset_mechanism, bool(module.reset_delay)
-    threshold = _number(module.threshold, "threshold", where)
+    threshold = _constant(module.threshold)
     surrogate = surrogate_of(module.spike_grad, where)
     if kind == "Synaptic":
-        alpha = min(max(_number(module.alpha, "alpha", where), 0.0), 1.0)
+        alpha = _constant(module.alpha.detach().clamp(0, 1))
         return Synaptic(alpha=alpha, beta=beta, threshold=threshold, reset=reset, delay=delay, surrogate=surrogate)
     gated = kind == "RLeaky" and reset == "zero"
     return LIF(beta=beta, threshold=threshold, reset=reset, delay=delay, gated=gated, surrogate=surrogate)
@@ -134,19 +135,19 @@ def module_of(neuron: Neuron, width: int, where: str, *, recurrent: Tensor | Non
     if neuron.membrane.name != "raw":
         raise _no(f"{neuron.name} neurons with potentials in {neuron.membrane.name}", where, "membrane=raw")
     if isinstance(neuron, LeakyIntegrator) and output and recurrent is None:
-        module = snn.Leaky(beta=neuron.kappa, reset_mechanism="none", **common)
+        module = snn.Leaky(beta=_plain(neuron.kappa), reset_mechanism="none", **common)
     elif isinstance(neuron, LIF):
         if neuron.reset == "zero" and neuron.gated != (recurrent is not None):
             raise _no(f"lif(reset=zero, gated={neuron.gated})", where, "gated neurons where they are recurrent alone")
         common |= _firing(neuron, where)
         if recurrent is None:
-            module = snn.Leaky(beta=neuron.beta, **common)
+            module = snn.Leaky(beta=_plain(neuron.beta), **common)
         else:
-            module = snn.RLeaky(beta=neuron.beta, linear_features=width, **common)
+            module = snn.RLeaky(beta=_plain(neuron.beta), linear_features=width, **common)
             module.recurrent.weight.data.copy_(recurrent)
             module.recurrent.bias.data.zero_()
     elif isinstance(neuron, Synaptic) and recurrent is None:
-        module = snn.Synaptic(alpha=neuron.alpha, beta=neuron.beta, **common, **_firing(neuron, where))
+        module = snn.Synaptic(alpha=_plain(neuron.alpha), beta=_plain(neuron.beta), **common, **_firing(neuron, where))
     else:
         kind = f"recurrent {neuron.name}" if recurrent is not None else neuron.name
         raise _no(f"{kind} neurons", where, "lif, recurrent lif, synaptic, or leaky at the output")
@@ -187,12 +188,25 @@ def _firing(neuron: LIF | Synaptic, where: str) -> dict[str, Any]:
             options = {} if parameter is None else {parameter: getattr(neuron.surrogate, parameter)}
             function = getattr(functions, name)(**options)
             return {
-                "threshold": neuron.threshold,
+                "threshold": _plain(neuron.threshold),
                 "reset_mechanism": neuron.reset,
                 "reset_delay": neuron.delay,
                 "spike_grad": function,
             }
     raise _no(f"surrogate {neuron.surrogate.name}", where, "atan, fast_sigmoid, sigmoid or straight_through")
+
+
+def _constant(value: Tensor) -> Tensor | float:
+    """Return a snnTorch coefficient as a neuron here takes it: a number, or one for each neuron in double precision."""
+    values = value.detach().double()
+    first = float(values.reshape(-1)[0])
+    return first if bool((values == first).all()) else values
+
+
+def _plain(value: Constant) -> Tensor | float:
+    """Return a constant as snnTorch takes it: a number, or one for each neuron in single precision."""
+    values = plain(value)
+    return values.float() if isinstance(values, Tensor) else values
 
 
 def _number(value: Tensor, name: str, where: str) -> float:

@@ -221,8 +221,8 @@ def affine_layer(modules: Sequence[nn.Module]) -> tuple[Layer, int]:
 def _norm(head: nn.Module, module: nn.Module | None) -> Norm | None:
     axes = 0 if isinstance(head, nn.Linear) else len(head.kernel_size) if isinstance(head, _ConvNd) else None
     wanted = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-    fits = isinstance(module, _BatchNorm) and axes is not None and type(module) is wanted[axes]
-    if fits and module.track_running_stats and module.momentum:
+    fits = axes is not None and type(module) is wanted[axes]
+    if isinstance(module, _BatchNorm) and fits and module.track_running_stats and module.momentum:
         return BatchNorm(affine=module.affine, eps=module.eps, momentum=module.momentum)
     if type(module) is nn.GroupNorm:
         if module.num_groups == 1:

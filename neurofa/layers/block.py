@@ -104,9 +104,19 @@ class Block(AutogradLayer, name="block"):
         )
 
     def _several_maps(self) -> bool:
-        """Return whether several parts hold matrices or kernels, or a recurrent one crosses its own."""
-        holders = {key.rpartition(".")[0].partition("parametrizations.")[0] for key in self._matrix_names}
-        return len(holders) > 1 or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in self.skeleton.modules())
+        """Return whether errors may cross one matrix of the module on their way to another.
+
+        A recurrent module crosses its own; rows that are looked up are crossed by no error. A matrix that is added
+        counts as one that multiplies.
+        """
+        looked_up = weight_names(self.skeleton, {nn.Embedding: ("weight",)})
+        owners = {
+            key.rpartition(".")[0].partition("parametrizations.")[0]
+            for key in self._matrix_names
+            if key not in looked_up
+        }
+        recurrent = any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in self.skeleton.modules())
+        return recurrent or len(owners) + bool(looked_up and owners) > 1
 
     def _window(self) -> Window | None:
         """Return the receptive field of the module, or of the first in an ``nn.Sequential`` with elementwise others."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from neurofa.losses.bce import BinaryCrossEntropy as BinaryCrossEntropy
     from neurofa.losses.cross_entropy import CrossEntropy as CrossEntropy
     from neurofa.losses.mse import MeanSquaredError as MeanSquaredError
-    from neurofa.losses.per_tick import PerTick as PerTick
-    from neurofa.losses.rate import Rate as Rate
+    from neurofa.losses.per_tick import PerTickLoss as PerTickLoss
+    from neurofa.losses.rate import RateLoss as RateLoss
 
 __getattr__, __dir__ = shelf(__name__)

@@ -9,7 +9,7 @@ from hwmodels.registry import build
 from neurofa.core.loss import Loss, LossResult
 
 
-class PerTick(Loss, name="per_tick"):
+class PerTickLoss(Loss, name="per_tick"):
     """The mean of another loss over the taught ticks, 1/T sum_t L(y_t): what sequences have where nothing is said.
 
     The error of a tick is known in that tick, so that learning may be online. The loss of summed outputs is ``rate``.

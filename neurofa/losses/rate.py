@@ -9,7 +9,7 @@ from hwmodels.registry import build
 from neurofa.core.loss import Loss, LossResult
 
 
-class Rate(Loss, name="rate"):
+class RateLoss(Loss, name="rate"):
     """Another loss of the output that is summed over the taught ticks, L(sum_t y_t): spike counts where y are spikes.
 
     Every tick has the same error, dL/dy_t = dL/d(sum), which is known after the last one: all ticks are then one chunk,

@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from neurofa.networks.conv_stack import ConvStack as ConvStack
     from neurofa.networks.mlp import MLP as MLP
     from neurofa.networks.module import module as module
+    from neurofa.networks.nir import NIR as NIR
+    from neurofa.networks.recurrent import GRUNetwork as GRUNetwork
+    from neurofa.networks.recurrent import LSTMNetwork as LSTMNetwork
+    from neurofa.networks.recurrent import RateNetwork as RateNetwork
     from neurofa.networks.resnet20 import ResNet20 as ResNet20
     from neurofa.networks.retina import Retina as Retina
     from neurofa.networks.snn import SNN as SNN

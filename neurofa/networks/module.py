@@ -44,7 +44,7 @@ def module(
     that it draws from torch's global generator follow the seed of the network.
 
     Args:
-        path: the code file; empty: an example, two linear maps.
+        path: the code file; empty: an example, one map and a readout.
         name: of the function, or of a class of modules.
         weights: safetensors file with the module's own names (``state_dict``); empty: as the function makes them.
         tokens: whether the input are ids of tokens below the number of outputs.
@@ -120,9 +120,9 @@ class TracedModule(NetworkRecipe):
 def _made(make: Any, name: str, known: Mapping[str, Any]) -> nn.Module:
     """Return the module that a function makes."""
     try:
-        taken = inspect.signature(make).parameters
+        taken = list(inspect.signature(make).parameters)
     except (TypeError, ValueError):
-        taken = {}
+        taken = []
     model = make(**{key: value for key, value in known.items() if key in taken})
     if not isinstance(model, nn.Module):
         raise NeurofaError(
@@ -187,11 +187,14 @@ def _find(model: nn.Module, name: str) -> object:
 
 
 def example_model(input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-    """Return what stands in a code file where none is named: two linear maps.
+    """Return what stands in a code file where none is named: a map of images or vectors, and a readout.
 
     Args:
         input_shape: shape of one sample.
-        outputs: width of the last map.
+        outputs: width of the readout.
     """
     inputs = int(torch.Size(input_shape).numel())
+    if len(input_shape) == 3:
+        c, h, w = input_shape
+        return nn.Sequential(nn.Conv2d(c, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * h * w, outputs))
     return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 32), nn.Tanh(), nn.Linear(32, outputs))

@@ -5,87 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hwmodels.errors import NeurofaError
 from neurofa.core.layer import Layer
 from neurofa.core.randomness import generator
 from neurofa.core.recipes import NetworkRecipe, draw_weights, image_shape, require_positive
+from neurofa.families.transformer import UNITS, Head, PatchEmbedding, block_units
 from neurofa.layers.block import Block
 from neurofa.layers.embedding import Embedding
-
-
-class PatchEmbedding(nn.Module):
-    """Linear embedding of patches as tokens, plus a learned position: (B, C, H, W) to (B, S, d).
-
-    Args:
-        channels: C.
-        patch: side of a patch, pixels.
-        tokens: S, number of patches.
-        width: d.
-    """
-
-    def __init__(self, channels: int, patch: int, tokens: int, width: int) -> None:
-        super().__init__()
-        self.project = nn.Conv2d(channels, width, patch, patch)
-        self.position = nn.Parameter(torch.zeros(tokens, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens of images: (B, C, H, W) to (B, S, d)."""
-        y: Tensor = self.project(x).flatten(2).transpose(1, 2) + self.position
-        return y
-
-
-class TransformerBlock(nn.Module):
-    """Transformer block: x + Attention(LN(x)), then x + MLP(LN(x)), LN layer normalisation: (B, S, d) to (B, S, d).
-
-    Args:
-        width: d.
-        heads: attention heads, which divide d.
-        ratio: hidden width of the MLP in units of d.
-        dropout: probability of dropping, on both residual branches.
-        causal: whether a token attends to itself and to earlier tokens only.
-    """
-
-    def __init__(self, width: int, heads: int, ratio: int, dropout: float, *, causal: bool = False) -> None:
-        super().__init__()
-        self.heads, self.causal = heads, causal
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens behind the block: (B, S, d) to (B, S, d)."""
-        b, s, d = x.shape
-        # (B, S, 3 d) -> three of (B, heads, S, d / heads)
-        q, k, v = self.qkv(self.norm1(x)).view(b, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        mixed = mixed.transpose(1, 2).reshape(b, s, d)
-        x = x + self.drop(self.merge(mixed))
-        y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
-        return y
-
-
-class Head(nn.Module):
-    """Readout of the mean token, (B, S, d) to (B, o), or of every token, (B, S, d) to (B, S, o).
-
-    Args:
-        width: d.
-        outputs: o.
-        every: whether every token is read.
-    """
-
-    def __init__(self, width: int, outputs: int, *, every: bool = False) -> None:
-        super().__init__()
-        self.every = every
-        self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs for tokens: (B, S, d) to (B, o), or to (B, S, o)."""
-        normalised = self.norm(x)
-        y: Tensor = self.read(normalised if self.every else normalised.mean(1))
-        return y
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +27,8 @@ class ViT(NetworkRecipe, name="vit"):
         heads: attention heads; they divide ``width``.
         ratio: hidden width of the MLP in units of d.
         dropout: probability of dropping, on both residual branches.
+        units: what learns as one layer: a ``block``, each of its ``residual`` branches, or (``finest``) each of its
+            four maps; the outputs are the same. Direct rules send an error to every layer.
     """
 
     source = "after Dosovitskiy et al. 2021, arXiv 2010.11929"
@@ -110,10 +40,11 @@ class ViT(NetworkRecipe, name="vit"):
     heads: int = 4
     ratio: int = 2
     dropout: float = 0.0
+    units: str = "block"
 
     def check(self) -> None:
         require_positive(patch=self.patch, width=self.width, depth=self.depth, heads=self.heads, ratio=self.ratio)
-        _check_heads(self.name, self.width, self.heads, self.dropout)
+        _check_blocks(self)
 
     def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
         c, h, w = image_shape(input_shape)
@@ -125,8 +56,7 @@ class ViT(NetworkRecipe, name="vit"):
         embedding = PatchEmbedding(c, self.patch, h // self.patch * (w // self.patch), self.width)
         with torch.no_grad():
             embedding.position.normal_(0, 0.02, generator=gen)
-        blocks = [TransformerBlock(self.width, self.heads, self.ratio, self.dropout) for _ in range(self.depth)]
-        return [Block(draw_weights(m, gen)) for m in (embedding, *blocks, Head(self.width, outputs))]
+        return [Block(draw_weights(m, gen)) for m in (embedding, *_blocks(self), Head(self.width, outputs))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +73,9 @@ class GPT(NetworkRecipe, name="gpt"):
         heads: attention heads; they divide ``width``.
         ratio: hidden width of the MLP in units of d.
         dropout: probability of dropping, on both residual branches.
+        units: what learns as one layer: a ``block`` (the "macro" of direct feedback), each of its ``residual``
+            branches, or (``finest``, "micro") each of its four maps, so that the output of attention and the hidden
+            units of the MLP have errors of their own; the outputs are the same.
     """
 
     source = "after Radford et al. 2019, Language models are unsupervised multitask learners"
@@ -154,10 +87,11 @@ class GPT(NetworkRecipe, name="gpt"):
     heads: int = 4
     ratio: int = 4
     dropout: float = 0.0
+    units: str = "block"
 
     def check(self) -> None:
         require_positive(width=self.width, depth=self.depth, heads=self.heads, ratio=self.ratio)
-        _check_heads(self.name, self.width, self.heads, self.dropout)
+        _check_blocks(self)
 
     def layers(self, input_shape: tuple[int, ...], outputs: int, seed: int) -> list[Layer]:
         if len(input_shape) != 1:
@@ -166,17 +100,27 @@ class GPT(NetworkRecipe, name="gpt"):
                 " images"
             )
         gen = generator(seed, "gpt")
-        blocks = [
-            TransformerBlock(self.width, self.heads, self.ratio, self.dropout, causal=True) for _ in range(self.depth)
-        ]
-        parts = [Block(draw_weights(m, gen)) for m in (*blocks, Head(self.width, outputs, every=True))]
+        modules = (*_blocks(self, causal=True), Head(self.width, outputs, every=True))
+        parts = [Block(draw_weights(m, gen)) for m in modules]
         return [Embedding(outputs, self.width, input_shape[0]), *parts]
 
 
-def _check_heads(name: str, width: int, heads: int, dropout: float) -> None:
-    """Refuse heads that do not divide the width, and a dropout outside of [0, 1)."""
-    if width % heads or not 0 <= dropout < 1:
+def _blocks(recipe: ViT | GPT, *, causal: bool = False) -> list[nn.Module]:
+    """Return the blocks of a transformer, cut into units of credit."""
+    width, heads, ratio = recipe.width, recipe.heads, recipe.ratio
+    parts = (
+        block_units(recipe.units, width=width, heads=heads, ratio=ratio, dropout=recipe.dropout, causal=causal)
+        for _ in range(recipe.depth)
+    )
+    return [unit for block in parts for unit in block]
+
+
+def _check_blocks(recipe: ViT | GPT) -> None:
+    """Refuse heads that do not divide the width, a dropout outside of [0, 1), and an unknown cut."""
+    if recipe.width % recipe.heads or not 0 <= recipe.dropout < 1:
         raise NeurofaError(
-            f"got {name}(width={width}, heads={heads}, dropout={dropout}); expected heads that divide the width,"
-            " 0 <= dropout < 1; change them"
+            f"got {recipe.name}(width={recipe.width}, heads={recipe.heads}, dropout={recipe.dropout}); expected heads"
+            " that divide the width, 0 <= dropout < 1; change them"
         )
+    if recipe.units not in UNITS:
+        raise NeurofaError(f"got {recipe.name}(units={recipe.units}); expected {', '.join(UNITS)}; choose one")

@@ -10,6 +10,7 @@ from hwmodels.format import Format
 from neurofa.core.description import NeuronDescription
 from neurofa.core.dynamics import Coefficient, Dynamics
 from neurofa.core.view import State
+from neurofa.spiking.constants import here
 from neurofa.spiking.neuron import Firing
 from neurofa.spiking.surrogate import Surrogate
 
@@ -67,9 +68,9 @@ class ALIF(Firing, name="alif"):
             u = u * (1 - fired)
         u = u + current
         if self.reset == "subtract":
-            u = u - fired * self.threshold
+            u = u - fired * here(self.threshold, u)
         u = self.rounded(u)
-        v = u - self.threshold - self.gain * a
+        v = u - here(self.threshold, u) - self.gain * a
         left = {"v": v.detach(), "before": state.get("psi", v.new_zeros(())).expand_as(v)}
         if self.reset == "zero":
             left["gate"] = 1 - fired

@@ -19,9 +19,10 @@ from hwmodels.description import TensorDescription
 from hwmodels.errors import NeurofaError
 from hwmodels.format import Format, straight_through
 from hwmodels.registry import Registered, build
-from neurofa.core.description import PER_OUTPUT, NeuronDescription
+from neurofa.core.description import PER_OUTPUT, DescribedConstant, NeuronDescription
 from neurofa.core.dynamics import Coefficient, Dynamics
 from neurofa.core.view import State
+from neurofa.spiking.constants import Constant, bounds, constant, here, plain
 from neurofa.spiking.surrogate import Surrogate
 
 RESETS = ("subtract", "zero", "none")
@@ -70,6 +71,8 @@ class Neuron(Registered, ABC, kind="neuron"):
     """Decay per tick of a readout that filters spikes; None: the neuron is no such filter."""
     leaves: ClassVar[tuple[str, ...]] = ()
     """Names of the tensors that a tick may record for :meth:`dynamics`."""
+    gates: ClassVar[int] = 1
+    """Number of input currents of a neuron."""
     potential: ClassVar[str] = "mem"
     """Name of the potential among the memories."""
 
@@ -154,14 +157,16 @@ class Neuron(Registered, ABC, kind="neuron"):
         """Return the potential rounded to the membrane's number format."""
         return u if self.membrane.name == "raw" else straight_through(self.membrane, u)
 
-    def _decay(self, **values: float) -> None:
+    def _decay(self, **values: Constant) -> None:
         """Refuse decays outside 0 to 1."""
         for key, value in values.items():
-            if not 0 <= value <= 1:
+            low, high = bounds(value)
+            if not (low >= 0 and high <= 1):
                 raise NeurofaError(f"got {self.name}({key}={value}); expected 0 to 1 a tick; change {key}")
 
-    def _threshold(self, threshold: float) -> None:
-        if not (threshold > 0 and math.isfinite(threshold)):
+    def _threshold(self, threshold: Constant) -> None:
+        low, high = bounds(threshold)
+        if not (low > 0 and math.isfinite(high)):
             raise NeurofaError(f"got {self.name}(threshold={threshold}); expected a positive number; 1 is the default")
 
 
@@ -173,7 +178,7 @@ class Firing(Neuron, ABC):
     delay a spike also resets the potential at the end of its own tick, by z_t - R_t. In learning R is a constant.
 
     Args:
-        threshold: threshold of the potential.
+        threshold: threshold of the potential, or a tensor of one for each neuron.
         reset: ``subtract``, ``zero`` or ``none``.
         delay: whether a spike resets the potential in the next tick only.
         surrogate: surrogate derivative of a spike.
@@ -183,13 +188,14 @@ class Firing(Neuron, ABC):
     leaves = ("v", "kept", "gate")
 
     def __init__(
-        self, *, threshold: float, reset: str, delay: bool, surrogate: Surrogate | str, membrane: Format | str
+        self, *, threshold: float | Tensor, reset: str, delay: bool, surrogate: Surrogate | str, membrane: Format | str
     ) -> None:
         super().__init__(membrane=membrane)
-        self._threshold(threshold)
+        self.threshold: Constant = constant(threshold)
+        self._threshold(self.threshold)
         if reset not in RESETS:
             raise NeurofaError(f"got {self.name}(reset={reset}); expected {', '.join(RESETS)}; choose one")
-        self.threshold, self.reset, self.delay = threshold, reset, delay
+        self.reset, self.delay = reset, delay
         self.surrogate: Surrogate = build("surrogate", surrogate)
 
     @property
@@ -197,7 +203,7 @@ class Firing(Neuron, ABC):
         return self.surrogate
 
     def described(
-        self, model: Literal["lif", "synaptic", "alif"], gated: bool, **parameters: tuple[float, TensorDescription]
+        self, model: Literal["lif", "synaptic", "alif"], gated: bool, **parameters: DescribedConstant
     ) -> NeuronDescription:
         """Return the description for a model of the exported formats, with threshold and reset.
 
@@ -209,7 +215,7 @@ class Firing(Neuron, ABC):
         threshold = TensorDescription(meaning="threshold of the potential", axes=PER_OUTPUT)
         return NeuronDescription(
             model=model,
-            parameters={**parameters, "threshold": (self.threshold, threshold)},
+            parameters={**parameters, "threshold": (plain(self.threshold), threshold)},
             reset=self.reset,  # type: ignore[arg-type]
             delay=self.delay,
             gated=gated,
@@ -224,7 +230,7 @@ class Firing(Neuron, ABC):
 
     def fired(self, mem: Tensor) -> Tensor:
         """Return the reset R: 1 where the potential before the tick exceeds the threshold, else 0; detached."""
-        return (mem > self.threshold).to(mem.dtype).detach()
+        return (mem > here(self.threshold, mem)).to(mem.dtype).detach()
 
     def left_by(self, u: Tensor, v: Tensor, z: Tensor, fired: Tensor, state: State) -> tuple[State, State]:
         """Return the tensors recorded for :meth:`dynamics`, and the state after the tick.
@@ -243,7 +249,7 @@ class Firing(Neuron, ABC):
             left["kept"] = left["gate"] * state.get("stays", torch.ones_like(fired))
         if not self.delay and self.reset != "none":
             now = (z - fired).detach()  # R has reset u already; z - R resets the rest
-            after["mem"] = u - now * self.threshold if self.reset == "subtract" else u - now * u
+            after["mem"] = u - now * here(self.threshold, u) if self.reset == "subtract" else u - now * u
             if self.reset == "zero":
                 after["stays"] = 1 - now
         return left, after

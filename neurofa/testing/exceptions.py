@@ -8,11 +8,23 @@ POOLED = "its subspace learns from statistics of the whole batch"
 ONE_ANSWER = "adds the error of one answer to the input; ids of tokens cannot change a little"
 NOISE = "draws anew in every pass, so that two passes are not one"
 PHYSICAL = "noise and converters stand before its linear map, which the contract of projections tests"
+FILE = "made of a file, which has its own sizes and weights"
 MEMORY = "a plain module has no state from tick to tick"
 PROJECTION = "one projection for all layers, not a matrix per layer"
 TARGETS = "learns from the target, not from the error"
 SUBSPACE = "beside the readout the subspace follows the targets"
 WEIGHTS = "its factors follow the weights, whatever the error"
+
+
+NETWORK_CHECKS = (
+    "serves_samples",
+    "typed_recipe_is_the_spec",
+    "seed_decides",
+    "module_is_the_same_map",
+    "copies_are_equal",
+    "files_keep_every_bit",
+    "bp_equals_autograd",
+)
 
 
 def _exceptions(kind: str, check: str, reason: str, *names: str) -> dict[tuple[str, str, str], str]:
@@ -37,8 +49,9 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     **_exceptions("rule", "accumulation_equals_one_batch", POOLED, "raf", "draf"),
     **_exceptions("rule", "accumulation_equals_one_batch", NOISE, "brsf", "weight_mirror", "fdfa", "grape2025"),
     **_exceptions("rule", "accumulation_equals_one_batch", NOISE, "grape2026", "forward_gradient", "local_loss"),
-    **_exceptions("layer", "module_is_the_same_map", MEMORY, "spiking", "spiking_conv"),
-    **_exceptions("network", "module_is_the_same_map", MEMORY, "snn", "conv_snn"),
+    **_exceptions("layer", "module_is_the_same_map", MEMORY, "spiking", "spiking_conv", "gru", "lstm"),
+    **_exceptions("network", "module_is_the_same_map", MEMORY, "snn", "conv_snn", "rnn", "gru", "lstm"),
+    **{key: FILE for check in NETWORK_CHECKS for key in _exceptions("network", check, FILE, "nir")},
     **_exceptions("feedback", "slices_fit", "one row a channel, which all its positions receive", "pooled"),
     **_exceptions("feedback", "serves_chained_rules", PROJECTION, "shared", "crossbar", "matrix_free"),
     **_exceptions("feedback", "serves_chained_rules", PROJECTION, "microring", "mzi", "opu"),

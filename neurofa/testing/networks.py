@@ -158,7 +158,8 @@ def bp_equals_autograd(name: str) -> None:
             y = forward(x.double() if x.is_floating_point() else x)
             loss = torch.nn.functional.cross_entropy(y.flatten(0, -2), labels.flatten(), reduction="sum")
             theirs = torch.autograd.grad(loss, leaves)
-        ours = [(f"{n} {key}", d) for n in network.names for key, d in found.get(n, {}).items()]
+        # in the order of the weights, which is that of the leaves
+        ours = [(f"{n} {k}", found[n][k]) for n, layer in network.items() for k in layer.synapses if n in found]
         require(len(ours) == len(theirs), f"{len(ours)} directions for {len(theirs)} gradients")
         for (what, direction), gradient in zip(ours, theirs, strict=True):
             require_close(direction.double(), gradient, f"{what}, {dtype}", tolerance)

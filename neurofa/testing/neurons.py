@@ -136,7 +136,12 @@ def membrane_is_rounded(name: str) -> None:
 def refuses_bad_options(name: str) -> None:
     """Decays outside 0 to 1, thresholds that are not positive and unknown resets are errors."""
     known = options(parts("neuron")[name])
-    bad = [f"{key}={v}" for key in ("alpha", "beta", "rho", "kappa") if key in known for v in ("-0.1", "1.5", "1e999")]
+    bad = [
+        f"{key}={v}"
+        for key in ("alpha", "beta", "rho", "kappa", "decay")
+        if key in known
+        for v in ("-0.1", "1.5", "1e999")
+    ]
     bad += [f"threshold={v}" for v in ("0.0", "-1.0", "1e999")] if "threshold" in known else []
     bad += ["reset=soft"] if "reset" in known else []
     require(bool(bad), f"neuron '{name}' has none of the common options")

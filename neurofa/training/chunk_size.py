@@ -88,6 +88,8 @@ def own_traces_needed(network: Network, rule: Rule) -> bool:
             continue
         view = blank_view(layer, network.shapes[name], kappa if hidden else 0.0)
         own = declares.eligibility if hidden else None
+        if layer.neuron.gates > 1:
+            return True
         dynamics = dynamics_of(layer, view, None) if own is None else own.dynamics(name, layer, view)
         if view.filter_decay or not is_constant(dynamics):
             return True

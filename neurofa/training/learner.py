@@ -108,6 +108,7 @@ def forward_pass(
     states: Mapping[str, State] | None = None,
     ticks: int | None = None,
     kappa: float = 0.0,
+    graphs: bool = True,
 ) -> Tick:
     """Compute one tick of a network, or a chunk of K ticks, and return its output and the view of every layer.
 
@@ -125,6 +126,7 @@ def forward_pass(
             layers with a memory, with traces if there are any. None: initial ones.
         ticks: K; None: one tick, without memory.
         kappa: decay of the filter through which errors reach hidden layers (chunks).
+        graphs: whether layers without closed forms keep their autograd graphs; without, they compute again to learn.
 
     Returns:
         Output and views, without errors; for a chunk also the states after the last tick, without traces.
@@ -157,7 +159,10 @@ def forward_pass(
             views[name] = LocalView(x, y, params, before, left, back, filter_decay=decay)
         else:
             before = layer.fresh_state(x, gen) if states is None or ticks is not None else states[name]
-            y, after, graph = layer.record(params, x, before, back, return_weights is not None and learns_below)
+            if graphs or layer.traits.closed_form:
+                y, after, graph = layer.record(params, x, before, back, return_weights is not None and learns_below)
+            else:
+                y, after, graph = *layer.compute(params, x, before), None
             views[name] = LocalView(x, y, params, before, after, back, graph)
         learns_below = learns_below or bool(params)
         x = y
@@ -244,6 +249,8 @@ class Learner:
         fused: compile the writes of devices, and products on arrays, into single kernels
             (:meth:`~neurofa.core.network.Network.fuse`).
         feedback_seed: of the feedback alone, so that networks with different seeds can share it; None: ``seed``.
+        recompute: whether blocks of foreign modules keep their input alone and compute again when they learn, one
+            after the other: the memory of one graph instead of all, for one more forward pass. Direct rules only.
         feedback_scale: size of the errors that a direct pathway delivers where it names none by itself: ``backprop``,
             as large as those of backpropagation at initialisation (:mod:`neurofa.core.error_sizes`), or ``fixed``,
             1/sqrt(3) of the output error at every layer.
@@ -268,6 +275,7 @@ class Learner:
         clip: float | None = None,
         fused: bool = False,
         feedback_seed: int | None = None,
+        recompute: bool = False,
         feedback_scale: str = "backprop",
     ) -> None:
         if accumulate < 1 or (clip is not None and clip <= 0):
@@ -279,6 +287,12 @@ class Learner:
             )
         self.network = network
         self.rule: Rule = build("rule", rule)
+        if recompute and self.rule.declares.chained:
+            raise NeurofaError(
+                f"got recompute for rule '{self.rule.name}', whose errors go from layer to layer; expected a direct"
+                " rule such as dfa; leave recompute out"
+            )
+        self.recompute = recompute
         self.loss: Loss = build("loss", loss)
         self.gen = generator(seed, "learner", device=next(network.parameters()).device)
         scale, declares = self.rule.feedback.scale or check_scale("feedback", feedback_scale), self.rule.declares
@@ -328,7 +342,8 @@ class Learner:
         """
         self._check_call(target, weight)
         network, rule = self.network, self.acting_rule()
-        tick = forward_pass(network, x, gen=self.gen, return_weights=self.return_weights_of(rule))
+        returns, graphs = self.return_weights_of(rule), not self.recompute
+        tick = forward_pass(network, x, gen=self.gen, return_weights=returns, graphs=graphs)
         loss, teaching = loss_and_teaching(self.loss, tick.y, target, weight)
         sizes: Sizes = {}
         if not self._finite(loss.value, x, sizes):

@@ -40,6 +40,11 @@ def check_sequence_traces(network: Network, rule: Rule, *, kept: bool) -> None:
             hidden = name != network.readout
             view = blank_view(layer, network.shapes[name], kappa if hidden else 0.0)
             own = declares.eligibility if hidden else None
+            if own is not None and layer.neuron.gates > 1:
+                raise NeurofaError(
+                    f"got rule '{rule.name}' on layer '{name}' of {layer.name} units, for whose gates it has no"
+                    " eligibility; expected neurons with one current; use eprop, dfa or another rule with theirs"
+                )
             dynamics = None if own is None else own.dynamics(name, layer, view)
             check_traces(layer, view, dynamics, kept=kept and (declares.sequences.remembers or not hidden))
 

@@ -163,7 +163,7 @@ def test_the_data_are_learnt():
     assert build("data", "clouds(samples=100)").provenance == data.provenance == {"origin": "synthetic", "seed": "0"}
     network = Network([Dense(2, 2)], data.input_shape, seed=0)
     learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
-    history = learner.fit((data.train.x, data.train.y), validation=(data.test.x, data.test.y), epochs=5)
+    history = learner.fit((data.train.x, data.train.y), validation=(data.test.x, data.test.y), epochs=20)
     assert history.best()["validation_accuracy"] > 0.9
 
 

@@ -101,13 +101,14 @@ def test_the_readmes_examples_learn(tmp_path):
             "x = torch.randn(3, 1, 8, 8)",
             "assert torch.equal(taken(x), again(x))",
             "assert '10,200 of 13,960 weights' in repr(taken)",
-            "print(accuracy_of_mlp, float(coarse_loss), float(loss))",
+            "print(accuracy_of_mlp, float(coarse_loss), float(loss), float(own_loss))",
         ]
     )
-    accuracy, coarse_loss, spiking_loss = map(float, printed(script, tmp_path).split())
+    accuracy, coarse_loss, spiking_loss, own_loss = map(float, printed(script, tmp_path).split())
     assert accuracy > 0.9
     assert coarse_loss < 5
     assert spiking_loss < 1.5  # ten classes by chance: 2.3
+    assert own_loss < 2.0
 
 
 # the command line

@@ -52,6 +52,130 @@ def test_bp_trains_as_plain_torch_does(optimizer: Optimizers) -> None:
         assert ours.step(x, y).loss.item() == pytest.approx(loss.item(), rel=1e-12)
 
 
+def test_bp_reaches_the_loss_of_torchs_own_transformer() -> None:
+    network = build("network", f"{GPT[:-1]}, ratio=2)", input_shape=(S,), outputs=V).double()
+    theirs = TorchGPT(network)
+    ours = Learner(network, "bp", optimizer=torch.optim.Adam(network.parameters(), lr=0.01))
+    adam = torch.optim.Adam(theirs.parameters(), lr=0.01)
+    for step in range(25):
+        x, y = _batch(step % 3)
+        loss = F.cross_entropy(theirs(x).flatten(0, 1), y.flatten())
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        assert ours.step(x, y).loss.item() == pytest.approx(loss.item(), rel=1e-9)
+    assert loss.item() < 2.0  # of log(11) = 2.4
+
+
+class TorchGPT(nn.Module):
+    """A causal transformer of torch's own parts, with the weights of a network ``gpt``."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        table, *blocks, head = [dict(layer.synapses.stored()) for _, layer in network.items()]
+        self.tokens = nn.Embedding.from_pretrained(table["weight"].clone(), freeze=False)
+        self.position = nn.Parameter(table["position"].clone())
+        options = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": True}
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(16, 2, 32, **options).double()  # type: ignore[arg-type]
+            for _ in blocks
+        )
+        names = {
+            "self_attn.in_proj_": "qkv.",
+            "self_attn.out_proj.": "merge.",
+            "linear1.": "mlp.0.",
+            "linear2.": "mlp.2.",
+            "norm1.": "norm1.",
+            "norm2.": "norm2.",
+        }
+        for part, stored in zip(self.blocks, blocks, strict=True):
+            kinds = ("weight", "bias")
+            part.load_state_dict({a + kind: stored[b + kind].clone() for a, b in names.items() for kind in kinds})
+        self.norm, self.read = nn.LayerNorm(16).double(), nn.Linear(16, V).double()
+        for name, module in (("norm", self.norm), ("read", self.read)):
+            module.load_state_dict({kind: head[f"{name}.{kind}"].clone() for kind in ("weight", "bias")})
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.tokens(x) + self.position
+        mask = nn.Transformer.generate_square_subsequent_mask(S, dtype=torch.float64)
+        for block in self.blocks:
+            h = block(h, src_mask=mask, is_causal=True)
+        y: Tensor = self.read(self.norm(h))
+        return y
+
+
+def _cut(units: str, recipe: str = GPT) -> Network:
+    network: Network = build("network", f"{recipe[:-1]}, units={units})", input_shape=(S,), outputs=V)
+    return network
+
+
+def test_all_cuts_of_a_block_compute_and_learn_the_same_by_bp() -> None:
+    cuts = [_cut(units).double() for units in ("block", "residual", "finest")]
+    learners = [Learner(n, "bp", optimizer=torch.optim.SGD(n.parameters(), lr=0.1)) for n in cuts]
+    assert [len(n.names) for n in cuts] == [4, 6, 10]
+    for step in range(4):
+        losses = [learner.step(*_batch(step)).loss.item() for learner in learners]
+        assert losses == pytest.approx([losses[0]] * 3, rel=1e-12)
+
+
+def test_micro_feedback_reaches_attention_and_hidden_units_without_a_matrix_between() -> None:
+    network = _cut("finest")
+    learner = Learner(network, "dfa", optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    x, y = _batch()
+
+    def directions() -> dict[str, dict[str, Tensor]]:
+        tick = forward_pass(network, x)
+        return collect(
+            network, learner.rule, tick, loss_and_teaching(learner.loss, tick.y, y)[1], learner.gen
+        ).directions
+
+    block = network.names[1:5]
+    assert [list(network.layer(name).synapses) for name in block] == [
+        ["norm.weight", "norm.bias", "qkv.weight", "qkv.bias"],
+        ["down.weight", "down.bias"],
+        ["norm.weight", "norm.bias", "up.weight", "up.bias"],
+        ["down.weight", "down.bias"],
+    ]
+    # each of the four learns by the signal of its own rows: without them it stands still, and the others do not
+    matrix = learner.rule.feedback.matrix()
+    assert matrix is not None
+    for name in block:
+        kept = matrix.weight.detach().clone()
+        matrix.weight.data[learner.rule.feedback.slices[name]] = 0
+        found = directions()
+        matrix.weight.data.copy_(kept)
+        still = [other for other in block if all(not d.any() for d in found[other].values())]
+        assert still == [name]
+
+
+def test_an_unknown_cut_is_refused() -> None:
+    with pytest.raises(NeurofaError, match="units=layers\\); expected block, residual, finest"):
+        _cut("layers")
+
+
+@pytest.mark.parametrize("rule", ["dfa", "dkp", "drtp"])
+def test_blocks_that_compute_again_learn_the_same(rule: str) -> None:
+    networks = [_cut("block", f"{GPT[:-1]}, dropout=0.2)") for _ in range(2)]
+    learners = [
+        Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1), recompute=again)
+        for network, again in zip(networks, (False, True), strict=True)
+    ]
+    for step in range(3):
+        first, second = (learner.step(*_batch(step)) for learner in learners)
+        assert torch.equal(first.y, second.y)
+    assert all(torch.equal(a, b) for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True))
+
+
+def test_graphs_are_kept_only_where_a_layer_is_not_to_compute_again() -> None:
+    network = _gpt()
+    kept, again = (forward_pass(network, _batch()[0], graphs=graphs) for graphs in (True, False))
+    assert [view.graph is None for view in kept.views.values()] == [True, False, False, False]
+    assert all(view.graph is None for view in again.views.values())
+    sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    with pytest.raises(NeurofaError, match="recompute for rule 'bp', whose errors go from layer to layer"):
+        Learner(network, "bp", optimizer=sgd, recompute=True)
+
+
 def test_a_token_sees_earlier_tokens_only() -> None:
     network = _gpt().eval()
     x, _ = _batch()

@@ -12,6 +12,7 @@ import torch
 from experiments.cli import run_command as run
 from experiments.speed import suite, timing, workloads
 from experiments.speed.peak_memory import method_peak, peak_bytes
+from experiments.speed.suites import depth as depth_suite
 from experiments.speed.suites import rules as rules_suite
 from experiments.speed.suites import step as step_suite
 from hwmodels.errors import NeurofaError
@@ -153,6 +154,14 @@ def test_every_registered_rule_is_timed_and_runs():
         assert {m.name for m in case.methods} == {*parts("rule"), "torch"}
         assert [m.name for m in case.methods][:2] == ["dfa", "bp"]
     for method in rules_suite.rules_case("tiny", tiny_cnn()).methods:
+        step = method.build(CPU)
+        step()
+        step()
+
+
+def test_methods_of_a_depth_make_the_same_steps():
+    assert [case.name for case in build("speed", "depth").cases()] == [f"gpt-{d}" for d in depth_suite.DEPTHS]
+    for method in depth_suite.depth_case(1).methods:
         step = method.build(CPU)
         step()
         step()

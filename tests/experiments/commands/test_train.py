@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.cli import run_command as command
+from experiments.runs.build import build_network, load_data
 from experiments.runs.progress import Progress
 from experiments.runs.recommended import with_network
 from experiments.runs.run import Interrupted, RunSpec, train_run
@@ -98,6 +99,21 @@ def test_no_control_where_none_is_wanted_or_none_makes_sense(tmp_path: Path) -> 
     for name in "ab":
         assert "control_test_accuracy" not in json.loads((tmp_path / name / "result.json").read_text())
         assert not (tmp_path / name / "control").exists()
+
+
+def test_a_run_without_epochs_holds_the_network_as_it_is_built(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert command(["train", *FLAGS[:4], "--epochs", "0", "--out", str(out), "--quiet"]) == 0
+    assert not (out / "control").exists()
+    built = build_network(replace(SMALL, epochs=0), load_data(SMALL.data)).state_dict()
+    assert all(torch.equal(built[key], value) for key, value in load_file(out / "model.safetensors").items())
+    assert command(["evaluate", str(out)]) == 0
+    assert command(["train", "--resume", "--out", str(out), "--quiet"]) == 0
+    assert command(["export", str(out), "--format", "hdf5", "--out", str(tmp_path / "file")]) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert (result["epoch"], result["loss"]) == (0, None)
+    assert result["test_accuracy"] > 0
+    assert command(["train", *FLAGS[:4], "--epochs", "0", "--select", "best", "--out", str(tmp_path / "best")]) == 2
 
 
 @pytest.mark.long

@@ -359,6 +359,11 @@ BROKEN = {
         "sounds(path=snd, ticks=20)",
         "whole wave file",
     ),
+    "another file named wav": (
+        after(sounds, lambda: Path("snd/low/0.wav").write_bytes(b"OggS" + bytes(60))),
+        "sounds(path=snd, ticks=20)",
+        "whole wave file",
+    ),
     "a slow wav": (lambda: sounds(rate=4000), "sounds(path=snd, ticks=20)", "expected 1 channel, 8000 or more"),
 }
 

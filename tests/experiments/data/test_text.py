@@ -1,14 +1,18 @@
 """Text as tokens: vocabularies, windows, splits, and files that are refused."""
 
+import itertools
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
 from experiments.data import shakespeare, text, wikitext2
+from experiments.data._bpe import learn_pairs, pieces_of
 from experiments.data._text import Vocabulary, decoded, split_text
 from experiments.data._text_files import git_blob
+from experiments.data.text import rhyme
 from experiments.runs.run import train_run
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
@@ -37,6 +41,47 @@ def test_bytes_are_those_of_utf8() -> None:
     assert Vocabulary.of("", "bytes").ids("é").tolist() == [0xC3, 0xA9]
 
 
+def test_byte_pairs_are_learnt_from_the_training_text_and_write_every_text() -> None:
+    text = "low low low lower lower newest newest widest\n" * 3
+    tokens = learn_pairs(text, 262)
+    assert tokens[:256] == [bytes([b]) for b in range(256)]
+    # by hand: "lo" and "ow" occur 15 times (the first of equals), "low" 15, " low" 12 times; "es" and "st" 9 times
+    assert tokens[256:260] == [b"lo", b"low", b" low", b"es"]
+    vocabulary = Vocabulary.of(text, "bpe", 270)
+    for line in (text, "lowest 7 é\n\n  ünknown"):
+        assert vocabulary.text(vocabulary.ids(line).tolist()) == line
+    assert len(vocabulary.ids("low")) == 1
+    assert Vocabulary.of(text, "bpe", 270) == vocabulary
+    with pytest.raises(NeurofaError, match="vocabulary=100 for tokens=bpe; expected at least the 256 bytes"):
+        Vocabulary.of(text, "bpe", 100)
+
+
+def test_slow_byte_pairs_find_the_same() -> None:
+    sample = rhyme()
+    words = [([bytes([b]) for b in piece], n) for piece, n in Counter(pieces_of(sample)).items()]
+    slow = [bytes([b]) for b in range(256)]
+    while len(slow) < 300:
+        pairs: Counter[tuple[bytes, bytes]] = Counter()
+        for word, n in words:
+            for pair in itertools.pairwise(word):
+                pairs[pair] += n
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        slow.append(best[0] + best[1])
+        for word, _ in words:
+            index = 0
+            while index < len(word) - 1:
+                if (word[index], word[index + 1]) == best:
+                    word[index : index + 2] = [slow[-1]]
+                index += 1
+    assert learn_pairs(sample, 300) == slow
+
+
+def test_text_in_byte_pairs_says_how_long_its_tokens_are() -> None:
+    data = text(tokens="bpe", context=8, vocabulary=300)
+    assert data.classes == 300
+    assert float(data.provenance["bytes a token of the test"]) > 1.2
+
+
 def test_rare_and_new_words_are_unknown() -> None:
     vocabulary = Vocabulary.of("a a a b b c", "words", size=3)
     assert vocabulary.known == ("<unk>", "a", "b")
@@ -60,7 +105,7 @@ def test_pieces_are_consecutive_and_complete() -> None:
     ("options", "message"),
     [
         ({"path": "no-such-file.txt"}, "which is no file"),
-        ({"tokens": "letters"}, "expected bytes, chars, words"),
+        ({"tokens": "letters"}, "expected bytes, bpe, chars, words"),
         ({"context": 0}, "at least 1 token"),
         ({"context": 10**6}, "lower context"),
         ({"vocabulary": 1}, "at least 2 tokens"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from experiments import cli
 from experiments.papers.fixed_feedback import TARGETS, FixedFeedback
+from experiments.runs.spec import RunSpec
 from experiments.sweeps.experiment import above, at_least, at_most
-from experiments.sweeps.rows import load_rows
+from experiments.sweeps.rows import SweepRow, load_rows
 from experiments.sweeps.setup import Setup
 from experiments.sweeps.study import Study, run_study
 from hwmodels.errors import NeurofaError
@@ -54,6 +56,29 @@ def test_a_study_chooses_on_validation_data_and_reports_on_test(tmp_path: Path) 
     assert dfa["test_accuracy"] == pytest.approx(statistics.mean(ours))
     assert dfa["margin"] == pytest.approx(statistics.mean(a - b for a, b in zip(ours, theirs, strict=True)))
     assert control["margin"] is None
+
+
+@pytest.mark.parametrize(("by_loss", "best"), [(False, 0), (True, 1)])
+def test_a_study_chooses_by_loss_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_loss: bool, best: int
+) -> None:
+    measured = [
+        {"validation_accuracy": 0.9, "validation_loss": 2.0},
+        {"validation_accuracy": 0.8, "validation_loss": 1},
+    ]
+
+    def rows(specs: Sequence[RunSpec], *_: object, **__: object) -> list[SweepRow]:
+        outcomes = measured if len(specs) > 1 else [{"test_loss": 1.0, "epochs": 1}]
+        return [
+            SweepRow(key=spec.key, spec=spec.to_json(), result=outcome)
+            for spec, outcome in zip(specs, outcomes, strict=True)
+        ]
+
+    monkeypatch.setattr("experiments.sweeps.study.run_sweep", rows)
+    candidates = [{"rule": "bp", "optimizer": f"sgd(lr={lr})"} for lr in (0.1, 0.2)]
+    tuned = Study(common={"data": "digits"}, methods={"bp": candidates}, tuning_epochs=1, by_loss=by_loss)
+    (line,) = run_study(tuned, Setup(folder=tmp_path, seeds=1, workers=0), name="part").lines
+    assert line["optimizer"] == candidates[best]["optimizer"]
 
 
 def test_a_method_without_a_setting_that_runs_is_refused(tmp_path: Path) -> None:

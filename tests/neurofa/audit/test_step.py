@@ -370,3 +370,24 @@ def test_command_fails_for_a_rule_that_lies(app, monkeypatch):
 def test_command_refuses_a_shape_that_is_none(app):
     done = CliRunner().invoke(app, ["audit", "dfa", "--data-shape", "3,-1"])
     assert isinstance(done.exception, NeurofaError)
+
+
+@pytest.mark.parametrize(
+    ("rule", "spec", "inside"),
+    [
+        ("dfa", "resnet20(width=4, blocks=1)", "blocks"),
+        ("kp", "resnet20(width=4, blocks=1)", "none"),
+        ("dfa", "mlp(hidden=[12])", "none"),
+        ("bp", "mlp(hidden=[12])", "all"),
+    ],
+)
+def test_the_report_says_how_many_weights_exact_transposes_serve(rule: str, spec: str, inside: str) -> None:
+    network = net(spec)
+    sizes = dict.fromkeys((layer.name for _, layer in network.chain), 0)
+    for _, layer in network.chain:
+        sizes[layer.name] += sum(p.numel() for p in layer.parameters())
+    weights = sum(sizes.values())
+    report = audit(rule, network, *batch())
+    wanted = {"blocks": sizes.get("block", 0), "none": 0, "all": weights}[inside]
+    assert (report.exact_inside, report.weights) == (wanted, weights)
+    assert report.to_dict()["exact_inside"] == wanted

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from neurofa import Learner, NeurofaError, from_module
+from neurofa.core.summary import exact_credit
 from neurofa.interop.module import UncutModel
 from neurofa.layers import Block, Conv2d, Dense
 from tests.neurofa.interop.module_models import (
@@ -282,3 +283,16 @@ def test_a_chain_becomes_the_layers_that_from_sequential_makes():
     assert [layer.name for _, layer in network.items()] == ["conv2d", "max_pool2d", "flatten", "dense"]
     assert isinstance(network.layer("conv2d0"), Conv2d)
     assert isinstance(network.layer("dense3"), Dense)
+
+
+def test_the_network_says_how_many_weights_lie_inside_of_units():
+    model, ids, _ = made("gpt of its own readout")
+    coarse, fine = (from_module(model, ids, units=units) for units in ("blocks", "finest"))
+    weights = sum(p.numel() for p in model.parameters())
+    layers = sum(p.numel() for p in model.h.parameters())
+    inside, known = exact_credit(layer for _, layer in coarse.items())
+    assert (inside, known) == (layers, weights)
+    assert f"credit inside a unit is exact: {inside:,} of {weights:,} weights" in repr(coarse)
+    assert exact_credit(layer for _, layer in fine.items())[0] <= inside
+    plain = from_module(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.randn(3, 4))
+    assert "credit inside" not in repr(plain)

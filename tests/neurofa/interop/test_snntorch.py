@@ -241,6 +241,22 @@ def test_our_own_networks_go_to_snntorch():
         torch.testing.assert_close(theirs(to_snntorch(one), xs)[-1], ours(one, xs), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["Leaky", "Synaptic", "RLeaky"])
+def test_neurons_of_several_decays_and_thresholds_stay_what_they_are(kind):
+    decays = {"alpha": torch.linspace(0.3, 0.8, 50)} if kind == "Synaptic" else {}
+    among = {"linear_features": 50} if kind == "RLeaky" else {}
+    neurons = getattr(snn, kind)(
+        beta=torch.linspace(0.5, 0.95, 50), threshold=torch.linspace(0.2, 0.8, 50), init_hidden=True, **decays, **among
+    )
+    net = two(neurons, hidden(output=True))
+    xs = 3 * noise(30)
+    network = from_snntorch(net, (30,))
+    spikes = theirs(net, xs)[0]
+    assert torch.equal(ours(network, xs), spikes)
+    assert torch.equal(theirs(to_snntorch(network), xs)[0], spikes)
+    assert 0.02 < float(spikes.mean()) < 0.9
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "rule"),
     [
@@ -315,10 +331,6 @@ REFUSED = {
     "disabled": (lambda: two(hidden(surrogate_disable=True), hidden(output=True)), "surrogate_disable"),
     "surrogate": (lambda: two(hidden(spike_grad=surrogate.triangular()), hidden(output=True)), "fast_sigmoid"),
     "a function": (lambda: two(hidden(spike_grad=torch.sign), hidden(output=True)), "the surrogate"),
-    "decays": (
-        lambda: two(snn.Leaky(beta=torch.linspace(0.5, 0.9, 50), init_hidden=True), hidden(output=True)),
-        "50 different values of beta",
-    ),
     "relu": (lambda: nn.Sequential(nn.Linear(30, 50), nn.ReLU(), hidden(), nn.Linear(50, 10), hidden()), "a ReLU"),
     "norm": (
         lambda: nn.Sequential(nn.Linear(30, 50), hidden(), nn.BatchNorm1d(50), nn.Linear(50, 10), hidden()),

@@ -148,5 +148,5 @@ def network(name: str, device: str = "digital") -> Network:
     """The same as a network whose lower part is one block."""
     made = model(name)
     layers = [Block(made[0]), *([Flatten()] if isinstance(made[1], nn.Flatten) else [])]
-    width = made[-3].in_features
+    width = made.get_parameter(f"{len(made) - 3}.weight").shape[1]
     return Network([*layers, Dense(width, 5, activation="tanh"), Dense(5, 3)], (KINDS | POOLS)[name][1], device=device)
