@@ -29,6 +29,9 @@ class ProjectedFeedback(Feedback):
         scale: ``backprop`` or ``fixed``; None: as the learner says, ``backprop`` unless it is told otherwise.
     """
 
+    behind: Tensor | None
+    """(m,), factors behind the detection; None: all are 1."""
+
     def __init__(self, *, projection: Projection, scale: Scale | None = None) -> None:
         super().__init__()
         self.projection = projection

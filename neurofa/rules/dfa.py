@@ -72,7 +72,12 @@ def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") ->
     return DFA(feedback=feedback, error=error)
 
 
-@recipe("rule", "tdfa", source="Launay et al. 2020, arXiv 2006.01475", recommended=Recommended())
+@recipe(
+    "rule",
+    "tdfa",
+    source="Launay et al. 2020, arXiv 2006.01475",
+    recommended=Recommended(dense="adam(lr=0.01)", convolutional="adam(lr=0.0002)"),
+)
 def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
     """Direct feedback alignment of the ternary error: one trit (-1, 0 or 1) for each output."""
     return DFA(feedback=feedback, error=error)
