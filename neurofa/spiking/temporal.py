@@ -182,7 +182,7 @@ class Temporal(Affine, ABC):
     def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
         # within the same tick: c_t g_t L_t through the return weights
         assert view.error is not None
-        error = as_ticks(self.neuron.per_current(view.error), batch_of(self, view))
+        error = as_ticks(per_current(self.neuron, view.error), batch_of(self, view))
         signal = instant(dynamics_of(self, view, None), error).flatten(0, 1)
         return super().input_error(replace(view, delta=self.to_affine(view, signal)), weights)
 
@@ -211,7 +211,7 @@ class _Linearised:
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
         layer = self.layer
-        current = torch.zeros_like(layer.neuron.per_current(view.y))
+        current = torch.zeros_like(per_current(layer.neuron, view.y))
         if dot is not None:
             current = layer.to_currents(view, layer.map.linear(dot, view.params["weight"], None))
         if "weight" in moved:
@@ -222,7 +222,17 @@ class _Linearised:
             factor = layer.neuron.entry(view.after)
             current = current + (among if factor is None else among * factor)
         changes = as_ticks(current, batch_of(layer, view))
-        return layer.neuron.per_unit(forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1))
+        return per_unit(layer.neuron, forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1))
+
+
+def per_current(neuron: Neuron, rows: Tensor) -> Tensor:
+    """Return values at the outputs, (N, *shape), once for each current of a neuron, gate after gate."""
+    return rows if neuron.gates == 1 else rows.repeat(1, neuron.gates)
+
+
+def per_unit(neuron: Neuron, rows: Tensor) -> Tensor:
+    """Return values at the currents, summed over those of a neuron: the transpose of :func:`per_current`."""
+    return rows if neuron.gates == 1 else rows.reshape(len(rows), neuron.gates, -1).sum(1)
 
 
 def batch_of(layer: Temporal, view: LocalView) -> int:
@@ -300,7 +310,7 @@ def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynam
     batch = batch_of(layer, view)
     if layer.traces.name != "raw":
         return _backprop_rounded(layer, view, error, dynamics, batch)
-    back = adjoint(dynamics, as_ticks(layer.neuron.per_current(error), batch), kappa=view.filter_decay)
+    back = adjoint(dynamics, as_ticks(per_current(layer.neuron, error), batch), kappa=view.filter_decay)
     error = back.delta.flatten(0, 1)
     delta = layer.to_affine(view, error)
     shared = is_constant(dynamics) and not view.filter_decay
@@ -379,7 +389,7 @@ def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = N
         else:
             _refuse_own_traces(layer)
             xs = xs.expand(-1, batch, 1) if name == "bias" else xs
-            like = as_ticks(layer.neuron.per_current(view.y), batch)
+            like = as_ticks(per_current(layer.neuron, view.y), batch)
             factor = layer.neuron.entry(view.after) if name == "recurrent" else None
             own = dynamics if factor is None else _entering(dynamics, as_ticks(factor, batch))
             traces[TRACE + name] = own_traces(own, xs, before, view.filter_decay, like)
@@ -413,7 +423,7 @@ def blank_view(layer: Temporal, shape: tuple[int, ...], filter_decay: float) -> 
         filter_decay: decay of the filter through which errors arrive; 0: none.
     """
     zeros = layer.synapses["weight"].weight.new_zeros(1, *shape)
-    y, left, _ = layer.neuron.tick(layer.neuron.per_current(zeros), layer.neuron.initial_state(zeros))
+    y, left, _ = layer.neuron.tick(per_current(layer.neuron, zeros), layer.neuron.initial_state(zeros))
     return LocalView(zeros, y, {}, {}, left, filter_decay=filter_decay)
 
 
