@@ -21,7 +21,7 @@ from hwmodels.spec import Spec
 
 BP, SHALLOW = "bp", "bp, one block"
 MACRO, MICRO = "dfa, macro", "dfa, micro"
-RATES = (0.001, 0.003, 0.01, 0.03)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 """Learning rates of Adam."""
 THEN = {BP: 30.0, MICRO: 52.0, MACRO: 93.0}
 """Test perplexities of the source."""

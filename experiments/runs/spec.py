@@ -123,7 +123,7 @@ class RunSpec:
     periphery: Annotated[
         SpecField, Option("Converters and noise around products with weights, such as training.", earlier="exact")
     ] = SpecField("exact")
-    epochs: Annotated[int, Option("Passes over the training data; 0: as it is.", least=0, most=10**7)] = 10
+    epochs: Annotated[int, Option("Passes over the training data.", least=0, most=10**7)] = 10
     batch_size: Annotated[int, Option("Samples in a step.", least=1, flags=("--batch",))] = 32
     optimizer: Annotated[
         SpecField,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from neurofa.neurons.alif import ALIF as ALIF
     from neurofa.neurons.lif import LIF as LIF
     from neurofa.neurons.lif import LeakyIntegrator as LeakyIntegrator
-    from neurofa.neurons.rate import Rate as Rate
+    from neurofa.neurons.rate import RateNeuron as RateNeuron
     from neurofa.neurons.synaptic import Synaptic as Synaptic
 
 __getattr__, __dir__ = shelf(__name__)

@@ -14,7 +14,7 @@ from neurofa.core.view import State
 from neurofa.spiking.neuron import Neuron
 
 
-class Rate(Neuron, name="rate"):
+class RateNeuron(Neuron, name="rate"):
     """Rate neuron: u_t = decay u_{t-1} + (1 - decay) I_t, and the output is tanh(u_t) or max(u_t, 0).
 
     With decay 0 and recurrent weights it is the unit of ``torch.nn.RNN``. Its eligibility for the weights of W and V is

@@ -51,14 +51,6 @@ class GatedUnit(Neuron):
     def tick(self, current: Tensor, state: State) -> tuple[Tensor, State, State]:
         return self.drive(current, torch.zeros_like(current), state)
 
-    def entry(self, left: State) -> Tensor | None:
-        """Return by what a recurrent current is multiplied before it acts as an input current, (K B, G n); None: 1.
-
-        Args:
-            left: tensors that the ticks recorded.
-        """
-        return None
-
 
 class Gated(Temporal):
     """A recurrent layer of gated units with currents W x_t + b and V y_{t-1}: (B, n_in) to (B, n).
@@ -111,15 +103,6 @@ class Gated(Temporal):
             lefts.append(left)
         recorded = {key: torch.cat([left[key] for left in lefts]) for key in lefts[0]}
         return Run(torch.cat(outs), recorded, {**state, OUT: y})
-
-    def per_current(self, rows: Tensor) -> Tensor:
-        return rows.repeat(1, self.neuron.gates)
-
-    def per_unit(self, rows: Tensor) -> Tensor:
-        return rows.reshape(len(rows), self.neuron.gates, self.units).sum(1)
-
-    def entry(self, name: str, view: LocalView) -> Tensor | None:
-        return self.neuron.entry(view.after) if name == "recurrent" else None
 
     def backprop_with(self, view: LocalView, derivative: Callable[[Tensor], Tensor]) -> LocalView:
         raise NeurofaError(

@@ -141,23 +141,6 @@ class Temporal(Affine, ABC):
             return self.map.linear(x, params["weight"], params.get("bias")), {}
         return self.affine(params, x, state), {}
 
-    def per_current(self, rows: Tensor) -> Tensor:
-        """Return values at the outputs, (N, *out_shape), repeated for each current of a unit; default: it has one."""
-        return rows
-
-    def per_unit(self, rows: Tensor) -> Tensor:
-        """Return values at the currents summed over those of a unit: the transpose of :meth:`per_current`."""
-        return rows
-
-    def entry(self, name: str, view: LocalView) -> Tensor | None:
-        """Return by what a weight's current is multiplied before it drives the units, at the currents; None: 1.
-
-        Args:
-            name: of the weight.
-            view: of the ticks.
-        """
-        return None
-
     def to_affine(self, view: LocalView, error: Tensor) -> Tensor:
         """Return the error at the affine output for an error at the input currents; default: the same, without pooling.
 
@@ -199,7 +182,7 @@ class Temporal(Affine, ABC):
     def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
         # within the same tick: c_t g_t L_t through the return weights
         assert view.error is not None
-        error = as_ticks(self.per_current(view.error), batch_of(self, view))
+        error = as_ticks(self.neuron.per_current(view.error), batch_of(self, view))
         signal = instant(dynamics_of(self, view, None), error).flatten(0, 1)
         return super().input_error(replace(view, delta=self.to_affine(view, signal)), weights)
 
@@ -228,7 +211,7 @@ class _Linearised:
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
         layer = self.layer
-        current = torch.zeros_like(layer.per_current(view.y))
+        current = torch.zeros_like(layer.neuron.per_current(view.y))
         if dot is not None:
             current = layer.to_currents(view, layer.map.linear(dot, view.params["weight"], None))
         if "weight" in moved:
@@ -236,10 +219,10 @@ class _Linearised:
             current = current + layer.to_currents(view, own)
         if "recurrent" in moved:
             among = nn.functional.linear(map_inputs(layer, view)["recurrent"], moved["recurrent"])
-            factor = layer.entry("recurrent", view)
+            factor = layer.neuron.entry(view.after)
             current = current + (among if factor is None else among * factor)
         changes = as_ticks(current, batch_of(layer, view))
-        return layer.per_unit(forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1))
+        return layer.neuron.per_unit(forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1))
 
 
 def batch_of(layer: Temporal, view: LocalView) -> int:
@@ -317,14 +300,14 @@ def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynam
     batch = batch_of(layer, view)
     if layer.traces.name != "raw":
         return _backprop_rounded(layer, view, error, dynamics, batch)
-    back = adjoint(dynamics, as_ticks(layer.per_current(error), batch), kappa=view.filter_decay)
+    back = adjoint(dynamics, as_ticks(layer.neuron.per_current(error), batch), kappa=view.filter_decay)
     error = back.delta.flatten(0, 1)
     delta = layer.to_affine(view, error)
     shared = is_constant(dynamics) and not view.filter_decay
     partial: Directions = {}
     # this chunk's inputs, plus the traces of earlier chunks weighted with M_0^T lambda_0
     for name, x in map_inputs(layer, view).items():
-        factor = layer.entry(name, view)
+        factor = layer.neuron.entry(view.after) if name == "recurrent" else None
         parts = [_product(layer, name, delta if factor is None else delta * factor, x)]
         trace = view.before.get(TRACE + name)
         if trace is not None and shared:
@@ -396,8 +379,8 @@ def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = N
         else:
             _refuse_own_traces(layer)
             xs = xs.expand(-1, batch, 1) if name == "bias" else xs
-            like = as_ticks(layer.per_current(view.y), batch)
-            factor = layer.entry(name, view)
+            like = as_ticks(layer.neuron.per_current(view.y), batch)
+            factor = layer.neuron.entry(view.after) if name == "recurrent" else None
             own = dynamics if factor is None else _entering(dynamics, as_ticks(factor, batch))
             traces[TRACE + name] = own_traces(own, xs, before, view.filter_decay, like)
     return traces
@@ -430,7 +413,7 @@ def blank_view(layer: Temporal, shape: tuple[int, ...], filter_decay: float) -> 
         filter_decay: decay of the filter through which errors arrive; 0: none.
     """
     zeros = layer.synapses["weight"].weight.new_zeros(1, *shape)
-    y, left, _ = layer.neuron.tick(layer.per_current(zeros), layer.neuron.initial_state(zeros))
+    y, left, _ = layer.neuron.tick(layer.neuron.per_current(zeros), layer.neuron.initial_state(zeros))
     return LocalView(zeros, y, {}, {}, left, filter_decay=filter_decay)
 
 

@@ -92,7 +92,7 @@ def survive(whole: Path, scratch: Path, damage: Damage, readers: list[Reader], *
         how = f"draw {number}: {file.name}, {damage(file, draw)}"
         refused = False
         # HDF5's library may read a damaged file without end, inside a call that no exception leaves
-        faulthandler.dump_traceback_later(120, exit=True)
+        faulthandler.dump_traceback_later(600, exit=True)
         for reader, value in zip(readers, wanted, strict=True):
             try:
                 with warnings.catch_warnings():

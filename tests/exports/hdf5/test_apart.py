@@ -78,7 +78,7 @@ def test_a_library_that_goes_in_circles_or_crashes_is_ended(tmp_path, monkeypatc
 def test_a_file_that_was_read_is_not_read_again_until_it_changes(tmp_path, monkeypatch):
     make(tmp_path / "x.h5")
     require_readable(tmp_path / "x.h5")
-    runs: list[Path] = []
+    runs = []
     monkeypatch.setattr(apart, "_run", lambda path, names, seconds: runs.append(path) or iter(()))
     require_readable(tmp_path / "x.h5")
     assert not runs
