@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time the shelf offers
     from experiments.papers.align_shallow import AlignShallow as AlignShallow
     from experiments.papers.align_structure import AlignStructure as AlignStructure
     from experiments.papers.bpfree_table import BackpropagationFreeTable as BackpropagationFreeTable
+    from experiments.papers.default_settings import DefaultSettings as DefaultSettings
     from experiments.papers.devices import Devices as Devices
     from experiments.papers.dfa_transformer import DFATransformer as DFATransformer
     from experiments.papers.faults import Faults as Faults
