@@ -110,7 +110,7 @@ class Neuron(Registered, ABC, kind="neuron"):
 
     def per_current(self, rows: Tensor) -> Tensor:
         """Return values at the outputs, (N, *shape), once for each current of a neuron, gate after gate."""
-        return rows if self.gates == 1 else rows.repeat(1, self.gates)
+        return rows.repeat(1, self.gates)
 
     def per_unit(self, rows: Tensor) -> Tensor:
         """Return values at the currents, summed over those of a neuron: the transpose of :meth:`per_current`."""
