@@ -76,7 +76,7 @@ def sdfa(*, feedback: Feedback | str = "dense", error: Format | str = "sign") ->
     "rule",
     "tdfa",
     source="Launay et al. 2020, arXiv 2006.01475",
-    recommended=Recommended(dense="adam(lr=0.01)", convolutional="adam(lr=0.0002)"),
+    recommended=Recommended(dense="sgd(lr=0.3)", convolutional="adam(lr=0.0002)"),
 )
 def tdfa(*, feedback: Feedback | str = "dense", error: Format | str = "ternary") -> DFA:
     """Direct feedback alignment of the ternary error: one trit (-1, 0 or 1) for each output."""

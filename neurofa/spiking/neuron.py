@@ -108,14 +108,6 @@ class Neuron(Registered, ABC, kind="neuron"):
             psi: derivative of the output by the potential; None: the neuron's own.
         """
 
-    def per_current(self, rows: Tensor) -> Tensor:
-        """Return values at the outputs, (N, *shape), once for each current of a neuron, gate after gate."""
-        return rows.repeat(1, self.gates)
-
-    def per_unit(self, rows: Tensor) -> Tensor:
-        """Return values at the currents, summed over those of a neuron: the transpose of :meth:`per_current`."""
-        return rows if self.gates == 1 else rows.reshape(len(rows), self.gates, -1).sum(1)
-
     def entry(self, left: State) -> Tensor | None:
         """Return by what recurrent currents are multiplied before they act as input currents; None (default): 1.
 

@@ -182,7 +182,7 @@ class Temporal(Affine, ABC):
     def input_error(self, view: LocalView, weights: ReturnWeights) -> Tensor:
         # within the same tick: c_t g_t L_t through the return weights
         assert view.error is not None
-        error = as_ticks(_per_current(self, view.error), batch_of(self, view))
+        error = as_ticks(per_current(self.neuron, view.error), batch_of(self, view))
         signal = instant(dynamics_of(self, view, None), error).flatten(0, 1)
         return super().input_error(replace(view, delta=self.to_affine(view, signal)), weights)
 
@@ -211,7 +211,7 @@ class _Linearised:
 
     def tangent(self, view: LocalView, dot: Tensor | None, moved: Params) -> Tensor:
         layer = self.layer
-        current = torch.zeros_like(_per_current(layer, view.y))
+        current = torch.zeros_like(per_current(layer.neuron, view.y))
         if dot is not None:
             current = layer.to_currents(view, layer.map.linear(dot, view.params["weight"], None))
         if "weight" in moved:
@@ -219,10 +219,20 @@ class _Linearised:
             current = current + layer.to_currents(view, own)
         if "recurrent" in moved:
             among = nn.functional.linear(map_inputs(layer, view)["recurrent"], moved["recurrent"])
-            factor = _entry(layer, "recurrent", view)
+            factor = layer.neuron.entry(view.after)
             current = current + (among if factor is None else among * factor)
         changes = as_ticks(current, batch_of(layer, view))
-        return layer.neuron.per_unit(forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1))
+        return per_unit(layer.neuron, forward_change(dynamics_of(layer, view, None), changes).flatten(0, 1))
+
+
+def per_current(neuron: Neuron, rows: Tensor) -> Tensor:
+    """Return values at the outputs, (N, *shape), once for each current of a neuron, gate after gate."""
+    return rows if neuron.gates == 1 else rows.repeat(1, neuron.gates)
+
+
+def per_unit(neuron: Neuron, rows: Tensor) -> Tensor:
+    """Return values at the currents, summed over those of a neuron: the transpose of :func:`per_current`."""
+    return rows if neuron.gates == 1 else rows.reshape(len(rows), neuron.gates, -1).sum(1)
 
 
 def batch_of(layer: Temporal, view: LocalView) -> int:
@@ -300,14 +310,14 @@ def backprop_by(layer: Temporal, view: LocalView, error: Tensor, dynamics: Dynam
     batch = batch_of(layer, view)
     if layer.traces.name != "raw":
         return _backprop_rounded(layer, view, error, dynamics, batch)
-    back = adjoint(dynamics, as_ticks(_per_current(layer, error), batch), kappa=view.filter_decay)
+    back = adjoint(dynamics, as_ticks(per_current(layer.neuron, error), batch), kappa=view.filter_decay)
     error = back.delta.flatten(0, 1)
     delta = layer.to_affine(view, error)
     shared = is_constant(dynamics) and not view.filter_decay
     partial: Directions = {}
     # this chunk's inputs, plus the traces of earlier chunks weighted with M_0^T lambda_0
     for name, x in map_inputs(layer, view).items():
-        factor = _entry(layer, name, view)
+        factor = layer.neuron.entry(view.after) if name == "recurrent" else None
         parts = [_product(layer, name, delta if factor is None else delta * factor, x)]
         trace = view.before.get(TRACE + name)
         if trace is not None and shared:
@@ -379,8 +389,8 @@ def carry_traces(layer: Temporal, view: LocalView, dynamics: Dynamics | None = N
         else:
             _refuse_own_traces(layer)
             xs = xs.expand(-1, batch, 1) if name == "bias" else xs
-            like = as_ticks(_per_current(layer, view.y), batch)
-            factor = _entry(layer, name, view)
+            like = as_ticks(per_current(layer.neuron, view.y), batch)
+            factor = layer.neuron.entry(view.after) if name == "recurrent" else None
             own = dynamics if factor is None else _entering(dynamics, as_ticks(factor, batch))
             traces[TRACE + name] = own_traces(own, xs, before, view.filter_decay, like)
     return traces
@@ -413,7 +423,7 @@ def blank_view(layer: Temporal, shape: tuple[int, ...], filter_decay: float) -> 
         filter_decay: decay of the filter through which errors arrive; 0: none.
     """
     zeros = layer.synapses["weight"].weight.new_zeros(1, *shape)
-    y, left, _ = layer.neuron.tick(_per_current(layer, zeros), layer.neuron.initial_state(zeros))
+    y, left, _ = layer.neuron.tick(per_current(layer.neuron, zeros), layer.neuron.initial_state(zeros))
     return LocalView(zeros, y, {}, {}, left, filter_decay=filter_decay)
 
 
@@ -431,16 +441,6 @@ def map_inputs(layer: Temporal, view: LocalView) -> dict[str, Tensor]:
         first = torch.zeros_like(view.y[:batch]) if first is None else first
         inputs["recurrent"] = torch.cat([first, view.y[:-batch]]) if len(view.y) > batch else first
     return inputs
-
-
-def _per_current(layer: Temporal, rows: Tensor) -> Tensor:
-    """Return values at the outputs, (N, *out_shape), once for each current of a unit."""
-    return rows if layer.neuron.gates == 1 else layer.neuron.per_current(rows)
-
-
-def _entry(layer: Temporal, name: str, view: LocalView) -> Tensor | None:
-    """Return by what a weight's current is multiplied before it drives the units; None: 1."""
-    return layer.neuron.entry(view.after) if layer.neuron.gates > 1 and name == "recurrent" else None
 
 
 def _entering(dynamics: Dynamics, factor: Tensor) -> Dynamics:
