@@ -40,7 +40,7 @@ def test_the_first_two_commands_set_up_and_train_then_set_up_and_test():
     assert train.startswith("python3 -m venv .venv && ")
     assert train.endswith(" && .venv/bin/neurofa train\n")
     assert test.startswith("python3 -m venv .venv && ")
-    assert test.endswith(" && .venv/bin/pytest\n")
+    assert test.endswith(" && .venv/bin/pytest -n auto\n")
 
 
 @pytest.mark.parametrize("number", [1, 2])
