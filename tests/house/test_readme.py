@@ -108,7 +108,7 @@ def test_the_readmes_examples_learn(tmp_path):
     assert accuracy > 0.9
     assert coarse_loss < 5
     assert spiking_loss < 1.5  # ten classes by chance: 2.3
-    assert own_loss < 2.0
+    assert own_loss < 1.0
 
 
 # the command line
