@@ -77,7 +77,7 @@ def _require_network(chosen: Mapping[str, Any]) -> None:
     Raises:
         NeurofaError: naming the data set.
     """
-    from experiments.runs.recommended import SPIKING, makes_sequences
+    from experiments.runs.default_network import SPIKING, makes_sequences
 
     values = chosen.get("data", [])
     for data in [] if "network" in chosen else values if isinstance(values, list | tuple) else [values]:

@@ -125,11 +125,12 @@ def train_command(
 
     from experiments.benchmarks.spiking_chip import train_fields
     from experiments.reports.chips import build_profile, chip_findings
+    from experiments.runs.default_network import with_network
     from experiments.runs.folder import RunFolder
     from experiments.runs.interrupt import Interrupted
     from experiments.runs.progress import Progress, shown_progress
     from experiments.runs.rate_search import RateSearch, search_rates
-    from experiments.runs.recommended import AUTO, with_network
+    from experiments.runs.recommended import AUTO
     from experiments.runs.run import control_of, train_run
     from experiments.runs.spec import RunSpec
     from hwmodels.errors import NeurofaError

@@ -78,7 +78,7 @@ SPECS: dict[str, list[str]] = {
         "--network",
         "mlp(hidden=[24, 16])",
         "--rule",
-        "raf(rank=6)",
+        "raf(rank=6, step=None)",
         "--device",
         "pcm",
         "--epochs",

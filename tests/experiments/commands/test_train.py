@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from experiments.cli import run_command as command
 from experiments.runs.build import build_network, load_data
+from experiments.runs.default_network import with_network
 from experiments.runs.progress import Progress
-from experiments.runs.recommended import with_network
 from experiments.runs.run import Interrupted, RunSpec, train_run
 from experiments.runs.spec import canonical
 from hwmodels.errors import NeurofaError
