@@ -47,7 +47,7 @@ class LocalGuess(Headed, name="local_guess"):
     """
 
     source = "Fournier, Rivaud, Belilovsky, Eickenberg and Oyallon 2023, ICML, arXiv 2306.06968 (linear heads)"
-    recommended = Recommended(convolutional="adam(lr=0.003)")
+    recommended = Recommended(convolutional="sgd(lr=0.1)")
 
     def __init__(
         self,
