@@ -274,6 +274,7 @@ class _RunHooks(StepHooks):
         self.trainer.growth.see(learner.steps)
         self.progress.step(score.samples - self._reported, score)
         self._reported = score.samples
+        self.check_interrupt()
 
 
 def _require_batches(dataset: Dataset | Sequences, spec: RunSpec) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
@@ -56,10 +55,6 @@ class Architecture(Protocol):
         """Return a random batch."""
 
 
-class UnknownErrorSizes(UserWarning):
-    """A network whose initialisers are not known, so that its feedback keeps the fixed scale."""
-
-
 def error_sizes(network: Architecture) -> dict[str, float]:
     """Return rms(error at a layer's output) / rms(output error) of backpropagation, by layer, at initialisation.
 
@@ -72,10 +67,7 @@ def error_sizes(network: Architecture) -> dict[str, float]:
         network: the network, of which shapes, recipe and initialisers are used.
 
     Returns:
-        One number per layer with weights but the readout; empty where the initialisers are not known.
-
-    Warns:
-        UnknownErrorSizes: a module has parameters and no ``reset_parameters``.
+        One number per layer with weights but the readout.
     """
     outside = torch.utils._python_dispatch._disable_current_modes
     with outside(), torch.random.fork_rng(devices=[]):
@@ -83,12 +75,7 @@ def error_sizes(network: Architecture) -> dict[str, float]:
             sizes = _sizes_of_recipe(network.spec, network.input_shape, network.outputs, tuple(network.shapes.items()))
             if sizes is not None:
                 return dict(sizes)
-        try:
-            twin = redrawn(network, generator(SEED, "weights"))
-        except NeurofaError as error:
-            warnings.warn(f"{error}", UnknownErrorSizes, stacklevel=2)
-            return {}
-        return measured(network, twin)
+        return measured(network, redrawn(network, generator(SEED, "weights")))
 
 
 @functools.lru_cache(maxsize=64)
@@ -111,9 +98,6 @@ def redrawn(network: Architecture, gen: torch.Generator) -> Twin:
     Args:
         network: is not changed.
         gen: source of the weights.
-
-    Raises:
-        NeurofaError: a module whose initialiser is not known.
     """
     twin: Twin = []
     device = build("device", "digital")
@@ -150,6 +134,8 @@ def measured(network: Architecture, twin: Twin) -> dict[str, float]:
         outputs = _tick(twin, inputs, states, gen)
         y = outputs.pop(twin[-1][0])
         names = [name for name, layer, params in twin if params and name in outputs]
+        if not names:
+            continue
         error = torch.randn(y.shape, generator=gen)
         found = torch.autograd.grad(y, [outputs[name] for name in names], error, allow_unused=True)
         for name, gradient in zip(names, found, strict=True):
@@ -171,6 +157,8 @@ def _tick(twin: Twin, x: Tensor, states: dict[str, State], gen: torch.Generator)
             x, after = layer.compute(leaves, x, before)
             if layer.traits.remembers:
                 states[name] = {key: value.detach() for key, value in after.items()}
-            if params or outputs:
+            if (params or outputs) and x.is_floating_point():
+                # behind what passes no gradient, such as a frozen part, errors are measured as if it were the input
+                x = x if x.requires_grad else x.detach().requires_grad_()
                 outputs[name] = x
     return outputs

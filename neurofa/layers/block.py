@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -135,22 +136,18 @@ class Block(AutogradLayer, name="block"):
     def redraw(self) -> Params:
         """Return new weights of the module, drawn as each part of it draws its own (``reset_parameters``).
 
-        Raises:
-            NeurofaError: a part of the module has parameters and no such method; it is named.
+        Parameters of parts without such a method are drawn as torch draws most weights: uniform in +-1/sqrt(fan-in).
         """
         module = independent_copy(self.skeleton).cpu().float()
-        for path, part in module.named_modules():
+        for part in module.modules():
             # torch's attention has a private one
             reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
             if callable(reset):
                 reset()
-            elif part._parameters:
-                raise NeurofaError(
-                    f"got parameter '{next(iter(part._parameters))}' of {type(part).__name__} ({path or 'the block'})"
-                    " without reset_parameters, so that the size of errors at initialisation is not known, and feedback"
-                    " keeps its fixed scale; expected a method that draws initial values; add it, or choose feedback"
-                    " scale fixed"
-                )
+            else:
+                for own in (p for p in part.parameters(recurse=False) if p.is_floating_point()):
+                    bound = max(1, math.prod(own.shape[1:])) ** -0.5
+                    nn.init.uniform_(own, -bound, bound)
         return {key: parameter.detach() for key, parameter in module.named_parameters()}
 
     def _names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,16 @@ class TemporalFacts(AffineFacts):
 
     @property
     def connections_in(self) -> int:
-        return super().connections_in + (self.layer.map.channels if self.layer.recurrent else 0)
+        return super().connections_in + self._units
+
+    def connections(self, out_shape: tuple[int, ...]) -> int:
+        gates = self.layer.neuron.gates
+        return super().connections(out_shape) * gates + self._units * math.prod(out_shape) * gates
+
+    @property
+    def _units(self) -> int:
+        """Number of neurons from which recurrent connections come to each neuron; 0: there are none."""
+        return self.layer.map.channels // self.layer.neuron.gates if self.layer.recurrent else 0
 
     @property
     def activates(self) -> bool:

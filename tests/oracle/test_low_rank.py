@@ -140,7 +140,7 @@ def test_oja_ends_orthonormal_in_the_leading_directions():
 
 
 def test_oja_follows_the_errors_at_each_map_of_a_block():
-    network, made, learner = bound("raf(rank=3)", "vit(width=8, heads=2, depth=1)", (3, 8, 8))
+    network, made, learner = bound("raf(rank=3, step=None)", "vit(width=8, heads=2, depth=1)", (3, 8, 8))
     x, labels = batch(8, (3, 8, 8), 5)
     credit = credit_of(network, made, learner, x, labels)
     block = next(s.name for s in made.plan.sites if any("qkv" in k for k in s.returning))

@@ -131,7 +131,7 @@ def test_help_says_what_the_codes_mean(capsys: pytest.CaptureFixture[str]) -> No
             {
                 "rule": "dfa(error=uniform(bits=8))",
                 "batch_size": 1,
-                "optimizer": f"sgd(lr={12 / 4096})",
+                "optimizer": f"sgd(lr={36 / 4096})",
                 "device": "update_engine(device=fixed(bits=9, rounding=stochastic), fraction=7, most=None)",
             },
         ),
@@ -172,7 +172,7 @@ def test_help_says_what_the_codes_mean(capsys: pytest.CaptureFixture[str]) -> No
             {},
             {
                 "rule": "dfa(feedback=microring(sigma=0.202))",
-                "optimizer": "sgd(lr=0.1)",
+                "optimizer": "sgd(lr=0.3)",
             },
         ),
         (

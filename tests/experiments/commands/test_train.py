@@ -274,7 +274,7 @@ def test_the_logged_alignment_is_in_every_row_and_changes_nothing(tmp_path: Path
 
 
 def test_the_rate_follows_its_schedule(tmp_path: Path) -> None:
-    train_run(replace(SMALL, schedule="cosine(warmup=1)"), tmp_path / "run")
+    train_run(replace(SMALL, optimizer="sgd(lr=0.1)", schedule="cosine(warmup=1)"), tmp_path / "run")
     steps = 7  # of an epoch: 200 samples, 32 at a time
     rates = [row["lr"] for row in rows(tmp_path / "run")]
     assert rates[0] == pytest.approx(0.1 * (1 - 0.5 / steps))

@@ -61,7 +61,10 @@ def test_runs_of_before_delivered_errors_of_one_size() -> None:
     meant = stored_meaning(stored)
     assert meant["feedback_scale"] == "fixed"
     assert meant["rule"] == "raf(step=None, rank=3)"
-    assert RunSpec.from_stored({**stored, "rule": "dfa"}).key == RunSpec(rule="dfa", feedback_scale="fixed").key
+    assert (
+        RunSpec.from_stored({**stored, "rule": "dfa"}).key
+        == RunSpec(rule="dfa", optimizer=stored["optimizer"], feedback_scale="fixed").key
+    )
     assert RunSpec().key != RunSpec(feedback_scale="fixed").key
     now = RunSpec(rule="raf(rank=3)").to_json()
     assert RunSpec.from_stored(now).rule == "raf(rank=3)"

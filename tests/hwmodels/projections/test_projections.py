@@ -407,7 +407,7 @@ def test_any_projection_teaches_any_direct_rule(feedback):
     x += torch.nn.functional.one_hot(labels, 12) * 3
     for rule in (f"dfa(feedback={feedback})", f"drtp(feedback={feedback})"):
         network = build("network", "mlp(hidden=[20, 15])", input_shape=(12,), outputs=3)
-        learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+        learner = Learner(network, rule, optimizer=torch.optim.SGD(network.parameters(), lr=0.3))
         before = network.layer("dense0").synapses["weight"].weight.detach().clone()
         losses = [learner.step(x, labels).loss.item() for _ in range(30)]
         assert losses[-1] < 0.7 * losses[0]

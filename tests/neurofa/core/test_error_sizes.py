@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +13,12 @@ from torch import nn
 from hwmodels.registry import build
 from neurofa import Learner, from_sequential
 from neurofa.core.directions import Directions
-from neurofa.core.error_sizes import UnknownErrorSizes, error_sizes
+from neurofa.core.error_sizes import error_sizes
 from neurofa.core.layer import Layer
 from neurofa.core.network import Network
 from neurofa.core.randomness import generator
 from neurofa.core.view import LocalView
+from neurofa.layers import Block, Dense
 from neurofa.training.learner import assign, forward_pass, loss_and_teaching
 
 CASES = [
@@ -98,24 +98,36 @@ def test_a_network_without_a_recipe_is_drawn_again_by_its_parts() -> None:
     assert torch.equal(torch.get_rng_state(), state), "the global generator is the user's"
 
 
-def test_a_module_whose_initialiser_is_unknown_keeps_the_fixed_scale_and_says_so() -> None:
-    class Scaled(nn.Module):
+def test_parameters_without_an_initialiser_are_drawn_as_torch_draws_most() -> None:
+    class Written(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.gamma = nn.Parameter(torch.ones(6))
+            self.w = nn.Parameter(torch.full((60, 80), 1e6))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x * self.gamma
+            return x @ self.w.t()
 
-    network = from_sequential(nn.Sequential(Scaled(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)), (6,))
-    with pytest.warns(UnknownErrorSizes, match=r"'gamma' of Scaled .* without reset_parameters"):
-        learner = learner_of(network)
-    assert set(learner.rule.feedback.factors.values()) == {1.0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        learner_of(network, feedback_scale="fixed")
-        learner_of(network, "dfa(feedback=dense(scale=fixed))")
-        learner_of(network, "bp")
+    def sizes(second: nn.Module) -> dict[str, float]:
+        parts = [nn.Linear(40, 80), nn.Tanh(), second, nn.Linear(60, 10)]
+        return error_sizes(from_sequential(nn.Sequential(*parts), (40,)))
+
+    mine, torchs = sizes(Written()), sizes(nn.Linear(80, 60, bias=False))
+    assert list(mine.values()) == pytest.approx(list(torchs.values()), rel=0.1)
+
+
+def test_errors_stop_at_parts_without_a_gradient() -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return torch.relu(self.inner(x))
+
+    network = Network([Block(Frozen()), Block(nn.Sequential(nn.Linear(5, 5), nn.Tanh())), Dense(5, 3)], (6,))
+    learner_of(network)
+    assert all(0 < size < 10 for size in error_sizes(network).values())
 
 
 def test_the_scale_is_the_pathway_s_own_else_the_learner_s() -> None:

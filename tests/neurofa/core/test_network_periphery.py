@@ -65,7 +65,7 @@ def test_the_noise_of_an_output_has_its_stated_size(spec, shape):
     if len(shape) == 1:
         scale = x.abs().amax(1).view(-1, 1)
     else:
-        patches = torch.nn.functional.unfold(x, 3, padding=layer.map.padding)
+        patches = torch.nn.functional.unfold(x, 3, padding=layer.map.sizes.padding)
         scale = patches.abs().amax(1).view(len(x), 1, *clean.shape[2:])
     unit = (error / (0.1 * scale * largest[0])).double()
     n = unit.numel()

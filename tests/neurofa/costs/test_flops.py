@@ -113,7 +113,7 @@ def test_bytes_of_masks_inputs_and_optimizers():
     held = step_memory(student, 6)
     # x, a (gelu needs it), h before and after dropout, the mask, y
     assert held["activations"] == 4 * 6 * (64 + 4 * 12 + 5)
-    plastic = sum(s.weight.numel() for name in network.names for s, _ in student.rule.plastic(name).values())
+    plastic = sum(s.weight.numel() for name in network.names for s, *_ in student.rule.plastic(name).values())
     assert held["gradients"] == 4 * (weights + plastic)
     assert held["optimizer"] == 2 * held["gradients"]
 
