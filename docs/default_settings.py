@@ -19,8 +19,8 @@ HEAD = """# Every rule on every kind of network, as recommended
 
 Mean training loss of the first 5 and of the last 30 of {steps} steps of 32 samples, with the optimizer that the rule
 recommends and seed 0. Nothing is tuned for these small tasks: the table says where a default trains at all, and not how
-good a rule is. `-`: the rule does not serve the network and says so; `!`: the loss does not fall, or is no number; empty:
-not run.
+good a rule is. `-`: the rule does not serve the network and says so; `!`: the loss does not fall, or is no number;
+empty: not run.
 
     neurofa experiment default_settings --seeds 1 --out runs/default
     python docs/default_settings.py runs/default/result.json
