@@ -147,8 +147,7 @@ def test_weight_changes_smooth_the_estimate_over_the_positions_of_a_convolution(
     x = x + 1.0  # patches that are alike
     rule, found = estimates(network, "fdfa(space=weight)", x, 700)
     name = network.names[0]
-    conv = network.layer(name)
-    patches = torch.nn.functional.normalize(conv.map._patches(x), dim=1)
+    patches = torch.nn.functional.normalize(torch.nn.functional.unfold(x, 3)[0].t(), dim=1)
     smooth = patches @ patches.t()
     exact = jacobians(network, x)[name].view(3, network.shapes[name][0], -1)
     rows = rule.feedback.slices[name]

@@ -23,7 +23,11 @@ FAILURES: dict[str, tuple[dict[str, object], str, str]] = {
     "small rate": ({"optimizer": "sgd(lr=0.0001)", "epochs": 1}, "dense1", "training"),
     "thin feedback": ({"rule": "dfa(feedback=sparse(density=0.004))"}, "dense1", "conditioning"),
     "narrow layer": ({"network": "mlp(hidden=[48, 4, 48])", "epochs": 4}, "dense1", "conditioning"),
-    "convolution": ({"network": CONV, "optimizer": "sgd(lr=0.03)", "epochs": 3}, "conv2d0", "convolution"),
+    "convolution": (
+        {"network": CONV, "optimizer": "sgd(lr=0.03)", "feedback_scale": "fixed", "epochs": 3},
+        "conv2d0",
+        "convolution",
+    ),
     "deep sigmoids": ({"network": DEEP, "epochs": 1}, "dense1", "vanished"),
 }
 
