@@ -65,13 +65,15 @@ class TemporalFacts(AffineFacts):
         return super().connections_in + self._units
 
     def connections(self, out_shape: tuple[int, ...]) -> int:
-        gates = self.layer.neuron.gates
+        gates: int = self.layer.neuron.gates
         return super().connections(out_shape) * gates + self._units * math.prod(out_shape) * gates
 
     @property
     def _units(self) -> int:
         """Number of neurons from which recurrent connections come to each neuron; 0: there are none."""
-        return self.layer.map.channels // self.layer.neuron.gates if self.layer.recurrent else 0
+        channels: int = self.layer.map.channels
+        gates: int = self.layer.neuron.gates
+        return channels // gates if self.layer.recurrent else 0
 
     @property
     def activates(self) -> bool:
