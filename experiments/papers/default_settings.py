@@ -54,7 +54,7 @@ class DefaultSettings(Experiment, name="default_settings"):
     """
 
     source = "our own table of the recommended settings"
-    differs = "the same in both sizes"
+    differs = "the networks and steps are the same in both sizes"
     question = "Does every rule learn on every kind of network that it serves, with the settings that it recommends?"
     parts = tuple(CELLS)
 
