@@ -12,7 +12,7 @@ import ast
 import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hwmodels.errors import NeurofaError
@@ -114,6 +114,26 @@ def _value(node: ast.expr, text: str) -> object:
     raise NeurofaError(
         f"got {part!r} in spec {text!r}; expected names and literals only; specs are read, never evaluated"
     )
+
+
+def specs_in(value: object) -> Iterator[Spec]:
+    """Yield a spec and those among its options at any depth; texts are parsed, and skipped where they are no specs.
+
+    >>> [spec.name for spec in specs_in("encoded(data=module(path=data.py))") if spec.options]
+    ['encoded', 'module']
+    """
+    if isinstance(value, str):
+        try:
+            value = parse(value)
+        except NeurofaError:
+            return
+    if isinstance(value, Spec):
+        yield value
+        for option in value.options.values():
+            yield from specs_in(option)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from specs_in(part)
 
 
 def with_defaults(text: str, name: str, **options: object) -> str:

@@ -12,7 +12,7 @@ from experiments.runs.memory import within_memory
 from experiments.runs.spec import RunSpec
 from hwmodels.errors import NeurofaError
 from hwmodels.registry import build
-from hwmodels.spec import Spec, parse
+from hwmodels.spec import specs_in
 from neurofa.core.network import Network
 from neurofa.training.learner import Learner
 
@@ -22,17 +22,15 @@ def load_data(text: str) -> Dataset | Sequences:
 
     Files that the spec names are read again when they have changed.
     """
-    return read_data(text, _state_of_files(parse(text)))
+    return read_data(text, _state_of_files(text))
 
 
-def _state_of_files(spec: Spec) -> tuple[object, ...]:
+def _state_of_files(text: str) -> tuple[object, ...]:
     """Return where the files lie that a spec names, with sizes and times of change."""
     found: list[object] = []
-    for key, value in spec.options.items():
-        if isinstance(value, Spec):
-            found += _state_of_files(value)
-        elif key == "path" and isinstance(value, str):
-            path = Path(value).expanduser().absolute()
+    for named in (spec.options.get("path") for spec in specs_in(text)):
+        if isinstance(named, str):
+            path = Path(named).expanduser().absolute()
             files = sorted(path.rglob("*")) if path.is_dir() else [path]
             states = [(file, file.stat()) for file in files if file.is_file()]
             found += [(str(file), state.st_size, state.st_mtime_ns) for file, state in states]

@@ -27,7 +27,7 @@ from hwmodels.errors import NeurofaError
 from hwmodels.files import file_digest
 from hwmodels.registry import kinds, parts
 from hwmodels.registry.code import code_named, load_module
-from hwmodels.spec import Spec, parse
+from hwmodels.spec import Spec, specs_in
 
 Ingredients = dict[str, str]
 """Digests: ``data``, and ``code`` where parts of other people are used; ``parts``: corrected parts, by revision."""
@@ -92,7 +92,7 @@ def revised_parts(texts: tuple[str, ...]) -> Ingredients:
     Args:
         texts: specs, which may name such parts.
     """
-    calls = [call for text in texts for call in _calls(text)]
+    calls = [call for text in texts for call in specs_in(text)]
     revised = {}
     for name, part in _named_parts(texts):
         given = [call.options for call in calls if call.name == name] or [{}]
@@ -100,22 +100,6 @@ def revised_parts(texts: tuple[str, ...]) -> Ingredients:
         revised[name] = max(of(options) for options in given)
     found = ", ".join(f"{name} {revision}" for name, revision in sorted(revised.items()) if revision > 1)
     return {"parts": found} if found else {}
-
-
-def _calls(value: object) -> Iterator[Spec]:
-    """Yield a spec, and those among its options at any depth; texts are parsed, and skipped where they are no specs."""
-    if isinstance(value, str):
-        try:
-            value = parse(value)
-        except NeurofaError:
-            return
-    if isinstance(value, Spec):
-        yield value
-        for option in value.options.values():
-            yield from _calls(option)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _calls(part)
 
 
 def _foreign_parts(texts: tuple[str, ...]) -> list[Callable[..., Any]]:

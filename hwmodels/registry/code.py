@@ -14,7 +14,7 @@ from typing import Any
 
 from hwmodels.errors import NeurofaError, did_you_mean
 from hwmodels.files import file_digest
-from hwmodels.spec import Spec, parse
+from hwmodels.spec import Spec, specs_in
 
 PART = "module"
 """Name of the parts whose option ``path`` is a code file."""
@@ -119,22 +119,5 @@ def code_named(texts: Iterable[object]) -> list[Spec]:
     >>> code_named(["encoded(data=module(path=data.py, name=make_data))", "not a spec"])
     [Spec(name='module', options={'path': 'data.py', 'name': 'make_data'})]
     """
-    return [spec for text in texts for spec in _inside(_parsed(text) if isinstance(text, str) else text)]
-
-
-def _parsed(text: str) -> Spec | None:
-    try:
-        return parse(text)
-    except NeurofaError:
-        return None
-
-
-def _inside(value: object) -> Iterator[Spec]:
-    if isinstance(value, Spec):
-        if value.name == PART and isinstance(value.options.get("path"), str) and value.options["path"]:
-            yield value
-        for option in value.options.values():
-            yield from _inside(option)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _inside(item)
+    found = (spec for text in texts for spec in specs_in(text))
+    return [s for s in found if s.name == PART and isinstance(s.options.get("path"), str) and s.options["path"]]

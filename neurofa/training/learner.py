@@ -56,8 +56,8 @@ from neurofa.training.targets import TargetSchedule, target_schedule, taught_tic
 from neurofa.training.update import Updater
 
 UPDATES = ("end", "chunk", "tick")
-Sizes = dict[int, float]
-"""Norms of tensors that exist as long as this table, by ``id``."""
+Sizes = dict[int, tuple[Tensor, float]]
+"""Tensors and their norms by ``id``, which is theirs alone as long as the table holds them."""
 
 
 def loss_and_teaching(
@@ -775,7 +775,7 @@ class _Update:
             self.learner.watch(name, layer, view, directions)
         # before the weights change: adapt may read them
         beside = self.rule.adapt(name, view, directions)
-        sizes = self.sizes.copy()  # factors of this layer live until here, the input until the end of the step
+        sizes = self.sizes.copy()  # the layer's own factors are let go with it, the input with the step
         if beside:
             self._look(name, beside, sizes)
         self.layer(name, layer, directions, sizes)
@@ -867,10 +867,10 @@ def finite_direction(direction: Direction, sizes: Sizes) -> bool:
 
 def _size(x: Tensor, sizes: Sizes) -> float:
     """Return the norm of a tensor, from ``sizes`` or computed and added to it."""
-    size = sizes.get(id(x))
-    if size is None:
-        size = sizes[id(x)] = vector_norm(x).item()
-    return size
+    known = sizes.get(id(x))
+    if known is None:
+        known = sizes[id(x)] = x, vector_norm(x).item()
+    return known[1]
 
 
 def kept_traces(rule: Rule, name: str, layer: Temporal, view: LocalView, *, readout: bool) -> State:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hwmodels import NeurofaError, Spec, parse
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}x", fullmatch=True)
-LITERALS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=12), NAMES)
+LITERALS = st.one_of(
+    st.none(), st.booleans(), st.integers(-LARGEST, LARGEST), st.floats(allow_nan=False), st.text(max_size=12), NAMES
+)
 
 
 @pytest.mark.parametrize(
