@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwmodels import NeurofaError, Spec, parse
+from hwmodels.spec import LARGEST
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}x", fullmatch=True)
 LITERALS = st.one_of(
